@@ -1,0 +1,151 @@
+//! The bundle: one file that lets anyone check one answer, years later, without us.
+//!
+//! Evidence of the enclave, the request, every frame of the answer, the offer, the payment, and the delivery (receipt, checkpoint,
+//! proofs). Deterministic CBOR read by one strict reader; every value in it is signed, or hashed by something signed, so any flipped
+//! byte is refused by a named check (Invariant 7). Spec: bundle.md.
+//!
+//! [`verify_bundle`] makes the checks of [`STEPS`] in order. Control flow is there; the steps are below it, each pure.
+//! Not here: locations (transaction hashes, URLs) sit beside a bundle in `.hints.json`, which no verdict reads.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::bytes::{Address, Hash32, Signature65};
+use crate::cbor::{CborError, Reader, Writer};
+use crate::delivery::{AnchorLink, Delivery, read_link, write_link};
+use crate::evidence::Evidence;
+use crate::payment::{Authorization, Payment};
+use crate::receipt::Offer;
+
+/// Version of [`Bundle`] that this code reads and writes.
+pub const VERSION: u64 = 1;
+
+/// Largest bundle in bytes: a body of 4 MiB and an answer of 16 MiB, with room.
+pub const BUNDLE_MAX: usize = 24 << 20;
+
+/// Most frames in one answer.
+pub const FRAMES_MAX: usize = 65_536;
+
+/// Longest request body, in bytes.
+pub const BODY_MAX: usize = 4 << 20;
+
+/// Longest frame, in bytes.
+pub const FRAME_MAX: usize = 4 << 20;
+
+/// What was asked, as sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Request {
+    /// Salt of the commitment, told to the client in the 402.
+    pub salt: Hash32,
+    /// HTTP method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Raw body.
+    pub body: Vec<u8>,
+}
+
+/// What was answered, as sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Response {
+    /// Blinding seed of the transcript, told to the client before the first token.
+    pub seed: Hash32,
+    /// Values of the SSE `data:` fields (without `[DONE]` and without the spliced member), or the one body.
+    pub frames: Vec<Vec<u8>>,
+}
+
+/// One answer with everything needed to check it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Bundle {
+    /// Evidence current when the receipt was signed.
+    pub evidence: Evidence,
+    /// What was asked.
+    pub request: Request,
+    /// What was answered.
+    pub response: Response,
+    /// The quote.
+    pub offer: Offer,
+    /// By K_sig over the offer's digest.
+    pub offer_signature: Signature65,
+    /// What the payer signed.
+    pub payment: Payment,
+    /// What came with the answer.
+    pub delivery: Delivery,
+    /// A tree anchored later, added when the bundle was upgraded.
+    pub later_anchor: Option<AnchorLink>,
+}
+
+impl Bundle {
+    /// The one encoding.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        w.array(8).u64(VERSION).bytes(&self.evidence.encode());
+        let q = &self.request;
+        w.array(4).bytes(&q.salt.0).text(&q.method).text(&q.path).bytes(&q.body);
+        w.array(2).bytes(&self.response.seed.0).array(self.response.frames.len());
+        for frame in &self.response.frames {
+            w.bytes(frame);
+        }
+        w.array(2).bytes(&self.offer.encode()).bytes(&self.offer_signature.0);
+        let a = &self.payment.authorization;
+        w.array(8).bytes(&a.from.0).bytes(&a.to.0).amount(a.value).u64(a.valid_after).u64(a.valid_before).bytes(&a.nonce.0);
+        w.bytes(&self.payment.signature.0).hashes(self.payment.client_salt.as_slice());
+        w.bytes(&self.delivery.encode());
+        write_link(&mut w, self.later_anchor.as_ref());
+        w.into_vec()
+    }
+
+    /// Reads the one encoding. Believes nothing.
+    ///
+    /// # Errors
+    /// Where and why the bytes are not a bundle.
+    pub fn parse(bytes: &[u8]) -> Result<Self, CborError> {
+        if bytes.len() > BUNDLE_MAX {
+            return Err(CborError::Value { offset: BUNDLE_MAX });
+        }
+        let mut r = Reader::new(bytes);
+        r.array_of(8)?;
+        r.exactly(VERSION)?;
+        let evidence = Evidence::parse(r.bytes(BUNDLE_MAX)?)?;
+        r.array_of(4)?;
+        let request = Request {
+            salt: r.hash()?,
+            method: r.text(16)?.into(),
+            path: r.text(2048)?.into(),
+            body: r.bytes(BODY_MAX)?.to_vec(),
+        };
+        r.array_of(2)?;
+        let response =
+            Response { seed: r.hash()?, frames: r.list(FRAMES_MAX, |r| r.bytes(FRAME_MAX).map(<[u8]>::to_vec))? };
+        r.array_of(2)?;
+        let offer = Offer::parse(&r.fixed::<{ Offer::WORDS * 32 }>()?).map_err(|_| CborError::Value { offset: 0 })?;
+        let offer_signature = r.signature()?;
+        let payment = read_payment(&mut r)?;
+        let delivery = Delivery::parse(r.bytes(BUNDLE_MAX)?)?;
+        let later_anchor = read_link(&mut r)?;
+        r.end()?;
+        Ok(Self { evidence, request, response, offer, offer_signature, payment, delivery, later_anchor })
+    }
+}
+
+fn read_payment(r: &mut Reader<'_>) -> Result<Payment, CborError> {
+    r.array_of(8)?;
+    let authorization = Authorization {
+        from: r.address()?,
+        to: r.address()?,
+        value: r.amount()?,
+        valid_after: r.u64()?,
+        valid_before: r.u64()?,
+        nonce: r.hash()?,
+    };
+    Ok(Payment { authorization, signature: r.signature()?, client_salt: r.optional(Reader::hash)? })
+}
+
+/// The address that a receipt's payee may be: the attested payee itself. (Its forwarder joins when channels do.)
+pub(crate) fn is_attested_payee(payee: &Address, attested: &Address) -> bool {
+    payee == attested
+}

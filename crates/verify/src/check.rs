@@ -1,0 +1,533 @@
+//! Checking a bundle: the steps of bundle.md §4, one function each, in the order of [`STEPS`].
+//!
+//! In: a bundle nobody believes, a policy, and what the caller read from a chain (possibly nothing). Out: a verdict with one check per
+//! step, and a [`VerifiedBundle`] if none refused. Parsing is `bundle`; the parts are `evidence`, `receipt`, `payment`, `tlog`.
+
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use crate::bundle::{Bundle, is_attested_payee};
+use crate::bytes::{Amount, Hash32};
+use crate::delivery::AnchorLink;
+use crate::eip712::{Recover, signer};
+use crate::evidence::{self, Moment, VerifiedEnclave};
+use crate::manifest::Freshness;
+use crate::order::Asset;
+use crate::payment::{self, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, TokenDomain};
+use crate::policy::{KnownAnchor, Policy, RegistryRecord};
+use crate::receipt::{self, Channel, Kinds, Outcome as WorkOutcome, Receipt, Scheme, SeedSource};
+use crate::tlog::{self, Included, Tree};
+use crate::transcript;
+use crate::verdict::{Assurance, LogLevel, Outcome, Question, Recorder, Step, Stop, Verdict};
+
+/// What the caller read from a chain, over an RPC of their own. Empty offline.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "any value is valid")]
+pub struct ChainFacts<'a> {
+    /// Anchors of the log.
+    pub anchors: &'a [KnownAnchor],
+    /// The registry's record of K_sig.
+    pub registry: Option<&'a RegistryRecord>,
+    /// Whether the block that the receipt names exists with that hash; `None` if not asked.
+    pub receipt_block_known: Option<bool>,
+    /// Whether the block that the evidence names exists with that hash; `None` if not asked.
+    pub evidence_block_known: Option<bool>,
+    /// Whether a `Transfer(payer, payee, charged)` of the asset consumed this payment's nonce; `None` if not asked.
+    pub transfer_seen: Option<bool>,
+}
+
+/// A bundle that a policy accepts. Only [`verify_bundle`] makes one.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct VerifiedBundle {
+    enclave: VerifiedEnclave,
+    receipt: Receipt,
+    included: Included,
+}
+
+impl VerifiedBundle {
+    /// The enclave that signed.
+    pub fn enclave(&self) -> &VerifiedEnclave {
+        &self.enclave
+    }
+
+    /// The receipt.
+    #[must_use]
+    pub fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// Where in which tree it is logged.
+    pub fn included(&self) -> &Included {
+        &self.included
+    }
+}
+
+const fn step(id: &'static str, question: Question, title: &'static str, spec: &'static str) -> Step {
+    Step { id, question, title, spec }
+}
+
+/// Steps of a bundle after those of its evidence, in the order they are made.
+pub const STEPS: &[Step] = &[
+    evidence::DOCUMENT,
+    evidence::BINDING,
+    evidence::ORDER,
+    evidence::OPERATOR,
+    evidence::MANIFEST,
+    evidence::WORKLOAD,
+    evidence::OPERATOR_ALLOWED,
+    evidence::REGISTRY,
+    step("evidence.block", Question::Ran, "the block that dates the evidence exists", "attestation.md §3"),
+    step("registry.listed", Question::Ran, "the registry lists this key and manifest for that time", "bundle.md §4"),
+    step("receipt.signature", Question::Ran, "the receipt is signed by the attested K_sig", "receipt.md §1"),
+    step("receipt.boot", Question::Ran, "the receipt names this boot's manifest and log", "receipt.md §2"),
+    step("receipt.time", Question::Ran, "the receipt fits the time of its evidence", "receipt.md §4"),
+    step("receipt.block", Question::Ran, "the recent block in the receipt exists", "receipt.md §4"),
+    step("request.commitment", Question::Ran, "the request is the one committed to", "transcript.md §1"),
+    step("response.commitment", Question::Ran, "the answer is the one committed to, frame for frame", "transcript.md §2"),
+    step("work.model", Question::Ran, "the model is one the order lists and the policy accepts", "receipt.md §4"),
+    step("work.claim", Question::Ran, "what the receipt claims about the work is well formed", "receipt.md §4"),
+    step("work.decoding", Question::Ran, "the decoding record is the one the receipt names", "receipt.md §5"),
+    step("work.seed", Question::Ran, "neither side alone chose the seed, or the request named it", "receipt.md §5"),
+    step("privacy.channel", Question::Private, "the request was sealed to a key that exists only in the enclave", "receipt.md §4"),
+    step("offer.signature", Question::Paid, "the offer is signed by the attested K_sig", "payment.md §3"),
+    step("offer.terms", Question::Paid, "the offer names this boot, request, model and payee", "payment.md §3"),
+    step("offer.price", Question::Paid, "the price is the signed price table's", "payment.md §3"),
+    step("payment.signature", Question::Paid, "the authorization is signed by its payer", "payment.md §2"),
+    step("payment.terms", Question::Paid, "the payer signed exactly the offered amount to the attested payee", "payment.md §2"),
+    step("payment.binding", Question::Paid, "the payer's nonce commits to this offer", "payment.md §4"),
+    step("receipt.payment", Question::Paid, "the receipt is for this payment and this offer", "receipt.md §3"),
+    step("receipt.charge", Question::Paid, "the charge is what the scheme allows and no more", "receipt.md §3"),
+    step("payment.transfer", Question::Paid, "the chain saw exactly this transfer", "payment.md §6"),
+    step("log.inclusion", Question::Logged, "the receipt's leaf is in the checkpoint's tree, at its sequence", "log.md §2"),
+    step("log.checkpoint", Question::Logged, "the checkpoint is signed by K_log and K_sig", "log.md §3"),
+    step("log.witnesses", Question::Logged, "witnesses of the policy cosigned it", "log.md §4"),
+    step("log.consistency", Question::Logged, "the log only grew between the anchored trees and this one", "log.md §1"),
+    step("log.anchored", Question::Logged, "a tree that holds the receipt is anchored on chain", "log.md §5"),
+];
+
+/// Judges a bundle. The verdict has one check per step, whatever happens; the verified bundle is there only if none refused.
+///
+/// # Security
+/// Not proven, and said in the verdict: delivery (only hand-over to the host), that the TEE vendor is honest, and offline everything
+/// that needs a chain: registration, blocks, transfer, anchor.
+pub fn verify_bundle(bundle: &Bundle, policy: &Policy, chain: ChainFacts<'_>, recover: &dyn Recover) -> (Verdict, Option<VerifiedBundle>) {
+    let mut run = Run { checks: Recorder::new(STEPS), bundle, policy, chain, recover };
+    let result = run.all();
+    let (verified, log_level) = match result {
+        Ok((verified, level)) => (Some(verified), level),
+        Err(Stop) => (None, LogLevel::None),
+    };
+    let outcome = match &verified {
+        None => Outcome::Refused,
+        Some(_) if log_level < policy.require_level => Outcome::CannotTell,
+        Some(_) => Outcome::Verified,
+    };
+    let assurance = verified.as_ref().map_or(Assurance::None, |v| v.enclave.assurance());
+    let verdict =
+        Verdict { checks: run.checks.finish(), outcome, log_level, assurance, not_proven: not_proven(bundle, chain) };
+    (verdict, verified.filter(|_| outcome == Outcome::Verified))
+}
+
+fn not_proven(bundle: &Bundle, chain: ChainFacts<'_>) -> Vec<&'static str> {
+    let mut out = Vec::new();
+    out.push("delivery: a receipt proves production and hand-over to the host, not that the client read it");
+    if bundle.delivery.receipt.work.channel == Channel::Tls {
+        out.push("privacy after the fact: TLS is private only to a client that pinned the attested key when it connected");
+    }
+    if chain.anchors.is_empty() && chain.registry.is_none() {
+        out.push("everything that needs a chain: registration, blocks, the transfer, the anchor");
+    }
+    out
+}
+
+struct Run<'a> {
+    checks: Recorder,
+    bundle: &'a Bundle,
+    policy: &'a Policy,
+    chain: ChainFacts<'a>,
+    recover: &'a dyn Recover,
+}
+
+impl Run<'_> {
+    fn all(&mut self) -> Result<(VerifiedBundle, LogLevel), Stop> {
+        let bundle = self.bundle;
+        let enclave = evidence::check_evidence(&mut self.checks, &bundle.evidence, self.policy, Moment::OwnTime, self.recover)?;
+        self.evidence_block(enclave.freshness())?;
+        self.registry(&enclave)?;
+        self.receipt(&enclave)?;
+        self.work(&enclave)?;
+        self.privacy();
+        self.offer(&enclave)?;
+        self.payment(&enclave)?;
+        self.charge(&enclave)?;
+        let included = self.inclusion()?;
+        let level = self.log(&enclave)?;
+        Ok((VerifiedBundle { enclave, receipt: bundle.delivery.receipt.clone(), included }, level))
+    }
+
+    fn evidence_block(&mut self, freshness: &Freshness) -> Result<(), Stop> {
+        let expected = format!("block {} {:#} of chain {}", freshness.block_number, freshness.block_hash, freshness.chain_id);
+        match self.chain.evidence_block_known {
+            None => self.checks.not_checked("evidence.block", "a chain"),
+            Some(known) => self.checks.require("evidence.block", known, expected, if known { "it exists" } else { "no such block" })?,
+        }
+        Ok(())
+    }
+
+    fn registry(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
+        let Some(record) = self.chain.registry else {
+            self.checks.not_checked("registry.listed", "a chain");
+            return Ok(());
+        };
+        let finished = self.bundle.delivery.receipt.work.finished_at / 1000;
+        let manifest = enclave.manifest();
+        let same = record.k_sig == manifest.k_sig && record.manifest_hash == manifest.hash();
+        let in_time = record.valid_from <= finished
+            && finished <= record.valid_until
+            && (record.invalid_from == 0 || finished < record.invalid_from);
+        let expected = format!("{} with manifest {:#}, valid at {finished}", manifest.k_sig, manifest.hash());
+        let got = format!(
+            "{} with manifest {:#}, valid from {} until {}, invalid from {}",
+            record.k_sig, record.manifest_hash, record.valid_from, record.valid_until, record.invalid_from
+        );
+        self.checks.require("registry.listed", same && in_time, expected, got)
+    }
+
+    fn receipt(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
+        let delivery = &self.bundle.delivery;
+        let receipt = &delivery.receipt;
+        self.signed_by_k_sig("receipt.signature", enclave, &receipt.digest(), &delivery.signature)?;
+
+        let expected = (enclave.manifest().hash(), enclave.manifest().log_id());
+        let got = (receipt.manifest_hash, receipt.log_id);
+        let show = |pair: (Hash32, Hash32)| format!("manifest {} log {}", pair.0, pair.1);
+        self.checks.require("receipt.boot", expected == got, show(expected), show(got))?;
+
+        self.receipt_time(enclave, receipt)?;
+        match self.chain.receipt_block_known {
+            None => self.checks.not_checked("receipt.block", "a chain"),
+            Some(known) => {
+                let expected = format!("block {} {:#}", receipt.work.block_number, receipt.work.block_hash);
+                self.checks.require("receipt.block", known, expected, if known { "it exists" } else { "no such block" })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A bundle keeps the document that was current at receipt time: not newer than the receipt, and not older than the policy's age.
+    fn receipt_time(&mut self, enclave: &VerifiedEnclave, receipt: &Receipt) -> Result<(), Stop> {
+        let document = enclave.document_time_ms();
+        let (started, finished) = (receipt.work.started_at, receipt.work.finished_at);
+        let earliest = document.saturating_sub(self.policy.skew_ms);
+        let latest = document.saturating_add(self.policy.max_age_ms).saturating_add(self.policy.skew_ms);
+        let ok = started <= finished && earliest <= started && finished <= latest && finished <= enclave.order().not_after;
+        let expected = format!("between {earliest} and {latest} ms, order in force until {} ms", enclave.order().not_after);
+        self.checks.require("receipt.time", ok, expected, format!("started {started}, finished {finished} ms"))
+    }
+
+    fn work(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
+        let bundle = self.bundle;
+        let work = &bundle.delivery.receipt.work;
+        let request = &bundle.request;
+        let commitment = transcript::request_commitment(&request.salt, &request.method, &request.path, &request.body);
+        self.checks.equal("request.commitment", work.request_commitment, commitment)?;
+        let frames = bundle.response.frames.iter().map(Vec::as_slice);
+        let commitment = transcript::commitment_of(&bundle.response.seed, frames);
+        self.checks.equal("response.commitment", work.response_commitment, commitment)?;
+
+        let listed = enclave.order().model(&work.model_id).is_some();
+        let allowed = self.policy.models.is_empty() || self.policy.models.contains(&work.model_id);
+        let expected = if allowed { "a model of the signed order" } else { "a model of the policy" };
+        self.checks.require("work.model", listed && allowed, expected, work.model_id.to_string())?;
+
+        let known = work.kinds.is_well_formed();
+        let counted = !work.kinds.contains(Kinds::LOCAL) || work.usage_source == receipt::UsageSource::Counted;
+        let expected = "LOCAL, LOCAL with REEXEC, or PROXY; LOCAL work counted by the enclave; tokens within the offer";
+        let tokens = work.prompt_tokens == bundle.offer.prompt_tokens && work.completion_tokens <= bundle.offer.max_tokens;
+        let ended = work.outcome != WorkOutcome::Length || work.completion_tokens == bundle.offer.max_tokens;
+        let got = format!(
+            "kinds {}, usage {}, {} + {} tokens of {} + {}, {}",
+            work.kinds.0,
+            work.usage_source.as_str(),
+            work.prompt_tokens,
+            work.completion_tokens,
+            bundle.offer.prompt_tokens,
+            bundle.offer.max_tokens,
+            work.outcome.as_str()
+        );
+        self.checks.require("work.claim", known && counted && tokens && ended, expected, got)?;
+        self.decoding()
+    }
+
+    fn decoding(&mut self) -> Result<(), Stop> {
+        let bundle = self.bundle;
+        let decoding = &bundle.delivery.decoding;
+        self.checks.equal("work.decoding", bundle.delivery.receipt.work.decoding_hash, decoding.struct_hash())?;
+        let (expected, ok) = match (decoding.seed_source, &bundle.delivery.seed_share) {
+            (SeedSource::Request, None) => (Hash32::ZERO, bundle.offer.seed_commitment.is_zero()),
+            (SeedSource::ServerAndPayment, Some(share)) => {
+                let seed = receipt::seed_from_share(share, &bundle.payment.authorization.nonce);
+                (seed, seed == decoding.seed && receipt::seed_commitment(share) == bundle.offer.seed_commitment)
+            }
+            (SeedSource::Request, Some(_)) | (SeedSource::ServerAndPayment, None) => (Hash32::ZERO, false),
+        };
+        let wanted = match decoding.seed_source {
+            SeedSource::Request => "a seed named by the request, and no share committed in the offer".to_string(),
+            SeedSource::ServerAndPayment => format!("{expected} from the share committed in the offer and the payment's nonce"),
+        };
+        self.checks.require("work.seed", ok, wanted, decoding.seed.to_string())
+    }
+
+    /// What a bundle can say about privacy. A live client that pinned the attested key knows more, and says so itself.
+    fn privacy(&mut self) {
+        match self.bundle.delivery.receipt.work.channel {
+            Channel::Sealed => {
+                // No Stop: require cannot fail on true, and the result is only recorded.
+                let _recorded = self.checks.require("privacy.channel", true, "SEALED", "SEALED");
+            }
+            Channel::Tls => self.checks.not_checked("privacy.channel", "a sealed request (this one travelled in TLS)"),
+        }
+    }
+
+    fn offer(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
+        let (offer, work) = (&self.bundle.offer, &self.bundle.delivery.receipt.work);
+        self.signed_by_k_sig("offer.signature", enclave, &offer.digest(), &self.bundle.offer_signature)?;
+
+        let manifest = enclave.manifest();
+        let terms = [
+            ("manifest", manifest.hash().to_string(), offer.manifest_hash.to_string()),
+            ("request", work.request_commitment.to_string(), offer.request_commitment.to_string()),
+            ("model", work.model_id.to_string(), offer.model_id.to_string()),
+            ("max tokens", self.bundle.delivery.decoding.max_tokens.to_string(), offer.max_tokens.to_string()),
+        ];
+        for (name, expected, got) in terms {
+            if expected != got {
+                return self.checks.require("offer.terms", false, format!("{name} {expected}"), format!("{name} {got}"));
+            }
+        }
+        let payee_ok = is_attested_payee(&offer.payee, &manifest.payee) && offer.scheme == Scheme::ExactEip3009 && offer.settler.is_zero();
+        let got = format!("payee {} by {}, settler {}", offer.payee, offer.scheme.as_str(), offer.settler);
+        self.checks.require("offer.terms", payee_ok, format!("payee {} by exact/eip3009, no settler", manifest.payee), got)?;
+
+        let price = enclave.order().price(&offer.model_id, offer.chain_id, &offer.asset);
+        let expected = price.and_then(|price| price.amount(offer.prompt_tokens, offer.max_tokens));
+        let show = |amount: Option<Amount>| amount.map_or("no price in this asset".into(), |a| format!("{a} units"));
+        self.checks.require("offer.price", expected == Some(offer.amount), show(expected), show(Some(offer.amount)))
+    }
+
+    fn payment(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
+        let (offer, payment) = (&self.bundle.offer, &self.bundle.payment);
+        let authorization = &payment.authorization;
+        let empty = Asset::default();
+        let asset = enclave.order().asset(offer.chain_id, &offer.asset).unwrap_or(&empty);
+        let domain = TokenDomain {
+            name: asset.name.clone(),
+            version: asset.version.clone(),
+            chain_id: offer.chain_id,
+            asset: offer.asset,
+        };
+        // A payer's wallet may sign high s (the token would refuse it, or not); here one form counts, so that no flip goes unnoticed.
+        let recovered = signer(self.recover, &authorization.digest(&domain), &payment.signature);
+        let got = recovered.map_or("no valid signature".into(), |address| address.to_string());
+        self.checks.require("payment.signature", recovered == Some(authorization.from), authorization.from.to_string(), got)?;
+
+        let (finished, started) =
+            (self.bundle.delivery.receipt.work.finished_at / 1000, self.bundle.delivery.receipt.work.started_at / 1000);
+        let open = authorization.valid_after <= started
+            && finished < authorization.valid_before
+            && authorization.valid_before <= started.saturating_add(MAX_TIMEOUT_SECONDS).saturating_add(MAX_SKEW_SECONDS);
+        let ok = authorization.to == offer.payee && authorization.value == offer.amount && open;
+        let expected = format!("{} units to {}, open from {started} to {finished}", offer.amount, offer.payee);
+        let got = format!(
+            "{} units to {}, open from {} to {}",
+            authorization.value, authorization.to, authorization.valid_after, authorization.valid_before
+        );
+        self.checks.require("payment.terms", ok, expected, got)?;
+        self.binding()
+    }
+
+    fn binding(&mut self) -> Result<(), Stop> {
+        let payment = &self.bundle.payment;
+        let Some(salt) = payment.client_salt else {
+            if self.policy.require_offer_binding {
+                let got = "a nonce without a client salt (equal price only)";
+                return self.checks.require("payment.binding", false, "a nonce that commits to the offer", got);
+            }
+            self.checks.not_checked("payment.binding", "a client that commits to the offer (equal price only)");
+            return Ok(());
+        };
+        let expected = payment::offer_nonce(&self.bundle.offer.digest(), &salt);
+        self.checks.equal("payment.binding", expected, payment.authorization.nonce)
+    }
+
+    fn charge(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
+        let (offer, money) = (&self.bundle.offer, &self.bundle.delivery.receipt.money);
+        let authorization = &self.bundle.payment.authorization;
+        let pairs = [
+            ("payment id", authorization.payment_id(offer.chain_id, &offer.asset).to_string(), money.payment_id.to_string()),
+            ("offer", offer.digest().to_string(), money.offer_digest.to_string()),
+            ("payer", authorization.from.to_string(), money.payer.to_string()),
+            ("asset", offer.asset.to_string(), money.asset.to_string()),
+            ("chain", offer.chain_id.to_string(), money.chain_id.to_string()),
+            ("scheme", offer.scheme.as_str().to_string(), money.scheme.as_str().to_string()),
+            ("settler", offer.settler.to_string(), money.settler.to_string()),
+        ];
+        for (name, expected, got) in pairs {
+            if expected != got {
+                return self.checks.require("receipt.payment", false, format!("{name} {expected}"), format!("{name} {got}"));
+            }
+        }
+        self.checks.require("receipt.payment", true, "this payment", money.payment_id.to_string())?;
+
+        // `exact` moves the whole signed price: signed = offered = charged, to the attested payee; no channel fields.
+        let ok = money.max_amount == authorization.value
+            && money.charged == authorization.value
+            && is_attested_payee(&money.payee, &enclave.manifest().payee)
+            && money.cumulative_before == Amount::ZERO
+            && money.cumulative_after == Amount::ZERO;
+        let expected = format!("{} units to {}", authorization.value, enclave.manifest().payee);
+        let got = format!("{} of at most {} units to {}", money.charged, money.max_amount, money.payee);
+        self.checks.require("receipt.charge", ok, expected, got)?;
+        match self.chain.transfer_seen {
+            None => self.checks.not_checked("payment.transfer", "a chain"),
+            Some(seen) => {
+                let expected = format!("Transfer of {} units from {} to {}", money.charged, money.payer, money.payee);
+                self.checks.require("payment.transfer", seen, expected, if seen { "seen" } else { "not seen" })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn inclusion(&mut self) -> Result<Included, Stop> {
+        let delivery = &self.bundle.delivery;
+        let data = tlog::leaf_data(&delivery.leaf_salt, &delivery.receipt.digest(), &delivery.signature);
+        let leaf = tlog::leaf_hash(&data.0);
+        let tree = delivery.checkpoint.checkpoint.tree;
+        let result = tlog::verify_inclusion(leaf, delivery.receipt.sequence, &delivery.inclusion, &tree);
+        let expected = format!("leaf {} in tree {:#} of {}", delivery.receipt.sequence, tree.root, tree.size);
+        let got = result.map_or_else(|error| format!("{error:?}"), |_| "included".into());
+        self.checks.require("log.inclusion", result.is_ok(), expected, got)?;
+        result.map_err(|_| Stop)
+    }
+
+    fn log(&mut self, enclave: &VerifiedEnclave) -> Result<LogLevel, Stop> {
+        let signed = &self.bundle.delivery.checkpoint;
+        let checkpoint = &signed.checkpoint;
+        let manifest = enclave.manifest();
+        let body = checkpoint.note_body();
+        let note_ok = crate::checkpoint::verify_ed25519(&manifest.k_log, body.as_bytes(), &signed.note_signature);
+        let recovered = signer(self.recover, &checkpoint.digest(), &signed.signature);
+        let ok = checkpoint.log_id == manifest.log_id() && note_ok && recovered == Some(manifest.k_sig);
+        let expected = format!("log {:#} signed by K_log and {}", manifest.log_id(), manifest.k_sig);
+        let got = format!(
+            "log {:#}, note signature {}, signer {}",
+            checkpoint.log_id,
+            if note_ok { "right" } else { "wrong" },
+            recovered.map_or("none".into(), |address| address.to_string())
+        );
+        self.checks.require("log.checkpoint", ok, expected, got)?;
+        let witnessed = self.witnesses(&body)?;
+        self.consistency(checkpoint.tree)?;
+        let anchored = self.anchored(checkpoint.tree)?;
+        Ok(if anchored {
+            LogLevel::Anchored
+        } else if witnessed {
+            LogLevel::Witnessed
+        } else {
+            LogLevel::SelfLogged
+        })
+    }
+
+    fn witnesses(&mut self, note_body: &str) -> Result<bool, Stop> {
+        let cosignatures = &self.bundle.delivery.checkpoint.cosignatures;
+        let mut seen: Vec<Hash32> = Vec::new();
+        for cosignature in cosignatures {
+            // A key outside the policy is refused, not skipped: nobody would have checked its bytes.
+            let known = self.policy.witnesses.contains(&cosignature.witness);
+            if !known || seen.contains(&cosignature.witness) || !cosignature.is_valid(note_body) {
+                let expected = "each cosignature valid, by a witness of the policy, once";
+                return self.checks.require("log.witnesses", false, expected, cosignature.witness.to_string()).map(|()| false);
+            }
+            seen.push(cosignature.witness);
+        }
+        let threshold = self.policy.witness_threshold;
+        if threshold == 0 {
+            self.checks.not_checked("log.witnesses", "a policy that names witnesses");
+            return Ok(false);
+        }
+        let reached = threshold <= seen.len();
+        if reached {
+            self.checks.require("log.witnesses", true, format!("{threshold} witnesses"), format!("{} witnesses", seen.len()))?;
+        } else {
+            self.checks.not_checked("log.witnesses", format!("{threshold} witnesses, {} cosigned so far", seen.len()));
+        }
+        Ok(reached)
+    }
+
+    /// Both links must hold, and any anchor that the caller knows at the same size must have the same root.
+    fn consistency(&mut self, tree: Tree) -> Result<(), Stop> {
+        let links = [self.bundle.delivery.earlier_anchor.as_ref(), self.bundle.later_anchor.as_ref()];
+        let directions = [true, false];
+        for (link, earlier) in links.into_iter().zip(directions) {
+            let Some(link) = link else { continue };
+            let result = check_link(link, &tree, earlier);
+            if let Err(reason) = result {
+                let expected = format!("tree {:#} of {} extends or is extended by {}", tree.root, tree.size, link.tree.size);
+                return self.checks.require("log.consistency", false, expected, reason);
+            }
+        }
+        let log_id = self.bundle.delivery.checkpoint.checkpoint.log_id;
+        let ours = links.into_iter().flatten().map(|link| link.tree).chain([tree]);
+        for known in self.chain.anchors.iter().filter(|anchor| anchor.log_id == log_id) {
+            for tree in ours.clone().filter(|tree| tree.size == known.tree.size && tree.root != known.tree.root) {
+                let expected = format!("anchored root {} at size {}", known.tree.root, known.tree.size);
+                return self.checks.require("log.consistency", false, expected, format!("{} (a fork)", tree.root));
+            }
+        }
+        self.checks.require("log.consistency", true, "append-only", "append-only")
+    }
+
+    fn anchored(&mut self, tree: Tree) -> Result<bool, Stop> {
+        let log_id = self.bundle.delivery.checkpoint.checkpoint.log_id;
+        let later = self.bundle.later_anchor.as_ref().map(|link| link.tree);
+        let candidates = [Some(tree), later];
+        let found = candidates.into_iter().flatten().find_map(|tree| {
+            self.chain.anchors.iter().find(|anchor| anchor.log_id == log_id && anchor.tree == tree).copied()
+        });
+        match found {
+            Some(anchor) => {
+                let got = format!("size {} anchored at {}", anchor.tree.size, anchor.anchored_at);
+                self.checks.require("log.anchored", true, "an anchored tree that holds the receipt", got)?;
+                Ok(true)
+            }
+            None => {
+                self.checks.not_checked("log.anchored", "a chain, and a bundle upgraded to an anchored tree");
+                Ok(false)
+            }
+        }
+    }
+
+    fn signed_by_k_sig(
+        &mut self,
+        id: &'static str,
+        enclave: &VerifiedEnclave,
+        digest: &Hash32,
+        signature: &crate::bytes::Signature65,
+    ) -> Result<(), Stop> {
+        let expected = enclave.manifest().k_sig;
+        let recovered = signer(self.recover, digest, signature);
+        let got = recovered.map_or("no valid signature".into(), |address| address.to_string());
+        self.checks.require(id, recovered == Some(expected), expected.to_string(), got)
+    }
+}
+
+fn check_link(link: &AnchorLink, tree: &Tree, earlier: bool) -> Result<(), alloc::string::String> {
+    // An earlier anchor of no leaves or a later one before the checkpoint would carry bytes that nothing checks.
+    let (old, new) = if earlier { (&link.tree, tree) } else { (tree, &link.tree) };
+    if old.size == 0 {
+        return Err("an anchored tree without leaves".into());
+    }
+    tlog::verify_consistency(old, new, &link.consistency).map(|_| ()).map_err(|error| format!("{error:?}"))
+}

@@ -1,0 +1,147 @@
+//! The delivery: what an enclave sends with the last frame of an answer, so that the client can check it at once.
+//!
+//! Receipt, decoding record, leaf salt, checkpoint, proof of inclusion, and a proof from the last anchored tree. Its bytes are spliced
+//! into the final frame; a bundle keeps them as they came. Spec: bundle.md §2. Nothing here is believed; `bundle` checks every byte.
+
+use alloc::vec::Vec;
+
+use crate::bytes::{Hash32, Signature65};
+use crate::cbor::{CborError, Reader, Writer};
+use crate::checkpoint::{Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
+use crate::receipt::{Decoding, Receipt, SeedSource};
+use crate::tlog::{PATH_MAX, Tree};
+
+/// Version of [`Delivery`] that this code reads and writes.
+pub const VERSION: u64 = 1;
+
+/// At most this many cosignatures on one checkpoint.
+pub const COSIGNATURES_MAX: usize = 32;
+
+/// A tree and a consistency proof that ties it to the bundle's checkpoint.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct AnchorLink {
+    /// The anchored tree, as whoever made the bundle claims it.
+    pub tree: Tree,
+    /// RFC 9162 consistency proof, from the smaller of the two trees to the larger.
+    pub consistency: Vec<Hash32>,
+}
+
+/// What arrives with the answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Delivery {
+    /// The receipt.
+    pub receipt: Receipt,
+    /// By K_sig over the receipt's digest.
+    pub signature: Signature65,
+    /// Salt of the log leaf. With it the holder can show which leaf is theirs; without it nobody can.
+    pub leaf_salt: Hash32,
+    /// How tokens were chosen.
+    pub decoding: Decoding,
+    /// The server's share of the seed; `None` if the request named the seed.
+    pub seed_share: Option<Hash32>,
+    /// A checkpoint of a tree that holds the receipt.
+    pub checkpoint: SignedCheckpoint,
+    /// From the leaf to that tree's root.
+    pub inclusion: Vec<Hash32>,
+    /// The last tree anchored before, if any: so that the client alone can anchor this one.
+    pub earlier_anchor: Option<AnchorLink>,
+}
+
+impl Delivery {
+    /// The one encoding.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        w.array(9).u64(VERSION).bytes(&self.receipt.encode()).bytes(&self.signature.0).bytes(&self.leaf_salt.0);
+        let d = &self.decoding;
+        w.array(8).text(&d.engine).bytes(&d.seed.0).u64(d.seed_source.code().into()).u64(d.temperature_e6.into());
+        w.u64(d.top_p_e6.into()).u64(d.top_k.into()).u64(d.max_tokens.into()).bytes(&d.stop_hash.0);
+        w.hashes(self.seed_share.as_slice());
+        write_checkpoint(&mut w, &self.checkpoint);
+        w.hashes(&self.inclusion);
+        write_link(&mut w, self.earlier_anchor.as_ref());
+        w.into_vec()
+    }
+
+    /// Reads the one encoding. Believes nothing.
+    ///
+    /// # Errors
+    /// Where and why the bytes are not a delivery.
+    pub fn parse(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut r = Reader::new(bytes);
+        r.array_of(9)?;
+        r.exactly(VERSION)?;
+        let receipt = Receipt::parse(&r.fixed::<{ Receipt::WORDS * 32 }>()?).map_err(|_| CborError::Value { offset: 0 })?;
+        let delivery = Self {
+            receipt,
+            signature: r.signature()?,
+            leaf_salt: r.hash()?,
+            decoding: read_decoding(&mut r)?,
+            seed_share: r.optional(Reader::hash)?,
+            checkpoint: read_checkpoint(&mut r)?,
+            inclusion: r.hashes(PATH_MAX)?,
+            earlier_anchor: read_link(&mut r)?,
+        };
+        r.end()?;
+        Ok(delivery)
+    }
+}
+
+fn read_decoding(r: &mut Reader<'_>) -> Result<Decoding, CborError> {
+    r.array_of(8)?;
+    Ok(Decoding {
+        engine: r.text(64)?.into(),
+        seed: r.hash()?,
+        seed_source: SeedSource::from_code(r.u8()?).ok_or(CborError::Value { offset: 0 })?,
+        temperature_e6: r.u32()?,
+        top_p_e6: r.u32()?,
+        top_k: r.u32()?,
+        max_tokens: r.u32()?,
+        stop_hash: r.hash()?,
+    })
+}
+
+/// Writes a signed checkpoint: log id, size, root, timestamp, both signatures, cosignatures.
+pub fn write_checkpoint(w: &mut Writer, signed: &SignedCheckpoint) {
+    let c = &signed.checkpoint;
+    w.array(7).bytes(&c.log_id.0).u64(c.tree.size).bytes(&c.tree.root.0).u64(c.timestamp);
+    w.bytes(&signed.note_signature.0).bytes(&signed.signature.0).array(signed.cosignatures.len());
+    for cosignature in &signed.cosignatures {
+        w.array(3).bytes(&cosignature.witness.0).u64(cosignature.time).bytes(&cosignature.signature.0);
+    }
+}
+
+/// Reads what [`write_checkpoint`] writes. Believes nothing.
+///
+/// # Errors
+/// Where and why the bytes are not a signed checkpoint.
+pub fn read_checkpoint(r: &mut Reader<'_>) -> Result<SignedCheckpoint, CborError> {
+    r.array_of(7)?;
+    let checkpoint =
+        Checkpoint { log_id: r.hash()?, tree: Tree { size: r.u64()?, root: r.hash()? }, timestamp: r.u64()? };
+    Ok(SignedCheckpoint {
+        checkpoint,
+        note_signature: Ed25519Signature(r.fixed()?),
+        signature: r.signature()?,
+        cosignatures: r.list(COSIGNATURES_MAX, |r| {
+            r.array_of(3)?;
+            Ok(Cosignature { witness: r.hash()?, time: r.u64()?, signature: Ed25519Signature(r.fixed()?) })
+        })?,
+    })
+}
+
+pub(crate) fn write_link(w: &mut Writer, link: Option<&AnchorLink>) {
+    w.array(usize::from(link.is_some()));
+    if let Some(link) = link {
+        w.array(3).u64(link.tree.size).bytes(&link.tree.root.0).hashes(&link.consistency);
+    }
+}
+
+pub(crate) fn read_link(r: &mut Reader<'_>) -> Result<Option<AnchorLink>, CborError> {
+    r.optional(|r| {
+        r.array_of(3)?;
+        Ok(AnchorLink { tree: Tree { size: r.u64()?, root: r.hash()? }, consistency: r.hashes(PATH_MAX.saturating_add(1))? })
+    })
+}

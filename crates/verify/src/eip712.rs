@@ -1,0 +1,153 @@
+//! EIP-712: digests that wallets and contracts compute the same way, and who signed them.
+//!
+//! Our own types live in one domain, `{name: "Candor", version: "1"}`: no chain id and no contract, because each struct that needs a
+//! replay scope carries it as a field. Payments use the token's domain. Spec: receipt.md §1, payment.md §2.
+//! Recovery is a value passed in ([`Recover`]): `K256` here, a C library in servers; no feature chooses.
+//! Not proven by a signature: that its key is attested. That is `attest` and `manifest`.
+
+use crate::abi::Words;
+use crate::bytes::{Address, Hash32, Signature65};
+use crate::hash::keccak256;
+
+/// secp256k1 public-key recovery to an EVM address.
+///
+/// Implementations must agree on every input; a test holds the two we have equal.
+pub trait Recover {
+    /// The address whose key signed `digest`, or `None`: v not 27 or 28, r or s out of range, no such point.
+    /// Both low and high s recover; [`signer`] is the function that refuses high s.
+    fn recover(&self, digest: &Hash32, signature: &Signature65) -> Option<Address>;
+}
+
+/// Recovery in pure Rust (crate `k256`). The default; builds to wasm.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct K256;
+
+impl Recover for K256 {
+    fn recover(&self, digest: &Hash32, signature: &Signature65) -> Option<Address> {
+        use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
+        let (v, rs) = signature.0.split_last()?;
+        let id = RecoveryId::from_byte(v.checked_sub(27).filter(|id| *id < 2)?)?;
+        let rs = Signature::from_slice(rs).ok()?;
+        let key = VerifyingKey::recover_from_prehash(&digest.0, &rs, id).ok()?;
+        let point = key.to_sec1_point(false);
+        let (_, coordinates) = point.as_bytes().split_first()?;
+        address_of(coordinates)
+    }
+}
+
+/// The EVM address of an uncompressed secp256k1 point without its 0x04 prefix (64 bytes).
+#[must_use]
+pub fn address_of(coordinates: &[u8]) -> Option<Address> {
+    if coordinates.len() != 64 {
+        return None;
+    }
+    let hash = keccak256(&[coordinates]);
+    hash.0.split_first_chunk::<12>().and_then(|(_, low)| Address::from_slice(low))
+}
+
+/// Who signed `digest`, under our own rule for signatures: low s only, so each of ours has one form (EIP-2).
+#[must_use]
+pub fn signer(recover: &dyn Recover, digest: &Hash32, signature: &Signature65) -> Option<Address> {
+    if is_low_s(signature) { recover.recover(digest, signature) } else { None }
+}
+
+/// Whether s is in the lower half of the group order.
+#[must_use]
+pub fn is_low_s(signature: &Signature65) -> bool {
+    signature.0.get(32..64).is_some_and(|s| s <= HALF_ORDER.as_slice())
+}
+
+/// n / 2 of secp256k1 (SEC 2, §2.4.1).
+const HALF_ORDER: [u8; 32] = [
+    0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x5d, 0x57, 0x6e, 0x73, 0x57, 0xa4, 0x50,
+    0x1d, 0xdf, 0xe9, 0x2f, 0x46, 0x68, 0x1b, 0x20, 0xa0,
+];
+
+/// hashStruct of EIP-712: keccak256(typeHash ‖ encodeData).
+#[must_use]
+pub fn hash_struct(type_string: &str, data: &Words) -> Hash32 {
+    keccak256(&[&keccak256(&[type_string.as_bytes()]).0, data.as_slice()])
+}
+
+/// The digest that is signed: keccak256(0x1901 ‖ domain ‖ hashStruct).
+#[must_use]
+pub fn digest(domain: &Hash32, struct_hash: &Hash32) -> Hash32 {
+    keccak256(&[&[0x19, 0x01], &domain.0, &struct_hash.0])
+}
+
+/// The domain of every type that K_sig, the operator and the registrar sign: `{name: "Candor", version: "1"}`.
+#[must_use]
+pub fn candor_domain() -> Hash32 {
+    hash_struct("EIP712Domain(string name,string version)", &Words::new().hash(&string("Candor")).hash(&string("1")))
+}
+
+/// A domain with all four usual members, for tokens.
+#[must_use]
+pub fn contract_domain(name: &str, version: &str, chain_id: u64, contract: &Address) -> Hash32 {
+    hash_struct(
+        "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)",
+        &Words::new().hash(&string(name)).hash(&string(version)).u64(chain_id).address(contract),
+    )
+}
+
+/// encodeData of a `string`: its keccak256.
+#[must_use]
+pub fn string(text: &str) -> Hash32 {
+    keccak256(&[text.as_bytes()])
+}
+
+/// encodeData of an array of structs or strings: keccak256 of the members' 32-byte hashes, in order.
+#[must_use]
+pub fn array(members: impl IntoIterator<Item = Hash32>) -> Hash32 {
+    let words = members.into_iter().fold(Words::new(), |words, member| words.hash(&member));
+    keccak256(&[words.as_slice()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k256::ecdsa::SigningKey;
+
+    fn sign(key: &SigningKey, digest: &Hash32) -> Signature65 {
+        let (rs, id) = key.sign_prehash_recoverable(&digest.0);
+        let mut out = [0; 65];
+        out[..64].copy_from_slice(&rs.to_bytes());
+        out[64] = 27 + id.to_byte();
+        Signature65(out)
+    }
+
+    #[test]
+    fn published_type_hashes_come_out() {
+        let transfer = keccak256(&[crate::payment::TRANSFER_TYPE.as_bytes()]);
+        assert_eq!(transfer.0[..4], [0x7c, 0x7c, 0x6c, 0xdb]);
+        let domain = keccak256(&[b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"]);
+        assert_eq!(domain.0[..4], [0x8b, 0x73, 0xc3, 0xc6]);
+    }
+
+    #[test]
+    fn a_high_s_twin_recovers_but_is_not_accepted_as_ours() {
+        let key = SigningKey::from_slice(&[7; 32]).unwrap();
+        let address = address_of(&key.verifying_key().to_sec1_point(false).as_bytes()[1..]).unwrap();
+        let digest = Hash32([3; 32]);
+        let low = sign(&key, &digest);
+        assert_eq!(signer(&K256, &digest, &low), Some(address));
+        // s' = n − s, v flipped: the same signature by arithmetic.
+        let rs = k256::ecdsa::Signature::from_slice(&low.0[..64]).unwrap();
+        let high = k256::ecdsa::Signature::from_scalars(rs.r().to_bytes(), (-*rs.s()).to_bytes()).unwrap();
+        let mut twin = [0; 65];
+        twin[..64].copy_from_slice(&high.to_bytes());
+        twin[64] = 55 - low.0[64];
+        assert_eq!(K256.recover(&digest, &Signature65(twin)), Some(address));
+        assert_eq!(signer(&K256, &digest, &Signature65(twin)), None);
+    }
+
+    #[test]
+    fn recovery_ids_other_than_27_and_28_are_rejected() {
+        let key = SigningKey::from_slice(&[7; 32]).unwrap();
+        let mut signature = sign(&key, &Hash32([3; 32]));
+        for v in (0..=255u8).filter(|v| *v != 27 && *v != 28) {
+            signature.0[64] = v;
+            assert_eq!(K256.recover(&Hash32([3; 32]), &signature), None, "v = {v}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Evidence: everything needed to believe in one boot of one enclave, and the function that does.
+//!
+//! In: an attestation document, a manifest, the freshness preimage and the signed operator order, none believed. Out:
+//! [`VerifiedEnclave`], the only value from which a client may take keys, payee, models and prices. Spec: attestation.md, order-and-manifest.md.
+//!
+//! Not proven: that the registry lists it (the client asks its own RPC), that the block in the freshness tag is real (likewise), or
+//! that the TEE vendor is honest (see `verdict::Assurance`).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::attest::{self, VerifiedDocument};
+use crate::bytes::{Hash32, to_hex};
+use crate::cbor::{CborError, Reader, Writer};
+use crate::eip712::{Recover, signer};
+use crate::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
+use crate::order::{OperatorOrder, SignedOrder};
+use crate::policy::Policy;
+use crate::verdict::{Assurance, LogLevel, Outcome, Question, Recorder, Step, Stop, Verdict};
+
+/// Version of [`Evidence`] that this code reads and writes.
+pub const VERSION: u64 = 1;
+
+/// Longest attestation document, in bytes (real ones are under 5 KiB).
+pub const DOCUMENT_MAX: usize = 16_384;
+
+/// Longest signed order, in bytes.
+pub const ORDER_MAX: usize = 65_536;
+
+/// Evidence as it travels: in `GET /candor/evidence`, in the registry's event, in a bundle. Nothing is believed yet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Evidence {
+    /// Attestation document (COSE_Sign1).
+    pub document: Vec<u8>,
+    /// Keys and promises of the boot.
+    pub manifest: Manifest,
+    /// Preimage of the freshness tag.
+    pub freshness: Freshness,
+    /// The order it runs under.
+    pub order: SignedOrder,
+}
+
+impl Evidence {
+    /// The one encoding.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        w.array(5).u64(VERSION).bytes(&self.document).bytes(&self.manifest.encode());
+        let f = &self.freshness;
+        w.array(4).u64(f.chain_id).u64(f.block_number).bytes(&f.block_hash.0).bytes(&f.nonce.0);
+        w.bytes(&self.order.encode());
+        w.into_vec()
+    }
+
+    /// Reads the one encoding. Believes nothing.
+    ///
+    /// # Errors
+    /// Where and why the bytes are not evidence.
+    pub fn parse(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut r = Reader::new(bytes);
+        r.array_of(5)?;
+        r.exactly(VERSION)?;
+        let document = r.bytes(DOCUMENT_MAX)?.to_vec();
+        let manifest = Manifest::parse(&r.fixed::<576>()?).map_err(|_| CborError::Value { offset: 0 })?;
+        r.array_of(4)?;
+        let freshness = Freshness { chain_id: r.u64()?, block_number: r.u64()?, block_hash: r.hash()?, nonce: r.hash()? };
+        let order = SignedOrder::parse(r.bytes(ORDER_MAX)?)?;
+        r.end()?;
+        Ok(Self { document, manifest, freshness, order })
+    }
+}
+
+/// At which moment evidence is judged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "live and historical are all there is")]
+pub enum Moment {
+    /// Now: the document must be recent, and answer the challenge if there was one.
+    Live {
+        /// Unix milliseconds by the caller's clock.
+        now_ms: u64,
+        /// The challenge, if the caller made one.
+        nonce: Option<Hash32>,
+    },
+    /// In a bundle: the document is judged at its own time, which the receipt's time must fit.
+    OwnTime,
+}
+
+/// An enclave that a policy accepts: its keys, its promises, and under which root.
+///
+/// Only [`verify_evidence`] makes one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[must_use]
+pub struct VerifiedEnclave {
+    manifest: Manifest,
+    order: OperatorOrder,
+    workload: Hash32,
+    document_time_ms: u64,
+    hardware: bool,
+    freshness: Freshness,
+}
+
+impl VerifiedEnclave {
+    /// Keys and promises of the boot.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The order it runs under.
+    #[must_use]
+    pub fn order(&self) -> &OperatorOrder {
+        &self.order
+    }
+
+    /// Its workload id.
+    #[must_use]
+    pub fn workload(&self) -> Hash32 {
+        self.workload
+    }
+
+    /// Time of the attestation document, Unix milliseconds.
+    #[must_use]
+    pub fn document_time_ms(&self) -> u64 {
+        self.document_time_ms
+    }
+
+    /// Whether the evidence is SIMULATED: its root is not a compiled-in hardware root.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        !self.hardware
+    }
+
+    /// Who could still forge what this enclave signs.
+    #[must_use]
+    pub fn assurance(&self) -> Assurance {
+        if self.hardware { Assurance::NitroVendorAndCloudOperator } else { Assurance::Simulated }
+    }
+
+    /// The block that the evidence names, for a caller who can check it on chain.
+    #[must_use]
+    pub fn freshness(&self) -> &Freshness {
+        &self.freshness
+    }
+}
+
+/// Steps of evidence, in the order they are made.
+pub const STEPS: &[Step] = &[DOCUMENT, BINDING, ORDER, OPERATOR, MANIFEST, WORKLOAD, OPERATOR_ALLOWED, REGISTRY];
+
+pub(crate) const DOCUMENT: Step =
+    step("attest.document", "the document is a genuine attestation under a root of the policy", "attestation.md §1");
+pub(crate) const BINDING: Step =
+    step("evidence.binding", "the attested 64 bytes name K_sig, the manifest and a recent block", "attestation.md §2");
+pub(crate) const ORDER: Step =
+    step("evidence.order", "the manifest names exactly this operator order", "order-and-manifest.md §1");
+pub(crate) const OPERATOR: Step =
+    step("evidence.operator", "the order is signed by the operator it names", "order-and-manifest.md §1");
+pub(crate) const MANIFEST: Step =
+    step("evidence.manifest", "manifest and order say the same", "order-and-manifest.md §3");
+pub(crate) const WORKLOAD: Step =
+    step("policy.workload", "the measured workload is one the policy accepts", "policy.md §2");
+pub(crate) const OPERATOR_ALLOWED: Step =
+    step("policy.operator", "the operator is one the policy accepts", "policy.md §2");
+pub(crate) const REGISTRY: Step =
+    step("policy.registry", "the registry is one the policy accepts", "policy.md §2");
+
+const fn step(id: &'static str, title: &'static str, spec: &'static str) -> Step {
+    Step { id, question: Question::Ran, title, spec }
+}
+
+/// Judges evidence. The verdict has one check per step, whether it passed or not; the enclave is there only if all passed.
+pub fn verify_evidence(evidence: &Evidence, policy: &Policy, moment: Moment, recover: &dyn Recover) -> (Verdict, Option<VerifiedEnclave>) {
+    let mut checks = Recorder::new(STEPS);
+    let enclave = check_evidence(&mut checks, evidence, policy, moment, recover).ok();
+    let verdict = Verdict {
+        checks: checks.finish(),
+        outcome: if enclave.is_some() { Outcome::Verified } else { Outcome::Refused },
+        log_level: LogLevel::None,
+        assurance: enclave.as_ref().map_or(Assurance::None, VerifiedEnclave::assurance),
+        not_proven: alloc::vec!["that the registry lists this enclave, and that the block it names exists: ask a chain"],
+    };
+    (verdict, enclave)
+}
+
+/// The steps themselves, in order; shared with bundles.
+pub(crate) fn check_evidence(
+    checks: &mut Recorder,
+    evidence: &Evidence,
+    policy: &Policy,
+    moment: Moment,
+    recover: &dyn Recover,
+) -> Result<VerifiedEnclave, Stop> {
+    let document = check_document(checks, evidence, policy, moment)?;
+    let manifest = &evidence.manifest;
+    let order = &evidence.order.order;
+
+    let expected = attested_bytes(&manifest.k_sig, &manifest.hash(), &evidence.freshness);
+    checks.equal("evidence.binding", to_hex(&expected), to_hex(document.user_data()))?;
+    checks.equal("evidence.order", manifest.order_hash, order.digest())?;
+    check_operator(checks, evidence, recover)?;
+    check_manifest(checks, manifest, order, document.timestamp_ms(), &evidence.freshness)?;
+
+    let workload = workload_id(TeeKind::Nitro, &Hash32(document.root_fingerprint()), document.measurements());
+    let accepted = match policy.workloads.as_slice() {
+        _ if policy.dangerous_any_workload => "any workload (dangerous_any_workload)".into(),
+        [] => "none (the policy lists no workload)".into(),
+        listed => list(listed),
+    };
+    checks.require("policy.workload", policy.accepts_workload(&workload), accepted, workload.to_string())?;
+    let operator_ok = policy.operators.is_empty() || policy.operators.contains(&manifest.operator);
+    checks.require("policy.operator", operator_ok, list(&policy.operators), manifest.operator.to_string())?;
+    let registry = (manifest.anchor_chain_id, manifest.registry);
+    let registry_ok = policy.registries.is_empty() || policy.registries.contains(&registry);
+    let registries: Vec<String> = policy.registries.iter().map(|(chain, address)| format!("{address} on {chain}")).collect();
+    checks.require("policy.registry", registry_ok, list(&registries), format!("{} on {}", registry.1, registry.0))?;
+
+    Ok(VerifiedEnclave {
+        manifest: manifest.clone(),
+        order: order.clone(),
+        workload,
+        document_time_ms: document.timestamp_ms(),
+        hardware: document.is_hardware_root(),
+        freshness: evidence.freshness,
+    })
+}
+
+fn check_document(checks: &mut Recorder, evidence: &Evidence, policy: &Policy, moment: Moment) -> Result<VerifiedDocument, Stop> {
+    let result = attest::parse_document(&evidence.document).and_then(|document| match moment {
+        Moment::Live { now_ms, .. } => {
+            let freshness = attest::Freshness::Live { max_age_ms: policy.max_age_ms, skew_ms: policy.skew_ms, nonce: None };
+            attest::verify_document(&document, &policy.roots, now_ms, freshness)
+        }
+        Moment::OwnTime => {
+            attest::verify_document(&document, &policy.roots, document.claimed_timestamp_ms(), attest::Freshness::Historical)
+        }
+    });
+    let document = match result {
+        Ok(document) => document,
+        Err(error) => {
+            let wanted = "a genuine document under a root that the policy names";
+            return Err(checks.refuse("attest.document", error.check(), wanted, error.to_string()));
+        }
+    };
+    if let Moment::Live { nonce: Some(nonce), .. } = moment {
+        // The challenge travels inside the freshness tag, not in the document's own nonce field (attestation.md §3).
+        if nonce != evidence.freshness.nonce {
+            return Err(checks.refuse("attest.document", "attest.nonce", nonce.to_string(), evidence.freshness.nonce.to_string()));
+        }
+    }
+    let kind = if document.is_hardware_root() { "hardware" } else { "SIMULATED" };
+    let got = format!("{kind} root {}", to_hex(&document.root_fingerprint()));
+    checks.require("attest.document", true, "a root that the policy names", got)?;
+    Ok(document)
+}
+
+fn check_operator(checks: &mut Recorder, evidence: &Evidence, recover: &dyn Recover) -> Result<(), Stop> {
+    let order = &evidence.order;
+    let recovered = signer(recover, &order.order.digest(), &order.signature);
+    checks.require(
+        "evidence.operator",
+        recovered == Some(order.order.operator),
+        order.order.operator.to_string(),
+        recovered.map_or("no valid signature".into(), |address| address.to_string()),
+    )
+}
+
+/// Manifest and order must agree field by field, and the order must have been in force.
+fn check_manifest(
+    checks: &mut Recorder,
+    manifest: &Manifest,
+    order: &OperatorOrder,
+    document_time_ms: u64,
+    freshness: &Freshness,
+) -> Result<(), Stop> {
+    let pairs = [
+        ("operator", manifest.operator.to_string(), order.operator.to_string()),
+        ("payee", manifest.payee.to_string(), order.payee.to_string()),
+        ("registry", manifest.registry.to_string(), order.registry.to_string()),
+        ("anchor chain", manifest.anchor_chain_id.to_string(), order.anchor_chain_id.to_string()),
+        ("contracts", manifest.contracts_hash.to_string(), order.contracts_hash().to_string()),
+        ("models", manifest.model_set_root.to_string(), order.model_set_root().to_string()),
+        ("prices", manifest.price_table_hash.to_string(), order.price_table_hash().to_string()),
+        ("further keys", Hash32::ZERO.to_string(), manifest.keys_hash.to_string()),
+        ("freshness chain", manifest.anchor_chain_id.to_string(), freshness.chain_id.to_string()),
+    ];
+    for (name, expected, got) in pairs {
+        if expected != got {
+            return checks.require("evidence.manifest", false, format!("{name} {expected}"), format!("{name} {got}"));
+        }
+    }
+    if let Err(reason) = order.check_consistent() {
+        return checks.require("evidence.manifest", false, "a consistent order", reason);
+    }
+    if order.not_after < document_time_ms {
+        let expected = format!("an order in force at {document_time_ms} ms");
+        return checks.require("evidence.manifest", false, expected, format!("notAfter {} ms", order.not_after));
+    }
+    checks.require("evidence.manifest", true, "equal fields", "equal fields")
+}
+
+/// A list for people: its members, or "any" if it restricts nothing.
+fn list<T: ToString>(items: &[T]) -> String {
+    match items {
+        [] => "any".into(),
+        items => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}

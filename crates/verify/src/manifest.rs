@@ -1,0 +1,235 @@
+//! The manifest: every key and promise of one boot, in eighteen words that the attestation commits to.
+//!
+//! Its keccak256 sits in the attested 64 bytes beside K_sig and a freshness tag, so one hardware signature covers it all. Lists enter
+//! as digests; the lists themselves are in the operator order, which travels with the evidence. Spec: order-and-manifest.md §2-3.
+//! Not here: the attestation formats (`attest`) and what is acceptable (`policy`).
+
+use alloc::vec::Vec;
+
+use crate::abi::{AbiError, WordReader, Words};
+use crate::bytes::{Address, Hash32};
+use crate::hash::{keccak256, sha256};
+use crate::tags;
+
+/// Version of [`Manifest`] that this code reads and writes.
+pub const VERSION: u8 = 1;
+
+/// Keys and promises of one boot.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Manifest {
+    /// Address of K_sig (secp256k1), which signs receipts, offers and checkpoints.
+    pub k_sig: Address,
+    /// K_log (Ed25519 public key), which signs C2SP notes.
+    pub k_log: Hash32,
+    /// K_hpke (X25519 public key) for sealed requests; zero if this node offers none.
+    pub k_hpke: Hash32,
+    /// SHA-256 of the SubjectPublicKeyInfo of the TLS key.
+    pub tls_spki_hash: Hash32,
+    /// Digest of the list of further keys; zero if the list is empty.
+    pub keys_hash: Hash32,
+    /// EIP-712 digest of the operator order.
+    pub order_hash: Hash32,
+    /// Who signed the order.
+    pub operator: Address,
+    /// Who is paid.
+    pub payee: Address,
+    /// `EnclaveRegistry`.
+    pub registry: Address,
+    /// Chain of registry and anchors.
+    pub anchor_chain_id: u64,
+    /// Digest of the contracts by chain.
+    pub contracts_hash: Hash32,
+    /// Digest of the models.
+    pub model_set_root: Hash32,
+    /// Digest of the prices.
+    pub price_table_hash: Hash32,
+    /// Log of the boot before; zero for a first or an additional node.
+    pub predecessor_log: Hash32,
+    /// An anchored size of that log; zero without one.
+    pub predecessor_size: u64,
+    /// Its root; zero without one.
+    pub predecessor_root: Hash32,
+    /// SHA-256 of what was built, as the builder names it. Informational: the measurement is what counts.
+    pub build_id: Hash32,
+}
+
+impl Manifest {
+    /// Words in the encoding.
+    pub const WORDS: usize = 18;
+
+    /// The one encoding: 576 bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        Words::new()
+            .u64(VERSION.into())
+            .address(&self.k_sig)
+            .hash(&self.k_log)
+            .hash(&self.k_hpke)
+            .hash(&self.tls_spki_hash)
+            .hash(&self.keys_hash)
+            .hash(&self.order_hash)
+            .address(&self.operator)
+            .address(&self.payee)
+            .address(&self.registry)
+            .u64(self.anchor_chain_id)
+            .hash(&self.contracts_hash)
+            .hash(&self.model_set_root)
+            .hash(&self.price_table_hash)
+            .hash(&self.predecessor_log)
+            .u64(self.predecessor_size)
+            .hash(&self.predecessor_root)
+            .hash(&self.build_id)
+            .into_vec()
+    }
+
+    /// Reads the one encoding. Believes nothing.
+    ///
+    /// # Errors
+    /// `Length` or `Range`; an unknown version is `Range` at word 0.
+    pub fn parse(bytes: &[u8]) -> Result<Self, AbiError> {
+        let mut r = WordReader::new(bytes, Self::WORDS)?;
+        if r.u8()? != VERSION {
+            return Err(AbiError::Range { word: 0 });
+        }
+        Ok(Self {
+            k_sig: r.address()?,
+            k_log: r.hash()?,
+            k_hpke: r.hash()?,
+            tls_spki_hash: r.hash()?,
+            keys_hash: r.hash()?,
+            order_hash: r.hash()?,
+            operator: r.address()?,
+            payee: r.address()?,
+            registry: r.address()?,
+            anchor_chain_id: r.u64()?,
+            contracts_hash: r.hash()?,
+            model_set_root: r.hash()?,
+            price_table_hash: r.hash()?,
+            predecessor_log: r.hash()?,
+            predecessor_size: r.u64()?,
+            predecessor_root: r.hash()?,
+            build_id: r.hash()?,
+        })
+    }
+
+    /// keccak256 of the encoding: what the attestation carries.
+    #[must_use]
+    pub fn hash(&self) -> Hash32 {
+        keccak256(&[&self.encode()])
+    }
+
+    /// Log id of this boot: sha256(tag ‖ K_sig address ‖ K_log).
+    #[must_use]
+    pub fn log_id(&self) -> Hash32 {
+        log_id(&self.k_sig, &self.k_log)
+    }
+}
+
+/// Log id from the two keys that sign its checkpoints.
+#[must_use]
+pub fn log_id(k_sig: &Address, k_log: &Hash32) -> Hash32 {
+    sha256(&[tags::LOG, &k_sig.0, &k_log.0])
+}
+
+/// What the freshness tag is made of: a block that did not exist earlier, and a challenge if there was one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Freshness {
+    /// Chain of the block.
+    pub chain_id: u64,
+    /// Its number.
+    pub block_number: u64,
+    /// Its hash.
+    pub block_hash: Hash32,
+    /// The challenge; zero if nobody challenged.
+    pub nonce: Hash32,
+}
+
+impl Freshness {
+    /// First 12 bytes of sha256(tag ‖ u256 chain id ‖ u256 block number ‖ block hash ‖ nonce).
+    #[must_use]
+    pub fn tag(&self) -> [u8; 12] {
+        let words = Words::new().u64(self.chain_id).u64(self.block_number).hash(&self.block_hash).hash(&self.nonce);
+        let hash = sha256(&[tags::FRESH, words.as_slice()]);
+        hash.0.first_chunk::<12>().copied().unwrap_or_default()
+    }
+}
+
+/// The attested 64 bytes: [0:20] K_sig address, [20:52] manifest hash, [52:64] freshness tag.
+#[must_use]
+pub fn attested_bytes(k_sig: &Address, manifest_hash: &Hash32, freshness: &Freshness) -> [u8; 64] {
+    let mut out = [0; 64];
+    let parts = k_sig.0.iter().chain(&manifest_hash.0).copied().chain(freshness.tag());
+    for (to, from) in out.iter_mut().zip(parts) {
+        *to = from;
+    }
+    out
+}
+
+/// Kind of TEE in a workload id. `simulated` is no kind: it is Nitro's format under another root.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TeeKind {
+    /// AWS Nitro Enclaves documents.
+    Nitro,
+}
+
+impl TeeKind {
+    /// The number in a workload id.
+    #[must_use]
+    pub fn code(self) -> u64 {
+        match self {
+            Self::Nitro => 1,
+        }
+    }
+}
+
+/// workloadId = keccak256(keccak256(tag) ‖ u256 kind ‖ root fingerprint ‖ keccak256(measurements)): a measurement without its root
+/// means nothing. For Nitro the measurements are PCR0 ‖ PCR1 ‖ PCR2 (144 bytes). Spec: attestation.md §4.
+#[must_use]
+pub fn workload_id(kind: TeeKind, root_fingerprint: &Hash32, measurements: &[u8]) -> Hash32 {
+    let words = Words::new()
+        .hash(&keccak256(&[tags::WORKLOAD]))
+        .u64(kind.code())
+        .hash(root_fingerprint)
+        .hash(&keccak256(&[measurements]));
+    keccak256(&[words.as_slice()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_reads_back_as_written_and_every_byte_counts() {
+        let manifest = Manifest { k_sig: Address([1; 20]), anchor_chain_id: 31337, predecessor_size: 9, ..Manifest::default() };
+        let bytes = manifest.encode();
+        assert_eq!(bytes.len(), 576);
+        assert_eq!(Manifest::parse(&bytes), Ok(manifest.clone()));
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x80;
+            if let Ok(other) = Manifest::parse(&flipped) {
+                assert_ne!(other.hash(), manifest.hash(), "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_attested_bytes_have_their_places() {
+        let freshness = Freshness { chain_id: 31337, block_number: 2, block_hash: Hash32([3; 32]), nonce: Hash32::ZERO };
+        let bytes = attested_bytes(&Address([1; 20]), &Hash32([2; 32]), &freshness);
+        assert_eq!(bytes[..20], [1; 20]);
+        assert_eq!(bytes[20..52], [2; 32]);
+        assert_eq!(bytes[52..], freshness.tag());
+        assert_ne!(freshness.tag(), Freshness { nonce: Hash32([1; 32]), ..freshness }.tag());
+    }
+
+    #[test]
+    fn a_workload_id_names_its_root() {
+        let a = workload_id(TeeKind::Nitro, &Hash32([1; 32]), &[0; 144]);
+        assert_ne!(a, workload_id(TeeKind::Nitro, &Hash32([2; 32]), &[0; 144]));
+        assert_ne!(a, workload_id(TeeKind::Nitro, &Hash32([1; 32]), &[1; 144]));
+    }
+}

@@ -1,0 +1,120 @@
+//! The payment: what the payer signed, who it pays, and that it answers this offer and no other.
+//!
+//! EIP-3009 `TransferWithAuthorization` in the token's own EIP-712 domain. The payer's nonce commits to the offer, so the payment
+//! itself names the request, the price and the boot. Spec: payment.md.
+//! Not proven here: balance, and that the transfer happened. Those need a chain.
+
+use alloc::string::String;
+
+use crate::abi::Words;
+use crate::bytes::{Address, Amount, Hash32, Signature65};
+use crate::eip712;
+use crate::hash::keccak256;
+use crate::tags;
+
+/// EIP-3009's signed type.
+pub const TRANSFER_TYPE: &str =
+    "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
+
+/// T: the longest a payment may stay open, in seconds. A protocol constant, never lowered: what was signed for an earlier boot is
+/// refused without state because it cannot reach past boot + T + s. Spec: payment.md §5.
+pub const MAX_TIMEOUT_SECONDS: u64 = 300;
+
+/// s: clock skew allowed between parties, in seconds. A protocol constant, never lowered.
+pub const MAX_SKEW_SECONDS: u64 = 30;
+
+/// Seconds that must remain on a payment when it is accepted, so that settlement can still land (x402 reference: 6).
+pub const SETTLE_MARGIN_SECONDS: u64 = 6;
+
+/// What the payer signs.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete by EIP-3009")]
+pub struct Authorization {
+    /// Payer.
+    pub from: Address,
+    /// Payee.
+    pub to: Address,
+    /// Amount in the asset's smallest unit.
+    pub value: Amount,
+    /// Unix seconds; valid strictly after.
+    pub valid_after: u64,
+    /// Unix seconds; valid strictly before.
+    pub valid_before: u64,
+    /// Single-use per payer and token.
+    pub nonce: Hash32,
+}
+
+/// The domain a token signs in.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete by EIP-712")]
+pub struct TokenDomain {
+    /// `name()` of the token.
+    pub name: String,
+    /// `version()` of the token.
+    pub version: String,
+    /// Chain of the token.
+    pub chain_id: u64,
+    /// Token contract.
+    pub asset: Address,
+}
+
+impl Authorization {
+    fn words(&self) -> Words {
+        Words::new()
+            .address(&self.from)
+            .address(&self.to)
+            .amount(self.value)
+            .u64(self.valid_after)
+            .u64(self.valid_before)
+            .hash(&self.nonce)
+    }
+
+    /// The EIP-712 digest that the payer signs.
+    #[must_use]
+    pub fn digest(&self, domain: &TokenDomain) -> Hash32 {
+        let separator = eip712::contract_domain(&domain.name, &domain.version, domain.chain_id, &domain.asset);
+        eip712::digest(&separator, &eip712::hash_struct(TRANSFER_TYPE, &self.words()))
+    }
+
+    /// Identity of the payment: keccak256(type tag ‖ chain id ‖ asset ‖ from ‖ nonce). Never from signature bytes or amounts.
+    #[must_use]
+    pub fn payment_id(&self, chain_id: u64, asset: &Address) -> Hash32 {
+        let words =
+            Words::new().hash(&keccak256(&[tags::PAYMENT_EIP3009])).u64(chain_id).address(asset).address(&self.from).hash(&self.nonce);
+        keccak256(&[words.as_slice()])
+    }
+}
+
+/// A payment as it travels: the authorization, its signature, and the salt with which the nonce commits to an offer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Payment {
+    /// What was signed.
+    pub authorization: Authorization,
+    /// By `authorization.from` (an externally owned account).
+    pub signature: Signature65,
+    /// Client salt; `None` for clients that do not commit (any stock x402 client).
+    pub client_salt: Option<Hash32>,
+}
+
+/// Nonce that commits to an offer: keccak256(tag ‖ offer digest ‖ client salt).
+#[must_use]
+pub fn offer_nonce(offer_digest: &Hash32, client_salt: &Hash32) -> Hash32 {
+    keccak256(&[tags::NONCE, &offer_digest.0, &client_salt.0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_payment_id_depends_on_each_part_and_not_on_the_amount() {
+        let a = Authorization { from: Address([1; 20]), nonce: Hash32([2; 32]), ..Authorization::default() };
+        let id = a.payment_id(1, &Address([3; 20]));
+        assert_eq!(id, Authorization { value: Amount(9), valid_before: 7, ..a }.payment_id(1, &Address([3; 20])));
+        assert_ne!(id, a.payment_id(2, &Address([3; 20])));
+        assert_ne!(id, a.payment_id(1, &Address([4; 20])));
+        assert_ne!(id, Authorization { nonce: Hash32([3; 32]), ..a }.payment_id(1, &Address([3; 20])));
+        assert_ne!(id, Authorization { from: Address([2; 20]), ..a }.payment_id(1, &Address([3; 20])));
+    }
+}

@@ -1,0 +1,101 @@
+//! The policy: what the relying party accepts. Plain data; its commented TOML form lives in the client.
+//!
+//! Genuine, fresh and allowed are three questions: `attest` answers the first, `max_age_ms` bounds the second, this answers the third.
+//! Only a policy names roots (Invariant 2). An empty list of workloads accepts nothing. Spec: policy.md §1-2.
+
+use alloc::vec::Vec;
+
+use crate::attest::TrustRoot;
+use crate::bytes::{Address, Hash32};
+use crate::verdict::LogLevel;
+
+/// What a relying party accepts. `Default` accepts nothing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "any value is valid; a new field must be considered by every caller")]
+pub struct Policy {
+    /// Roots of attestation. Empty accepts no evidence.
+    pub roots: Vec<TrustRoot>,
+    /// Accepted workload ids ([`crate::manifest::workload_id`]). Empty accepts none, unless the next field says otherwise.
+    pub workloads: Vec<Hash32>,
+    /// Accept any measurement under an accepted root. For development only; the verdict records it.
+    pub dangerous_any_workload: bool,
+    /// Accepted operators; empty accepts any (the operator is shown, and an attested enclave cannot be told to lie by one).
+    pub operators: Vec<Address>,
+    /// Accepted (chain id, registry); empty accepts any.
+    pub registries: Vec<(u64, Address)>,
+    /// Accepted model digests; empty accepts any that the operator's signed order lists.
+    pub models: Vec<Hash32>,
+    /// Oldest attestation document accepted live, and longest distance from document to receipt in a bundle, in milliseconds.
+    pub max_age_ms: u64,
+    /// Clock skew tolerated, in milliseconds.
+    pub skew_ms: u64,
+    /// Ed25519 keys of witnesses. A cosignature by another key is refused.
+    pub witnesses: Vec<Hash32>,
+    /// How many of them make a receipt WITNESSED. Zero means the level is never reached.
+    pub witness_threshold: usize,
+    /// The least log level that counts as verified.
+    pub require_level: LogLevel,
+    /// Refuse payments whose nonce does not commit to the offer. Stock x402 clients do not commit: for them only the equal price is shown.
+    pub require_offer_binding: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            roots: Vec::new(),
+            workloads: Vec::new(),
+            dangerous_any_workload: false,
+            operators: Vec::new(),
+            registries: Vec::new(),
+            models: Vec::new(),
+            max_age_ms: 2 * 3_600_000,
+            skew_ms: 60_000,
+            witnesses: Vec::new(),
+            witness_threshold: 0,
+            require_level: LogLevel::SelfLogged,
+            require_offer_binding: true,
+        }
+    }
+}
+
+impl Policy {
+    /// Accepts genuine hardware under the compiled-in roots, and still no workload until one is added.
+    #[must_use]
+    pub fn hardware() -> Self {
+        Self { roots: alloc::vec![TrustRoot::AWS_NITRO_G1], ..Self::default() }
+    }
+
+    /// Whether a workload is accepted.
+    #[must_use]
+    pub fn accepts_workload(&self, workload: &Hash32) -> bool {
+        self.dangerous_any_workload || self.workloads.contains(workload)
+    }
+}
+
+/// An anchored tree as the caller read it over its own RPC. The verifier cannot read a chain; it believes this parameter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete by LogAnchor")]
+pub struct KnownAnchor {
+    /// Log.
+    pub log_id: Hash32,
+    /// Anchored size and root.
+    pub tree: crate::tlog::Tree,
+    /// Block time of the anchor, Unix seconds.
+    pub anchored_at: u64,
+}
+
+/// What the registry says about a K_sig, as the caller read it over its own RPC.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete by EnclaveRegistry")]
+pub struct RegistryRecord {
+    /// The key.
+    pub k_sig: Address,
+    /// Manifest registered for it.
+    pub manifest_hash: Hash32,
+    /// Block time of registration, Unix seconds.
+    pub valid_from: u64,
+    /// End of validity, Unix seconds.
+    pub valid_until: u64,
+    /// When it became invalid, Unix seconds; zero if it did not.
+    pub invalid_from: u64,
+}

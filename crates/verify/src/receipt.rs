@@ -1,0 +1,643 @@
+//! The receipt: what ran and what it cost, signed once by the enclave's key.
+//!
+//! Two nested static structs, so that a holder can show either half and the hash of the other. Its encoding is its ABI words and
+//! nothing else; its identity is the EIP-712 digest. Spec: receipt.md. Also here: the signed offer (the quote a payment answers) and
+//! the decoding record, because the three share one shape: words, digest, signature.
+//!
+//! Parsing believes nothing; `bundle` decides whether K_sig is attested. Not proven by a receipt: delivery to the client (only
+//! hand-over to the host), and for PROXY work anything about the upstream's model.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::abi::{AbiError, WordReader, Words};
+use crate::bytes::{Address, Amount, Hash32};
+use crate::eip712;
+use crate::hash::{keccak256, sha256};
+use crate::tags;
+
+/// Version of [`Receipt`] and [`Offer`] that this code reads and writes.
+pub const VERSION: u8 = 1;
+
+macro_rules! codes {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// The number on the wire.
+            #[must_use]
+            pub fn code(self) -> u8 {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// The value of a number on the wire; unknown numbers are refused.
+            #[must_use]
+            pub fn from_code(code: u8) -> Option<Self> {
+                match code { $($code => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// The word for people and JSON.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// How the payment moves money (x402 scheme and transfer method).
+    Scheme {
+        /// x402 `exact` with EIP-3009: the whole signed amount moves.
+        ExactEip3009 = 1 "exact/eip3009",
+        /// x402 `exact` with Permit2.
+        ExactPermit2 = 2 "exact/permit2",
+        /// x402 `upto` with Permit2: at most the signed amount moves.
+        UptoPermit2 = 3 "upto/permit2",
+        /// x402 `batch-settlement`: vouchers on a channel.
+        Batch = 4 "batch-settlement",
+    }
+}
+
+codes! {
+    /// What the client's bytes travelled in.
+    Channel {
+        /// Sealed to the attested K_hpke.
+        Sealed = 1 "SEALED",
+        /// TLS ended in the enclave; private only for a client that pinned the attested key.
+        Tls = 2 "TLS",
+    }
+}
+
+codes! {
+    /// Where the token counts come from.
+    UsageSource {
+        /// Counted by the enclave itself.
+        Counted = 1 "COUNTED",
+        /// Declared by an upstream; bounded, not proven.
+        UpstreamDeclared = 2 "UPSTREAM_DECLARED",
+    }
+}
+
+codes! {
+    /// How the answer ended.
+    Outcome {
+        /// The model ended it, or a stop sequence did.
+        Complete = 1 "complete",
+        /// The token limit ended it.
+        Length = 2 "length",
+        /// The client went away; the receipt covers what was handed to the host.
+        AbortedByClient = 3 "aborted by client",
+        /// The upstream failed.
+        UpstreamError = 4 "upstream error",
+    }
+}
+
+codes! {
+    /// Who chose the sampling seed.
+    SeedSource {
+        /// The request named it.
+        Request = 1 "request",
+        /// The server's committed share and the payment's nonce together: neither side alone could choose.
+        ServerAndPayment = 2 "server share and payment",
+    }
+}
+
+/// Bit set of what a receipt claims about the work. Unknown bits are refused by `verify`, not by the parser.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Kinds(pub u32);
+
+impl Kinds {
+    /// The model ran in the enclave, its weights digested there.
+    pub const LOCAL: Self = Self(1);
+    /// The enclave called a provider.
+    pub const PROXY: Self = Self(2);
+    /// Whoever holds the bundle and the weights can re-run it and compare bytes.
+    pub const REEXEC: Self = Self(4);
+
+    /// Whether every bit of `other` is set.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both sets.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// LOCAL or PROXY but not both, REEXEC only with LOCAL, nothing unknown.
+    #[must_use]
+    pub fn is_well_formed(self) -> bool {
+        matches!(self.0, 1 | 2 | 5)
+    }
+}
+
+/// The half about money. Spec: receipt.md §3.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Money {
+    /// Identity of the payment, from what the payer signed and never from signature bytes ([`crate::payment::payment_id`]).
+    pub payment_id: Hash32,
+    /// How the money moves.
+    pub scheme: Scheme,
+    /// Who pays.
+    pub payer: Address,
+    /// Who is paid: the attested payee (or its forwarder).
+    pub payee: Address,
+    /// Token contract.
+    pub asset: Address,
+    /// Chain of the token (EIP-155).
+    pub chain_id: u64,
+    /// Settler clone that alone may settle it; zero for schemes without one (`exact`).
+    pub settler: Address,
+    /// What the payer signed at most, in the asset's smallest unit.
+    pub max_amount: Amount,
+    /// What is charged. Under `exact` the whole signed amount.
+    pub charged: Amount,
+    /// Channels: cumulative charged before; zero otherwise.
+    pub cumulative_before: Amount,
+    /// Channels: cumulative charged after; zero otherwise.
+    pub cumulative_after: Amount,
+    /// EIP-712 digest of the offer this payment answers.
+    pub offer_digest: Hash32,
+}
+
+/// The half about work. Spec: receipt.md §4.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Work {
+    /// What is claimed.
+    pub kinds: Kinds,
+    /// What the bytes travelled in.
+    pub channel: Channel,
+    /// Where the counts come from.
+    pub usage_source: UsageSource,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Digest of the model, as named in the operator order.
+    pub model_id: Hash32,
+    /// Salted commitment to method, path and body.
+    pub request_commitment: Hash32,
+    /// Commitment to the transcript.
+    pub response_commitment: Hash32,
+    /// hashStruct of [`Decoding`].
+    pub decoding_hash: Hash32,
+    /// Tokens in.
+    pub prompt_tokens: u64,
+    /// Tokens out.
+    pub completion_tokens: u64,
+    /// Unix milliseconds by the enclave's clock, when the engine started.
+    pub started_at: u64,
+    /// Unix milliseconds by the enclave's clock, when the transcript was closed.
+    pub finished_at: u64,
+    /// A recent block of the anchor chain, as told by the host: a lower time bound for whoever checks its hash.
+    pub block_number: u64,
+    /// Its hash.
+    pub block_hash: Hash32,
+}
+
+/// The receipt. Identity = [`Receipt::digest`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Receipt {
+    /// Manifest of the boot that signed it.
+    pub manifest_hash: Hash32,
+    /// Log it belongs to.
+    pub log_id: Hash32,
+    /// Its leaf index there.
+    pub sequence: u64,
+    /// The half about money.
+    pub money: Money,
+    /// The half about work.
+    pub work: Work,
+}
+
+const MONEY_TYPE: &str = "Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)";
+const WORK_TYPE: &str = "Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash)";
+const RECEIPT_TYPE: &str = "Receipt(uint8 version,bytes32 manifestHash,bytes32 logId,uint64 sequence,Money money,Work work)Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash)";
+
+impl Money {
+    fn words(&self, words: Words) -> Words {
+        words
+            .hash(&self.payment_id)
+            .u64(self.scheme.code().into())
+            .address(&self.payer)
+            .address(&self.payee)
+            .address(&self.asset)
+            .u64(self.chain_id)
+            .address(&self.settler)
+            .amount(self.max_amount)
+            .amount(self.charged)
+            .amount(self.cumulative_before)
+            .amount(self.cumulative_after)
+            .hash(&self.offer_digest)
+    }
+
+    fn read(r: &mut WordReader<'_>) -> Result<Self, AbiError> {
+        Ok(Self {
+            payment_id: r.hash()?,
+            scheme: Scheme::from_code(r.u8()?).ok_or(AbiError::Range { word: 5 })?,
+            payer: r.address()?,
+            payee: r.address()?,
+            asset: r.address()?,
+            chain_id: r.u64()?,
+            settler: r.address()?,
+            max_amount: r.amount()?,
+            charged: r.amount()?,
+            cumulative_before: r.amount()?,
+            cumulative_after: r.amount()?,
+            offer_digest: r.hash()?,
+        })
+    }
+
+    /// hashStruct, so that the half can be shown alone beside the other's hash.
+    #[must_use]
+    pub fn struct_hash(&self) -> Hash32 {
+        eip712::hash_struct(MONEY_TYPE, &self.words(Words::new()))
+    }
+}
+
+impl Work {
+    fn words(&self, words: Words) -> Words {
+        words
+            .u64(self.kinds.0.into())
+            .u64(self.channel.code().into())
+            .u64(self.usage_source.code().into())
+            .u64(self.outcome.code().into())
+            .hash(&self.model_id)
+            .hash(&self.request_commitment)
+            .hash(&self.response_commitment)
+            .hash(&self.decoding_hash)
+            .u64(self.prompt_tokens)
+            .u64(self.completion_tokens)
+            .u64(self.started_at)
+            .u64(self.finished_at)
+            .u64(self.block_number)
+            .hash(&self.block_hash)
+    }
+
+    fn read(r: &mut WordReader<'_>) -> Result<Self, AbiError> {
+        Ok(Self {
+            kinds: Kinds(r.u32()?),
+            channel: Channel::from_code(r.u8()?).ok_or(AbiError::Range { word: 17 })?,
+            usage_source: UsageSource::from_code(r.u8()?).ok_or(AbiError::Range { word: 18 })?,
+            outcome: Outcome::from_code(r.u8()?).ok_or(AbiError::Range { word: 19 })?,
+            model_id: r.hash()?,
+            request_commitment: r.hash()?,
+            response_commitment: r.hash()?,
+            decoding_hash: r.hash()?,
+            prompt_tokens: r.u64()?,
+            completion_tokens: r.u64()?,
+            started_at: r.u64()?,
+            finished_at: r.u64()?,
+            block_number: r.u64()?,
+            block_hash: r.hash()?,
+        })
+    }
+
+    /// hashStruct, so that the half can be shown alone beside the other's hash.
+    #[must_use]
+    pub fn struct_hash(&self) -> Hash32 {
+        eip712::hash_struct(WORK_TYPE, &self.words(Words::new()))
+    }
+}
+
+impl Receipt {
+    /// Words in the encoding: version, manifest hash, log id, sequence, 12 of money, 14 of work.
+    pub const WORDS: usize = 30;
+
+    /// The one encoding: 960 bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let words = Words::new().u64(VERSION.into()).hash(&self.manifest_hash).hash(&self.log_id).u64(self.sequence);
+        self.work.words(self.money.words(words)).into_vec()
+    }
+
+    /// Reads the one encoding. Believes nothing.
+    ///
+    /// # Errors
+    /// `Length` or `Range`; an unknown version or code is `Range` at its word.
+    pub fn parse(bytes: &[u8]) -> Result<Self, AbiError> {
+        let mut r = WordReader::new(bytes, Self::WORDS)?;
+        if r.u8()? != VERSION {
+            return Err(AbiError::Range { word: 0 });
+        }
+        Ok(Self {
+            manifest_hash: r.hash()?,
+            log_id: r.hash()?,
+            sequence: r.u64()?,
+            money: Money::read(&mut r)?,
+            work: Work::read(&mut r)?,
+        })
+    }
+
+    /// The EIP-712 digest that K_sig signs.
+    #[must_use]
+    pub fn digest(&self) -> Hash32 {
+        let data = Words::new()
+            .u64(VERSION.into())
+            .hash(&self.manifest_hash)
+            .hash(&self.log_id)
+            .u64(self.sequence)
+            .hash(&self.money.struct_hash())
+            .hash(&self.work.struct_hash());
+        eip712::digest(&eip712::candor_domain(), &eip712::hash_struct(RECEIPT_TYPE, &data))
+    }
+}
+
+/// The signed quote for one request: what a 402 offers. Spec: payment.md §3.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Offer {
+    /// Manifest of the boot that signed it.
+    pub manifest_hash: Hash32,
+    /// The request, by the same commitment that the receipt carries.
+    pub request_commitment: Hash32,
+    /// Digest of the model.
+    pub model_id: Hash32,
+    /// How the money would move.
+    pub scheme: Scheme,
+    /// Who would be paid.
+    pub payee: Address,
+    /// Token contract.
+    pub asset: Address,
+    /// Chain of the token.
+    pub chain_id: u64,
+    /// Settler clone; zero for `exact`.
+    pub settler: Address,
+    /// The price (`exact`) or its ceiling, in the asset's smallest unit.
+    pub amount: Amount,
+    /// Tokens in, as counted (`exact`) or bounded.
+    pub prompt_tokens: u64,
+    /// Tokens out at most.
+    pub max_tokens: u64,
+    /// Commitment to the server's share of the sampling seed; zero if the request names the seed.
+    pub seed_commitment: Hash32,
+    /// Unix milliseconds after which the enclave no longer honours it.
+    pub valid_until: u64,
+}
+
+const OFFER_TYPE: &str = "Offer(uint8 version,bytes32 manifestHash,bytes32 requestCommitment,bytes32 modelId,uint8 scheme,address payee,address asset,uint256 chainId,address settler,uint256 amount,uint64 promptTokens,uint64 maxTokens,bytes32 seedCommitment,uint64 validUntil)";
+
+impl Offer {
+    /// Words in the encoding.
+    pub const WORDS: usize = 14;
+
+    fn words(&self) -> Words {
+        Words::new()
+            .u64(VERSION.into())
+            .hash(&self.manifest_hash)
+            .hash(&self.request_commitment)
+            .hash(&self.model_id)
+            .u64(self.scheme.code().into())
+            .address(&self.payee)
+            .address(&self.asset)
+            .u64(self.chain_id)
+            .address(&self.settler)
+            .amount(self.amount)
+            .u64(self.prompt_tokens)
+            .u64(self.max_tokens)
+            .hash(&self.seed_commitment)
+            .u64(self.valid_until)
+    }
+
+    /// The one encoding: 448 bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        self.words().into_vec()
+    }
+
+    /// Reads the one encoding. Believes nothing.
+    ///
+    /// # Errors
+    /// `Length` or `Range`.
+    pub fn parse(bytes: &[u8]) -> Result<Self, AbiError> {
+        let mut r = WordReader::new(bytes, Self::WORDS)?;
+        if r.u8()? != VERSION {
+            return Err(AbiError::Range { word: 0 });
+        }
+        Ok(Self {
+            manifest_hash: r.hash()?,
+            request_commitment: r.hash()?,
+            model_id: r.hash()?,
+            scheme: Scheme::from_code(r.u8()?).ok_or(AbiError::Range { word: 4 })?,
+            payee: r.address()?,
+            asset: r.address()?,
+            chain_id: r.u64()?,
+            settler: r.address()?,
+            amount: r.amount()?,
+            prompt_tokens: r.u64()?,
+            max_tokens: r.u64()?,
+            seed_commitment: r.hash()?,
+            valid_until: r.u64()?,
+        })
+    }
+
+    /// The EIP-712 digest that K_sig signs and that a client's nonce commits to.
+    #[must_use]
+    pub fn digest(&self) -> Hash32 {
+        eip712::digest(&eip712::candor_domain(), &eip712::hash_struct(OFFER_TYPE, &self.words()))
+    }
+}
+
+/// How tokens were chosen: enough to choose them again. Spec: receipt.md §5.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Decoding {
+    /// Engine and version of its arithmetic, for example `det/1`. At most 64 bytes.
+    pub engine: String,
+    /// Sampling seed.
+    pub seed: Hash32,
+    /// Who chose it.
+    pub seed_source: SeedSource,
+    /// Temperature in millionths.
+    pub temperature_e6: u32,
+    /// top_p in millionths.
+    pub top_p_e6: u32,
+    /// top_k, zero for off.
+    pub top_k: u32,
+    /// Limit on tokens out.
+    pub max_tokens: u32,
+    /// [`stop_hash`] of the stop sequences.
+    pub stop_hash: Hash32,
+}
+
+const DECODING_TYPE: &str = "Decoding(string engine,bytes32 seed,uint8 seedSource,uint32 temperatureE6,uint32 topPE6,uint32 topK,uint32 maxTokens,bytes32 stopHash)";
+
+impl Decoding {
+    /// hashStruct, which the receipt carries as `decodingHash`.
+    #[must_use]
+    pub fn struct_hash(&self) -> Hash32 {
+        let data = Words::new()
+            .hash(&eip712::string(&self.engine))
+            .hash(&self.seed)
+            .u64(self.seed_source.code().into())
+            .u64(self.temperature_e6.into())
+            .u64(self.top_p_e6.into())
+            .u64(self.top_k.into())
+            .u64(self.max_tokens.into())
+            .hash(&self.stop_hash);
+        eip712::hash_struct(DECODING_TYPE, &data)
+    }
+}
+
+/// Digest of the stop sequences, in order: sha256(tag ‖ for each: u64 length ‖ bytes). Zero if there are none.
+#[must_use]
+pub fn stop_hash(stops: &[String]) -> Hash32 {
+    if stops.is_empty() {
+        return Hash32::ZERO;
+    }
+    let mut bytes = Vec::new();
+    for stop in stops {
+        bytes.extend_from_slice(&u64::try_from(stop.len()).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.extend_from_slice(stop.as_bytes());
+    }
+    sha256(&[tags::STOP, &bytes])
+}
+
+/// Commitment to the server's share of the seed, which the offer carries before the payment exists.
+#[must_use]
+pub fn seed_commitment(server_share: &Hash32) -> Hash32 {
+    sha256(&[tags::SEED_SHARE, &server_share.0])
+}
+
+/// The seed when neither side alone chooses: the server's committed share, then the payer's nonce.
+#[must_use]
+pub fn seed_from_share(server_share: &Hash32, payment_nonce: &Hash32) -> Hash32 {
+    sha256(&[tags::SEED, &server_share.0, &payment_nonce.0])
+}
+
+/// The seed when the request names an integer (two's complement, 64 bits).
+#[must_use]
+pub fn seed_from_request(seed: i64) -> Hash32 {
+    sha256(&[tags::SEED_REQUEST, &seed.to_be_bytes()])
+}
+
+/// Unguessable id under which a receipt can be fetched. Derived from the leaf salt, which only client and enclave know: from the
+/// receipt itself whoever sees the settlement could guess it.
+#[must_use]
+pub fn receipt_id(leaf_salt: &Hash32) -> [u8; 16] {
+    let hash = keccak256(&[tags::RECEIPT_ID, &leaf_salt.0]);
+    hash.0.first_chunk::<16>().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sample() -> Receipt {
+        Receipt {
+            manifest_hash: Hash32([1; 32]),
+            log_id: Hash32([2; 32]),
+            sequence: 3,
+            money: Money {
+                payment_id: Hash32([4; 32]),
+                scheme: Scheme::ExactEip3009,
+                payer: Address([5; 20]),
+                payee: Address([6; 20]),
+                asset: Address([7; 20]),
+                chain_id: 31337,
+                settler: Address::ZERO,
+                max_amount: Amount(1000),
+                charged: Amount(1000),
+                cumulative_before: Amount(0),
+                cumulative_after: Amount(0),
+                offer_digest: Hash32([8; 32]),
+            },
+            work: Work {
+                kinds: Kinds::LOCAL.and(Kinds::REEXEC),
+                channel: Channel::Tls,
+                usage_source: UsageSource::Counted,
+                outcome: Outcome::Complete,
+                model_id: Hash32([9; 32]),
+                request_commitment: Hash32([10; 32]),
+                response_commitment: Hash32([11; 32]),
+                decoding_hash: Hash32([12; 32]),
+                prompt_tokens: 13,
+                completion_tokens: 14,
+                started_at: 15,
+                finished_at: 16,
+                block_number: 17,
+                block_hash: Hash32([18; 32]),
+            },
+        }
+    }
+
+    #[test]
+    fn the_receipt_type_is_its_parts() {
+        let head = "Receipt(uint8 version,bytes32 manifestHash,bytes32 logId,uint64 sequence,Money money,Work work)";
+        assert_eq!(RECEIPT_TYPE, alloc::format!("{head}{MONEY_TYPE}{WORK_TYPE}"));
+    }
+
+    #[test]
+    fn a_receipt_reads_back_as_written() {
+        let receipt = sample();
+        assert_eq!(receipt.encode().len(), Receipt::WORDS * 32);
+        assert_eq!(Receipt::parse(&receipt.encode()), Ok(receipt));
+    }
+
+    #[test]
+    fn a_receipt_with_trailing_or_missing_bytes_is_rejected() {
+        let mut bytes = sample().encode();
+        bytes.push(0);
+        assert!(matches!(Receipt::parse(&bytes), Err(AbiError::Length { .. })));
+        assert!(matches!(Receipt::parse(&bytes[..959]), Err(AbiError::Length { .. })));
+    }
+
+    #[test]
+    fn a_flip_of_any_byte_is_rejected_or_changes_the_digest() {
+        let receipt = sample();
+        let bytes = receipt.encode();
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            if let Ok(other) = Receipt::parse(&flipped) {
+                assert_ne!(other.digest(), receipt.digest(), "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_codes_are_rejected_at_their_word() {
+        for (word, code) in [(0, 2), (5, 9), (17, 3), (18, 0), (19, 5)] {
+            let mut bytes = sample().encode();
+            bytes[word * 32 + 31] = code;
+            assert_eq!(Receipt::parse(&bytes), Err(AbiError::Range { word }));
+        }
+    }
+
+    #[test]
+    fn kinds_that_contradict_themselves_are_not_well_formed() {
+        for (kinds, expected) in [(0, false), (1, true), (2, true), (3, false), (4, false), (5, true), (6, false), (7, false), (8, false)] {
+            assert_eq!(Kinds(kinds).is_well_formed(), expected, "{kinds}");
+        }
+    }
+
+    #[test]
+    fn an_offer_reads_back_as_written() {
+        let offer = Offer {
+            manifest_hash: Hash32([1; 32]),
+            request_commitment: Hash32([2; 32]),
+            model_id: Hash32([3; 32]),
+            scheme: Scheme::ExactEip3009,
+            payee: Address([4; 20]),
+            asset: Address([5; 20]),
+            chain_id: 31337,
+            settler: Address::ZERO,
+            amount: Amount(6),
+            prompt_tokens: 7,
+            max_tokens: 8,
+            seed_commitment: Hash32([9; 32]),
+            valid_until: 10,
+        };
+        assert_eq!(Offer::parse(&offer.encode()), Ok(offer.clone()));
+        assert!(Offer::parse(&offer.encode()[1..]).is_err());
+        let dearer = Offer { amount: Amount(7), ..offer.clone() };
+        assert_ne!(dearer.digest(), offer.digest());
+    }
+}
