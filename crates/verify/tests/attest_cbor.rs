@@ -215,7 +215,7 @@ fn each_refusal_has_its_kind() {
 
     let mut indefinite = reader(&[0x9f, 0x00, 0x00, 0xff]);
     let mut items = indefinite.array(1).unwrap();
-    assert_eq!(items.len(), None);
+    assert_eq!(items.left(), None);
     assert_eq!(indefinite.more(&mut items), Ok(true));
     assert_eq!(indefinite.u64(), Ok(0));
     assert_eq!(indefinite.more(&mut items).map_err(kind), Err(CborErrorKind::Limit { limit: 1, got: 2 }));

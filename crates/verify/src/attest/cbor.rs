@@ -128,9 +128,9 @@ impl<'a> Reader<'a> {
     ///
     /// [`CborErrorKind::Truncated`] at the end, [`CborErrorKind::Budget`].
     pub fn null_if_next(&mut self) -> Result<bool, CborError> {
-        match self.peek()? {
-            Kind::Null => self.null().map(|()| true),
-            _ => Ok(false),
+        match self.peek()? == Kind::Null {
+            true => self.null().map(|()| true),
+            false => Ok(false),
         }
     }
 
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
     /// [`CborErrorKind::Indefinite`] in every mode.
     pub fn array_header(&mut self, limit: u64) -> Result<u64, CborError> {
         let at = self.at;
-        self.array(limit)?.len().ok_or(self.error(at, CborErrorKind::Indefinite))
+        self.array(limit)?.left().ok_or(self.error(at, CborErrorKind::Indefinite))
     }
 
     /// The number of pairs of a counted map; otherwise as [`Reader::array_header`].
@@ -186,7 +186,7 @@ impl<'a> Reader<'a> {
     /// As [`Reader::array_header`].
     pub fn map_header(&mut self, limit: u64) -> Result<u64, CborError> {
         let at = self.at;
-        self.map(limit)?.len().ok_or(self.error(at, CborErrorKind::Indefinite))
+        self.map(limit)?.left().ok_or(self.error(at, CborErrorKind::Indefinite))
     }
 
     /// Opens an array of at most `limit` elements, counted or (if the mode allows) ended by a break.
@@ -231,10 +231,7 @@ impl<'a> Reader<'a> {
                 items.room = room;
                 Ok(true)
             }
-            None => {
-                let got = items.limit.saturating_add(1);
-                Err(self.error(self.at, CborErrorKind::Limit { limit: items.limit, got }))
-            }
+            None => Err(self.error(self.at, CborErrorKind::Limit { limit: items.limit, got: items.limit.saturating_add(1) })),
         }
     }
 
@@ -270,9 +267,9 @@ impl<'a> Reader<'a> {
                 let Some(depth) = depth_max.checked_sub(1) else {
                     return Err(self.error(self.at, CborErrorKind::Depth));
                 };
-                let mut items = match kind {
-                    Kind::Map => self.map(u64::MAX)?,
-                    _ => self.array(u64::MAX)?,
+                let mut items = match kind == Kind::Map {
+                    true => self.map(u64::MAX)?,
+                    false => self.array(u64::MAX)?,
                 };
                 while self.more(&mut items)? {
                     self.skip(depth)?;
@@ -405,14 +402,10 @@ pub struct Items {
 }
 
 impl Items {
-    /// Entries left, if the container is counted.
-    pub const fn len(&self) -> Option<u64> {
+    /// Entries not yet read, if the container is counted.
+    #[must_use]
+    pub const fn left(&self) -> Option<u64> {
         self.counted
-    }
-
-    /// Whether nothing is left, if the container is counted.
-    pub fn is_empty(&self) -> Option<bool> {
-        self.counted.map(|left| left == 0)
     }
 }
 
@@ -427,9 +420,7 @@ impl Items {
 /// // {1: null, 1: null}
 /// let mut reader = Reader::new(&[0xa2, 0x01, 0xf6, 0x01, 0xf6], Lengths::Definite, 8);
 /// let mut keys = KeyOrder::new();
-/// assert_eq!(reader.map_header(4), Ok(2));
-/// assert_eq!(keys.u64(&mut reader), Ok(1));
-/// assert_eq!(reader.null(), Ok(()));
+/// assert_eq!((reader.map_header(4), keys.u64(&mut reader), reader.null()), (Ok(2), Ok(1), Ok(())));
 /// assert_eq!(keys.u64(&mut reader).unwrap_err().kind, CborErrorKind::KeyOrder);
 /// ```
 #[derive(Clone, Debug, Default)]

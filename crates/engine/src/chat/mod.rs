@@ -1,0 +1,153 @@
+//! OpenAI chat completions over det/1: one code path for the enclave that answers and for the replay that checks the answer.
+//!
+//! [`ChatRequest::parse`] reads the body, [`prompt_tokens`] applies the template, [`answer`] generates and renders frame by frame, and
+//! [`replay`] is those three in a row. Pure: no clock, no randomness; id, time and seed are parameters.
+//!
+//! Spec: det-1.md §3 (template), §8 (frames), §9 (requests). Not here: HTTP, SSE framing, the receipt spliced into the last frame, model ids.
+
+mod error;
+mod number;
+mod render;
+mod request;
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+pub use error::ApiError;
+pub use render::{Head, StreamRenderer, whole_body};
+pub use request::{ChatRequest, MAX_BODY_BYTES, Message, Role};
+
+use crate::tokenizer::Special;
+use crate::{Finish, Model, Options, Usage, generate};
+
+/// The prompt of `request` under the template `candor-chat/1`. Linear in the request's text.
+///
+/// # Errors
+///
+/// 400 `context_length_exceeded` if the prompt and `max_tokens` do not fit into the model's context.
+pub fn prompt_tokens(model: &Model, request: &ChatRequest) -> Result<Vec<u32>, ApiError> {
+    let tokenizer = model.tokenizer();
+    let mut tokens = vec![tokenizer.special(Special::Begin)];
+    for message in &request.messages {
+        tokens.push(tokenizer.special(match message.role {
+            Role::System => Special::System,
+            Role::User => Special::User,
+            Role::Assistant => Special::Assistant,
+        }));
+        tokenizer.encode(&message.text, &mut tokens);
+        tokens.push(tokenizer.special(Special::End));
+    }
+    tokens.push(tokenizer.special(Special::Assistant));
+    let context = model.config().context;
+    if tokens.len() as u64 + u64::from(request.max_tokens) > context.into() {
+        return Err(ApiError::context_length(context, tokens.len() as u64, request.max_tokens));
+    }
+    Ok(tokens)
+}
+
+/// No prompt of `request` has more tokens than this, under any model: for quotes that must not tokenise.
+#[must_use]
+pub fn prompt_tokens_upper_bound(request: &ChatRequest) -> u64 {
+    let text: u64 = request.messages.iter().map(|message| message.text.len() as u64).sum();
+    2 + 2 * request.messages.len() as u64 + text
+}
+
+/// How an answer ended, and what remains to be sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Completed {
+    /// The last frame, an object ending in `}`, which the caller sends once the receipt is in it. None if cancelled.
+    pub last_frame: Option<Vec<u8>>,
+    /// Why the answer ended.
+    pub finish: Finish,
+    /// Tokens used, also if cancelled.
+    pub usage: Usage,
+}
+
+/// Generates and renders the answer to `request`, whose prompt is `prompt`.
+///
+/// Every frame but the last goes to `on_frame` as soon as it is complete; `Break` cancels. A whole (not streamed) answer has only the last
+/// frame, and `on_frame` is then called with an empty frame after each token, so that a caller can still cancel. `server_seed` is used
+/// unless the request chose a seed.
+///
+/// # Errors
+///
+/// 400 `context_length_exceeded`; 500 if `prompt` is not one that [`prompt_tokens`] made.
+pub fn answer(
+    model: &Model,
+    request: &ChatRequest,
+    prompt: &[u32],
+    server_seed: [u8; 32],
+    head: &Head,
+    options: &Options,
+    on_frame: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<Completed, ApiError> {
+    let decoding = request.decoding(server_seed);
+    if !request.stream {
+        let done = generate(model, prompt, &decoding, options, &mut |_| on_frame(&[])).map_err(ApiError::from_generate)?;
+        let last_frame = whole_body(head, &done.text, done.finish, done.usage);
+        return Ok(Completed { last_frame, finish: done.finish, usage: done.usage });
+    }
+    let renderer = StreamRenderer::new(head, request.include_usage);
+    let mut opened = false;
+    let mut open = |on_frame: &mut dyn FnMut(&[u8]) -> ControlFlow<()>| {
+        if opened {
+            return ControlFlow::Continue(());
+        }
+        opened = true;
+        on_frame(&renderer.first())
+    };
+    let done = generate(model, prompt, &decoding, options, &mut |step| {
+        open(on_frame)?;
+        match renderer.text(step.text) {
+            Some(frame) => on_frame(&frame),
+            None => ControlFlow::Continue(()),
+        }
+    })
+    .map_err(ApiError::from_generate)?;
+
+    let Some((rest, last_frame)) = renderer.end(done.tail(), done.finish, done.usage) else {
+        return Ok(Completed { last_frame: None, finish: Finish::Cancelled, usage: done.usage });
+    };
+    // An answer of no token has not been opened yet.
+    let mut sent = open(on_frame);
+    for frame in &rest {
+        if sent.is_continue() {
+            sent = on_frame(frame);
+        }
+    }
+    if sent.is_break() {
+        return Ok(Completed { last_frame: None, finish: Finish::Cancelled, usage: done.usage });
+    }
+    Ok(Completed { last_frame: Some(last_frame), finish: done.finish, usage: done.usage })
+}
+
+/// All frames of the answer to `body`, as [`answer`] makes them; the last is without the receipt.
+///
+/// # Errors
+///
+/// Whatever the API would have answered instead.
+pub fn replay(model: &Model, body: &[u8], seed: [u8; 32], id: &str, created: u64) -> Result<Vec<Vec<u8>>, ApiError> {
+    let request = ChatRequest::parse(body)?;
+    let prompt = prompt_tokens(model, &request)?;
+    let head = Head { id: id.to_owned(), created, model: request.model.clone() };
+    let mut frames = Vec::new();
+    let done = answer(model, &request, &prompt, seed, &head, &Options::default(), &mut |frame| {
+        if !frame.is_empty() {
+            frames.push(frame.to_vec());
+        }
+        ControlFlow::Continue(())
+    })?;
+    frames.extend(done.last_frame);
+    Ok(frames)
+}
+
+impl fmt::Display for Finish {
+    /// The API's `finish_reason`; `cancelled` never appears in a frame.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cancelled => "cancelled",
+            Self::Length => "length",
+            Self::Stop => "stop",
+        })
+    }
+}
