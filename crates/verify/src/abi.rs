@@ -138,9 +138,7 @@ impl<'a> WordReader<'a> {
     pub fn amount(&mut self) -> Result<Amount, AbiError> {
         let word = self.next()?;
         match word.split_first_chunk::<16>() {
-            Some((high, low)) if *high == [0; 16] => {
-                low.try_into().map(|low| Amount(u128::from_be_bytes(low))).map_err(|_| self.range())
-            }
+            Some((high, low)) if *high == [0; 16] => low.try_into().map(|low| Amount(u128::from_be_bytes(low))).map_err(|_| self.range()),
             _ => Err(self.range()),
         }
     }

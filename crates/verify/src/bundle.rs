@@ -112,15 +112,10 @@ impl Bundle {
         r.exactly(VERSION)?;
         let evidence = Evidence::parse(r.bytes(BUNDLE_MAX)?)?;
         r.array_of(4)?;
-        let request = Request {
-            salt: r.hash()?,
-            method: r.text(16)?.into(),
-            path: r.text(2048)?.into(),
-            body: r.bytes(BODY_MAX)?.to_vec(),
-        };
+        let request =
+            Request { salt: r.hash()?, method: r.text(16)?.into(), path: r.text(2048)?.into(), body: r.bytes(BODY_MAX)?.to_vec() };
         r.array_of(2)?;
-        let response =
-            Response { seed: r.hash()?, frames: r.list(FRAMES_MAX, |r| r.bytes(FRAME_MAX).map(<[u8]>::to_vec))? };
+        let response = Response { seed: r.hash()?, frames: r.list(FRAMES_MAX, |r| r.bytes(FRAME_MAX).map(<[u8]>::to_vec))? };
         r.array_of(2)?;
         let offer = Offer::parse(&r.fixed::<{ Offer::WORDS * 32 }>()?).map_err(|_| CborError::Value { offset: 0 })?;
         let offer_signature = r.signature()?;

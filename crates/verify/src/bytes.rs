@@ -194,7 +194,9 @@ mod tests {
 
     #[test]
     fn texts_that_are_not_amounts_are_rejected() {
-        for text in ["", "1abc", "USD 10", "$1", "1e3", "+1", " 1", "1 ", "-1", "01", "1.0", "1_000", "340282366920938463463374607431768211456"] {
+        for text in
+            ["", "1abc", "USD 10", "$1", "1e3", "+1", " 1", "1 ", "-1", "01", "1.0", "1_000", "340282366920938463463374607431768211456"]
+        {
             assert_eq!(Amount::from_decimal(text), None, "{text:?}");
         }
         assert_eq!(Amount::from_decimal("0"), Some(Amount(0)));

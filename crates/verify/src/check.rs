@@ -21,6 +21,9 @@ use crate::tlog::{self, Included, Tree};
 use crate::transcript;
 use crate::verdict::{Assurance, LogLevel, Outcome, Question, Recorder, Step, Stop, Verdict};
 
+/// How far the clocks of an enclave and of a chain may differ, in seconds; the same number as in `ReceiptVerifier.CLOCK_SKEW`.
+pub const ANCHOR_SKEW_SECONDS: u64 = 120;
+
 /// What the caller read from a chain, over an RPC of their own. Empty offline.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "any value is valid")]
@@ -37,7 +40,18 @@ pub struct ChainFacts<'a> {
     pub transfer_seen: Option<bool>,
 }
 
-/// A bundle that a policy accepts. Only [`verify_bundle`] makes one.
+/// A bundle that a policy accepts. Only [`verify_bundle`] makes one:
+///
+/// ```compile_fail,E0451
+/// fn forge(real: candor_verify::check::VerifiedBundle, receipt: candor_verify::receipt::Receipt) -> candor_verify::check::VerifiedBundle {
+///     candor_verify::check::VerifiedBundle { receipt, ..real }
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn make<T: Default>() -> T { T::default() }
+/// let forged: candor_verify::check::VerifiedBundle = make();
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct VerifiedBundle {
@@ -102,9 +116,9 @@ pub const STEPS: &[Step] = &[
     step("payment.transfer", Question::Paid, "the chain saw exactly this transfer", "payment.md §6"),
     step("log.inclusion", Question::Logged, "the receipt's leaf is in the checkpoint's tree, at its sequence", "log.md §2"),
     step("log.checkpoint", Question::Logged, "the checkpoint is signed by K_log and K_sig", "log.md §3"),
-    step("log.witnesses", Question::Logged, "witnesses of the policy cosigned it", "log.md §4"),
+    step("log.witnesses", Question::Logged, "witnesses of the policy cosigned it", "bundle.md §5"),
     step("log.consistency", Question::Logged, "the log only grew between the anchored trees and this one", "log.md §1"),
-    step("log.anchored", Question::Logged, "a tree that holds the receipt is anchored on chain", "log.md §5"),
+    step("log.anchored", Question::Logged, "a tree that holds the receipt is anchored on chain", "bundle.md §5"),
 ];
 
 /// Judges a bundle. The verdict has one check per step, whatever happens; the verified bundle is there only if none refused.
@@ -125,8 +139,7 @@ pub fn verify_bundle(bundle: &Bundle, policy: &Policy, chain: ChainFacts<'_>, re
         Some(_) => Outcome::Verified,
     };
     let assurance = verified.as_ref().map_or(Assurance::None, |v| v.enclave.assurance());
-    let verdict =
-        Verdict { checks: run.checks.finish(), outcome, log_level, assurance, not_proven: not_proven(bundle, chain) };
+    let verdict = Verdict { checks: run.checks.finish(), outcome, log_level, assurance, not_proven: not_proven(bundle, chain) };
     (verdict, verified.filter(|_| outcome == Outcome::Verified))
 }
 
@@ -158,7 +171,7 @@ impl Run<'_> {
         self.registry(&enclave)?;
         self.receipt(&enclave)?;
         self.work(&enclave)?;
-        self.privacy();
+        self.privacy(&enclave)?;
         self.offer(&enclave)?;
         self.payment(&enclave)?;
         self.charge(&enclave)?;
@@ -184,13 +197,20 @@ impl Run<'_> {
         let finished = self.bundle.delivery.receipt.work.finished_at / 1000;
         let manifest = enclave.manifest();
         let same = record.k_sig == manifest.k_sig && record.manifest_hash == manifest.hash();
-        let in_time = record.valid_from <= finished
-            && finished <= record.valid_until
-            && (record.invalid_from == 0 || finished < record.invalid_from);
-        let expected = format!("{} with manifest {:#}, valid at {finished}", manifest.k_sig, manifest.hash());
+        // Whoever stole an invalid key can write any time into a receipt; only an anchor from before shows that it is older than that.
+        let anchored_at = self.known_anchor().map(|anchor| anchor.anchored_at);
+        let not_backdated = record.invalid_from == 0 || anchored_at.is_some_and(|at| at < record.invalid_from);
+        let in_time = record.valid_from <= finished && finished <= record.valid_until && not_backdated;
+        let expected =
+            format!("{} with manifest {:#}, valid at {finished}, anchored before it became invalid", manifest.k_sig, manifest.hash());
         let got = format!(
-            "{} with manifest {:#}, valid from {} until {}, invalid from {}",
-            record.k_sig, record.manifest_hash, record.valid_from, record.valid_until, record.invalid_from
+            "{} with manifest {:#}, valid from {} until {}, invalid from {}, anchored at {}",
+            record.k_sig,
+            record.manifest_hash,
+            record.valid_from,
+            record.valid_until,
+            record.invalid_from,
+            anchored_at.map_or("no known time".into(), |at| at.to_string())
         );
         self.checks.require("registry.listed", same && in_time, expected, got)
     }
@@ -281,13 +301,16 @@ impl Run<'_> {
     }
 
     /// What a bundle can say about privacy. A live client that pinned the attested key knows more, and says so itself.
-    fn privacy(&mut self) {
+    fn privacy(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
         match self.bundle.delivery.receipt.work.channel {
             Channel::Sealed => {
-                // No Stop: require cannot fail on true, and the result is only recorded.
-                let _recorded = self.checks.require("privacy.channel", true, "SEALED", "SEALED");
+                let key = enclave.manifest().k_hpke;
+                self.checks.require("privacy.channel", !key.is_zero(), "SEALED to an attested K_hpke", format!("SEALED, K_hpke {key}"))
             }
-            Channel::Tls => self.checks.not_checked("privacy.channel", "a sealed request (this one travelled in TLS)"),
+            Channel::Tls => {
+                self.checks.not_checked("privacy.channel", "a sealed request (this one travelled in TLS)");
+                Ok(())
+            }
         }
     }
 
@@ -322,12 +345,7 @@ impl Run<'_> {
         let authorization = &payment.authorization;
         let empty = Asset::default();
         let asset = enclave.order().asset(offer.chain_id, &offer.asset).unwrap_or(&empty);
-        let domain = TokenDomain {
-            name: asset.name.clone(),
-            version: asset.version.clone(),
-            chain_id: offer.chain_id,
-            asset: offer.asset,
-        };
+        let domain = TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: offer.chain_id, asset: offer.asset };
         // A payer's wallet may sign high s (the token would refuse it, or not); here one form counts, so that no flip goes unnoticed.
         let recovered = signer(self.recover, &authorization.digest(&domain), &payment.signature);
         let got = recovered.map_or("no valid signature".into(), |address| address.to_string());
@@ -430,7 +448,7 @@ impl Run<'_> {
         self.checks.require("log.checkpoint", ok, expected, got)?;
         let witnessed = self.witnesses(&body)?;
         self.consistency(checkpoint.tree)?;
-        let anchored = self.anchored(checkpoint.tree)?;
+        let anchored = self.anchored()?;
         Ok(if anchored {
             LogLevel::Anchored
         } else if witnessed {
@@ -480,26 +498,27 @@ impl Run<'_> {
         }
         let log_id = self.bundle.delivery.checkpoint.checkpoint.log_id;
         let ours = links.into_iter().flatten().map(|link| link.tree).chain([tree]);
-        for known in self.chain.anchors.iter().filter(|anchor| anchor.log_id == log_id) {
-            for tree in ours.clone().filter(|tree| tree.size == known.tree.size && tree.root != known.tree.root) {
-                let expected = format!("anchored root {} at size {}", known.tree.root, known.tree.size);
-                return self.checks.require("log.consistency", false, expected, format!("{} (a fork)", tree.root));
-            }
+        let fork = self.chain.anchors.iter().filter(|anchor| anchor.log_id == log_id).find_map(|known| {
+            let tree = ours.clone().find(|tree| tree.size == known.tree.size && tree.root != known.tree.root)?;
+            Some((known.tree, tree))
+        });
+        if let Some((known, tree)) = fork {
+            let expected = format!("anchored root {} at size {}", known.root, known.size);
+            return self.checks.require("log.consistency", false, expected, format!("{} (a fork)", tree.root));
         }
         self.checks.require("log.consistency", true, "append-only", "append-only")
     }
 
-    fn anchored(&mut self, tree: Tree) -> Result<bool, Stop> {
-        let log_id = self.bundle.delivery.checkpoint.checkpoint.log_id;
-        let later = self.bundle.later_anchor.as_ref().map(|link| link.tree);
-        let candidates = [Some(tree), later];
-        let found = candidates.into_iter().flatten().find_map(|tree| {
-            self.chain.anchors.iter().find(|anchor| anchor.log_id == log_id && anchor.tree == tree).copied()
-        });
-        match found {
+    fn anchored(&mut self) -> Result<bool, Stop> {
+        match self.known_anchor() {
             Some(anchor) => {
+                // In true time an answer is finished before its anchor's block.
+                let finished = self.bundle.delivery.receipt.work.finished_at / 1000;
+                let latest = anchor.anchored_at.saturating_add(ANCHOR_SKEW_SECONDS);
+                let expected =
+                    format!("an anchored tree that holds the receipt, no earlier than {ANCHOR_SKEW_SECONDS} s before {finished}");
                 let got = format!("size {} anchored at {}", anchor.tree.size, anchor.anchored_at);
-                self.checks.require("log.anchored", true, "an anchored tree that holds the receipt", got)?;
+                self.checks.require("log.anchored", finished <= latest, expected, got)?;
                 Ok(true)
             }
             None => {
@@ -507,6 +526,16 @@ impl Run<'_> {
                 Ok(false)
             }
         }
+    }
+
+    /// The anchor, among those the caller knows, of the checkpoint's tree or of the later one that the bundle was upgraded to.
+    fn known_anchor(&self) -> Option<KnownAnchor> {
+        let checkpoint = &self.bundle.delivery.checkpoint.checkpoint;
+        let later = self.bundle.later_anchor.as_ref().map(|link| link.tree);
+        [Some(checkpoint.tree), later]
+            .into_iter()
+            .flatten()
+            .find_map(|tree| self.chain.anchors.iter().find(|anchor| anchor.log_id == checkpoint.log_id && anchor.tree == tree).copied())
     }
 
     fn signed_by_k_sig(

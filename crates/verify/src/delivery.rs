@@ -119,8 +119,7 @@ pub fn write_checkpoint(w: &mut Writer, signed: &SignedCheckpoint) {
 /// Where and why the bytes are not a signed checkpoint.
 pub fn read_checkpoint(r: &mut Reader<'_>) -> Result<SignedCheckpoint, CborError> {
     r.array_of(7)?;
-    let checkpoint =
-        Checkpoint { log_id: r.hash()?, tree: Tree { size: r.u64()?, root: r.hash()? }, timestamp: r.u64()? };
+    let checkpoint = Checkpoint { log_id: r.hash()?, tree: Tree { size: r.u64()?, root: r.hash()? }, timestamp: r.u64()? };
     Ok(SignedCheckpoint {
         checkpoint,
         note_signature: Ed25519Signature(r.fixed()?),

@@ -89,7 +89,18 @@ pub enum Moment {
 
 /// An enclave that a policy accepts: its keys, its promises, and under which root.
 ///
-/// Only [`verify_evidence`] makes one.
+/// Only [`verify_evidence`] makes one:
+///
+/// ```compile_fail,E0451
+/// fn forge(real: candor_verify::evidence::VerifiedEnclave) -> candor_verify::evidence::VerifiedEnclave {
+///     candor_verify::evidence::VerifiedEnclave { hardware: true, ..real }
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn make<T: Default>() -> T { T::default() }
+/// let forged: candor_verify::evidence::VerifiedEnclave = make();
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[must_use]
 pub struct VerifiedEnclave {
@@ -152,18 +163,12 @@ pub(crate) const DOCUMENT: Step =
     step("attest.document", "the document is a genuine attestation under a root of the policy", "attestation.md §1");
 pub(crate) const BINDING: Step =
     step("evidence.binding", "the attested 64 bytes name K_sig, the manifest and a recent block", "attestation.md §2");
-pub(crate) const ORDER: Step =
-    step("evidence.order", "the manifest names exactly this operator order", "order-and-manifest.md §1");
-pub(crate) const OPERATOR: Step =
-    step("evidence.operator", "the order is signed by the operator it names", "order-and-manifest.md §1");
-pub(crate) const MANIFEST: Step =
-    step("evidence.manifest", "manifest and order say the same", "order-and-manifest.md §3");
-pub(crate) const WORKLOAD: Step =
-    step("policy.workload", "the measured workload is one the policy accepts", "policy.md §2");
-pub(crate) const OPERATOR_ALLOWED: Step =
-    step("policy.operator", "the operator is one the policy accepts", "policy.md §2");
-pub(crate) const REGISTRY: Step =
-    step("policy.registry", "the registry is one the policy accepts", "policy.md §2");
+pub(crate) const ORDER: Step = step("evidence.order", "the manifest names exactly this operator order", "order-and-manifest.md §1");
+pub(crate) const OPERATOR: Step = step("evidence.operator", "the order is signed by the operator it names", "order-and-manifest.md §1");
+pub(crate) const MANIFEST: Step = step("evidence.manifest", "manifest and order say the same", "order-and-manifest.md §3");
+pub(crate) const WORKLOAD: Step = step("policy.workload", "the measured workload is one the policy accepts", "policy.md §2");
+pub(crate) const OPERATOR_ALLOWED: Step = step("policy.operator", "the operator is one the policy accepts", "policy.md §2");
+pub(crate) const REGISTRY: Step = step("policy.registry", "the registry is one the policy accepts", "policy.md §2");
 
 const fn step(id: &'static str, title: &'static str, spec: &'static str) -> Step {
     Step { id, question: Question::Ran, title, spec }

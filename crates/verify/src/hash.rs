@@ -61,6 +61,9 @@ mod tests {
         // RFC 4231 test case 1 has a 20-byte key; padded with zeros it is the same HMAC.
         let mut key = [0; 32];
         key[..20].fill(0x0b);
-        assert_eq!(hex(hmac_sha256(&Hash32(key), &[b"Hi ", b"There"])), "0xb0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+        assert_eq!(
+            hex(hmac_sha256(&Hash32(key), &[b"Hi ", b"There"])),
+            "0xb0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
+        );
     }
 }

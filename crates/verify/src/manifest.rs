@@ -189,11 +189,7 @@ impl TeeKind {
 /// means nothing. For Nitro the measurements are PCR0 ‖ PCR1 ‖ PCR2 (144 bytes). Spec: attestation.md §4.
 #[must_use]
 pub fn workload_id(kind: TeeKind, root_fingerprint: &Hash32, measurements: &[u8]) -> Hash32 {
-    let words = Words::new()
-        .hash(&keccak256(&[tags::WORKLOAD]))
-        .u64(kind.code())
-        .hash(root_fingerprint)
-        .hash(&keccak256(&[measurements]));
+    let words = Words::new().hash(&keccak256(&[tags::WORKLOAD])).u64(kind.code()).hash(root_fingerprint).hash(&keccak256(&[measurements]));
     keccak256(&[words.as_slice()])
 }
 

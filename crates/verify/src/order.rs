@@ -143,7 +143,8 @@ const ASSET_TYPE: &str = "Asset(uint256 chainId,address asset,string name,string
 const CHAIN_TYPE: &str =
     "Chain(uint256 chainId,address logAnchor,address settlerFactory,address batch,address uptoProxy,bytes32 channelPolicy)";
 const MODEL_TYPE: &str = "Model(string id,bytes32 digest,uint32 contextTokens)";
-const PRICE_TYPE: &str = "Price(bytes32 model,uint256 chainId,address asset,uint256 perMillionPrompt,uint256 perMillionCompletion,uint256 perRequest)";
+const PRICE_TYPE: &str =
+    "Price(bytes32 model,uint256 chainId,address asset,uint256 perMillionPrompt,uint256 perMillionCompletion,uint256 perRequest)";
 const UPSTREAM_TYPE: &str = "Upstream(string name,string url,bytes32 trustAnchor)";
 const ORDER_TYPE: &str = "OperatorOrder(uint8 version,address operator,address payee,address registrar,address registry,uint256 anchorChainId,uint64 notAfter,uint32 flags,Chain[] chains,Asset[] assets,Model[] models,Price[] prices,Upstream[] upstreams,string[] endpoints)Asset(uint256 chainId,address asset,string name,string version,uint8 decimals)Chain(uint256 chainId,address logAnchor,address settlerFactory,address batch,address uptoProxy,bytes32 channelPolicy)Model(string id,bytes32 digest,uint32 contextTokens)Price(bytes32 model,uint256 chainId,address asset,uint256 perMillionPrompt,uint256 perMillionCompletion,uint256 perRequest)Upstream(string name,string url,bytes32 trustAnchor)";
 
@@ -222,14 +223,8 @@ impl OperatorOrder {
     /// # Errors
     /// The name of the rule that is broken.
     pub fn check_consistent(&self) -> Result<(), &'static str> {
-        let lists = [
-            self.chains.len(),
-            self.assets.len(),
-            self.models.len(),
-            self.prices.len(),
-            self.upstreams.len(),
-            self.endpoints.len(),
-        ];
+        let lists =
+            [self.chains.len(), self.assets.len(), self.models.len(), self.prices.len(), self.upstreams.len(), self.endpoints.len()];
         if lists.iter().any(|len| *len > MAX_LIST) {
             return Err("a list of the order is longer than 64 entries");
         }
@@ -469,8 +464,7 @@ impl Registration {
     #[must_use]
     pub fn digest(&self) -> Hash32 {
         let data = Words::new().address(&self.signer).hash(&self.manifest_hash).address(&self.registry).u64(self.chain_id);
-        let struct_hash =
-            eip712::hash_struct("Registration(address signer,bytes32 manifestHash,address registry,uint256 chainId)", &data);
+        let struct_hash = eip712::hash_struct("Registration(address signer,bytes32 manifestHash,address registry,uint256 chainId)", &data);
         eip712::digest(&eip712::candor_domain(), &struct_hash)
     }
 }
@@ -538,7 +532,8 @@ pub(crate) mod tests {
     #[test]
     fn inconsistent_orders_are_named() {
         assert_eq!(sample().check_consistent(), Ok(()));
-        let broken: [(fn(&mut OperatorOrder), &str); 8] = [
+        type Break = fn(&mut OperatorOrder);
+        let broken: [(Break, &str); 8] = [
             (|o| o.flags = 2, "flag"),
             (|o| o.payee = Address::ZERO, "zero"),
             (|o| o.models.clear(), "needs a model"),

@@ -60,13 +60,7 @@ pub struct TokenDomain {
 
 impl Authorization {
     fn words(&self) -> Words {
-        Words::new()
-            .address(&self.from)
-            .address(&self.to)
-            .amount(self.value)
-            .u64(self.valid_after)
-            .u64(self.valid_before)
-            .hash(&self.nonce)
+        Words::new().address(&self.from).address(&self.to).amount(self.value).u64(self.valid_after).u64(self.valid_before).hash(&self.nonce)
     }
 
     /// The EIP-712 digest that the payer signs.

@@ -327,13 +327,7 @@ impl Receipt {
         if r.u8()? != VERSION {
             return Err(AbiError::Range { word: 0 });
         }
-        Ok(Self {
-            manifest_hash: r.hash()?,
-            log_id: r.hash()?,
-            sequence: r.u64()?,
-            money: Money::read(&mut r)?,
-            work: Work::read(&mut r)?,
-        })
+        Ok(Self { manifest_hash: r.hash()?, log_id: r.hash()?, sequence: r.u64()?, money: Money::read(&mut r)?, work: Work::read(&mut r)? })
     }
 
     /// The EIP-712 digest that K_sig signs.

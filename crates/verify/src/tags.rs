@@ -39,8 +39,22 @@ pub const RECEIPT_ID: &[u8] = b"candor/receipt-id/1";
 
 /// All of them, for the test that no two are equal and none is a prefix of another.
 pub const ALL: &[&[u8]] = &[
-    REQUEST, REQUEST_SALT, RESPONSE, TRANSCRIPT_SEED, LEAF, LEAF_SALT, LOG, FRESH, NONCE, SEED, SEED_SHARE, SEED_REQUEST, WORKLOAD,
-    PAYMENT_EIP3009, STOP, RECEIPT_ID,
+    REQUEST,
+    REQUEST_SALT,
+    RESPONSE,
+    TRANSCRIPT_SEED,
+    LEAF,
+    LEAF_SALT,
+    LOG,
+    FRESH,
+    NONCE,
+    SEED,
+    SEED_SHARE,
+    SEED_REQUEST,
+    WORKLOAD,
+    PAYMENT_EIP3009,
+    STOP,
+    RECEIPT_ID,
 ];
 
 #[cfg(test)]

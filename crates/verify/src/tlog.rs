@@ -24,7 +24,14 @@ pub struct Tree {
     pub root: Hash32,
 }
 
-/// The fact that a leaf is in a tree. Only [`verify_inclusion`] makes one.
+/// The fact that a leaf is in a tree. Only [`verify_inclusion`] makes one:
+///
+/// ```compile_fail,E0451
+/// use candor_verify::tlog::{Included, Tree};
+/// fn forge(real: Included, tree: Tree) -> Included {
+///     Included { tree, ..real }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use]
 pub struct Included {
@@ -53,7 +60,14 @@ impl Included {
     }
 }
 
-/// The fact that a newer tree has an older one as its beginning. Only [`verify_consistency`] makes one.
+/// The fact that a newer tree has an older one as its beginning. Only [`verify_consistency`] makes one:
+///
+/// ```compile_fail,E0451
+/// use candor_verify::tlog::{Extends, Tree};
+/// fn forge(real: Extends, new: Tree) -> Extends {
+///     Extends { new, ..real }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use]
 pub struct Extends {

@@ -186,7 +186,9 @@ mod tests {
     fn frames_moved_dropped_or_changed_change_the_commitment() {
         let seed = Hash32([3; 32]);
         let whole = commitment_of(&seed, [b"a".as_slice(), b"b", b"c"]);
-        for other in [[b"b".as_slice(), b"a", b"c"].as_slice(), &[b"a", b"b"], &[b"a", b"b", b"d"], &[b"ab", b"c"], &[b"a", b"b", b"c", b""]] {
+        for other in
+            [[b"b".as_slice(), b"a", b"c"].as_slice(), &[b"a", b"b"], &[b"a", b"b", b"d"], &[b"ab", b"c"], &[b"a", b"b", b"c", b""]]
+        {
             assert_ne!(whole, commitment_of(&seed, other.iter().copied()));
         }
         assert_ne!(whole, commitment_of(&Hash32([4; 32]), [b"a".as_slice(), b"b", b"c"]));

@@ -121,6 +121,13 @@ pub fn answer(
     Ok(Completed { last_frame: Some(last_frame), finish: done.finish, usage: done.usage })
 }
 
+/// Id of an answer in its frames: from the request commitment, so that whoever replays makes the same bytes.
+#[must_use]
+pub fn answer_id(request_commitment: &[u8; 32]) -> String {
+    let hex: String = request_commitment.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    format!("chatcmpl-{hex}")
+}
+
 /// All frames of the answer to `body`, as [`answer`] makes them; the last is without the receipt.
 ///
 /// # Errors

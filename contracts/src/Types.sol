@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+// The signed structures of Candor as the EVM sees them: every field one 32-byte word, in the order that is signed.
+// Spec: receipt.md, order-and-manifest.md, log.md. The Rust twins are in crates/verify; vectors/ holds both to the same bytes.
+
+/// Identity of a log: sha256("candor/log/1" || K_sig address || K_log).
+type LogId is bytes32;
+
+/// Identity of a policy: keccak256(abi.encode(owner, salt)).
+type PolicyId is bytes32;
+
+/// What runs: kind, root fingerprint and measurements in one hash. A measurement without its root means nothing.
+type WorkloadId is bytes32;
+
+/// Keys and promises of one boot: 18 words, 576 bytes. Its keccak256 is in the attested 64 bytes.
+struct Manifest {
+    uint8 version;
+    address kSig;
+    bytes32 kLog;
+    bytes32 kHpke;
+    bytes32 tlsSpkiHash;
+    bytes32 keysHash;
+    bytes32 orderHash;
+    address operator;
+    address payee;
+    address registry;
+    uint256 anchorChainId;
+    bytes32 contractsHash;
+    bytes32 modelSetRoot;
+    bytes32 priceTableHash;
+    LogId predecessorLog;
+    uint64 predecessorSize;
+    bytes32 predecessorRoot;
+    bytes32 buildId;
+}
+
+/// encodeData of an operator order: fixed fields as words, lists as digests. 14 words.
+struct Order {
+    uint8 version;
+    address operator;
+    address payee;
+    address registrar;
+    address registry;
+    uint256 anchorChainId;
+    /// Unix milliseconds.
+    uint64 notAfter;
+    uint32 flags;
+    bytes32 contractsHash;
+    bytes32 assetsHash;
+    bytes32 modelSetRoot;
+    bytes32 priceTableHash;
+    bytes32 upstreamsHash;
+    bytes32 endpointsHash;
+}
+
+/// What the freshness tag of an attestation is made of: a block that did not exist earlier, and a challenge if there was one.
+struct Freshness {
+    uint256 chainId;
+    uint256 blockNumber;
+    bytes32 blockHash;
+    bytes32 nonce;
+}
+
+/// The half of a receipt about money. 12 words.
+struct Money {
+    bytes32 paymentId;
+    uint8 scheme;
+    address payer;
+    address payee;
+    address asset;
+    uint256 chainId;
+    address settler;
+    uint256 maxAmount;
+    uint256 charged;
+    uint256 cumulativeBefore;
+    uint256 cumulativeAfter;
+    bytes32 offerDigest;
+}
+
+/// The half of a receipt about work. 14 words; times in Unix milliseconds by the enclave's clock.
+struct Work {
+    uint32 kinds;
+    uint8 channel;
+    uint8 usageSource;
+    uint8 outcome;
+    bytes32 modelId;
+    bytes32 requestCommitment;
+    bytes32 responseCommitment;
+    bytes32 decodingHash;
+    uint64 promptTokens;
+    uint64 completionTokens;
+    uint64 startedAt;
+    uint64 finishedAt;
+    uint64 blockNumber;
+    bytes32 blockHash;
+}
+
+/// A receipt as its 30 words. Its identity is the EIP-712 digest, never the signature.
+struct ReceiptWords {
+    uint8 version;
+    bytes32 manifestHash;
+    LogId logId;
+    uint64 sequence;
+    Money money;
+    Work work;
+}
+
+/// What K_sig says about its log at one moment.
+struct Checkpoint {
+    LogId logId;
+    uint64 size;
+    bytes32 root;
+    /// Unix milliseconds by the enclave's clock.
+    uint64 timestamp;
+}

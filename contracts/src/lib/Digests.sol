@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {Checkpoint, Freshness, LogId, Manifest, Order, ReceiptWords, WorkloadId} from "../Types.sol";
+
+/// @title Every hash of the protocol that a contract recomputes, in one place.
+/// @notice EIP-712 digests are under one domain, {name: "Candor", version: "1"}: no chain id and no contract, because each struct that
+/// needs a replay scope carries it as a field, and whoever reads the struct compares that field with its own chain and address.
+/// @dev Type strings and tags equal those of crates/verify (receipt.rs, order.rs, tags.rs); test/Vectors.t.sol compares the bytes.
+library Digests {
+    bytes32 internal constant DOMAIN_SEPARATOR =
+        keccak256(abi.encode(keccak256("EIP712Domain(string name,string version)"), keccak256("Candor"), keccak256("1")));
+
+    bytes32 internal constant MONEY_TYPEHASH = keccak256(
+        "Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)"
+    );
+    bytes32 internal constant WORK_TYPEHASH = keccak256(
+        "Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash)"
+    );
+    bytes32 internal constant RECEIPT_TYPEHASH = keccak256(
+        "Receipt(uint8 version,bytes32 manifestHash,bytes32 logId,uint64 sequence,Money money,Work work)Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash)"
+    );
+    bytes32 internal constant CHECKPOINT_TYPEHASH =
+        keccak256("Checkpoint(bytes32 logId,uint64 size,bytes32 root,uint64 timestamp)");
+    bytes32 internal constant ORDER_TYPEHASH = keccak256(
+        "OperatorOrder(uint8 version,address operator,address payee,address registrar,address registry,uint256 anchorChainId,uint64 notAfter,uint32 flags,Chain[] chains,Asset[] assets,Model[] models,Price[] prices,Upstream[] upstreams,string[] endpoints)Asset(uint256 chainId,address asset,string name,string version,uint8 decimals)Chain(uint256 chainId,address logAnchor,address settlerFactory,address batch,address uptoProxy,bytes32 channelPolicy)Model(string id,bytes32 digest,uint32 contextTokens)Price(bytes32 model,uint256 chainId,address asset,uint256 perMillionPrompt,uint256 perMillionCompletion,uint256 perRequest)Upstream(string name,string url,bytes32 trustAnchor)"
+    );
+    bytes32 internal constant REGISTRATION_TYPEHASH =
+        keccak256("Registration(address signer,bytes32 manifestHash,address registry,uint256 chainId)");
+    bytes32 internal constant RETIREMENT_TYPEHASH = keccak256("Retirement(address signer,address registry,uint256 chainId)");
+    bytes32 internal constant WORKLOAD_TAG = keccak256("candor/workload/1");
+
+    /// @notice What is signed for a struct: keccak256(0x1901 || domain || hashStruct).
+    function typed(bytes32 structHash) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(hex"1901", DOMAIN_SEPARATOR, structHash));
+    }
+
+    /// @notice The digest of a receipt: its identity, and what K_sig signs.
+    function receipt(ReceiptWords calldata words) internal pure returns (bytes32) {
+        bytes32 moneyHash = keccak256(abi.encode(MONEY_TYPEHASH, words.money));
+        bytes32 workHash = keccak256(abi.encode(WORK_TYPEHASH, words.work));
+        return typed(
+            keccak256(
+                abi.encode(RECEIPT_TYPEHASH, words.version, words.manifestHash, words.logId, words.sequence, moneyHash, workHash)
+            )
+        );
+    }
+
+    /// @notice The digest of a checkpoint, which K_sig signs.
+    function checkpoint(Checkpoint calldata words) internal pure returns (bytes32) {
+        return typed(keccak256(abi.encode(CHECKPOINT_TYPEHASH, words)));
+    }
+
+    /// @notice The digest of an operator order, which the operator signs and the manifest carries.
+    function order(Order calldata words) internal pure returns (bytes32) {
+        return typed(keccak256(abi.encode(ORDER_TYPEHASH, words)));
+    }
+
+    /// @notice The digest that a registrar signs for one boot.
+    function registration(address signer, bytes32 manifest_, address registry, uint256 chainId) internal pure returns (bytes32) {
+        return typed(keccak256(abi.encode(REGISTRATION_TYPEHASH, signer, manifest_, registry, chainId)));
+    }
+
+    /// @notice The digest that an operator signs to retire a key of its own.
+    function retirement(address signer, address registry, uint256 chainId) internal pure returns (bytes32) {
+        return typed(keccak256(abi.encode(RETIREMENT_TYPEHASH, signer, registry, chainId)));
+    }
+
+    /// @notice keccak256 of the manifest's 576 bytes.
+    function manifest(Manifest calldata words) internal pure returns (bytes32) {
+        return keccak256(abi.encode(words));
+    }
+
+    /// @notice The log of a boot, from the two keys that sign its checkpoints.
+    function logId(address kSig, bytes32 kLog) internal pure returns (LogId) {
+        return LogId.wrap(sha256(abi.encodePacked("candor/log/1", kSig, kLog)));
+    }
+
+    /// @notice The 12 bytes that tie an attestation to a block and a challenge.
+    function freshnessTag(Freshness calldata f) internal pure returns (bytes12) {
+        return bytes12(sha256(abi.encodePacked("candor/fresh/1", f.chainId, f.blockNumber, f.blockHash, f.nonce)));
+    }
+
+    /// @notice keccak256 of the attested 64 bytes: K_sig (20), manifest hash (32), freshness tag (12).
+    function attested(address kSig, bytes32 manifestHash, bytes12 tag) internal pure returns (bytes32) {
+        return keccak256(abi.encodePacked(kSig, manifestHash, tag));
+    }
+
+    /// @notice The 32 bytes that the log holds for one signed receipt. The salt keeps equal receipts unlinkable.
+    function leafData(bytes32 logSalt, bytes32 receiptDigest, bytes calldata signature) internal pure returns (bytes32) {
+        return sha256(abi.encodePacked("candor/leaf/1", logSalt, receiptDigest, signature));
+    }
+
+    /// @notice The workload of a kind, the fingerprint of its root, and the hash of its measurements. No bit masks.
+    function workloadId(uint256 kind, bytes32 rootFingerprint, bytes32 measurementsHash) internal pure returns (WorkloadId) {
+        return WorkloadId.wrap(keccak256(abi.encode(WORKLOAD_TAG, kind, rootFingerprint, measurementsHash)));
+    }
+}

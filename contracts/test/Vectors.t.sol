@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {QuorumVerifier} from "../src/QuorumVerifier.sol";
+import {Checkpoint, Freshness, LogId, Manifest, Order, ReceiptWords, WorkloadId} from "../src/Types.sol";
+import {IAttestationVerifier} from "../src/interfaces/IAttestationVerifier.sol";
+import {IQuorumVerifier} from "../src/interfaces/IQuorumVerifier.sol";
+import {Digests} from "../src/lib/Digests.sol";
+import {Base} from "./support/Base.sol";
+import {Harness} from "./support/Harness.sol";
+
+/// Rust writes vectors/*.json, and this reads them: the two must agree on every byte. Shapes: README.md. A missing file, an empty list
+/// or a missing key is a failure, never a skip.
+contract VectorsTest is Base {
+    /// No contract reads an offer yet, so its type is here: a client's nonce commits to this digest.
+    struct Offer {
+        uint8 version;
+        bytes32 manifestHash;
+        bytes32 requestCommitment;
+        bytes32 modelId;
+        uint8 scheme;
+        address payee;
+        address asset;
+        uint256 chainId;
+        address settler;
+        uint256 amount;
+        uint64 promptTokens;
+        uint64 maxTokens;
+        bytes32 seedCommitment;
+        uint64 validUntil;
+    }
+
+    Harness private harness = new Harness();
+
+    /// A file of vectors and the case that is being read.
+    struct Cases {
+        string name;
+        string json;
+        uint256 count;
+        string current;
+    }
+
+    function test_vectors_receipt() public view {
+        Cases memory c = open("receipt");
+        while (next(c)) {
+            bytes memory encoded = readBytes(c, "encoded");
+            same(c, encoded.length, 960, "length");
+            ReceiptWords memory receipt = abi.decode(encoded, (ReceiptWords));
+            same(c, keccak256(abi.encode(receipt)), keccak256(encoded), "one encoding");
+            same(c, keccak256(abi.encode(Digests.MONEY_TYPEHASH, receipt.money)), read32(c, "moneyHash"), "moneyHash");
+            same(c, keccak256(abi.encode(Digests.WORK_TYPEHASH, receipt.work)), read32(c, "workHash"), "workHash");
+            same(c, harness.receipt(receipt), read32(c, "digest"), "digest");
+            same(c, harness.recover(read32(c, "digest"), readBytes(c, "signature")), readAddress(c, "signer"), "signer");
+        }
+    }
+
+    function test_vectors_offer() public view {
+        bytes32 typeHash = keccak256(
+            "Offer(uint8 version,bytes32 manifestHash,bytes32 requestCommitment,bytes32 modelId,uint8 scheme,address payee,address asset,uint256 chainId,address settler,uint256 amount,uint64 promptTokens,uint64 maxTokens,bytes32 seedCommitment,uint64 validUntil)"
+        );
+        Cases memory c = open("offer");
+        while (next(c)) {
+            bytes memory encoded = readBytes(c, "encoded");
+            same(c, encoded.length, 448, "length");
+            Offer memory offer = abi.decode(encoded, (Offer));
+            same(c, Digests.typed(keccak256(abi.encode(typeHash, offer))), read32(c, "digest"), "digest");
+        }
+    }
+
+    function test_vectors_checkpoint() public view {
+        Cases memory c = open("checkpoint");
+        while (next(c)) {
+            Checkpoint memory words = Checkpoint({
+                logId: LogId.wrap(read32(c, "logId")),
+                size: read64(c, "size"),
+                root: read32(c, "root"),
+                timestamp: read64(c, "timestamp")
+            });
+            same(c, harness.checkpoint(words), read32(c, "digest"), "digest");
+            same(c, harness.recover(read32(c, "digest"), readBytes(c, "signature")), readAddress(c, "signer"), "signer");
+        }
+    }
+
+    function test_vectors_order() public view {
+        Cases memory c = open("order");
+        while (next(c)) {
+            bytes memory words = readBytes(c, "words");
+            same(c, words.length, 448, "length");
+            same(c, harness.order(abi.decode(words, (Order))), read32(c, "digest"), "digest");
+            same(c, harness.recover(read32(c, "digest"), readBytes(c, "signature")), readAddress(c, "operator"), "operator");
+        }
+    }
+
+    function test_vectors_registration() public view {
+        Cases memory c = open("registration");
+        while (next(c)) {
+            bytes32 digest = harness.registration(
+                readAddress(c, "signer"), read32(c, "manifestHash"), readAddress(c, "registry"), readUint(c, "chainId")
+            );
+            same(c, digest, read32(c, "digest"), "digest");
+            same(c, harness.recover(digest, readBytes(c, "signature")), readAddress(c, "registrar"), "registrar");
+        }
+    }
+
+    function test_vectors_manifest() public view {
+        Cases memory c = open("manifest");
+        while (next(c)) {
+            bytes memory encoded = readBytes(c, "encoded");
+            same(c, encoded.length, 576, "length");
+            Manifest memory manifest = abi.decode(encoded, (Manifest));
+            same(c, harness.manifest(manifest), read32(c, "hash"), "hash");
+            same(c, LogId.unwrap(harness.logId(manifest.kSig, manifest.kLog)), read32(c, "logId"), "logId");
+        }
+    }
+
+    function test_vectors_freshness() public view {
+        Cases memory c = open("freshness");
+        while (next(c)) {
+            bytes12 tag = harness.freshnessTag(
+                Freshness({
+                    chainId: readUint(c, "chainId"),
+                    blockNumber: readUint(c, "blockNumber"),
+                    blockHash: read32(c, "blockHash"),
+                    nonce: read32(c, "nonce")
+                })
+            );
+            same(c, keccak256(abi.encodePacked(tag)), keccak256(readBytes(c, "tag")), "tag");
+            bytes memory attested = readBytes(c, "attested");
+            same(c, attested.length, 64, "length");
+            same(c, harness.attested(readAddress(c, "kSig"), read32(c, "manifestHash"), tag), keccak256(attested), "attested");
+        }
+    }
+
+    function test_vectors_workload() public view {
+        Cases memory c = open("workload");
+        while (next(c)) {
+            WorkloadId id =
+                harness.workloadId(readUint(c, "kind"), read32(c, "rootFingerprint"), keccak256(readBytes(c, "measurements")));
+            same(c, WorkloadId.unwrap(id), read32(c, "workloadId"), "workloadId");
+        }
+    }
+
+    /// The verdict of an attestor, at the address and on the chain that the vector names.
+    function test_vectors_verdict() public {
+        Cases memory c = open("verdict");
+        while (next(c)) {
+            vm.chainId(readUint(c, "chainId"));
+            QuorumVerifier verifier = QuorumVerifier(readAddress(c, "verifier"));
+            deployTo(address(verifier), readUint(c, "threshold"), vm.parseJsonAddressArray(c.json, key(c, "members")));
+            IQuorumVerifier.Verdict memory verdict = IQuorumVerifier.Verdict({
+                evidenceHash: keccak256(readBytes(c, "evidence")),
+                innerKind: readUint(c, "innerKind"),
+                innerRoot: read32(c, "innerRoot"),
+                innerMeasurements: read32(c, "innerMeasurements"),
+                attestedHash: read32(c, "attestedHash"),
+                documentTime: read64(c, "documentTime"),
+                validUntil: read64(c, "validUntil")
+            });
+            same(c, verifier.verdictDigest(verdict), read32(c, "digest"), "digest");
+            same(c, verifier.quorumRoot(), read32(c, "quorumRoot"), "quorumRoot");
+            IAttestationVerifier.Attested memory attested = verifier.verify(readBytes(c, "evidence"), readBytes(c, "verifierData"));
+            same(c, WorkloadId.unwrap(attested.workloadId), read32(c, "workloadId"), "workloadId");
+        }
+    }
+
+    function test_vectors_leaf() public view {
+        Cases memory c = open("leaf");
+        while (next(c)) {
+            bytes32 data = harness.leafData(read32(c, "logSalt"), read32(c, "receiptDigest"), readBytes(c, "signature"));
+            same(c, data, read32(c, "leafData"), "leafData");
+            same(c, harness.leaf(data), read32(c, "leafHash"), "leafHash");
+        }
+    }
+
+    function test_vectors_inclusion() public view {
+        Cases memory c = open("inclusion");
+        while (next(c)) {
+            bool accepted;
+            try harness.inclusion(read32(c, "leafHash"), read64(c, "index"), read64(c, "size"), readProof(c)) returns (
+                bytes32 root
+            ) {
+                accepted = root == read32(c, "root");
+            } catch {}
+            assertTrue(accepted == readBool(c, "valid"), readString(c, "name"));
+        }
+    }
+
+    function test_vectors_consistency() public view {
+        Cases memory c = open("consistency");
+        while (next(c)) {
+            (bytes32 firstRoot, bytes32 secondRoot) = (read32(c, "firstRoot"), read32(c, "secondRoot"));
+            bool accepted;
+            try harness.consistency(read64(c, "first"), firstRoot, read64(c, "second"), readProof(c)) returns (
+                bytes32 oldRoot, bytes32 newRoot
+            ) {
+                accepted = oldRoot == firstRoot && newRoot == secondRoot;
+            } catch {}
+            assertTrue(accepted == readBool(c, "valid"), readString(c, "name"));
+        }
+    }
+
+    function open(string memory name) private view returns (Cases memory c) {
+        c.name = name;
+        c.json = vm.readFile(string.concat("../vectors/", name, ".json"));
+    }
+
+    /// Goes to the next case, if there is one; the first one must be there.
+    function next(Cases memory c) private view returns (bool more) {
+        c.current = string.concat(".cases[", vm.toString(c.count), "]");
+        more = vm.keyExistsJson(c.json, c.current);
+        assertTrue(more || c.count != 0, string.concat(c.name, ".json has no cases"));
+        ++c.count;
+    }
+
+    /// Immutables are in the code, so the code of a twin with the same arguments is the contract; its list goes to storage.
+    function deployTo(address target, uint256 threshold, address[] memory members) private {
+        bytes memory creation = abi.encodePacked(type(QuorumVerifier).creationCode, abi.encode(threshold, members));
+        vm.etch(target, creation);
+        (bool ok, bytes memory runtime) = target.call("");
+        assertTrue(ok, "constructor");
+        vm.etch(target, runtime);
+    }
+
+    function key(Cases memory c, string memory name) private pure returns (string memory) {
+        return string.concat(c.current, ".", name);
+    }
+
+    function same(Cases memory c, bytes32 got, bytes32 expected, string memory what) private pure {
+        assertEq(got, expected, string.concat(c.name, key(c, what)));
+    }
+
+    function same(Cases memory c, uint256 got, uint256 expected, string memory what) private pure {
+        same(c, bytes32(got), bytes32(expected), what);
+    }
+
+    function same(Cases memory c, address got, address expected, string memory what) private pure {
+        same(c, uint160(got), uint160(expected), what);
+    }
+
+    function read32(Cases memory c, string memory name) private pure returns (bytes32) {
+        return vm.parseJsonBytes32(c.json, key(c, name));
+    }
+
+    function read64(Cases memory c, string memory name) private pure returns (uint64) {
+        uint256 value = readUint(c, name);
+        assertTrue(value <= type(uint64).max, name);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint64(value);
+    }
+
+    function readUint(Cases memory c, string memory name) private pure returns (uint256) {
+        return vm.parseJsonUint(c.json, key(c, name));
+    }
+
+    function readBool(Cases memory c, string memory name) private pure returns (bool) {
+        return vm.parseJsonBool(c.json, key(c, name));
+    }
+
+    function readString(Cases memory c, string memory name) private pure returns (string memory) {
+        return vm.parseJsonString(c.json, key(c, name));
+    }
+
+    function readAddress(Cases memory c, string memory name) private pure returns (address) {
+        return vm.parseJsonAddress(c.json, key(c, name));
+    }
+
+    function readBytes(Cases memory c, string memory name) private pure returns (bytes memory) {
+        return vm.parseJsonBytes(c.json, key(c, name));
+    }
+
+    function readProof(Cases memory c) private pure returns (bytes32[] memory) {
+        return vm.parseJsonBytes32Array(c.json, key(c, "proof"));
+    }
+}

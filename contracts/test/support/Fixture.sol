@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {EnclaveRegistry} from "../../src/EnclaveRegistry.sol";
+import {LogAnchor} from "../../src/LogAnchor.sol";
+import {QuorumVerifier} from "../../src/QuorumVerifier.sol";
+import {ReceiptVerifier} from "../../src/ReceiptVerifier.sol";
+import {Checkpoint, Freshness, LogId, Manifest, PolicyId, ReceiptWords, WorkloadId} from "../../src/Types.sol";
+import {WorkloadPolicy} from "../../src/WorkloadPolicy.sol";
+import {IEnclaveRegistry} from "../../src/interfaces/IEnclaveRegistry.sol";
+import {IQuorumVerifier} from "../../src/interfaces/IQuorumVerifier.sol";
+import {Base} from "./Base.sol";
+import {Harness} from "./Harness.sol";
+import {RefTree} from "./RefTree.sol";
+
+/// A deployed set of contracts, one attestor (1-of-1), one operator, and builders whose parts a test changes and signs again.
+abstract contract Fixture is Base {
+    uint256 internal constant ATTESTOR_KEY = 0xa77e5707;
+    uint256 internal constant OPERATOR_KEY = 0x09e7a704;
+    uint256 internal constant REGISTRAR_KEY = 0x4e915714;
+    uint256 internal constant ENCLAVE_KEY = 0xe0c1a7e;
+    uint256 internal constant STRANGER_KEY = 0x57a46e4;
+
+    uint32 internal constant QUORUM = 0x51;
+    uint64 internal constant START = 1_800_000_000;
+    uint64 internal constant DOCUMENT_LIFE = 2 hours;
+    address internal constant PAYEE = address(0x9a1ee);
+    bytes32 internal constant K_LOG = keccak256("K_log");
+    bytes32 internal constant LOG_SALT = keccak256("log salt");
+
+    Harness internal harness;
+    QuorumVerifier internal quorum;
+    EnclaveRegistry internal registry;
+    LogAnchor internal anchors;
+    WorkloadPolicy internal policies;
+    ReceiptVerifier internal verifier;
+
+    address internal operator;
+    address internal kSig;
+
+    function setUp() public virtual {
+        vm.warp(START);
+        vm.roll(1000);
+        operator = vm.addr(OPERATOR_KEY);
+        kSig = vm.addr(ENCLAVE_KEY);
+        harness = new Harness();
+        address[] memory members = new address[](1);
+        members[0] = vm.addr(ATTESTOR_KEY);
+        quorum = new QuorumVerifier(1, members);
+        IEnclaveRegistry.Kind[] memory kinds = new IEnclaveRegistry.Kind[](1);
+        kinds[0] = IEnclaveRegistry.Kind({kind: QUORUM, verifier: quorum});
+        registry = new EnclaveRegistry(kinds);
+        anchors = LogAnchor(address(registry.logAnchor()));
+        policies = new WorkloadPolicy();
+        verifier = new ReceiptVerifier(registry, policies);
+    }
+
+    // Registration.
+
+    /// A whole, good submission for the enclave with this key.
+    function goodSubmission(uint256 enclaveKey) internal view returns (IEnclaveRegistry.Submission memory s) {
+        s.kind = QUORUM;
+        s.evidence = abi.encodePacked("attestation document of ", vm.addr(enclaveKey));
+        s.orderData = "order in CBOR";
+        s.order.version = 1;
+        s.order.operator = operator;
+        s.order.payee = PAYEE;
+        s.order.registrar = vm.addr(REGISTRAR_KEY);
+        s.order.registry = address(registry);
+        s.order.anchorChainId = block.chainid;
+        s.order.notAfter = uint64(block.timestamp + 30 days) * 1000 + 999;
+        s.order.contractsHash = keccak256("contracts");
+        s.order.assetsHash = keccak256("assets");
+        s.order.modelSetRoot = keccak256("models");
+        s.order.priceTableHash = keccak256("prices");
+        s.order.upstreamsHash = keccak256("upstreams");
+        s.order.endpointsHash = keccak256("endpoints");
+        Manifest memory m = s.manifest;
+        m.version = 1;
+        m.kSig = vm.addr(enclaveKey);
+        m.kLog = K_LOG;
+        m.tlsSpkiHash = keccak256("tls");
+        m.operator = operator;
+        m.payee = PAYEE;
+        m.registry = address(registry);
+        m.anchorChainId = block.chainid;
+        m.contractsHash = s.order.contractsHash;
+        m.modelSetRoot = s.order.modelSetRoot;
+        m.priceTableHash = s.order.priceTableHash;
+        m.buildId = keccak256("build");
+        s.freshness = freshNow();
+        signAll(s);
+    }
+
+    /// Binds and signs everything again, from the order down to the verdict.
+    function signAll(IEnclaveRegistry.Submission memory s) internal view {
+        s.manifest.orderHash = harness.order(s.order);
+        s.operatorSignature = sign(OPERATOR_KEY, s.manifest.orderHash);
+        signBoot(s);
+    }
+
+    /// Signs what follows from the manifest: the registrar's consent and the attestor's verdict.
+    function signBoot(IEnclaveRegistry.Submission memory s) internal view {
+        bytes32 digest = harness.registration(s.manifest.kSig, harness.manifest(s.manifest), address(registry), block.chainid);
+        s.registrarSignature = sign(REGISTRAR_KEY, digest);
+        s.verifierData = signedVerdict(goodVerdict(s.evidence, s.manifest.kSig, harness.manifest(s.manifest), s.freshness));
+    }
+
+    function freshNow() internal view returns (Freshness memory) {
+        return Freshness({
+            chainId: block.chainid,
+            blockNumber: block.number - 1,
+            blockHash: blockhash(block.number - 1),
+            nonce: keccak256("challenge")
+        });
+    }
+
+    function goodVerdict(bytes memory evidence, address signer, bytes32 manifestHash, Freshness memory freshness)
+        internal
+        view
+        returns (IQuorumVerifier.Verdict memory)
+    {
+        return IQuorumVerifier.Verdict({
+            evidenceHash: keccak256(evidence),
+            innerKind: 1,
+            innerRoot: keccak256("simulated root"),
+            innerMeasurements: keccak256("PCR0 PCR1 PCR2"),
+            attestedHash: harness.attested(signer, manifestHash, harness.freshnessTag(freshness)),
+            documentTime: uint64(block.timestamp) - 10,
+            validUntil: uint64(block.timestamp) + DOCUMENT_LIFE
+        });
+    }
+
+    function signedVerdict(IQuorumVerifier.Verdict memory verdict) internal view returns (bytes memory) {
+        return abi.encodePacked(abi.encode(verdict), sign(ATTESTOR_KEY, quorum.verdictDigest(verdict)));
+    }
+
+    function workloadId() internal pure returns (WorkloadId) {
+        bytes32 inner = keccak256(
+            abi.encode(keccak256("candor/workload/1"), uint256(1), keccak256("simulated root"), keccak256("PCR0 PCR1 PCR2"))
+        );
+        address[] memory members = new address[](1);
+        members[0] = vm.addr(ATTESTOR_KEY);
+        bytes32 root = keccak256(abi.encode(uint256(1), members));
+        return WorkloadId.wrap(keccak256(abi.encode(keccak256("candor/workload/1"), uint256(0x51), root, inner)));
+    }
+
+    function registerGood(uint256 enclaveKey) internal returns (LogId) {
+        return registry.register(goodSubmission(enclaveKey));
+    }
+
+    /// Renews with a good document made now.
+    function renewGood(address signer) internal {
+        bytes memory evidence = abi.encodePacked("renewed document of ", signer, block.timestamp);
+        Freshness memory freshness = freshNow();
+        IQuorumVerifier.Verdict memory verdict = goodVerdict(evidence, signer, registry.enclave(signer).manifestHash, freshness);
+        registry.renew(signer, evidence, signedVerdict(verdict), freshness);
+    }
+
+    /// Lets time pass, a block every two seconds.
+    function pass(uint256 time) internal {
+        vm.warp(block.timestamp + time);
+        vm.roll(block.number + time / 2 + 1);
+    }
+
+    // Log.
+
+    function checkpoint(uint256 enclaveKey, uint64 size, bytes32 root)
+        internal
+        view
+        returns (Checkpoint memory words, bytes memory signature)
+    {
+        words.logId = harness.logId(vm.addr(enclaveKey), K_LOG);
+        words.size = size;
+        words.root = root;
+        words.timestamp = uint64(block.timestamp) * 1000;
+        signature = sign(enclaveKey, harness.checkpoint(words));
+    }
+
+    /// Anchors the first `size` leaves, with the proof from the last anchor.
+    function anchorLeaves(uint256 enclaveKey, bytes32[] memory leaves, uint64 size) internal {
+        (Checkpoint memory words, bytes memory signature) = checkpoint(enclaveKey, size, RefTree.root(leaves, 0, size));
+        (uint64 last,,) = anchors.latest(words.logId);
+        anchors.anchor(words, signature, last == 0 ? new bytes32[](0) : RefTree.proof(last, leaves, size));
+    }
+
+    // Receipts.
+
+    function goodReceipt() internal view returns (ReceiptWords memory receipt) {
+        receipt.version = 1;
+        receipt.manifestHash = registry.enclave(kSig).manifestHash;
+        receipt.logId = registry.enclave(kSig).logId;
+        receipt.money.paymentId = keccak256("payment");
+        receipt.money.scheme = 1;
+        receipt.money.payer = address(0x9a7e4);
+        receipt.money.payee = PAYEE;
+        receipt.money.asset = address(0xa55e7);
+        receipt.money.chainId = block.chainid;
+        receipt.money.maxAmount = 100;
+        receipt.money.charged = 100;
+        receipt.money.offerDigest = keccak256("offer");
+        receipt.work.kinds = 5;
+        receipt.work.channel = 2;
+        receipt.work.usageSource = 1;
+        receipt.work.outcome = 1;
+        receipt.work.modelId = keccak256("model");
+        receipt.work.requestCommitment = keccak256("request");
+        receipt.work.responseCommitment = keccak256("response");
+        receipt.work.decodingHash = keccak256("decoding");
+        receipt.work.promptTokens = 12;
+        receipt.work.completionTokens = 34;
+        receipt.work.startedAt = uint64(block.timestamp) * 1000 + 100;
+        receipt.work.finishedAt = uint64(block.timestamp) * 1000 + 900;
+        receipt.work.blockNumber = uint64(block.number);
+        receipt.work.blockHash = keccak256("block");
+    }
+
+    function leafHashOf(ReceiptWords memory receipt, bytes memory signature) internal view returns (bytes32) {
+        return harness.leaf(harness.leafData(LOG_SALT, harness.receipt(receipt), signature));
+    }
+
+    function goodPolicy() internal returns (PolicyId policyId) {
+        policyId = policies.create("test", 0);
+        policies.proposeWorkload(policyId, workloadId());
+    }
+
+    /// `bytes` of a custom error without arguments or with words only.
+    function err(bytes4 selector) internal pure returns (bytes memory) {
+        return abi.encodeWithSelector(selector);
+    }
+
+    function err(bytes4 selector, bytes32 a) internal pure returns (bytes memory) {
+        return abi.encodeWithSelector(selector, a);
+    }
+
+    function err(bytes4 selector, bytes32 a, bytes32 b) internal pure returns (bytes memory) {
+        return abi.encodeWithSelector(selector, a, b);
+    }
+
+    function err(bytes4 selector, uint256 a, uint256 b) internal pure returns (bytes memory) {
+        return abi.encodeWithSelector(selector, a, b);
+    }
+
+    function err(bytes4 selector, address a) internal pure returns (bytes memory) {
+        return abi.encodeWithSelector(selector, a);
+    }
+
+    function err(bytes4 selector, address a, address b) internal pure returns (bytes memory) {
+        return abi.encodeWithSelector(selector, a, b);
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {Checkpoint, Freshness, LogId, Manifest, Order, ReceiptWords, WorkloadId} from "../../src/Types.sol";
+import {Digests} from "../../src/lib/Digests.sol";
+import {Merkle9162} from "../../src/lib/Merkle9162.sol";
+import {Sha256} from "../../src/lib/Sha256.sol";
+import {Signatures} from "../../src/lib/Signatures.sol";
+
+/// The libraries as external functions, because they read calldata.
+contract Harness {
+    function inclusion(bytes32 leafHash, uint64 index, uint64 size, bytes32[] calldata proof) external view returns (bytes32) {
+        return Merkle9162.rootFromInclusion(leafHash, index, size, proof);
+    }
+
+    function consistency(uint64 first, bytes32 firstRoot, uint64 second, bytes32[] calldata proof)
+        external
+        view
+        returns (bytes32, bytes32)
+    {
+        return Merkle9162.rootsFromConsistency(first, firstRoot, second, proof);
+    }
+
+    function inclusionLength(uint64 index, uint64 size) external pure returns (uint256) {
+        return Merkle9162.inclusionLength(index, size);
+    }
+
+    function consistencyLength(uint64 first, uint64 second) external pure returns (uint256) {
+        return Merkle9162.consistencyLength(first, second);
+    }
+
+    function node(bytes32 left, bytes32 right) external view returns (bytes32) {
+        return Sha256.node(left, right);
+    }
+
+    function nodePlain(bytes32 left, bytes32 right) external pure returns (bytes32) {
+        return Sha256.nodePlain(left, right);
+    }
+
+    function leaf(bytes32 data) external pure returns (bytes32) {
+        return Sha256.leaf(data);
+    }
+
+    function recover(bytes32 digest, bytes calldata signature) external pure returns (address) {
+        return Signatures.recover(digest, signature);
+    }
+
+    function receipt(ReceiptWords calldata words) external pure returns (bytes32) {
+        return Digests.receipt(words);
+    }
+
+    function checkpoint(Checkpoint calldata words) external pure returns (bytes32) {
+        return Digests.checkpoint(words);
+    }
+
+    function order(Order calldata words) external pure returns (bytes32) {
+        return Digests.order(words);
+    }
+
+    function manifest(Manifest calldata words) external pure returns (bytes32) {
+        return Digests.manifest(words);
+    }
+
+    function registration(address signer, bytes32 manifestHash, address registry, uint256 chainId) external pure returns (bytes32) {
+        return Digests.registration(signer, manifestHash, registry, chainId);
+    }
+
+    function retirement(address signer, address registry, uint256 chainId) external pure returns (bytes32) {
+        return Digests.retirement(signer, registry, chainId);
+    }
+
+    function logId(address kSig, bytes32 kLog) external pure returns (LogId) {
+        return Digests.logId(kSig, kLog);
+    }
+
+    function freshnessTag(Freshness calldata freshness) external pure returns (bytes12) {
+        return Digests.freshnessTag(freshness);
+    }
+
+    function attested(address kSig, bytes32 manifestHash, bytes12 tag) external pure returns (bytes32) {
+        return Digests.attested(kSig, manifestHash, tag);
+    }
+
+    function leafData(bytes32 logSalt, bytes32 receiptDigest, bytes calldata signature) external pure returns (bytes32) {
+        return Digests.leafData(logSalt, receiptDigest, signature);
+    }
+
+    function workloadId(uint256 kind, bytes32 rootFingerprint, bytes32 measurementsHash) external pure returns (WorkloadId) {
+        return Digests.workloadId(kind, rootFingerprint, measurementsHash);
+    }
+
+    function domainSeparator() external pure returns (bytes32) {
+        return Digests.DOMAIN_SEPARATOR;
+    }
+}

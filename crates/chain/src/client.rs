@@ -1,0 +1,217 @@
+//! One connection to one chain: reading blocks, calling views, and a timeout around everything.
+//!
+//! The chain id is asked once at [`ChainClient::connect`] and compared with what the caller expects, because a transaction signed for
+//! one chain and an address of another is money lost. Not here: meaning of contracts (`registry`, `contracts`), transactions (`submit`).
+
+use std::future::Future;
+use std::time::Duration;
+
+use alloy::consensus::BlockHeader;
+use alloy::eips::{BlockId, BlockNumberOrTag};
+use alloy::network::Ethereum;
+use alloy::primitives::{Bytes, TxKind};
+use alloy::providers::{DynProvider, Provider, ProviderBuilder};
+use alloy::rpc::client::ClientBuilder;
+use alloy::rpc::types::{Filter, Log, TransactionRequest};
+use alloy::sol_types::SolCall;
+use alloy::transports::TransportResult;
+use alloy::transports::http::{Http, reqwest};
+use candor_verify::{Address, Amount, Hash32};
+
+use crate::convert::{address, evm_address, hash, saturating_amount};
+use crate::error::{ChainError, from_rpc};
+
+/// Per request. A node that takes longer is as good as down, and the caller has retries of its own.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A block's identity and time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: identity and time of a block")]
+pub struct Head {
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// Block number.
+    pub number: u64,
+    /// Block hash.
+    pub hash: Hash32,
+    /// Unix seconds.
+    pub timestamp_s: u64,
+}
+
+/// Up to where transactions count for [`ChainClient::nonce`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: what is asked of a node")]
+pub enum NonceAt {
+    /// Those that wait for a block count too.
+    Pending,
+    /// The newest block.
+    Latest,
+    /// This block.
+    Block(u64),
+}
+
+/// A chain behind an RPC endpoint. Cheap to clone; clones share the connection.
+#[derive(Clone, Debug)]
+pub struct ChainClient {
+    provider: DynProvider<Ethereum>,
+    chain_id: u64,
+    timeout: Duration,
+}
+
+impl ChainClient {
+    /// Connects over HTTP and checks the chain id.
+    ///
+    /// # Errors
+    /// `Misuse` for a malformed URL or another chain than expected; else what the first request says.
+    pub async fn connect(url: &str, expected_chain_id: Option<u64>) -> Result<Self, ChainError> {
+        let what = "connect";
+        let misuse = |detail: String| ChainError::Misuse { what, detail };
+        let url = reqwest::Url::parse(url).map_err(|error| misuse(format!("RPC URL: {error}")))?;
+        // A redirect could lead a transaction anywhere; a node that redirects is misconfigured.
+        let http = reqwest::Client::builder()
+            .timeout(DEFAULT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| misuse(error.to_string()))?;
+        let is_local = url.host_str().is_some_and(|host| matches!(host, "127.0.0.1" | "localhost" | "[::1]"));
+        let client = ClientBuilder::default().transport(Http::with_client(http, url), is_local);
+        Self::from_provider(ProviderBuilder::default().connect_client(client), expected_chain_id).await
+    }
+
+    /// Takes any alloy provider, for example the in-process development chain, and checks the chain id.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn from_provider(provider: impl Provider<Ethereum> + 'static, expected_chain_id: Option<u64>) -> Result<Self, ChainError> {
+        let mut client = Self { provider: provider.erased(), chain_id: 0, timeout: DEFAULT_TIMEOUT };
+        client.chain_id = client.within("eth_chainId", client.provider.get_chain_id()).await?;
+        match expected_chain_id {
+            Some(expected) if expected != client.chain_id => Err(ChainError::Misuse {
+                what: "connect",
+                detail: format!("expected chain {expected}, the endpoint is chain {}", client.chain_id),
+            }),
+            _ => Ok(client),
+        }
+    }
+
+    /// The same connection with another timeout per request.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// EIP-155 chain id, as checked at the start.
+    #[must_use]
+    pub fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    /// The newest block.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn head(&self) -> Result<Head, ChainError> {
+        self.block(BlockNumberOrTag::Latest).await?.ok_or(ChainError::Malformed { what: "newest block", detail: "none".to_owned() })
+    }
+
+    /// A block by its number, or `None` if the chain has none such.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn block_by_number(&self, number: u64) -> Result<Option<Head>, ChainError> {
+        self.block(BlockNumberOrTag::Number(number)).await
+    }
+
+    async fn block(&self, at: BlockNumberOrTag) -> Result<Option<Head>, ChainError> {
+        let block = self.within("eth_getBlockByNumber", async { self.provider.get_block_by_number(at).await }).await?;
+        Ok(block.map(|block| Head {
+            chain_id: self.chain_id,
+            number: block.header.number(),
+            hash: hash(block.header.hash),
+            timestamp_s: block.header.timestamp(),
+        }))
+    }
+
+    /// Wei of an account.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn native_balance(&self, who: &Address) -> Result<Amount, ChainError> {
+        let who = evm_address(who);
+        self.within("eth_getBalance", async { self.provider.get_balance(who).await }).await.map(saturating_amount)
+    }
+
+    /// Whether there is code at an address.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn has_code(&self, at: &Address) -> Result<bool, ChainError> {
+        let at = evm_address(at);
+        let code = self.within("eth_getCode", async { self.provider.get_code_at(at).await }).await?;
+        Ok(!code.is_empty())
+    }
+
+    /// Calls a contract at the newest block without changing it, with `from` as the sender.
+    ///
+    /// # Errors
+    /// `Rejected` with the revert data if it reverts.
+    pub async fn call(&self, from: Option<&Address>, to: &Address, calldata: &[u8]) -> Result<Vec<u8>, ChainError> {
+        let request = TransactionRequest {
+            from: from.map(evm_address),
+            to: Some(TxKind::Call(evm_address(to))),
+            input: Bytes::copy_from_slice(calldata).into(),
+            ..TransactionRequest::default()
+        };
+        self.within("eth_call", async { self.provider.call(request).await }).await.map(|bytes| bytes.to_vec())
+    }
+
+    /// Calls a view and decodes what it returns.
+    pub(crate) async fn view<C: SolCall>(&self, to: &Address, call: &C) -> Result<C::Return, ChainError> {
+        let bytes = self.call(None, to, &call.abi_encode()).await?;
+        C::abi_decode_returns_validate(&bytes).map_err(|error| ChainError::Malformed {
+            what: C::SIGNATURE,
+            // An address without code answers every call with nothing.
+            detail: if bytes.is_empty() { format!("nothing; is there a contract at {to}?") } else { error.to_string() },
+        })
+    }
+
+    pub(crate) async fn logs(&self, filter: &Filter) -> Result<Vec<Log>, ChainError> {
+        self.within("eth_getLogs", async { self.provider.get_logs(filter).await }).await
+    }
+
+    pub(crate) fn provider(&self) -> &DynProvider<Ethereum> {
+        &self.provider
+    }
+
+    /// Runs one request within the timeout.
+    pub(crate) async fn within<T>(&self, what: &'static str, request: impl Future<Output = TransportResult<T>>) -> Result<T, ChainError> {
+        match tokio::time::timeout(self.timeout, request).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(from_rpc(what, error)),
+            Err(_elapsed) => Err(ChainError::Timeout { what, after: self.timeout }),
+        }
+    }
+
+    /// How many transactions an account has sent: its next nonce.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn nonce(&self, who: &Address, at: NonceAt) -> Result<u64, ChainError> {
+        let who = evm_address(who);
+        let at = match at {
+            NonceAt::Pending => BlockId::pending(),
+            NonceAt::Latest => BlockId::latest(),
+            NonceAt::Block(number) => BlockId::number(number),
+        };
+        self.within("eth_getTransactionCount", async { self.provider.get_transaction_count(who).block_id(at).await }).await
+    }
+
+    /// The node's own accounts are never used: what it says here is only shown.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn accounts(&self) -> Result<Vec<Address>, ChainError> {
+        let accounts = self.within("eth_accounts", async { self.provider.get_accounts().await }).await?;
+        Ok(accounts.into_iter().map(address).collect())
+    }
+}

@@ -1,0 +1,124 @@
+//! Tokens with EIP-3009: what a payer has, whether a nonce is used, and in which transaction the money moved.
+//!
+//! Anyone may submit a signed transfer, so a used nonce is not a failure until the event says who moved what (facts/x402.md §7.4).
+
+use std::ops::RangeInclusive;
+
+use alloy::rpc::types::{Filter, Log};
+use alloy::sol_types::{SolCall, SolEvent};
+use candor_verify::{Address, Amount, Hash32};
+
+use crate::bindings::TestUSD;
+use crate::client::ChainClient;
+use crate::convert::{b256, evm_address, hash, saturating_amount, u256};
+use crate::error::ChainError;
+use crate::submit::TransactionReceipt;
+
+/// What the chain says about a payer, each at the newest block of its own request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: one answer")]
+pub struct PayerState {
+    /// Whether there is code at the token's address. Without code the rest is zero.
+    pub asset_has_code: bool,
+    /// Token balance, at most 2^128 − 1.
+    pub balance: Amount,
+    /// Whether the nonce is used or cancelled.
+    pub nonce_used: bool,
+}
+
+/// Where an event is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a transaction and its block")]
+pub struct LogPosition {
+    /// Transaction hash.
+    pub tx_hash: Hash32,
+    /// Block number.
+    pub block_number: u64,
+}
+
+impl ChainClient {
+    /// Code, balance and nonce in three requests at once.
+    ///
+    /// # Errors
+    /// As the transport; `Malformed` if the token answers otherwise than EIP-3009 tokens do.
+    pub async fn payer_state(&self, asset: &Address, payer: &Address, nonce: &Hash32) -> Result<PayerState, ChainError> {
+        let balance = TestUSD::balanceOfCall { account: evm_address(payer) };
+        let used = TestUSD::authorizationStateCall { authorizer: evm_address(payer), nonce: b256(nonce) };
+        let (has_code, balance, used) = tokio::join!(self.has_code(asset), self.view(asset, &balance), self.view(asset, &used));
+        if !has_code? {
+            return Ok(PayerState { asset_has_code: false, balance: Amount::ZERO, nonce_used: false });
+        }
+        Ok(PayerState { asset_has_code: true, balance: saturating_amount(balance?), nonce_used: used? })
+    }
+
+    /// Token balance, at most 2^128 − 1.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn token_balance(&self, asset: &Address, who: &Address) -> Result<Amount, ChainError> {
+        self.view(asset, &TestUSD::balanceOfCall { account: evm_address(who) }).await.map(saturating_amount)
+    }
+
+    /// Whether an EIP-3009 nonce is used or cancelled.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn is_authorization_used(&self, asset: &Address, payer: &Address, nonce: &Hash32) -> Result<bool, ChainError> {
+        self.view(asset, &TestUSD::authorizationStateCall { authorizer: evm_address(payer), nonce: b256(nonce) }).await
+    }
+
+    /// The transaction that ended a nonce (`AuthorizationUsed` or `AuthorizationCanceled`), searched in a range of blocks.
+    ///
+    /// # Errors
+    /// As the transport; nodes refuse ranges of more than some thousand blocks.
+    pub async fn authorization_ended_in(
+        &self,
+        asset: &Address,
+        payer: &Address,
+        nonce: &Hash32,
+        blocks: RangeInclusive<u64>,
+    ) -> Result<Option<LogPosition>, ChainError> {
+        let events = [TestUSD::AuthorizationUsed::SIGNATURE_HASH, TestUSD::AuthorizationCanceled::SIGNATURE_HASH];
+        let (payer, nonce) = (evm_address(payer).into_word(), b256(nonce));
+        let filter = Filter::new()
+            .address(evm_address(asset))
+            .event_signature(events.to_vec())
+            .topic1(payer)
+            .topic2(nonce)
+            .from_block(*blocks.start())
+            .to_block(*blocks.end());
+        let logs = self.logs(&filter).await?;
+        // A node that ignores the filter must not make us believe somebody else's transfer.
+        let is_wanted = |log: &&Log| {
+            let topics = log.topics();
+            log.address() == evm_address(asset) && events.iter().any(|event| topics == [*event, payer, nonce])
+        };
+        Ok(logs
+            .iter()
+            .filter(is_wanted)
+            .find_map(|log| Some(LogPosition { tx_hash: hash(log.transaction_hash?), block_number: log.block_number? })))
+    }
+}
+
+impl TransactionReceipt {
+    /// Whether this successful transaction emitted `Transfer(from, to, value)` of `asset`.
+    #[must_use]
+    pub fn has_transfer(&self, asset: &Address, from: &Address, to: &Address, value: Amount) -> bool {
+        let topics = [Hash32(TestUSD::Transfer::SIGNATURE_HASH.0), hash(evm_address(from).into_word()), hash(evm_address(to).into_word())];
+        let data = u256(value).to_be_bytes::<32>();
+        self.is_success && self.logs.iter().any(|log| log.address == *asset && log.topics == topics && log.data == data)
+    }
+
+    /// Whether this successful transaction emitted `AuthorizationUsed(payer, nonce)` of `asset`.
+    #[must_use]
+    pub fn used_authorization(&self, asset: &Address, payer: &Address, nonce: &Hash32) -> bool {
+        let topics = [Hash32(TestUSD::AuthorizationUsed::SIGNATURE_HASH.0), hash(evm_address(payer).into_word()), *nonce];
+        self.is_success && self.logs.iter().any(|log| log.address == *asset && log.topics == topics)
+    }
+}
+
+/// Calldata of `mint(to, value)` of the development token, which anyone may call.
+#[must_use]
+pub fn mint_calldata(to: &Address, value: Amount) -> Vec<u8> {
+    TestUSD::mintCall { to: evm_address(to), value: u256(value) }.abi_encode()
+}

@@ -1,0 +1,158 @@
+//! A development chain with every contract, and one boot of an enclave registered on it by a real attestor signature.
+//!
+//! The document is arbitrary bytes: the quorum kind believes its attestors, and verifying documents is `candor-verify`'s job.
+
+#![allow(dead_code, unreachable_pub, reason = "shared by several test programs, each of which uses a part")]
+
+use candor_chain::*;
+use candor_devchain::{Config, DevChain, SharedChain, dev_accounts, provider};
+use candor_verify::hash::keccak256;
+use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
+use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, Registration, SignedOrder};
+use candor_verify::{Address, Amount, Hash32, Signature65};
+
+pub const MODEL: Hash32 = Hash32([8; 32]);
+pub const DOCUMENT: &[u8] = b"an attestation document";
+pub const INNER_ROOT: Hash32 = Hash32([0x11; 32]);
+
+/// A chain with the contracts, and the keys that everybody plays with.
+pub struct World {
+    pub shared: SharedChain,
+    pub client: ChainClient,
+    pub contracts: Deployment,
+    pub deployer: Signer,
+    pub operator: Signer,
+    pub registrar: Signer,
+    pub attestor: Signer,
+    pub gas: Signer,
+    pub payer: Signer,
+    pub payee: Address,
+}
+
+pub fn dev_signer(index: usize) -> Signer {
+    Signer::from_bytes(&dev_accounts::ALL[index].private_key.0).unwrap()
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let shared = SharedChain::new(DevChain::new(Config::default().with_dev_accounts()).unwrap());
+        let client = ChainClient::from_provider(provider(&shared), Some(31337)).await.unwrap();
+        let (deployer, attestor) = (dev_signer(0), dev_signer(3));
+        let config = DeployConfig { attestors: vec![attestor.address()], threshold: 1 };
+        let contracts = Deployment::deploy(&client, &deployer, &config).await.unwrap();
+        Self {
+            shared,
+            client,
+            contracts,
+            deployer,
+            operator: dev_signer(1),
+            registrar: dev_signer(2),
+            attestor,
+            gas: dev_signer(4),
+            payer: dev_signer(5),
+            payee: Address([0x77; 20]),
+        }
+    }
+
+    pub fn order(&self) -> SignedOrder {
+        let c = &self.contracts;
+        let order = OperatorOrder {
+            operator: self.operator.address(),
+            payee: self.payee,
+            registrar: self.registrar.address(),
+            registry: c.registry,
+            anchor_chain_id: c.chain_id,
+            not_after: 4_000_000_000_000,
+            flags: 0,
+            chains: vec![Chain { chain_id: c.chain_id, log_anchor: c.log_anchor, ..Chain::default() }],
+            assets: vec![Asset { chain_id: c.chain_id, asset: c.test_usd, name: "USDC".into(), version: "2".into(), decimals: 6 }],
+            models: vec![Model { id: "m".into(), digest: MODEL, context_tokens: 512 }],
+            prices: vec![Price {
+                model: MODEL,
+                chain_id: c.chain_id,
+                asset: c.test_usd,
+                per_million_prompt: Amount(1),
+                per_million_completion: Amount(1),
+                per_request: Amount(10),
+            }],
+            upstreams: vec![],
+            endpoints: vec!["https://127.0.0.1:8443".into()],
+        };
+        let signature = self.operator.sign_digest(&order.digest()).unwrap();
+        SignedOrder { order, signature }
+    }
+
+    pub fn manifest(&self, k_sig: &Signer, k_log: Hash32) -> Manifest {
+        let order = self.order().order;
+        Manifest {
+            k_sig: k_sig.address(),
+            k_log,
+            order_hash: order.digest(),
+            operator: order.operator,
+            payee: order.payee,
+            registry: order.registry,
+            anchor_chain_id: order.anchor_chain_id,
+            contracts_hash: order.contracts_hash(),
+            model_set_root: order.model_set_root(),
+            price_table_hash: order.price_table_hash(),
+            ..Manifest::default()
+        }
+    }
+
+    /// What an attestor says about [`DOCUMENT`], as if it showed this manifest at this block.
+    pub fn submission(&self, manifest: &Manifest, document: &[u8], head: &Head) -> Submission {
+        let freshness = Freshness { chain_id: head.chain_id, block_number: head.number, block_hash: head.hash, nonce: Hash32::ZERO };
+        let verdict = Verdict {
+            evidence_hash: keccak256(&[document]),
+            inner_kind: TeeKind::Nitro.code(),
+            inner_root: INNER_ROOT,
+            inner_measurements: keccak256(&[&[1; 144]]),
+            attested_hash: keccak256(&[&attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness)]),
+            document_time: head.timestamp_s,
+            valid_until: head.timestamp_s + 7200,
+        };
+        let signature = self.attestor.sign_digest(&verdict.digest(head.chain_id, &self.contracts.quorum_verifier)).unwrap();
+        let registration = Registration {
+            signer: manifest.k_sig,
+            manifest_hash: manifest.hash(),
+            registry: manifest.registry,
+            chain_id: manifest.anchor_chain_id,
+        };
+        Submission {
+            kind: QUORUM_KIND,
+            document: document.to_vec(),
+            verifier_data: verdict.verifier_data(&[signature]),
+            manifest: manifest.clone(),
+            freshness,
+            order: self.order(),
+            registrar_signature: self.registrar.sign_digest(&registration.digest()).unwrap(),
+        }
+    }
+
+    pub async fn register(&self, manifest: &Manifest) -> TransactionReceipt {
+        let head = self.client.head().await.unwrap();
+        let submission = self.submission(manifest, DOCUMENT, &head);
+        self.client.send_and_wait(&self.deployer, Some(&self.contracts.registry), &submission.calldata().unwrap()).await.unwrap()
+    }
+
+    pub async fn mint(&self, to: &Address, amount: Amount) {
+        self.client.send_and_wait(&self.deployer, Some(&self.contracts.test_usd), &mint_calldata(to, amount)).await.unwrap();
+    }
+}
+
+/// The workload that [`World::submission`] attests, as `candor-verify` computes it.
+pub fn workload(attestor: &Address) -> Hash32 {
+    let inner = workload_id(TeeKind::Nitro, &INNER_ROOT, &[1; 144]);
+    // Quorum in quorum's own numbers: kind 0x51, root (t, members), measurements = the inner workload.
+    let root = keccak256(&[candor_verify::abi::Words::new().u64(1).u64(64).u64(1).address(attestor).as_slice()]);
+    let words = candor_verify::abi::Words::new()
+        .hash(&keccak256(&[candor_verify::tags::WORKLOAD]))
+        .u64(QUORUM_KIND.into())
+        .hash(&root)
+        .hash(&inner);
+    keccak256(&[words.as_slice()])
+}
+
+pub fn no_signature() -> Signature65 {
+    Signature65([0; 65])
+}

@@ -1,0 +1,206 @@
+//! `candor ask "…"`: resolve a node, verify it, pay, stream, verify the answer, keep the bundle.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use candor_chain::ChainClient;
+use candor_client::{
+    Buyer, Endpoint, Node, PolicyFile, Progress, SpendBook, VerifiedResponse, Wallet, ask, chain_facts, frame_text, resolve, upgrade,
+    verify_live, write_private,
+};
+use candor_verify::bundle::Bundle;
+use candor_verify::bytes::Hash32;
+use candor_verify::check::verify_bundle;
+use candor_verify::eip712::K256;
+use candor_verify::verdict::{LogLevel, Outcome, Verdict};
+use serde_json::json;
+
+use crate::output::{Done, Failure, print_json};
+use crate::{dev, policy, verdict};
+
+/// How long to wait for the transfer and the anchor before the bundle is kept as it is.
+const SETTLE_WAIT: Duration = Duration::from_secs(20);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The question.
+    prompt: String,
+    /// Model to ask; the node's first if not said.
+    #[arg(long)]
+    model: Option<String>,
+    /// Tokens of answer at most.
+    #[arg(long, default_value_t = 64)]
+    max_tokens: u32,
+    /// 0 always takes the likeliest token.
+    #[arg(long, default_value_t = 0.0)]
+    temperature: f64,
+    /// RPC of the registry's chain.
+    #[arg(long, default_value = dev::RPC_URL)]
+    rpc: String,
+    /// Policy file; the state directory's policy.toml if not said.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Ask this node instead of looking in the registry; its evidence is judged all the same.
+    #[arg(long, value_name = "URL")]
+    node: Option<String>,
+    /// Where to write the bundle; the state directory's bundles/ if not said.
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+}
+
+pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    let chain = ChainClient::connect(&args.rpc, None).await?;
+    let policy = client_policy(args.policy.as_deref(), state, chain.chain_id())?;
+    let registry = policy.registry.ok_or_else(|| Failure::cannot("the policy names no registry (accept.registries)"))?.1;
+    let mut node = match &args.node {
+        None => resolve(&chain, &registry, &policy.policy).await?,
+        Some(url) => verify_live(&chain, &policy.policy, Endpoint::parse(url)?, None).await?,
+    };
+    if !json_output {
+        eprintln!("{}", describe(&node));
+    }
+    let wallet = dev_wallet(chain.chain_id())?;
+    let book = SpendBook::open(&state.join("spends.json"))?;
+    let buyer = Buyer { wallet: &wallet, book: &book, spend: &policy.spend, policy: &policy.policy };
+    let body = request_body(&node, args.model.as_deref(), &args.prompt, args.max_tokens, args.temperature)?;
+    let mut response = stream(&mut node, &buyer, &body, !json_output).await?;
+    let settled = settle(&chain, &node, &mut response.bundle, SETTLE_WAIT).await?;
+    let (verdict, _) = verify_bundle(&response.bundle, &policy.policy, settled.facts.as_chain_facts(), &K256);
+    let path = args.bundle.unwrap_or_else(|| state.join("bundles").join(format!("{}.candor", response.receipt_id)));
+    keep(&path, &response.bundle, &node, settled.facts.transfer_tx)?;
+    report(&response, &verdict, &path, json_output);
+    Ok(verdict::exit_code(&verdict))
+}
+
+fn report(response: &VerifiedResponse, verdict: &Verdict, path: &Path, json_output: bool) {
+    let receipt = &response.bundle.delivery.receipt;
+    if json_output {
+        print_json(&json!({
+            "text": response.text, "receipt_id": response.receipt_id, "bundle": path.display().to_string(),
+            "charged": receipt.money.charged.to_string(), "asset": receipt.money.asset.to_string(),
+            "prompt_tokens": receipt.work.prompt_tokens, "completion_tokens": receipt.work.completion_tokens,
+            "verdict": verdict::to_json(verdict),
+        }));
+        return;
+    }
+    eprintln!(
+        "{}, {}   {} + {} tokens, {}   {}",
+        verdict.outcome().as_str(),
+        verdict.log_level().as_str(),
+        receipt.work.prompt_tokens,
+        receipt.work.completion_tokens,
+        dev::usd(receipt.money.charged),
+        path.display()
+    );
+    if verdict.outcome() != Outcome::Verified {
+        verdict::print(verdict);
+    }
+}
+
+/// The policy to buy by. On a development chain a missing one is written, saying so: three terminals work without flags.
+pub(crate) fn client_policy(named: Option<&Path>, state: &Path, chain_id: u64) -> Result<PolicyFile, Failure> {
+    let path = policy::default_path(state);
+    if named.is_none() && !path.exists() && chain_id == candor_devchain::DEFAULT_CHAIN_ID {
+        let file = dev::policy(state, chain_id)?;
+        write_private(&path, candor_client::template(&file).as_bytes())?;
+        eprintln!("wrote {}: it accepts SIMULATED evidence of this very program, on chain {chain_id} only", path.display());
+    }
+    policy::load(named, state)
+}
+
+/// The funded wallet of development chains.
+pub(crate) fn dev_wallet(chain_id: u64) -> Result<Wallet, Failure> {
+    if chain_id == candor_devchain::DEFAULT_CHAIN_ID {
+        return Ok(dev::wallet());
+    }
+    Err(Failure::cannot(format!(
+        "the development wallet pays on chain {} only, this is chain {chain_id}",
+        candor_devchain::DEFAULT_CHAIN_ID
+    )))
+}
+
+/// One line about who was verified.
+pub(crate) fn describe(node: &Node) -> String {
+    let manifest = node.enclave.manifest();
+    let kind = if node.enclave.is_simulated() { "SIMULATED" } else { "hardware" };
+    format!("verified enclave {} ({kind}) at {}, payee {}", manifest.k_sig, node.endpoint.authority(), manifest.payee)
+}
+
+/// An OpenAI chat request for one question.
+pub(crate) fn request_body(node: &Node, model: Option<&str>, prompt: &str, max_tokens: u32, temperature: f64) -> Result<Vec<u8>, Failure> {
+    let models = &node.enclave.order().models;
+    let model = match model {
+        Some(model) => model,
+        None => models.first().map(|model| model.id.as_str()).ok_or_else(|| Failure::cannot("the node lists no model"))?,
+    };
+    let body = json!({
+        "model": model, "messages": [{"role": "user", "content": prompt}], "stream": true,
+        "stream_options": {"include_usage": true}, "max_tokens": max_tokens, "temperature": temperature,
+    });
+    Ok(body.to_string().into_bytes())
+}
+
+/// Asks, and shows the answer as it streams.
+pub(crate) async fn stream(node: &mut Node, buyer: &Buyer<'_>, body: &[u8], show: bool) -> Result<VerifiedResponse, Failure> {
+    let mut print = |progress: Progress<'_>| {
+        if let (true, Progress::Frame(frame) | Progress::Body(frame)) = (show, &progress) {
+            print!("{}", frame_text(frame));
+            // A closed standard output is noticed by the next command, not here.
+            drop(std::io::stdout().flush());
+        }
+    };
+    let response = ask(node, buyer, body, &mut print).await;
+    if show {
+        println!();
+    }
+    Ok(response?)
+}
+
+/// What the chain says once the money has moved and the log is anchored.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// For the verdict.
+    pub(crate) facts: candor_client::Facts,
+}
+
+/// Waits until the transfer is seen and a tree that holds the receipt is anchored, and upgrades the bundle to it.
+pub(crate) async fn settle(chain: &ChainClient, node: &Node, bundle: &mut Bundle, wait: Duration) -> Result<Settled, Failure> {
+    let deadline = Instant::now() + wait;
+    let mut facts;
+    loop {
+        if bundle.later_anchor.is_none()
+            && let Some(url) = node.log_url()
+        {
+            upgrade(bundle, chain, url).await?;
+        }
+        facts = chain_facts(chain, bundle).await?;
+        let chain_says = facts.as_chain_facts();
+        let anchored = verify_bundle(bundle, &anchored_policy(node), chain_says, &K256).0.log_level() == LogLevel::Anchored;
+        if (facts.transfer_tx.is_some() && anchored) || deadline <= Instant::now() {
+            return Ok(Settled { facts });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Only asks "is it anchored": everything else was judged by the caller's own policy.
+fn anchored_policy(node: &Node) -> candor_verify::policy::Policy {
+    let roots = candor_verify::attest::parse_document(&node.evidence.document).map(|document| vec![document.claimed_root()]);
+    candor_verify::policy::Policy {
+        roots: roots.unwrap_or_default(),
+        dangerous_any_workload: true,
+        ..candor_verify::policy::Policy::default()
+    }
+}
+
+/// Writes the bundle, and the hints beside it that no verdict reads.
+pub(crate) fn keep(path: &Path, bundle: &Bundle, node: &Node, transfer: Option<Hash32>) -> Result<(), Failure> {
+    write_private(path, &bundle.encode())?;
+    let hints = json!({
+        "node": node.endpoint.authority(), "log": node.log_url(), "transfer": transfer.map(|hash| hash.to_string()),
+        "note": "locations only; no verdict reads this file",
+    });
+    write_private(&path.with_extension("hints.json"), hints.to_string().as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! The development attestor: judges evidence with `candor-verify` and signs what it found, with a key of its own.
+//!
+//! It is the one member of the 1-of-1 quorum on a development chain. Being the quorum, it *could* forge: that is what the QUORUM kind
+//! says of itself, and its members are in the workload id (DESIGN D7). It signs nothing it did not verify.
+
+use candor_chain::{ChainClient, QUORUM_KIND, Signer, Submission, Verdict};
+use candor_verify::attest;
+use candor_verify::bytes::Hash32;
+use candor_verify::eip712::K256;
+use candor_verify::evidence::{Evidence, Moment, verify_evidence};
+use candor_verify::hash::keccak256;
+use candor_verify::manifest::{TeeKind, attested_bytes};
+use candor_verify::order::Registration;
+use candor_verify::policy::Policy;
+
+use crate::dev::{self, Role};
+use crate::output::Failure;
+
+/// How long a verdict of this attestor is good for, in seconds.
+const VALID_SECONDS: u64 = 24 * 3600;
+
+/// Judges evidence by this policy and signs a verdict over it for the chain's quorum verifier.
+pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &Signer) -> Result<Vec<u8>, Failure> {
+    let moment = Moment::Live { now_ms: dev::now_ms(), nonce: None };
+    let (verdict, enclave) = verify_evidence(evidence, policy, moment, &K256);
+    let Some(enclave) = enclave else {
+        let refused = verdict.refused().map_or("evidence", |check| check.id);
+        return Err(Failure::cannot(format!("the attestor refused the evidence: {refused}")));
+    };
+    let document = attest::parse_document(&evidence.document).map_err(|error| Failure::cannot(error.to_string()))?;
+    let at = document.claimed_timestamp_ms();
+    let verified = attest::verify_document(&document, &policy.roots, at, attest::Freshness::Historical)
+        .map_err(|error| Failure::cannot(error.to_string()))?;
+    let manifest = enclave.manifest();
+    let attested = attested_bytes(&manifest.k_sig, &manifest.hash(), &evidence.freshness);
+    let verdict = Verdict {
+        evidence_hash: keccak256(&[&evidence.document]),
+        inner_kind: TeeKind::Nitro.code(),
+        inner_root: Hash32(verified.root_fingerprint()),
+        inner_measurements: keccak256(&[verified.measurements()]),
+        attested_hash: keccak256(&[&attested]),
+        document_time: at / 1000,
+        valid_until: dev::now_ms() / 1000 + VALID_SECONDS,
+    };
+    let quorum = dev::deployment(chain_id).quorum_verifier;
+    let signature = key.sign_digest(&verdict.digest(chain_id, &quorum))?;
+    Ok(verdict.verifier_data(&[signature]))
+}
+
+/// Registers a boot: attestor's verdict, registrar's signature, one transaction. Returns its gas.
+pub(crate) async fn register(chain: &ChainClient, evidence: &Evidence, policy: &Policy, payer: &Signer) -> Result<u64, Failure> {
+    let chain_id = chain.chain_id();
+    let verifier_data = attest(evidence, policy, chain_id, &Role::Attestor.signer())?;
+    let manifest = &evidence.manifest;
+    let registration = Registration { signer: manifest.k_sig, manifest_hash: manifest.hash(), registry: manifest.registry, chain_id };
+    let submission = Submission {
+        kind: QUORUM_KIND,
+        document: evidence.document.clone(),
+        verifier_data,
+        manifest: manifest.clone(),
+        freshness: evidence.freshness,
+        order: evidence.order.clone(),
+        registrar_signature: Role::Registrar.signer().sign_digest(&registration.digest())?,
+    };
+    let receipt = chain.send_and_wait(payer, Some(&manifest.registry), &submission.calldata()?).await?;
+    if !receipt.is_success {
+        return Err(Failure::cannot("the registry refused the registration"));
+    }
+    Ok(receipt.gas_used)
+}

@@ -1,0 +1,71 @@
+//! `candor chain`: a development chain on loopback, with every contract at its fixed address and a funded wallet.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+
+use candor_chain::{ChainClient, DeployConfig, Deployment, mint_calldata};
+use candor_devchain::{Config, DEFAULT_CHAIN_ID, DevChain, SharedChain, provider, serve};
+use candor_verify::bytes::Amount;
+use serde_json::json;
+
+use crate::dev::Role;
+use crate::output::{Done, Failure, print_json};
+
+/// Units of the test token that the development wallet starts with: 1,000 USDC.
+const WALLET_START: Amount = Amount(1_000_000_000);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Port on loopback; 0 takes a free one.
+    #[arg(long, default_value_t = 8545)]
+    port: u16,
+    /// Chain id: 31337 or a listed test network.
+    #[arg(long, default_value_t = DEFAULT_CHAIN_ID)]
+    chain_id: u64,
+}
+
+/// Runs until interrupted.
+pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
+    let config = Config { chain_id: args.chain_id, ..Config::default() }.with_dev_accounts();
+    let chain = SharedChain::new(DevChain::new(config).map_err(|error| Failure::cannot(error.to_string()))?);
+    let deployment = set_up(&chain).await?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    let server = serve(chain, address).await.map_err(|error| Failure::cannot(error.to_string()))?;
+    let url = server.url();
+    if json_output {
+        print_json(&json!({
+            "url": url, "chain_id": args.chain_id, "registry": deployment.registry.to_string(), "log_anchor": deployment.log_anchor.to_string(),
+            "receipt_verifier": deployment.receipt_verifier.to_string(), "workload_policy": deployment.workload_policy.to_string(),
+            "test_usd": deployment.test_usd.to_string(), "wallet": Role::Payer.address().to_string(),
+        }));
+    } else {
+        println!("chain {} at {url}   (development only: every key is public, state is in memory)", args.chain_id);
+        for (name, at) in [
+            ("EnclaveRegistry", deployment.registry),
+            ("LogAnchor", deployment.log_anchor),
+            ("ReceiptVerifier", deployment.receipt_verifier),
+            ("WorkloadPolicy", deployment.workload_policy),
+            ("QuorumVerifier", deployment.quorum_verifier),
+            ("TestUSD", deployment.test_usd),
+        ] {
+            println!("  {name:<16} {at}");
+        }
+        println!("  {:<16} {}   {}", "dev wallet", Role::Payer.address(), crate::dev::usd(WALLET_START));
+        println!("next: `candor serve` in a second terminal, `candor ask \"…\"` in a third");
+    }
+    drop(tokio::signal::ctrl_c().await);
+    server.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Deploys the contracts and funds the wallet, through the same JSON-RPC that everybody else uses.
+async fn set_up(chain: &SharedChain) -> Result<Deployment, Failure> {
+    let client = ChainClient::from_provider(provider(chain), None).await?;
+    let config = DeployConfig { attestors: vec![Role::Attestor.address()], threshold: 1 };
+    let deployment =
+        Deployment::deploy(&client, &Role::Deployer.signer(), &config).await.map_err(|error| Failure::cannot(error.to_string()))?;
+    let mint = mint_calldata(&Role::Payer.address(), WALLET_START);
+    client.send_and_wait(&Role::Faucet.signer(), Some(&deployment.test_usd), &mint).await?;
+    Ok(deployment)
+}

@@ -1,0 +1,143 @@
+//! The cast of a development set-up: who holds which well-known key, and where state lies.
+//!
+//! Every key here is public (the "test test … junk" mnemonic). They exist so that the first command needs no set-up, and they are used
+//! on development and test chains only: `devtee` refuses to attest for any other chain.
+
+use std::path::{Path, PathBuf};
+
+use candor_chain::{Deployment, Signer};
+use candor_client::{PolicyFile, Wallet};
+use candor_devchain::dev_accounts;
+use candor_devtee::{Hypervisor, Measurements};
+use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::manifest::{TeeKind, workload_id};
+use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, SignedOrder};
+use candor_verify::policy::Policy;
+use candor_x402::client::{AssetLimit, SpendPolicy};
+use candor_x402::protocol::Eip155;
+
+use crate::output::Failure;
+
+/// Where `candor chain` listens unless told otherwise.
+pub(crate) const RPC_URL: &str = "http://127.0.0.1:8545";
+
+/// Roles, by index of the well-known accounts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Role {
+    Deployer = 0,
+    Operator = 1,
+    Payee = 2,
+    Registrar = 3,
+    Payer = 4,
+    Attestor = 5,
+    Faucet = 6,
+    Gas = 7,
+    Anchor = 8,
+}
+
+impl Role {
+    /// The key of a role.
+    pub(crate) fn signer(self) -> Signer {
+        let account = &dev_accounts::ALL[self as usize];
+        Signer::from_bytes(&account.private_key.0).expect("the well-known keys are valid")
+    }
+
+    /// The address of a role.
+    pub(crate) fn address(self) -> Address {
+        self.signer().address()
+    }
+}
+
+/// The funded development wallet.
+pub(crate) fn wallet() -> Wallet {
+    Wallet::from_bytes(&Role::Payer.signer().to_bytes()).expect("the well-known keys are valid")
+}
+
+/// Where the contracts of the development deployer are.
+pub(crate) fn deployment(chain_id: u64) -> Deployment {
+    Deployment::of(chain_id, &Role::Deployer.address())
+}
+
+/// `~/.candor`.
+pub(crate) fn default_state() -> Result<PathBuf, Failure> {
+    let home = std::env::var_os("HOME").ok_or_else(|| Failure::cannot("HOME is not set; say where state lies with --state DIR"))?;
+    Ok(Path::new(&home).join(".candor"))
+}
+
+/// The software hypervisor of this state directory. SIMULATED.
+pub(crate) fn hypervisor(state: &Path) -> Result<Hypervisor, Failure> {
+    Hypervisor::open_or_create(&state.join("tee")).map_err(|error| Failure::cannot(error.to_string()))
+}
+
+/// What the software hypervisor measures: the bytes of this very program.
+pub(crate) fn measurements() -> Result<Measurements, Failure> {
+    let path = std::env::current_exe().map_err(|error| Failure::cannot(format!("no path to this program: {error}")))?;
+    Ok(Measurements::of_image(&crate::output::read(&path)?))
+}
+
+/// A policy that accepts this program, measured by this state's software hypervisor, and small payments in the test token.
+pub(crate) fn policy(state: &Path, chain_id: u64) -> Result<PolicyFile, Failure> {
+    let root = hypervisor(state)?.trust_root();
+    let workload = workload_id(TeeKind::Nitro, &Hash32(root.fingerprint), &measurements()?.concatenated());
+    let deployment = deployment(chain_id);
+    let policy = Policy {
+        roots: vec![root],
+        workloads: vec![workload],
+        operators: vec![Role::Operator.address()],
+        registries: vec![(chain_id, deployment.registry)],
+        ..Policy::default()
+    };
+    let limit = AssetLimit {
+        network: Eip155(chain_id),
+        asset: deployment.test_usd,
+        max_per_request: Amount(10_000),
+        max_per_day: Amount(1_000_000),
+    };
+    Ok(PolicyFile::new(policy, SpendPolicy { assets: vec![limit], payees: Vec::new() }))
+}
+
+/// An operator order for one model on a development chain, signed by the development operator.
+pub(crate) fn order(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, not_after: u64) -> Result<SignedOrder, Failure> {
+    let deployment = deployment(chain_id);
+    let prices = models.iter().map(|model| Price {
+        model: model.digest,
+        chain_id,
+        asset: deployment.test_usd,
+        per_million_prompt: Amount(1_000_000),
+        per_million_completion: Amount(3_000_000),
+        per_request: Amount(100),
+    });
+    let order = OperatorOrder {
+        operator: Role::Operator.address(),
+        payee: Role::Payee.address(),
+        registrar: Role::Registrar.address(),
+        registry: deployment.registry,
+        anchor_chain_id: chain_id,
+        not_after,
+        flags: 0,
+        chains: vec![Chain { chain_id, log_anchor: deployment.log_anchor, ..Chain::default() }],
+        assets: vec![Asset { chain_id, asset: deployment.test_usd, name: "USDC".into(), version: "2".into(), decimals: 6 }],
+        prices: prices.collect(),
+        models,
+        upstreams: Vec::new(),
+        endpoints,
+    };
+    let signature = Role::Operator.signer().sign_digest(&order.digest())?;
+    Ok(SignedOrder { order, signature })
+}
+
+/// Amount of the test token for people: six decimals.
+pub(crate) fn usd(amount: Amount) -> String {
+    format!("{}.{:06} USDC", amount.0 / 1_000_000, amount.0 % 1_000_000)
+}
+
+/// Unix milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The model that `serve` offers unless told otherwise.
+pub(crate) fn built_in_model() -> Vec<u8> {
+    candor_engine::fixture::model()
+}

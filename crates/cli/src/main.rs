@@ -1,0 +1,109 @@
+//! The `candor` command: the demo, the three separate programs (chain, node, client), and everything an auditor needs.
+//!
+//! Exit codes everywhere: 0 verified or done, 1 refused, 2 cannot tell or wrong usage. `--json` everywhere prints one JSON value.
+//! Thin: each command is one module; verdicts come from `candor-verify`.
+
+mod answer;
+mod attestor;
+mod chain;
+mod demo;
+mod dev;
+mod inspect;
+mod log;
+mod node;
+mod output;
+mod policy;
+mod proxy;
+mod registry;
+mod replay;
+mod verdict;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::Failure;
+
+/// AI inference that shows its work.
+///
+/// `candor demo` runs everything once. `candor verify FILE` checks a bundle offline. The other commands are the separate programs:
+/// `candor chain` (a development chain), `candor serve` (a node), `candor ask` (a client).
+#[derive(Parser)]
+#[command(version, max_term_width = 110)]
+struct Cli {
+    /// Directory for keys, bundles and state.
+    #[arg(long, global = true, env = "CANDOR_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Print one JSON value instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the main job once: chain, node and client as separate processes, one paid and verified answer, ten lies refused.
+    Demo(demo::Args),
+    /// Check a bundle: offline, or against a chain with --rpc.
+    Verify(verdict::Args),
+    /// Start a development chain on loopback, with the contracts deployed and a funded wallet.
+    Chain(chain::Args),
+    /// Start a node: an enclave and its host, registered on the chain.
+    Serve(node::ServeArgs),
+    /// Ask a verified node, pay, verify the answer, keep the bundle.
+    Ask(answer::Args),
+    /// Run the model again and compare the answer byte for byte.
+    Replay(replay::Args),
+    /// A plain OpenAI endpoint on loopback that verifies, pays and keeps bundles for SDKs.
+    Proxy(proxy::Args),
+    /// Show who answers at an endpoint: its evidence, judged, and its certificate.
+    Inspect(inspect::Args),
+    /// Look into the registry.
+    Registry(registry::Args),
+    /// Look into a log, or re-derive all of it.
+    Log(log::Args),
+    /// Write a policy file.
+    Policy(policy::Args),
+    /// The enclave half of a node (started by `serve`).
+    #[command(hide = true)]
+    Enclave(node::EnclaveArgs),
+    /// The host half of a node (started by `serve`).
+    #[command(hide = true)]
+    Host(node::HostArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let state = match cli.state.map_or_else(dev::default_state, Ok) {
+        Ok(state) => state,
+        Err(failure) => return failure.report(cli.json),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::cannot(format!("no runtime: {error}")).report(cli.json),
+    };
+    let json = cli.json;
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(args) => demo::run(args, json).await,
+            Command::Verify(args) => verdict::run(args, &state, json).await,
+            Command::Chain(args) => chain::run(args, &state, json).await,
+            Command::Serve(args) => node::serve(args, &state, json).await,
+            Command::Ask(args) => answer::run(args, &state, json).await,
+            Command::Replay(args) => replay::run(args, &state, json).await,
+            Command::Proxy(args) => proxy::run(args, &state, json).await,
+            Command::Inspect(args) => inspect::run(args, &state, json).await,
+            Command::Registry(args) => registry::run(args, &state, json).await,
+            Command::Log(args) => log::run(args, &state, json).await,
+            Command::Policy(args) => policy::run(args, &state, json),
+            Command::Enclave(args) => node::enclave(args).await,
+            Command::Host(args) => node::host(args).await,
+        }
+    });
+    match result {
+        Ok(code) => code,
+        Err(failure) => failure.report(json),
+    }
+}

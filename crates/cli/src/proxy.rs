@@ -1,0 +1,53 @@
+//! `candor proxy`: a plain OpenAI endpoint on loopback for SDKs that cannot pay or verify.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use candor_chain::ChainClient;
+use candor_client::{Proxy, ProxyConfig, SpendBook};
+use serde_json::json;
+
+use crate::output::{Done, Failure, print_json};
+use crate::{answer, dev};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where to listen; loopback only.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// RPC of the registry's chain.
+    #[arg(long, default_value = dev::RPC_URL)]
+    rpc: String,
+    /// Policy file; the state directory's policy.toml if not said.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+}
+
+pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    let chain = ChainClient::connect(&args.rpc, None).await?;
+    let policy = answer::client_policy(args.policy.as_deref(), state, chain.chain_id())?;
+    let registry = policy.registry.ok_or_else(|| Failure::cannot("the policy names no registry (accept.registries)"))?.1;
+    let config = ProxyConfig {
+        listen: args.listen,
+        registry,
+        policy,
+        wallet: answer::dev_wallet(chain.chain_id())?,
+        book: SpendBook::open(&state.join("spends.json"))?,
+        bundles: state.join("bundles"),
+        chain,
+    };
+    let bundles = config.bundles.display().to_string();
+    let proxy = Proxy::bind(config).await?;
+    let url = format!("http://{}/v1", proxy.local_addr()?);
+    if json_output {
+        print_json(&json!({"url": url, "bundles": bundles}));
+    } else {
+        println!("proxy at {url}   use it as base_url with any API key\nbundles in {bundles}");
+    }
+    tokio::select! {
+        result = proxy.serve() => result?,
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}

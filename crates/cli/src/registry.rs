@@ -1,0 +1,68 @@
+//! `candor registry list`: every registered enclave with what a policy says of its evidence, rebuilt from the chain alone.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use candor_chain::ChainClient;
+use candor_client::{Candidate, candidates};
+use candor_verify::eip712::K256;
+use candor_verify::evidence::{Moment, verify_evidence};
+use candor_verify::policy::Policy;
+use serde_json::{Value, json};
+
+use crate::output::{Done, Failure, print_json};
+use crate::{answer, dev};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// List registered enclaves, oldest first.
+    List {
+        /// RPC of the registry's chain.
+        #[arg(long, default_value = dev::RPC_URL)]
+        rpc: String,
+        /// Policy file; the state directory's policy.toml if not said.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+    },
+}
+
+pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    let Command::List { rpc, policy } = args.command;
+    let chain = ChainClient::connect(&rpc, None).await?;
+    let policy = answer::client_policy(policy.as_deref(), state, chain.chain_id())?;
+    let registry = policy.registry.ok_or_else(|| Failure::cannot("the policy names no registry (accept.registries)"))?.1;
+    let rows: Vec<Value> = candidates(&chain, &registry).await?.iter().map(|candidate| row(candidate, &policy.policy)).collect();
+    if json_output {
+        print_json(&Value::from(rows));
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{:<42}  {:<9}  {:<24}  endpoint", "K_sig", "registry", "policy");
+    for row in &rows {
+        let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        println!("{:<42}  {:<9}  {:<24}  {}", text("k_sig"), text("status"), text("policy"), text("endpoint"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(candidate: &Candidate, policy: &Policy) -> Value {
+    let (judged, endpoint) = match &candidate.evidence {
+        Err(what) => (format!("unreadable: {what}"), None),
+        Ok(evidence) => {
+            let (verdict, enclave) = verify_evidence(evidence, policy, Moment::OwnTime, &K256);
+            let refused = verdict.refused().map_or("refused".into(), |check| format!("refused {}", check.id));
+            let accepted = enclave.map(|enclave| if enclave.is_simulated() { "accepted, SIMULATED" } else { "accepted, hardware" });
+            (accepted.map_or(refused, str::to_owned), evidence.order.order.endpoints.first().cloned())
+        }
+    };
+    json!({
+        "k_sig": candidate.record.k_sig.to_string(), "status": format!("{:?}", candidate.status), "policy": judged,
+        "operator": candidate.record.operator.to_string(), "log_id": candidate.record.log_id.to_string(),
+        "valid_from": candidate.record.valid_from_s, "valid_until": candidate.record.valid_until_s, "endpoint": endpoint,
+    })
+}

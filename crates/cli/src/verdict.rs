@@ -1,0 +1,126 @@
+//! `candor verify BUNDLE`: every check with its evidence, offline or against a chain; and how a verdict looks in text and JSON.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use candor_chain::ChainClient;
+use candor_client::{Facts, chain_facts};
+use candor_verify::bundle::Bundle;
+use candor_verify::check::verify_bundle;
+use candor_verify::eip712::K256;
+use candor_verify::verdict::{Check, Outcome, Question, Status, Verdict};
+use serde_json::{Value, json};
+
+use crate::output::{Done, Failure, print_json, read};
+use crate::policy;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The bundle (a .candor file).
+    bundle: PathBuf,
+    /// Policy file; the state directory's policy.toml if not said, else hardware roots only.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Your own RPC of the anchor chain: then registration, blocks, transfer and anchor are checked too.
+    #[arg(long, value_name = "URL")]
+    rpc: Option<String>,
+}
+
+pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    let bytes = read(&args.bundle)?;
+    let policy = policy::load(args.policy.as_deref(), state)?.policy;
+    let bundle = match Bundle::parse(&bytes) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            let message = error.to_string();
+            if json_output {
+                print_json(&json!({"outcome": "refused", "refused": "bundle.form", "got": message}));
+            } else {
+                println!("refused  bundle.form  {message}");
+            }
+            return Ok(ExitCode::from(1));
+        }
+    };
+    let facts = match args.rpc {
+        None => Facts::default(),
+        Some(url) => {
+            let chain = ChainClient::connect(&url, None).await?;
+            chain_facts(&chain, &bundle).await?
+        }
+    };
+    let (verdict, _) = verify_bundle(&bundle, &policy, facts.as_chain_facts(), &K256);
+    if json_output {
+        print_json(&to_json(&verdict));
+    } else {
+        print(&verdict);
+    }
+    Ok(exit_code(&verdict))
+}
+
+/// 0 verified, 1 refused, 2 cannot tell.
+pub(crate) fn exit_code(verdict: &Verdict) -> ExitCode {
+    match verdict.outcome() {
+        Outcome::Verified => ExitCode::SUCCESS,
+        Outcome::Refused => ExitCode::from(1),
+        _ => ExitCode::from(2),
+    }
+}
+
+/// The verdict as JSON.
+pub(crate) fn to_json(verdict: &Verdict) -> Value {
+    let checks: Vec<Value> = verdict
+        .checks()
+        .iter()
+        .map(|check| {
+            json!({
+                "id": check.id, "step": check.step.id, "question": check.step.question.as_str(), "title": check.step.title,
+                "status": check.status.as_str(), "expected": check.expected, "got": check.got, "spec": check.step.spec,
+            })
+        })
+        .collect();
+    json!({
+        "outcome": verdict.outcome().as_str(), "refused": verdict.refused().map(|check| check.id),
+        "log_level": verdict.log_level().as_str(), "assurance": verdict.assurance().as_str(),
+        "not_proven": verdict.not_proven(), "checks": checks,
+    })
+}
+
+/// The verdict as text: the questions, each with the checks that answer it.
+pub(crate) fn print(verdict: &Verdict) {
+    for question in [Question::Ran, Question::Private, Question::Paid, Question::Logged] {
+        println!("\n{}", question.as_str());
+        for check in verdict.checks().iter().filter(|check| check.step.question == question) {
+            print_check(check);
+        }
+    }
+    println!();
+    match verdict.refused() {
+        Some(check) => println!("REFUSED by {} ({}): expected {}, got {}", check.id, check.step.spec, check.expected, check.got),
+        None => println!("{}, {}", verdict.outcome().as_str().to_uppercase(), verdict.log_level().as_str()),
+    }
+    println!("who could still forge this: {}", verdict.assurance().as_str());
+    for item in verdict.not_proven() {
+        println!("not proven: {item}");
+    }
+}
+
+/// One check on one line; a refusal shows what was expected.
+pub(crate) fn print_check(check: &Check) {
+    let mark = match check.status {
+        Status::Passed => "  ok         ",
+        Status::Refused => "  REFUSED    ",
+        Status::NotChecked => "  not checked",
+        _ => "  not reached",
+    };
+    println!("{mark} {:<20} {}", check.id, check.step.title);
+    match check.status {
+        Status::Refused => println!("               expected {}\n               got      {}", check.expected, check.got),
+        Status::NotChecked => println!("               needs {}", check.expected),
+        _ => {}
+    }
+}
+
+/// A bundle from a file.
+pub(crate) fn load(path: &Path) -> Result<Bundle, Failure> {
+    Bundle::parse(&read(path)?).map_err(|error| Failure::cannot(format!("{}: not a bundle: {error}", path.display())))
+}

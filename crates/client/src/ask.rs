@@ -1,0 +1,297 @@
+//! One question: quote, check the quote, pay once, read the answer, verify everything, keep the bundle.
+//!
+//! The offer is checked against the verified evidence before anything is signed; the answer is shown as it streams but is not called
+//! verified before the last frame's delivery has been judged with the rest. A payment that was sent and not answered is *unresolved*
+//! until its deadline and is never made again (DESIGN D8).
+
+use candor_verify::bundle::{Bundle, Request, Response};
+use candor_verify::bytes::Hash32;
+use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle};
+use candor_verify::delivery::Delivery;
+use candor_verify::eip712::K256;
+use candor_verify::hash::sha256;
+use candor_verify::payment::Payment;
+use candor_verify::policy::Policy;
+use candor_verify::transcript::{request_commitment, unsplice};
+use candor_verify::verdict::{Outcome, Verdict};
+use candor_x402::Libsecp;
+use candor_x402::client::{Choice, Resolution, SpendPolicy, build_payment, choose};
+use candor_x402::protocol::{
+    HEADER_PAYMENT_REQUIRED, HEADER_PAYMENT_SIGNATURE, encode_header, parse_payment_required, parse_single_header,
+};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+
+use crate::clock;
+use crate::error::ClientError;
+use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
+use crate::resolve::{Node, random32};
+use crate::spend::{SpendBook, Wallet};
+
+/// The one route that is paid for.
+pub const CHAT_PATH: &str = "/v1/chat/completions";
+
+/// What a caller sees while an answer arrives.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Progress<'a> {
+    /// The quote was checked and is about to be paid.
+    Paying(&'a Choice),
+    /// A frame as the node sent it, for whoever forwards them. The last one comes without the delivery.
+    Frame(&'a [u8]),
+    /// The whole body of an answer that was not streamed.
+    Body(&'a [u8]),
+}
+
+/// An answer that was verified, with everything that shows it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct VerifiedResponse {
+    /// The bundle to keep.
+    pub bundle: Bundle,
+    /// Every check.
+    pub verdict: Verdict,
+    /// What was verified.
+    pub verified: VerifiedBundle,
+    /// Text of the answer.
+    pub text: String,
+    /// Id under which the node gives the receipt again.
+    pub receipt_id: String,
+}
+
+/// Who pays, how much at most, and what counts as verified.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "what an ask needs")]
+pub struct Buyer<'a> {
+    /// Signs payments.
+    pub wallet: &'a Wallet,
+    /// Remembers payments across runs.
+    pub book: &'a SpendBook,
+    /// Assets and caps. Payees are replaced by the attested one.
+    pub spend: &'a SpendPolicy,
+    /// What counts as verified.
+    pub policy: &'a Policy,
+}
+
+/// Asks a verified node and verifies the answer.
+///
+/// # Errors
+/// Every variant of [`ClientError`] says whether anything was paid.
+pub async fn ask(
+    node: &mut Node,
+    buyer: &Buyer<'_>,
+    body: &[u8],
+    on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
+) -> Result<VerifiedResponse, ClientError> {
+    node.reconnect().await?;
+    let choice = quote(node, buyer, body).await?;
+    on_progress(Progress::Paying(&choice));
+    let (payment, payload_header, request_key) = sign(node, buyer, choice.clone())?;
+
+    let mut headers = json_headers();
+    let value = HeaderValue::from_str(&payload_header).map_err(|_| ClientError::Usage("the payment does not fit a header".into()))?;
+    headers.insert(HeaderName::from_static("payment-signature"), value);
+    debug_assert_eq!(HEADER_PAYMENT_SIGNATURE.to_ascii_lowercase(), "payment-signature");
+    let unresolved = |what: String| ClientError::Unresolved {
+        payment_id: payment.authorization.payment_id(choice.terms().network.0, &choice.terms().asset),
+        until_seconds: payment.authorization.valid_before,
+        what,
+    };
+    let answer = match node.http.send(Method::POST, CHAT_PATH, &headers, Bytes::copy_from_slice(body)).await {
+        Ok(response) if response.status() == StatusCode::OK => read_answer(node, response, on_progress).await,
+        Ok(response) => Err(node_error(node, response).await),
+        Err(error) => Err(error),
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        // The payment is out: whatever was said, only the chain or the deadline tells whether it is charged.
+        Err(error @ (ClientError::Dishonest { .. } | ClientError::WrongKey { .. })) => return Err(error),
+        Err(error) => return Err(unresolved(error.to_string())),
+    };
+    buyer.book.resolve(&request_key, Resolution::Charged)?;
+    let signed = choice.signed_offer();
+    let bundle = Bundle {
+        evidence: node.evidence.clone(),
+        request: Request { salt: signed.request_salt, method: "POST".into(), path: CHAT_PATH.into(), body: body.to_vec() },
+        response: Response { seed: answer.seed, frames: answer.frames },
+        offer: signed.offer.clone(),
+        offer_signature: signed.signature,
+        payment,
+        delivery: answer.delivery,
+        later_anchor: None,
+    };
+    judge(bundle, buyer.policy, answer.receipt_id)
+}
+
+/// The verdict on what just arrived. The policy's log level is judged later, when the bundle is upgraded: nothing is anchored yet.
+fn judge(bundle: Bundle, policy: &Policy, receipt_id: String) -> Result<VerifiedResponse, ClientError> {
+    let at_once = Policy { require_level: candor_verify::verdict::LogLevel::SelfLogged, ..policy.clone() };
+    let (verdict, verified) = verify_bundle(&bundle, &at_once, ChainFacts::default(), &K256);
+    match (verified, verdict.outcome()) {
+        (Some(verified), _) => {
+            let text = answer_text(&bundle.response.frames);
+            Ok(VerifiedResponse { bundle, verdict, verified, text, receipt_id })
+        }
+        (None, Outcome::CannotTell) => Err(ClientError::CannotTell(Box::new(verdict))),
+        (None, _) => Err(ClientError::Refused(Box::new(verdict))),
+    }
+}
+
+/// Sends the request without payment and checks the offer that comes back against evidence, request and price table.
+async fn quote(node: &mut Node, buyer: &Buyer<'_>, body: &[u8]) -> Result<Choice, ClientError> {
+    let response = node.http.send(Method::POST, CHAT_PATH, &json_headers(), Bytes::copy_from_slice(body)).await?;
+    if response.status() != StatusCode::PAYMENT_REQUIRED {
+        return Err(node_error(node, response).await);
+    }
+    let dishonest = |what: String| ClientError::Dishonest { check: "offer.form", what };
+    let values = response.headers().get_all(HEADER_PAYMENT_REQUIRED).iter().map(HeaderValue::as_bytes);
+    let header = parse_single_header(values).map_err(|error| dishonest(error.to_string()))?;
+    let header = header.ok_or_else(|| dishonest("a 402 without PAYMENT-REQUIRED".into()))?;
+    let required = parse_payment_required(header).map_err(|error| dishonest(error.to_string()))?;
+    drop(node.http.body(response).await?);
+    let manifest = node.enclave.manifest();
+    let spend = SpendPolicy { payees: vec![manifest.payee], ..buyer.spend.clone() };
+    let choice =
+        choose(&required, &spend, &manifest.k_sig, clock::now_ms(), &Libsecp).map_err(|error| ClientError::Spend(error.to_string()))?;
+    check_offer(node, &choice, body)?;
+    Ok(choice)
+}
+
+/// The same rules as `offer.terms` and `offer.price` in a bundle, before anything is signed.
+fn check_offer(node: &Node, choice: &Choice, body: &[u8]) -> Result<(), ClientError> {
+    let (signed, order) = (choice.signed_offer(), node.enclave.order());
+    let offer = &signed.offer;
+    let refuse = |check: &'static str, what: String| Err(ClientError::Dishonest { check, what });
+    if offer.manifest_hash != node.enclave.manifest().hash() {
+        return refuse("offer.terms", format!("the offer is of manifest {}", offer.manifest_hash));
+    }
+    if offer.request_commitment != request_commitment(&signed.request_salt, "POST", CHAT_PATH, body) {
+        return refuse("offer.terms", "the offer is for another request".into());
+    }
+    let price =
+        order.price(&offer.model_id, offer.chain_id, &offer.asset).and_then(|price| price.amount(offer.prompt_tokens, offer.max_tokens));
+    if price != Some(offer.amount) {
+        let expected = price.map_or("no price".into(), |amount| amount.to_string());
+        return refuse("offer.price", format!("the signed price table says {expected}, the offer {}", offer.amount));
+    }
+    Ok(())
+}
+
+fn sign(node: &Node, buyer: &Buyer<'_>, choice: Choice) -> Result<(Payment, String, Hash32), ClientError> {
+    let salt = random32()?;
+    let key = sha256(&[&choice.signed_offer().offer.digest().0, &salt.0]);
+    debug_assert_eq!(choice.terms().pay_to, node.enclave.manifest().payee);
+    // Crash: the reservation is on disk before the signature exists, so a payment that left is never forgotten.
+    let reservation = buyer.book.reserve(key, choice)?;
+    match build_payment(reservation, buyer.wallet.address(), salt, &Libsecp, |digest| buyer.wallet.sign(digest)) {
+        Ok((payload, payment)) => Ok((payment, encode_header(&payload), key)),
+        Err(error) => {
+            buyer.book.resolve(&key, Resolution::NeverSent)?;
+            Err(ClientError::Usage(error.to_string()))
+        }
+    }
+}
+
+struct Answer {
+    seed: Hash32,
+    frames: Vec<Vec<u8>>,
+    delivery: Delivery,
+    receipt_id: String,
+}
+
+async fn read_answer(
+    node: &Node,
+    response: hyper::Response<Incoming>,
+    on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
+) -> Result<Answer, ClientError> {
+    let dishonest = |what: &str| ClientError::Dishonest { check: "response.form", what: what.to_owned() };
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let seed = header("x-candor-transcript-seed").and_then(|hex| Hash32::from_hex(&hex)).ok_or_else(|| dishonest("no transcript seed"))?;
+    let mut frames = if is_event_stream(response.headers()) {
+        read_stream(node, response.into_body(), on_progress).await?
+    } else {
+        let body = node.http.body(response).await?;
+        vec![body.to_vec()]
+    };
+    let streamed = 1 < frames.len();
+    let last = frames.pop().ok_or_else(|| dishonest("an answer without frames"))?;
+    let (value, member) = unsplice(&last).ok_or_else(|| dishonest("the last frame carries no delivery"))?;
+    let (receipt_id, delivery) = read_member(member).ok_or_else(|| dishonest("the delivery in the last frame is unreadable"))?;
+    on_progress(if streamed { Progress::Frame(&value) } else { Progress::Body(&value) });
+    frames.push(value);
+    Ok(Answer { seed, frames, delivery, receipt_id })
+}
+
+/// Reads frames until `[DONE]`. All but the last are reported at once: the last one holds the delivery.
+async fn read_stream(
+    node: &Node,
+    mut body: Incoming,
+    on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
+) -> Result<Vec<Vec<u8>>, ClientError> {
+    let broken = |what: String| ClientError::Unreachable { endpoint: node.endpoint.authority(), what };
+    let mut splitter = SseSplitter::default();
+    let mut frames: Vec<Vec<u8>> = Vec::new();
+    while let Some(chunk) = next_chunk(&mut body).await.map_err(broken)? {
+        for event in splitter.push(&chunk).map_err(broken)? {
+            match event {
+                SseEvent::Done => return Ok(frames),
+                SseEvent::Frame(frame) => {
+                    if unsplice(&frame).is_none() {
+                        on_progress(Progress::Frame(&frame));
+                    }
+                    frames.push(frame);
+                }
+            }
+            if candor_verify::bundle::FRAMES_MAX < frames.len() {
+                return Err(broken("more frames than an answer can have".into()));
+            }
+        }
+    }
+    // The node cut the stream: it could not store a receipt, and then it charges nothing; but only the chain knows.
+    Err(broken("the answer was cut before its receipt".into()))
+}
+
+fn read_member(member: &[u8]) -> Option<(String, Delivery)> {
+    use base64::Engine as _;
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Member {
+        receipt_id: String,
+        delivery: String,
+    }
+    let json = [b"{", member, b"}"].concat();
+    let member: Member = serde_json::from_slice(&json).ok()?;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(member.delivery).ok()?;
+    Some((member.receipt_id, Delivery::parse(&bytes).ok()?))
+}
+
+async fn node_error(node: &Node, response: hyper::Response<Incoming>) -> ClientError {
+    let status = response.status().as_u16();
+    let body = match node.http.body(response).await {
+        Ok(body) => body,
+        Err(error) => return error,
+    };
+    let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let field = |name: &str| json["error"][name].as_str().unwrap_or_default().chars().take(300).collect::<String>();
+    ClientError::Node { status, code: field("code"), message: field("message") }
+}
+
+fn json_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers
+}
+
+/// The text that a frame adds, for people. Never used for a verdict.
+#[must_use]
+pub fn frame_text(frame: &[u8]) -> String {
+    let json: serde_json::Value = serde_json::from_slice(frame).unwrap_or_default();
+    let choice = &json["choices"][0];
+    let text = choice["delta"]["content"].as_str().or_else(|| choice["message"]["content"].as_str());
+    text.unwrap_or_default().to_owned()
+}
+
+fn answer_text(frames: &[Vec<u8>]) -> String {
+    frames.iter().map(|frame| frame_text(frame)).collect()
+}

@@ -1,0 +1,130 @@
+//! What can go wrong for a buyer, by whose fault it is and what to do next. Exit codes: 1 refused, 2 cannot tell or usage.
+
+use std::fmt;
+
+use candor_verify::Hash32;
+use candor_verify::verdict::Verdict;
+
+/// Why a client stopped.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The caller asked for something that makes no sense.
+    Usage(String),
+    /// A file of ours cannot be read or written.
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        what: String,
+    },
+    /// The node cannot be reached, or the connection broke.
+    Unreachable {
+        /// Host and port.
+        endpoint: String,
+        /// What happened.
+        what: String,
+    },
+    /// The chain cannot be asked.
+    Chain(String),
+    /// The server's TLS key is not the attested one. It was sent nothing.
+    WrongKey {
+        /// Attested.
+        expected: Hash32,
+        /// Shown.
+        got: Hash32,
+    },
+    /// Evidence or answer was judged and refused; the verdict says by which check.
+    Refused(Box<Verdict>),
+    /// The answer verified as far as it could be checked, but the policy asks for more.
+    CannotTell(Box<Verdict>),
+    /// The node said something that its own evidence contradicts, before any verdict.
+    Dishonest {
+        /// Which check.
+        check: &'static str,
+        /// In words.
+        what: String,
+    },
+    /// The node answered with an error.
+    Node {
+        /// HTTP status.
+        status: u16,
+        /// `error.code`, or empty.
+        code: String,
+        /// `error.message`, cut to 300 characters.
+        message: String,
+    },
+    /// The spend policy says no.
+    Spend(String),
+    /// A payment was sent and nobody knows yet whether it will be charged. Not paid again before its deadline.
+    Unresolved {
+        /// Payment id.
+        payment_id: Hash32,
+        /// Unix seconds.
+        until_seconds: u64,
+        /// What happened.
+        what: String,
+    },
+    /// No node is registered that the policy accepts.
+    NoNode(String),
+}
+
+impl ClientError {
+    /// 1 for what was judged and refused, 2 for what could not be judged or was asked wrongly.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::WrongKey { .. } | Self::Refused(_) | Self::Dishonest { .. } | Self::Spend(_) => 1,
+            Self::Usage(_)
+            | Self::File { .. }
+            | Self::Unreachable { .. }
+            | Self::Chain(_)
+            | Self::CannotTell(_)
+            | Self::Node { .. }
+            | Self::Unresolved { .. }
+            | Self::NoNode(_) => 2,
+        }
+    }
+
+    /// The check that refused, if one did.
+    #[must_use]
+    pub fn check(&self) -> Option<&'static str> {
+        match self {
+            Self::WrongKey { .. } => Some("tls.key"),
+            Self::Refused(verdict) => verdict.refused().map(|check| check.id),
+            Self::Dishonest { check, .. } => Some(check),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(what) => f.write_str(what),
+            Self::File { path, what } => write!(f, "{path}: {what}"),
+            Self::Unreachable { endpoint, what } => write!(f, "{endpoint} cannot be reached: {what}"),
+            Self::Chain(what) => write!(f, "the chain cannot be asked: {what}"),
+            Self::WrongKey { expected, got } => {
+                write!(f, "refused tls.key: expected the attested key {expected}, the server has {got}; it was sent nothing")
+            }
+            Self::Refused(verdict) => match verdict.refused() {
+                Some(check) => write!(f, "refused {}: expected {}, got {}", check.id, check.expected, check.got),
+                None => f.write_str("refused"),
+            },
+            Self::CannotTell(verdict) => {
+                write!(f, "cannot tell: the log level is {}, the policy asks for more", verdict.log_level().as_str())
+            }
+            Self::Dishonest { check, what } => write!(f, "refused {check}: {what}"),
+            Self::Node { status, code, message } => write!(f, "the node answered {status} {code}: {message}"),
+            Self::Spend(what) => write!(f, "not paid: {what}"),
+            Self::Unresolved { payment_id, until_seconds, what } => write!(
+                f,
+                "{what}; payment {payment_id:#} is unresolved until {until_seconds} (Unix seconds) and is not paid again before that"
+            ),
+            Self::NoNode(what) => write!(f, "no node: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}

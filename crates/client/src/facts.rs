@@ -1,0 +1,158 @@
+//! What a chain says about a bundle, read over the caller's own RPC, in the form that `verify` takes.
+//!
+//! Everything here that cannot be asked is left `None` or empty, and the verdict then says `not checked`; an RPC that is down is an
+//! error, never a silent "not checked". Also here: upgrading a bundle to a later anchor.
+
+use candor_chain::ChainClient;
+use candor_verify::bundle::Bundle;
+use candor_verify::bytes::Hash32;
+use candor_verify::check::ChainFacts;
+use candor_verify::delivery::AnchorLink;
+use candor_verify::policy::{KnownAnchor, RegistryRecord};
+use candor_verify::tlog::{Tree, verify_consistency};
+
+use crate::error::ClientError;
+use crate::plain;
+use crate::resolve::chain_error;
+
+/// Blocks per look-up of a transfer.
+const RANGE: u64 = 2_000;
+
+/// Facts about one bundle.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Facts {
+    anchors: Vec<KnownAnchor>,
+    registry: Option<RegistryRecord>,
+    receipt_block_known: Option<bool>,
+    evidence_block_known: Option<bool>,
+    transfer_seen: Option<bool>,
+    /// Transaction that moved the money, for hints.
+    pub transfer_tx: Option<Hash32>,
+}
+
+impl Facts {
+    /// The form that `verify` takes.
+    #[must_use]
+    pub fn as_chain_facts(&self) -> ChainFacts<'_> {
+        ChainFacts {
+            anchors: &self.anchors,
+            registry: self.registry.as_ref(),
+            receipt_block_known: self.receipt_block_known,
+            evidence_block_known: self.evidence_block_known,
+            transfer_seen: self.transfer_seen,
+        }
+    }
+}
+
+/// Reads everything a chain can say about a bundle. The chain must be the bundle's anchor chain; a transfer on another chain stays
+/// unchecked.
+///
+/// # Errors
+/// `Chain`, `Usage` if this is another chain.
+pub async fn chain_facts(chain: &ChainClient, bundle: &Bundle) -> Result<Facts, ClientError> {
+    let manifest = &bundle.evidence.manifest;
+    if chain.chain_id() != manifest.anchor_chain_id {
+        let (expected, got) = (manifest.anchor_chain_id, chain.chain_id());
+        return Err(ClientError::Usage(format!("the bundle is anchored on chain {expected}; this RPC is of chain {got}")));
+    }
+    let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
+    let registry = record.map(|record| RegistryRecord {
+        k_sig: record.k_sig,
+        manifest_hash: record.manifest_hash,
+        valid_from: record.valid_from_s,
+        valid_until: record.valid_until_s,
+        invalid_from: record.invalid_from_s.unwrap_or_default(),
+    });
+    // Not registered is an answer too, and it must refuse: a record of nobody.
+    let nobody =
+        RegistryRecord { k_sig: candor_verify::Address::ZERO, manifest_hash: Hash32::ZERO, valid_from: 0, valid_until: 0, invalid_from: 0 };
+    let work = &bundle.delivery.receipt.work;
+    let freshness = &bundle.evidence.freshness;
+    let transfer_tx = find_transfer(chain, bundle).await?;
+    Ok(Facts {
+        anchors: anchors(chain, bundle).await?,
+        registry: Some(registry.unwrap_or(nobody)),
+        receipt_block_known: Some(block_is(chain, work.block_number, work.block_hash).await?),
+        evidence_block_known: Some(block_is(chain, freshness.block_number, freshness.block_hash).await?),
+        transfer_seen: (bundle.delivery.receipt.money.chain_id == chain.chain_id()).then_some(transfer_tx.is_some()),
+        transfer_tx,
+    })
+}
+
+async fn block_is(chain: &ChainClient, number: u64, hash: Hash32) -> Result<bool, ClientError> {
+    Ok(chain.block_by_number(number).await.map_err(chain_error)?.is_some_and(|block| block.hash == hash))
+}
+
+/// The transaction that used this payment's nonce and moved exactly the charge.
+async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<Option<Hash32>, ClientError> {
+    let money = &bundle.delivery.receipt.money;
+    let authorization = &bundle.payment.authorization;
+    if money.chain_id != chain.chain_id() {
+        return Ok(None);
+    }
+    let used = chain.is_authorization_used(&money.asset, &money.payer, &authorization.nonce).await.map_err(chain_error)?;
+    if !used {
+        return Ok(None);
+    }
+    let head = chain.head().await.map_err(chain_error)?.number;
+    let mut from = bundle.delivery.receipt.work.block_number;
+    while from <= head {
+        let to = from.saturating_add(RANGE).min(head);
+        let found = chain.authorization_ended_in(&money.asset, &money.payer, &authorization.nonce, from..=to).await.map_err(chain_error)?;
+        if let Some(position) = found {
+            let receipt = chain.transaction_receipt(&position.tx_hash).await.map_err(chain_error)?;
+            let moved = receipt.is_some_and(|r| r.has_transfer(&money.asset, &money.payer, &money.payee, money.charged));
+            return Ok(moved.then_some(position.tx_hash));
+        }
+        from = to.saturating_add(1);
+    }
+    Ok(None)
+}
+
+/// The anchors of the bundle's log at the sizes that the bundle speaks of.
+async fn anchors(chain: &ChainClient, bundle: &Bundle) -> Result<Vec<KnownAnchor>, ClientError> {
+    let Some(log_anchor) = log_anchor(bundle) else { return Ok(Vec::new()) };
+    let checkpoint = &bundle.delivery.checkpoint.checkpoint;
+    let links = [bundle.delivery.earlier_anchor.as_ref(), bundle.later_anchor.as_ref()];
+    let mut sizes: Vec<u64> = links.into_iter().flatten().map(|link| link.tree.size).chain([checkpoint.tree.size]).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let mut out = Vec::new();
+    for size in sizes {
+        if let Some(anchor) = chain.anchor_at(&log_anchor, &checkpoint.log_id, size).await.map_err(chain_error)? {
+            out.push(KnownAnchor {
+                log_id: checkpoint.log_id,
+                tree: Tree { size: anchor.size, root: anchor.root },
+                anchored_at: anchor.anchored_at_s,
+            });
+        }
+    }
+    Ok(out)
+}
+
+fn log_anchor(bundle: &Bundle) -> Option<candor_verify::Address> {
+    let order = &bundle.evidence.order.order;
+    order.chains.iter().find(|chain| chain.chain_id == order.anchor_chain_id).map(|chain| chain.log_anchor)
+}
+
+/// Adds the way to the newest anchored tree, if one holds the receipt. Returns whether the bundle changed.
+///
+/// # Errors
+/// `Chain`, `Unreachable`, and `Dishonest` (`log.consistency`) if the log cannot show that it only grew: that is evidence of a fork.
+pub async fn upgrade(bundle: &mut Bundle, chain: &ChainClient, log_url: &str) -> Result<bool, ClientError> {
+    let tree = bundle.delivery.checkpoint.checkpoint.tree;
+    let log_id = bundle.delivery.checkpoint.checkpoint.log_id;
+    let Some(log_anchor) = log_anchor(bundle) else { return Ok(false) };
+    let newest = chain.latest_anchor(&log_anchor, &log_id).await.map_err(chain_error)?;
+    let Some(anchor) = newest.filter(|anchor| tree.size <= anchor.size) else { return Ok(false) };
+    let anchored = Tree { size: anchor.size, root: anchor.root };
+    let consistency =
+        if anchored.size == tree.size { Vec::new() } else { plain::consistency(log_url, &log_id, tree.size, anchored.size).await? };
+    if let Err(error) = verify_consistency(&tree, &anchored, &consistency) {
+        let what = format!("from size {} to the anchored {}: {error:?}", tree.size, anchored.size);
+        return Err(ClientError::Dishonest { check: "log.consistency", what });
+    }
+    bundle.later_anchor = Some(AnchorLink { tree: anchored, consistency });
+    Ok(true)
+}

@@ -1,0 +1,30 @@
+//! Resolve, verify, pay, stream, verify again, keep the bundle.
+//!
+//! ```text
+//! registry ──▶ resolve ──▶ Node (verified, TLS key pinned) ──▶ ask ──▶ VerifiedResponse + Bundle ──▶ facts, upgrade
+//! ```
+//!
+//! Every verdict comes from `candor-verify`; this crate carries bytes to it. A prompt is sent only over a connection whose key is in
+//! verified evidence, a payment is signed only for an offer that evidence confirms, and no request is paid twice.
+//! Not here: keys of nodes, the log's writing side, and any opinion of a server about itself.
+
+mod ask;
+mod clock;
+mod error;
+mod facts;
+mod http;
+pub mod plain;
+mod policy_file;
+mod proxy;
+mod resolve;
+mod spend;
+mod tls;
+
+pub use ask::{Buyer, CHAT_PATH, Progress, VerifiedResponse, ask, frame_text};
+pub use error::ClientError;
+pub use facts::{Facts, chain_facts, upgrade};
+pub use policy_file::{PolicyFile, template};
+pub use proxy::{Proxy, ProxyConfig};
+pub use resolve::{Candidate, Node, candidates, inspect, resolve, verify_live};
+pub use spend::{SpendBook, Wallet, write_private};
+pub use tls::Endpoint;

@@ -1,0 +1,209 @@
+//! From a registry and a policy to an enclave one may talk to.
+//!
+//! registry (own RPC) → evidence of a registered key → judged by the policy → connect pinned to its TLS key → fresh evidence for our own
+//! challenge over that connection → judged live → the block it names looked up on our own RPC. Only then is there a [`Node`], and only a
+//! [`Node`] is ever sent a prompt.
+
+use candor_chain::{ChainClient, EnclaveRecord, EnclaveStatus};
+use candor_verify::bytes::{Address, Hash32, Signature65};
+use candor_verify::eip712::K256;
+use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
+use candor_verify::order::SignedOrder;
+use candor_verify::policy::Policy;
+use candor_verify::verdict::Verdict;
+
+use crate::clock;
+use crate::error::ClientError;
+use crate::http::Http;
+use crate::tls::Endpoint;
+
+/// A verified enclave, where it is, and the evidence that a bundle keeps.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Node {
+    /// What was verified.
+    pub enclave: VerifiedEnclave,
+    /// The live verdict that says so.
+    pub verdict: Verdict,
+    /// The evidence it was verified from.
+    pub evidence: Evidence,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    pub(crate) http: Http,
+}
+
+impl Node {
+    /// Where its host serves the log, if the signed order says so.
+    #[must_use]
+    pub fn log_url(&self) -> Option<&str> {
+        self.enclave.order().endpoints.iter().map(String::as_str).find(|url| url.starts_with("http://"))
+    }
+
+    /// The same verified enclave over a connection of its own, pinned to the attested key.
+    ///
+    /// # Errors
+    /// `Unreachable`, `WrongKey`.
+    pub async fn another(&self) -> Result<Self, ClientError> {
+        let http = Http::connect(&self.endpoint, Some(self.enclave.manifest().tls_spki_hash)).await?;
+        Ok(Self {
+            enclave: self.enclave.clone(),
+            verdict: self.verdict.clone(),
+            evidence: self.evidence.clone(),
+            endpoint: self.endpoint.clone(),
+            http,
+        })
+    }
+
+    /// Reconnects, pinned to the attested key, if the connection has closed.
+    pub(crate) async fn reconnect(&mut self) -> Result<(), ClientError> {
+        if !self.http.is_open() {
+            self.http = Http::connect(&self.endpoint, Some(self.enclave.manifest().tls_spki_hash)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// One registered enclave, as the chain shows it. Nothing is believed yet.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Candidate {
+    /// The registry's record.
+    pub record: EnclaveRecord,
+    /// Whether it is valid now, by the registry.
+    pub status: EnclaveStatus,
+    /// Evidence rebuilt from the chain alone; `Err` says what is wrong with it.
+    pub evidence: Result<Evidence, String>,
+}
+
+/// Every enclave of a registry, oldest first, with its evidence from the chain.
+///
+/// # Errors
+/// `Chain`.
+pub async fn candidates(chain: &ChainClient, registry: &Address) -> Result<Vec<Candidate>, ClientError> {
+    let mut out = Vec::new();
+    loop {
+        let start = u64::try_from(out.len()).unwrap_or(u64::MAX);
+        let keys = chain.enclaves(registry, start).await.map_err(chain_error)?;
+        if keys.is_empty() {
+            return Ok(out);
+        }
+        for k_sig in keys {
+            let Some(record) = chain.enclave(registry, &k_sig).await.map_err(chain_error)? else { continue };
+            let status = chain.status_at(registry, &k_sig, clock::now_ms() / 1000).await.map_err(chain_error)?;
+            let evidence = from_chain(chain, registry, &record).await?;
+            out.push(Candidate { record, status, evidence });
+        }
+    }
+}
+
+async fn from_chain(chain: &ChainClient, registry: &Address, record: &EnclaveRecord) -> Result<Result<Evidence, String>, ClientError> {
+    let registered = chain.registered(registry, record).await.map_err(chain_error)?;
+    let renewal = chain.newest_renewal(registry, record, &registered).await.map_err(chain_error)?;
+    let (document, freshness) = match renewal {
+        Some(renewal) => (renewal.document, renewal.freshness),
+        None => (registered.document, registered.freshness),
+    };
+    let order = match SignedOrder::parse(&registered.order_data) {
+        Ok(order) => order,
+        Err(error) => return Ok(Err(format!("the order beside the registration is unreadable: {error}"))),
+    };
+    // The registry checked this signature; the one inside the order data is only what the submitter sent.
+    let signature = Signature65::from_slice(&registered.operator_signature).unwrap_or(order.signature);
+    let order = SignedOrder { signature, ..order };
+    Ok(Ok(Evidence { document, manifest: registered.manifest, freshness, order }))
+}
+
+/// The newest enclave of the registry that the policy accepts and that answers, verified live.
+///
+/// # Errors
+/// `NoNode` with the reason for each that was passed over; `Chain`.
+pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -> Result<Node, ClientError> {
+    let mut reasons = Vec::new();
+    for candidate in candidates(chain, registry).await?.into_iter().rev() {
+        let k_sig = candidate.record.k_sig;
+        match open(chain, policy, candidate).await {
+            Ok(node) => return Ok(node),
+            Err(error @ ClientError::Chain(_)) => return Err(error),
+            Err(error) => reasons.push(format!("{k_sig:#}: {error}")),
+        }
+    }
+    let found = if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") };
+    Err(ClientError::NoNode(format!("registry {registry} on chain {}: {found}", chain.chain_id())))
+}
+
+async fn open(chain: &ChainClient, policy: &Policy, candidate: Candidate) -> Result<Node, ClientError> {
+    if candidate.status != EnclaveStatus::Valid {
+        return Err(ClientError::NoNode(format!("the registry says {:?}", candidate.status)));
+    }
+    let evidence = candidate.evidence.map_err(|what| ClientError::Dishonest { check: "evidence.form", what })?;
+    let (verdict, enclave) = verify_evidence(&evidence, policy, Moment::OwnTime, &K256);
+    let Some(enclave) = enclave else { return Err(ClientError::Refused(Box::new(verdict))) };
+    if candidate.record.manifest_hash != enclave.manifest().hash() {
+        let what = format!("expected manifest {}, got {}", candidate.record.manifest_hash, enclave.manifest().hash());
+        return Err(ClientError::Dishonest { check: "registry.listed", what });
+    }
+    let url = enclave.order().endpoints.iter().find(|url| url.starts_with("https://"));
+    let endpoint = Endpoint::parse(url.ok_or_else(|| ClientError::NoNode("the order has no https endpoint".into()))?)?;
+    let pinned = enclave.manifest().tls_spki_hash;
+    let node = verify_live(chain, policy, endpoint, Some(pinned)).await?;
+    if node.enclave.manifest().hash() != enclave.manifest().hash() {
+        let what = format!("expected manifest {}, got {}", enclave.manifest().hash(), node.enclave.manifest().hash());
+        return Err(ClientError::Dishonest { check: "registry.listed", what });
+    }
+    Ok(node)
+}
+
+/// Connects to an endpoint, asks for evidence of our own challenge, judges it live, and holds the connection to its key.
+///
+/// # Errors
+/// `WrongKey`, `Refused`, `Dishonest`, `Unreachable`, `Chain`.
+pub async fn verify_live(chain: &ChainClient, policy: &Policy, endpoint: Endpoint, pinned: Option<Hash32>) -> Result<Node, ClientError> {
+    let mut http = Http::connect(&endpoint, pinned).await?;
+    let nonce = random32()?;
+    let evidence = fetch_evidence(&mut http, Some(nonce)).await?;
+    let moment = Moment::Live { now_ms: clock::now_ms(), nonce: Some(nonce) };
+    let (verdict, enclave) = verify_evidence(&evidence, policy, moment, &K256);
+    let Some(enclave) = enclave else { return Err(ClientError::Refused(Box::new(verdict))) };
+    // A probe saw some key; it is worth something only if it is the attested one.
+    let expected = enclave.manifest().tls_spki_hash;
+    if http.spki_hash != expected {
+        return Err(ClientError::WrongKey { expected, got: http.spki_hash });
+    }
+    let freshness = enclave.freshness();
+    let block = chain.block_by_number(freshness.block_number).await.map_err(chain_error)?;
+    if freshness.chain_id != chain.chain_id() || block.map(|block| block.hash) != Some(freshness.block_hash) {
+        let what = format!("block {} {} of chain {} is not on our chain", freshness.block_number, freshness.block_hash, freshness.chain_id);
+        return Err(ClientError::Dishonest { check: "evidence.block", what });
+    }
+    Ok(Node { enclave, verdict, evidence, endpoint, http })
+}
+
+/// Evidence and certificate of whoever answers at an endpoint, unjudged: for `candor inspect`. Nothing else is sent.
+///
+/// # Errors
+/// `Unreachable`, `Dishonest` if the answer is not evidence.
+pub async fn inspect(endpoint: &Endpoint) -> Result<(Evidence, Hash32, String), ClientError> {
+    let mut http = Http::connect(endpoint, None).await?;
+    let evidence = fetch_evidence(&mut http, None).await?;
+    Ok((evidence, http.spki_hash, crate::tls::to_pem(&http.certificate)))
+}
+
+async fn fetch_evidence(http: &mut Http, nonce: Option<Hash32>) -> Result<Evidence, ClientError> {
+    let path = nonce.map_or("/candor/evidence".to_owned(), |nonce| format!("/candor/evidence?nonce={nonce}"));
+    let (status, body) = http.get(&path).await?;
+    if status != hyper::StatusCode::OK {
+        let message = format!("no evidence from {}", http.endpoint().authority());
+        return Err(ClientError::Node { status: status.as_u16(), code: String::new(), message });
+    }
+    Evidence::parse(&body).map_err(|error| ClientError::Dishonest { check: "evidence.form", what: error.to_string() })
+}
+
+pub(crate) fn chain_error(error: candor_chain::ChainError) -> ClientError {
+    ClientError::Chain(error.to_string())
+}
+
+pub(crate) fn random32() -> Result<Hash32, ClientError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| ClientError::Usage(format!("no randomness: {error}")))?;
+    Ok(Hash32(bytes))
+}

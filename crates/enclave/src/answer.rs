@@ -1,0 +1,438 @@
+//! Answers: run the engine for a claimed payment, stream what it says, log the receipt, splice it into the last frame.
+//!
+//! Under `exact` a stream owes the whole signed amount once its first frame was handed over, nothing before; a whole answer is settled
+//! before its body goes out (payment.md §6). A job runs in its own task: a client that goes away ends generation, not bookkeeping.
+//!
+//! Crash: a death before the checkpoint is stored has charged nothing (D8). A death after it leaves calldata with the host and a client
+//! whose payment is unresolved until its deadline.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use candor_engine::chat::{self, Completed, Head};
+use candor_engine::{ENGINE, Finish, Options};
+use candor_link::{EnclaveRequest, HostReply, Settlement, SettlementFailure, SettlementState};
+use candor_verify::bytes::{Amount, Hash32, to_hex};
+use candor_verify::delivery::Delivery;
+use candor_verify::receipt::{
+    Channel, Decoding, Kinds, Money, Outcome, Receipt, SeedSource, UsageSource, Work, receipt_id, seed_from_share, stop_hash,
+};
+use candor_verify::transcript::{TranscriptBuilder, response_commitment, root_of, splice};
+use candor_x402::claims::{Ending, Execution};
+use candor_x402::exact::{Candidate, VerifiedPayment};
+use candor_x402::settlement::encode_transfer;
+use hyper::body::Bytes;
+use tokio::sync::mpsc;
+
+use crate::clock;
+use crate::http::StreamItem;
+use crate::ledger::{Draft, LedgerError, Logged};
+use crate::metrics::count;
+use crate::node::Node;
+use crate::pay::Paid;
+use crate::quote::Quote;
+
+/// How long a whole answer waits for its transfer before it is answered as pending and kept.
+const SETTLE_WAIT: Duration = Duration::from_secs(20);
+
+/// How long the host may hold one question about a settlement.
+const SETTLE_POLL: Duration = Duration::from_secs(5);
+
+/// Whole answers kept for a retry of the same payment, at most.
+const KEPT_MAX: usize = 1024;
+
+/// Everything a running answer needs.
+pub(crate) struct Job {
+    node: Arc<Node>,
+    quote: Quote,
+    payment: VerifiedPayment,
+    candidate: Candidate,
+    seed: Hash32,
+    transcript_seed: Hash32,
+    leaf_salt: Hash32,
+    started_at: u64,
+    stop_at_ms: u64,
+}
+
+/// How an answer ended for the client.
+pub(crate) enum Whole {
+    /// Settled: body with the receipt in it, and what the chain says.
+    Settled { body: Bytes, tx_hash: Hash32 },
+    /// Logged, the transfer is not final yet. The answer is kept.
+    Pending { tx_hash: Option<Hash32> },
+    /// The transfer can no longer happen; the answer is not given.
+    Failed(SettlementFailure),
+    /// No receipt could be stored, or the engine failed: nothing is charged.
+    NotLogged,
+}
+
+impl Job {
+    /// A job for a claimed payment, and the execution to give back.
+    pub(crate) fn new(node: Arc<Node>, quote: Quote, paid: Paid) -> (Self, Execution) {
+        let Paid { payment, claim, candidate } = paid;
+        let execution = node.claims().start(claim);
+        let share = node.keys().seed_share(&candidate.offer.request_commitment);
+        let payment_id = payment.payment_id();
+        let job = Self {
+            seed: seed_from_share(&share, &payment.authorization().nonce),
+            transcript_seed: node.keys().transcript_seed(&payment_id),
+            leaf_salt: node.keys().leaf_salt(&payment_id),
+            started_at: clock::now_ms(),
+            stop_at_ms: execution.stop_at_seconds().saturating_mul(1000),
+            node,
+            quote,
+            payment,
+            candidate,
+        };
+        (job, execution)
+    }
+
+    /// Id under which the receipt can be fetched; known before the first byte.
+    pub(crate) fn receipt_id(&self) -> String {
+        to_hex(&receipt_id(&self.leaf_salt)).trim_start_matches("0x").to_owned()
+    }
+
+    /// Blinding seed of the transcript, for the response head.
+    pub(crate) fn transcript_seed(&self) -> Hash32 {
+        self.transcript_seed
+    }
+
+    /// Id and time in the frames: both follow from the receipt, so that a replay can make the same bytes.
+    fn head(&self) -> Head {
+        Head {
+            id: chat::answer_id(&self.candidate.offer.request_commitment.0),
+            created: self.started_at / 1000,
+            model: self.quote.request.model.clone(),
+        }
+    }
+
+    /// Runs the engine on its own thread. Frames but the last arrive on the channel; the end is the task's result.
+    fn generate(&self, frames: mpsc::Sender<Vec<u8>>) -> tokio::task::JoinHandle<Option<Completed>> {
+        let (request, prompt, model) = (self.quote.request.clone(), self.quote.prompt.clone(), Arc::clone(&self.quote.served.model));
+        let (head, seed, stop_at_ms) = (self.head(), self.seed.0, self.stop_at_ms);
+        let running = Arc::clone(&self.node.running);
+        tokio::spawn(async move {
+            let Ok(_permit) = running.acquire_owned().await else { return None };
+            let run = tokio::task::spawn_blocking(move || {
+                chat::answer(&model, &request, &prompt, seed, &head, &Options::default(), &mut |frame| {
+                    // An empty frame is a heartbeat of a whole answer.
+                    let gone = if frame.is_empty() { frames.is_closed() } else { frames.blocking_send(frame.to_vec()).is_err() };
+                    if gone || stop_at_ms <= clock::now_ms() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                })
+            });
+            run.await.ok()?.ok()
+        })
+    }
+
+    /// Streams into `body`. `consumed` counts the frames that were taken from the channel, that is handed to the host.
+    pub(crate) async fn stream(self, execution: Execution, body: mpsc::Sender<StreamItem>, consumed: Arc<AtomicU64>) {
+        let (sender, mut frames) = mpsc::channel(1);
+        let engine = self.generate(sender);
+        let mut transcript = TranscriptBuilder::new(self.transcript_seed);
+        let mut leaves = Vec::new();
+        let mut aborted = false;
+        while let Some(frame) = frames.recv().await {
+            if body.send(Ok(sse(&frame))).await.is_err() {
+                aborted = true;
+                break;
+            }
+            leaves.push(transcript.push(&frame));
+        }
+        // Dropping the receiver stops the engine at its next frame.
+        drop(frames);
+        let Some(completed) = engine.await.ok().flatten() else {
+            self.forgive(execution);
+            drop(body.send(Err(crate::http::Cut)).await);
+            return;
+        };
+        match completed.last_frame.clone().filter(|_| !aborted) {
+            Some(last) => self.finish_stream(execution, completed, last, transcript, leaves, body).await,
+            None => {
+                let handed = usize::try_from(consumed.load(Ordering::Acquire)).unwrap_or(usize::MAX).min(leaves.len());
+                self.abort(execution, &completed, leaves.get(..handed).unwrap_or_default()).await;
+                drop(body.send(Err(crate::http::Cut)).await);
+            }
+        }
+    }
+
+    async fn finish_stream(
+        self,
+        execution: Execution,
+        completed: Completed,
+        last: Vec<u8>,
+        mut transcript: TranscriptBuilder,
+        mut leaves: Vec<Hash32>,
+        body: mpsc::Sender<StreamItem>,
+    ) {
+        leaves.push(transcript.push(&last));
+        let draft = self.draft(&completed, transcript.commitment(), leaves);
+        match self.log(draft, &completed).await {
+            Ok(logged) => {
+                let delivery = self.delivery(&logged);
+                self.node.claims().finish(execution, Ending::Owed);
+                // Invariant: no terminal frame before the receipt is under a stored checkpoint; it is, from here.
+                if let Some(spliced) = splice(&last, &self.member(&delivery)) {
+                    let mut end = sse(&spliced).to_vec();
+                    end.extend_from_slice(format!(": candor receipt {}\n\ndata: [DONE]\n\n", self.receipt_id()).as_bytes());
+                    drop(body.send(Ok(end.into())).await);
+                }
+                drop(body);
+                self.watch_settlement().await;
+            }
+            Err(_) => {
+                self.forgive(execution);
+                drop(body.send(Err(crate::http::Cut)).await);
+            }
+        }
+    }
+
+    /// The client went away. What it was handed is owed and gets a receipt that says so; nothing handed, nothing owed.
+    async fn abort(self, execution: Execution, completed: &Completed, handed: &[Hash32]) {
+        count(&self.node.metrics.aborted);
+        let frames = u64::try_from(handed.len()).unwrap_or(u64::MAX);
+        if frames == 0 {
+            self.forgive(execution);
+            return;
+        }
+        let cancelled = Completed { last_frame: None, finish: Finish::Cancelled, usage: completed.usage };
+        let draft = self.draft(&cancelled, response_commitment(frames, &root_of(handed)), handed.to_vec());
+        match self.log(draft, &cancelled).await {
+            Ok(_) => {
+                self.node.claims().finish(execution, Ending::Owed);
+                self.watch_settlement().await;
+            }
+            Err(_) => self.forgive(execution),
+        }
+    }
+
+    fn forgive(&self, execution: Execution) {
+        self.node.claims().finish(execution, Ending::Forgiven);
+    }
+
+    /// A whole answer: generate, log, settle, and only then hand over.
+    pub(crate) async fn whole(self, execution: Execution, key: Hash32) -> Whole {
+        // The sender's other end is held here: a whole answer is finished even if its client left, and kept for a retry.
+        let (sender, _frames) = mpsc::channel(1);
+        let completed = self.generate(sender).await.ok().flatten();
+        let Some((completed, last)) = completed.and_then(|done| done.last_frame.clone().map(|last| (done, last))) else {
+            self.forgive(execution);
+            return Whole::NotLogged;
+        };
+        let mut transcript = TranscriptBuilder::new(self.transcript_seed);
+        let leaves = vec![transcript.push(&last)];
+        let draft = self.draft(&completed, transcript.commitment(), leaves);
+        let Ok(logged) = self.log(draft, &completed).await else {
+            self.forgive(execution);
+            return Whole::NotLogged;
+        };
+        self.node.claims().finish(execution, Ending::Owed);
+        let delivery = self.delivery(&logged);
+        let Some(body) = splice(&last, &self.member(&delivery)) else { return Whole::NotLogged };
+        let kept = Kept {
+            body: body.into(),
+            payment_id: self.payment.payment_id(),
+            receipt_id: self.receipt_id(),
+            transcript_seed: self.transcript_seed,
+            valid_before_s: self.payment.authorization().valid_before,
+        };
+        self.node.kept.keep(key, kept.clone(), clock::now_ms() / 1000);
+        settle(&self.node, &kept).await
+    }
+
+    fn decoding(&self) -> Decoding {
+        let request = &self.quote.request;
+        let decoding = request.decoding(self.seed.0);
+        Decoding {
+            engine: ENGINE.to_owned(),
+            seed: Hash32(decoding.seed),
+            seed_source: if request.seed.is_some() { SeedSource::Request } else { SeedSource::ServerAndPayment },
+            temperature_e6: request.temperature_e6,
+            top_p_e6: request.top_p_e6,
+            top_k: request.top_k,
+            max_tokens: request.max_tokens,
+            stop_hash: stop_hash(&request.stop),
+        }
+    }
+
+    fn draft(&self, completed: &Completed, response: Hash32, frame_leaf_hashes: Vec<Hash32>) -> Draft {
+        let (offer, authorization) = (&self.candidate.offer, self.payment.authorization());
+        let head = self.node.head();
+        let outcome = match completed.finish {
+            Finish::Stop => Outcome::Complete,
+            Finish::Length => Outcome::Length,
+            Finish::Cancelled => Outcome::AbortedByClient,
+        };
+        let receipt = Receipt {
+            manifest_hash: self.node.manifest().hash(),
+            log_id: Hash32::ZERO,
+            sequence: 0,
+            money: Money {
+                payment_id: self.payment.payment_id(),
+                scheme: offer.scheme,
+                payer: authorization.from,
+                payee: authorization.to,
+                asset: offer.asset,
+                chain_id: offer.chain_id,
+                settler: offer.settler,
+                max_amount: authorization.value,
+                charged: authorization.value,
+                cumulative_before: Amount::ZERO,
+                cumulative_after: Amount::ZERO,
+                offer_digest: offer.digest(),
+            },
+            work: Work {
+                kinds: Kinds::LOCAL.and(Kinds::REEXEC),
+                channel: Channel::Tls,
+                usage_source: UsageSource::Counted,
+                outcome,
+                model_id: offer.model_id,
+                request_commitment: offer.request_commitment,
+                response_commitment: response,
+                decoding_hash: self.decoding().struct_hash(),
+                prompt_tokens: completed.usage.prompt_tokens.into(),
+                completion_tokens: completed.usage.completion_tokens.into(),
+                started_at: self.started_at,
+                finished_at: clock::now_ms().max(self.started_at),
+                block_number: head.number,
+                block_hash: head.hash,
+            },
+        };
+        Draft { settlement: self.settlement(), receipt, leaf_salt: self.leaf_salt, frame_leaf_hashes }
+    }
+
+    /// The payer's signature leaves the enclave here, as finished calldata, and only beside the checkpoint that covers the receipt.
+    fn settlement(&self) -> Settlement {
+        let authorization = self.payment.authorization();
+        Settlement {
+            payment_id: self.payment.payment_id(),
+            chain_id: self.payment.chain_id(),
+            to: self.payment.asset(),
+            calldata: encode_transfer(authorization, self.payment.signature()).0,
+            payer: authorization.from,
+            payee: authorization.to,
+            asset: self.payment.asset(),
+            amount: authorization.value,
+            nonce: authorization.nonce,
+            valid_before_s: authorization.valid_before,
+            sequence: 0,
+        }
+    }
+
+    async fn log(&self, draft: Draft, completed: &Completed) -> Result<Logged, LedgerError> {
+        let logged = self.node.ledger().log(draft).await?;
+        let metrics = &self.node.metrics;
+        count(&metrics.receipts);
+        metrics.prompt_tokens.fetch_add(completed.usage.prompt_tokens.into(), Ordering::Relaxed);
+        metrics.completion_tokens.fetch_add(completed.usage.completion_tokens.into(), Ordering::Relaxed);
+        Ok(logged)
+    }
+
+    fn delivery(&self, logged: &Logged) -> Delivery {
+        let share = self.node.keys().seed_share(&self.candidate.offer.request_commitment);
+        Delivery {
+            receipt: logged.receipt.clone(),
+            signature: logged.signature,
+            leaf_salt: self.leaf_salt,
+            decoding: self.decoding(),
+            seed_share: self.quote.request.seed.is_none().then_some(share),
+            checkpoint: logged.checkpoint.clone(),
+            inclusion: logged.inclusion.clone(),
+            earlier_anchor: logged.earlier_anchor.clone(),
+        }
+    }
+
+    /// Inside of the spliced member: hex and base64 only, so that readers can cut it out as bytes.
+    fn member(&self, delivery: &Delivery) -> Vec<u8> {
+        use base64::Engine as _;
+        let encoded = base64::engine::general_purpose::STANDARD.encode(delivery.encode());
+        format!(r#""receipt_id":"{}","delivery":"{encoded}""#, self.receipt_id()).into_bytes()
+    }
+
+    /// Frees the payer's credit once the transfer is seen or can no longer happen.
+    async fn watch_settlement(&self) {
+        let id = self.payment.payment_id();
+        let until_s = self.payment.authorization().valid_before.saturating_add(60);
+        while clock::now_ms() / 1000 < until_s {
+            match await_settlement(&self.node, id, SETTLE_POLL).await {
+                Some(SettlementState::Settled { .. }) => {
+                    self.node.claims().settled(&id);
+                    return;
+                }
+                Some(SettlementState::Failed { .. }) => return,
+                Some(SettlementState::Pending { .. }) => {}
+                None => tokio::time::sleep(SETTLE_POLL).await,
+            }
+        }
+    }
+}
+
+/// One SSE event. The value has no line break: it is JSON without white space.
+fn sse(value: &[u8]) -> Bytes {
+    [b"data: ".as_slice(), value, b"\n\n"].concat().into()
+}
+
+/// Asks the host what became of a settlement; `None` if it cannot be asked.
+///
+/// Trust: a lie costs the operator (an answer given for nothing) or service; the client asks the chain itself.
+async fn await_settlement(node: &Node, payment_id: Hash32, wait: Duration) -> Option<SettlementState> {
+    let timeout_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let request = EnclaveRequest::AwaitSettlement { payment_id, timeout_ms };
+    match node.port().request(request, wait.saturating_add(Duration::from_secs(5))).await {
+        Ok(HostReply::Settlement(state)) => Some(state),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Waits for the transfer of a kept answer and hands it over, or says where it stands.
+pub(crate) async fn settle(node: &Node, kept: &Kept) -> Whole {
+    let deadline_ms = clock::now_ms().saturating_add(u64::try_from(SETTLE_WAIT.as_millis()).unwrap_or(u64::MAX));
+    let mut tx = None;
+    while clock::now_ms() < deadline_ms {
+        match await_settlement(node, kept.payment_id, SETTLE_POLL).await {
+            Some(SettlementState::Settled { tx_hash, .. }) => {
+                node.claims().settled(&kept.payment_id);
+                return Whole::Settled { body: kept.body.clone(), tx_hash };
+            }
+            Some(SettlementState::Failed { code }) => return Whole::Failed(code),
+            Some(SettlementState::Pending { tx_hash }) => tx = tx_hash,
+            None => tokio::time::sleep(Duration::from_millis(250)).await,
+        }
+    }
+    Whole::Pending { tx_hash: tx }
+}
+
+/// A whole answer whose calldata is out.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    body: Bytes,
+    payment_id: Hash32,
+    pub(crate) receipt_id: String,
+    pub(crate) transcript_seed: Hash32,
+    valid_before_s: u64,
+}
+
+/// Whole answers kept until validBefore, for a retry of the same payment for the same request (DESIGN D8).
+#[derive(Default)]
+pub(crate) struct KeptAnswers(
+    // Guards the map; held for one synchronous step.
+    Mutex<HashMap<Hash32, Kept>>,
+);
+
+impl KeptAnswers {
+    fn keep(&self, key: Hash32, kept: Kept, now_s: u64) {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.retain(|_, kept| now_s < kept.valid_before_s);
+        // Full: the newest is not kept. Its client still has the connection it waits on.
+        if map.len() < KEPT_MAX {
+            map.insert(key, kept);
+        }
+    }
+
+    /// The answer to exactly this request with exactly this payment header.
+    pub(crate) fn get(&self, key: &Hash32) -> Option<Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+}

@@ -1,0 +1,276 @@
+//! From an operator order to a serving node: the phases of one boot (DESIGN D2).
+//!
+//! ```text
+//! AwaitingOrder ──Boot──▶ AwaitingModels ──ModelPart…, Start──▶ Ready
+//! ```
+//!
+//! Nothing is read from disk or environment: order and models come over the link and are judged here. Keys are made at `Start`, after
+//! everything they will vouch for is known. A refusal changes nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candor_engine::Model;
+use candor_link::{BlockHead, BootRequest, EnclaveReply, HostRequest, ModelPart, Phase, Predecessor, Ready, RefusalCode, Refused};
+use candor_verify::Hash32;
+use candor_verify::eip712::{K256, signer};
+use candor_verify::evidence::Evidence;
+use candor_verify::manifest::{Freshness, Manifest, attested_bytes};
+use candor_verify::order::SignedOrder;
+
+use crate::attester::Attester;
+use crate::control::{Commands, HostPort};
+use crate::keys::{BootKeys, TlsIdentity};
+use crate::node::Node;
+use crate::{Config, clock};
+
+/// Largest model that is taken, in bytes: what a node of this kind can hold twice in memory while it is loaded.
+const MODEL_MAX: u64 = 4 << 30;
+
+/// One boot: its phase, and what it needs to go on.
+pub(crate) struct Boot {
+    config: Config,
+    attester: Arc<dyn Attester>,
+    port: HostPort,
+    runtime: tokio::runtime::Handle,
+    build_id: Hash32,
+    // Guards the phase; held while a model is loaded, because nothing else may happen in a boot meanwhile.
+    phase: Mutex<State>,
+    // Set once, on Ready; read by the connection handlers without taking the phase.
+    node: tokio::sync::watch::Sender<Option<Arc<Node>>>,
+}
+
+enum State {
+    AwaitingOrder,
+    AwaitingModels(Box<Ordered>),
+    Ready(Arc<Node>),
+}
+
+struct Ordered {
+    order: SignedOrder,
+    head: BlockHead,
+    predecessor: Option<Predecessor>,
+    partial: HashMap<Hash32, Vec<u8>>,
+    models: HashMap<Hash32, Arc<Model>>,
+}
+
+impl Boot {
+    pub(crate) fn new(config: Config, attester: Arc<dyn Attester>, port: HostPort, runtime: tokio::runtime::Handle) -> Self {
+        let build_id = candor_verify::hash::sha256(&[b"candor-enclave ", env!("CARGO_PKG_VERSION").as_bytes()]);
+        let node = tokio::sync::watch::Sender::new(None);
+        Self { config, attester, port, runtime, build_id, phase: Mutex::new(State::AwaitingOrder), node }
+    }
+
+    /// The node, once it serves.
+    pub(crate) fn node(&self) -> Option<Arc<Node>> {
+        self.node.borrow().clone()
+    }
+
+    /// Changes once, when the node serves.
+    pub(crate) fn nodes(&self) -> tokio::sync::watch::Receiver<Option<Arc<Node>>> {
+        self.node.subscribe()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn order(&self, state: &mut State, request: BootRequest) -> Result<EnclaveReply, Refused> {
+        if !matches!(state, State::AwaitingOrder) {
+            return Err(Refused::new(RefusalCode::WrongPhase, "this boot has an order; restart the enclave for another"));
+        }
+        let refuse = |reason: String| Refused::new(RefusalCode::OrderRefused, reason);
+        let order = SignedOrder::parse(&request.signed_order).map_err(|error| refuse(error.to_string()))?;
+        let terms = &order.order;
+        if signer(&K256, &terms.digest(), &order.signature) != Some(terms.operator) {
+            return Err(refuse(format!("the order is not signed by its operator {}", terms.operator)));
+        }
+        terms.check_consistent().map_err(|reason| refuse(reason.into()))?;
+        let now_ms = clock::now_ms();
+        if terms.not_after <= now_ms {
+            return Err(refuse(format!("the order ended at {} ms, it is {now_ms} ms", terms.not_after)));
+        }
+        // Named, not ignored: an order for upstreams on a build without them would sell something that is not there.
+        if !terms.upstreams.is_empty() {
+            return Err(refuse("the order lists upstreams, which this build does not serve".into()));
+        }
+        if terms.flags != 0 {
+            return Err(refuse("the order allows upfront payments, which this build does not take".into()));
+        }
+        if request.head.chain_id != terms.anchor_chain_id {
+            return Err(refuse(format!("the anchor chain is {}, the host's head is of {}", terms.anchor_chain_id, request.head.chain_id)));
+        }
+        let chains = terms.chains.iter().map(|chain| chain.chain_id).chain(terms.assets.iter().map(|asset| asset.chain_id));
+        for chain_id in chains.chain([terms.anchor_chain_id]) {
+            self.attester.check_chain(chain_id).map_err(|error| refuse(error.to_string()))?;
+        }
+        *state = State::AwaitingModels(Box::new(Ordered {
+            head: request.head,
+            predecessor: request.predecessor,
+            order,
+            partial: HashMap::new(),
+            models: HashMap::new(),
+        }));
+        Ok(EnclaveReply::Done)
+    }
+
+    fn start(&self, state: &mut State) -> Result<EnclaveReply, Refused> {
+        let State::AwaitingModels(ordered) = state else {
+            return Err(wrong_phase(state));
+        };
+        if let Some(missing) = ordered.order.order.models.iter().find(|model| !ordered.models.contains_key(&model.digest)) {
+            return Err(Refused::new(RefusalCode::ModelRefused, format!("model {} ({}) has not arrived", missing.id, missing.digest)));
+        }
+        let internal = |reason: String| Refused::new(RefusalCode::Internal, reason);
+        let keys = BootKeys::generate().map_err(|error| internal(error.to_string()))?;
+        let tls =
+            TlsIdentity::generate(&ordered.order.order.endpoints).map_err(|reason| Refused::new(RefusalCode::OrderRefused, reason))?;
+        let manifest = self.manifest(ordered, &keys, &tls);
+        let evidence = self.attest(&manifest, &ordered.order, &ordered.head, Hash32::ZERO)?;
+        let node = Node::start(crate::node::Parts {
+            config: self.config.clone(),
+            port: self.port.clone(),
+            runtime: self.runtime.clone(),
+            keys,
+            tls,
+            manifest,
+            order: ordered.order.clone(),
+            models: std::mem::take(&mut ordered.models),
+            head: ordered.head,
+            evidence: evidence.encode(),
+        });
+        *state = State::Ready(Arc::clone(&node));
+        self.node.send_replace(Some(Arc::clone(&node)));
+        Ok(EnclaveReply::Ready(Box::new(ready_of(&node))))
+    }
+
+    fn manifest(&self, ordered: &Ordered, keys: &BootKeys, tls: &TlsIdentity) -> Manifest {
+        let order = &ordered.order.order;
+        let predecessor = ordered.predecessor.as_ref();
+        Manifest {
+            k_sig: keys.k_sig(),
+            k_log: keys.k_log(),
+            // Zero: this node offers no sealed requests.
+            k_hpke: Hash32::ZERO,
+            tls_spki_hash: tls.spki_hash,
+            keys_hash: Hash32::ZERO,
+            order_hash: order.digest(),
+            operator: order.operator,
+            payee: order.payee,
+            registry: order.registry,
+            anchor_chain_id: order.anchor_chain_id,
+            contracts_hash: order.contracts_hash(),
+            model_set_root: order.model_set_root(),
+            price_table_hash: order.price_table_hash(),
+            predecessor_log: predecessor.map(|p| p.log_id).unwrap_or_default(),
+            predecessor_size: predecessor.map(|p| p.tree.size).unwrap_or_default(),
+            predecessor_root: predecessor.map(|p| p.tree.root).unwrap_or_default(),
+            build_id: self.build_id,
+        }
+    }
+
+    /// Evidence for this manifest, dated by this block. Trust: a false block makes the evidence stale or unregistrable, nothing more.
+    fn attest(&self, manifest: &Manifest, order: &SignedOrder, head: &BlockHead, nonce: Hash32) -> Result<Evidence, Refused> {
+        let freshness = Freshness { chain_id: head.chain_id, block_number: head.number, block_hash: head.hash, nonce };
+        let attested = attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness);
+        let document = self.attester.attest(&attested).map_err(|error| Refused::new(RefusalCode::AttestationFailed, error.to_string()))?;
+        Ok(Evidence { document, manifest: manifest.clone(), freshness, order: order.clone() })
+    }
+
+    /// New evidence under the same manifest; becomes the current one unless it answers a challenge.
+    pub(crate) fn re_attest(&self, node: &Node, head: &BlockHead, nonce: Hash32) -> Result<Vec<u8>, Refused> {
+        if head.chain_id != node.manifest().anchor_chain_id {
+            return Err(Refused::new(RefusalCode::Malformed, "the head is of another chain than the manifest's"));
+        }
+        let evidence = self.attest(node.manifest(), node.signed_order(), head, nonce)?.encode();
+        if nonce.is_zero() {
+            node.set_evidence(evidence.clone());
+        }
+        Ok(evidence)
+    }
+
+    fn request(&self, request: HostRequest) -> Result<EnclaveReply, Refused> {
+        let mut state = self.lock();
+        match request {
+            HostRequest::Boot(boot) => self.order(&mut state, *boot),
+            HostRequest::ModelPart(part) => match &mut *state {
+                State::AwaitingModels(ordered) => ordered.take_part(part),
+                other => Err(wrong_phase(other)),
+            },
+            HostRequest::Start => self.start(&mut state),
+            HostRequest::Attest { nonce, head } => match &*state {
+                State::Ready(node) => self.re_attest(node, &head, nonce).map(EnclaveReply::Evidence),
+                other => Err(wrong_phase(other)),
+            },
+            HostRequest::Ping => Ok(EnclaveReply::Done),
+        }
+    }
+}
+
+fn wrong_phase(state: &State) -> Refused {
+    let now = match state {
+        State::AwaitingOrder => "awaiting an order",
+        State::AwaitingModels(_) => "awaiting models",
+        State::Ready(_) => "ready",
+    };
+    Refused::new(RefusalCode::WrongPhase, format!("the enclave is {now}"))
+}
+
+fn ready_of(node: &Node) -> Ready {
+    Ready { manifest: node.manifest().clone(), evidence: node.evidence().to_vec() }
+}
+
+impl Ordered {
+    fn take_part(&mut self, part: ModelPart) -> Result<EnclaveReply, Refused> {
+        let refuse = |reason: String| Refused::new(RefusalCode::ModelRefused, reason);
+        if self.order.order.model(&part.digest).is_none() {
+            return Err(refuse(format!("the order lists no model {}", part.digest)));
+        }
+        if self.models.contains_key(&part.digest) {
+            return Ok(EnclaveReply::Done);
+        }
+        if MODEL_MAX < part.total {
+            return Err(refuse(format!("a model of {} bytes; the limit is {MODEL_MAX}", part.total)));
+        }
+        let bytes = self.partial.entry(part.digest).or_default();
+        if part.offset == 0 {
+            bytes.clear();
+        }
+        let have = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if have != part.offset {
+            return Err(refuse(format!("a part at {have} was expected, got one at {}", part.offset)));
+        }
+        bytes.extend_from_slice(&part.bytes);
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) < part.total {
+            return Ok(EnclaveReply::Done);
+        }
+        let bytes = self.partial.remove(&part.digest).unwrap_or_default();
+        let model = Model::load(&bytes).map_err(|error| refuse(error.to_string()))?;
+        // The digest is over the bytes that were copied into this memory, not over what the host said they were.
+        if Hash32(model.digest()) != part.digest {
+            return Err(refuse(format!("expected model {}, got {}", part.digest, Hash32(model.digest()))));
+        }
+        self.models.insert(part.digest, Arc::new(model));
+        Ok(EnclaveReply::Done)
+    }
+}
+
+impl Commands for Boot {
+    fn phase(&self) -> Phase {
+        match &*self.lock() {
+            State::AwaitingOrder => Phase::AwaitingOrder,
+            State::AwaitingModels(_) => Phase::AwaitingModels,
+            State::Ready(node) => Phase::Ready(Box::new(ready_of(node))),
+        }
+    }
+
+    fn handle(&self, request: HostRequest) -> EnclaveReply {
+        self.request(request).unwrap_or_else(EnclaveReply::Refused)
+    }
+
+    fn head(&self, head: BlockHead) {
+        if let Some(node) = self.node() {
+            node.set_head(head);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The keys of one boot: made here, in RAM, gone with the process (DESIGN D2).
+//!
+//! K_sig signs receipts, offers and checkpoints (a closed list of EIP-712 types; never a transaction, token, permit or batch domain).
+//! K_log signs C2SP notes. The TLS key ends TLS. The boot secret salts commitments. Nothing here is ever written, logged or sent.
+
+use std::fmt;
+
+use candor_verify::bytes::{Address, Hash32, Signature65};
+use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
+use candor_verify::eip712::address_of;
+use candor_verify::hash::{hmac_sha256, sha256};
+use candor_verify::receipt::{Offer, Receipt};
+use candor_verify::{tags, transcript};
+use ed25519_dalek::Signer as _;
+use k256::ecdsa::SigningKey;
+use zeroize::Zeroizing;
+
+/// The keys of one boot. `Debug` shows public parts only.
+pub(crate) struct BootKeys {
+    k_sig: SigningKey,
+    address: Address,
+    k_log: ed25519_dalek::SigningKey,
+    boot_secret: Zeroizing<[u8; 32]>,
+}
+
+impl BootKeys {
+    /// Fresh keys from the operating system's randomness.
+    pub(crate) fn generate() -> Result<Self, getrandom::Error> {
+        // A uniform 32-byte string is a valid scalar but for about 2^-128 of them: try again then.
+        let k_sig = loop {
+            if let Ok(key) = SigningKey::from_slice(&*random32()?) {
+                break key;
+            }
+        };
+        let point = k_sig.verifying_key().to_sec1_point(false);
+        let address = point.as_bytes().get(1..).and_then(address_of).unwrap_or_default();
+        let k_log = ed25519_dalek::SigningKey::from_bytes(&*random32()?);
+        Ok(Self { k_sig, address, k_log, boot_secret: random32()? })
+    }
+
+    /// Address of K_sig.
+    pub(crate) fn k_sig(&self) -> Address {
+        self.address
+    }
+
+    /// Public key of K_log.
+    pub(crate) fn k_log(&self) -> Hash32 {
+        Hash32(self.k_log.verifying_key().to_bytes())
+    }
+
+    pub(crate) fn sign_offer(&self, offer: &Offer) -> Signature65 {
+        self.sign(&offer.digest())
+    }
+
+    pub(crate) fn sign_receipt(&self, receipt: &Receipt) -> Signature65 {
+        self.sign(&receipt.digest())
+    }
+
+    pub(crate) fn sign_checkpoint(&self, checkpoint: Checkpoint) -> SignedCheckpoint {
+        let note_signature = Ed25519Signature(self.k_log.sign(checkpoint.note_body().as_bytes()).to_bytes());
+        SignedCheckpoint { checkpoint, note_signature, signature: self.sign(&checkpoint.digest()), cosignatures: Vec::new() }
+    }
+
+    /// Private, so that only the closed list above can be signed.
+    fn sign(&self, digest: &Hash32) -> Signature65 {
+        let (rs, id) = self.k_sig.sign_prehash_recoverable(&digest.0);
+        let mut out = [0; 65];
+        for (to, from) in out.iter_mut().zip(rs.to_bytes().into_iter().chain([27_u8.saturating_add(id.to_byte())])) {
+            *to = from;
+        }
+        Signature65(out)
+    }
+
+    fn secret(&self) -> Hash32 {
+        Hash32(*self.boot_secret)
+    }
+
+    /// Salt of a request commitment in a 60-second bucket.
+    pub(crate) fn request_salt(&self, bucket: u64, method: &str, path: &str, body: &[u8]) -> Hash32 {
+        transcript::request_salt(&self.secret(), bucket, method, path, body)
+    }
+
+    /// The server's share of the sampling seed for a request.
+    pub(crate) fn seed_share(&self, request_commitment: &Hash32) -> Hash32 {
+        hmac_sha256(&self.secret(), &[tags::SEED_SHARE, &request_commitment.0])
+    }
+
+    /// Blinding seed of the transcript of a paid request.
+    pub(crate) fn transcript_seed(&self, payment_id: &Hash32) -> Hash32 {
+        hmac_sha256(&self.secret(), &[tags::TRANSCRIPT_SEED, &payment_id.0])
+    }
+
+    /// Salt of the log leaf of a paid request.
+    pub(crate) fn leaf_salt(&self, payment_id: &Hash32) -> Hash32 {
+        hmac_sha256(&self.secret(), &[tags::LEAF_SALT, &payment_id.0])
+    }
+}
+
+impl fmt::Debug for BootKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BootKeys").field("k_sig", &self.address).field("k_log", &self.k_log()).finish_non_exhaustive()
+    }
+}
+
+fn random32() -> Result<Zeroizing<[u8; 32]>, getrandom::Error> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(bytes.as_mut_slice())?;
+    Ok(bytes)
+}
+
+/// The TLS identity of one boot: a fresh P-256 key and a self-signed certificate for the order's hosts.
+#[derive(Debug)]
+pub(crate) struct TlsIdentity {
+    /// For rustls.
+    pub(crate) config: std::sync::Arc<rustls::ServerConfig>,
+    /// SHA-256 of the SubjectPublicKeyInfo, which the manifest carries.
+    pub(crate) spki_hash: Hash32,
+}
+
+impl TlsIdentity {
+    /// A fresh identity for these endpoint URLs.
+    pub(crate) fn generate(endpoints: &[String]) -> Result<Self, String> {
+        let hosts: Vec<String> = endpoints.iter().filter_map(|url| host_of(url)).collect();
+        if hosts.is_empty() {
+            return Err("no endpoint of the order is an https:// URL".into());
+        }
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|error| error.to_string())?;
+        let mut params = rcgen::CertificateParams::new(hosts).map_err(|error| error.to_string())?;
+        params.distinguished_name.push(rcgen::DnType::CommonName, "candor enclave (trust its attested key, not this name)");
+        let certificate = params.self_signed(&key).map_err(|error| error.to_string())?;
+        let spki_hash = sha256(&[&rcgen::PublicKeyData::subject_public_key_info(&key)]);
+        let private = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], private)
+            .map_err(|error| error.to_string())?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { config: std::sync::Arc::new(config), spki_hash })
+    }
+}
+
+/// Host of an `https://` URL, without port or brackets.
+fn host_of(url: &str) -> Option<String> {
+    let authority = url.strip_prefix("https://")?.split('/').next()?;
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next()?,
+        None => authority.split(':').next()?,
+    };
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candor_verify::eip712::{K256, signer};
+
+    #[test]
+    fn signatures_recover_to_the_boot_key_in_their_one_form() {
+        let keys = BootKeys::generate().unwrap();
+        for byte in 0..32 {
+            let digest = Hash32([byte; 32]);
+            assert_eq!(signer(&K256, &digest, &keys.sign(&digest)), Some(keys.k_sig()));
+        }
+    }
+
+    #[test]
+    fn two_boots_share_nothing_and_nothing_secret_is_printed() {
+        let (a, b) = (BootKeys::generate().unwrap(), BootKeys::generate().unwrap());
+        assert_ne!((a.k_sig(), a.k_log()), (b.k_sig(), b.k_log()));
+        assert_ne!(a.leaf_salt(&Hash32::ZERO), b.leaf_salt(&Hash32::ZERO));
+        assert_ne!(a.leaf_salt(&Hash32::ZERO), a.transcript_seed(&Hash32::ZERO));
+        let printed = format!("{a:?}");
+        assert!(!printed.contains(&candor_verify::bytes::to_hex(&*a.boot_secret)[2..]));
+    }
+
+    #[test]
+    fn hosts_come_out_of_endpoints() {
+        assert_eq!(host_of("https://127.0.0.1:8443"), Some("127.0.0.1".into()));
+        assert_eq!(host_of("https://node.example/x"), Some("node.example".into()));
+        assert_eq!(host_of("https://[::1]:8443/"), Some("::1".into()));
+        assert_eq!(host_of("http://node.example"), None);
+        assert_eq!(host_of("https:///x"), None);
+    }
+}

@@ -1,0 +1,338 @@
+//! The ledger: receipts into the log, group by group, then settlements out (DESIGN D6).
+//!
+//! The shell around `candor_log::Sequencer`: it signs what the sequencer names, carries its actions to the host, and tells each caller
+//! where their receipt stands once it is stored under a signed, stored checkpoint. One task owns all of it.
+//!
+//! Crash: an enclave that dies loses what is in flight. Its log ends at the last stored checkpoint, and settlements leave only beside a
+//! checkpoint, so nothing was charged for what was lost.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use candor_link::{AppendRequest, CheckpointRequest, EnclaveRequest, Entry, HostReply, Settlement};
+use candor_log::host::{Anchored, CheckpointAck, HostState};
+use candor_log::sequencer::{Action, Config, Event, Released, ReleasedLeaf, Sequencer};
+use candor_log::{LeafData, Ticket};
+use candor_verify::bytes::{Hash32, Signature65};
+use candor_verify::checkpoint::SignedCheckpoint;
+use candor_verify::delivery::AnchorLink;
+use candor_verify::manifest::Manifest;
+use candor_verify::receipt::{Receipt, receipt_id};
+use candor_verify::tlog::{Tree, empty_root, leaf_data};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock;
+use crate::control::{HostError, HostPort};
+use crate::keys::BootKeys;
+
+/// Receipts waiting for a place at most; callers are refused before they run anything.
+const QUEUE: usize = 1024;
+
+/// How long the host may take for one durable step before it is asked again.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pause before asking again.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// A receipt without its place: the ledger fills in log id and sequence, and signs.
+pub(crate) struct Draft {
+    pub(crate) receipt: Receipt,
+    pub(crate) leaf_salt: Hash32,
+    pub(crate) frame_leaf_hashes: Vec<Hash32>,
+    pub(crate) settlement: Settlement,
+}
+
+/// A receipt in its place, under a checkpoint that the host has stored.
+#[derive(Clone)]
+pub(crate) struct Logged {
+    pub(crate) receipt: Receipt,
+    pub(crate) signature: Signature65,
+    pub(crate) checkpoint: SignedCheckpoint,
+    pub(crate) inclusion: Vec<Hash32>,
+    pub(crate) earlier_anchor: Option<AnchorLink>,
+}
+
+/// Why a receipt has no place. Nothing was charged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum LedgerError {
+    /// Too many are waiting.
+    Full,
+    /// The log is over; this enclave must boot again.
+    Closed,
+}
+
+/// The way to the ledger's task.
+pub(crate) struct Ledger {
+    jobs: mpsc::Sender<Job>,
+    closed: watch::Receiver<bool>,
+}
+
+struct Job {
+    draft: Draft,
+    signed: Option<Signature65>,
+    answer: oneshot::Sender<Result<Logged, LedgerError>>,
+}
+
+impl Ledger {
+    pub(crate) fn start(
+        runtime: &tokio::runtime::Handle,
+        port: HostPort,
+        keys: Arc<BootKeys>,
+        manifest: &Manifest,
+        group_max: usize,
+    ) -> Self {
+        let (jobs, receiver) = mpsc::channel(QUEUE);
+        let (closed_sender, closed) = watch::channel(false);
+        let config = Config { group_max, queue_max: QUEUE, ..Config::default() };
+        let (events, event_receiver) = mpsc::unbounded_channel();
+        let task = Task {
+            log_id: manifest.log_id(),
+            sequencer: Sequencer::new(config, manifest.log_id()),
+            keys,
+            port,
+            jobs: HashMap::new(),
+            next_ticket: 0,
+            generation: 0,
+            events,
+            closed: closed_sender,
+        };
+        runtime.spawn(task.run(receiver, event_receiver));
+        Self { jobs, closed }
+    }
+
+    /// Logs a receipt and waits until it is stored under a stored checkpoint.
+    pub(crate) async fn log(&self, draft: Draft) -> Result<Logged, LedgerError> {
+        let (answer, receiver) = oneshot::channel();
+        self.jobs.try_send(Job { draft, signed: None, answer }).map_err(|_| self.refusal())?;
+        receiver.await.unwrap_or(Err(LedgerError::Closed))
+    }
+
+    /// Whether a receipt would be taken now. Asked before anything runs, so that no answer is made that cannot be logged.
+    pub(crate) fn has_room(&self) -> Result<(), LedgerError> {
+        if *self.closed.borrow() || self.jobs.capacity() == 0 { Err(self.refusal()) } else { Ok(()) }
+    }
+
+    /// Resolves when the log is over.
+    pub(crate) fn closed(&self) -> watch::Receiver<bool> {
+        self.closed.clone()
+    }
+
+    fn refusal(&self) -> LedgerError {
+        if *self.closed.borrow() { LedgerError::Closed } else { LedgerError::Full }
+    }
+}
+
+/// What a spawned exchange with the host reports, and on which connection it was made.
+struct Report {
+    generation: u64,
+    what: What,
+}
+
+enum What {
+    Event(Box<Event>),
+    /// Refused, timed out or lost: ask the host where it stands and go on from there.
+    Resync,
+}
+
+struct Task {
+    log_id: Hash32,
+    sequencer: Sequencer,
+    keys: Arc<BootKeys>,
+    port: HostPort,
+    jobs: HashMap<Ticket, Job>,
+    next_ticket: u64,
+    generation: u64,
+    events: mpsc::UnboundedSender<Report>,
+    closed: watch::Sender<bool>,
+}
+
+impl Task {
+    async fn run(mut self, mut receiver: mpsc::Receiver<Job>, mut events: mpsc::UnboundedReceiver<Report>) {
+        let mut connections = self.port.connections();
+        connections.mark_changed();
+        while !self.sequencer.is_closed() {
+            let tick = self.next_tick();
+            tokio::select! {
+                biased;
+                changed = connections.changed() => {
+                    if changed.is_err() { break }
+                    self.resync(Duration::ZERO);
+                }
+                Some(report) = events.recv() => self.report(report),
+                Some(job) = receiver.recv() => {
+                    self.submit(job);
+                    // Whoever is waiting already joins the same group.
+                    while let Ok(job) = receiver.try_recv() { self.submit(job) }
+                    self.step(Event::Tick);
+                }
+                () = tokio::time::sleep(tick) => self.step(Event::Tick),
+            }
+        }
+        self.closed.send_replace(true);
+        for (_, job) in self.jobs.drain() {
+            drop(job.answer.send(Err(LedgerError::Closed)));
+        }
+    }
+
+    fn next_tick(&self) -> Duration {
+        let due = self.sequencer.next_tick_ms().map(|at| at.saturating_sub(clock::now_ms()));
+        Duration::from_millis(due.unwrap_or(1_000).clamp(1, 60_000))
+    }
+
+    fn submit(&mut self, job: Job) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket = self.next_ticket.saturating_add(1);
+        self.jobs.insert(ticket, job);
+        // Queued only: the group is sealed on the tick after the last of those who wait.
+        let actions = self.sequencer.step(Event::Submit { ticket }, clock::now_ms());
+        self.perform(actions);
+    }
+
+    fn report(&mut self, report: Report) {
+        if report.generation != self.generation {
+            return;
+        }
+        match report.what {
+            What::Event(event) => self.step(*event),
+            What::Resync => self.resync(RETRY_PAUSE),
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let actions = self.sequencer.step(event, clock::now_ms());
+        self.perform(actions);
+    }
+
+    /// Runs actions in order; `Seal` and `SignCheckpoint` are answered in the same turn.
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Seal { first_index, tickets } => {
+                    let leaves = self.seal(first_index, &tickets);
+                    self.step(Event::Sealed { leaves });
+                }
+                Action::SignCheckpoint { checkpoint } => {
+                    let signed = self.keys.sign_checkpoint(checkpoint);
+                    self.step(Event::Signed { note_signature: signed.note_signature, signature: signed.signature });
+                }
+                Action::SendAppend { first_index, leaves } => self.send_append(first_index, &leaves),
+                Action::SendCheckpoint { first_index, tickets, signed } => self.send_checkpoint(first_index, &tickets, signed),
+                Action::Release(released) => self.release(&released),
+                Action::Refuse { ticket, .. } => self.answer(ticket, Err(LedgerError::Full)),
+                Action::Close { abandoned, .. } => {
+                    for ticket in abandoned {
+                        self.answer(ticket, Err(LedgerError::Closed));
+                    }
+                }
+                // A future action of the sequencer would be a bug here; doing nothing closes the log by its own deadline.
+                _ => {}
+            }
+        }
+    }
+
+    /// Signs one receipt per ticket over its place.
+    fn seal(&mut self, first_index: u64, tickets: &[Ticket]) -> Vec<LeafData> {
+        let mut leaves = Vec::with_capacity(tickets.len());
+        for (ticket, index) in tickets.iter().zip(first_index..) {
+            let Some(job) = self.jobs.get_mut(ticket) else { continue };
+            job.draft.receipt.log_id = self.log_id;
+            job.draft.receipt.sequence = index;
+            job.draft.settlement.sequence = index;
+            let signature = self.keys.sign_receipt(&job.draft.receipt);
+            job.signed = Some(signature);
+            leaves.push(LeafData(leaf_data(&job.draft.leaf_salt, &job.draft.receipt.digest(), &signature)));
+        }
+        leaves
+    }
+
+    fn send_append(&mut self, first_index: u64, leaves: &[(Ticket, LeafData)]) {
+        let entries = leaves.iter().filter_map(|(ticket, leaf)| {
+            let job = self.jobs.get(ticket)?;
+            Some(Entry {
+                leaf_data: leaf.0,
+                receipt_id: receipt_id(&job.draft.leaf_salt),
+                receipt: job.draft.receipt.encode().try_into().ok()?,
+                signature: job.signed?,
+                frame_leaf_hashes: job.draft.frame_leaf_hashes.clone(),
+            })
+        });
+        let request = EnclaveRequest::Append(AppendRequest { first_index, entries: entries.collect() });
+        self.ask(request, move |reply| match reply {
+            HostReply::Appended { size } => Some(Event::AppendAcked { first_index, count: size.saturating_sub(first_index) }),
+            _ => None,
+        });
+    }
+
+    fn send_checkpoint(&mut self, first_index: u64, tickets: &[Ticket], signed: SignedCheckpoint) {
+        let settlements = tickets.iter().filter_map(|ticket| Some(self.jobs.get(ticket)?.draft.settlement.clone())).collect();
+        let tree = signed.checkpoint.tree;
+        let request = EnclaveRequest::Checkpoint(Box::new(CheckpointRequest { first_index, checkpoint: signed, settlements }));
+        self.ask(request, move |reply| match reply {
+            HostReply::CheckpointStored(stored) if stored.size == tree.size => Some(Event::CheckpointStored(CheckpointAck {
+                tree,
+                inclusions: stored.inclusions,
+                anchored: Anchored {
+                    tree: stored.anchored.unwrap_or(Tree { size: 0, root: empty_root() }),
+                    consistency: stored.consistency,
+                },
+            })),
+            _ => None,
+        });
+    }
+
+    /// Asks the host and reports its answer on this connection's generation.
+    fn ask(&self, request: EnclaveRequest, read: impl FnOnce(HostReply) -> Option<Event> + Send + 'static) {
+        let (port, events, generation) = (self.port.clone(), self.events.clone(), self.generation);
+        tokio::spawn(async move {
+            let event = port.request(request, STEP_TIMEOUT).await.map_err(drop).and_then(|reply| read(reply).ok_or(()));
+            let what = event.map_or(What::Resync, |event| What::Event(Box::new(event)));
+            drop(events.send(Report { generation, what }));
+        });
+    }
+
+    /// Forgets the connection and asks the host where it stands: what it did not acknowledge is then offered again, the same bytes.
+    ///
+    /// Trust: a host that lies about its state closes the log (the sequencer compares trees); it cannot fork it.
+    fn resync(&mut self, pause: Duration) {
+        self.generation = self.generation.saturating_add(1);
+        self.step(Event::LinkLost);
+        let (port, events, generation, log_id) = (self.port.clone(), self.events.clone(), self.generation, self.log_id);
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            let what = match port.request(EnclaveRequest::LogState { log_id }, STEP_TIMEOUT).await {
+                Ok(HostReply::LogState(state)) => {
+                    What::Event(Box::new(Event::LinkRestored(HostState { tree: state.durable, checkpoint_size: state.checkpointed })))
+                }
+                // No connection: the next one resyncs by itself.
+                Err(HostError::LinkLost) => return,
+                Ok(_) | Err(_) => What::Resync,
+            };
+            drop(events.send(Report { generation, what }));
+        });
+    }
+
+    fn release(&mut self, released: &Released) {
+        let anchored = &released.anchored;
+        let earlier_anchor =
+            (anchored.tree.size != 0).then(|| AnchorLink { tree: anchored.tree, consistency: anchored.consistency.clone() });
+        for ReleasedLeaf { ticket, inclusion, .. } in &released.leaves {
+            let Some(job) = self.jobs.remove(ticket) else { continue };
+            let Some(signature) = job.signed else { continue };
+            let logged = Logged {
+                receipt: job.draft.receipt,
+                signature,
+                checkpoint: released.signed.clone(),
+                inclusion: inclusion.clone(),
+                earlier_anchor: earlier_anchor.clone(),
+            };
+            drop(job.answer.send(Ok(logged)));
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, result: Result<Logged, LedgerError>) {
+        if let Some(job) = self.jobs.remove(&ticket) {
+            drop(job.answer.send(result));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The measured half of a node: keys, evidence, TLS, API, quotes, receipts.
+//!
+//! The enclave listens on one socket; the host connects (spec/link.md). Client connections carry TLS that ends here, so the host sees
+//! ciphertext; one control connection carries everything the host is asked to do. Nothing is stored here: what must outlive this
+//! process is signed and handed to the host, which is trusted for availability only.
+//!
+//! | room | what |
+//! |---|---|
+//! | `boot` | order and models in, keys, manifest and evidence out |
+//! | `node` | everything one boot serves with |
+//! | `server`, `http` | connections, TLS, routes |
+//! | `quote`, `pay` | signed offers; payments checked and claimed |
+//! | `answer` | run the engine, stream, splice the receipt |
+//! | `ledger` | receipts into the log, group by group, then settlements out |
+//! | `control` | the way to the host |
+//!
+//! **Invariant:** no response byte before the claim; no terminal frame before the receipt is under a signed, stored checkpoint; a payment
+//! signature leaves only as calldata beside that checkpoint (DESIGN §5, 5 and D8).
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
+mod answer;
+mod attester;
+mod boot;
+mod clock;
+mod control;
+mod http;
+mod keys;
+mod ledger;
+mod metrics;
+mod node;
+mod pay;
+mod quote;
+mod server;
+
+pub use attester::{Attester, AttesterError};
+pub use server::run;
+
+/// What an operator may set without changing what is proven: limits only.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Client connections at once; more are closed before TLS.
+    pub max_connections: usize,
+    /// Answers generated at once; more wait.
+    pub max_running: usize,
+    /// Receipts in one group at most.
+    pub max_group: usize,
+    /// Streamed answers whose transfer has not been seen, per payer: the operator's credit to a stranger.
+    pub max_unsettled_per_payer: usize,
+    /// Seconds an answer may take at most; part of how long a payment must stay valid.
+    pub generation_cap_s: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self { max_connections: 1024, max_running: cores, max_group: 64, max_unsettled_per_payer: 8, generation_cap_s: 60 }
+    }
+}

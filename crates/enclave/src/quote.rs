@@ -1,0 +1,109 @@
+//! Quotes: what this request costs, signed, and found again without being stored (DESIGN D8).
+//!
+//! An offer depends on the boot, the request and a 60-second bucket only, so the payment that comes back is checked against the offers
+//! of the current and the previous bucket, recomputed. Work for someone who has not paid is bounded: parse, tokenise once (linear), one
+//! signature. Spec: payment.md §3.
+
+use std::sync::Arc;
+
+use candor_engine::chat::{self, ApiError, ChatRequest};
+use candor_verify::Hash32;
+use candor_verify::payment::{MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
+use candor_verify::receipt::{Offer, Scheme, seed_commitment};
+use candor_verify::transcript::request_commitment;
+use candor_x402::exact::Candidate;
+use candor_x402::extension::SignedOffer;
+use candor_x402::protocol::{Eip155, ExactTerms, PaymentRequired, ResourceInfo, X402_VERSION};
+
+use crate::node::{Node, Served};
+
+/// Length of a bucket in seconds. An offer is honoured in its bucket and the next: one to two minutes.
+const BUCKET_SECONDS: u64 = 60;
+
+/// A request that was parsed, counted and priced.
+pub(crate) struct Quote {
+    pub(crate) request: ChatRequest,
+    pub(crate) prompt: Vec<u32>,
+    pub(crate) served: Arc<Served>,
+    pub(crate) terms: ExactTerms,
+    /// Current bucket first, then the previous one.
+    pub(crate) candidates: [Candidate; 2],
+    /// Seconds that generation and settlement may take.
+    pub(crate) generation_seconds: u64,
+}
+
+/// Prices a request. Nothing is signed here.
+pub(crate) fn quote(node: &Node, method: &str, path: &str, body: &[u8], now_seconds: u64) -> Result<Quote, ApiError> {
+    let request = ChatRequest::parse(body)?;
+    let served = Arc::clone(node.model(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?);
+    let prompt = chat::prompt_tokens(&served.model, &request)?;
+    let price = &served.price;
+    let prompt_tokens = u64::try_from(prompt.len()).unwrap_or(u64::MAX);
+    let amount = price
+        .amount(prompt_tokens, request.max_tokens.into())
+        .ok_or_else(|| ApiError::invalid_request("The price of this request is larger than any amount."))?;
+    let order = node.order();
+    // check_consistent at boot: every price names a listed asset.
+    let asset = order.asset(price.chain_id, &price.asset).ok_or_else(|| internal("the order's price names no asset"))?;
+    let terms = ExactTerms {
+        network: Eip155(price.chain_id),
+        asset: price.asset,
+        pay_to: order.payee,
+        amount,
+        max_timeout_seconds: MAX_TIMEOUT_SECONDS,
+        token_name: asset.name.clone(),
+        token_version: asset.version.clone(),
+    };
+    let bucket = now_seconds / BUCKET_SECONDS;
+    let candidate = |bucket: u64| {
+        let request_salt = node.keys().request_salt(bucket, method, path, body);
+        let commitment = request_commitment(&request_salt, method, path, body);
+        let offer = Offer {
+            manifest_hash: node.manifest().hash(),
+            request_commitment: commitment,
+            model_id: served.digest,
+            scheme: Scheme::ExactEip3009,
+            payee: terms.pay_to,
+            asset: terms.asset,
+            chain_id: terms.network.0,
+            settler: candor_verify::Address::ZERO,
+            amount: terms.amount,
+            prompt_tokens,
+            max_tokens: request.max_tokens.into(),
+            seed_commitment: match request.seed {
+                Some(_) => Hash32::ZERO,
+                None => seed_commitment(&node.keys().seed_share(&commitment)),
+            },
+            valid_until: bucket.saturating_add(2).saturating_mul(BUCKET_SECONDS.saturating_mul(1000)),
+        };
+        Candidate { offer, request_salt }
+    };
+    let candidates = [candidate(bucket), candidate(bucket.saturating_sub(1))];
+    let generation_seconds = node.config().generation_cap_s.saturating_add(SETTLE_MARGIN_SECONDS);
+    Ok(Quote { request, prompt, served, terms, candidates, generation_seconds })
+}
+
+/// The 402 for a quote: terms, and the signed offer of the current bucket.
+pub(crate) fn payment_required(node: &Node, quote: &Quote, path: &str, error: &str) -> PaymentRequired {
+    let [current, _] = &quote.candidates;
+    let signed =
+        SignedOffer { offer: current.offer.clone(), signature: node.keys().sign_offer(&current.offer), request_salt: current.request_salt };
+    // Absolute, and from the signed order: never from a Host header.
+    let base = node.order().endpoints.first().map(|url| url.trim_end_matches('/')).unwrap_or_default();
+    PaymentRequired {
+        x402_version: X402_VERSION,
+        error: Some(error.to_owned()),
+        resource: ResourceInfo {
+            url: format!("{base}{path}"),
+            description: Some(format!("One answer of {} with its receipt", quote.served.id)),
+            mime_type: Some(if quote.request.stream { "text/event-stream" } else { "application/json" }.to_owned()),
+        },
+        accepts: vec![quote.terms.to_requirements()],
+        extensions: Some(signed.to_extensions()),
+    }
+}
+
+/// A fault of ours in the shape of the API.
+pub(crate) fn internal(message: &str) -> ApiError {
+    ApiError { status: 500, kind: "server_error", ..ApiError::invalid_request(message) }
+}

@@ -1,0 +1,107 @@
+//! Connections: hello, then control frames or TLS. Nothing of a client's bytes is looked at before TLS has ended here.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use candor_link::{HELLO_LEN, Hello, Role};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncReadExt;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+use crate::attester::Attester;
+use crate::boot::Boot;
+use crate::control::{self, HostPort};
+use crate::node::Node;
+use crate::{Config, http};
+
+/// A host that says nothing after connecting is cut off.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client that does not finish its handshake is cut off.
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client that does not finish its request head is cut off.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// New evidence this often (DESIGN D2: at least hourly).
+const RE_ATTEST: Duration = Duration::from_secs(50 * 60);
+
+/// Runs an enclave on this socket until its log is over. The socket file is created; a stale one must be removed by the caller.
+///
+/// # Errors
+/// The socket cannot be bound, or the log is over: this boot can sign nothing more, and its keys must end with the process.
+pub async fn run(socket: &Path, config: Config, attester: Arc<dyn Attester>) -> std::io::Result<()> {
+    let listener = UnixListener::bind(socket)?;
+    let port = HostPort::new();
+    let connections = Arc::new(Semaphore::new(config.max_connections));
+    let boot = Arc::new(Boot::new(config, attester, port.clone(), tokio::runtime::Handle::current()));
+    tokio::spawn(re_attest(Arc::clone(&boot)));
+    let mut over = tokio::spawn(log_is_over(Arc::clone(&boot)));
+    loop {
+        let (stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted?,
+            _ = &mut over => return Err(std::io::Error::other("the log is over; start the enclave again")),
+        };
+        let (boot, port, connections) = (Arc::clone(&boot), port.clone(), Arc::clone(&connections));
+        tokio::spawn(async move { connection(stream, boot, port, connections).await });
+    }
+}
+
+/// Resolves when a node was started and its log has closed.
+async fn log_is_over(boot: Arc<Boot>) {
+    let mut nodes = boot.nodes();
+    while let Ok(()) = nodes.changed().await {
+        let closed = nodes.borrow().as_ref().map(|node| node.ledger().closed());
+        if let Some(mut closed) = closed {
+            // An error means that the ledger's task is gone, which is as final.
+            drop(closed.wait_for(|closed| *closed).await);
+            return;
+        }
+    }
+}
+
+async fn connection(mut stream: UnixStream, boot: Arc<Boot>, port: HostPort, connections: Arc<Semaphore>) {
+    let mut hello = [0; HELLO_LEN];
+    match tokio::time::timeout(HELLO_TIMEOUT, stream.read_exact(&mut hello)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) | Err(_) => return,
+    }
+    match Hello::parse(&hello).map(|hello| hello.role) {
+        Ok(Role::Control) => control::serve(stream, port, boot).await,
+        Ok(Role::Client) => {
+            let (Some(node), Ok(_permit)) = (boot.node(), connections.try_acquire()) else { return };
+            client(stream, node, boot).await;
+        }
+        Ok(_) | Err(_) => {}
+    }
+}
+
+async fn client(stream: UnixStream, node: Arc<Node>, boot: Arc<Boot>) {
+    let acceptor = tokio_rustls::TlsAcceptor::from(node.tls());
+    let Ok(Ok(tls)) = tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await else { return };
+    let session = Arc::new(http::Session::new(node, boot));
+    let service = hyper::service::service_fn(move |request| http::route(Arc::clone(&session), request));
+    // Errors of one connection concern that connection only; what they would say could quote the client's bytes.
+    drop(
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(64 * 1024)
+            .serve_connection(TokioIo::new(tls), service)
+            .await,
+    );
+}
+
+async fn re_attest(boot: Arc<Boot>) {
+    let mut timer = tokio::time::interval(RE_ATTEST);
+    timer.tick().await;
+    loop {
+        timer.tick().await;
+        let Some(node) = boot.node() else { continue };
+        let (boot, head) = (Arc::clone(&boot), node.head());
+        // A refusal leaves the old evidence, which clients will call stale: nothing to decide here.
+        drop(tokio::task::spawn_blocking(move || boot.re_attest(&node, &head, candor_verify::Hash32::ZERO)).await);
+    }
+}

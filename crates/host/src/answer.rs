@@ -1,0 +1,156 @@
+//! Answers the enclave's requests from store and chain. What cannot be answered is a typed refusal, never silence.
+//!
+//! Nothing here is believed by the enclave beyond what link.md §5 says a lie may cost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use candor_link::{
+    AnchoredProof, AppendRequest, CheckpointRequest, CheckpointStored, EnclaveRequest, HostReply, PayerQuery, PayerState, RefusalCode,
+    Refused, SettlementState, StoredReceipt,
+};
+use candor_verify::Hash32;
+use candor_x402::settlement::Intent;
+use tokio::time::{Instant, timeout_at};
+
+use crate::node::Node;
+use crate::settle::state_of;
+use crate::store::{StoreError, Waiting, log_state};
+
+fn refuse(error: &StoreError) -> HostReply {
+    HostReply::Refused(error.refusal())
+}
+
+/// Refused before it could be queued, or waiting for the disk.
+pub(crate) type Queued<T> = Result<Waiting<T>, Refused>;
+
+fn no_log_yet() -> Refused {
+    Refused::new(RefusalCode::Unavailable, "the log is not open yet")
+}
+
+pub(crate) async fn queue_append(node: &Node, request: AppendRequest) -> Queued<u64> {
+    let log_id = node.current_id().ok_or_else(no_log_yet)?;
+    node.store.append(log_id, request).await.map_err(|error| error.refusal())
+}
+
+pub(crate) async fn appended(queued: Queued<u64>) -> HostReply {
+    match queued {
+        Ok(waiting) => match waiting.wait().await {
+            Ok(size) => HostReply::Appended { size },
+            Err(error) => refuse(&error),
+        },
+        Err(refused) => HostReply::Refused(refused),
+    }
+}
+
+pub(crate) async fn queue_checkpoint(node: &Node, request: Box<CheckpointRequest>) -> Queued<(CheckpointStored, Vec<Intent>)> {
+    let log_id = node.current_id().ok_or_else(no_log_yet)?;
+    // A settlement on a chain that this host cannot reach would never happen; the enclave learns it before anything is stored.
+    if let Some(unknown) = request.settlements.iter().find(|s| !node.settlers.contains_key(&s.chain_id)) {
+        return Err(Refused::new(RefusalCode::Malformed, format!("this host settles nothing on chain {}", unknown.chain_id)));
+    }
+    node.store.checkpoint(log_id, request).await.map_err(|error| error.refusal())
+}
+
+pub(crate) async fn checkpoint_stored(node: &Node, queued: Queued<(CheckpointStored, Vec<Intent>)>) -> HostReply {
+    let outcome = match queued {
+        Ok(waiting) => waiting.wait().await,
+        Err(refused) => return HostReply::Refused(refused),
+    };
+    match outcome {
+        Ok((stored, intents)) => {
+            // Crash: between the commit and this line: the settlers load open intents from the database at start.
+            for intent in intents {
+                if let Some(settler) = node.settlers.get(&intent.chain_id()) {
+                    settler.offer(intent);
+                }
+            }
+            node.stored.send_modify(|count| *count = count.wrapping_add(1));
+            HostReply::CheckpointStored(stored)
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+/// Everything that does not write to the log.
+pub(crate) async fn answer(node: &Arc<Node>, request: EnclaveRequest) -> HostReply {
+    match request {
+        EnclaveRequest::Head => node.head().await.map_or_else(HostReply::Refused, HostReply::Head),
+        EnclaveRequest::PayerState(query) => payer_state(node, &query).await,
+        EnclaveRequest::AwaitSettlement { payment_id, timeout_ms } => await_settlement(node, payment_id, timeout_ms).await,
+        EnclaveRequest::FetchReceipt { receipt_id } => match fetch_receipt(node, receipt_id).await {
+            Ok(stored) => HostReply::Receipt(stored.map(Box::new)),
+            Err(error) => refuse(&error),
+        },
+        EnclaveRequest::LogState { log_id } => match node.store.log(&log_id).await {
+            Ok(open) => HostReply::LogState(log_state(open.as_ref())),
+            Err(error) => refuse(&error),
+        },
+        // Taken in order by `control`.
+        EnclaveRequest::Append(_) | EnclaveRequest::Checkpoint(_) => {
+            HostReply::Refused(Refused::new(RefusalCode::Internal, "a write to the log came another way"))
+        }
+    }
+}
+
+async fn payer_state(node: &Node, query: &PayerQuery) -> HostReply {
+    let Some(chain) = node.chains.get(&query.chain_id) else {
+        let message = format!("this host does not know chain {}", query.chain_id);
+        return HostReply::Refused(Refused::new(RefusalCode::Malformed, message));
+    };
+    match chain.payer_state(&query.asset, &query.payer, &query.nonce).await {
+        Ok(state) => {
+            HostReply::PayerState(PayerState { asset_has_code: state.asset_has_code, balance: state.balance, nonce_used: state.nonce_used })
+        }
+        Err(error) => HostReply::Refused(Refused::new(RefusalCode::Unavailable, error.to_string())),
+    }
+}
+
+async fn await_settlement(node: &Node, payment_id: Hash32, timeout_ms: u64) -> HostReply {
+    let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+    // Subscribed before the first look, so that an end between look and wait is not missed.
+    let mut ends: Vec<_> = node.settlers.values().map(crate::settle::Settler::finished).collect();
+    loop {
+        let record = match node.store.intent(payment_id).await {
+            Ok(record) => record,
+            Err(error) => return refuse(&error),
+        };
+        let state = state_of(record.as_ref());
+        if !matches!(state, SettlementState::Pending { .. }) || deadline <= Instant::now() {
+            return HostReply::Settlement(state);
+        }
+        let chain = record.map(|record| record.intent.chain_id());
+        let position = node.settlers.keys().position(|id| Some(*id) == chain);
+        let Some(end) = position.and_then(|position| ends.get_mut(position)) else {
+            return HostReply::Settlement(state);
+        };
+        // Until this payment's end, a lag (then look), or the deadline.
+        let until = timeout_at(deadline, async { while end.recv().await.is_ok_and(|ended| ended != payment_id) {} });
+        let _deadline_is_checked_above = until.await;
+    }
+}
+
+async fn fetch_receipt(node: &Node, receipt_id: [u8; 16]) -> Result<Option<StoredReceipt>, StoreError> {
+    let Some(row) = node.store.receipt(receipt_id).await? else { return Ok(None) };
+    let proof = match node.store.log(&row.log_id).await? {
+        Some(open) => {
+            let anchor = node.store.newest_anchor(row.log_id).await?;
+            let log = open.read();
+            log.checkpoint().and_then(|signed| {
+                let at = log.tree().at(signed.checkpoint.tree.size)?;
+                let inclusion = at.inclusion(row.sequence)?;
+                let anchored = anchor.map(|anchor| anchor.tree).filter(|tree| tree.size <= signed.checkpoint.tree.size);
+                let consistency = anchored.and_then(|tree| at.consistency_from(tree.size)).unwrap_or_default();
+                Some(AnchoredProof { checkpoint: signed.clone(), inclusion, anchored, consistency })
+            })
+        }
+        None => None,
+    };
+    Ok(Some(StoredReceipt {
+        receipt: row.receipt,
+        signature: row.signature,
+        leaf_data: row.leaf_data,
+        frame_leaf_hashes: row.frame_leaf_hashes,
+        proof,
+    }))
+}

@@ -1,0 +1,260 @@
+//! Drives an enclave from its welcome to service: order, models, start, log, registration; then heads and fresh evidence.
+//!
+//! Everything is repeated from the welcome on if the connection breaks: the enclave says where it stands. Spec: link.md §8.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready, Refused};
+use candor_verify::Hash32;
+use candor_verify::tlog::Tree;
+
+use crate::config::ModelFile;
+use crate::control::{CallError, Link};
+use crate::node::Node;
+use crate::notice::Notice;
+use crate::store::{OpenLog, StoreError};
+
+/// Former logs that are looked at for a predecessor.
+const FORMER: usize = 8;
+
+/// Why an enclave does not get into service, or stopped being driven.
+#[derive(Debug)]
+pub(crate) enum DriveError {
+    Call(CallError),
+    Chain(String),
+    Model { digest: Hash32, message: String },
+    Store(StoreError),
+}
+
+impl std::fmt::Display for DriveError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Call(error) => error.fmt(f),
+            Self::Chain(message) => write!(f, "boot: {message}"),
+            Self::Model { digest, message } => write!(f, "boot: model {digest:#}: {message}"),
+            Self::Store(error) => write!(f, "boot: {error}"),
+        }
+    }
+}
+
+impl From<CallError> for DriveError {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<Refused> for DriveError {
+    fn from(refused: Refused) -> Self {
+        Self::Chain(refused.to_string())
+    }
+}
+
+/// Until something fails. `failures` is reset once the enclave serves.
+pub(crate) async fn drive(node: &Arc<Node>, link: &Link, phase: Phase, failures: &mut u32) -> DriveError {
+    let ready = match serve_ready(node, link, phase).await {
+        Ok(ready) => ready,
+        Err(error) => return error,
+    };
+    let open = match open_log(node, &ready).await {
+        Ok(open) => open,
+        Err(error) => return error,
+    };
+    *failures = 0;
+    node.update(|status| status.phase = "ready");
+    node.current.send_replace(Some(open));
+    node.notice(&Notice::Ready { log_id: ready.manifest.log_id() });
+    tokio::select! {
+        error = heads(node, link) => error,
+        error = keep_registered(node, link, ready) => error,
+    }
+}
+
+async fn serve_ready(node: &Arc<Node>, link: &Link, phase: Phase) -> Result<Ready, DriveError> {
+    if let Phase::Ready(ready) = phase {
+        return Ok(*ready);
+    }
+    if phase == Phase::AwaitingOrder {
+        node.update(|status| status.phase = "booting");
+        let predecessor = predecessor(node).await?;
+        let boot = BootRequest { signed_order: node.config.signed_order.clone(), head: node.fresh_head().await?, predecessor };
+        done(link.call(HostRequest::Boot(Box::new(boot)), node.config.timing.request).await?)?;
+    }
+    node.update(|status| status.phase = "loading models");
+    for model in &node.order.order.models {
+        let file = node.config.models.iter().find(|file| file.digest == model.digest);
+        let missing = || DriveError::Model { digest: model.digest, message: format!("the order lists {}, no file is given", model.id) };
+        send_model(link, file.ok_or_else(missing)?, node.config.timing.boot_step).await?;
+    }
+    match link.call(HostRequest::Start, node.config.timing.boot_step).await? {
+        EnclaveReply::Ready(ready) => Ok(*ready),
+        _ => Err(CallError::Unexpected.into()),
+    }
+}
+
+fn done(reply: EnclaveReply) -> Result<(), CallError> {
+    if reply == EnclaveReply::Done { Ok(()) } else { Err(CallError::Unexpected) }
+}
+
+/// In pieces, from the beginning, each acknowledged before the next: a load must not fill the connection.
+async fn send_model(link: &Link, model: &ModelFile, within: Duration) -> Result<(), DriveError> {
+    let failed = |message: String| DriveError::Model { digest: model.digest, message };
+    let path = model.path.clone();
+    let opened = blocking(move || {
+        let file = File::open(path)?;
+        let total = file.metadata()?.len();
+        Ok((file, total))
+    });
+    let (mut file, total) = opened.await.map_err(failed)?;
+    let mut offset = 0;
+    while offset < total {
+        let (returned, bytes) = blocking(move || {
+            let mut bytes = Vec::with_capacity(MAX_MODEL_PART.min(usize::try_from(total - offset).unwrap_or(MAX_MODEL_PART)));
+            file.by_ref().take(MAX_MODEL_PART as u64).read_to_end(&mut bytes)?;
+            Ok((file, bytes))
+        })
+        .await
+        .map_err(failed)?;
+        file = returned;
+        if bytes.is_empty() {
+            return Err(failed("the file became shorter while it was read".to_owned()));
+        }
+        let next = offset + bytes.len() as u64;
+        let part = ModelPart { digest: model.digest, offset, total: total.max(next), bytes };
+        done(link.call(HostRequest::ModelPart(part), within).await?)?;
+        offset = next;
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The newest log of this operator that nobody continued yet, at an anchored size. What it still holds is anchored first.
+async fn predecessor(node: &Arc<Node>) -> Result<Option<Predecessor>, DriveError> {
+    let order = &node.order.order;
+    let ids = node.store.log_ids().await.map_err(DriveError::Store)?;
+    for log_id in ids.iter().rev().take(FORMER) {
+        let Some(open) = node.store.log(log_id).await.map_err(DriveError::Store)? else { continue };
+        let m = &open.row().manifest;
+        if (m.operator, m.registry, m.anchor_chain_id) != (order.operator, order.registry, order.anchor_chain_id) {
+            continue;
+        }
+        let chain = &node.config.anchor_chain;
+        let successor = chain.successor_of(&order.registry, log_id).await.map_err(|error| DriveError::Chain(error.to_string()))?;
+        if successor.is_some() {
+            // Continued already: this node goes on as an additional one.
+            return Ok(None);
+        }
+        let anchored = {
+            let mut anchorer = node.anchorer.lock().await;
+            if let Err(message) = anchorer.anchor(&node.log_anchor, &open).await {
+                node.trouble("anchor", message);
+            }
+            anchorer.refresh(&node.log_anchor, &open, None).await.map_err(DriveError::Chain)?
+        };
+        if let Some(anchor) = anchored {
+            return Ok(Some(Predecessor { log_id: *log_id, tree: Tree { size: anchor.size, root: anchor.root } }));
+        }
+    }
+    Ok(None)
+}
+
+/// A full disk at boot is waited for: the enclave has its keys already, and a new boot would need the same disk.
+async fn open_log(node: &Arc<Node>, ready: &Ready) -> Result<OpenLog, DriveError> {
+    let opened = loop {
+        match node.store.open_log(&ready.manifest, ready.evidence.clone()).await {
+            Ok(open) => break open,
+            Err(error @ (StoreError::Full | StoreError::Io(_))) => {
+                node.trouble("store", error.to_string());
+                tokio::time::sleep(node.config.timing.retry.saturating_mul(8)).await;
+            }
+            Err(error) => return Err(DriveError::Store(error)),
+        }
+    };
+    // What the chain holds of it: after a restart of the host, perhaps more than the database says.
+    let anchorer = node.anchorer.lock().await;
+    if let Err(message) = anchorer.refresh(&node.log_anchor, &opened, None).await {
+        node.trouble("anchor", message);
+    }
+    Ok(opened)
+}
+
+/// Tells the enclave of each new block, and notices when it no longer answers.
+async fn heads(node: &Arc<Node>, link: &Link) -> DriveError {
+    let mut seen = node.head.subscribe();
+    let mut ping = tokio::time::interval(node.config.timing.request);
+    ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            changed = seen.changed() => {
+                if changed.is_err() {
+                    return CallError::Lost.into();
+                }
+                let head = *seen.borrow_and_update();
+                if let Some(head) = head
+                    && let Err(error) = link.head(crate::node::block_head(&head)).await
+                {
+                    return error.into();
+                }
+            }
+            _ = ping.tick() => {
+                if let Err(error) = link.call(HostRequest::Ping, node.config.timing.request).await {
+                    return error.into();
+                }
+            }
+        }
+    }
+}
+
+/// Registers with the boot's evidence, then renews with fresh evidence at the interval. Each retry has fresh evidence too, because a
+/// registry takes evidence about its last blocks only.
+async fn keep_registered(node: &Arc<Node>, link: &Link, mut ready: Ready) -> DriveError {
+    let timing = node.config.timing;
+    let mut failures = 0_u32;
+    let mut is_first = true;
+    loop {
+        if !is_first {
+            match attest(node, link).await {
+                Ok(evidence) => ready.evidence = evidence,
+                Err(DriveError::Call(error @ (CallError::Lost | CallError::Timeout | CallError::Unexpected))) => return error.into(),
+                Err(error) => {
+                    node.trouble("attestation", error.to_string());
+                    tokio::time::sleep(timing.retry.saturating_mul(1 << failures.min(6))).await;
+                    failures = failures.saturating_add(1);
+                    continue;
+                }
+            }
+        }
+        is_first = false;
+        match node.config.registrar.submit(&ready).await {
+            Ok(()) => {
+                failures = 0;
+                node.clear_trouble("registration");
+                node.update(|status| status.is_registered = true);
+                node.notice(&Notice::Registered { log_id: ready.manifest.log_id() });
+                tokio::time::sleep(timing.attest).await;
+            }
+            Err(error) => {
+                node.trouble("registration", error.message);
+                let pause = if error.is_temporary { timing.retry.saturating_mul(1 << failures.min(8)) } else { timing.attest };
+                failures = failures.saturating_add(1);
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+async fn attest(node: &Arc<Node>, link: &Link) -> Result<Vec<u8>, DriveError> {
+    let head = node.fresh_head().await?;
+    match link.call(HostRequest::Attest { nonce: Hash32::ZERO, head }, node.config.timing.boot_step).await? {
+        EnclaveReply::Evidence(evidence) => Ok(evidence),
+        _ => Err(CallError::Unexpected.into()),
+    }
+}

@@ -1,0 +1,197 @@
+//! Carries clients' bytes: one TCP connection, one connection to the enclave, a copy in both directions, unchanged.
+//!
+//! TLS ends in the enclave, so what passes here is ciphertext. This file bounds what clients can make the enclave hold: connections in
+//! all and per address, idle time, half-open time. It looks at no byte.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use candor_link::{Hello, Role};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::config::ClientLimits;
+use crate::notice::{Notice, NoticeSink};
+
+/// Bytes copied at a time and direction.
+const BUFFER: usize = 16 << 10;
+
+/// Accepts clients until stopped.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    socket: PathBuf,
+    limits: ClientLimits,
+    notices: NoticeSink,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let gate = Gate::new(limits);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => break,
+            // Joined as they end, so that the set does not grow.
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                // Beyond a limit the connection is closed by dropping it: cheaper than an answer, and TLS has none to give.
+                let Some(pass) = gate.enter(peer) else { continue };
+                let socket = socket.clone();
+                connections.spawn(async move {
+                    let _pass = pass;
+                    // Broken connections are clients' daily life and nobody's news.
+                    let _outcome = carry(stream, &socket, &limits).await;
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, for example: nothing is lost, and a loop without a pause would burn a core.
+                notices(&Notice::Trouble { part: "clients", message: error.to_string() });
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    // On a stop, streams in flight are cut with the process; whoever stops gently stops the enclave first.
+    connections.abort_all();
+}
+
+/// Counts connections, in all and per address.
+struct Gate {
+    total: Arc<Semaphore>,
+    // Guarded for the moment of one update; entries go when their count is zero.
+    per_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    max_per_address: usize,
+}
+
+/// A connection that was let in. Leaves by being dropped.
+#[must_use]
+struct Pass {
+    _permit: OwnedSemaphorePermit,
+    address: IpAddr,
+    per_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Gate {
+    fn new(limits: ClientLimits) -> Self {
+        let total = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        Self { total, per_address: Arc::default(), max_per_address: limits.max_per_address }
+    }
+
+    fn enter(&self, peer: SocketAddr) -> Option<Pass> {
+        let permit = Arc::clone(&self.total).try_acquire_owned().ok()?;
+        let address = peer.ip();
+        let mut counts = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if self.max_per_address <= *count {
+            return None;
+        }
+        *count += 1;
+        drop(counts);
+        Some(Pass { _permit: permit, address, per_address: Arc::clone(&self.per_address) })
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut counts = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+async fn carry(client: TcpStream, socket: &PathBuf, limits: &ClientLimits) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let dial = async {
+        let mut enclave = UnixStream::connect(socket).await?;
+        enclave.write_all(&Hello { role: Role::Client }.encode()).await?;
+        io::Result::Ok(enclave)
+    };
+    let enclave = timeout(limits.dial, dial).await??;
+    let (client_read, client_write) = client.into_split();
+    let (enclave_read, enclave_write) = enclave.into_split();
+    both_ways((client_read, client_write), (enclave_read, enclave_write), limits).await
+}
+
+/// Copies both directions until both have ended, one has broken, or nothing has moved for too long.
+pub(crate) async fn both_ways<R1, W1, R2, W2>(client: (R1, W1), enclave: (R2, W2), limits: &ClientLimits) -> io::Result<()>
+where
+    R1: AsyncRead + Unpin,
+    W1: AsyncWrite + Unpin,
+    R2: AsyncRead + Unpin,
+    W2: AsyncWrite + Unpin,
+{
+    let activity = Activity::default();
+    let inward = copy(client.0, enclave.1, &activity);
+    let outward = copy(enclave.0, client.1, &activity);
+    let copied = async {
+        // An error of one direction ends both; an end of one does not.
+        tokio::try_join!(inward, outward).map(|_| ())
+    };
+    tokio::select! {
+        outcome = copied => outcome,
+        () = activity.until_quiet(limits) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// When something last moved, and how many directions have ended.
+struct Activity {
+    start: Instant,
+    last_ms: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self { start: Instant::now(), last_ms: AtomicU64::new(0), ended: AtomicU64::new(0) }
+    }
+}
+
+impl Activity {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn touch(&self) {
+        self.last_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    async fn until_quiet(&self, limits: &ClientLimits) {
+        loop {
+            let limit = if self.ended.load(Ordering::Relaxed) == 0 { limits.idle } else { limits.half_closed };
+            let quiet = Duration::from_millis(self.now_ms().saturating_sub(self.last_ms.load(Ordering::Relaxed)));
+            if limit <= quiet {
+                return;
+            }
+            // An end may shorten the limit meanwhile; a second later is soon enough to notice.
+            tokio::time::sleep((limit - quiet).min(Duration::from_secs(1))).await;
+        }
+    }
+}
+
+/// One direction. Its end is passed on; an error ends both.
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, activity: &Activity) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        activity.touch();
+        if read == 0 {
+            activity.ended.fetch_add(1, Ordering::Relaxed);
+            return to.shutdown().await;
+        }
+        // A receiver that does not read stops the sender here: the kernel's buffers and this one are all there is.
+        to.write_all(buffer.get(..read).unwrap_or_default()).await?;
+        activity.touch();
+    }
+}

@@ -1,0 +1,184 @@
+//! What a host is told: addresses, files, chains, keys, limits. Every number has a default with its reason; nothing is read from the
+//! environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use candor_chain::{ChainClient, Signer};
+use candor_verify::Hash32;
+
+use crate::notice::{Notice, NoticeSink};
+use crate::registrar::{NoRegistrar, Registrar};
+
+/// A model that the order lists, and the file that holds it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a digest and where its bytes are")]
+pub struct ModelFile {
+    /// Digest, as the order names it. The enclave checks it over the bytes it copied.
+    pub digest: Hash32,
+    /// The container.
+    pub path: PathBuf,
+}
+
+/// How clients' connections are treated before the enclave sees a byte of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: any value works")]
+pub struct ClientLimits {
+    /// Connections at once; more are closed at once, so that the enclave is not filled by idle ones.
+    pub max_connections: usize,
+    /// Connections at once from one address, of which a NAT may hide many people.
+    pub max_per_address: usize,
+    /// Time without a byte in either direction. Longer than the slowest gap in a stream of tokens.
+    pub idle: Duration,
+    /// Time without a byte in the other direction once one has ended (a half-open connection).
+    pub half_closed: Duration,
+    /// Time to reach the enclave.
+    pub dial: Duration,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            max_per_address: 128,
+            idle: Duration::from_secs(300),
+            half_closed: Duration::from_secs(60),
+            dial: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How often things are done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: any value works")]
+pub struct Timing {
+    /// Between questions for the newest block.
+    pub head: Duration,
+    /// Between looks for a checkpoint to anchor. An anchor costs gas: minutes on a public chain, a second in the demo.
+    pub anchor: Duration,
+    /// Between attestations of a running enclave. DESIGN D2: at least hourly.
+    pub attest: Duration,
+    /// First pause before a failed connection or registration is tried again; doubles up to 64 times this.
+    pub retry: Duration,
+    /// Time for the enclave to answer a small request.
+    pub request: Duration,
+    /// Time for the enclave to take a model part or to start (digests, keys, attestation).
+    pub boot_step: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(2),
+            anchor: Duration::from_secs(60),
+            attest: Duration::from_secs(50 * 60),
+            retry: Duration::from_millis(250),
+            request: Duration::from_secs(30),
+            boot_step: Duration::from_secs(120),
+        }
+    }
+}
+
+/// How settlements are submitted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: any value works")]
+pub struct SettlementConfig {
+    /// Blocks on top of a transaction before it counts. Zero on the development chain.
+    pub confirmations: u64,
+    /// Time between questions about one settlement.
+    pub poll: Duration,
+    /// Gas limit of a transfer. Fixed, because an estimate fails when a race is lost; USDC needs 60,000 to 90,000.
+    pub gas_limit: u64,
+}
+
+impl Default for SettlementConfig {
+    fn default() -> Self {
+        Self { confirmations: 2, poll: Duration::from_secs(1), gas_limit: 150_000 }
+    }
+}
+
+/// Everything a host is told.
+#[derive(Clone)]
+#[expect(clippy::exhaustive_structs, reason = "complete: any value is tried, and refused by name if it does not work")]
+pub struct HostConfig {
+    /// Unix socket on which the enclave listens.
+    pub enclave_socket: PathBuf,
+    /// Where clients connect.
+    pub client_listen: SocketAddr,
+    /// Where the log is served, plain HTTP, read-only.
+    pub http_listen: SocketAddr,
+    /// Database, published logs. Created with mode 0700.
+    pub data_dir: PathBuf,
+    /// The operator's signed order, CBOR.
+    pub signed_order: Vec<u8>,
+    /// Files of the models that the order lists.
+    pub models: Vec<ModelFile>,
+    /// Chain of registry and anchors.
+    pub anchor_chain: ChainClient,
+    /// Further chains on which payments settle.
+    pub payment_chains: Vec<ChainClient>,
+    /// Pays for settlements. One process in the world may use it: it owns the account's nonces.
+    pub gas_key: Signer,
+    /// Pays for anchors. Another account than `gas_key`, for the same reason.
+    pub anchor_key: Signer,
+    /// Registers boots.
+    pub registrar: Arc<dyn Registrar>,
+    /// What happened, for the operator's eyes.
+    pub notices: NoticeSink,
+    /// Clients.
+    pub clients: ClientLimits,
+    /// Intervals.
+    pub timing: Timing,
+    /// Settlements.
+    pub settlement: SettlementConfig,
+    /// Most bytes of the database.
+    pub quota_bytes: Option<u64>,
+}
+
+impl HostConfig {
+    /// A host on loopback with free ports, without a registrar, with every default.
+    #[must_use]
+    pub fn new(enclave_socket: PathBuf, data_dir: PathBuf, signed_order: Vec<u8>, anchor_chain: ChainClient, keys: GasKeys) -> Self {
+        Self {
+            enclave_socket,
+            client_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            http_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data_dir,
+            signed_order,
+            models: Vec::new(),
+            anchor_chain,
+            payment_chains: Vec::new(),
+            gas_key: keys.gas,
+            anchor_key: keys.anchor,
+            registrar: Arc::new(NoRegistrar),
+            notices: Arc::new(|_: &Notice| {}),
+            clients: ClientLimits::default(),
+            timing: Timing::default(),
+            settlement: SettlementConfig::default(),
+            quota_bytes: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for HostConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostConfig")
+            .field("enclave_socket", &self.enclave_socket)
+            .field("client_listen", &self.client_listen)
+            .field("http_listen", &self.http_listen)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The two accounts of a host.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "complete: two keys")]
+pub struct GasKeys {
+    /// For settlements.
+    pub gas: Signer,
+    /// For anchors.
+    pub anchor: Signer,
+}

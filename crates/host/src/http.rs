@@ -1,0 +1,209 @@
+//! The log over plain HTTP, read-only: what anybody needs to check it, and nothing else. Nothing here is secret, so there is no TLS; it
+//! proves itself by hashes and signatures.
+//!
+//! ```text
+//! GET /logs                              ids of all logs
+//! GET /log/<id>/checkpoint, /tile/…      C2SP tlog-tiles, from the published directory
+//! GET /log/<id>/consistency?from=&to=    RFC 9162 proofs, from the tree in memory
+//! GET /log/<id>/inclusion?index=&size=
+//! GET /status                            how the host is
+//! ```
+//!
+//! Not here: receipts (the enclave serves them, by unguessable ids), anything per client.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use candor_log::store::{DirReader, LogReader};
+use candor_log::tiles::Resource;
+use candor_verify::Hash32;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::node::Node;
+use crate::publish::{log_directory, log_name};
+use crate::store::OpenLog;
+
+/// Connections at once. Readers are few; more wait in the kernel's queue.
+const CONNECTIONS: usize = 256;
+
+/// Time for a request's head, against slow ones.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time of one connection, against idle ones.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+
+type Answer = Response<Full<Bytes>>;
+
+/// Serves until stopped.
+pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            permit = Arc::clone(&permits).acquire_owned() => match permit {
+                Ok(permit) => tokio::select! {
+                    accepted = listener.accept() => accepted.map(|(stream, _)| (stream, permit)),
+                    _ = stopped.changed() => break,
+                },
+                Err(_) => break,
+            },
+            _ = stopped.changed() => break,
+        };
+        while connections.try_join_next().is_some() {}
+        let Ok((stream, permit)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let node = Arc::clone(&node);
+        connections.spawn(async move {
+            let _permit = permit;
+            let service = service_fn(|request| {
+                let node = Arc::clone(&node);
+                async move { Ok::<_, Infallible>(answer(&node, &request).await) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            // Broken connections are readers' daily life and nobody's news.
+            let _outcome = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
+        });
+    }
+    connections.abort_all();
+}
+
+async fn answer(node: &Arc<Node>, request: &Request<Incoming>) -> Answer {
+    if request.method() != Method::GET {
+        return refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET");
+    }
+    let path = request.uri().path();
+    let query = request.uri().query().unwrap_or_default();
+    if path == "/status" {
+        return status(node).await;
+    }
+    if path == "/logs" {
+        return match node.store.log_ids().await {
+            Ok(ids) => json_answer(&json!({ "logs": ids.iter().map(Hash32::to_string).collect::<Vec<_>>() })),
+            Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer"),
+        };
+    }
+    let parts = path.strip_prefix("/log/").and_then(|rest| rest.split_once('/'));
+    let Some((log_id, rest)) = parts.and_then(|(id, rest)| Some((Hash32::from_hex(&format!("0x{id}"))?, rest))) else {
+        return not_found();
+    };
+    match rest {
+        "consistency" | "inclusion" => match node.store.log(&log_id).await {
+            Ok(Some(open)) => proof(&open, rest, query),
+            Ok(None) => not_found(),
+            Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer"),
+        },
+        _ => match Resource::parse(rest) {
+            Some(resource) => file(node, &log_id, resource).await,
+            None => not_found(),
+        },
+    }
+}
+
+/// A file of the published log. Everything but the checkpoint never changes.
+async fn file(node: &Node, log_id: &Hash32, resource: Resource) -> Answer {
+    let reader = DirReader::new(&log_directory(&node.config.data_dir, log_id));
+    match tokio::task::spawn_blocking(move || reader.fetch(resource)).await {
+        Ok(Ok(Some(bytes))) => {
+            let (kind, cache) = match resource {
+                Resource::Checkpoint => ("text/plain; charset=utf-8", "no-store"),
+                Resource::Tile { .. } | Resource::Entries { .. } => ("application/octet-stream", "public, max-age=31536000, immutable"),
+            };
+            respond(StatusCode::OK, kind, cache, bytes)
+        }
+        Ok(Ok(None)) => not_found(),
+        Ok(Err(_)) | Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the log directory does not answer"),
+    }
+}
+
+fn number(query: &str, name: &str) -> Option<u64> {
+    let mut values = query.split('&').filter_map(|pair| pair.split_once('=')).filter(|(key, _)| *key == name);
+    let (value, second) = (values.next()?.1, values.next());
+    let is_plain = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    value.parse().ok().filter(|_| is_plain && second.is_none())
+}
+
+/// Proofs are about signed sizes only: up to the newest checkpoint.
+fn proof(open: &OpenLog, kind: &str, query: &str) -> Answer {
+    let log = open.read();
+    let signed = log.checkpoint().map_or(0, |signed| signed.checkpoint.tree.size);
+    let names = if kind == "consistency" { ("from", "to") } else { ("index", "size") };
+    let (Some(first), Some(size)) = (number(query, names.0), number(query, names.1)) else {
+        return refusal(StatusCode::BAD_REQUEST, &format!("expected ?{}=<number>&{}=<number>", names.0, names.1));
+    };
+    let at = log.tree().at(size).filter(|_| size <= signed);
+    let hashes = at.and_then(|at| if kind == "consistency" { at.consistency_from(first) } else { at.inclusion(first) });
+    match (at, hashes) {
+        (Some(at), Some(hashes)) => json_answer(&json!({
+            "log": open.row().manifest.log_id().to_string(),
+            names.0: first,
+            names.1: size,
+            "root": at.tree().root.to_string(),
+            "hashes": hashes.iter().map(Hash32::to_string).collect::<Vec<_>>(),
+        })),
+        _ => refusal(StatusCode::BAD_REQUEST, &format!("no such tree: the newest checkpoint has size {signed}")),
+    }
+}
+
+async fn status(node: &Arc<Node>) -> Answer {
+    let status = node.status();
+    let head = *node.head.borrow();
+    let log = node.current().map(|open| {
+        let state = open.read().state();
+        json!({
+            "id": open.row().manifest.log_id().to_string(),
+            "path": format!("/log/{}", log_name(&open.row().manifest.log_id())),
+            "k_sig": open.row().manifest.k_sig.to_string(),
+            "size": state.tree.size,
+            "checkpoint": state.checkpoint_size,
+            "published": status.published_size,
+            "anchored": status.anchored_size,
+        })
+    });
+    json_answer(&json!({
+        "phase": status.phase,
+        "registered": status.is_registered,
+        "head": head.map(|head| json!({ "chain_id": head.chain_id, "number": head.number, "hash": head.hash.to_string() })),
+        "log": log,
+        "gas_account": node.config.gas_key.address().to_string(),
+        "anchor_account": node.config.anchor_key.address().to_string(),
+        "troubles": status.troubles,
+    }))
+}
+
+fn json_answer(value: &Value) -> Answer {
+    respond(StatusCode::OK, "application/json", "no-store", value.to_string().into_bytes())
+}
+
+fn refusal(status: StatusCode, message: &str) -> Answer {
+    respond(status, "application/json", "no-store", json!({ "error": message }).to_string().into_bytes())
+}
+
+fn not_found() -> Answer {
+    refusal(StatusCode::NOT_FOUND, "no such resource")
+}
+
+fn respond(status: StatusCode, kind: &'static str, cache: &'static str, body: Vec<u8>) -> Answer {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    // Public data: a page of anybody may check it in the browser.
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+}

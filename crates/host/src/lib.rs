@@ -1,0 +1,41 @@
+//! The untrusted half of a node: carries bytes, stores receipts, submits payments, anchors and publishes the log.
+//!
+//! Everything here is for availability. The host sees ciphertext, salted digests and finished calldata; it has no key that anyone but its
+//! gas money depends on, and a host that lies can stop the service or lose its operator's income, never a client's money, privacy or
+//! verdict (DESIGN D3; link.md says so for each message).
+//!
+//! ```text
+//! clients ──TCP──▶ clients ──unix socket──▶ enclave
+//!                  control ◀─requests, replies─▶ enclave      boot: order, models, registration, heads, attestations
+//!                    └─ answer ─▶ store (SQLite, one writer) ─▶ settle ─▶ port ─▶ chain
+//!                                   └─▶ publish ─▶ data/log/… ◀─ http ── readers of the log
+//!                                   └─▶ anchor ─▶ LogAnchor
+//! ```
+//!
+//! [`Host::start`] runs all of it until [`Host::stop`]. Not here: TLS, prompts, receipts' contents, registration itself ([`Registrar`]).
+//!
+//! **Invariants:** `Append` and `Checkpoint` are answered only after a commit with `synchronous=FULL`; memory never holds what the
+//! database does not; an account nonce is durable before its transaction is sent; nothing in a log of ours holds calldata or signatures.
+
+mod anchor;
+mod answer;
+mod boot;
+mod clients;
+mod config;
+mod control;
+mod http;
+mod keys;
+mod node;
+mod notice;
+mod port;
+mod publish;
+mod registrar;
+mod run;
+mod settle;
+pub mod store;
+
+pub use config::{ClientLimits, GasKeys, HostConfig, ModelFile, SettlementConfig, Timing};
+pub use keys::{KeyError, load_or_create_key, load_or_create_keys};
+pub use notice::{Notice, NoticeSink};
+pub use registrar::{NoRegistrar, Registering, Registrar, RegistrarError};
+pub use run::{Host, HostError};

@@ -1,0 +1,90 @@
+//! What a host tells its operator: few, typed, without prompts, signatures, calldata or anything per client.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use candor_verify::Hash32;
+
+/// Where notices go. Called from many tasks; must not block.
+pub type NoticeSink = Arc<dyn Fn(&Notice) + Send + Sync>;
+
+/// Something an operator wants to know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The two listeners are open.
+    Listening {
+        /// For clients.
+        clients: SocketAddr,
+        /// For readers of the log.
+        http: SocketAddr,
+    },
+    /// The enclave answers on its control connection.
+    EnclaveConnected,
+    /// The control connection ended; it is opened again.
+    EnclaveLost {
+        /// Why.
+        reason: String,
+    },
+    /// The enclave serves.
+    Ready {
+        /// Its log.
+        log_id: Hash32,
+    },
+    /// The registry knows this boot.
+    Registered {
+        /// Log of the boot.
+        log_id: Hash32,
+    },
+    /// A checkpoint is on the chain.
+    Anchored {
+        /// Log.
+        log_id: Hash32,
+        /// Its size there.
+        size: u64,
+        /// Our transaction.
+        tx_hash: Hash32,
+        /// Gas used.
+        gas_used: u64,
+    },
+    /// A payment is settled.
+    Settled {
+        /// Identity of the payment.
+        payment_id: Hash32,
+        /// The transaction that moved the money.
+        tx_hash: Hash32,
+    },
+    /// A payment can no longer be settled.
+    SettlementFailed {
+        /// Identity of the payment.
+        payment_id: Hash32,
+        /// A stable code.
+        code: &'static str,
+    },
+    /// Something does not work and is tried again.
+    Trouble {
+        /// What part.
+        part: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listening { clients, http } => write!(f, "host: clients on {clients}, log on http://{http}"),
+            Self::EnclaveConnected => f.write_str("host: enclave connected"),
+            Self::EnclaveLost { reason } => write!(f, "host: enclave lost: {reason}"),
+            Self::Ready { log_id } => write!(f, "host: enclave ready, log {log_id:#}"),
+            Self::Registered { log_id } => write!(f, "host: registered, log {log_id:#}"),
+            Self::Anchored { log_id, size, tx_hash, gas_used } => {
+                write!(f, "host: anchored log {log_id:#} at size {size} in {tx_hash} ({gas_used} gas)")
+            }
+            Self::Settled { payment_id, tx_hash } => write!(f, "host: payment {payment_id:#} settled in {tx_hash}"),
+            Self::SettlementFailed { payment_id, code } => write!(f, "host: payment {payment_id:#} not settled: {code}"),
+            Self::Trouble { part, message } => write!(f, "host: {part}: {message}"),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The chain as the settlement machine sees it: [`ChainPort`] over `candor-chain` with the gas key.
+//!
+//! Every call ends in an answer. Decisions are made on state read back from the chain (nonce, balance, the transaction itself) and not
+//! on the text of errors, which differs between nodes; the one text that is looked for is "underpriced", which has no state.
+//! A wrong answer of an endpoint costs the operator time or gas, never the client.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use candor_chain::{ChainClient, ChainError, Fees, Head, NonceAt, Signer, Transaction, TransactionReceipt};
+use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
+use candor_verify::{Address, Amount, Hash32};
+use candor_x402::settlement::{
+    AuthorizationState, BlockRef, BroadcastOutcome, Calldata, ChainAnswer, ChainPort, ChainRequest, Log, Purpose, Simulation, TxReceipt,
+    TxStatus,
+};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// Fees of the chain are asked again after this.
+const FEES_FRESH: Duration = Duration::from_secs(3);
+
+/// Blocks per log search: below every provider's limit.
+const LOG_RANGE: u64 = 2_000;
+
+/// Log searches at most for one authorization: T + s on a chain with four blocks a second is 1,320 blocks, so this is ample.
+const LOG_PAGES: u32 = 8;
+
+/// Gas of a plain transfer to ourselves.
+const FILLER_GAS: u64 = 21_000;
+
+/// Account nonces whose fees are remembered, so that a replacement pays enough more.
+const REMEMBERED: usize = 1_024;
+
+/// One gas key on one chain.
+#[derive(Debug)]
+pub(crate) struct GasPort {
+    client: ChainClient,
+    signer: Signer,
+    gas_limit: u64,
+    confirmations: u64,
+    state: Mutex<FeeState>,
+}
+
+#[derive(Debug, Default)]
+struct FeeState {
+    asked: Option<(Instant, Fees)>,
+    // By account nonce: the highest level sent and its fees.
+    sent: BTreeMap<u64, (u8, Fees)>,
+}
+
+impl GasPort {
+    pub(crate) fn new(client: ChainClient, signer: Signer, gas_limit: u64, confirmations: u64) -> Self {
+        Self { client, signer, gas_limit, confirmations, state: Mutex::default() }
+    }
+
+    /// Fees of a class: what the chain asks now, a quarter more per level, and at least a valid replacement of what this nonce paid.
+    async fn fees(&self, account_nonce: u64, gas_level: u8) -> Result<Fees, ChainError> {
+        let mut state = self.state.lock().await;
+        let now = match state.asked {
+            Some((at, fees)) if at.elapsed() < FEES_FRESH => fees,
+            _ => {
+                let fees = self.client.fees().await?;
+                state.asked = Some((Instant::now(), fees));
+                fees
+            }
+        };
+        let asked = (0..gas_level).fold(now, |fees, _| fees.bumped().bumped());
+        let fees = match state.sent.get(&account_nonce) {
+            // The same class is the same transaction, byte for byte: sending it again changes nothing.
+            Some((level, fees)) if *level == gas_level => *fees,
+            Some((_, fees)) => fees.bumped().max(asked),
+            None => asked,
+        };
+        state.sent.insert(account_nonce, (gas_level, fees));
+        while REMEMBERED < state.sent.len() {
+            state.sent.pop_first();
+        }
+        Ok(fees)
+    }
+
+    async fn broadcast(
+        &self,
+        simulation: Simulation,
+        (account_nonce, gas_level): (u64, u8),
+        to: &Address,
+        calldata: Calldata,
+    ) -> Result<BroadcastOutcome, ChainError> {
+        let from = self.signer.address();
+        if simulation == Simulation::First {
+            match self.client.call(Some(&from), to, &calldata.0).await {
+                Ok(_) => {}
+                Err(ChainError::Rejected { .. }) => {
+                    return Ok(BroadcastOutcome::WouldRevert { block: self.client.head().await?.number });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let fees = self.fees(account_nonce, gas_level).await?;
+        let gas_limit = if calldata.0.is_empty() { FILLER_GAS } else { self.gas_limit };
+        let tx = Transaction {
+            chain_id: self.client.chain_id(),
+            nonce: account_nonce,
+            gas_limit,
+            fees,
+            to: Some(*to),
+            value: Amount::ZERO,
+            calldata: calldata.0,
+        };
+        let signed = self.signer.sign_transaction(&tx)?;
+        match self.client.broadcast(&signed).await {
+            Ok(()) => Ok(BroadcastOutcome::Sent { hash: signed.hash }),
+            Err(ChainError::Rejected { message, .. }) => Ok(self.explain(&tx, signed.hash, &message).await),
+            Err(_) => Ok(BroadcastOutcome::Unknown { hash: signed.hash }),
+        }
+    }
+
+    /// Why a node refused a transaction, from the chain's state where there is one.
+    async fn explain(&self, tx: &Transaction, hash: Hash32, message: &str) -> BroadcastOutcome {
+        let from = self.signer.address();
+        if self.client.nonce(&from, NonceAt::Latest).await.is_ok_and(|next| tx.nonce < next) {
+            return BroadcastOutcome::NonceTooLow;
+        }
+        let cost = Amount(u128::from(tx.gas_limit).saturating_mul(tx.fees.max_fee_per_gas));
+        if self.client.native_balance(&from).await.is_ok_and(|balance| balance < cost) {
+            return BroadcastOutcome::NoGasFunds;
+        }
+        if message.to_ascii_lowercase().contains("underpriced") {
+            return BroadcastOutcome::Underpriced;
+        }
+        BroadcastOutcome::Unknown { hash }
+    }
+
+    async fn receipt_of(&self, hashes: &[Hash32]) -> Result<Option<TxReceipt>, ChainError> {
+        for hash in hashes.iter().rev() {
+            if let Some(receipt) = self.client.transaction_receipt(hash).await? {
+                let head = self.client.head().await?;
+                return Ok(Some(tx_receipt(receipt, &head)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn authorization(
+        &self,
+        asset: &Address,
+        authorizer: &Address,
+        nonce: &Hash32,
+        valid_before: u64,
+    ) -> Result<(AuthorizationState, BlockRef), ChainError> {
+        // The head first: "unused at a block past the end" must not be said of a state that is older than the block.
+        let head = self.client.head().await?;
+        let at = BlockRef { number: head.number, timestamp: head.timestamp_s };
+        if !self.client.is_authorization_used(asset, authorizer, nonce).await? {
+            return Ok((AuthorizationState::Unused, at));
+        }
+        let transaction = match self.find_end(asset, authorizer, nonce, valid_before, head.number).await? {
+            Some(hash) => self.receipt_of(&[hash]).await?,
+            None => None,
+        };
+        Ok((AuthorizationState::Used { transaction }, at))
+    }
+
+    /// Searches backwards, page by page, until before the authorization can have existed.
+    async fn find_end(
+        &self,
+        asset: &Address,
+        authorizer: &Address,
+        nonce: &Hash32,
+        valid_before: u64,
+        head: u64,
+    ) -> Result<Option<Hash32>, ChainError> {
+        let earliest_s = valid_before.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
+        let mut to = head;
+        for _ in 0..LOG_PAGES {
+            let from = to.saturating_sub(LOG_RANGE - 1);
+            if let Some(found) = self.client.authorization_ended_in(asset, authorizer, nonce, from..=to).await? {
+                return Ok(Some(found.tx_hash));
+            }
+            let is_before = self.client.block_by_number(from).await?.is_none_or(|block| block.timestamp_s < earliest_s);
+            match from.checked_sub(1) {
+                Some(before) if !is_before => to = before,
+                _ => break,
+            }
+        }
+        Ok(None)
+    }
+
+    async fn account_nonce(&self) -> Result<ChainAnswer, ChainError> {
+        let block = self.client.head().await?.number;
+        let at = if self.confirmations == 0 { NonceAt::Latest } else { NonceAt::Block(block.saturating_sub(self.confirmations)) };
+        let next = self.client.nonce(&self.signer.address(), at).await?;
+        Ok(ChainAnswer::AccountNonce { next, block })
+    }
+}
+
+impl ChainPort for GasPort {
+    async fn run(&self, request: ChainRequest) -> ChainAnswer {
+        let answer = match request {
+            ChainRequest::SignAndBroadcast { purpose, account_nonce, gas_level, simulation, to, calldata } => {
+                let purpose: Purpose = purpose;
+                let sent = self.broadcast(simulation, (account_nonce, gas_level), &to, calldata).await;
+                sent.map(|outcome| ChainAnswer::Broadcast { purpose, account_nonce, gas_level, outcome })
+            }
+            ChainRequest::QueryReceipt { payment_id, hashes } => self.receipt_of(&hashes).await.map(|found| match found {
+                Some(receipt) => ChainAnswer::ReceiptFound { payment_id, receipt },
+                None => ChainAnswer::ReceiptMissing { payment_id },
+            }),
+            ChainRequest::QueryAuthorization { payment_id, asset, authorizer, nonce, valid_before } => {
+                let found = self.authorization(&asset, &authorizer, &nonce, valid_before).await;
+                found.map(|(state, at)| ChainAnswer::AuthorizationState { payment_id, state, at })
+            }
+            ChainRequest::QueryAccountNonce => self.account_nonce().await,
+        };
+        // "Could not" has one name; nothing was sent, or the outcome would have said so.
+        answer.unwrap_or(ChainAnswer::RpcDown)
+    }
+}
+
+fn tx_receipt(receipt: TransactionReceipt, head: &Head) -> TxReceipt {
+    TxReceipt {
+        hash: receipt.hash,
+        from: receipt.from,
+        status: if receipt.is_success { TxStatus::Success } else { TxStatus::Reverted },
+        logs: receipt.logs.into_iter().map(|log| Log { address: log.address, topics: log.topics, data: log.data }).collect(),
+        block: receipt.block_number,
+        confirmations: head.number.saturating_sub(receipt.block_number),
+    }
+}

@@ -1,0 +1,49 @@
+//! The hook through which a boot gets into a registry. The host has the evidence; who signs the registration and pays is the caller's.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use candor_link::Ready;
+
+/// A future that a [`Registrar`] returns.
+pub type Registering<'a> = Pin<Box<dyn Future<Output = Result<(), RegistrarError>> + Send + 'a>>;
+
+/// Brings a registry up to date with an enclave's evidence.
+///
+/// **Contract.** Idempotent: called after each boot, after each attestation, and again after a failure, each time with fresh evidence
+/// (a registry takes evidence about its last 256 blocks only). Registers a key it does not know, renews one it does. One call at a
+/// time per host. **Trust:** none: the registry checks every field against evidence and signatures.
+pub trait Registrar: Send + Sync {
+    /// Registers or renews.
+    fn submit<'a>(&'a self, ready: &'a Ready) -> Registering<'a>;
+}
+
+/// Why a registration was not made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: when to try again, and what to show")]
+pub struct RegistrarError {
+    /// Whether trying again soon can help. If not, the host tries at its attestation interval only.
+    pub is_temporary: bool,
+    /// For the operator.
+    pub message: String,
+}
+
+impl fmt::Display for RegistrarError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for RegistrarError {}
+
+/// Registers nothing: for nodes that somebody else registers.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "complete: it has no state")]
+pub struct NoRegistrar;
+
+impl Registrar for NoRegistrar {
+    fn submit<'a>(&'a self, _: &'a Ready) -> Registering<'a> {
+        Box::pin(async { Ok(()) })
+    }
+}

@@ -1,0 +1,288 @@
+//! Starts every part of a host, owns their tasks, and stops them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use candor_log::store::DirStore;
+use candor_verify::Hash32;
+use candor_verify::cbor::CborError;
+use candor_verify::order::SignedOrder;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::task::JoinSet;
+
+use crate::anchor::{Anchorer, Anchoring, log_anchor_of, report};
+use crate::config::HostConfig;
+use crate::node::{Node, Status, follow_head};
+use crate::notice::Notice;
+use crate::publish::{bring_up_to_date, log_directory};
+use crate::settle::Settler;
+use crate::store::{OpenLog, Store, StoreError, StoreOptions};
+use crate::{clients, control, http};
+
+/// Why a host does not start. What goes wrong later is told by notices and recovers by itself.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum HostError {
+    /// An address cannot be listened on.
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The data directory cannot be made.
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The database.
+    Store(StoreError),
+    /// The order's bytes are no order.
+    Order(CborError),
+    /// The order and what this host is told do not fit.
+    Config(String),
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Directory { path, error } => write!(f, "cannot make {}: {error}", path.display()),
+            Self::Store(error) => error.fmt(f),
+            Self::Order(error) => write!(f, "the signed order: {error}"),
+            Self::Config(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for HostError {}
+
+/// A running host. Dropping it aborts its tasks; [`Host::stop`] is gentler to the disk.
+#[derive(Debug)]
+pub struct Host {
+    client_address: SocketAddr,
+    http_address: SocketAddr,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Host {
+    /// Opens store and listeners and starts every task. Returns at once; the enclave is dialled until it answers.
+    ///
+    /// # Errors
+    /// [`HostError`]: nothing was started.
+    pub async fn start(config: HostConfig) -> Result<Self, HostError> {
+        let order = SignedOrder::parse(&config.signed_order).map_err(HostError::Order)?;
+        let log_anchor = check(&config, &order)?;
+        let make = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
+        make.map_err(|error| HostError::Directory { path: config.data_dir.clone(), error })?;
+        let options = StoreOptions { quota_bytes: config.quota_bytes };
+        let store = Store::open(&config.data_dir.join("host.db"), options).map_err(HostError::Store)?;
+        let (clients, client_address) = listen(config.client_listen).await?;
+        let (readers, http_address) = listen(config.http_listen).await?;
+
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let chains: HashMap<_, _> =
+            config.payment_chains.iter().chain([&config.anchor_chain]).map(|chain| (chain.chain_id(), chain.clone())).collect();
+        let mut settlers = HashMap::new();
+        for (chain_id, chain) in &chains {
+            let (settler, runner) = Settler::new(
+                chain.clone(),
+                &config.gas_key,
+                &config.settlement,
+                store.clone(),
+                Arc::clone(&config.notices),
+                stopped.clone(),
+            );
+            tasks.spawn(runner);
+            settlers.insert(*chain_id, settler);
+        }
+        let anchorer = Anchorer::new(config.anchor_chain.clone(), config.anchor_key.clone(), store.clone());
+        let node = Arc::new(Node {
+            order,
+            log_anchor,
+            store,
+            chains,
+            settlers,
+            anchorer: AsyncMutex::new(anchorer),
+            head: watch::Sender::new(None),
+            current: watch::Sender::new(None),
+            stored: watch::Sender::new(0),
+            status: Mutex::new(Status { phase: "enclave not connected", ..Status::default() }),
+            config,
+        });
+        node.notice(&Notice::Listening { clients: client_address, http: http_address });
+        let config = &node.config;
+        let (socket, notices) = (config.enclave_socket.clone(), Arc::clone(&config.notices));
+        tasks.spawn(clients::serve(clients, socket, config.clients, notices, stopped.clone()));
+        tasks.spawn(http::serve(readers, Arc::clone(&node), stopped.clone()));
+        tasks.spawn(follow_head(Arc::clone(&node), stopped.clone()));
+        tasks.spawn(publish_loop(Arc::clone(&node), stopped.clone()));
+        tasks.spawn(anchor_loop(Arc::clone(&node), stopped.clone()));
+        tasks.spawn(control::run(node, stopped));
+        Ok(Self { client_address, http_address, stop, tasks })
+    }
+
+    /// Starts, and runs until the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn run(config: HostConfig) -> Result<(), HostError> {
+        let mut host = Self::start(config).await?;
+        while host.tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn client_address(&self) -> SocketAddr {
+        self.client_address
+    }
+
+    /// Where the log is served.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// Stops every task and waits for it; what was queued for the disk is written.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), HostError> {
+    let failed = |error| HostError::Listen { address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// What can be said about an order before an enclave reads it. Returns the anchors' contract.
+fn check(config: &HostConfig, order: &SignedOrder) -> Result<candor_verify::Address, HostError> {
+    let refuse = |message: String| Err(HostError::Config(message));
+    let order = &order.order;
+    if let Err(rule) = order.check_consistent() {
+        return refuse(format!("the signed order: {rule}"));
+    }
+    if order.anchor_chain_id != config.anchor_chain.chain_id() {
+        return refuse(format!(
+            "the order's anchor chain is {}, the endpoint's is {}",
+            order.anchor_chain_id,
+            config.anchor_chain.chain_id()
+        ));
+    }
+    if config.gas_key.address() == config.anchor_key.address() {
+        return refuse("gas key and anchor key must be two accounts: each owner numbers its account's transactions".to_owned());
+    }
+    for model in &order.models {
+        if !config.models.iter().any(|file| file.digest == model.digest) {
+            return refuse(format!("the order lists model {} ({}), no file is given for it", model.id, model.digest));
+        }
+    }
+    let reachable = |chain_id: u64| config.payment_chains.iter().chain([&config.anchor_chain]).any(|chain| chain.chain_id() == chain_id);
+    if let Some(asset) = order.assets.iter().find(|asset| !reachable(asset.chain_id)) {
+        return refuse(format!("the order prices in an asset of chain {}, no endpoint is given for it", asset.chain_id));
+    }
+    log_anchor_of(order).ok_or_else(|| HostError::Config("the order names no log anchor".to_owned()))
+}
+
+/// Publishes after each checkpoint, and again after a failure.
+async fn publish_loop(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
+    let mut stored = node.stored.subscribe();
+    let mut current = node.current.subscribe();
+    let mut directory: Option<(Hash32, Arc<DirStore>)> = None;
+    let mut is_behind = true;
+    loop {
+        let retry = tokio::time::sleep(std::time::Duration::from_secs(1));
+        tokio::select! {
+            changed = stored.changed() => if changed.is_err() { return },
+            changed = current.changed() => if changed.is_err() { return },
+            () = retry, if is_behind => {}
+            _ = stopped.changed() => return,
+        }
+        let Some(open) = node.current() else { continue };
+        match publish_once(&node, open, &mut directory).await {
+            Ok(size) => {
+                is_behind = false;
+                node.clear_trouble("publish");
+                node.update(|status| status.published_size = size);
+            }
+            Err(message) => {
+                is_behind = true;
+                node.trouble("publish", message);
+            }
+        }
+    }
+}
+
+async fn publish_once(node: &Node, open: OpenLog, directory: &mut Option<(Hash32, Arc<DirStore>)>) -> Result<u64, String> {
+    let log_id = open.row().manifest.log_id();
+    let store = match directory {
+        Some((held, store)) if *held == log_id => Arc::clone(store),
+        _ => {
+            // Dropped first: it holds the lock of the former log's directory.
+            *directory = None;
+            let path = log_directory(&node.config.data_dir, &log_id);
+            let opened = tokio::task::spawn_blocking(move || DirStore::open(&path)).await.map_err(|error| error.to_string())?;
+            let store = Arc::new(opened.map_err(|error| error.to_string())?);
+            *directory = Some((log_id, Arc::clone(&store)));
+            store
+        }
+    };
+    tokio::task::spawn_blocking(move || bring_up_to_date(&open, &store)).await.map_err(|error| error.to_string())?
+}
+
+/// Anchors at an interval: first what former logs still hold, then the current one.
+async fn anchor_loop(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
+    let mut tick = tokio::time::interval(node.config.timing.anchor);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut former: Option<Vec<Hash32>> = None;
+    let mut last_trouble = None;
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = stopped.changed() => return,
+        }
+        let Some(current) = node.current() else { continue };
+        let current_id = current.row().manifest.log_id();
+        if former.is_none() {
+            former = node.store.log_ids().await.ok();
+        }
+        let mut left = Vec::new();
+        for log_id in former.take().unwrap_or_default().into_iter().filter(|log_id| *log_id != current_id) {
+            let Ok(Some(open)) = node.store.log(&log_id).await else { continue };
+            let m = &open.row().manifest;
+            if (m.registry, m.anchor_chain_id) != (node.order.order.registry, node.order.order.anchor_chain_id) {
+                continue;
+            }
+            let outcome = node.anchorer.lock().await.anchor(&node.log_anchor, &open).await;
+            report(&node.config.notices, &open, &outcome, &mut None);
+            if outcome.is_err() {
+                left.push(log_id);
+            }
+        }
+        former = Some(left);
+        let outcome = node.anchorer.lock().await.anchor(&node.log_anchor, &current).await;
+        report(&node.config.notices, &current, &outcome, &mut last_trouble);
+        match (&outcome, &last_trouble) {
+            (Ok(Anchoring::Anchored { size, .. }), _) => node.update(|status| status.anchored_size = *size),
+            (_, Some(message)) => node.update(|status| {
+                status.troubles.insert("anchor", message.clone());
+            }),
+            _ => {}
+        }
+        if last_trouble.is_none() {
+            node.clear_trouble("anchor");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Runs the settlement machine of one chain: one task owns it, its actions are tasks of their own, their outcomes its events.
+//!
+//! Intents come from checkpoints, after these are durable; the database keeps them until they are over, so a restart goes on where this
+//! stopped. Transactions are sent one after another in the order of their account nonces; questions run at the same time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use candor_chain::{ChainClient, Signer};
+use candor_link::{SettlementFailure, SettlementState};
+use candor_verify::Hash32;
+use candor_x402::settlement::{
+    Action, ChainPort, ChainRequest, Event, FailureCode, Intent, Machine, MachineConfig, Outcome, PersistResult, Progress, RefuseReason,
+    SettledBy, SettlementStatus, StoredIntent,
+};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::config::SettlementConfig;
+use crate::notice::{Notice, NoticeSink};
+use crate::port::GasPort;
+use crate::store::Store;
+
+/// Intents and transactions that may wait in memory; the database has them all.
+const QUEUE: usize = 4096;
+
+/// One chain's settlements.
+#[derive(Clone, Debug)]
+pub(crate) struct Settler {
+    intents: mpsc::Sender<Intent>,
+    finished: broadcast::Sender<Hash32>,
+    // Set when an intent found no room here; the runner then takes it from the database.
+    has_backlog: Arc<AtomicBool>,
+}
+
+impl Settler {
+    /// A settler and the task that runs it.
+    pub(crate) fn new(
+        client: ChainClient,
+        signer: &Signer,
+        config: &SettlementConfig,
+        store: Store,
+        notices: NoticeSink,
+        stopped: watch::Receiver<bool>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (intents, queue) = mpsc::channel(QUEUE);
+        let (finished, _) = broadcast::channel(1024);
+        let poll_ms = u64::try_from(config.poll.as_millis()).unwrap_or(u64::MAX);
+        let machine =
+            MachineConfig { confirmations: config.confirmations, poll_ms, ..MachineConfig::new(client.chain_id(), signer.address()) };
+        let port = Arc::new(GasPort::new(client, signer.clone(), config.gas_limit, config.confirmations));
+        let has_backlog = Arc::new(AtomicBool::new(false));
+        let settler = Self { intents, finished: finished.clone(), has_backlog: Arc::clone(&has_backlog) };
+        let runner = Runner { config: machine, port, store, notices, finished, has_backlog, queue, stopped };
+        (settler, runner.run())
+    }
+
+    /// Hands over an intent that is durable. If the queue is full the database still has it, and it is offered again from there.
+    pub(crate) fn offer(&self, intent: Intent) {
+        if self.intents.try_send(intent).is_err() {
+            self.has_backlog.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Payment ids as their settlements end.
+    pub(crate) fn finished(&self) -> broadcast::Receiver<Hash32> {
+        self.finished.subscribe()
+    }
+}
+
+struct Runner {
+    config: MachineConfig,
+    port: Arc<GasPort>,
+    store: Store,
+    notices: NoticeSink,
+    finished: broadcast::Sender<Hash32>,
+    has_backlog: Arc<AtomicBool>,
+    queue: mpsc::Receiver<Intent>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Runner {
+    // Crash: whatever is in memory here is either in the database (intents, account nonces, hashes) or asked again (everything else).
+    async fn run(mut self) {
+        let Some(stored) = self.load().await else { return };
+        let mut machine = Machine::new(self.config, stored);
+        let mut tasks = JoinSet::new();
+        let (to_send, mut sending) = mpsc::channel::<ChainRequest>(QUEUE);
+        let (sent, mut answers) = mpsc::channel::<Event>(QUEUE);
+        let port = Arc::clone(&self.port);
+        let sender = tokio::spawn(async move {
+            while let Some(request) = sending.recv().await {
+                if sent.send(Event::Chain(port.run(request).await)).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let mut tick = tokio::time::interval(std::time::Duration::from_millis(self.config.poll_ms.clamp(10, 1_000) / 2));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let event = tokio::select! {
+                _ = self.stopped.changed() => break,
+                Some(intent) = self.queue.recv() => Event::Intent(intent),
+                Some(event) = answers.recv() => event,
+                Some(done) = tasks.join_next() => match done {
+                    Ok(event) => event,
+                    // A task that panicked is our bug; the machine asks again by itself.
+                    Err(error) => { self.trouble(error.to_string()); Event::Tick }
+                },
+                _ = tick.tick() => {
+                    if machine.open_count() < self.config.max_open / 2 && self.has_backlog.swap(false, Ordering::Relaxed) {
+                        for record in self.load().await.unwrap_or_default() {
+                            for action in machine.step(Event::Intent(record.intent), now_ms()) {
+                                self.act(action, &mut tasks, &to_send);
+                            }
+                        }
+                    }
+                    Event::Tick
+                }
+            };
+            for action in machine.step(event, now_ms()) {
+                self.act(action, &mut tasks, &to_send);
+            }
+        }
+        sender.abort();
+        tasks.abort_all();
+    }
+
+    /// Stored records, as soon as the database can be read. `None` if the host stops before.
+    async fn load(&mut self) -> Option<Vec<StoredIntent>> {
+        loop {
+            // Finished ones of the last hour, so that a late twin of their intent is answered.
+            match self.store.intents(self.config.chain_id, (now_ms() / 1000).saturating_sub(3_600)).await {
+                Ok(records) => return Some(records),
+                Err(error) => self.trouble(error.to_string()),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
+                _ = self.stopped.changed() => return None,
+            }
+        }
+    }
+
+    /// Does one thing.
+    fn act(&self, action: Action, tasks: &mut JoinSet<Event>, to_send: &mpsc::Sender<ChainRequest>) {
+        match action {
+            Action::Persist(record) => {
+                let store = self.store.clone();
+                tasks.spawn(persist(store, record));
+            }
+            Action::Chain(request @ ChainRequest::SignAndBroadcast { .. }) => {
+                // A full queue loses the request; the machine sends again when no receipt comes.
+                let _full = to_send.try_send(request);
+            }
+            Action::Chain(request) => {
+                let port = Arc::clone(&self.port);
+                tasks.spawn(async move { Event::Chain(port.run(request).await) });
+            }
+            Action::Finished(outcome) => self.finish(&outcome),
+            Action::StillPending { .. } => {}
+            Action::Refused { reason: RefuseReason::Full { .. }, .. } => self.has_backlog.store(true, Ordering::Relaxed),
+            Action::Refused { payment_id, reason } => self.trouble(format!("payment {payment_id:#} not taken: {reason:?}")),
+        }
+    }
+
+    fn finish(&self, outcome: &Outcome) {
+        let payment_id = outcome.payment_id;
+        match outcome.status {
+            SettlementStatus::Settled { tx_hash, .. } => (self.notices)(&Notice::Settled { payment_id, tx_hash }),
+            SettlementStatus::Failed { code } => (self.notices)(&Notice::SettlementFailed { payment_id, code: code.as_str() }),
+            SettlementStatus::Expired => (self.notices)(&Notice::SettlementFailed { payment_id, code: "expired" }),
+            SettlementStatus::Pending { .. } => {}
+        }
+        let _nobody_waits = self.finished.send(payment_id);
+    }
+
+    fn trouble(&self, message: String) {
+        (self.notices)(&Notice::Trouble { part: "settlement", message });
+    }
+}
+
+async fn persist(store: Store, record: StoredIntent) -> Event {
+    let (payment_id, revision) = (record.intent.payment_id(), record.revision);
+    let result = match store.put_intent(record).await {
+        Ok(()) => PersistResult::Durable,
+        Err(_) => PersistResult::Failed,
+    };
+    Event::Persisted { payment_id, revision, result }
+}
+
+/// How a stored settlement stands, in the words of the link.
+pub(crate) fn state_of(record: Option<&StoredIntent>) -> SettlementState {
+    let Some(record) = record else { return SettlementState::Failed { code: SettlementFailure::Unknown } };
+    match &record.progress {
+        Progress::AwaitingNonce { .. } => SettlementState::Pending { tx_hash: None },
+        Progress::AwaitingReceipt(slot) => SettlementState::Pending { tx_hash: slot.hashes.last().copied() },
+        Progress::Done { status, .. } => match *status {
+            SettlementStatus::Settled { tx_hash, block, by } => {
+                SettlementState::Settled { tx_hash, block_number: block, by_third_party: by == SettledBy::ThirdParty }
+            }
+            SettlementStatus::Pending { tx_hash } => SettlementState::Pending { tx_hash },
+            SettlementStatus::Failed { code } => SettlementState::Failed { code: failure(code) },
+            SettlementStatus::Expired => SettlementState::Failed { code: SettlementFailure::Expired },
+        },
+    }
+}
+
+fn failure(code: FailureCode) -> SettlementFailure {
+    match code {
+        FailureCode::NonceAlreadyUsed => SettlementFailure::NonceUsed,
+        FailureCode::SimulationFailed => SettlementFailure::SimulationFailed,
+        FailureCode::TransferEventMismatch => SettlementFailure::TransferMismatch,
+        // Also what a later version may add: it was tried and did not work.
+        _ => SettlementFailure::TransactionFailed,
+    }
+}
+
+/// Unix milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,331 @@
+//! The host's memory: receipts, checkpoints, settlement intents and anchors in one SQLite file, written by one thread.
+//!
+//! Callers are async; every write goes through a bounded queue to the writer ([`writer`]), which groups what waits into one transaction
+//! (WAL, `synchronous=FULL`: durable when answered). Reads use a connection of their own. The tree of each log lives in memory
+//! ([`OpenLog`]), rebuilt from the stored leaves at start by `candor_log`, which also decides what a log admits.
+//!
+//! Trust: the database is the operator's. The worst a changed file can do is make the host refuse to go on, or publish what enclave,
+//! clients and anchors contradict. It holds payment signatures (calldata of intents): mode 0600, never logged, never served.
+//!
+//! Not here: when to submit or anchor (`settle`, `anchor`), the published files (`publish`).
+
+mod read;
+mod rows;
+mod writer;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::thread::JoinHandle;
+
+use candor_link::{AppendRequest, CheckpointRequest, CheckpointStored, RefusalCode, Refused};
+use candor_log::host::HostLog;
+use candor_verify::Hash32;
+use candor_verify::manifest::Manifest;
+use candor_verify::tlog::Tree;
+use candor_x402::settlement::{Intent, StoredIntent};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+pub use rows::{AnchorRow, LogRow, ReceiptRow};
+use writer::{Job, Writer};
+
+/// Writes that may wait. More make callers wait, which the enclave sees as back-pressure.
+const QUEUE: usize = 1024;
+
+/// Why a storage operation did not give a value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The disk is full, or the quota is used up. Nothing was written; try again later.
+    Full,
+    /// The disk or the database fails. What was being written is unknown, and is read back before the next write.
+    Io(String),
+    /// Stored and offered disagree, or the file is not ours.
+    Contradiction(String),
+    /// Leaves are missing before this one.
+    Gap(String),
+    /// The request makes no sense.
+    Malformed(String),
+    /// The store is closing.
+    Closed,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("store: the disk is full"),
+            Self::Io(text) => write!(f, "store: {text}"),
+            Self::Contradiction(text) => write!(f, "store: contradiction: {text}"),
+            Self::Gap(text) => write!(f, "store: gap: {text}"),
+            Self::Malformed(text) => write!(f, "store: malformed: {text}"),
+            Self::Closed => f.write_str("store: closed"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            // A unique id or key that exists already, with other contents: SQLite's text names the columns, never values.
+            Some(ErrorCode::ConstraintViolation) => Self::Contradiction(error.to_string()),
+            _ => Self::Io(error.to_string()),
+        }
+    }
+}
+
+impl StoreError {
+    /// What the enclave is told.
+    #[must_use]
+    pub fn refusal(&self) -> Refused {
+        let code = match self {
+            Self::Full => RefusalCode::StorageFull,
+            Self::Io(_) | Self::Closed => RefusalCode::Unavailable,
+            Self::Contradiction(_) => RefusalCode::Contradiction,
+            Self::Gap(_) => RefusalCode::Gap,
+            Self::Malformed(_) => RefusalCode::Malformed,
+        };
+        Refused::new(code, self.to_string())
+    }
+}
+
+/// A log in memory. Invariant: it never holds what the database does not.
+#[derive(Clone, Debug)]
+pub struct OpenLog {
+    row: Arc<LogRow>,
+    // Written by the writer thread only, for moments; readers make proofs.
+    log: Arc<RwLock<HostLog>>,
+}
+
+impl OpenLog {
+    /// Keys and manifest.
+    #[must_use]
+    pub fn row(&self) -> &LogRow {
+        &self.row
+    }
+
+    /// The leaves, tree and newest checkpoint, for proofs. Not to be held over an `await`.
+    pub fn read(&self) -> RwLockReadGuard<'_, HostLog> {
+        self.log.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn update<T>(&self, change: impl FnOnce(&mut HostLog) -> T) -> T {
+        change(&mut self.log.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// How a store is opened.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct StoreOptions {
+    /// Most bytes of the database; beyond it writes are refused as if the disk were full. `None`: as much as the disk has.
+    pub quota_bytes: Option<u64>,
+}
+
+/// The store. Cheap to clone; the writer stops when the last clone is gone.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    jobs: Option<mpsc::Sender<Job>>,
+    // Guarded for the moment of one read; SQLite connections are not shared between threads.
+    reader: Mutex<Connection>,
+    logs: Arc<Mutex<HashMap<Hash32, OpenLog>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The writer ends when its queue is closed; then everything it was given is durable or refused.
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl Store {
+    /// Opens or creates the database and starts the writer.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is locked by another host, or has another schema.
+    // Crash: SQLite recovers its own journal here; whatever was answered as durable is there.
+    pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreError> {
+        create_private(path)?;
+        let connection = rows::open_writer(path, options)?;
+        let reader = rows::open_reader(path)?;
+        let logs = Arc::new(Mutex::new(HashMap::new()));
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let writer = Writer::new(connection, Arc::clone(&logs));
+        let thread = std::thread::Builder::new().name("candor-store".to_owned()).spawn(move || writer.run(queue)).map_err(io)?;
+        Ok(Self(Arc::new(Inner { jobs: Some(jobs), reader: Mutex::new(reader), logs, thread: Some(thread) })))
+    }
+
+    async fn submit<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job) -> Result<Waiting<T>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let jobs = self.0.jobs.as_ref().ok_or(StoreError::Closed)?;
+        jobs.send(make(reply)).await.map_err(|_| StoreError::Closed)?;
+        Ok(Waiting(answer))
+    }
+
+    /// Registers the log of a boot, or finds it again after a restart of the host, and loads its tree.
+    ///
+    /// # Errors
+    /// `Contradiction` if what is stored is not a log, or the log has another manifest.
+    pub async fn open_log(&self, manifest: &Manifest, evidence: Vec<u8>) -> Result<OpenLog, StoreError> {
+        let row = LogRow { manifest: manifest.clone(), evidence };
+        self.submit(|reply| Job::OpenLog { row: Box::new(row), reply }).await?.wait().await
+    }
+
+    /// A log that is in memory, or loaded now: current and former ones.
+    ///
+    /// # Errors
+    /// As [`Self::open_log`]; `None` if the host never had it.
+    pub async fn log(&self, log_id: &Hash32) -> Result<Option<OpenLog>, StoreError> {
+        if let Some(open) = self.0.logs.lock().unwrap_or_else(PoisonError::into_inner).get(log_id) {
+            return Ok(Some(open.clone()));
+        }
+        let log_id = *log_id;
+        self.submit(|reply| Job::LoadLog { log_id, reply }).await?.wait().await
+    }
+
+    /// Queues an append; the order of calls is the order of writes.
+    ///
+    /// # Errors
+    /// `Closed` only; the outcome comes from [`Waiting::wait`]: the durable size.
+    pub async fn append(&self, log_id: Hash32, request: AppendRequest) -> Result<Waiting<u64>, StoreError> {
+        self.submit(|reply| Job::Append { log_id, request, reply }).await
+    }
+
+    /// Queues a checkpoint with its settlements; the order of calls is the order of writes.
+    ///
+    /// # Errors
+    /// `Closed` only; the outcome comes from [`Waiting::wait`]: the answer for the enclave, and the intents to settle.
+    pub async fn checkpoint(
+        &self,
+        log_id: Hash32,
+        request: Box<CheckpointRequest>,
+    ) -> Result<Waiting<(CheckpointStored, Vec<Intent>)>, StoreError> {
+        self.submit(|reply| Job::Checkpoint { log_id, request, reply }).await
+    }
+
+    /// Writes a record of the settlement machine, unless one with a higher revision is there.
+    ///
+    /// # Errors
+    /// Failed means unknown.
+    pub async fn put_intent(&self, record: StoredIntent) -> Result<(), StoreError> {
+        self.submit(|reply| Job::PutIntent { record: Box::new(record), reply }).await?.wait().await
+    }
+
+    /// Remembers what the chain holds of a log, from which later answers prove consistency.
+    ///
+    /// # Errors
+    /// `Contradiction` if it is not a tree of this log.
+    pub async fn put_anchor(&self, log_id: Hash32, anchor: AnchorRow) -> Result<(), StoreError> {
+        self.submit(|reply| Job::PutAnchor { log_id, anchor, reply }).await?.wait().await
+    }
+
+    /// Changes the quota while running.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn set_quota(&self, quota_bytes: Option<u64>) -> Result<(), StoreError> {
+        self.submit(|reply| Job::SetQuota { quota_bytes, reply }).await?.wait().await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let inner = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || read(&inner.reader.lock().unwrap_or_else(PoisonError::into_inner)))
+            .await
+            .map_err(|error| StoreError::Io(error.to_string()))?
+    }
+
+    /// A receipt by its unguessable id, in any log.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn receipt(&self, receipt_id: [u8; 16]) -> Result<Option<ReceiptRow>, StoreError> {
+        self.read(move |connection| read::receipt(connection, &receipt_id)).await
+    }
+
+    /// The record of a settlement.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn intent(&self, payment_id: Hash32) -> Result<Option<StoredIntent>, StoreError> {
+        self.read(move |connection| read::intent(connection, &payment_id)).await
+    }
+
+    /// Records of a chain that are not over, and those that ended after `since_s` (Unix seconds of validBefore).
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn intents(&self, chain_id: u64, since_s: u64) -> Result<Vec<StoredIntent>, StoreError> {
+        self.read(move |connection| read::intents(connection, chain_id, since_s)).await
+    }
+
+    /// Ids of all logs, oldest boot first.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn log_ids(&self) -> Result<Vec<Hash32>, StoreError> {
+        self.read(read::log_ids).await
+    }
+
+    /// The newest anchor of a log that was recorded.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn newest_anchor(&self, log_id: Hash32) -> Result<Option<AnchorRow>, StoreError> {
+        self.read(move |connection| read::newest_anchor(connection, &log_id)).await
+    }
+}
+
+/// A write that was queued.
+#[derive(Debug)]
+#[must_use = "the write may be refused"]
+pub struct Waiting<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T> Waiting<T> {
+    /// Waits until it is durable.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub async fn wait(self) -> Result<T, StoreError> {
+        self.0.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+fn io(error: std::io::Error) -> StoreError {
+    if error.kind() == std::io::ErrorKind::StorageFull { StoreError::Full } else { StoreError::Io(error.to_string()) }
+}
+
+/// The file exists before SQLite opens it, so that nobody else can read it for a moment; its journals inherit the mode.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(io)?;
+    }
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(io)?;
+    Ok(())
+}
+
+/// What the enclave is told about a log that it asks for.
+pub(crate) fn log_state(open: Option<&OpenLog>) -> candor_link::LogState {
+    match open {
+        Some(open) => {
+            let state = open.read().state();
+            candor_link::LogState { durable: state.tree, checkpointed: state.checkpoint_size }
+        }
+        None => candor_link::LogState { durable: Tree { size: 0, root: candor_verify::tlog::empty_root() }, checkpointed: 0 },
+    }
+}

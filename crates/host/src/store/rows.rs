@@ -1,0 +1,195 @@
+//! The database file: its schema, its settings, and its rows as values.
+//!
+//! Integers are stored as SQLite's signed 64 bits; what does not fit is refused, never wrapped.
+
+use std::path::Path;
+use std::time::Duration;
+
+use candor_link::Entry;
+use candor_log::LogKeys;
+use candor_verify::manifest::Manifest;
+use candor_verify::tlog::Tree;
+use candor_verify::{Hash32, Signature65};
+use rusqlite::{Connection, OpenFlags};
+
+use super::{StoreError, StoreOptions};
+
+/// Schema of this version. Another one is refused: migrations are written when there is a second.
+const SCHEMA_VERSION: i64 = 1;
+
+/// Marks the file as ours ("cndr").
+const APPLICATION_ID: i64 = 0x636e_6472;
+
+const SCHEMA: &str = "
+    CREATE TABLE logs (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        log_id BLOB NOT NULL UNIQUE,
+        manifest BLOB NOT NULL,
+        evidence BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE receipts (
+        log_id BLOB NOT NULL,
+        sequence INTEGER NOT NULL,
+        leaf_data BLOB NOT NULL,
+        receipt_id BLOB NOT NULL UNIQUE,
+        receipt BLOB NOT NULL,
+        signature BLOB NOT NULL,
+        frame_leaf_hashes BLOB NOT NULL,
+        UNIQUE (log_id, sequence)
+    ) STRICT;
+    CREATE TABLE checkpoints (
+        log_id BLOB NOT NULL,
+        size INTEGER NOT NULL,
+        root BLOB NOT NULL,
+        timestamp_ms INTEGER NOT NULL,
+        note_signature BLOB NOT NULL,
+        signature BLOB NOT NULL,
+        PRIMARY KEY (log_id, size)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE intents (
+        payment_id BLOB NOT NULL PRIMARY KEY,
+        chain_id INTEGER NOT NULL,
+        valid_before_s INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        is_done INTEGER NOT NULL,
+        log_id BLOB NOT NULL,
+        sequence INTEGER NOT NULL,
+        record BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX intents_open ON intents (chain_id, is_done, valid_before_s);
+    CREATE TABLE anchors (
+        log_id BLOB NOT NULL,
+        size INTEGER NOT NULL,
+        root BLOB NOT NULL,
+        anchored_at_s INTEGER NOT NULL,
+        tx_hash BLOB,
+        PRIMARY KEY (log_id, size)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// The log of one boot.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a row")]
+pub struct LogRow {
+    /// Keys and promises; the log id follows from it.
+    pub manifest: Manifest,
+    /// Evidence as it was at boot.
+    pub evidence: Vec<u8>,
+}
+
+impl LogRow {
+    /// The two keys that sign its checkpoints.
+    #[must_use]
+    pub fn keys(&self) -> LogKeys {
+        LogKeys::new(self.manifest.k_sig, self.manifest.k_log)
+    }
+}
+
+/// A stored receipt.
+#[derive(Clone, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a row")]
+pub struct ReceiptRow {
+    /// Log.
+    pub log_id: Hash32,
+    /// Leaf index.
+    pub sequence: u64,
+    /// The 32 bytes in the tree.
+    pub leaf_data: Hash32,
+    /// Words of the receipt.
+    pub receipt: [u8; Entry::RECEIPT_LEN],
+    /// By K_sig.
+    pub signature: Signature65,
+    /// Leaf hashes of the transcript.
+    pub frame_leaf_hashes: Vec<Hash32>,
+}
+
+impl std::fmt::Debug for ReceiptRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ReceiptRow({:#}, {})", self.log_id, self.sequence)
+    }
+}
+
+/// An anchor that was seen on the chain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a row")]
+pub struct AnchorRow {
+    /// Anchored tree.
+    pub tree: Tree,
+    /// Block time in Unix seconds.
+    pub anchored_at_s: u64,
+    /// Transaction, if it was ours.
+    pub tx_hash: Option<Hash32>,
+}
+
+pub(super) fn open_writer(path: &Path, options: StoreOptions) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    // One process writes: a second host on the same directory is refused here and not discovered later.
+    connection.pragma_update(None, "locking_mode", "NORMAL")?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    match (version, application) {
+        (0, 0) => {
+            // Crash: the whole schema is one transaction; without it the file is empty and made again.
+            let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};");
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} {marks} COMMIT;"))?;
+        }
+        (SCHEMA_VERSION, APPLICATION_ID) => {}
+        got => {
+            let expected = (SCHEMA_VERSION, APPLICATION_ID);
+            return Err(StoreError::Contradiction(format!("schema: expected {expected:?}, got {got:?}")));
+        }
+    }
+    set_quota(&connection, options.quota_bytes)?;
+    Ok(connection)
+}
+
+/// Applies to what is written from now on; a database that is larger already stays as it is.
+pub(super) fn set_quota(connection: &Connection, quota_bytes: Option<u64>) -> Result<(), StoreError> {
+    let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let pages = match quota_bytes {
+        Some(bytes) => i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1),
+        // SQLite's own upper bound.
+        None => 0xffff_fffe,
+    };
+    connection.pragma_update_and_check(None, "max_page_count", pages.max(1), |row| row.get::<_, i64>(0))?;
+    Ok(())
+}
+
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    Ok(connection)
+}
+
+/// For a column; what SQLite cannot hold is refused.
+pub(super) fn integer(what: &str, value: u64) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(|_| StoreError::Malformed(format!("{what} {value} is beyond what can be stored")))
+}
+
+pub(super) fn unsigned(what: &str, value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| StoreError::Contradiction(format!("{what} {value} in the database")))
+}
+
+pub(super) fn array<const N: usize>(what: &str, bytes: &[u8]) -> Result<[u8; N], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::Contradiction(format!("{what} of {} bytes in the database", bytes.len())))
+}
+
+pub(super) fn join(hashes: &[Hash32]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(hashes.len().saturating_mul(32));
+    for hash in hashes {
+        bytes.extend_from_slice(&hash.0);
+    }
+    bytes
+}
+
+pub(super) fn split(bytes: &[u8]) -> Result<Vec<Hash32>, StoreError> {
+    let (chunks, rest) = bytes.as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(StoreError::Contradiction(format!("hashes of {} bytes in the database", bytes.len())));
+    }
+    Ok(chunks.iter().copied().map(Hash32).collect())
+}

@@ -1,0 +1,502 @@
+//! The one thread that writes: takes what waits, makes it one transaction, applies it to memory, answers.
+//!
+//! A group holds at most one write to a log (append or checkpoint), because `candor_log` plans each against the state after the one
+//! before, and any number of intents and anchors. Inside the group every job has a savepoint, so that a refused one does not harm the
+//! others. If the transaction fails, its outcome is unknown: the logs are loaded again from the database, as after a restart.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use candor_link::{AppendRequest, CheckpointRequest, CheckpointStored, Entry, Settlement};
+use candor_log::LeafData;
+use candor_log::host::{AppendPlan, AppendRefused, CheckpointPlan, HostLog};
+use candor_verify::Hash32;
+use candor_verify::receipt::Receipt;
+use candor_x402::Libsecp;
+use candor_x402::settlement::{Calldata, Intent, Progress, StoredIntent};
+use rusqlite::{Connection, params};
+use tokio::sync::{mpsc, oneshot};
+
+use super::rows::{self, integer, join};
+use super::{AnchorRow, LogRow, OpenLog, StoreError, read};
+
+/// Jobs of one transaction at most: bounds how long the first of them waits.
+const GROUP: usize = 256;
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// A write, or a load, and where its outcome goes.
+#[derive(Debug)]
+pub(super) enum Job {
+    OpenLog { row: Box<LogRow>, reply: Reply<OpenLog> },
+    LoadLog { log_id: Hash32, reply: Reply<Option<OpenLog>> },
+    Append { log_id: Hash32, request: AppendRequest, reply: Reply<u64> },
+    Checkpoint { log_id: Hash32, request: Box<CheckpointRequest>, reply: Reply<(CheckpointStored, Vec<Intent>)> },
+    PutIntent { record: Box<StoredIntent>, reply: Reply<()> },
+    PutAnchor { log_id: Hash32, anchor: AnchorRow, reply: Reply<()> },
+    SetQuota { quota_bytes: Option<u64>, reply: Reply<()> },
+}
+
+impl Job {
+    /// Jobs that are planned against the state of a log, or replace it: one of them per group.
+    fn is_about_a_log(&self) -> bool {
+        matches!(self, Self::OpenLog { .. } | Self::LoadLog { .. } | Self::Append { .. } | Self::Checkpoint { .. })
+    }
+}
+
+/// What is left to do for a job when its transaction is durable.
+enum After {
+    Append {
+        open: OpenLog,
+        plan: AppendPlan,
+        reply: Reply<u64>,
+    },
+    Checkpoint {
+        open: OpenLog,
+        plan: CheckpointPlan,
+        first_index: u64,
+        intents: Vec<Intent>,
+        reply: Reply<(CheckpointStored, Vec<Intent>)>,
+    },
+    OpenLog {
+        open: OpenLog,
+        reply: Reply<OpenLog>,
+    },
+    LoadLog {
+        open: Option<OpenLog>,
+        reply: Reply<Option<OpenLog>>,
+    },
+    PutAnchor {
+        open: OpenLog,
+        anchor: AnchorRow,
+        reply: Reply<()>,
+    },
+    Done {
+        reply: Reply<()>,
+    },
+}
+
+pub(super) struct Writer {
+    connection: Connection,
+    logs: Arc<Mutex<HashMap<Hash32, OpenLog>>>,
+    recover: Libsecp,
+    // Whether a transaction failed and memory has not been loaded again since.
+    is_stale: bool,
+    // The log of the newest boot; it stays in memory.
+    current: Option<Hash32>,
+}
+
+impl Writer {
+    pub(super) fn new(connection: Connection, logs: Arc<Mutex<HashMap<Hash32, OpenLog>>>) -> Self {
+        Self { connection, logs, recover: Libsecp, is_stale: false, current: None }
+    }
+
+    /// Until the queue is closed.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut carried = None;
+        while let Some(first) = carried.take().or_else(|| queue.blocking_recv()) {
+            let mut has_log_job = first.is_about_a_log();
+            let mut group = vec![first];
+            while group.len() < GROUP
+                && let Ok(job) = queue.try_recv()
+            {
+                if has_log_job && job.is_about_a_log() {
+                    carried = Some(job);
+                    break;
+                }
+                has_log_job |= job.is_about_a_log();
+                group.push(job);
+            }
+            self.commit(group);
+        }
+    }
+
+    fn commit(&mut self, group: Vec<Job>) {
+        if self.is_stale {
+            match self.reload() {
+                Ok(()) => self.is_stale = false,
+                Err(error) => return group.into_iter().for_each(|job| refuse(job, error.clone())),
+            }
+        }
+        if let Err(error) = self.connection.execute_batch("BEGIN IMMEDIATE") {
+            let error = StoreError::from(error);
+            return group.into_iter().for_each(|job| refuse(job, error.clone()));
+        }
+        let mut after = Vec::with_capacity(group.len());
+        let mut lost = None;
+        for job in group {
+            if let Some(error) = &lost {
+                refuse(job, StoreError::clone(error));
+                continue;
+            }
+            if let Some(next) = self.write(job) {
+                after.push(next);
+            }
+            // A full disk may end the whole transaction inside one statement.
+            if self.connection.is_autocommit() {
+                lost = Some(StoreError::Full);
+            }
+        }
+        // Crash: before COMMIT returns nothing of the group is promised; the enclave offers it again and the settlement machine writes it
+        // again. After it everything of the group is there, and an offer of the same bytes is found to be held.
+        let committed = match lost {
+            Some(error) => Err(error),
+            None => self.connection.execute_batch("COMMIT").map_err(StoreError::from),
+        };
+        match committed {
+            Ok(()) => after.into_iter().for_each(|next| self.apply(next)),
+            Err(error) => {
+                // The outcome is unknown. Roll back if there is something to roll back, and load again before the next write.
+                if !self.connection.is_autocommit() {
+                    let _nothing_to_do_about_it = self.connection.execute_batch("ROLLBACK");
+                }
+                self.is_stale = true;
+                after.into_iter().for_each(|next| refuse_after(next, error.clone()));
+            }
+        }
+    }
+
+    /// Writes one job inside a savepoint. A refused job is answered here and leaves nothing.
+    fn write(&self, job: Job) -> Option<After> {
+        if let Err(error) = self.connection.execute_batch("SAVEPOINT job") {
+            refuse(job, error.into());
+            return None;
+        }
+        let (written, is_ok) = match self.write_inner(job) {
+            Ok(after) => (Some(after), true),
+            Err(()) => (None, false),
+        };
+        let end = if is_ok { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
+        // Fails only if the transaction is gone, which `commit` notices.
+        let _transaction_gone = self.connection.execute_batch(end);
+        written
+    }
+
+    fn write_inner(&self, job: Job) -> Result<After, ()> {
+        match job {
+            Job::OpenLog { row, reply } => match self.open_log(*row) {
+                Ok(open) => Ok(After::OpenLog { open, reply }),
+                Err(error) => answer(reply, error),
+            },
+            Job::LoadLog { log_id, reply } => match self.load_log(&log_id) {
+                Ok(open) => Ok(After::LoadLog { open, reply }),
+                Err(error) => answer(reply, error),
+            },
+            Job::Append { log_id, request, reply } => match self.append(&log_id, &request) {
+                Ok((open, plan)) => Ok(After::Append { open, plan, reply }),
+                Err(error) => answer(reply, error),
+            },
+            Job::Checkpoint { log_id, request, reply } => match self.checkpoint(&log_id, &request) {
+                Ok((open, plan, intents)) => Ok(After::Checkpoint { open, plan, first_index: request.first_index, intents, reply }),
+                Err(error) => answer(reply, error),
+            },
+            Job::PutIntent { record, reply } => match self.put_intent(&record) {
+                Ok(()) => Ok(After::Done { reply }),
+                Err(error) => answer(reply, error),
+            },
+            Job::PutAnchor { log_id, anchor, reply } => match self.put_anchor(&log_id, &anchor) {
+                Ok(open) => Ok(After::PutAnchor { open, anchor, reply }),
+                Err(error) => answer(reply, error),
+            },
+            Job::SetQuota { quota_bytes, reply } => match rows::set_quota(&self.connection, quota_bytes) {
+                Ok(()) => Ok(After::Done { reply }),
+                Err(error) => answer(reply, error),
+            },
+        }
+    }
+
+    fn open_log(&self, row: LogRow) -> Result<OpenLog, StoreError> {
+        let log_id = row.manifest.log_id();
+        match read::log_row(&self.connection, &log_id)? {
+            Some(held) if held.manifest != row.manifest => {
+                Err(StoreError::Contradiction("this log has another manifest in the database".to_owned()))
+            }
+            Some(held) => self.find_or_load(&log_id, held),
+            None => {
+                // A new boot: the logs before it have ended, in memory too.
+                self.logs.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(|open| {
+                    let _ended = open.update(HostLog::end);
+                });
+                let sql = "INSERT INTO logs (log_id, manifest, evidence) VALUES (?1, ?2, ?3)";
+                self.connection.prepare_cached(sql)?.execute(params![&log_id.0[..], row.manifest.encode(), row.evidence])?;
+                self.find_or_load(&log_id, row)
+            }
+        }
+    }
+
+    fn load_log(&self, log_id: &Hash32) -> Result<Option<OpenLog>, StoreError> {
+        read::log_row(&self.connection, log_id)?.map(|row| self.find_or_load(log_id, row)).transpose()
+    }
+
+    fn find_or_load(&self, log_id: &Hash32, row: LogRow) -> Result<OpenLog, StoreError> {
+        let found = self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(log_id).cloned();
+        if let Some(open) = found {
+            return Ok(open);
+        }
+        let log = self.load(&row)?;
+        Ok(OpenLog { row: Arc::new(row), log: Arc::new(RwLock::new(log)) })
+    }
+
+    /// The log as the database holds it: after a start, and after a transaction whose outcome is unknown.
+    fn load(&self, row: &LogRow) -> Result<HostLog, StoreError> {
+        let keys = row.keys();
+        let leaves = read::leaves(&self.connection, &keys.log_id())?;
+        let checkpoint = read::newest_checkpoint(&self.connection, &keys.log_id())?;
+        let mut log = HostLog::load(&self.recover, keys, leaves, checkpoint)
+            .map_err(|error| StoreError::Contradiction(format!("stored log: {error:?}")))?;
+        if read::has_later_log(&self.connection, &keys.log_id())? {
+            // Its enclave is gone: the log ended at its last checkpoint. The rows behind it stay; nobody was promised them.
+            let _ended = log.end();
+        }
+        if let Some(anchor) = read::newest_anchor(&self.connection, &keys.log_id())? {
+            log.set_anchored(anchor.tree).map_err(|error| StoreError::Contradiction(format!("stored anchor: {error:?}")))?;
+        }
+        Ok(log)
+    }
+
+    fn reload(&self) -> Result<(), StoreError> {
+        let open: Vec<OpenLog> = self.logs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for open in open {
+            let log = self.load(open.row())?;
+            open.update(|held| *held = log);
+        }
+        Ok(())
+    }
+
+    fn get(&self, log_id: &Hash32) -> Result<OpenLog, StoreError> {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.get(log_id).cloned().ok_or_else(|| StoreError::Malformed(format!("log {log_id:#} is not open")))
+    }
+
+    fn append(&self, log_id: &Hash32, request: &AppendRequest) -> Result<(OpenLog, AppendPlan), StoreError> {
+        let open = self.get(log_id)?;
+        let leaves: Vec<LeafData> = request.entries.iter().map(|entry| LeafData(entry.leaf_data)).collect();
+        let plan = open.read().plan_append(request.first_index, &leaves).map_err(append_refused)?;
+        let held = plan.held();
+        for (sequence, (position, entry)) in (request.first_index..).zip(request.entries.iter().enumerate()) {
+            check_receipt(log_id, sequence, entry)?;
+            if position < held { self.check_held(log_id, sequence, entry)? } else { self.insert(log_id, sequence, entry)? }
+        }
+        Ok((open, plan))
+    }
+
+    fn insert(&self, log_id: &Hash32, sequence: u64, entry: &Entry) -> Result<(), StoreError> {
+        let sql = "INSERT INTO receipts (log_id, sequence, leaf_data, receipt_id, receipt, signature, frame_leaf_hashes)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        self.connection.prepare_cached(sql)?.execute(params![
+            &log_id.0[..],
+            integer("sequence", sequence)?,
+            &entry.leaf_data.0[..],
+            &entry.receipt_id[..],
+            &entry.receipt[..],
+            &entry.signature.0[..],
+            join(&entry.frame_leaf_hashes),
+        ])?;
+        Ok(())
+    }
+
+    /// The same leaf must come with the same receipt: all of it is compared, so that a second offer cannot change what is served.
+    fn check_held(&self, log_id: &Hash32, sequence: u64, entry: &Entry) -> Result<(), StoreError> {
+        let held = read::receipt_at(&self.connection, log_id, integer("sequence", sequence)?)?;
+        let is_same = held.is_some_and(|(id, row)| {
+            id == entry.receipt_id
+                && row.leaf_data == entry.leaf_data
+                && row.receipt == entry.receipt
+                && row.signature == entry.signature
+                && row.frame_leaf_hashes == entry.frame_leaf_hashes
+        });
+        if is_same { Ok(()) } else { Err(StoreError::Contradiction(format!("receipt {sequence} is stored with other bytes"))) }
+    }
+
+    fn checkpoint(&self, log_id: &Hash32, request: &CheckpointRequest) -> Result<(OpenLog, CheckpointPlan, Vec<Intent>), StoreError> {
+        let open = self.get(log_id)?;
+        let plan = open
+            .read()
+            .plan_checkpoint(&self.recover, request.first_index, &request.checkpoint)
+            .map_err(|error| StoreError::Contradiction(format!("checkpoint: {error:?}")))?;
+        if let Some(signed) = plan.new_checkpoint() {
+            let sql =
+                "INSERT INTO checkpoints (log_id, size, root, timestamp_ms, note_signature, signature) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let c = &signed.checkpoint;
+            self.connection.prepare_cached(sql)?.execute(params![
+                &log_id.0[..],
+                integer("size", c.tree.size)?,
+                &c.tree.root.0[..],
+                integer("time", c.timestamp)?,
+                &signed.note_signature.0[..],
+                &signed.signature.0[..],
+            ])?;
+        }
+        let mut intents = Vec::with_capacity(request.settlements.len());
+        for settlement in &request.settlements {
+            intents.push(self.insert_settlement(log_id, request.first_index, settlement)?);
+        }
+        Ok((open, plan, intents))
+    }
+
+    fn insert_settlement(&self, log_id: &Hash32, first_index: u64, s: &Settlement) -> Result<Intent, StoreError> {
+        let malformed = |what: &str| StoreError::Malformed(format!("settlement of receipt {}: {what}", s.sequence));
+        let intent = Intent::parse(s.chain_id, s.to, Calldata(s.calldata.clone())).map_err(|error| malformed(&error.to_string()))?;
+        // Whoever the fields beside the calldata are for, they must not say anything else than it does.
+        let says =
+            (intent.payment_id(), intent.payer(), intent.payee(), intent.asset(), intent.amount(), intent.nonce(), intent.valid_before());
+        if says != (s.payment_id, s.payer, s.payee, s.asset, s.amount, s.nonce, s.valid_before_s) {
+            return Err(malformed("its fields are not those of its calldata"));
+        }
+        let sequence = integer("sequence", s.sequence)?;
+        let receipt = read::receipt_at(&self.connection, log_id, sequence)?.and_then(|(_, row)| Receipt::parse(&row.receipt).ok());
+        let is_of_group = first_index <= s.sequence;
+        if !is_of_group || receipt.is_none_or(|receipt| receipt.money.payment_id != s.payment_id) {
+            return Err(malformed("no new receipt under this checkpoint is about this payment"));
+        }
+        if let Some(held) = read::intent(&self.connection, &s.payment_id)? {
+            // A re-offer, which may be far on its way already. The authorization is the payment's identity; another one is a fork.
+            let is_same = held.intent == intent;
+            return if is_same { Ok(intent) } else { Err(StoreError::Contradiction("a payment has another settlement".to_owned())) };
+        }
+        let record = StoredIntent { intent: intent.clone(), revision: 0, progress: Progress::AwaitingNonce { attempts: 0 } };
+        let sql = "INSERT INTO intents (payment_id, chain_id, valid_before_s, revision, is_done, log_id, sequence, record)
+                   VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6)";
+        self.connection.prepare_cached(sql)?.execute(params![
+            &s.payment_id.0[..],
+            integer("chain id", s.chain_id)?,
+            integer("validBefore", s.valid_before_s)?,
+            &log_id.0[..],
+            sequence,
+            record.encode(),
+        ])?;
+        Ok(intent)
+    }
+
+    fn put_intent(&self, record: &StoredIntent) -> Result<(), StoreError> {
+        let is_done = matches!(record.progress, Progress::Done { .. });
+        let sql = "UPDATE intents SET revision = ?2, is_done = ?3, record = ?4 WHERE payment_id = ?1 AND revision <= ?2";
+        let id = record.intent.payment_id();
+        let revision = integer("revision", record.revision)?;
+        let changed = self.connection.prepare_cached(sql)?.execute(params![&id.0[..], revision, is_done, record.encode()])?;
+        if changed == 0 && read::intent(&self.connection, &id)?.is_none() {
+            return Err(StoreError::Malformed("a record of a settlement that no checkpoint released".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn put_anchor(&self, log_id: &Hash32, anchor: &AnchorRow) -> Result<OpenLog, StoreError> {
+        let open = self.get(log_id)?;
+        let is_ours = open.read().tree().at(anchor.tree.size).is_some_and(|at| at.tree() == anchor.tree);
+        if !is_ours {
+            return Err(StoreError::Contradiction("the chain holds a tree that is not this log's".to_owned()));
+        }
+        let sql = "INSERT OR IGNORE INTO anchors (log_id, size, root, anchored_at_s, tx_hash) VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.connection.prepare_cached(sql)?.execute(params![
+            &log_id.0[..],
+            integer("size", anchor.tree.size)?,
+            &anchor.tree.root.0[..],
+            integer("time", anchor.anchored_at_s)?,
+            anchor.tx_hash.map(|hash| hash.0.to_vec()),
+        ])?;
+        Ok(open)
+    }
+}
+
+impl Writer {
+    /// Makes a durable job visible and answers it. A stale plan cannot be: one log job per group, and only this thread applies.
+    fn apply(&mut self, after: After) {
+        match after {
+            After::Append { open, plan, reply } => {
+                let applied = open.update(|log| log.apply_append(plan).map(|()| log.state().tree.size));
+                send(reply, applied.map_err(stale));
+            }
+            After::Checkpoint { open, plan, first_index, intents, reply } => {
+                let applied = open.update(|log| log.apply_checkpoint(plan)).map_err(stale);
+                let stored = applied.map(|ack| CheckpointStored {
+                    size: ack.tree.size,
+                    first_index,
+                    inclusions: ack.inclusions,
+                    anchored: Some(ack.anchored.tree).filter(|tree| 0 < tree.size),
+                    consistency: ack.anchored.consistency,
+                });
+                send(reply, stored.map(|stored| (stored, intents)));
+            }
+            After::OpenLog { open, reply } => {
+                self.current = Some(open.row().manifest.log_id());
+                self.remember(&open);
+                send(reply, Ok(open));
+            }
+            After::LoadLog { open, reply } => {
+                if let Some(open) = &open {
+                    self.remember(open);
+                }
+                send(reply, Ok(open));
+            }
+            After::PutAnchor { open, anchor, reply } => {
+                let set = open.update(|log| log.set_anchored(anchor.tree));
+                send(reply, set.map_err(|error| StoreError::Contradiction(format!("anchor: {error:?}"))));
+            }
+            After::Done { reply } => send(reply, Ok(())),
+        }
+    }
+
+    /// Keeps a log in memory. Former logs are few at a time, and can be loaded again.
+    fn remember(&self, open: &OpenLog) {
+        let log_id = open.row().manifest.log_id();
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        if FORMER_LOGS < logs.len() {
+            logs.retain(|held, _| Some(*held) == self.current);
+        }
+        logs.insert(log_id, open.clone());
+    }
+}
+
+fn stale(error: candor_log::host::PlanStale) -> StoreError {
+    StoreError::Io(format!("the log changed under a plan: {error:?}"))
+}
+
+fn append_refused(error: AppendRefused) -> StoreError {
+    match error {
+        AppendRefused::Gap { expected, got } => StoreError::Gap(format!("the log has {expected} leaves, the append begins at {got}")),
+        AppendRefused::Contradiction { index, .. } => StoreError::Contradiction(format!("another leaf is stored at {index}")),
+        AppendRefused::Full => StoreError::Full,
+        other => StoreError::Malformed(format!("append: {other:?}")),
+    }
+}
+
+fn check_receipt(log_id: &Hash32, sequence: u64, entry: &Entry) -> Result<(), StoreError> {
+    let receipt = Receipt::parse(&entry.receipt).map_err(|error| StoreError::Malformed(format!("receipt {sequence}: {error:?}")))?;
+    if receipt.log_id == *log_id && receipt.sequence == sequence {
+        return Ok(());
+    }
+    Err(StoreError::Malformed(format!("receipt {sequence} is of another log or has another number")))
+}
+
+/// A receiver that is gone has given up; what was written stays written, and is found to be held when it asks again.
+fn send<T>(reply: Reply<T>, outcome: Result<T, StoreError>) {
+    let _receiver_gone = reply.send(outcome);
+}
+
+fn answer<T, U>(reply: Reply<T>, error: StoreError) -> Result<U, ()> {
+    send(reply, Err(error));
+    Err(())
+}
+
+fn refuse(job: Job, error: StoreError) {
+    match job {
+        Job::OpenLog { reply, .. } => send(reply, Err(error)),
+        Job::LoadLog { reply, .. } => send(reply, Err(error)),
+        Job::Append { reply, .. } => send(reply, Err(error)),
+        Job::Checkpoint { reply, .. } => send(reply, Err(error)),
+        Job::PutIntent { reply, .. } | Job::PutAnchor { reply, .. } | Job::SetQuota { reply, .. } => send(reply, Err(error)),
+    }
+}
+
+fn refuse_after(after: After, error: StoreError) {
+    match after {
+        After::Append { reply, .. } => send(reply, Err(error)),
+        After::Checkpoint { reply, .. } => send(reply, Err(error)),
+        After::OpenLog { reply, .. } => send(reply, Err(error)),
+        After::LoadLog { reply, .. } => send(reply, Err(error)),
+        After::PutAnchor { reply, .. } | After::Done { reply } => send(reply, Err(error)),
+    }
+}
+
+/// Logs of former boots kept in memory at once: each costs 96 bytes per leaf.
+const FORMER_LOGS: usize = 8;

@@ -1,0 +1,110 @@
+//! The first nine bytes of each connection: which version, and what the connection is for.
+//!
+//! A frame like any other (`00000005 84 00 00 VV RR`), but of one fixed length for each version below 24, so that the listener reads
+//! exactly nine bytes and never a byte of what follows. Spec: link.md §3.
+
+use std::fmt;
+
+use crate::limits::VERSION;
+
+/// Bytes of a [`Hello`] on the wire, length included.
+pub const HELLO_LEN: usize = 9;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Role {
+    /// Frames. A new control connection supersedes the one before: the host has restarted.
+    Control,
+    /// After the hello, the raw bytes of one TCP connection of a client, in both directions; end of stream passes through.
+    Client,
+}
+
+/// Sent by the host first on each connection; not answered.
+///
+/// # Examples
+/// ```
+/// use candor_link::{Hello, HelloError, Role};
+///
+/// let bytes = Hello { role: Role::Client }.encode();
+/// assert_eq!(bytes, [0, 0, 0, 5, 0x84, 0, 0, 1, 2]);
+/// assert_eq!(Hello::parse(&bytes), Ok(Hello { role: Role::Client }));
+/// assert_eq!(Hello::parse(&[0, 0, 0, 5, 0x84, 0, 0, 9, 2]), Err(HelloError::Version { supported: 1, got: 9 }));
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Hello {
+    /// What the connection is for.
+    pub role: Role,
+}
+
+impl Hello {
+    /// The bytes.
+    #[must_use]
+    pub fn encode(self) -> [u8; HELLO_LEN] {
+        let role = match self.role {
+            Role::Control => 1,
+            Role::Client => 2,
+        };
+        [0, 0, 0, 5, 0x84, 0, 0, VERSION, role]
+    }
+
+    /// Reads the bytes.
+    ///
+    /// # Errors
+    /// [`HelloError`]; the listener closes the connection.
+    pub fn parse(bytes: &[u8; HELLO_LEN]) -> Result<Self, HelloError> {
+        match *bytes {
+            [0, 0, 0, 5, 0x84, 0, 0, VERSION, 1] => Ok(Self { role: Role::Control }),
+            [0, 0, 0, 5, 0x84, 0, 0, VERSION, 2] => Ok(Self { role: Role::Client }),
+            [0, 0, 0, 5, 0x84, 0, 0, got @ 0..=23, _] if got != VERSION => Err(HelloError::Version { supported: VERSION, got }),
+            _ => Err(HelloError::Malformed),
+        }
+    }
+}
+
+/// Why the first bytes of a connection are refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum HelloError {
+    /// Not a hello, or an unknown role.
+    Malformed,
+    /// A hello of another version.
+    Version {
+        /// The version this side speaks.
+        supported: u8,
+        /// The version of the other.
+        got: u8,
+    },
+}
+
+impl fmt::Display for HelloError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("the connection does not begin with a hello of the link protocol"),
+            Self::Version { supported, got } => write!(f, "link version {got}; this side speaks {supported}"),
+        }
+    }
+}
+
+impl std::error::Error for HelloError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hello_reads_back_and_every_other_byte_is_rejected() {
+        for role in [Role::Control, Role::Client] {
+            let bytes = Hello { role }.encode();
+            assert_eq!(Hello::parse(&bytes), Ok(Hello { role }));
+            for at in 0..HELLO_LEN {
+                for bit in 0..8 {
+                    let mut other = bytes;
+                    other[at] ^= 1 << bit;
+                    assert_ne!(Hello::parse(&other), Ok(Hello { role }), "byte {at}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! What the two sides say to each other: plain values, one struct per message with more than a field or two.
+//!
+//! Field by field with the bytes in link.md §5 and §6. A `Debug` of these never shows calldata, signatures or receipts: they end up in
+//! logs of the host. Not here: the bytes (`codec`, `to_enclave`, `to_host`).
+
+use std::fmt;
+
+use candor_verify::checkpoint::SignedCheckpoint;
+use candor_verify::manifest::Manifest;
+use candor_verify::receipt::Receipt;
+use candor_verify::tlog::Tree;
+use candor_verify::{Address, Amount, Hash32, Signature65};
+
+use crate::limits::MAX_MESSAGE;
+
+/// The newest block of the anchor chain, as the host says it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct BlockHead {
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// Block number.
+    pub number: u64,
+    /// Block hash.
+    pub hash: Hash32,
+    /// Block time in Unix seconds.
+    pub timestamp_s: u64,
+}
+
+/// The log of the boot before, at a size that is anchored on the chain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Predecessor {
+    /// Its log id.
+    pub log_id: Hash32,
+    /// An anchored size and root of it.
+    pub tree: Tree,
+}
+
+/// Everything an enclave needs to make its keys and manifest; the models follow as parts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct BootRequest {
+    /// `SignedOrder` in its CBOR.
+    pub signed_order: Vec<u8>,
+    /// Newest block, for the freshness tag.
+    pub head: BlockHead,
+    /// Log of the boot before, if there is one.
+    pub predecessor: Option<Predecessor>,
+}
+
+/// A piece of one model. Pieces of one model come in order and without gaps, and the digest is checked over what was copied.
+#[derive(Clone, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct ModelPart {
+    /// Digest of the whole model, as the order names it.
+    pub digest: Hash32,
+    /// Byte offset of this piece.
+    pub offset: u64,
+    /// Bytes of the whole model.
+    pub total: u64,
+    /// The piece, 1 to [`crate::MAX_MODEL_PART`] bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for ModelPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ModelPart({:#}, {} + {} of {})", self.digest, self.offset, self.bytes.len(), self.total)
+    }
+}
+
+/// A booted enclave's promises and their proof. The host reads the manifest (keys, log id) and believes it no more than anyone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Ready {
+    /// Keys and promises of this boot.
+    pub manifest: Manifest,
+    /// Evidence for it, as clients and registry get it.
+    pub evidence: Vec<u8>,
+}
+
+/// Where a boot stands; sent by the enclave first on each control connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: a phase more is another version")]
+pub enum Phase {
+    /// Nothing yet: send [`BootRequest`].
+    AwaitingOrder,
+    /// An order was taken: send the models it lists, then start. After a broken connection each model begins again at offset 0.
+    AwaitingModels,
+    /// Serving. The host may have restarted; the log goes on.
+    Ready(Box<Ready>),
+}
+
+/// A question about a payer, before a payment is claimed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct PayerQuery {
+    /// Chain of the token.
+    pub chain_id: u64,
+    /// Token contract.
+    pub asset: Address,
+    /// Who would pay.
+    pub payer: Address,
+    /// Nonce of the authorization.
+    pub nonce: Hash32,
+}
+
+/// What the chain says about a payer, at the newest block.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct PayerState {
+    /// Whether there is code at the token's address.
+    pub asset_has_code: bool,
+    /// Token balance of the payer. A balance above 2^128 − 1 is said as 2^128 − 1.
+    pub balance: Amount,
+    /// Whether the nonce is used or cancelled.
+    pub nonce_used: bool,
+}
+
+/// A receipt on its way into the log. Its sequence number is its leaf index.
+#[derive(Clone, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Entry {
+    /// The 32 bytes that enter the tree.
+    pub leaf_data: Hash32,
+    /// Unguessable id under which it is fetched.
+    pub receipt_id: [u8; 16],
+    /// The receipt's words, as signed.
+    pub receipt: [u8; Entry::RECEIPT_LEN],
+    /// By K_sig.
+    pub signature: Signature65,
+    /// Leaf hashes of the transcript (salted, harmless), so that a client that went away can prove its part.
+    pub frame_leaf_hashes: Vec<Hash32>,
+}
+
+impl Entry {
+    /// Bytes of a receipt.
+    pub const RECEIPT_LEN: usize = Receipt::WORDS * 32;
+
+    /// Bytes that this entry takes in a frame, at most: senders split an append before [`crate::MAX_FRAME`].
+    #[must_use]
+    pub fn encoded_len_max(&self) -> usize {
+        self.frame_leaf_hashes.len().saturating_mul(32).saturating_add(Self::RECEIPT_LEN).saturating_add(160)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry(leaf {:#}, {} frames)", self.leaf_data, self.frame_leaf_hashes.len())
+    }
+}
+
+/// Receipts to be made durable. Idempotent: the same entries again are confirmed again, others at the same indices are refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct AppendRequest {
+    /// Leaf index of the first entry.
+    pub first_index: u64,
+    /// 1 to [`crate::MAX_ENTRIES`] receipts with consecutive sequence numbers.
+    pub entries: Vec<Entry>,
+}
+
+/// A transfer that anyone may submit: the calldata holds the payer's signature and can be delayed, never altered.
+#[derive(Clone, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Settlement {
+    /// Identity of the payment.
+    pub payment_id: Hash32,
+    /// Chain to submit on.
+    pub chain_id: u64,
+    /// Contract to call: the token under `exact`.
+    pub to: Address,
+    /// The call. A bearer instrument until the nonce is used: never logged.
+    pub calldata: Vec<u8>,
+    /// Who pays.
+    pub payer: Address,
+    /// Who is paid.
+    pub payee: Address,
+    /// Token contract.
+    pub asset: Address,
+    /// What moves.
+    pub amount: Amount,
+    /// Nonce of the authorization.
+    pub nonce: Hash32,
+    /// Unix seconds; the transfer must be in a block strictly before.
+    pub valid_before_s: u64,
+    /// Sequence number of the receipt.
+    pub sequence: u64,
+}
+
+impl fmt::Debug for Settlement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Settlement({:#}, sequence {}, {} of {:#})", self.payment_id, self.sequence, self.amount, self.asset)
+    }
+}
+
+/// A signed checkpoint with the settlements that it releases. The host stores it whole before it answers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct CheckpointRequest {
+    /// First leaf that inclusion paths are asked for, below the checkpoint's size.
+    pub first_index: u64,
+    /// Signed by K_log and K_sig, over exactly the durable leaves.
+    pub checkpoint: SignedCheckpoint,
+    /// For receipts from `first_index` on.
+    pub settlements: Vec<Settlement>,
+}
+
+/// A checkpoint is durable; here is what clients need beside it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct CheckpointStored {
+    /// Size of the checkpoint.
+    pub size: u64,
+    /// Leaf index that the first path is for, as asked.
+    pub first_index: u64,
+    /// An inclusion path per leaf from there, siblings lowest first.
+    pub inclusions: Vec<Vec<Hash32>>,
+    /// The newest anchor of this log that the host saw on the chain.
+    pub anchored: Option<Tree>,
+    /// Consistency path from the anchored size to the checkpoint; empty if nothing is anchored.
+    pub consistency: Vec<Hash32>,
+}
+
+/// What became of a settlement.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: a state more is another version")]
+pub enum SettlementState {
+    /// The transfer is in a block.
+    Settled {
+        /// Hash of the transaction.
+        tx_hash: Hash32,
+        /// Its block.
+        block_number: u64,
+        /// Whether somebody else submitted it.
+        by_third_party: bool,
+    },
+    /// Not yet, and still possible.
+    Pending {
+        /// Hash of a transaction that was sent.
+        tx_hash: Option<Hash32>,
+    },
+    /// It can no longer happen, and why.
+    Failed {
+        /// A stable code.
+        code: SettlementFailure,
+    },
+}
+
+/// Why a settlement can no longer happen.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: a code more is another version")]
+pub enum SettlementFailure {
+    /// A block past validBefore shows the authorization unused.
+    Expired,
+    /// The nonce was used or cancelled without the transfer.
+    NonceUsed,
+    /// The call would revert, so it was not sent.
+    SimulationFailed,
+    /// The transaction was included and reverted.
+    TransactionFailed,
+    /// A transaction succeeded without the transfer.
+    TransferMismatch,
+    /// The host has no such settlement.
+    Unknown,
+}
+
+impl SettlementFailure {
+    /// The text on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::NonceUsed => "nonce_used",
+            Self::SimulationFailed => "simulation_failed",
+            Self::TransactionFailed => "transaction_failed",
+            Self::TransferMismatch => "transfer_mismatch",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The value of a text on the wire; unknown texts are refused.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Expired, Self::NonceUsed, Self::SimulationFailed, Self::TransactionFailed, Self::TransferMismatch, Self::Unknown]
+            .into_iter()
+            .find(|code| code.as_str() == text)
+    }
+}
+
+/// A receipt from the store, with the newest proof of its place.
+#[derive(Clone, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct StoredReceipt {
+    /// The receipt's words, as signed. Log id and sequence number are inside.
+    pub receipt: [u8; Entry::RECEIPT_LEN],
+    /// By K_sig of its boot.
+    pub signature: Signature65,
+    /// The 32 bytes that entered the tree.
+    pub leaf_data: Hash32,
+    /// Leaf hashes of the transcript.
+    pub frame_leaf_hashes: Vec<Hash32>,
+    /// The newest checkpoint that covers it; `None` while none does.
+    pub proof: Option<AnchoredProof>,
+}
+
+impl fmt::Debug for StoredReceipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoredReceipt(leaf {:#}, {} frames)", self.leaf_data, self.frame_leaf_hashes.len())
+    }
+}
+
+/// A checkpoint, the path of one leaf to it, and the way to it from the newest anchor.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct AnchoredProof {
+    /// Covers the leaf.
+    pub checkpoint: SignedCheckpoint,
+    /// Siblings lowest first.
+    pub inclusion: Vec<Hash32>,
+    /// The newest anchor of this log that the host saw on the chain.
+    pub anchored: Option<Tree>,
+    /// Consistency path from the anchored size to the checkpoint; empty if nothing is anchored.
+    pub consistency: Vec<Hash32>,
+}
+
+/// How much of a log the host has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct LogState {
+    /// The tree of the leaves that are durable. With its root the enclave tells a host that lost leaves from one that holds others.
+    pub durable: Tree,
+    /// Size of the newest durable checkpoint; zero if there is none.
+    pub checkpointed: u64,
+}
+
+/// A request that was understood and not done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Refused {
+    /// What to do about it.
+    pub code: RefusalCode,
+    /// For the operator's eyes. At most [`crate::MAX_MESSAGE`] bytes; decisions are made on the code.
+    pub message: String,
+}
+
+impl Refused {
+    /// A refusal whose message is cut to the limit.
+    #[must_use]
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        while MAX_MESSAGE < message.len() {
+            message.pop();
+        }
+        Self { code, message }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.message)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Whose fault a refusal is, and what to do next.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: a code more is another version")]
+pub enum RefusalCode {
+    /// Chain or storage cannot be reached now; ask again later.
+    Unavailable,
+    /// The disk is full or fails; nothing was written; ask again later.
+    StorageFull,
+    /// The request contradicts what is stored. Never the answer to an honest enclave with an honest host: the log is to be closed.
+    Contradiction,
+    /// Leaves are missing before this one; ask for the log's sizes and send from there.
+    Gap,
+    /// The request is well formed and makes no sense.
+    Malformed,
+    /// Not in this phase.
+    WrongPhase,
+    /// Too many requests in flight.
+    TooMany,
+    /// The order is not one to boot with.
+    OrderRefused,
+    /// A model part or digest is wrong.
+    ModelRefused,
+    /// The attestation device refused.
+    AttestationFailed,
+    /// A fault of our own.
+    Internal,
+}
+
+impl RefusalCode {
+    const ALL: [Self; 11] = [
+        Self::Unavailable,
+        Self::StorageFull,
+        Self::Contradiction,
+        Self::Gap,
+        Self::Malformed,
+        Self::WrongPhase,
+        Self::TooMany,
+        Self::OrderRefused,
+        Self::ModelRefused,
+        Self::AttestationFailed,
+        Self::Internal,
+    ];
+
+    /// The text on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::StorageFull => "storage_full",
+            Self::Contradiction => "contradiction",
+            Self::Gap => "gap",
+            Self::Malformed => "malformed",
+            Self::WrongPhase => "wrong_phase",
+            Self::TooMany => "too_many",
+            Self::OrderRefused => "order_refused",
+            Self::ModelRefused => "model_refused",
+            Self::AttestationFailed => "attestation_failed",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The value of a text on the wire; unknown texts are refused.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_temporary(self) -> bool {
+        matches!(self, Self::Unavailable | Self::StorageFull | Self::TooMany)
+    }
+}

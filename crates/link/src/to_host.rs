@@ -1,0 +1,307 @@
+//! Everything the enclave may say to the host: its own requests, and its answers. Spec: link.md §5 and §6.
+//!
+//! Whatever is said here leaves the enclave, so it holds no prompt, no answer, no key, and no payment signature but the calldata of
+//! settlements beside the checkpoint that covers them (LINK-9).
+
+use candor_verify::cbor::{CborError, Reader, Writer};
+use candor_verify::{Hash32, Signature65};
+
+use crate::codec::{
+    MessageError, Parsed, field, hash_run, message, parse_message, read_checkpoint, read_ready, read_refused, write_checkpoint,
+    write_hash_run, write_ready, write_refused,
+};
+use crate::frame::{FrameError, frame};
+use crate::limits::{MAX_AWAIT_MS, MAX_CALLDATA, MAX_ENTRIES, MAX_EVIDENCE, MAX_FRAME_HASHES, MAX_SETTLEMENTS};
+use crate::message::{AppendRequest, CheckpointRequest, Entry, PayerQuery, Phase, Ready, Refused, Settlement};
+
+/// A frame from enclave to host.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: a shape more is another version")]
+pub enum ToHost {
+    /// Where the boot stands: the first frame on each control connection. Not answered.
+    Welcome(Phase),
+    /// Answered by a [`crate::HostReply`] with the same id.
+    Request {
+        /// Chosen by the enclave, not zero, not in flight.
+        id: u64,
+        /// What is asked.
+        request: EnclaveRequest,
+    },
+    /// Answers a [`crate::HostRequest`].
+    Reply {
+        /// Id of the request.
+        id: u64,
+        /// The answer.
+        reply: EnclaveReply,
+    },
+}
+
+/// What the enclave asks of the host. Each says what a lie of the host can cost; the client never.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: a request more is another version")]
+pub enum EnclaveRequest {
+    /// The newest block. A lie costs service (stale freshness, which clients refuse).
+    Head,
+    /// Can this payer pay? A lie costs the operator (work that is never paid) or service (a good payer is refused).
+    PayerState(PayerQuery),
+    /// Make these receipts durable. A lie (confirmed and lost) costs the operator a broken promise that clients can show.
+    Append(AppendRequest),
+    /// Make this checkpoint durable with its settlements. A lie costs the operator; wrong proofs are noticed by enclave and client.
+    Checkpoint(Box<CheckpointRequest>),
+    /// Wait until a settlement is final or the time is over. A lie costs the operator; the client asks the chain itself.
+    AwaitSettlement {
+        /// Which.
+        payment_id: Hash32,
+        /// Milliseconds to wait at most; at most [`crate::MAX_AWAIT_MS`].
+        timeout_ms: u64,
+    },
+    /// A receipt from the store. A lie costs service: everything in the answer is signed or hashed by something signed.
+    FetchReceipt {
+        /// Its unguessable id.
+        receipt_id: [u8; 16],
+    },
+    /// How much of this log is stored; asked after each new control connection. A lie costs service: the enclave closes the log.
+    LogState {
+        /// Which log.
+        log_id: Hash32,
+    },
+}
+
+/// What the enclave answers. [`EnclaveReply::Refused`] may answer anything.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: a reply more is another version")]
+pub enum EnclaveReply {
+    /// Answers `Boot`, `ModelPart`, `Ping`.
+    Done,
+    /// Answers `Start`.
+    Ready(Box<Ready>),
+    /// Answers `Attest`.
+    Evidence(Vec<u8>),
+    /// Not done.
+    Refused(Refused),
+}
+
+mod kind {
+    pub(super) const WELCOME: u64 = 2;
+    pub(super) const HEAD: u64 = 32;
+    pub(super) const PAYER_STATE: u64 = 33;
+    pub(super) const APPEND: u64 = 34;
+    pub(super) const CHECKPOINT: u64 = 35;
+    pub(super) const AWAIT_SETTLEMENT: u64 = 36;
+    pub(super) const FETCH_RECEIPT: u64 = 37;
+    pub(super) const LOG_STATE: u64 = 38;
+    pub(super) const DONE: u64 = 64;
+    pub(super) const READY: u64 = 65;
+    pub(super) const EVIDENCE: u64 = 66;
+    pub(super) const REFUSED: u64 = 79;
+}
+
+fn fields_of(kind: u64) -> Option<u64> {
+    Some(match kind {
+        kind::HEAD | kind::DONE => 0,
+        kind::FETCH_RECEIPT | kind::LOG_STATE | kind::EVIDENCE => 1,
+        kind::APPEND | kind::AWAIT_SETTLEMENT | kind::READY | kind::REFUSED => 2,
+        kind::WELCOME | kind::CHECKPOINT => 3,
+        kind::PAYER_STATE => 4,
+        _ => return None,
+    })
+}
+
+impl ToHost {
+    /// The frame, length included.
+    ///
+    /// # Errors
+    /// The message is longer than a frame: the sender should have split it.
+    pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
+        let w = match self {
+            Self::Welcome(phase) => write_welcome(phase),
+            Self::Request { id, request } => write_request(*id, request),
+            Self::Reply { id, reply } => write_reply(*id, reply),
+        };
+        frame(&w.into_vec())
+    }
+
+    /// Reads a frame without its length.
+    ///
+    /// # Errors
+    /// [`MessageError`]; the connection is to be closed.
+    pub fn parse(payload: &[u8]) -> Result<Self, MessageError> {
+        parse_message(payload, fields_of, |kind, id, r| {
+            if (kind == kind::WELCOME) != (id == 0) {
+                return Err(MessageError::Field { name: "id" });
+            }
+            match kind {
+                kind::WELCOME => Ok(Self::Welcome(read_welcome(r)?)),
+                kind::HEAD..=kind::LOG_STATE => Ok(Self::Request { id, request: read_request(kind, r)? }),
+                _ => Ok(Self::Reply { id, reply: read_reply(kind, r)? }),
+            }
+        })
+    }
+}
+
+fn write_welcome(phase: &Phase) -> Writer {
+    let mut w = message(kind::WELCOME, 0, 3);
+    match phase {
+        Phase::AwaitingOrder => w.u64(1).bytes(&[]).bytes(&[]),
+        Phase::AwaitingModels => w.u64(2).bytes(&[]).bytes(&[]),
+        Phase::Ready(ready) => {
+            w.u64(3);
+            write_ready(&mut w, ready);
+            &mut w
+        }
+    };
+    w
+}
+
+fn read_welcome(r: &mut Reader<'_>) -> Parsed<Phase> {
+    let phase = match r.u64()? {
+        1 => Phase::AwaitingOrder,
+        2 => Phase::AwaitingModels,
+        3 => return Ok(Phase::Ready(Box::new(read_ready(r)?))),
+        _ => return Err(MessageError::Field { name: "phase" }),
+    };
+    r.bytes(0)?;
+    r.bytes(0)?;
+    Ok(phase)
+}
+
+fn write_request(id: u64, request: &EnclaveRequest) -> Writer {
+    match request {
+        EnclaveRequest::Head => message(kind::HEAD, id, 0),
+        EnclaveRequest::PayerState(query) => {
+            let mut w = message(kind::PAYER_STATE, id, 4);
+            w.u64(query.chain_id).bytes(&query.asset.0).bytes(&query.payer.0).bytes(&query.nonce.0);
+            w
+        }
+        EnclaveRequest::Append(append) => {
+            let mut w = message(kind::APPEND, id, 2);
+            w.u64(append.first_index).array(append.entries.len());
+            for entry in &append.entries {
+                w.array(5).bytes(&entry.leaf_data.0).bytes(&entry.receipt_id).bytes(&entry.receipt).bytes(&entry.signature.0);
+                write_hash_run(&mut w, &entry.frame_leaf_hashes);
+            }
+            w
+        }
+        EnclaveRequest::Checkpoint(request) => {
+            let mut w = message(kind::CHECKPOINT, id, 3);
+            w.u64(request.first_index);
+            write_checkpoint(&mut w, &request.checkpoint);
+            w.array(request.settlements.len());
+            for settlement in &request.settlements {
+                write_settlement(&mut w, settlement);
+            }
+            w
+        }
+        EnclaveRequest::AwaitSettlement { payment_id, timeout_ms } => {
+            let mut w = message(kind::AWAIT_SETTLEMENT, id, 2);
+            w.bytes(&payment_id.0).u64(*timeout_ms);
+            w
+        }
+        EnclaveRequest::FetchReceipt { receipt_id } => {
+            let mut w = message(kind::FETCH_RECEIPT, id, 1);
+            w.bytes(receipt_id);
+            w
+        }
+        EnclaveRequest::LogState { log_id } => {
+            let mut w = message(kind::LOG_STATE, id, 1);
+            w.bytes(&log_id.0);
+            w
+        }
+    }
+}
+
+fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<EnclaveRequest> {
+    Ok(match kind {
+        kind::HEAD => EnclaveRequest::Head,
+        kind::PAYER_STATE => {
+            EnclaveRequest::PayerState(PayerQuery { chain_id: r.u64()?, asset: r.address()?, payer: r.address()?, nonce: r.hash()? })
+        }
+        kind::APPEND => EnclaveRequest::Append(read_append(r)?),
+        kind::CHECKPOINT => EnclaveRequest::Checkpoint(Box::new(CheckpointRequest {
+            first_index: r.u64()?,
+            checkpoint: read_checkpoint(r)?,
+            settlements: r.list(MAX_SETTLEMENTS, read_settlement)?,
+        })),
+        kind::AWAIT_SETTLEMENT => EnclaveRequest::AwaitSettlement {
+            payment_id: r.hash()?,
+            timeout_ms: field("timeout_ms", Some(r.u64()?).filter(|ms| *ms <= MAX_AWAIT_MS))?,
+        },
+        kind::FETCH_RECEIPT => EnclaveRequest::FetchReceipt { receipt_id: r.fixed()? },
+        kind::LOG_STATE => EnclaveRequest::LogState { log_id: r.hash()? },
+        got => return Err(MessageError::Kind { got }),
+    })
+}
+
+/// An entry whose frame hashes are not split yet.
+type RawEntry<'a> = (Hash32, [u8; 16], [u8; Entry::RECEIPT_LEN], Signature65, &'a [u8]);
+
+fn read_append(r: &mut Reader<'_>) -> Parsed<AppendRequest> {
+    let first_index = r.u64()?;
+    let raw: Vec<RawEntry<'_>> = r.list(MAX_ENTRIES, |r| {
+        r.array_of(5)?;
+        Ok((r.hash()?, r.fixed()?, r.fixed()?, r.signature()?, r.bytes(MAX_FRAME_HASHES.saturating_mul(32))?))
+    })?;
+    let entries = raw
+        .into_iter()
+        .map(|(leaf_data, receipt_id, receipt, signature, run)| {
+            let frame_leaf_hashes = hash_run(run, "frame_leaf_hashes")?;
+            Ok(Entry { leaf_data, receipt_id, receipt, signature, frame_leaf_hashes })
+        })
+        .collect::<Parsed<Vec<_>>>()?;
+    let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+    field("first_index, entries", first_index.checked_add(count).filter(|_| 0 < count))?;
+    Ok(AppendRequest { first_index, entries })
+}
+
+fn write_settlement(w: &mut Writer, s: &Settlement) {
+    w.array(11).bytes(&s.payment_id.0).u64(s.chain_id).bytes(&s.to.0).bytes(&s.calldata).bytes(&s.payer.0).bytes(&s.payee.0);
+    w.bytes(&s.asset.0).amount(s.amount).bytes(&s.nonce.0).u64(s.valid_before_s).u64(s.sequence);
+}
+
+fn read_settlement(r: &mut Reader<'_>) -> Result<Settlement, CborError> {
+    r.array_of(11)?;
+    Ok(Settlement {
+        payment_id: r.hash()?,
+        chain_id: r.u64()?,
+        to: r.address()?,
+        calldata: r.bytes(MAX_CALLDATA)?.to_vec(),
+        payer: r.address()?,
+        payee: r.address()?,
+        asset: r.address()?,
+        amount: r.amount()?,
+        nonce: r.hash()?,
+        valid_before_s: r.u64()?,
+        sequence: r.u64()?,
+    })
+}
+
+fn write_reply(id: u64, reply: &EnclaveReply) -> Writer {
+    match reply {
+        EnclaveReply::Done => message(kind::DONE, id, 0),
+        EnclaveReply::Ready(ready) => {
+            let mut w = message(kind::READY, id, 2);
+            write_ready(&mut w, ready);
+            w
+        }
+        EnclaveReply::Evidence(evidence) => {
+            let mut w = message(kind::EVIDENCE, id, 1);
+            w.bytes(evidence);
+            w
+        }
+        EnclaveReply::Refused(refused) => {
+            let mut w = message(kind::REFUSED, id, 2);
+            write_refused(&mut w, refused);
+            w
+        }
+    }
+}
+
+fn read_reply(kind: u64, r: &mut Reader<'_>) -> Parsed<EnclaveReply> {
+    Ok(match kind {
+        kind::DONE => EnclaveReply::Done,
+        kind::READY => EnclaveReply::Ready(Box::new(read_ready(r)?)),
+        kind::EVIDENCE => EnclaveReply::Evidence(r.bytes(MAX_EVIDENCE)?.to_vec()),
+        kind::REFUSED => EnclaveReply::Refused(read_refused(r)?),
+        got => return Err(MessageError::Kind { got }),
+    })
+}

@@ -1,0 +1,355 @@
+//! Every message of both directions: reads back as written, has one encoding, and no bytes make the reader panic.
+
+use candor_link::*;
+use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
+use candor_verify::manifest::Manifest;
+use candor_verify::tlog::Tree;
+use candor_verify::{Address, Amount, Hash32, Signature65};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+fn hash() -> impl Strategy<Value = Hash32> {
+    any::<[u8; 32]>().prop_map(Hash32)
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    any::<[u8; 20]>().prop_map(Address)
+}
+
+fn bytes<const N: usize>() -> impl Strategy<Value = [u8; N]> {
+    vec(any::<u8>(), N).prop_map(|bytes| bytes.try_into().unwrap())
+}
+
+fn path() -> impl Strategy<Value = Vec<Hash32>> {
+    vec(hash(), 0..5)
+}
+
+fn tree() -> impl Strategy<Value = Tree> {
+    (any::<u64>(), hash()).prop_map(|(size, root)| Tree { size, root })
+}
+
+fn head() -> impl Strategy<Value = BlockHead> {
+    (any::<u64>(), any::<u64>(), hash(), any::<u64>()).prop_map(|(chain_id, number, hash, timestamp_s)| BlockHead {
+        chain_id,
+        number,
+        hash,
+        timestamp_s,
+    })
+}
+
+fn checkpoint() -> impl Strategy<Value = SignedCheckpoint> {
+    let cosignature = (hash(), any::<u64>(), bytes()).prop_map(|(witness, time, signature)| Cosignature {
+        witness,
+        time,
+        signature: Ed25519Signature(signature),
+    });
+    (hash(), tree(), any::<u64>(), bytes(), bytes(), vec(cosignature, 0..3)).prop_map(
+        |(log_id, tree, timestamp, note, signature, cosignatures)| SignedCheckpoint {
+            checkpoint: Checkpoint { log_id, tree, timestamp },
+            note_signature: Ed25519Signature(note),
+            signature: Signature65(signature),
+            cosignatures,
+        },
+    )
+}
+
+fn ready() -> impl Strategy<Value = Ready> {
+    (address(), hash(), any::<u64>(), vec(any::<u8>(), 0..100)).prop_map(|(k_sig, k_log, anchor_chain_id, evidence)| Ready {
+        manifest: Manifest { k_sig, k_log, anchor_chain_id, ..Manifest::default() },
+        evidence,
+    })
+}
+
+fn refused() -> impl Strategy<Value = Refused> {
+    let codes = [
+        RefusalCode::Unavailable,
+        RefusalCode::StorageFull,
+        RefusalCode::Contradiction,
+        RefusalCode::Gap,
+        RefusalCode::Malformed,
+        RefusalCode::WrongPhase,
+        RefusalCode::TooMany,
+        RefusalCode::OrderRefused,
+        RefusalCode::ModelRefused,
+        RefusalCode::AttestationFailed,
+        RefusalCode::Internal,
+    ];
+    (prop::sample::select(codes.to_vec()), ".{0,200}").prop_map(|(code, message)| Refused::new(code, message))
+}
+
+fn host_request() -> impl Strategy<Value = HostRequest> {
+    let predecessor = (hash(), tree()).prop_map(|(log_id, tree)| Predecessor { log_id, tree });
+    let boot = (vec(any::<u8>(), 0..300), head(), prop::option::of(predecessor))
+        .prop_map(|(signed_order, head, predecessor)| HostRequest::Boot(Box::new(BootRequest { signed_order, head, predecessor })));
+    let part = (hash(), 0..u64::MAX / 2, any::<u32>(), vec(any::<u8>(), 1..300)).prop_map(|(digest, offset, more, bytes)| {
+        let total = offset + bytes.len() as u64 + u64::from(more);
+        HostRequest::ModelPart(ModelPart { digest, offset, total, bytes })
+    });
+    let attest = (hash(), head()).prop_map(|(nonce, head)| HostRequest::Attest { nonce, head });
+    prop_oneof![boot, part, attest, Just(HostRequest::Start), Just(HostRequest::Ping)]
+}
+
+fn proof() -> impl Strategy<Value = AnchoredProof> {
+    (checkpoint(), path(), prop::option::of(tree()), path()).prop_map(|(checkpoint, inclusion, anchored, consistency)| AnchoredProof {
+        checkpoint,
+        inclusion,
+        anchored,
+        consistency,
+    })
+}
+
+fn settlement_state() -> impl Strategy<Value = SettlementState> {
+    let failures = [
+        SettlementFailure::Expired,
+        SettlementFailure::NonceUsed,
+        SettlementFailure::SimulationFailed,
+        SettlementFailure::TransactionFailed,
+        SettlementFailure::TransferMismatch,
+        SettlementFailure::Unknown,
+    ];
+    prop_oneof![
+        (hash(), any::<u64>(), any::<bool>()).prop_map(|(tx_hash, block_number, by_third_party)| SettlementState::Settled {
+            tx_hash,
+            block_number,
+            by_third_party
+        }),
+        prop::option::of(hash()).prop_map(|tx_hash| SettlementState::Pending { tx_hash }),
+        prop::sample::select(failures.to_vec()).prop_map(|code| SettlementState::Failed { code }),
+    ]
+}
+
+fn host_reply() -> impl Strategy<Value = HostReply> {
+    let payer = (any::<bool>(), any::<u128>(), any::<bool>()).prop_map(|(asset_has_code, balance, nonce_used)| {
+        HostReply::PayerState(PayerState { asset_has_code, balance: Amount(balance), nonce_used })
+    });
+    let stored = (any::<u64>(), any::<u64>(), vec(path(), 0..4), prop::option::of(tree()), path()).prop_map(
+        |(size, first_index, inclusions, anchored, consistency)| {
+            HostReply::CheckpointStored(CheckpointStored { size, first_index, inclusions, anchored, consistency })
+        },
+    );
+    let receipt = (bytes(), bytes(), hash(), path(), prop::option::of(proof())).prop_map(
+        |(receipt, signature, leaf_data, frame_leaf_hashes, proof)| {
+            Box::new(StoredReceipt { receipt, signature: Signature65(signature), leaf_data, frame_leaf_hashes, proof })
+        },
+    );
+    prop_oneof![
+        head().prop_map(HostReply::Head),
+        payer,
+        any::<u64>().prop_map(|size| HostReply::Appended { size }),
+        stored,
+        settlement_state().prop_map(HostReply::Settlement),
+        prop::option::of(receipt).prop_map(HostReply::Receipt),
+        (tree(), any::<u64>()).prop_map(|(durable, checkpointed)| HostReply::LogState(LogState { durable, checkpointed })),
+        refused().prop_map(HostReply::Refused),
+    ]
+}
+
+fn to_enclave() -> impl Strategy<Value = ToEnclave> {
+    prop_oneof![
+        (1..=u64::MAX, host_request()).prop_map(|(id, request)| ToEnclave::Request { id, request }),
+        (1..=u64::MAX, host_reply()).prop_map(|(id, reply)| ToEnclave::Reply { id, reply }),
+        head().prop_map(ToEnclave::HeadUpdate),
+    ]
+}
+
+fn settlement() -> impl Strategy<Value = Settlement> {
+    let ids = (hash(), any::<u64>(), hash(), any::<u64>(), any::<u64>());
+    (ids, address(), vec(any::<u8>(), 0..300), address(), address(), address(), any::<u128>()).prop_map(
+        |((payment_id, chain_id, nonce, valid_before_s, sequence), to, calldata, payer, payee, asset, amount)| Settlement {
+            payment_id,
+            chain_id,
+            to,
+            calldata,
+            payer,
+            payee,
+            asset,
+            amount: Amount(amount),
+            nonce,
+            valid_before_s,
+            sequence,
+        },
+    )
+}
+
+fn enclave_request() -> impl Strategy<Value = EnclaveRequest> {
+    let query = (any::<u64>(), address(), address(), hash())
+        .prop_map(|(chain_id, asset, payer, nonce)| EnclaveRequest::PayerState(PayerQuery { chain_id, asset, payer, nonce }));
+    let entry = (hash(), bytes(), bytes(), bytes(), path()).prop_map(|(leaf_data, receipt_id, receipt, signature, frame_leaf_hashes)| {
+        Entry { leaf_data, receipt_id, receipt, signature: Signature65(signature), frame_leaf_hashes }
+    });
+    let append = (0..u64::MAX / 2, vec(entry, 1..4))
+        .prop_map(|(first_index, entries)| EnclaveRequest::Append(AppendRequest { first_index, entries }));
+    let checkpoint = (any::<u64>(), checkpoint(), vec(settlement(), 0..3)).prop_map(|(first_index, checkpoint, settlements)| {
+        EnclaveRequest::Checkpoint(Box::new(CheckpointRequest { first_index, checkpoint, settlements }))
+    });
+    let wait = (hash(), 0..=MAX_AWAIT_MS).prop_map(|(payment_id, timeout_ms)| EnclaveRequest::AwaitSettlement { payment_id, timeout_ms });
+    prop_oneof![
+        Just(EnclaveRequest::Head),
+        query,
+        append,
+        checkpoint,
+        wait,
+        bytes().prop_map(|receipt_id| EnclaveRequest::FetchReceipt { receipt_id }),
+        hash().prop_map(|log_id| EnclaveRequest::LogState { log_id }),
+    ]
+}
+
+fn to_host() -> impl Strategy<Value = ToHost> {
+    let reply = prop_oneof![
+        Just(EnclaveReply::Done),
+        ready().prop_map(|ready| EnclaveReply::Ready(Box::new(ready))),
+        vec(any::<u8>(), 0..300).prop_map(EnclaveReply::Evidence),
+        refused().prop_map(EnclaveReply::Refused),
+    ];
+    let phase =
+        prop_oneof![Just(Phase::AwaitingOrder), Just(Phase::AwaitingModels), ready().prop_map(|ready| Phase::Ready(Box::new(ready)))];
+    prop_oneof![
+        phase.prop_map(ToHost::Welcome),
+        (1..=u64::MAX, enclave_request()).prop_map(|(id, request)| ToHost::Request { id, request }),
+        (1..=u64::MAX, reply).prop_map(|(id, reply)| ToHost::Reply { id, reply }),
+    ]
+}
+
+fn payload(framed: Vec<u8>) -> Vec<u8> {
+    let mut decoder = FrameDecoder::new();
+    decoder.push(&framed);
+    let payload = decoder.next_frame().unwrap().unwrap();
+    assert!(decoder.is_at_boundary());
+    payload
+}
+
+proptest! {
+    #[test]
+    fn a_frame_to_the_enclave_reads_back_as_written(frame in to_enclave()) {
+        prop_assert_eq!(ToEnclave::parse(&payload(frame.encode().unwrap())), Ok(frame));
+    }
+
+    #[test]
+    fn a_frame_to_the_host_reads_back_as_written(frame in to_host()) {
+        prop_assert_eq!(ToHost::parse(&payload(frame.encode().unwrap())), Ok(frame));
+    }
+
+    #[test]
+    fn what_is_read_has_one_encoding(frame in to_host(), other in to_enclave(), at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+        let mut bytes = payload(frame.encode().unwrap());
+        let position = at.index(bytes.len());
+        bytes[position] ^= 1 << bit;
+        if let Ok(changed) = ToHost::parse(&bytes) {
+            prop_assert_eq!(payload(changed.encode().unwrap()), bytes);
+        }
+        let mut bytes = payload(other.encode().unwrap());
+        let position = at.index(bytes.len());
+        bytes[position] ^= 1 << bit;
+        if let Ok(changed) = ToEnclave::parse(&bytes) {
+            prop_assert_eq!(payload(changed.encode().unwrap()), bytes);
+        }
+    }
+
+    #[test]
+    fn trailing_and_missing_bytes_are_rejected(frame in to_host(), other in to_enclave(), cut in any::<prop::sample::Index>()) {
+        for (bytes, is_for_host) in [(payload(frame.encode().unwrap()), true), (payload(other.encode().unwrap()), false)] {
+            let refused = |bytes: &[u8]| if is_for_host { ToHost::parse(bytes).is_err() } else { ToEnclave::parse(bytes).is_err() };
+            prop_assert!(refused(&bytes[..cut.index(bytes.len())]));
+            prop_assert!(refused(&[&bytes[..], &[0]].concat()));
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..300), kind in 0..80_u8, len in 0..8_u8) {
+        let _unread = (ToHost::parse(&bytes), ToEnclave::parse(&bytes));
+        let mut near = vec![0x80 | len];
+        if 24 <= kind { near.push(0x18); }
+        near.extend([kind, 1]);
+        near.extend(&bytes);
+        let _unread = (ToHost::parse(&near), ToEnclave::parse(&near));
+    }
+}
+
+#[test]
+fn a_kind_of_the_other_direction_is_rejected() {
+    let ping = ToEnclave::Request { id: 1, request: HostRequest::Ping };
+    assert_eq!(ToHost::parse(&payload(ping.encode().unwrap())), Err(MessageError::Kind { got: 20 }));
+    let head = ToHost::Request { id: 1, request: EnclaveRequest::Head };
+    assert_eq!(ToEnclave::parse(&payload(head.encode().unwrap())), Err(MessageError::Kind { got: 32 }));
+}
+
+#[test]
+fn an_id_of_zero_is_rejected_where_an_answer_is_due() {
+    let ping = ToEnclave::Request { id: 0, request: HostRequest::Ping };
+    assert_eq!(ToEnclave::parse(&payload(ping.encode().unwrap())), Err(MessageError::Field { name: "id" }));
+    let done = ToHost::Reply { id: 0, reply: EnclaveReply::Done };
+    assert_eq!(ToHost::parse(&payload(done.encode().unwrap())), Err(MessageError::Field { name: "id" }));
+}
+
+#[test]
+fn a_model_part_beyond_its_model_is_rejected() {
+    for (offset, total) in [(0, 2), (u64::MAX, u64::MAX), (1, 3)] {
+        let part = ModelPart { digest: Hash32::ZERO, offset, total, bytes: vec![0; 3] };
+        let frame = ToEnclave::Request { id: 1, request: HostRequest::ModelPart(part) };
+        assert!(matches!(ToEnclave::parse(&payload(frame.encode().unwrap())), Err(MessageError::Field { .. })), "{offset} of {total}");
+    }
+}
+
+#[test]
+fn an_empty_append_and_one_past_the_last_index_are_rejected() {
+    let entry = Entry {
+        leaf_data: Hash32::ZERO,
+        receipt_id: [0; 16],
+        receipt: [0; Entry::RECEIPT_LEN],
+        signature: Signature65([0; 65]),
+        frame_leaf_hashes: vec![],
+    };
+    for (first_index, entries) in [(0, vec![]), (u64::MAX, vec![entry])] {
+        let frame = ToHost::Request { id: 1, request: EnclaveRequest::Append(AppendRequest { first_index, entries }) };
+        assert!(matches!(ToHost::parse(&payload(frame.encode().unwrap())), Err(MessageError::Field { .. })));
+    }
+}
+
+#[test]
+fn a_message_longer_than_a_frame_is_not_written() {
+    let entry = Entry {
+        leaf_data: Hash32::ZERO,
+        receipt_id: [0; 16],
+        receipt: [0; Entry::RECEIPT_LEN],
+        signature: Signature65([0; 65]),
+        frame_leaf_hashes: vec![Hash32::ZERO; MAX_FRAME_HASHES],
+    };
+    assert!(2 << 20 <= entry.encoded_len_max());
+    let fits = MAX_FRAME / entry.encoded_len_max();
+    let append =
+        |n| ToHost::Request { id: 1, request: EnclaveRequest::Append(AppendRequest { first_index: 0, entries: vec![entry.clone(); n] }) };
+    assert!(append(fits).encode().is_ok());
+    assert!(matches!(append(fits + 1).encode(), Err(FrameError::TooLong { .. })));
+}
+
+#[test]
+fn calldata_and_receipts_are_never_printed() {
+    let settlement = Settlement {
+        payment_id: Hash32::ZERO,
+        chain_id: 1,
+        to: Address::ZERO,
+        calldata: vec![0xab; 40],
+        payer: Address::ZERO,
+        payee: Address::ZERO,
+        asset: Address::ZERO,
+        amount: Amount(1),
+        nonce: Hash32::ZERO,
+        valid_before_s: 1,
+        sequence: 0,
+    };
+    let text = format!("{settlement:?}");
+    assert!(!text.contains("ab") && !text.contains("171"), "{text}");
+}
+
+/// The examples of link.md, byte for byte.
+#[test]
+fn the_examples_of_the_specification_hold() {
+    let ping = ToEnclave::Request { id: 7, request: HostRequest::Ping };
+    assert_eq!(ping.encode().unwrap(), [0, 0, 0, 3, 0x82, 0x14, 0x07]);
+    let done = ToHost::Reply { id: 7, reply: EnclaveReply::Done };
+    assert_eq!(done.encode().unwrap(), [0, 0, 0, 4, 0x82, 0x18, 0x40, 0x07]);
+    let appended = ToEnclave::Reply { id: 1, reply: HostReply::Appended { size: 12 } };
+    assert_eq!(appended.encode().unwrap(), [0, 0, 0, 5, 0x83, 0x18, 0x32, 0x01, 0x0c]);
+    let welcome = ToHost::Welcome(Phase::AwaitingOrder);
+    assert_eq!(welcome.encode().unwrap(), [0, 0, 0, 6, 0x85, 0x02, 0x00, 0x01, 0x40, 0x40]);
+}

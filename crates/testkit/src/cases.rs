@@ -1,0 +1,243 @@
+//! One case per check of a bundle: the honest ones, and one lie each with the check that must refuse it.
+//!
+//! A case is a bundle, a policy, and what the caller read from a chain. `vectors/bundle/` is this list on disk.
+
+use candor_verify::bundle::Bundle;
+use candor_verify::bytes::{Address, Hash32};
+use candor_verify::check::ChainFacts;
+use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
+use candor_verify::receipt::{Channel, Kinds, Outcome, SeedSource};
+use candor_verify::tlog::Tree;
+use candor_verify::verdict::LogLevel;
+
+use crate::forge::{Forge, Lie, NOW_MS, cosign, upgraded};
+use crate::lies::lies;
+use crate::malformed;
+
+/// A case: bytes, the policy and facts to judge them by, and the expected end.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "plain data for tests")]
+pub struct Case {
+    /// The deviation.
+    pub name: &'static str,
+    /// Name of the file that holds the bytes, which cases that only differ in the policy share.
+    pub file: &'static str,
+    /// The encoded bundle, or what claims to be one.
+    pub bytes: Vec<u8>,
+    /// The policy.
+    pub policy: Policy,
+    /// What the caller read from a chain.
+    pub facts: Facts,
+    /// `verified`, `cannot tell`, `parse`, or the id of the check that refuses.
+    pub expect: &'static str,
+    /// The log level that the verdict must name.
+    pub level: LogLevel,
+}
+
+/// [`ChainFacts`] that owns its parts.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "any value is valid")]
+pub struct Facts {
+    /// Anchors of the log.
+    pub anchors: Vec<KnownAnchor>,
+    /// The registry's record of K_sig.
+    pub registry: Option<RegistryRecord>,
+    /// Whether the block in the receipt exists.
+    pub receipt_block_known: Option<bool>,
+    /// Whether the block in the evidence exists.
+    pub evidence_block_known: Option<bool>,
+    /// Whether the transfer was seen.
+    pub transfer_seen: Option<bool>,
+}
+
+impl Facts {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn as_chain_facts(&self) -> ChainFacts<'_> {
+        ChainFacts {
+            anchors: &self.anchors,
+            registry: self.registry.as_ref(),
+            receipt_block_known: self.receipt_block_known,
+            evidence_block_known: self.evidence_block_known,
+            transfer_seen: self.transfer_seen,
+        }
+    }
+
+    /// What an honest chain says about this bundle: registered an hour before, everything seen, anchored a minute after.
+    #[must_use]
+    pub fn honest(bundle: &Bundle) -> Self {
+        let manifest = &bundle.evidence.manifest;
+        let tree = bundle.later_anchor.as_ref().map_or(bundle.delivery.checkpoint.checkpoint.tree, |link| link.tree);
+        let registered = RegistryRecord {
+            k_sig: manifest.k_sig,
+            manifest_hash: manifest.hash(),
+            valid_from: NOW_MS / 1000 - 3_600,
+            valid_until: NOW_MS / 1000 + 3_600,
+            invalid_from: 0,
+        };
+        Self {
+            anchors: vec![KnownAnchor { log_id: manifest.log_id(), tree, anchored_at: ANCHORED_AT }],
+            registry: Some(registered),
+            receipt_block_known: Some(true),
+            evidence_block_known: Some(true),
+            transfer_seen: Some(true),
+        }
+    }
+}
+
+/// Block time of the story's anchor, Unix seconds.
+const ANCHORED_AT: u64 = NOW_MS / 1000 + 62;
+
+/// Every case.
+#[must_use]
+pub fn all(forge: &Forge, stranger: &Forge) -> Vec<Case> {
+    let mut cases = Vec::new();
+    accepted(forge, &mut cases);
+    by_policy(forge, stranger, &mut cases);
+    on_chain(forge, &mut cases);
+    for (name, expect, lie) in lies() {
+        cases.push(case(name, &forge.bundle(&lie), forge.policy(), Facts::default(), expect, LogLevel::None));
+    }
+    for (name, bytes) in malformed::all(&forge.bundle(&Lie::default())) {
+        let (policy, facts) = (forge.policy(), Facts::default());
+        cases.push(Case { name, file: name, bytes, policy, facts, expect: "parse", level: LogLevel::None });
+    }
+    cases
+}
+
+fn case(name: &'static str, bundle: &Bundle, policy: Policy, facts: Facts, expect: &'static str, level: LogLevel) -> Case {
+    Case { name, file: name, bytes: bundle.encode(), policy, facts, expect, level }
+}
+
+fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
+    let honest = forge.bundle(&Lie::default());
+    let mut cosigned = honest.clone();
+    cosigned.delivery.checkpoint.cosignatures = vec![cosign(&honest)];
+    let mut push = |name, bundle: &Bundle, policy, expect, level| cases.push(case(name, bundle, policy, Facts::default(), expect, level));
+    let (itself, witnessed) = (LogLevel::SelfLogged, LogLevel::Witnessed);
+    let witnesses = |require_level| Policy { witness_threshold: 1, require_level, ..forge.policy() };
+    push("honest", &honest, forge.policy(), "verified", itself);
+    push("honest_cosigned", &cosigned, witnesses(witnessed), "verified", witnessed);
+    push("honest_cosigned_where_no_witness_is_asked_for", &cosigned, forge.policy(), "verified", itself);
+    push("honest_upgraded_but_offline", &upgraded(honest.clone()), forge.policy(), "verified", itself);
+    push("not_cosigned_where_witnesses_are_required", &honest, witnesses(witnessed), "cannot tell", itself);
+    push("not_cosigned_where_witnesses_are_only_named", &honest, witnesses(itself), "verified", itself);
+    let anchored = Policy { require_level: LogLevel::Anchored, ..forge.policy() };
+    push("offline_where_an_anchor_is_required", &honest, anchored, "cannot tell", itself);
+    let any = Policy { workloads: vec![], dangerous_any_workload: true, ..forge.policy() };
+    push("any_workload_where_the_policy_says_so", &honest, any, "verified", itself);
+    let named = Policy { models: vec![Hash32([0x91; 32])], ..forge.policy() };
+    push("model_that_the_policy_names", &honest, named, "verified", itself);
+    let open = Policy { operators: vec![], registries: vec![], ..forge.policy() };
+    push("any_operator_and_registry_where_the_policy_names_none", &honest, open, "verified", itself);
+    let mut stock = honest.clone();
+    stock.payment.client_salt = None;
+    let unbound = Policy { require_offer_binding: false, ..forge.policy() };
+    push("stock_client_where_binding_is_not_required", &stock, unbound, "verified", itself);
+    push("stock_client_where_binding_is_required", &stock, forge.policy(), "payment.binding", LogLevel::None);
+
+    let length = Lie { receipt: |r| (r.work.outcome, r.work.completion_tokens) = (Outcome::Length, 64), ..Lie::default() };
+    push("ended_by_the_token_limit", &forge.bundle(&length), forge.policy(), "verified", itself);
+    let chosen = Lie {
+        offer: |o| o.seed_commitment = Hash32::ZERO,
+        decoding: |d| d.seed_source = SeedSource::Request,
+        seed_share: |s| *s = None,
+        ..Lie::default()
+    };
+    push("seed_named_by_the_request", &forge.bundle(&chosen), forge.policy(), "verified", itself);
+    let sealed = Lie { manifest: |m| m.k_hpke = Hash32([0x84; 32]), receipt: |r| r.work.channel = Channel::Sealed, ..Lie::default() };
+    push("sealed_to_an_attested_key", &forge.bundle(&sealed), forge.policy(), "verified", itself);
+    let proxy = Lie { receipt: |r| r.work.kinds = Kinds::PROXY, ..Lie::default() };
+    push("proxied_work", &forge.bundle(&proxy), forge.policy(), "verified", itself);
+    let left = Lie { receipt: |r| r.work.outcome = Outcome::AbortedByClient, ..Lie::default() };
+    push("client_went_away", &forge.bundle(&left), forge.policy(), "verified", itself);
+    let oldest = Lie { document_age_ms: 2 * 3_600_000, ..Lie::default() };
+    push("evidence_as_old_as_the_policy_allows", &forge.bundle(&oldest), forge.policy(), "verified", itself);
+    let challenged = Lie { freshness: |f| f.nonce = Hash32([0x85; 32]), ..Lie::default() };
+    push("answers_a_challenge", &forge.bundle(&challenged), forge.policy(), "verified", itself);
+    let first = Lie { bundle: |b| b.delivery.earlier_anchor = None, ..Lie::default() };
+    push("nothing_anchored_before", &forge.bundle(&first), forge.policy(), "verified", itself);
+}
+
+fn by_policy(forge: &Forge, stranger: &Forge, cases: &mut Vec<Case>) {
+    let honest = forge.bundle(&Lie::default());
+    let mut push = |name, policy, expect| {
+        cases.push(Case { file: "honest", ..case(name, &honest, policy, Facts::default(), expect, LogLevel::None) });
+    };
+    let own = || forge.policy();
+    push("evidence_from_another_root", stranger.policy(), "attest.root");
+    push("simulated_evidence_under_the_hardware_policy", Policy::hardware(), "attest.root");
+    let hardware_any = Policy { dangerous_any_workload: true, ..Policy::hardware() };
+    push("simulated_evidence_under_the_hardware_policy_for_any_workload", hardware_any, "attest.root");
+    push("no_root_in_the_policy", Policy { roots: vec![], ..own() }, "attest.root");
+    push("no_workload_in_the_policy", Policy { workloads: vec![], ..own() }, "policy.workload");
+    push("another_workload_in_the_policy", Policy { workloads: vec![Hash32([1; 32])], ..own() }, "policy.workload");
+    push("another_operator_in_the_policy", Policy { operators: vec![Address([1; 20])], ..own() }, "policy.operator");
+    push("same_registry_on_another_chain_in_the_policy", Policy { registries: vec![(1, Address([0xe1; 20]))], ..own() }, "policy.registry");
+    push("another_model_in_the_policy", Policy { models: vec![Hash32([1; 32])], ..own() }, "work.model");
+    push("younger_evidence_in_the_policy", Policy { max_age_ms: 1_000, skew_ms: 0, ..own() }, "receipt.time");
+}
+
+/// Cases whose caller has read a chain.
+fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
+    let honest = forge.bundle(&Lie::default());
+    let later = upgraded(honest.clone());
+    let strict = || Policy { require_level: LogLevel::Anchored, ..forge.policy() };
+    let mut push = |name, bundle: &Bundle, policy, facts: Facts, expect, level| {
+        cases.push(case(name, bundle, policy, facts, expect, level));
+    };
+    push("anchored", &honest, strict(), Facts::honest(&honest), "verified", LogLevel::Anchored);
+    push("anchored_later", &later, strict(), Facts::honest(&later), "verified", LogLevel::Anchored);
+    push(
+        "anchored_before_the_key_became_invalid",
+        &later,
+        strict(),
+        registry(&later, |r| r.invalid_from = ANCHORED_AT + 1),
+        "verified",
+        LogLevel::Anchored,
+    );
+    let unseen = Facts { anchors: vec![], ..Facts::honest(&honest) };
+    push("registered_but_not_anchored_yet", &honest, forge.policy(), unseen.clone(), "verified", LogLevel::SelfLogged);
+    push("not_anchored_where_an_anchor_is_required", &honest, strict(), unseen, "cannot tell", LogLevel::SelfLogged);
+    let other_log = anchors(&honest, |anchor| anchor.log_id = Hash32([1; 32]));
+    push("anchor_of_another_log", &honest, strict(), other_log, "cannot tell", LogLevel::SelfLogged);
+
+    let mut refuse = |name, bundle, facts, expect| push(name, bundle, forge.policy(), facts, expect, LogLevel::None);
+    refuse(
+        "block_of_the_evidence_does_not_exist",
+        &honest,
+        Facts { evidence_block_known: Some(false), ..Facts::honest(&honest) },
+        "evidence.block",
+    );
+    refuse(
+        "block_of_the_receipt_does_not_exist",
+        &honest,
+        Facts { receipt_block_known: Some(false), ..Facts::honest(&honest) },
+        "receipt.block",
+    );
+    refuse("transfer_not_seen", &honest, Facts { transfer_seen: Some(false), ..Facts::honest(&honest) }, "payment.transfer");
+    refuse("registry_lists_another_key", &honest, registry(&honest, |r| r.k_sig = Address([1; 20])), "registry.listed");
+    refuse("registry_lists_another_manifest", &honest, registry(&honest, |r| r.manifest_hash = Hash32([1; 32])), "registry.listed");
+    refuse("registered_after_the_receipt", &honest, registry(&honest, |r| r.valid_from = NOW_MS / 1000 + 3), "registry.listed");
+    refuse("registration_lapsed_before_the_receipt", &honest, registry(&honest, |r| r.valid_until = NOW_MS / 1000 + 1), "registry.listed");
+    refuse("anchored_after_the_key_became_invalid", &honest, registry(&honest, |r| r.invalid_from = ANCHORED_AT), "registry.listed");
+    let backdated = Facts { anchors: vec![], ..registry(&honest, |r| r.invalid_from = NOW_MS / 1000 + 3_000) };
+    refuse("key_became_invalid_and_nothing_is_anchored", &honest, backdated, "registry.listed");
+    refuse("fork_at_the_anchored_size", &honest, anchors(&honest, |anchor| anchor.tree.root = Hash32([1; 32])), "log.consistency");
+    let earlier = |anchor: &mut KnownAnchor| anchor.tree = Tree { size: 2, root: Hash32([1; 32]) };
+    refuse("fork_at_the_earlier_anchor", &honest, anchors(&honest, earlier), "log.consistency");
+    refuse("fork_at_the_later_anchor", &later, anchors(&later, |anchor| anchor.tree.root = Hash32([1; 32])), "log.consistency");
+    refuse("anchored_before_it_was_finished", &honest, anchors(&honest, |anchor| anchor.anchored_at = NOW_MS / 1000 - 119), "log.anchored");
+}
+
+fn registry(bundle: &Bundle, change: fn(&mut RegistryRecord)) -> Facts {
+    let mut facts = Facts::honest(bundle);
+    facts.registry.iter_mut().for_each(change);
+    facts
+}
+
+fn anchors(bundle: &Bundle, change: impl Fn(&mut KnownAnchor)) -> Facts {
+    let mut facts = Facts::honest(bundle);
+    facts.anchors.iter_mut().for_each(change);
+    facts
+}

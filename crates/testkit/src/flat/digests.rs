@@ -1,0 +1,377 @@
+//! Everything that is signed or that the EVM hashes: receipt, offer, checkpoint, payment, decoding, verdict of an attestor.
+
+use candor_verify::abi::Words;
+use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
+use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature};
+use candor_verify::eip712;
+use candor_verify::hash::keccak256;
+use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
+use candor_verify::receipt::{
+    Channel, Decoding, Kinds, Money, Offer, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, receipt_id, seed_commitment,
+    seed_from_request, seed_from_share, stop_hash,
+};
+use candor_verify::tlog::Tree;
+use ed25519_dalek::Signer as _;
+use serde_json::{Value, json};
+
+use super::{File, a, address, file, h, hash, hex, number};
+use crate::forge::{Key, ed, high_s_twin};
+
+pub(super) fn files() -> Vec<File> {
+    vec![receipts(), offers(), checkpoints(), notes(), verdicts(), payments(), decodings(), seeds(), receipt_ids()]
+}
+
+/// A receipt with another value in every field.
+pub(super) fn receipt() -> Receipt {
+    Receipt {
+        manifest_hash: h(1),
+        log_id: h(2),
+        sequence: 3,
+        money: Money {
+            payment_id: h(4),
+            scheme: Scheme::ExactEip3009,
+            payer: a(5),
+            payee: a(6),
+            asset: a(7),
+            chain_id: 31337,
+            settler: Address::ZERO,
+            max_amount: Amount(1_000),
+            charged: Amount(1_000),
+            cumulative_before: Amount(0),
+            cumulative_after: Amount(0),
+            offer_digest: h(8),
+        },
+        work: Work {
+            kinds: Kinds::LOCAL.and(Kinds::REEXEC),
+            channel: Channel::Tls,
+            usage_source: UsageSource::Counted,
+            outcome: Outcome::Complete,
+            model_id: h(9),
+            request_commitment: h(10),
+            response_commitment: h(11),
+            decoding_hash: h(12),
+            prompt_tokens: 13,
+            completion_tokens: 14,
+            started_at: 1_790_000_000_000,
+            finished_at: 1_790_000_001_500,
+            block_number: 17,
+            block_hash: h(18),
+        },
+    }
+}
+
+fn receipts() -> File {
+    let plain = receipt();
+    let mut channel = receipt();
+    channel.money = Money {
+        scheme: Scheme::Batch,
+        settler: a(0xfe),
+        max_amount: Amount(u128::MAX),
+        charged: Amount(u128::MAX - 7),
+        cumulative_before: Amount(7),
+        cumulative_after: Amount(u128::MAX),
+        chain_id: u64::MAX,
+        ..channel.money
+    };
+    channel.sequence = u64::MAX;
+    let mut proxy = receipt();
+    proxy.work.kinds = Kinds::PROXY;
+    proxy.work.channel = Channel::Sealed;
+    proxy.work.usage_source = UsageSource::UpstreamDeclared;
+    proxy.work.outcome = Outcome::UpstreamError;
+    let mut left = receipt();
+    left.work.outcome = Outcome::AbortedByClient;
+    left.money.scheme = Scheme::UptoPermit2;
+    let signed = |name: &str, receipt: &Receipt, key: u8| {
+        let key = Key::of(key);
+        json!({
+            "name": name, "encoded": hex(&receipt.encode()), "moneyHash": hash(&receipt.money.struct_hash()),
+            "workHash": hash(&receipt.work.struct_hash()), "digest": hash(&receipt.digest()),
+            "signature": hex(&key.sign(&receipt.digest()).0), "signer": address(&key.address()),
+        })
+    };
+    let cases = vec![
+        signed("exact", &plain, 0x33),
+        signed("channel with the largest amounts", &channel, 0x33),
+        signed("proxied, sealed, upstream failed", &proxy, 0x34),
+        signed("upto, aborted by the client", &left, 0x35),
+    ];
+    let mut rejects = malformed_words(
+        &plain.encode(),
+        &[
+            ("unknown scheme", 5, 5),
+            ("scheme zero", 5, 0),
+            ("unknown channel", 17, 3),
+            ("unknown usage source", 18, 3),
+            ("unknown outcome", 19, 5),
+        ],
+        6,
+    );
+    let wrong = |name: &str, signature: Signature65| {
+        json!({
+            "name": name, "encoded": hex(&plain.encode()), "signature": hex(&signature.0),
+            "signer": address(&Key::of(0x33).address()), "refusedBy": "receipt.signature",
+        })
+    };
+    let good = Key::of(0x33).sign(&plain.digest());
+    let mut raw_v = good;
+    raw_v.0[64] -= 27;
+    let mut zero_r = good;
+    zero_r.0[..32].fill(0);
+    rejects.extend([
+        wrong("signed by another key", Key::of(0x34).sign(&plain.digest())),
+        wrong("signature of another receipt", Key::of(0x33).sign(&channel.digest())),
+        wrong("high s", high_s_twin(&good)),
+        wrong("v of 0 or 1", raw_v),
+        wrong("r of zero", zero_r),
+    ]);
+    file("receipt", cases, rejects)
+}
+
+/// Encodings that a strict reader refuses: version, length, codes out of range, an address with high bytes set.
+fn malformed_words(encoded: &[u8], codes: &[(&str, usize, u8)], address_word: usize) -> Vec<Value> {
+    let reject = |name: &str, bytes: Vec<u8>| json!({ "name": name, "encoded": hex(&bytes), "refusedBy": "parse" });
+    let with = |word: usize, byte: usize, value: u8| {
+        let mut bytes = encoded.to_vec();
+        bytes[word * 32 + byte] = value;
+        bytes
+    };
+    let mut out = vec![
+        reject("empty", Vec::new()),
+        reject("unknown version", with(0, 31, 2)),
+        reject("version above one byte", with(0, 30, 1)),
+        reject("high byte in an address", with(address_word, 11, 1)),
+        reject("one byte more", [encoded, &[0]].concat()),
+        reject("one byte less", encoded[..encoded.len() - 1].to_vec()),
+        reject("one word more", [encoded, &[0; 32]].concat()),
+    ];
+    out.extend(codes.iter().map(|(name, word, value)| reject(name, with(*word, 31, *value))));
+    out
+}
+
+fn offer() -> Offer {
+    Offer {
+        manifest_hash: h(1),
+        request_commitment: h(2),
+        model_id: h(3),
+        scheme: Scheme::ExactEip3009,
+        payee: a(4),
+        asset: a(5),
+        chain_id: 31337,
+        settler: Address::ZERO,
+        amount: Amount(305),
+        prompt_tokens: 13,
+        max_tokens: 64,
+        seed_commitment: h(9),
+        valid_until: 1_790_000_120_000,
+    }
+}
+
+fn offers() -> File {
+    let case = |name: &str, offer: &Offer| json!({ "name": name, "encoded": hex(&offer.encode()), "digest": hash(&offer.digest()) });
+    let large = Offer { amount: Amount(u128::MAX), chain_id: u64::MAX, valid_until: u64::MAX, ..offer() };
+    let upto = Offer { scheme: Scheme::UptoPermit2, settler: a(6), seed_commitment: Hash32::ZERO, ..offer() };
+    let mut rejects = malformed_words(&offer().encode(), &[("unknown scheme", 4, 5)], 5);
+    let mut amount = offer().encode();
+    amount[9 * 32 + 15] = 1;
+    rejects.push(json!({ "name": "amount of 2^128", "encoded": hex(&amount), "refusedBy": "parse" }));
+    file("offer", vec![case("exact", &offer()), case("largest numbers", &large), case("upto with a settler", &upto)], rejects)
+}
+
+fn checkpoint_json(name: &str, checkpoint: &Checkpoint, signature: &Signature65) -> Value {
+    json!({
+        "name": name, "logId": hash(&checkpoint.log_id), "size": number(checkpoint.tree.size), "root": hash(&checkpoint.tree.root),
+        "timestamp": number(checkpoint.timestamp), "digest": hash(&checkpoint.digest()), "signature": hex(&signature.0),
+        "signer": address(&Key::of(0x33).address()),
+    })
+}
+
+fn checkpoints() -> File {
+    let small = Checkpoint { log_id: h(1), tree: Tree { size: 12, root: h(2) }, timestamp: 1_790_000_002_000 };
+    let large = Checkpoint { tree: Tree { size: u64::MAX, root: h(2) }, timestamp: u64::MAX, ..small };
+    let good = |checkpoint: &Checkpoint| Key::of(0x33).sign(&checkpoint.digest());
+    let reject = |name: &str, signature: &Signature65| {
+        let mut case = checkpoint_json(name, &small, signature);
+        case["refusedBy"] = json!("log.checkpoint");
+        case
+    };
+    let cases = vec![checkpoint_json("twelve leaves", &small, &good(&small)), checkpoint_json("largest numbers", &large, &good(&large))];
+    let rejects = vec![
+        reject("signed for another size", &good(&Checkpoint { tree: Tree { size: 13, root: h(2) }, ..small })),
+        reject("signed by another key", &Key::of(0x34).sign(&small.digest())),
+        reject("high s", &high_s_twin(&good(&small))),
+    ];
+    file("checkpoint", cases, rejects)
+}
+
+/// C2SP notes by K_log, and witnesses' statements over their bodies.
+fn notes() -> File {
+    let key = ed(0x55);
+    let k_log = Hash32(key.verifying_key().to_bytes());
+    let checkpoint = Checkpoint { log_id: h(1), tree: Tree { size: 12, root: h(2) }, timestamp: 3 };
+    let body = checkpoint.note_body();
+    let signature = Ed25519Signature(key.sign(body.as_bytes()).to_bytes());
+    let note = checkpoint.note(&k_log, &signature);
+    let witness = ed(0x66);
+    let message = Cosignature::message(1_790_000_000, &body);
+    let case = json!({
+        "name": "twelve leaves", "logId": hash(&checkpoint.log_id), "kLog": hash(&k_log), "size": 12, "root": hash(&checkpoint.tree.root),
+        "body": body, "signature": hex(&signature.0), "note": note,
+        "witness": hex(&witness.verifying_key().to_bytes()), "time": 1_790_000_000, "cosigned": message,
+        "cosignature": hex(&witness.sign(message.as_bytes()).to_bytes()),
+    });
+    let reject = |name: &str, note: String, k_log: &Hash32, log_id: &Hash32| json!({ "name": name, "note": note, "kLog": hash(k_log), "logId": hash(log_id), "refusedBy": "log.checkpoint" });
+    let log = &checkpoint.log_id;
+    let rejects = vec![
+        reject("another key", note.clone(), &h(9), log),
+        reject("another log", note.clone(), &k_log, &h(9)),
+        reject("size altered", note.replacen("\n12\n", "\n13\n", 1), &k_log, log),
+        reject("size with a leading zero", note.replacen("\n12\n", "\n012\n", 1), &k_log, log),
+        reject("an extension line", note.replacen("\n\n", "\nmore\n\n", 1), &k_log, log),
+        reject("no signature line", format!("{body}\n"), &k_log, log),
+        reject("no empty line", note.replacen("\n\n", "\n", 1), &k_log, log),
+    ];
+    file("note", vec![case], rejects)
+}
+
+/// What a quorum of attestors says to `QuorumVerifier`: nothing of `verify` reads it, the contract and the attestor must agree.
+fn verdicts() -> File {
+    let case = |name: &str, threshold: u64, keys: &[u8], signers: &[u8]| {
+        let by_address = |bytes: &[u8]| {
+            let mut keys: Vec<Key> = bytes.iter().map(|byte| Key::of(*byte)).collect();
+            keys.sort_by_key(Key::address);
+            keys
+        };
+        let members: Vec<Address> = by_address(keys).iter().map(Key::address).collect();
+        let verifier = a(0xc0);
+        let evidence = b"evidence as it travels".as_slice();
+        let words =
+            Words::new().hash(&keccak256(&[evidence])).u64(1).hash(&h(2)).hash(&h(3)).hash(&h(4)).u64(1_790_000_000).u64(1_790_010_800);
+        let type_string = "Verdict(bytes32 evidenceHash,uint256 innerKind,bytes32 innerRoot,bytes32 innerMeasurements,bytes32 attestedHash,uint64 documentTime,uint64 validUntil)";
+        let domain = eip712::contract_domain("Candor Attestor", "1", 31337, &verifier);
+        let digest = eip712::digest(&domain, &eip712::hash_struct(type_string, &words));
+        let signatures: Vec<u8> = by_address(signers).iter().flat_map(|key| key.sign(&digest).0).collect();
+        // abi.encode(uint256, address[]): threshold, offset, length, members.
+        let list = members.iter().fold(Words::new().u64(threshold).u64(64).u64(members.len() as u64), |words, m| words.address(m));
+        let quorum_root = keccak256(&[list.as_slice()]);
+        let workload = |kind: u64, root: &Hash32, measured: &Hash32| {
+            keccak256(&[Words::new().hash(&keccak256(&[candor_verify::tags::WORKLOAD])).u64(kind).hash(root).hash(measured).as_slice()])
+        };
+        json!({
+            "name": name, "chainId": 31337, "verifier": address(&verifier), "threshold": threshold,
+            "members": members.iter().map(address).collect::<Vec<_>>(), "evidence": hex(evidence), "innerKind": 1, "innerRoot": hash(&h(2)),
+            "innerMeasurements": hash(&h(3)), "attestedHash": hash(&h(4)), "documentTime": 1_790_000_000, "validUntil": 1_790_010_800,
+            "digest": hash(&digest), "verifierData": hex(&[words.as_slice(), &signatures].concat()), "quorumRoot": hash(&quorum_root),
+            "workloadId": hash(&workload(0x51, &quorum_root, &workload(1, &h(2), &h(3)))),
+        })
+    };
+    file("verdict", vec![case("one of one", 1, &[0x77], &[0x77]), case("two of three", 2, &[0x77, 0x78, 0x79], &[0x79, 0x77])], vec![])
+}
+
+fn payments() -> File {
+    let (payer, offer) = (Key::of(0x44), offer());
+    let domain = TokenDomain { name: "USDC".into(), version: "2".into(), chain_id: 31337, asset: a(5) };
+    let case = |name: &str, domain: &TokenDomain, authorization: &Authorization, salt: &Hash32, signature: &Signature65| {
+        json!({
+            "name": name, "tokenName": domain.name, "tokenVersion": domain.version, "chainId": number(domain.chain_id),
+            "asset": address(&domain.asset), "from": address(&authorization.from), "to": address(&authorization.to),
+            "value": authorization.value.to_string(), "validAfter": number(authorization.valid_after),
+            "validBefore": number(authorization.valid_before), "nonce": hash(&authorization.nonce), "offerDigest": hash(&offer.digest()),
+            "clientSalt": hash(salt), "digest": hash(&authorization.digest(domain)), "signature": hex(&signature.0),
+            "paymentId": hash(&authorization.payment_id(domain.chain_id, &domain.asset)),
+        })
+    };
+    let bound = Authorization {
+        from: payer.address(),
+        to: offer.payee,
+        value: offer.amount,
+        valid_after: 0,
+        valid_before: 1_790_000_300,
+        nonce: offer_nonce(&offer.digest(), &h(7)),
+    };
+    let largest = Authorization { value: Amount(u128::MAX), valid_after: u64::MAX - 1, valid_before: u64::MAX, ..bound };
+    let main = TokenDomain { name: "USD Coin".into(), chain_id: 8453, asset: a(0xfe), ..domain.clone() };
+    let sign = |authorization: &Authorization, domain: &TokenDomain| payer.sign(&authorization.digest(domain));
+    let cases = vec![
+        case("bound to its offer", &domain, &bound, &h(7), &sign(&bound, &domain)),
+        case("largest numbers, other token", &main, &largest, &h(7), &sign(&largest, &main)),
+    ];
+    let reject = |name: &str, check: &str, authorization: &Authorization, salt: &Hash32, signature: &Signature65| {
+        let mut case = case(name, &domain, authorization, salt, signature);
+        case["refusedBy"] = json!(check);
+        case
+    };
+    let dearer = Authorization { value: Amount(306), ..bound };
+    let unbound = Authorization { nonce: h(1), ..bound };
+    let rejects = vec![
+        reject("amount raised after signing", "payment.signature", &dearer, &h(7), &sign(&bound, &domain)),
+        reject("signed for another token", "payment.signature", &bound, &h(7), &sign(&bound, &main)),
+        reject("signed by another payer", "payment.signature", &bound, &h(7), &Key::of(0x45).sign(&bound.digest(&domain))),
+        reject("high s", "payment.signature", &bound, &h(7), &high_s_twin(&sign(&bound, &domain))),
+        reject("another salt", "payment.binding", &bound, &h(8), &sign(&bound, &domain)),
+        reject("a nonce bound to nothing", "payment.binding", &unbound, &h(7), &sign(&unbound, &domain)),
+    ];
+    file("payment", cases, rejects)
+}
+
+fn decodings() -> File {
+    let case = |name: &str, decoding: &Decoding, stops: &[&str]| {
+        let stops: Vec<String> = stops.iter().map(|stop| (*stop).to_owned()).collect();
+        let decoding = Decoding { stop_hash: stop_hash(&stops), ..decoding.clone() };
+        json!({
+            "name": name, "engine": decoding.engine, "seed": hash(&decoding.seed), "seedSource": decoding.seed_source.code(),
+            "temperatureE6": decoding.temperature_e6, "topPE6": decoding.top_p_e6, "topK": decoding.top_k, "maxTokens": decoding.max_tokens,
+            "stops": stops, "stopHash": hash(&decoding.stop_hash), "decodingHash": hash(&decoding.struct_hash()),
+        })
+    };
+    let greedy = Decoding {
+        engine: "det/1".into(),
+        seed: h(1),
+        seed_source: SeedSource::ServerAndPayment,
+        temperature_e6: 0,
+        top_p_e6: 1_000_000,
+        top_k: 0,
+        max_tokens: 64,
+        stop_hash: Hash32::ZERO,
+    };
+    let sampled = Decoding { seed_source: SeedSource::Request, temperature_e6: 700_000, top_p_e6: 950_000, top_k: 40, ..greedy.clone() };
+    let largest = Decoding { temperature_e6: u32::MAX, top_k: u32::MAX, max_tokens: u32::MAX, ..greedy.clone() };
+    let mut hotter = case("temperature altered", &greedy, &[]);
+    hotter["temperatureE6"] = json!(1);
+    hotter["refusedBy"] = json!("work.decoding");
+    let mut merged = case("two stops joined to one", &sampled, &["a", "b"]);
+    merged["stops"] = json!(["ab"]);
+    merged["refusedBy"] = json!("work.decoding");
+    let cases = vec![
+        case("greedy", &greedy, &[]),
+        case("sampled with stops", &sampled, &["\n\n", "é", ""]),
+        case("largest numbers", &largest, &["a"]),
+    ];
+    file("decoding", cases, vec![hotter, merged])
+}
+
+fn seeds() -> File {
+    let shared = |name: &str, share: Hash32, nonce: Hash32| {
+        json!({
+            "name": name, "share": hash(&share), "nonce": hash(&nonce), "commitment": hash(&seed_commitment(&share)),
+            "seed": hash(&seed_from_share(&share, &nonce)),
+        })
+    };
+    let named = |name: &str, seed: i64| json!({ "name": name, "requestSeed": seed.to_string(), "seed": hash(&seed_from_request(seed)) });
+    let mut other = shared("another share than the committed one", h(1), h(2));
+    other["share"] = hash(&h(3));
+    other["refusedBy"] = json!("work.seed");
+    let cases = vec![
+        shared("share and nonce", h(1), h(2)),
+        named("zero", 0),
+        named("minus one", -1),
+        named("largest", i64::MAX),
+        named("smallest", i64::MIN),
+    ];
+    file("seed", cases, vec![other])
+}
+
+fn receipt_ids() -> File {
+    let case = |name: &str, salt: &Hash32| json!({ "name": name, "leafSalt": hash(salt), "receiptId": hex(&receipt_id(salt)) });
+    file("receipt-id", vec![case("zeros", &Hash32::ZERO), case("sevens", &h(7))], vec![])
+}

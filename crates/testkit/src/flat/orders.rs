@@ -1,0 +1,205 @@
+//! Operator order, registration, manifest, freshness, workload, prices: what one boot is made of.
+
+use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
+use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, Registration, SignedOrder, Upstream};
+use serde_json::{Value, json};
+
+use super::{File, a, address, file, h, hash, hex, number};
+use crate::forge::{Key, OPERATOR, REGISTRAR, honest_order};
+
+pub(super) fn files() -> Vec<File> {
+    vec![orders(), registrations(), manifests(), freshness(), workloads(), prices()]
+}
+
+fn full_order() -> OperatorOrder {
+    let mut order = honest_order();
+    order.flags = 1;
+    order.chains.push(Chain {
+        chain_id: 8453,
+        log_anchor: Address::ZERO,
+        settler_factory: a(1),
+        batch: a(2),
+        upto_proxy: a(3),
+        channel_policy: h(4),
+    });
+    order.assets.push(Asset { chain_id: 8453, asset: a(5), name: "USD Coin".into(), version: "2".into(), decimals: 6 });
+    order.models.push(Model { id: "größer".into(), digest: h(6), context_tokens: u32::MAX });
+    order.prices.push(Price {
+        model: h(6),
+        chain_id: 8453,
+        asset: a(5),
+        per_million_prompt: Amount(u128::MAX),
+        per_million_completion: Amount(0),
+        per_request: Amount(1),
+    });
+    order.upstreams.push(Upstream { name: "up".into(), url: "https://up.example/v1".into(), trust_anchor: h(7) });
+    order.endpoints.push("https://node.example:8443".into());
+    order
+}
+
+type Change = fn(&mut OperatorOrder);
+
+fn orders() -> File {
+    let signed = |order: OperatorOrder, key: u8| SignedOrder { signature: Key::of(key).sign(&order.digest()), order };
+    let case = |name: &str, signed: &SignedOrder| {
+        let order = &signed.order;
+        json!({
+            "name": name, "words": hex(order.words().as_slice()), "digest": hash(&order.digest()), "signature": hex(&signed.signature.0),
+            "operator": address(&order.operator), "contractsHash": hash(&order.contracts_hash()),
+            "modelSetRoot": hash(&order.model_set_root()), "priceTableHash": hash(&order.price_table_hash()), "cbor": hex(&signed.encode()),
+        })
+    };
+    let cases = vec![
+        case("one chain, model and price", &signed(honest_order(), OPERATOR)),
+        case("two of everything", &signed(full_order(), OPERATOR)),
+    ];
+    let mut rejects = vec![{
+        let stranger = signed(honest_order(), 0x77);
+        json!({ "name": "signed by a stranger", "cbor": hex(&stranger.encode()), "refusedBy": "evidence.operator" })
+    }];
+    let inconsistent: [(&str, Change); 9] = [
+        ("unknown flag", |o| o.flags = 2),
+        ("payee zero", |o| o.payee = Address::ZERO),
+        ("no model", |o| o.models.clear()),
+        ("no price", |o| o.prices.clear()),
+        ("no endpoint", |o| o.endpoints.clear()),
+        ("no log anchor on the anchor chain", |o| o.chains[0].log_anchor = Address::ZERO),
+        ("a model twice", |o| o.models.push(o.models[0].clone())),
+        ("an asset twice", |o| o.assets.push(o.assets[0].clone())),
+        ("a price for an unknown asset", |o| o.prices[0].asset = a(1)),
+    ];
+    for (name, change) in inconsistent {
+        let mut order = honest_order();
+        change(&mut order);
+        rejects.push(json!({ "name": name, "cbor": hex(&signed(order, OPERATOR).encode()), "refusedBy": "evidence.manifest" }));
+    }
+    let bytes = signed(honest_order(), OPERATOR).encode();
+    assert_eq!(bytes[..2], [0x8f, 0x01], "fifteen members, version 1");
+    let malformed = |name: &str, bytes: Vec<u8>| json!({ "name": name, "cbor": hex(&bytes), "refusedBy": "parse" });
+    rejects.extend([
+        malformed("unknown field", [&[0x90], &bytes[1..], &[0]].concat()),
+        malformed("unknown version", [&[0x8f, 0x02], &bytes[2..]].concat()),
+        malformed("trailing byte", [bytes.as_slice(), &[0]].concat()),
+        malformed("cut short", bytes[..bytes.len() - 1].to_vec()),
+    ]);
+    file("order", cases, rejects)
+}
+
+fn registrations() -> File {
+    let case = |name: &str, registration: Registration| {
+        let key = Key::of(REGISTRAR);
+        json!({
+            "name": name, "signer": address(&registration.signer), "manifestHash": hash(&registration.manifest_hash),
+            "registry": address(&registration.registry), "chainId": number(registration.chain_id),
+            "digest": hash(&registration.digest()), "signature": hex(&key.sign(&registration.digest()).0), "registrar": address(&key.address()),
+        })
+    };
+    let dev = Registration { signer: a(1), manifest_hash: h(2), registry: a(3), chain_id: 31337 };
+    file("registration", vec![case("dev chain", dev), case("largest chain id", Registration { chain_id: u64::MAX, ..dev })], vec![])
+}
+
+fn manifest() -> Manifest {
+    let order = honest_order();
+    Manifest {
+        k_sig: a(1),
+        k_log: h(2),
+        k_hpke: h(3),
+        tls_spki_hash: h(4),
+        keys_hash: h(5),
+        order_hash: order.digest(),
+        operator: order.operator,
+        payee: order.payee,
+        registry: order.registry,
+        anchor_chain_id: 31337,
+        contracts_hash: order.contracts_hash(),
+        model_set_root: order.model_set_root(),
+        price_table_hash: order.price_table_hash(),
+        predecessor_log: h(6),
+        predecessor_size: 7,
+        predecessor_root: h(8),
+        build_id: h(9),
+    }
+}
+
+fn manifests() -> File {
+    let case = |name: &str, m: &Manifest| json!({ "name": name, "encoded": hex(&m.encode()), "hash": hash(&m.hash()), "logId": hash(&m.log_id()) });
+    let zero = Manifest::default();
+    let large = Manifest { anchor_chain_id: u64::MAX, predecessor_size: u64::MAX, ..manifest() };
+    let reject = |name: &str, bytes: Vec<u8>| json!({ "name": name, "encoded": hex(&bytes), "refusedBy": "parse" });
+    let bytes = manifest().encode();
+    let with = |at: usize, value: u8| {
+        let mut bytes = bytes.clone();
+        bytes[at] = value;
+        bytes
+    };
+    let rejects = vec![
+        reject("unknown version", with(31, 2)),
+        reject("high byte in K_sig", with(32 + 11, 1)),
+        reject("anchor chain id of 2^64", with(10 * 32 + 23, 1)),
+        reject("one word less", bytes[..544].to_vec()),
+        reject("one byte more", [bytes.as_slice(), &[0]].concat()),
+    ];
+    let cases = vec![case("with a predecessor", &manifest()), case("zeros", &zero), case("largest numbers", &large)];
+    file("manifest", cases, rejects)
+}
+
+fn freshness() -> File {
+    let case = |name: &str, f: &Freshness| {
+        let (k_sig, manifest_hash) = (a(1), manifest().hash());
+        json!({
+            "name": name, "chainId": number(f.chain_id), "blockNumber": number(f.block_number), "blockHash": hash(&f.block_hash),
+            "nonce": hash(&f.nonce), "tag": hex(&f.tag()), "kSig": address(&k_sig), "manifestHash": hash(&manifest_hash),
+            "attested": hex(&attested_bytes(&k_sig, &manifest_hash, f)),
+        })
+    };
+    let block = Freshness { chain_id: 31337, block_number: 7, block_hash: h(2), nonce: Hash32::ZERO };
+    let challenged = Freshness { nonce: h(3), ..block };
+    let large = Freshness { chain_id: u64::MAX, block_number: u64::MAX, ..challenged };
+    let mut stolen = case("tag of another challenge", &challenged);
+    stolen["nonce"] = hash(&h(4));
+    stolen["refusedBy"] = json!("evidence.binding");
+    file("freshness", vec![case("no challenge", &block), case("challenged", &challenged), case("largest numbers", &large)], vec![stolen])
+}
+
+fn workloads() -> File {
+    let case = |name: &str, root: &Hash32, measurements: &[u8]| {
+        let id = workload_id(TeeKind::Nitro, root, measurements);
+        json!({ "name": name, "kind": 1, "rootFingerprint": hash(root), "measurements": hex(measurements), "workloadId": hash(&id) })
+    };
+    let counting: Vec<u8> = (0..144).collect();
+    let aws = Hash32(candor_verify::attest::TrustRoot::AWS_NITRO_G1.fingerprint);
+    let mut moved = case("measurement under another root", &h(1), &counting);
+    moved["rootFingerprint"] = hash(&aws);
+    moved["refusedBy"] = json!("policy.workload");
+    file(
+        "workload",
+        vec![case("AWS root", &aws, &counting), case("another root", &h(1), &counting), case("ones", &aws, &[1; 144])],
+        vec![moved],
+    )
+}
+
+fn prices() -> File {
+    let case = |name: &str, price: [u128; 3], prompt: u64, completion: u64| -> Value {
+        let [per_million_prompt, per_million_completion, per_request] = price.map(Amount);
+        let table = Price { per_million_prompt, per_million_completion, per_request, ..Price::default() };
+        json!({
+            "name": name, "perMillionPrompt": per_million_prompt.to_string(), "perMillionCompletion": per_million_completion.to_string(),
+            "perRequest": per_request.to_string(), "promptTokens": number(prompt), "completionTokens": number(completion),
+            "amount": table.amount(prompt, completion).map(|amount| amount.to_string()),
+        })
+    };
+    let mut cheap = case("rounded down", [1_000_000, 2_500_000, 10], 3, 1);
+    cheap["amount"] = json!("15");
+    cheap["refusedBy"] = json!("offer.price");
+    let cases = vec![
+        case("free tokens", [0, 0, 10], 1_000, 1_000),
+        case("rounded up", [1_000_000, 2_500_000, 10], 3, 1),
+        case("one millionth", [1, 0, 0], 1, 0),
+        case("exact million", [1, 1, 0], 1_000_000, 1_000_000),
+        case("no price in 128 bits", [u128::MAX, 0, 0], 2, 0),
+        case("no sum in 128 bits", [0, 0, u128::MAX], 0, 0),
+        case("no sum in 128 bits with a token", [1_000_000, 0, u128::MAX], 1, 0),
+    ];
+    file("price", cases, vec![cheap])
+}

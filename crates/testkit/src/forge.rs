@@ -1,0 +1,412 @@
+//! Builds bundles with every key in hand: the honest one, and one per lie.
+//!
+//! The story: operator, registrar, enclave (K_sig, K_log), payer and witness with fixed keys, one request, four frames of answer, a log
+//! of six leaves of which ours is number 3. Each stage signs what the stages before it made, lie or not. Only the attestation document is
+//! random (its keys are), so everything but that is the same in every run. Not here: which lie is refused by what (`cases`).
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use candor_devtee::{self as devtee, Hypervisor, Measurements};
+use candor_verify::attest::TrustRoot;
+use candor_verify::bundle::{Bundle, Request, Response};
+use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
+use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
+use candor_verify::delivery::{AnchorLink, Delivery};
+use candor_verify::eip712::address_of;
+use candor_verify::evidence::Evidence;
+use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
+use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, SignedOrder};
+use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
+use candor_verify::policy::Policy;
+use candor_verify::receipt::{
+    Channel, Decoding, Kinds, Money, Offer, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, seed_commitment, seed_from_share,
+};
+use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
+use candor_verify::transcript::{commitment_of, request_commitment, root_of};
+use ed25519_dalek::Signer as _;
+use k256::ecdsa::SigningKey;
+
+/// A secp256k1 key that signs digests.
+#[derive(Clone, Debug)]
+pub struct Key(SigningKey);
+
+impl Key {
+    /// The key whose 32 bytes are all `byte` (1 to 254).
+    #[must_use]
+    pub fn of(byte: u8) -> Self {
+        Self(SigningKey::from_slice(&[byte; 32]).expect("a small scalar"))
+    }
+
+    /// Its EVM address.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        address_of(&self.0.verifying_key().to_sec1_point(false).as_bytes()[1..]).expect("64 bytes")
+    }
+
+    /// A low-s recoverable signature.
+    #[must_use]
+    pub fn sign(&self, digest: &Hash32) -> Signature65 {
+        let (rs, id) = self.0.sign_prehash_recoverable(&digest.0);
+        let mut out = [0; 65];
+        out[..64].copy_from_slice(&rs.to_bytes());
+        out[64] = 27 + id.to_byte();
+        Signature65(out)
+    }
+}
+
+/// A change at one stage. The default changes nothing.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "each field is the stage it changes")]
+pub struct Lie {
+    pub order: fn(&mut OperatorOrder),
+    pub order_signer: u8,
+    pub manifest: fn(&mut Manifest),
+    pub freshness: fn(&mut Freshness),
+    pub document_age_ms: u64,
+    pub offer: fn(&mut Offer),
+    pub authorization: fn(&mut Authorization),
+    pub decoding: fn(&mut Decoding),
+    pub seed_share: fn(&mut Option<Hash32>),
+    pub receipt: fn(&mut Receipt),
+    pub receipt_signer: u8,
+    pub checkpoint: fn(&mut Checkpoint),
+    pub bundle: fn(&mut Bundle),
+}
+
+impl Default for Lie {
+    fn default() -> Self {
+        Self {
+            order: |_| {},
+            order_signer: OPERATOR,
+            manifest: |_| {},
+            freshness: |_| {},
+            document_age_ms: 0,
+            offer: |_| {},
+            authorization: |_| {},
+            decoding: |_| {},
+            seed_share: |_| {},
+            receipt: |_| {},
+            receipt_signer: K_SIG,
+            checkpoint: |_| {},
+            bundle: |_| {},
+        }
+    }
+}
+
+pub(crate) const OPERATOR: u8 = 0x11;
+pub(crate) const REGISTRAR: u8 = 0x22;
+pub(crate) const K_SIG: u8 = 0x33;
+pub(crate) const PAYER: u8 = 0x44;
+pub(crate) const K_LOG: u8 = 0x55;
+const WITNESS: u8 = 0x66;
+
+/// Moment of the story, Unix milliseconds.
+pub const NOW_MS: u64 = 1_790_000_000_000;
+
+/// Chain of the story.
+pub const CHAIN_ID: u64 = 31337;
+
+/// What a document says: the attested bytes, and when (Unix milliseconds).
+type Attested = (Vec<u8>, u64);
+
+/// Every key of the story.
+#[derive(Debug)]
+pub struct Forge {
+    hypervisor: Hypervisor,
+    measurements: Measurements,
+    /// Documents made so far, by what they attest and when: bundles that say the same carry the same document.
+    documents: RefCell<BTreeMap<Attested, Vec<u8>>>,
+}
+
+impl Forge {
+    /// A forge on this software hypervisor.
+    #[must_use]
+    pub fn new(hypervisor: Hypervisor) -> Self {
+        Self { hypervisor, measurements: Measurements::of_image(b"candor testkit image"), documents: RefCell::default() }
+    }
+
+    /// A policy that accepts what this forge makes, and nothing else.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let root = self.hypervisor.root_fingerprint();
+        Policy {
+            roots: vec![TrustRoot { fingerprint: root }],
+            workloads: vec![workload_id(TeeKind::Nitro, &Hash32(root), &self.measurements.concatenated())],
+            operators: vec![Key::of(OPERATOR).address()],
+            registries: vec![(CHAIN_ID, Address([0xe1; 20]))],
+            witnesses: vec![witness_key()],
+            ..Policy::default()
+        }
+    }
+
+    /// A bundle with this lie in it, honest everywhere else.
+    #[must_use]
+    pub fn bundle(&self, lie: &Lie) -> Bundle {
+        let evidence = self.evidence(lie);
+        let request = honest_request();
+        let commitment = request_commitment(&request.salt, &request.method, &request.path, &request.body);
+        let share = Hash32([0x71; 32]);
+        let offer = offer(&evidence, commitment, &share, lie);
+        let client_salt = Hash32([0x72; 32]);
+        let (authorization, domain) = authorization(&offer, &client_salt, lie);
+        let payment =
+            Payment { authorization, signature: Key::of(PAYER).sign(&authorization.digest(&domain)), client_salt: Some(client_salt) };
+        let response = honest_response();
+        let mut decoding = Decoding {
+            engine: "det/1".into(),
+            seed: seed_from_share(&share, &authorization.nonce),
+            seed_source: SeedSource::ServerAndPayment,
+            temperature_e6: 0,
+            top_p_e6: 1_000_000,
+            top_k: 0,
+            max_tokens: 64,
+            stop_hash: Hash32::ZERO,
+        };
+        (lie.decoding)(&mut decoding);
+        let receipt = receipt(&evidence, &offer, &authorization, &request, &response, &decoding, lie);
+        let delivery = delivery(receipt, decoding, share, lie);
+        let offer_signature = Key::of(K_SIG).sign(&offer.digest());
+        let mut bundle = Bundle { evidence, request, response, offer, offer_signature, payment, delivery, later_anchor: None };
+        (lie.bundle)(&mut bundle);
+        bundle
+    }
+
+    fn evidence(&self, lie: &Lie) -> Evidence {
+        let mut order = honest_order();
+        (lie.order)(&mut order);
+        let signature = Key::of(lie.order_signer).sign(&order.digest());
+        let mut manifest = Manifest {
+            k_sig: Key::of(K_SIG).address(),
+            k_log: Hash32(ed(K_LOG).verifying_key().to_bytes()),
+            tls_spki_hash: Hash32([0x81; 32]),
+            order_hash: order.digest(),
+            operator: order.operator,
+            payee: order.payee,
+            registry: order.registry,
+            anchor_chain_id: order.anchor_chain_id,
+            contracts_hash: order.contracts_hash(),
+            model_set_root: order.model_set_root(),
+            price_table_hash: order.price_table_hash(),
+            ..Manifest::default()
+        };
+        (lie.manifest)(&mut manifest);
+        let mut freshness = Freshness { chain_id: CHAIN_ID, block_number: 7, block_hash: Hash32([0x82; 32]), nonce: Hash32::ZERO };
+        (lie.freshness)(&mut freshness);
+        let user_data = attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness);
+        let at = NOW_MS - lie.document_age_ms;
+        let document = self.document(&user_data, at);
+        Evidence { document, manifest, freshness, order: SignedOrder { order, signature } }
+    }
+}
+
+impl Forge {
+    fn document(&self, user_data: &[u8], at_ms: u64) -> Vec<u8> {
+        let make = || {
+            let request = devtee::Request { user_data: Some(user_data), ..devtee::Request::default() };
+            self.hypervisor.attest(&self.measurements, &request, at_ms).expect("it attests")
+        };
+        self.documents.borrow_mut().entry((user_data.to_vec(), at_ms)).or_insert_with(make).clone()
+    }
+}
+
+pub(crate) fn ed(byte: u8) -> ed25519_dalek::SigningKey {
+    ed25519_dalek::SigningKey::from_bytes(&[byte; 32])
+}
+
+/// Public key of the story's witness.
+#[must_use]
+pub fn witness_key() -> Hash32 {
+    Hash32(ed(WITNESS).verifying_key().to_bytes())
+}
+
+/// The same signature by arithmetic, s in the upper half: wallets and the token may take it, we do not.
+#[must_use]
+pub fn high_s_twin(signature: &Signature65) -> Signature65 {
+    let rs = k256::ecdsa::Signature::from_slice(&signature.0[..64]).expect("a signature");
+    let twin = k256::ecdsa::Signature::from_scalars(rs.r().to_bytes(), (-*rs.s()).to_bytes()).expect("its twin");
+    let mut out = [0; 65];
+    out[..64].copy_from_slice(&twin.to_bytes());
+    out[64] = 55 - signature.0[64];
+    Signature65(out)
+}
+
+/// The witness's cosignature on a bundle's checkpoint.
+#[must_use]
+pub fn cosign(bundle: &Bundle) -> Cosignature {
+    let (time, body) = (NOW_MS / 1000, bundle.delivery.checkpoint.checkpoint.note_body());
+    let signature = Ed25519Signature(ed(WITNESS).sign(Cosignature::message(time, &body).as_bytes()).to_bytes());
+    Cosignature { witness: witness_key(), time, signature }
+}
+
+/// The bundle with the way to a tree anchored later: two more leaves, which make the log's tree complete.
+#[must_use]
+pub fn upgraded(mut bundle: Bundle) -> Bundle {
+    let six = bundle.delivery.checkpoint.checkpoint.tree;
+    let [_, pair01, pair45] = <[Hash32; 3]>::try_from(bundle.delivery.inclusion.clone()).expect("three siblings");
+    let left = bundle.delivery.earlier_anchor.as_ref().map(|link| node_hash(&pair01, &link.consistency[0])).expect("it has one");
+    let pair67 = node_hash(&leaf_hash(&[6; 32]), &leaf_hash(&[7; 32]));
+    let tree = Tree { size: 8, root: node_hash(&left, &node_hash(&pair45, &pair67)) };
+    // From 6 to 8: the last complete subtree of the six, its new sibling, and everything left of both.
+    let consistency = vec![pair45, pair67, left];
+    candor_verify::tlog::verify_consistency(&six, &tree, &consistency).map(|_| ()).expect("the story's log only grows");
+    bundle.later_anchor = Some(AnchorLink { tree, consistency });
+    bundle
+}
+
+/// The story's order.
+#[must_use]
+pub fn honest_order() -> OperatorOrder {
+    let (asset, model) = (Address([0xa5; 20]), Hash32([0x91; 32]));
+    OperatorOrder {
+        operator: Key::of(OPERATOR).address(),
+        payee: Address([0xb0; 20]),
+        registrar: Key::of(REGISTRAR).address(),
+        registry: Address([0xe1; 20]),
+        anchor_chain_id: CHAIN_ID,
+        not_after: NOW_MS + 86_400_000,
+        flags: 0,
+        chains: vec![Chain { chain_id: CHAIN_ID, log_anchor: Address([0xe2; 20]), ..Chain::default() }],
+        assets: vec![Asset { chain_id: CHAIN_ID, asset, name: "USDC".into(), version: "2".into(), decimals: 6 }],
+        models: vec![Model { id: "fixture".into(), digest: model, context_tokens: 512 }],
+        prices: vec![Price {
+            model,
+            chain_id: CHAIN_ID,
+            asset,
+            per_million_prompt: Amount(1_000_000),
+            per_million_completion: Amount(3_000_000),
+            per_request: Amount(100),
+        }],
+        upstreams: Vec::new(),
+        endpoints: vec!["https://127.0.0.1:8443".into()],
+    }
+}
+
+pub(crate) fn honest_request() -> Request {
+    Request {
+        salt: Hash32([0x73; 32]),
+        method: "POST".into(),
+        path: "/v1/chat/completions".into(),
+        body: br#"{"model":"fixture","messages":[{"role":"user","content":"What is a receipt?"}]}"#.to_vec(),
+    }
+}
+
+pub(crate) fn honest_response() -> Response {
+    let frames =
+        ["A", " receipt", " is", " evidence."].map(|word| format!(r#"{{"choices":[{{"delta":{{"content":"{word}"}}}}]}}"#).into_bytes());
+    Response { seed: Hash32([0x74; 32]), frames: frames.to_vec() }
+}
+
+fn offer(evidence: &Evidence, commitment: Hash32, share: &Hash32, lie: &Lie) -> Offer {
+    let order = &evidence.order.order;
+    let mut offer = Offer {
+        manifest_hash: evidence.manifest.hash(),
+        request_commitment: commitment,
+        model_id: Hash32([0x91; 32]),
+        scheme: Scheme::ExactEip3009,
+        payee: evidence.manifest.payee,
+        asset: Address([0xa5; 20]),
+        chain_id: CHAIN_ID,
+        settler: Address::ZERO,
+        amount: order.prices.first().and_then(|price| price.amount(12, 64)).unwrap_or_default(),
+        prompt_tokens: 12,
+        max_tokens: 64,
+        seed_commitment: seed_commitment(share),
+        valid_until: NOW_MS + 120_000,
+    };
+    (lie.offer)(&mut offer);
+    offer
+}
+
+fn authorization(offer: &Offer, client_salt: &Hash32, lie: &Lie) -> (Authorization, TokenDomain) {
+    let mut authorization = Authorization {
+        from: Key::of(PAYER).address(),
+        to: offer.payee,
+        value: offer.amount,
+        valid_after: 0,
+        valid_before: NOW_MS / 1000 + 300,
+        nonce: offer_nonce(&offer.digest(), client_salt),
+    };
+    (lie.authorization)(&mut authorization);
+    let domain = TokenDomain { name: "USDC".into(), version: "2".into(), chain_id: offer.chain_id, asset: offer.asset };
+    (authorization, domain)
+}
+
+fn receipt(
+    evidence: &Evidence,
+    offer: &Offer,
+    authorization: &Authorization,
+    request: &Request,
+    response: &Response,
+    decoding: &Decoding,
+    lie: &Lie,
+) -> Receipt {
+    let mut receipt = Receipt {
+        manifest_hash: evidence.manifest.hash(),
+        log_id: evidence.manifest.log_id(),
+        sequence: 3,
+        money: Money {
+            payment_id: authorization.payment_id(offer.chain_id, &offer.asset),
+            scheme: offer.scheme,
+            payer: authorization.from,
+            payee: authorization.to,
+            asset: offer.asset,
+            chain_id: offer.chain_id,
+            settler: offer.settler,
+            max_amount: authorization.value,
+            charged: authorization.value,
+            cumulative_before: Amount::ZERO,
+            cumulative_after: Amount::ZERO,
+            offer_digest: offer.digest(),
+        },
+        work: Work {
+            kinds: Kinds::LOCAL.and(Kinds::REEXEC),
+            channel: Channel::Tls,
+            usage_source: UsageSource::Counted,
+            outcome: Outcome::Complete,
+            model_id: offer.model_id,
+            request_commitment: request_commitment(&request.salt, &request.method, &request.path, &request.body),
+            response_commitment: commitment_of(&response.seed, response.frames.iter().map(Vec::as_slice)),
+            decoding_hash: decoding.struct_hash(),
+            prompt_tokens: offer.prompt_tokens,
+            completion_tokens: 4,
+            started_at: NOW_MS + 1_000,
+            finished_at: NOW_MS + 2_000,
+            block_number: 9,
+            block_hash: Hash32([0x83; 32]),
+        },
+    };
+    (lie.receipt)(&mut receipt);
+    receipt
+}
+
+/// Leaf hashes of the story's log: the receipt at its sequence among others.
+fn leaves(receipt_leaf: Hash32) -> Vec<Hash32> {
+    (0..6_u8).map(|i| if i == 3 { receipt_leaf } else { leaf_hash(&[i; 32]) }).collect()
+}
+
+fn delivery(receipt: Receipt, decoding: Decoding, share: Hash32, lie: &Lie) -> Delivery {
+    let (signature, leaf_salt) = (Key::of(lie.receipt_signer).sign(&receipt.digest()), Hash32([0x75; 32]));
+    let leaves = leaves(leaf_hash(&leaf_data(&leaf_salt, &receipt.digest(), &signature).0));
+    let [l0, l1, l2, l3, l4, l5] = <[Hash32; 6]>::try_from(leaves.clone()).expect("six leaves");
+    let (pair01, pair45) = (node_hash(&l0, &l1), node_hash(&l4, &l5));
+    // Earlier anchor of two leaves: a complete subtree, so the proof from it is its siblings on the way up.
+    let earlier = AnchorLink { tree: Tree { size: 2, root: pair01 }, consistency: vec![node_hash(&l2, &l3), pair45] };
+    let mut checkpoint = Checkpoint { log_id: receipt.log_id, tree: Tree { size: 6, root: root_of(&leaves) }, timestamp: NOW_MS + 2_100 };
+    (lie.checkpoint)(&mut checkpoint);
+    let note_signature = Ed25519Signature(ed(K_LOG).sign(checkpoint.note_body().as_bytes()).to_bytes());
+    let signed =
+        SignedCheckpoint { checkpoint, note_signature, signature: Key::of(K_SIG).sign(&checkpoint.digest()), cosignatures: vec![] };
+    let mut seed_share = Some(share);
+    (lie.seed_share)(&mut seed_share);
+    Delivery {
+        receipt,
+        signature,
+        leaf_salt,
+        decoding,
+        seed_share,
+        checkpoint: signed,
+        inclusion: vec![l2, pair01, pair45],
+        earlier_anchor: Some(earlier),
+    }
+}

@@ -1,0 +1,86 @@
+//! Cases of bundles as JSON: policy and facts field for field, bytes as 0x hex, in the names of the Rust fields.
+
+use candor_verify::bytes::{Hash32, to_hex};
+use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
+use serde_json::{Value, json};
+
+use crate::cases::{Case, Facts};
+
+/// Every case, one per line.
+#[must_use]
+pub fn cases_text(cases: &[Case]) -> String {
+    let lines: Vec<String> = cases.iter().map(|case| format!("  {}", case_json(case))).collect();
+    format!("[\n{}\n]\n", lines.join(",\n"))
+}
+
+fn case_json(case: &Case) -> Value {
+    json!({
+        "name": case.name,
+        "file": format!("{}.candor", case.file),
+        "policy": policy_json(&case.policy),
+        "chain_facts": facts_json(&case.facts),
+        "expect": case.expect,
+        "log_level": case.level.as_str(),
+    })
+}
+
+/// A policy, every field.
+#[must_use]
+pub fn policy_json(policy: &Policy) -> Value {
+    let Policy {
+        roots,
+        workloads,
+        dangerous_any_workload,
+        operators,
+        registries,
+        models,
+        max_age_ms,
+        skew_ms,
+        witnesses,
+        witness_threshold,
+        require_level,
+        require_offer_binding,
+    } = policy;
+    json!({
+        "roots": roots.iter().map(|root| to_hex(&root.fingerprint)).collect::<Vec<_>>(),
+        "workloads": hashes(workloads),
+        "dangerous_any_workload": dangerous_any_workload,
+        "operators": operators.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "registries": registries.iter().map(|(chain, registry)| json!({ "chain_id": chain, "registry": registry.to_string() })).collect::<Vec<_>>(),
+        "models": hashes(models),
+        "max_age_ms": max_age_ms,
+        "skew_ms": skew_ms,
+        "witnesses": hashes(witnesses),
+        "witness_threshold": witness_threshold,
+        "require_level": require_level.as_str(),
+        "require_offer_binding": require_offer_binding,
+    })
+}
+
+fn hashes(values: &[Hash32]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
+fn facts_json(facts: &Facts) -> Value {
+    let Facts { anchors, registry, receipt_block_known, evidence_block_known, transfer_seen } = facts;
+    json!({
+        "anchors": anchors.iter().map(anchor_json).collect::<Vec<_>>(),
+        "registry": registry.as_ref().map(registry_json),
+        "receipt_block_known": receipt_block_known,
+        "evidence_block_known": evidence_block_known,
+        "transfer_seen": transfer_seen,
+    })
+}
+
+fn anchor_json(anchor: &KnownAnchor) -> Value {
+    let KnownAnchor { log_id, tree, anchored_at } = anchor;
+    json!({ "log_id": log_id.to_string(), "size": tree.size, "root": tree.root.to_string(), "anchored_at": anchored_at })
+}
+
+fn registry_json(record: &RegistryRecord) -> Value {
+    let RegistryRecord { k_sig, manifest_hash, valid_from, valid_until, invalid_from } = record;
+    json!({
+        "k_sig": k_sig.to_string(), "manifest_hash": manifest_hash.to_string(),
+        "valid_from": valid_from, "valid_until": valid_until, "invalid_from": invalid_from,
+    })
+}

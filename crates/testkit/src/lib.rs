@@ -1,0 +1,26 @@
+//! For tests only: a forge that signs honest and lying bundles, and the generator of `vectors/`.
+//!
+//! [`forge::Forge`] holds every key of the story (operator, enclave, payer, hypervisor) and builds a bundle stage by stage; a [`forge::Lie`]
+//! changes one thing at one stage, and every later stage is signed honestly over the lie. So each vector has one deviation. [`cases`]
+//! lists them with the check that must refuse each; [`flat`] makes the deterministic vectors that other languages read; [`json`] writes
+//! both. The program `vectors` puts them on disk. Nothing of the product depends on this crate.
+
+pub mod cases;
+pub mod flat;
+pub mod forge;
+pub mod json;
+mod lies;
+pub mod live;
+pub mod malformed;
+
+/// A hypervisor with a fresh SIMULATED root that is kept nowhere.
+///
+/// # Panics
+/// Without a temporary directory that can be written.
+#[must_use]
+pub fn fresh_hypervisor(name: &str) -> candor_devtee::Hypervisor {
+    let dir = std::env::temp_dir().join(format!("candor-testkit-{}-{name}", std::process::id()));
+    let hypervisor = candor_devtee::Hypervisor::open_or_create(&dir).expect("a temporary root");
+    std::fs::remove_dir_all(&dir).expect("the directory was just made");
+    hypervisor
+}

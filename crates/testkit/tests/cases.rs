@@ -1,0 +1,74 @@
+//! The forge against the verifier, and the files on disk against the generator.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use candor_testkit::cases::{self, Case};
+use candor_testkit::forge::Forge;
+use candor_testkit::{flat, fresh_hypervisor};
+use candor_verify::bundle::Bundle;
+use candor_verify::check::{STEPS, verify_bundle};
+use candor_verify::eip712::K256;
+use candor_verify::verdict::{Outcome, Status, Verdict};
+
+fn judge(case: &Case) -> Result<Verdict, String> {
+    let bundle = Bundle::parse(&case.bytes).map_err(|error| error.to_string())?;
+    assert_eq!(bundle.encode(), case.bytes, "{}: one encoding", case.name);
+    let (verdict, verified) = verify_bundle(&bundle, &case.policy, case.facts.as_chain_facts(), &K256);
+    assert_eq!(verified.is_some(), verdict.outcome() == Outcome::Verified, "{}", case.name);
+    Ok(verdict)
+}
+
+#[test]
+fn every_case_ends_as_it_says_and_every_step_has_both_kinds() {
+    let (forge, stranger) = (Forge::new(fresh_hypervisor("ours")), Forge::new(fresh_hypervisor("strangers")));
+    let (mut wrong, mut passed, mut refused) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    for case in cases::all(&forge, &stranger) {
+        let got = match judge(&case) {
+            Err(_) => "parse",
+            Ok(verdict) => {
+                let ids: Vec<&str> = verdict.checks().iter().map(|check| check.step.id).collect();
+                assert!(ids.len() == STEPS.len() && STEPS.iter().all(|step| ids.contains(&step.id)), "{}: {ids:?}", case.name);
+                if verdict.outcome() == Outcome::Verified {
+                    let held = verdict.checks().iter().filter(|check| check.status == Status::Passed);
+                    held.for_each(|check| *passed.entry(check.step.id).or_insert(0) += 1);
+                }
+                if let Some(check) = verdict.refused() {
+                    *refused.entry(check.step.id).or_insert(0) += 1;
+                }
+                assert_eq!(verdict.log_level(), case.level, "{}", case.name);
+                verdict.refused().map_or(verdict.outcome().as_str(), |check| check.id)
+            }
+        };
+        if got != case.expect {
+            wrong.push(format!("{}: expected {}, got {got}", case.name, case.expect));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for step in STEPS {
+        assert!(passed.contains_key(step.id), "no accepting case for {}", step.id);
+        assert!(refused.contains_key(step.id), "no rejecting case for {}", step.id);
+    }
+}
+
+#[test]
+fn names_are_unique_and_shared_files_are_equal() {
+    let forge = Forge::new(fresh_hypervisor("names"));
+    let (mut names, mut files) = (BTreeMap::new(), BTreeMap::new());
+    for case in cases::all(&forge, &Forge::new(fresh_hypervisor("other"))) {
+        assert!(names.insert(case.name, ()).is_none(), "{} twice", case.name);
+        assert_eq!(files.entry(case.file).or_insert_with(|| case.bytes.clone()), &case.bytes, "{}", case.name);
+    }
+}
+
+#[test]
+fn the_deterministic_files_on_disk_are_the_generated_ones() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors");
+    for (name, content) in flat::all() {
+        let path = dir.join(format!("{name}.json"));
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let same = text == flat::text(&content);
+        assert!(same, "{name}.json differs: cargo run --release -p candor-testkit --bin vectors -- vectors");
+    }
+}

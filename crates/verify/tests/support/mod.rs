@@ -1,0 +1,171 @@
+//! Reading `vectors/` for the tests of this crate: JSON in, our types out. A missing file, key or case panics, never skips.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use candor_verify::attest::TrustRoot;
+use candor_verify::bytes::{Address, Hash32, Signature65, from_hex};
+use candor_verify::check::ChainFacts;
+use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
+use candor_verify::tlog::Tree;
+use candor_verify::verdict::LogLevel;
+use serde_json::Value;
+
+pub fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../vectors").join(name)
+}
+
+pub fn read(name: &str) -> Vec<u8> {
+    fs::read(path(name)).unwrap_or_else(|error| panic!("vectors/{name}: {error}"))
+}
+
+pub fn json(name: &str) -> Value {
+    serde_json::from_slice(&read(name)).unwrap_or_else(|error| panic!("vectors/{name}: {error}"))
+}
+
+/// The list under `key`, which must not be empty.
+pub fn list(file: &Value, key: &str) -> Vec<Case> {
+    let items = file[key].as_array().unwrap_or_else(|| panic!("no list {key:?}"));
+    assert!(!items.is_empty(), "{key:?} is empty");
+    items.iter().cloned().map(Case).collect()
+}
+
+/// The cases and the rejects of a flat file.
+pub fn flat(name: &str) -> (Vec<Case>, Vec<Case>) {
+    let file = json(&format!("{name}.json"));
+    let rejects = if file["rejects"].is_null() { Vec::new() } else { list(&file, "rejects") };
+    (list(&file, "cases"), rejects)
+}
+
+/// One case, with readers that name it when a key is wrong.
+#[derive(Clone, Debug)]
+pub struct Case(pub Value);
+
+impl Case {
+    pub fn get(&self, key: &str) -> &Value {
+        assert!(self.0.get(key).is_some(), "no {key:?} in {}", self.0);
+        &self.0[key]
+    }
+
+    pub fn text(&self, key: &str) -> &str {
+        self.get(key).as_str().unwrap_or_else(|| panic!("{key:?} is not a text in {}", self.0))
+    }
+
+    pub fn name(&self) -> &str {
+        self.text("name")
+    }
+
+    pub fn refused_by(&self) -> &str {
+        self.text("refusedBy")
+    }
+
+    pub fn bytes(&self, key: &str) -> Vec<u8> {
+        from_hex(self.text(key)).unwrap_or_else(|| panic!("{key:?} is not hex in {}", self.0))
+    }
+
+    pub fn hash(&self, key: &str) -> Hash32 {
+        hash(self.get(key))
+    }
+
+    pub fn address(&self, key: &str) -> Address {
+        address(self.get(key))
+    }
+
+    pub fn signature(&self, key: &str) -> Signature65 {
+        Signature65::from_hex(self.text(key)).unwrap_or_else(|| panic!("{key:?} is no signature in {}", self.0))
+    }
+
+    pub fn hashes(&self, key: &str) -> Vec<Hash32> {
+        self.get(key).as_array().expect("a list").iter().map(hash).collect()
+    }
+
+    /// An integer, or a decimal string above 2^53 − 1.
+    pub fn number(&self, key: &str) -> u64 {
+        let value = self.get(key);
+        value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or_else(|| panic!("{key:?} is no number in {}", self.0))
+    }
+
+    pub fn flag(&self, key: &str) -> bool {
+        self.get(key).as_bool().unwrap_or_else(|| panic!("{key:?} is no flag in {}", self.0))
+    }
+}
+
+pub fn hash(value: &Value) -> Hash32 {
+    Hash32::from_hex(value.as_str().unwrap_or_default()).unwrap_or_else(|| panic!("no hash: {value}"))
+}
+
+pub fn address(value: &Value) -> Address {
+    Address::from_hex(value.as_str().unwrap_or_default()).unwrap_or_else(|| panic!("no address: {value}"))
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().unwrap_or_else(|| panic!("no list: {value}"))
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+pub fn policy(json: &Value) -> Policy {
+    let levels = [LogLevel::None, LogLevel::SelfLogged, LogLevel::Witnessed, LogLevel::Anchored];
+    Policy {
+        roots: items(&json["roots"]).iter().map(|root| TrustRoot { fingerprint: hash(root).0 }).collect(),
+        workloads: items(&json["workloads"]).iter().map(hash).collect(),
+        dangerous_any_workload: json["dangerous_any_workload"].as_bool().expect("a flag"),
+        operators: items(&json["operators"]).iter().map(address).collect(),
+        registries: items(&json["registries"]).iter().map(|entry| (number(&entry["chain_id"]), address(&entry["registry"]))).collect(),
+        models: items(&json["models"]).iter().map(hash).collect(),
+        max_age_ms: number(&json["max_age_ms"]),
+        skew_ms: number(&json["skew_ms"]),
+        witnesses: items(&json["witnesses"]).iter().map(hash).collect(),
+        witness_threshold: usize::try_from(number(&json["witness_threshold"])).expect("small"),
+        require_level: *levels.iter().find(|level| level.as_str() == json["require_level"]).expect("a level"),
+        require_offer_binding: json["require_offer_binding"].as_bool().expect("a flag"),
+    }
+}
+
+/// What a caller read from a chain, with the lists that [`ChainFacts`] borrows.
+#[derive(Debug)]
+pub struct Facts {
+    anchors: Vec<KnownAnchor>,
+    registry: Option<RegistryRecord>,
+    receipt_block_known: Option<bool>,
+    evidence_block_known: Option<bool>,
+    transfer_seen: Option<bool>,
+}
+
+impl Facts {
+    pub fn from_json(json: &Value) -> Self {
+        let anchor = |json: &Value| KnownAnchor {
+            log_id: hash(&json["log_id"]),
+            tree: Tree { size: number(&json["size"]), root: hash(&json["root"]) },
+            anchored_at: number(&json["anchored_at"]),
+        };
+        let record = |json: &Value| RegistryRecord {
+            k_sig: address(&json["k_sig"]),
+            manifest_hash: hash(&json["manifest_hash"]),
+            valid_from: number(&json["valid_from"]),
+            valid_until: number(&json["valid_until"]),
+            invalid_from: number(&json["invalid_from"]),
+        };
+        Self {
+            anchors: items(&json["anchors"]).iter().map(anchor).collect(),
+            registry: (!json["registry"].is_null()).then(|| record(&json["registry"])),
+            receipt_block_known: json["receipt_block_known"].as_bool(),
+            evidence_block_known: json["evidence_block_known"].as_bool(),
+            transfer_seen: json["transfer_seen"].as_bool(),
+        }
+    }
+
+    pub fn as_chain_facts(&self) -> ChainFacts<'_> {
+        ChainFacts {
+            anchors: &self.anchors,
+            registry: self.registry.as_ref(),
+            receipt_block_known: self.receipt_block_known,
+            evidence_block_known: self.evidence_block_known,
+            transfer_seen: self.transfer_seen,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Bundle vectors: every case of `vectors/bundle/` ends as it says, read from disk with nothing but this crate.
+//!
+//! An unexpected accept fails as loudly as an unexpected refusal, and a refusal by another check fails too. Each step of the spec must
+//! have a case that passes it and a case that it refuses. Format: `vectors/README.md`.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use candor_verify::bundle::Bundle;
+use candor_verify::check::{STEPS, verify_bundle};
+use candor_verify::eip712::K256;
+use candor_verify::evidence::{self, Moment, verify_evidence};
+use candor_verify::verdict::{LogLevel, Outcome, Status, Verdict};
+use serde_json::Value;
+use support::{Case, Facts, hash, json, policy, read};
+
+#[test]
+fn every_bundle_case_ends_as_it_says() {
+    let cases = cases("bundle/cases.json");
+    assert!(150 < cases.len(), "cases.json lost its cases: {}", cases.len());
+    let (mut wrong, mut passed, mut refused) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for case in &cases {
+        let verdict = judge(case);
+        let got = end(&verdict);
+        if got != case.text("expect") {
+            wrong.push(format!("{}: expected {}, got {got}", case.name(), case.text("expect")));
+        }
+        let level = verdict.as_ref().map_or(LogLevel::None, Verdict::log_level);
+        assert_eq!(level.as_str(), case.text("log_level"), "{}", case.name());
+        let Some(verdict) = verdict else { continue };
+        assert_complete(&verdict, case.name());
+        let held = |check: &&candor_verify::verdict::Check| check.status == Status::Passed && verdict.outcome() == Outcome::Verified;
+        passed.extend(verdict.checks().iter().filter(held).map(|check| check.step.id));
+        refused.extend(verdict.refused().map(|check| check.step.id));
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    for step in STEPS {
+        assert!(passed.contains(step.id), "no accepting case for {}", step.id);
+        assert!(refused.contains(step.id), "no rejecting case for {}", step.id);
+    }
+}
+
+#[test]
+fn every_file_is_named_by_a_case_and_every_name_is_unique() {
+    let cases = cases("bundle/cases.json");
+    let named: BTreeSet<&str> = cases.iter().map(|case| case.text("file")).collect();
+    let on_disk: BTreeSet<String> = fs::read_dir(support::path("bundle"))
+        .expect("vectors/bundle")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
+        .filter(|name| name.ends_with(".candor"))
+        .collect();
+    assert_eq!(named, on_disk.iter().map(String::as_str).collect());
+    let mut names = BTreeMap::new();
+    cases.iter().for_each(|case| assert!(names.insert(case.name(), ()).is_none(), "{} twice", case.name()));
+}
+
+#[test]
+fn evidence_is_judged_at_its_moment() {
+    let mut ends = BTreeSet::new();
+    for case in cases("bundle/live.json") {
+        let bundle = Bundle::parse(&read(&format!("bundle/{}", case.text("file")))).expect("a bundle");
+        let nonce = (!case.get("nonce").is_null()).then(|| hash(case.get("nonce")));
+        let moment = Moment::Live { now_ms: case.number("now_ms"), nonce };
+        let (verdict, enclave) = verify_evidence(&bundle.evidence, &policy(case.get("policy")), moment, &K256);
+        assert_eq!(verdict.checks().len(), evidence::STEPS.len(), "{}", case.name());
+        assert_eq!(enclave.is_some(), verdict.outcome() == Outcome::Verified, "{}", case.name());
+        assert_eq!(end(&Some(verdict)), case.text("expect"), "{}", case.name());
+        ends.insert(case.text("expect").to_owned());
+    }
+    for expected in ["verified", "attest.freshness", "attest.nonce"] {
+        assert!(ends.contains(expected), "no case for {expected}");
+    }
+}
+
+#[test]
+fn the_honest_verdict_says_what_it_does_not_prove() {
+    let honest = cases("bundle/cases.json").into_iter().find(|case| case.name() == "honest").expect("it is there");
+    let verdict = judge(&honest).expect("a bundle");
+    let unchecked: Vec<&str> = verdict.checks().iter().filter(|c| c.status == Status::NotChecked).map(|c| c.id).collect();
+    let expected =
+        ["evidence.block", "registry.listed", "receipt.block", "privacy.channel", "payment.transfer", "log.witnesses", "log.anchored"];
+    assert_eq!(unchecked, expected);
+    assert!(verdict.assurance().as_str().starts_with("SIMULATED"));
+    assert_eq!(verdict.not_proven().len(), 3, "delivery, privacy after the fact, everything that needs a chain");
+}
+
+fn cases(name: &str) -> Vec<Case> {
+    let Value::Array(items) = json(name) else { panic!("{name} is no list") };
+    items.into_iter().map(Case).collect()
+}
+
+/// The verdict on a case, or `None` if its file is no bundle.
+fn judge(case: &Case) -> Option<Verdict> {
+    let bytes = read(&format!("bundle/{}", case.text("file")));
+    let bundle = Bundle::parse(&bytes).ok()?;
+    assert_eq!(bundle.encode(), bytes, "{}: one encoding", case.name());
+    let facts = Facts::from_json(case.get("chain_facts"));
+    let (verdict, verified) = verify_bundle(&bundle, &policy(case.get("policy")), facts.as_chain_facts(), &K256);
+    assert_eq!(verified.is_some(), verdict.outcome() == Outcome::Verified, "{}", case.name());
+    Some(verdict)
+}
+
+fn end(verdict: &Option<Verdict>) -> &'static str {
+    match verdict {
+        None => "parse",
+        Some(verdict) => verdict.refused().map_or(verdict.outcome().as_str(), |check| check.id),
+    }
+}
+
+/// One check per step, and a reason in each check that was made.
+fn assert_complete(verdict: &Verdict, name: &str) {
+    let ids: Vec<&str> = verdict.checks().iter().map(|check| check.step.id).collect();
+    assert_eq!(ids, STEPS.iter().map(|step| step.id).collect::<Vec<_>>(), "{name}");
+    for check in verdict.checks() {
+        let made = check.status != Status::NotReached;
+        assert_eq!(made, !check.expected.is_empty() && !check.got.is_empty(), "{name}: {}", check.id);
+        assert!(!check.step.title.is_empty() && !check.step.spec.is_empty(), "{}", check.id);
+    }
+}

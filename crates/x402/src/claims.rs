@@ -1,0 +1,323 @@
+//! The claim set: one payment, one execution.
+//!
+//! Between "this payment is good" and "the engine runs" stands one act: claiming it. The set lives in the enclave's RAM and forgets a
+//! payment once it could not be accepted again (`validBefore` + s); the boot epoch covers restarts (D3, invariant 3). Who holds a
+//! [`Claim`] may start; who holds an [`Execution`] may run the engine; neither can be made or copied any other way.
+//!
+//! ```text
+//! VerifiedPayment ─ claim ─▶ Claim ─ start ─▶ Execution ─ finish ─▶ executed, until validBefore + s
+//!                              └─ release ─▶ as if never claimed
+//! ```
+//!
+//! It also bounds the operator's risk: how much one payer can have run before the chain has shown the money. A payment counts as *open*
+//! from its claim until [`ClaimSet::settled`] (or forgiveness, or expiry): a payer who emptied the account stays capped.
+//! Not here: the answers kept for a retry (`enclave`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::payment::{MAX_SKEW_SECONDS, SETTLE_MARGIN_SECONDS};
+
+use crate::exact::VerifiedPayment;
+
+/// Bounds of a claim set.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: any value is valid")]
+pub struct ClaimLimits {
+    /// Payments remembered at once.
+    pub max_claims: usize,
+    /// Open payments of one payer in one asset.
+    pub max_open_per_payer: u32,
+    /// Sum of the open payments of one payer in one asset, in its smallest unit.
+    pub max_open_amount_per_payer: Amount,
+}
+
+/// Why a payment cannot be claimed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ClaimError {
+    /// Claimed and not finished: the same payment was sent twice at once.
+    InFlight,
+    /// Executed before. A kept answer may be given again; the engine does not run again.
+    AlreadyExecuted {
+        /// Unix seconds until which it is remembered.
+        until_seconds: u64,
+    },
+    /// It ended between verification and claim. Unix seconds.
+    Expired {
+        /// End of the payment.
+        valid_before: u64,
+        /// Now.
+        got: u64,
+    },
+    /// The set is full: try later.
+    Full {
+        /// Limit.
+        limit: usize,
+    },
+    /// The payer has too many unsettled payments.
+    PayerOpen {
+        /// Limit.
+        limit: u32,
+        /// Open now.
+        got: u32,
+    },
+    /// The payer has too much money in unsettled payments.
+    PayerAmount {
+        /// Limit.
+        limit: Amount,
+        /// Open now, with this one; the largest amount there is, if the sum is even larger.
+        got: Amount,
+    },
+}
+
+impl ClaimError {
+    /// The string for clients. x402 has none for these; ours start with `candor_`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InFlight => "candor_payment_in_flight",
+            Self::AlreadyExecuted { .. } => "candor_payment_already_executed",
+            Self::Expired { .. } => "invalid_exact_evm_payload_authorization_valid_before",
+            Self::Full { .. } => "candor_too_many_payments",
+            Self::PayerOpen { .. } | Self::PayerAmount { .. } => "candor_payer_has_unsettled_payments",
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::InFlight | Self::AlreadyExecuted { .. } => 409,
+            Self::Expired { .. } => 402,
+            Self::Full { .. } => 503,
+            Self::PayerOpen { .. } | Self::PayerAmount { .. } => 429,
+        }
+    }
+}
+
+impl fmt::Display for ClaimError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InFlight => f.write_str("this payment is being executed"),
+            Self::AlreadyExecuted { until_seconds } => write!(f, "this payment was executed; it is remembered until {until_seconds}"),
+            Self::Expired { valid_before, got } => write!(f, "the payment ended at {valid_before}, it is {got}"),
+            Self::Full { limit } => write!(f, "{limit} payments are open; try later"),
+            Self::PayerOpen { limit, got } => write!(f, "the payer has {got} unsettled payments; at most {limit} are allowed"),
+            Self::PayerAmount { limit, got } => {
+                write!(f, "unsettled payments of this payer would reach {got}; at most {limit} are allowed")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ClaimError {}
+
+/// The right to start one execution. Dropped without [`ClaimSet::start`] or [`ClaimSet::release`] it stays claimed until it expires:
+/// that costs the payer a wait and nobody money.
+#[derive(Debug)]
+#[must_use = "start it or release it; dropped, the payment stays claimed until it expires"]
+pub struct Claim {
+    payment_id: Hash32,
+    valid_before: u64,
+}
+
+/// The right to run the engine once, for one payment. The engine asks for it by reference.
+#[derive(Debug)]
+#[must_use = "finish it; dropped, the payment stays in flight until it expires"]
+pub struct Execution {
+    payment_id: Hash32,
+    valid_before: u64,
+}
+
+/// How an execution ended, as far as the payer's cap is concerned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: callers must decide")]
+pub enum Ending {
+    /// An answer byte went out: the charge is owed, the payment stays open until it is settled.
+    Owed,
+    /// Nothing went out: nothing will be charged. The payment is still not executed again.
+    Forgiven,
+}
+
+impl Claim {
+    /// Identity of the payment.
+    #[must_use]
+    pub fn payment_id(&self) -> Hash32 {
+        self.payment_id
+    }
+}
+
+impl Execution {
+    /// Identity of the payment.
+    #[must_use]
+    pub fn payment_id(&self) -> Hash32 {
+        self.payment_id
+    }
+
+    /// Unix seconds at which the engine must have stopped, so that settlement can still land.
+    #[must_use]
+    pub fn stop_at_seconds(&self) -> u64 {
+        self.valid_before.saturating_sub(SETTLE_MARGIN_SECONDS)
+    }
+}
+
+/// The payments of this boot that may still be presented. Single-threaded: the owner puts one mutex around it, so that of fifty equal
+/// claims one wins.
+#[derive(Debug)]
+pub struct ClaimSet {
+    limits: ClaimLimits,
+    entries: BTreeMap<Hash32, Entry>,
+    // Invariant: one element per entry.
+    by_expiry: BTreeSet<(u64, Hash32)>,
+    // Invariant: the sums over entries with `open`.
+    open: BTreeMap<Account, OpenTotal>,
+    latest_seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Account {
+    payer: Address,
+    chain_id: u64,
+    asset: Address,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct OpenTotal {
+    payments: u32,
+    amount: Amount,
+}
+
+#[derive(Debug)]
+struct Entry {
+    state: State,
+    until_seconds: u64,
+    account: Account,
+    amount: Amount,
+    open: bool,
+}
+
+#[derive(Debug, Eq, PartialEq)]
+enum State {
+    InFlight,
+    Executed,
+}
+
+impl ClaimSet {
+    /// An empty set. An enclave starts with one at every boot; the boot epoch makes that sound.
+    #[must_use]
+    pub fn new(limits: ClaimLimits) -> Self {
+        Self { limits, entries: BTreeMap::new(), by_expiry: BTreeSet::new(), open: BTreeMap::new(), latest_seconds: 0 }
+    }
+
+    /// Claims the payment: the one step that makes it single-use.
+    ///
+    /// # Errors
+    /// See [`ClaimError`].
+    pub fn claim(&mut self, payment: &VerifiedPayment, now_seconds: u64) -> Result<Claim, ClaimError> {
+        self.expire(now_seconds);
+        let (payment_id, authorization) = (payment.payment_id(), payment.authorization());
+        if let Some(entry) = self.entries.get(&payment_id) {
+            return Err(match entry.state {
+                State::InFlight => ClaimError::InFlight,
+                State::Executed => ClaimError::AlreadyExecuted { until_seconds: entry.until_seconds },
+            });
+        }
+        let valid_before = authorization.valid_before;
+        // By the latest clock ever seen: a clock that steps back must not make room for what was already forgotten.
+        if valid_before <= self.latest_seconds {
+            return Err(ClaimError::Expired { valid_before, got: self.latest_seconds });
+        }
+        if self.limits.max_claims <= self.entries.len() {
+            return Err(ClaimError::Full { limit: self.limits.max_claims });
+        }
+        let account = Account { payer: authorization.from, chain_id: payment.chain_id(), asset: payment.asset() };
+        let total = self.open_after(&account, authorization.value)?;
+        self.open.insert(account, total);
+        let until_seconds = valid_before.saturating_add(MAX_SKEW_SECONDS);
+        self.by_expiry.insert((until_seconds, payment_id));
+        let entry = Entry { state: State::InFlight, until_seconds, account, amount: authorization.value, open: true };
+        self.entries.insert(payment_id, entry);
+        Ok(Claim { payment_id, valid_before })
+    }
+
+    /// Gives a claim back before anything ran, as if it had never been made.
+    pub fn release(&mut self, claim: Claim) {
+        self.close(&claim.payment_id);
+        if let Some(entry) = self.entries.remove(&claim.payment_id) {
+            self.by_expiry.remove(&(entry.until_seconds, claim.payment_id));
+        }
+    }
+
+    /// Turns the claim into the right to run. From here the payment is never claimable again.
+    pub fn start(&mut self, claim: Claim) -> Execution {
+        Execution { payment_id: claim.payment_id, valid_before: claim.valid_before }
+    }
+
+    /// Ends the execution; the payment is remembered as executed.
+    pub fn finish(&mut self, execution: Execution, ending: Ending) {
+        if let Some(entry) = self.entries.get_mut(&execution.payment_id) {
+            entry.state = State::Executed;
+        }
+        match ending {
+            Ending::Owed => {}
+            Ending::Forgiven => self.close(&execution.payment_id),
+        }
+    }
+
+    /// The chain has shown the money: the payment no longer counts against its payer's caps.
+    pub fn settled(&mut self, payment_id: &Hash32) {
+        self.close(payment_id);
+    }
+
+    /// Forgets what can no longer be presented. Claiming does this too.
+    pub fn expire(&mut self, now_seconds: u64) {
+        self.latest_seconds = self.latest_seconds.max(now_seconds);
+        while let Some((until_seconds, payment_id)) = self.by_expiry.first().copied() {
+            if self.latest_seconds <= until_seconds {
+                return;
+            }
+            self.close(&payment_id);
+            self.entries.remove(&payment_id);
+            self.by_expiry.pop_first();
+        }
+    }
+
+    /// Payments remembered now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no payment is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn open_after(&self, account: &Account, amount: Amount) -> Result<OpenTotal, ClaimError> {
+        let now = self.open.get(account).copied().unwrap_or_default();
+        let limit = self.limits.max_open_per_payer;
+        if limit <= now.payments {
+            return Err(ClaimError::PayerOpen { limit, got: now.payments });
+        }
+        let limit = self.limits.max_open_amount_per_payer;
+        match now.amount.checked_add(amount) {
+            Some(sum) if sum <= limit => Ok(OpenTotal { payments: now.payments.saturating_add(1), amount: sum }),
+            sum => Err(ClaimError::PayerAmount { limit, got: sum.unwrap_or(Amount(u128::MAX)) }),
+        }
+    }
+
+    fn close(&mut self, payment_id: &Hash32) {
+        let Some(entry) = self.entries.get_mut(payment_id).filter(|entry| entry.open) else { return };
+        entry.open = false;
+        let (account, amount) = (entry.account, entry.amount);
+        let Some(total) = self.open.get_mut(&account) else { return };
+        total.payments = total.payments.saturating_sub(1);
+        total.amount = total.amount.checked_sub(amount).unwrap_or_default();
+        if total.payments == 0 {
+            self.open.remove(&account);
+        }
+    }
+}

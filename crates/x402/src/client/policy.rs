@@ -1,0 +1,87 @@
+//! What a client may spend: which assets, how much per request and per day, to whom. Integers in the asset's smallest unit.
+
+use std::fmt;
+
+use candor_verify::bytes::{Address, Amount};
+
+use crate::protocol::{Eip155, ExactTerms};
+
+/// The limits of one asset. An asset without limits may not be spent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: any value is valid")]
+pub struct AssetLimit {
+    /// Chain of the token.
+    pub network: Eip155,
+    /// Token contract.
+    pub asset: Address,
+    /// Most for one request.
+    pub max_per_request: Amount,
+    /// Most for any 24 hours, unresolved payments included.
+    pub max_per_day: Amount,
+}
+
+/// What a client may spend. The default may spend nothing.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: any value is valid")]
+pub struct SpendPolicy {
+    /// Assets that may be spent.
+    pub assets: Vec<AssetLimit>,
+    /// Who may be paid: the attested payee and its forwarder. Empty: nobody.
+    pub payees: Vec<Address>,
+}
+
+/// Why terms are outside the policy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// The asset has no limits.
+    Asset {
+        /// Chain of the token.
+        network: Eip155,
+        /// Token contract.
+        asset: Address,
+    },
+    /// The payee is not one of those allowed.
+    Payee {
+        /// Who would be paid.
+        got: Address,
+    },
+    /// Too much for one request.
+    PerRequest {
+        /// Limit.
+        limit: Amount,
+        /// Price.
+        got: Amount,
+    },
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asset { network, asset } => write!(f, "the spend policy does not name asset {asset} on {network}"),
+            Self::Payee { got } => write!(f, "the spend policy does not name payee {got}"),
+            Self::PerRequest { limit, got } => write!(f, "the spend policy allows {limit} per request, the price is {got}"),
+        }
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+impl SpendPolicy {
+    /// The limits under which these terms may be paid. The day's total is the ledger's to check.
+    ///
+    /// # Errors
+    /// See [`PolicyError`].
+    pub fn check(&self, terms: &ExactTerms) -> Result<AssetLimit, PolicyError> {
+        let (network, asset) = (terms.network, terms.asset);
+        let limit = self.assets.iter().find(|limit| limit.network == network && limit.asset == asset);
+        let limit = limit.ok_or(PolicyError::Asset { network, asset })?;
+        if !self.payees.contains(&terms.pay_to) {
+            return Err(PolicyError::Payee { got: terms.pay_to });
+        }
+        if limit.max_per_request < terms.amount {
+            return Err(PolicyError::PerRequest { limit: limit.max_per_request, got: terms.amount });
+        }
+        Ok(*limit)
+    }
+}

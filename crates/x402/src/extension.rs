@@ -1,0 +1,253 @@
+//! The `candor` extension: how a signed offer travels in a 402, and how a client says that its payment answers it.
+//!
+//! Server: `extensions.candor.info = {version, offer, signature, requestSalt, manifestHash}`. Client: the same, echoed, plus
+//! `clientSalt`, with which its nonce commits to the offer. A stock x402 client echoes without the salt; then the payment is bound to the
+//! request on our side only and the verdict says *equal price only*. Spec: payment.md §3 and §4.
+//! Not here: whether K_sig is attested (`candor-verify`), and the comparison of the nonce (`exact.rs`).
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use candor_verify::bytes::{Address, Hash32, Signature65};
+use candor_verify::eip712::{self, Recover};
+use candor_verify::receipt::Offer;
+use serde_json::Value;
+
+use crate::protocol::JsonObject;
+
+/// Key in `extensions`.
+pub const EXTENSION_KEY: &str = "candor";
+/// Version of `info` that this code reads and writes.
+pub const EXTENSION_VERSION: u64 = 1;
+
+/// Longest base64 text that is decoded here: an offer has 448 bytes, so 600 characters.
+const MAX_BASE64: usize = 1024;
+
+/// An offer with its signature and the salt of the request commitment in it. Parsed, not believed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct SignedOffer {
+    /// The quote.
+    pub offer: Offer,
+    /// By K_sig.
+    pub signature: Signature65,
+    /// Salt of `offer.request_commitment`, for this client only.
+    pub request_salt: Hash32,
+}
+
+/// What came back from a client.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct OfferEcho {
+    /// The offer that the client says it answers.
+    pub signed: SignedOffer,
+    /// `None` for clients that echo without committing (any stock x402 client).
+    pub client_salt: Option<Hash32>,
+}
+
+/// Why `extensions.candor` is not what it should be. Names the member.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ExtensionError {
+    /// Missing, or of another type, length or encoding.
+    Malformed {
+        /// Member of `info`.
+        field: &'static str,
+    },
+    /// Another version of the extension.
+    Version {
+        /// [`EXTENSION_VERSION`].
+        expected: u64,
+        /// What it says; `None` if it is not a number.
+        got: Option<u64>,
+    },
+    /// `manifestHash` is not the offer's.
+    ManifestHash {
+        /// In the offer.
+        expected: Hash32,
+        /// Beside it.
+        got: Hash32,
+    },
+}
+
+impl fmt::Display for ExtensionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed { field } => write!(f, "extensions.candor.info.{field} is missing or malformed"),
+            Self::Version { expected, got } => write!(f, "extensions.candor: version {expected} expected, got {got:?}"),
+            Self::ManifestHash { expected, got } => {
+                write!(f, "extensions.candor: manifest hash {expected:#} in the offer, {got:#} beside it")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ExtensionError {}
+
+impl SignedOffer {
+    /// Server: the `extensions` of a 402.
+    #[must_use]
+    pub fn to_extensions(&self) -> JsonObject {
+        let info: JsonObject = [
+            ("version".to_owned(), Value::from(EXTENSION_VERSION)),
+            ("offer".to_owned(), Value::from(STANDARD.encode(self.offer.encode()))),
+            ("signature".to_owned(), Value::from(STANDARD.encode(self.signature.0))),
+            ("requestSalt".to_owned(), Value::from(self.request_salt.to_string())),
+            ("manifestHash".to_owned(), Value::from(self.offer.manifest_hash.to_string())),
+        ]
+        .into_iter()
+        .collect();
+        extension(info)
+    }
+
+    /// Client: reads the offer out of the `extensions` of a 402; `None` if the server has no `candor` extension.
+    ///
+    /// # Errors
+    /// The member that is not what it should be.
+    pub fn parse(extensions: Option<&JsonObject>) -> Result<Option<Self>, ExtensionError> {
+        info(extensions)?.as_ref().map(Self::read).transpose()
+    }
+
+    /// Who signed the offer, under our rule for signatures (low s).
+    #[must_use]
+    pub fn signer(&self, recover: &dyn Recover) -> Option<Address> {
+        eip712::signer(recover, &self.offer.digest(), &self.signature)
+    }
+
+    fn read(info: &JsonObject) -> Result<Self, ExtensionError> {
+        let version = info.member("version").and_then(Value::as_u64);
+        if version != Some(EXTENSION_VERSION) {
+            return Err(ExtensionError::Version { expected: EXTENSION_VERSION, got: version });
+        }
+        let offer = base64_member(info, "offer")?;
+        let offer = Offer::parse(&offer).map_err(|_| ExtensionError::Malformed { field: "offer" })?;
+        let signature = base64_member(info, "signature")?;
+        let signature = Signature65::from_slice(&signature).ok_or(ExtensionError::Malformed { field: "signature" })?;
+        let manifest_hash = hash_member(info, "manifestHash")?;
+        if manifest_hash != offer.manifest_hash {
+            return Err(ExtensionError::ManifestHash { expected: offer.manifest_hash, got: manifest_hash });
+        }
+        Ok(Self { offer, signature, request_salt: hash_member(info, "requestSalt")? })
+    }
+}
+
+impl OfferEcho {
+    /// Server: reads a client's echo; `None` if the client sent no extensions, which x402 allows.
+    ///
+    /// # Errors
+    /// The member that is not what it should be; extensions without `candor` are `Malformed { field: "info" }`, because an echo may not
+    /// delete.
+    pub fn parse(extensions: Option<&JsonObject>) -> Result<Option<Self>, ExtensionError> {
+        let sent_some = extensions.is_some_and(|extensions| !extensions.0.is_empty());
+        let Some(info) = info(extensions)? else {
+            return if sent_some { Err(ExtensionError::Malformed { field: "info" }) } else { Ok(None) };
+        };
+        let client_salt = match info.member("clientSalt") {
+            None => None,
+            Some(_) => Some(hash_member(&info, "clientSalt")?),
+        };
+        Ok(Some(Self { signed: SignedOffer::read(&info)?, client_salt }))
+    }
+}
+
+/// Client: the server's extensions, echoed whole, with `clientSalt` added to ours.
+#[must_use]
+pub fn echo_with_salt(extensions: &JsonObject, client_salt: &Hash32) -> JsonObject {
+    let mut echoed = extensions.clone();
+    let info = echoed.0.get_mut(EXTENSION_KEY).and_then(|ours| ours.get_mut("info")).and_then(Value::as_object_mut);
+    if let Some(info) = info {
+        info.insert("clientSalt".to_owned(), Value::from(client_salt.to_string()));
+    }
+    echoed
+}
+
+fn extension(info: JsonObject) -> JsonObject {
+    let ours: JsonObject = [("info".to_owned(), Value::Object(info.0))].into_iter().collect();
+    [(EXTENSION_KEY.to_owned(), Value::Object(ours.0))].into_iter().collect()
+}
+
+fn info(extensions: Option<&JsonObject>) -> Result<Option<JsonObject>, ExtensionError> {
+    let Some(ours) = extensions.and_then(|extensions| extensions.member(EXTENSION_KEY)) else { return Ok(None) };
+    match ours.get("info") {
+        Some(Value::Object(info)) => Ok(Some(JsonObject(info.clone()))),
+        _ => Err(ExtensionError::Malformed { field: "info" }),
+    }
+}
+
+fn base64_member(info: &JsonObject, field: &'static str) -> Result<Vec<u8>, ExtensionError> {
+    let text = info.text(field).filter(|text| text.len() <= MAX_BASE64);
+    text.and_then(|text| STANDARD.decode(text).ok()).ok_or(ExtensionError::Malformed { field })
+}
+
+fn hash_member(info: &JsonObject, field: &'static str) -> Result<Hash32, ExtensionError> {
+    info.text(field).and_then(Hash32::from_hex).ok_or(ExtensionError::Malformed { field })
+}
+
+#[cfg(test)]
+mod tests {
+    use candor_verify::bytes::Amount;
+    use candor_verify::receipt::Scheme;
+
+    use super::*;
+
+    fn sample() -> SignedOffer {
+        let offer = Offer {
+            manifest_hash: Hash32([1; 32]),
+            request_commitment: Hash32([2; 32]),
+            model_id: Hash32([3; 32]),
+            scheme: Scheme::ExactEip3009,
+            payee: Address([2; 20]),
+            asset: Address([7; 20]),
+            chain_id: 31337,
+            settler: Address::ZERO,
+            amount: Amount(1000),
+            prompt_tokens: 7,
+            max_tokens: 64,
+            seed_commitment: Hash32([9; 32]),
+            valid_until: 1,
+        };
+        SignedOffer { offer, signature: Signature65([5; 65]), request_salt: Hash32([6; 32]) }
+    }
+
+    #[test]
+    fn an_offer_reads_back_on_both_sides() {
+        let extensions = sample().to_extensions();
+        assert_eq!(SignedOffer::parse(Some(&extensions)), Ok(Some(sample())));
+        assert_eq!(OfferEcho::parse(Some(&extensions)), Ok(Some(OfferEcho { signed: sample(), client_salt: None })));
+        let echoed = echo_with_salt(&extensions, &Hash32([8; 32]));
+        assert_eq!(OfferEcho::parse(Some(&echoed)), Ok(Some(OfferEcho { signed: sample(), client_salt: Some(Hash32([8; 32])) })));
+        assert_eq!(crate::protocol::check_echo(&extensions, Some(&echoed)), Ok(()));
+    }
+
+    #[test]
+    fn no_extensions_is_an_answer_and_extensions_without_ours_is_not() {
+        let other: JsonObject = serde_json::from_str(r#"{"bazaar":{"info":{}}}"#).unwrap();
+        assert_eq!(SignedOffer::parse(None), Ok(None));
+        assert_eq!(SignedOffer::parse(Some(&other)), Ok(None));
+        assert_eq!(OfferEcho::parse(None), Ok(None));
+        assert_eq!(OfferEcho::parse(Some(&JsonObject::default())), Ok(None));
+        assert_eq!(OfferEcho::parse(Some(&other)), Err(ExtensionError::Malformed { field: "info" }));
+    }
+
+    #[test]
+    fn each_malformed_member_is_named() {
+        let change = |field: &str, value: Value| {
+            let mut extensions = sample().to_extensions();
+            extensions.0["candor"]["info"][field] = value;
+            OfferEcho::parse(Some(&extensions)).unwrap_err()
+        };
+        for field in ["offer", "signature", "requestSalt", "manifestHash"] {
+            for value in [Value::Null, 7.into(), "".into(), "?".into(), "AAAA".into(), "A".repeat(2000).into()] {
+                assert_eq!(change(field, value), ExtensionError::Malformed { field });
+            }
+        }
+        for value in [Value::from(7), "".into(), "0x00".into()] {
+            assert_eq!(change("clientSalt", value), ExtensionError::Malformed { field: "clientSalt" });
+        }
+        assert_eq!(change("version", 2.into()), ExtensionError::Version { expected: 1, got: Some(2) });
+        assert_eq!(change("version", "1".into()), ExtensionError::Version { expected: 1, got: None });
+        let (expected, got) = (Hash32([1; 32]), Hash32([0x11; 32]));
+        assert_eq!(change("manifestHash", got.to_string().into()), ExtensionError::ManifestHash { expected, got });
+    }
+}

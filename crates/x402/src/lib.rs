@@ -1,0 +1,46 @@
+//! x402 payments without I/O: what is said on the wire, what makes a payment good, and how it reaches the chain.
+//!
+//! x402 is HTTP's "402 Payment Required" made usable: the server answers 402 with its terms, the client signs a payment and sends the
+//! request again. In Candor the enclave checks the payment itself, with nobody in between, and hands finished calldata to the host.
+//!
+//! ```text
+//! client                        enclave                               host
+//! client::choose ◀── 402 ────── protocol, extension
+//! client::Ledger::reserve
+//! client::pay ── payment ─────▶ exact::verify_exact ⇒ VerifiedPayment
+//!                               claims::ClaimSet::claim ⇒ Claim ⇒ Execution ─▶ engine
+//!                               settlement::Calldata ────────────────▶ settlement::Machine ─▶ chain
+//! ```
+//!
+//! No clock, no randomness, no sockets, no async: time and random bytes are parameters, the shells are elsewhere (D13).
+//! Not here: the price (`enclave`), what a verdict says about a payment (`candor-verify`), RPC (`chain`), v1 of the protocol, schemes
+//! other than `exact` over EIP-3009.
+//!
+//! **Invariants:** no panic is reachable from input; every size has a limit; money is integers; no signature appears in `Debug`,
+//! `Display` or an error.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
+pub mod claims;
+pub mod client;
+pub mod error;
+pub mod exact;
+pub mod extension;
+pub mod libsecp;
+pub mod protocol;
+pub mod settlement;
+
+pub use claims::{Claim, ClaimSet, Execution};
+pub use error::PaymentError;
+pub use exact::{VerifiedPayment, verify_exact};
+pub use libsecp::Libsecp;

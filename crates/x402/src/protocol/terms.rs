@@ -1,0 +1,190 @@
+//! The terms of `exact` over EIP-3009, typed: what our server asks and what our client reads out of a foreign entry.
+//!
+//! One struct, two directions: [`ExactTerms::to_requirements`] for the 402, [`ExactTerms::parse`] for whoever reads one. Reserved
+//! members of `extra` (`paymentFlow`, `assetTransferMethod`) are read here too. Reference: facts/x402.md §2.4 and §5.1.
+
+use candor_verify::bytes::{Address, Amount};
+use candor_verify::payment::TokenDomain;
+use serde_json::Value;
+
+use super::network::Eip155;
+use super::types::{JsonObject, PaymentRequirements};
+
+/// The scheme's name.
+pub const SCHEME_EXACT: &str = "exact";
+/// The transfer method of this crate, and the default when `extra` names none.
+pub const METHOD_EIP3009: &str = "eip3009";
+/// Verify, handle, settle: the only flow of this crate, and the default when `extra` names none.
+pub const FLOW_AUTHORIZATION: &str = "authorization";
+
+/// Longest token name or version that is read, in bytes.
+const MAX_DOMAIN_TEXT: usize = 128;
+
+/// What must be signed so that it pays: `exact`, EIP-3009, flow `authorization`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete by the scheme")]
+pub struct ExactTerms {
+    /// Chain of the token.
+    pub network: Eip155,
+    /// Token contract.
+    pub asset: Address,
+    /// Payee.
+    pub pay_to: Address,
+    /// Price, in the asset's smallest unit. `exact`: neither less nor more.
+    pub amount: Amount,
+    /// Seconds that the payment may stay open.
+    pub max_timeout_seconds: u64,
+    /// EIP-712 name of the token on that chain ("USDC" on one, "USD Coin" on another).
+    pub token_name: String,
+    /// EIP-712 version of the token.
+    pub token_version: String,
+}
+
+/// Why an entry of `accepts` is not payable by this crate. Names the field.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TermsError {
+    /// Another scheme than `exact`.
+    Scheme,
+    /// Not an EVM chain.
+    Network,
+    /// A payment flow other than `authorization`.
+    PaymentFlow,
+    /// A transfer method other than EIP-3009.
+    TransferMethod,
+    /// Not a plain decimal below 2^128.
+    Amount,
+    /// Not an address.
+    Asset,
+    /// Not an address.
+    PayTo,
+    /// Zero.
+    MaxTimeout,
+    /// `extra.name` or `extra.version` is missing or over-long.
+    Domain,
+}
+
+impl ExactTerms {
+    /// Reads an entry of `accepts`. Believes nothing.
+    ///
+    /// # Errors
+    /// The first field that this crate cannot pay.
+    pub fn parse(entry: &PaymentRequirements) -> Result<Self, TermsError> {
+        let extra = entry.extra.as_ref();
+        if entry.scheme != SCHEME_EXACT {
+            return Err(TermsError::Scheme);
+        }
+        if payment_flow(extra) != Some(FLOW_AUTHORIZATION) {
+            return Err(TermsError::PaymentFlow);
+        }
+        if transfer_method(extra) != Some(METHOD_EIP3009) {
+            return Err(TermsError::TransferMethod);
+        }
+        let text = |key| extra.and_then(|extra| extra.text(key)).filter(|text| text.len() <= MAX_DOMAIN_TEXT).map(str::to_owned);
+        Ok(Self {
+            network: Eip155::parse(&entry.network).ok_or(TermsError::Network)?,
+            asset: Address::from_hex(&entry.asset).ok_or(TermsError::Asset)?,
+            pay_to: Address::from_hex(&entry.pay_to).ok_or(TermsError::PayTo)?,
+            amount: Amount::from_decimal(&entry.amount).ok_or(TermsError::Amount)?,
+            max_timeout_seconds: Some(entry.max_timeout_seconds).filter(|s| *s != 0).ok_or(TermsError::MaxTimeout)?,
+            token_name: text("name").ok_or(TermsError::Domain)?,
+            token_version: text("version").ok_or(TermsError::Domain)?,
+        })
+    }
+
+    /// The entry of `accepts`.
+    #[must_use]
+    pub fn to_requirements(&self) -> PaymentRequirements {
+        let text = |key: &str, value: &str| (key.to_owned(), Value::from(value));
+        PaymentRequirements {
+            scheme: SCHEME_EXACT.to_owned(),
+            network: self.network.to_string(),
+            amount: self.amount.to_string(),
+            asset: self.asset.to_string(),
+            pay_to: self.pay_to.to_string(),
+            max_timeout_seconds: self.max_timeout_seconds,
+            extra: Some([text("name", &self.token_name), text("version", &self.token_version)].into_iter().collect()),
+        }
+    }
+
+    /// The domain that the payer signs in.
+    #[must_use]
+    pub fn domain(&self) -> TokenDomain {
+        TokenDomain { name: self.token_name.clone(), version: self.token_version.clone(), chain_id: self.network.0, asset: self.asset }
+    }
+}
+
+/// The payment flow that `extra` names, the default if it names none, `None` if the member is not a string.
+#[must_use]
+pub fn payment_flow(extra: Option<&JsonObject>) -> Option<&str> {
+    reserved(extra, "paymentFlow", FLOW_AUTHORIZATION)
+}
+
+/// The transfer method that `extra` names, the default if it names none, `None` if the member is not a string.
+#[must_use]
+pub fn transfer_method(extra: Option<&JsonObject>) -> Option<&str> {
+    reserved(extra, "assetTransferMethod", METHOD_EIP3009)
+}
+
+fn reserved<'a>(extra: Option<&'a JsonObject>, key: &str, default: &'static str) -> Option<&'a str> {
+    extra.and_then(|extra| extra.member(key)).map_or(Some(default), Value::as_str)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sample() -> ExactTerms {
+        ExactTerms {
+            network: Eip155(31337),
+            asset: Address([7; 20]),
+            pay_to: Address([2; 20]),
+            amount: Amount(1000),
+            max_timeout_seconds: 300,
+            token_name: "USDC".into(),
+            token_version: "2".into(),
+        }
+    }
+
+    #[test]
+    fn terms_read_back_as_written() {
+        assert_eq!(ExactTerms::parse(&sample().to_requirements()), Ok(sample()));
+    }
+
+    #[test]
+    fn each_field_that_cannot_be_paid_is_named() {
+        let change = |key: &str, value: Value| {
+            let mut entry = sample().to_requirements();
+            entry.extra.as_mut().unwrap().0.insert(key.into(), value);
+            ExactTerms::parse(&entry)
+        };
+        assert_eq!(change("paymentFlow", "upfront".into()), Err(TermsError::PaymentFlow));
+        assert_eq!(change("paymentFlow", "barter".into()), Err(TermsError::PaymentFlow));
+        assert_eq!(change("paymentFlow", 7.into()), Err(TermsError::PaymentFlow));
+        assert_eq!(change("paymentFlow", "authorization".into()), Ok(sample()));
+        assert_eq!(change("paymentFlow", Value::Null), Ok(sample()));
+        assert_eq!(change("assetTransferMethod", "permit2".into()), Err(TermsError::TransferMethod));
+        assert_eq!(change("assetTransferMethod", "eip3009".into()), Ok(sample()));
+        assert_eq!(change("name", Value::Null), Err(TermsError::Domain));
+        assert_eq!(change("version", "x".repeat(129).into()), Err(TermsError::Domain));
+        let change = |break_it: fn(&mut PaymentRequirements)| {
+            let mut entry = sample().to_requirements();
+            break_it(&mut entry);
+            ExactTerms::parse(&entry)
+        };
+        assert_eq!(change(|e| e.scheme = "upto".into()), Err(TermsError::Scheme));
+        assert_eq!(change(|e| e.network = "solana:x".into()), Err(TermsError::Network));
+        assert_eq!(change(|e| e.asset = "USD".into()), Err(TermsError::Asset));
+        assert_eq!(change(|e| e.pay_to = "merchant".into()), Err(TermsError::PayTo));
+        assert_eq!(change(|e| e.max_timeout_seconds = 0), Err(TermsError::MaxTimeout));
+        assert_eq!(change(|e| e.extra = None), Err(TermsError::Domain));
+    }
+
+    #[test]
+    fn amounts_that_are_not_plain_decimals_are_refused() {
+        for text in ["", "1abc", "USD 10", "$1", "1e3", "+1", " 1", "-1", "01", "1.0", "0x10", "340282366920938463463374607431768211456"] {
+            let entry = PaymentRequirements { amount: text.into(), ..sample().to_requirements() };
+            assert_eq!(ExactTerms::parse(&entry), Err(TermsError::Amount), "{text}");
+        }
+    }
+}

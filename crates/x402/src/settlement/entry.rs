@@ -1,0 +1,339 @@
+//! One open settlement inside the machine: what is durable about it, what is only remembered, and what each fact about it means.
+//!
+//! Facts are judged here, one function per fact; when to ask and what to send is `machine.rs`. A fact names its block, so that a late
+//! or doubled answer can never be taken for a newer one.
+
+use candor_verify::bytes::{Address, Hash32};
+
+use super::event::{AuthorizationState, BlockRef, BroadcastOutcome, ChainRequest, Purpose, Simulation, TxReceipt, TxStatus};
+use super::logs::shows_transfer;
+use super::machine::MachineConfig;
+use super::nonces::Nonces;
+use super::outcome::{FailureCode, SettledBy, SettlementStatus};
+use super::store::{MAX_HASHES, Progress, Slot, StoredIntent};
+
+/// An open settlement.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// What is, or is about to be, durable.
+    pub(super) stored: StoredIntent,
+    /// The record changed since it was last handed out to be written.
+    pub(super) dirty: bool,
+    /// When the latest record was handed out, until it is known to be durable.
+    pub(super) writing_since_ms: Option<u64>,
+    pub(super) send: Send,
+    pub(super) poll_at_ms: u64,
+    pub(super) created_ms: u64,
+    pub(super) told_pending: bool,
+    /// A transaction of this slot may be known to somebody. Invariant: false only if it was never handed to the shell, or the shell said
+    /// that it was not sent.
+    may_be_out: bool,
+    seen: Seen,
+}
+
+/// Where the current slot stands between us and the network.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Send {
+    /// Restored: the chain is asked before anything is sent again.
+    AwaitingAnswer,
+    /// To be sent as soon as the record is durable.
+    AwaitingWrite(Simulation),
+    /// Handed to the shell.
+    Out { at_ms: u64, simulation: Simulation, raise: bool },
+}
+
+/// Facts that do not end the settlement by themselves.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// Our transaction is included, not yet deep enough.
+    included: bool,
+    /// The authorization is used, not yet explained or not yet deep enough.
+    used: bool,
+    /// Our transaction reverted in this block.
+    reverted_at: Option<u64>,
+    /// The call would revert at this block, and nothing was sent.
+    would_revert_at: Option<u64>,
+}
+
+impl Entry {
+    pub(super) fn new(stored: StoredIntent, now_ms: u64) -> Self {
+        Self {
+            stored,
+            dirty: true,
+            writing_since_ms: None,
+            send: Send::AwaitingAnswer,
+            poll_at_ms: now_ms,
+            created_ms: now_ms,
+            told_pending: false,
+            may_be_out: false,
+            seen: Seen::default(),
+        }
+    }
+
+    /// After a restart: what was written is durable, and whatever a slot names may be out.
+    pub(super) fn restored(stored: StoredIntent) -> Self {
+        let may_be_out = matches!(stored.progress, Progress::AwaitingReceipt(_));
+        Self { dirty: false, may_be_out, ..Self::new(stored, 0) }
+    }
+
+    pub(super) fn payment_id(&self) -> Hash32 {
+        self.stored.intent.payment_id()
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        !self.dirty && self.writing_since_ms.is_none()
+    }
+
+    pub(super) fn slot(&self) -> Option<&Slot> {
+        match &self.stored.progress {
+            Progress::AwaitingReceipt(slot) => Some(slot),
+            Progress::AwaitingNonce { .. } | Progress::Done { .. } => None,
+        }
+    }
+
+    /// Whether a transaction may still be sent: time is left, and nothing says that it would be in vain.
+    pub(super) fn may_send(&self, now_ms: u64, nonces: &Nonces) -> bool {
+        let in_vain = self.seen.used || self.seen.included || self.seen.reverted_at.is_some() || self.seen.would_revert_at.is_some();
+        let used_up = self.slot().is_some_and(|slot| nonces.is_used(slot.account_nonce));
+        now_ms < self.stored.intent.ends_at_ms() && !in_vain && !used_up
+    }
+
+    /// Gives the settlement an account nonce. It is sent once that is durable.
+    pub(super) fn assign(&mut self, account_nonce: u64) {
+        let Progress::AwaitingNonce { attempts } = self.stored.progress else { return };
+        let slot = Slot { account_nonce, gas_level: 0, attempts, hashes: Vec::new() };
+        self.change(Progress::AwaitingReceipt(slot));
+        self.may_be_out = false;
+        self.seen = Seen::default();
+        self.send = Send::AwaitingWrite(Simulation::First);
+    }
+
+    /// The request to send the current slot, if its record is durable and sending makes sense.
+    pub(super) fn take_broadcast(&mut self, now_ms: u64, nonces: &Nonces) -> Option<ChainRequest> {
+        let Send::AwaitingWrite(simulation) = self.send else { return None };
+        if !self.is_durable() || !self.may_send(now_ms, nonces) {
+            return None;
+        }
+        let slot = self.slot()?;
+        let request = ChainRequest::SignAndBroadcast {
+            purpose: Purpose::Settle { payment_id: self.payment_id() },
+            account_nonce: slot.account_nonce,
+            gas_level: slot.gas_level,
+            simulation,
+            to: self.stored.intent.to(),
+            calldata: self.stored.intent.calldata().clone(),
+        };
+        // Crash: here or in the shell: the record names the nonce, so a restart asks the chain and then sends the same call with the same
+        // nonce. Whether this one was sent does not matter: of the two at most one can land.
+        self.may_be_out = true;
+        self.send = Send::Out { at_ms: now_ms, simulation, raise: true };
+        Some(request)
+    }
+
+    /// The questions that are due for this settlement.
+    pub(super) fn questions(&mut self, now_ms: u64, config: &MachineConfig, nonces: &Nonces) -> Vec<ChainRequest> {
+        let ended = self.stored.intent.ends_at_ms() <= now_ms;
+        let late = matches!(self.send, Send::Out { at_ms, .. } if at_ms.saturating_add(config.bump_after_ms) <= now_ms);
+        let mut questions = Vec::new();
+        let mut ask_authorization = ended || late || self.seen.used;
+        if let Some(slot) = self.slot() {
+            let used_up = nonces.is_used(slot.account_nonce);
+            let unknown = slot.hashes.is_empty() && self.send == Send::AwaitingAnswer;
+            ask_authorization |= used_up || unknown || self.seen.reverted_at.is_some() || self.seen.would_revert_at.is_some();
+            if !slot.hashes.is_empty() {
+                questions.push(ChainRequest::QueryReceipt { payment_id: self.payment_id(), hashes: slot.hashes.clone() });
+            }
+        }
+        if ask_authorization {
+            let intent = &self.stored.intent;
+            questions.push(ChainRequest::QueryAuthorization {
+                payment_id: intent.payment_id(),
+                asset: intent.asset(),
+                authorizer: intent.payer(),
+                nonce: intent.nonce(),
+                valid_before: intent.valid_before(),
+            });
+        }
+        if late && self.may_send(now_ms, nonces) {
+            self.send_again(config);
+        }
+        questions
+    }
+
+    /// What became of a transaction of this settlement.
+    pub(super) fn on_broadcast(&mut self, account_nonce: u64, gas_level: u8, outcome: BroadcastOutcome, config: &MachineConfig) {
+        let Some(slot) = self.slot().filter(|slot| slot.account_nonce == account_nonce) else { return };
+        let is_latest = slot.gas_level == gas_level;
+        match outcome {
+            BroadcastOutcome::Sent { hash } | BroadcastOutcome::Unknown { hash } => {
+                // Crash: before this is durable: the hash is lost, the transaction is not. The authorization's own event leads to it.
+                self.remember_hash(hash);
+                if let Send::Out { simulation, .. } = &mut self.send {
+                    *simulation = Simulation::Skip;
+                }
+            }
+            // Somebody used the nonce: one of ours, or a second writer. The chain says which.
+            BroadcastOutcome::NonceTooLow => self.poll_at_ms = 0,
+            // At the highest class there is nothing to raise: it is sent again when it is late, not in a loop.
+            BroadcastOutcome::Underpriced if is_latest && gas_level < config.max_gas_level => self.send_again(config),
+            BroadcastOutcome::NoGasFunds => {
+                if let Send::Out { raise, .. } = &mut self.send {
+                    *raise = false;
+                }
+            }
+            BroadcastOutcome::WouldRevert { block } if matches!(self.send, Send::Out { simulation: Simulation::First, .. }) => {
+                self.may_be_out = false;
+                self.seen.would_revert_at = Some(block);
+                self.poll_at_ms = 0;
+            }
+            // Late answers about transactions that have been replaced since.
+            BroadcastOutcome::Underpriced | BroadcastOutcome::WouldRevert { .. } => {}
+        }
+    }
+
+    /// One of our transactions is included.
+    pub(super) fn on_receipt(&mut self, receipt: &TxReceipt, config: &MachineConfig, nonces: &mut Nonces) {
+        let Some(slot) = self.slot().filter(|slot| slot.hashes.contains(&receipt.hash)) else { return };
+        let account_nonce = slot.account_nonce;
+        self.seen.included = true;
+        if receipt.confirmations < config.confirmations {
+            return;
+        }
+        nonces.included(account_nonce, receipt.block);
+        match receipt.status {
+            TxStatus::Success => self.finish(self.judge(receipt, SettledBy::Us), nonces),
+            // Perhaps because a third party was first: the authorization decides.
+            TxStatus::Reverted if self.seen.reverted_at.is_none() => {
+                self.seen.reverted_at = Some(receipt.block);
+                // At once, but once: the same receipt will be found again at every poll.
+                self.poll_at_ms = 0;
+            }
+            TxStatus::Reverted => {}
+        }
+    }
+
+    /// None of our transactions is included.
+    pub(super) fn on_receipt_missing(&mut self) {
+        // A reorganisation can take an included transaction out again.
+        if self.seen.reverted_at.is_none() {
+            self.seen.included = false;
+        }
+        if self.send == Send::AwaitingAnswer && self.slot().is_some_and(|slot| !slot.hashes.is_empty()) {
+            self.send = Send::AwaitingWrite(Simulation::Skip);
+        }
+    }
+
+    /// The authorization itself: what decides whenever our own transactions do not.
+    pub(super) fn on_authorization(
+        &mut self,
+        state: &AuthorizationState,
+        at: BlockRef,
+        now_ms: u64,
+        config: &MachineConfig,
+        nonces: &mut Nonces,
+    ) {
+        if matches!(self.stored.progress, Progress::Done { .. }) {
+            return;
+        }
+        match state {
+            AuthorizationState::Used { transaction: Some(receipt) } => {
+                self.seen.used = true;
+                if config.confirmations <= receipt.confirmations {
+                    self.finish(self.judge(receipt, self.submitter(receipt, &config.gas_account)), nonces);
+                }
+            }
+            AuthorizationState::Used { transaction: None } => {
+                self.seen.used = true;
+                // Used, and the logs do not say how for so long that they never will.
+                if self.stored.intent.ends_at_ms().saturating_add(config.lookup_grace_ms) <= now_ms {
+                    self.finish(SettlementStatus::Failed { code: FailureCode::NonceAlreadyUsed }, nonces);
+                }
+            }
+            AuthorizationState::Unused => self.on_unused(at, config, nonces),
+        }
+    }
+
+    fn on_unused(&mut self, at: BlockRef, config: &MachineConfig, nonces: &mut Nonces) {
+        self.seen.used = false;
+        // Token bounds are strict: no block from validBefore on can include it. By the block's clock, not ours.
+        if self.stored.intent.valid_before() <= at.timestamp {
+            return self.finish(SettlementStatus::Expired, nonces);
+        }
+        if self.seen.reverted_at.is_some_and(|block| block <= at.number) {
+            return self.finish(SettlementStatus::Failed { code: FailureCode::TransactionFailed }, nonces);
+        }
+        if self.seen.would_revert_at.is_some_and(|block| block <= at.number) {
+            return self.finish(SettlementStatus::Failed { code: FailureCode::SimulationFailed }, nonces);
+        }
+        let Some(slot) = self.slot() else { return };
+        if nonces.is_used_by(slot.account_nonce, at.number) && !self.seen.included {
+            let attempts = slot.attempts.saturating_add(1);
+            if config.max_attempts <= attempts {
+                return self.finish(SettlementStatus::Failed { code: FailureCode::TransactionFailed }, nonces);
+            }
+            // The nonce is gone and the authorization is not: no transaction of this slot can land any more, so another slot is not a
+            // second transaction beside a live first one.
+            self.seen = Seen::default();
+            self.may_be_out = false;
+            self.change(Progress::AwaitingNonce { attempts });
+            return;
+        }
+        if self.send == Send::AwaitingAnswer && slot.hashes.is_empty() {
+            self.send = Send::AwaitingWrite(Simulation::Skip);
+        }
+    }
+
+    /// What a successful transaction that used the authorization (or should have) means.
+    fn judge(&self, receipt: &TxReceipt, by: SettledBy) -> SettlementStatus {
+        if receipt.status == TxStatus::Success && shows_transfer(&receipt.logs, &self.stored.intent) {
+            return SettlementStatus::Settled { tx_hash: receipt.hash, block: receipt.block, by };
+        }
+        let code = match by {
+            SettledBy::Us => FailureCode::TransferEventMismatch,
+            SettledBy::ThirdParty => FailureCode::NonceAlreadyUsed,
+        };
+        SettlementStatus::Failed { code }
+    }
+
+    fn submitter(&self, receipt: &TxReceipt, gas_account: &Address) -> SettledBy {
+        let known = self.slot().is_some_and(|slot| slot.hashes.contains(&receipt.hash));
+        if known || receipt.from == *gas_account { SettledBy::Us } else { SettledBy::ThirdParty }
+    }
+
+    fn finish(&mut self, status: SettlementStatus, nonces: &mut Nonces) {
+        // What never left is free for others at once; what may be out must be used up first.
+        let slot = self.slot().filter(|_| self.may_be_out).cloned();
+        if let Some(slot) = &slot {
+            nonces.abandon(slot.account_nonce, slot.gas_level);
+        }
+        // Crash: before this is durable: the older record is found, the chain is asked again and says the same.
+        self.change(Progress::Done { status, slot });
+    }
+
+    fn send_again(&mut self, config: &MachineConfig) {
+        let raise = !matches!(self.send, Send::Out { raise: false, .. });
+        self.send = Send::AwaitingWrite(Simulation::Skip);
+        let Progress::AwaitingReceipt(slot) = &mut self.stored.progress else { return };
+        if raise && slot.gas_level < config.max_gas_level {
+            slot.gas_level = slot.gas_level.saturating_add(1);
+            self.dirty = true;
+        }
+    }
+
+    fn remember_hash(&mut self, hash: Hash32) {
+        let Progress::AwaitingReceipt(slot) = &mut self.stored.progress else { return };
+        if slot.hashes.contains(&hash) {
+            return;
+        }
+        if MAX_HASHES <= slot.hashes.len() {
+            slot.hashes.remove(0);
+        }
+        slot.hashes.push(hash);
+        self.dirty = true;
+    }
+
+    fn change(&mut self, progress: Progress) {
+        self.stored.progress = progress;
+        self.dirty = true;
+    }
+}

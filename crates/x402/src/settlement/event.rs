@@ -1,0 +1,305 @@
+//! What the settlement machine is told and what it asks for: the whole language between it and its shell.
+//!
+//! A shell runs actions in any order, at its own pace, and reports what came of them. A report may be late, doubled or lost; the machine
+//! asks again. Only [`Action::Persist`] has an order (see there).
+
+use std::future::Future;
+
+use candor_verify::bytes::{Address, Hash32};
+
+use super::calldata::Calldata;
+use super::intent::Intent;
+use super::outcome::Outcome;
+use super::store::StoredIntent;
+
+/// Something that happened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: both sides are ours")]
+pub enum Event {
+    /// A settlement to be made. Telling twice is harmless.
+    Intent(Intent),
+    /// What became of a [`Action::Persist`].
+    Persisted {
+        /// Key.
+        payment_id: Hash32,
+        /// Revision that was to be written.
+        revision: u64,
+        /// What became of it.
+        result: PersistResult,
+    },
+    /// What the chain answered.
+    Chain(ChainAnswer),
+    /// Time passed. Send one at least every `poll_ms`.
+    Tick,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete")]
+pub enum PersistResult {
+    /// It is durable: it survives a crash of process and machine.
+    Durable,
+    /// Reported as failed, which means unknown. It is written again.
+    Failed,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: the shell must do each")]
+pub enum Action {
+    /// Store this record under its payment id, unless a higher revision is there, and report when it is durable.
+    Persist(StoredIntent),
+    /// Ask the chain, and report the answer.
+    Chain(ChainRequest),
+    /// The settlement is over and that is durable.
+    Finished(Outcome),
+    /// It takes long. Told once per settlement and process; x402 calls it `settlement_pending`.
+    StillPending {
+        /// Identity of the payment.
+        payment_id: Hash32,
+        /// Latest transaction of ours, if one is known.
+        tx_hash: Option<Hash32>,
+    },
+    /// The settlement was not taken; the sender keeps it.
+    Refused {
+        /// Identity of the payment.
+        payment_id: Hash32,
+        /// Why.
+        reason: RefuseReason,
+    },
+}
+
+/// Why a settlement is not taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum RefuseReason {
+    /// Too many are open: offer it again later.
+    Full {
+        /// Limit.
+        limit: usize,
+    },
+    /// It is for another chain than this machine's.
+    WrongChain {
+        /// Chain of the machine.
+        expected: u64,
+        /// Chain of the settlement.
+        got: u64,
+    },
+}
+
+/// A question to the chain, or a transaction for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: the shell must do each")]
+pub enum ChainRequest {
+    /// Sign a transaction with the gas key and send it. Answer: `Broadcast`.
+    SignAndBroadcast {
+        /// What it is for.
+        purpose: Purpose,
+        /// Account nonce to sign with; never another.
+        account_nonce: u64,
+        /// Gas price class. The fees of a class must be a valid replacement (at least an eighth more in both fees) of every lower class
+        /// and at least what the chain asks now. The gas *limit* is fixed by the shell, not estimated: an estimate fails when a race
+        /// is lost.
+        gas_level: u8,
+        /// Whether to try the call first.
+        simulation: Simulation,
+        /// Contract to call.
+        to: Address,
+        /// Call; empty for a filler.
+        calldata: Calldata,
+    },
+    /// The receipt of whichever of these landed. Answer: `ReceiptFound` or `ReceiptMissing`.
+    QueryReceipt {
+        /// For the answer.
+        payment_id: Hash32,
+        /// Transactions of one slot: at most one can land.
+        hashes: Vec<Hash32>,
+    },
+    /// `authorizationState(authorizer, nonce)` of the token at the latest block, and if it is used, the transaction whose
+    /// `AuthorizationUsed` or `AuthorizationCanceled` log says so. Answer: `AuthorizationState`.
+    QueryAuthorization {
+        /// For the answer.
+        payment_id: Hash32,
+        /// Token.
+        asset: Address,
+        /// Payer.
+        authorizer: Address,
+        /// Nonce of the authorization.
+        nonce: Hash32,
+        /// Unix seconds; log searches need go back no further than T before it.
+        valid_before: u64,
+    },
+    /// Transactions of the gas key that are included, at the machine's depth of confirmations. Answer: `AccountNonce`.
+    QueryAccountNonce,
+}
+
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete")]
+pub enum Purpose {
+    /// To settle this payment.
+    Settle {
+        /// Identity of the payment.
+        payment_id: Hash32,
+    },
+    /// To use up an account nonce that later ones wait for: nothing, to ourselves.
+    Fill,
+}
+
+/// Whether to try a call before sending it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete")]
+pub enum Simulation {
+    /// Try it at the latest block (not the pending one); if it reverts, do not send and answer `WouldRevert`.
+    First,
+    /// Send without trying: an earlier twin may be out, and then a revert would mean nothing.
+    Skip,
+}
+
+/// An answer of the chain.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: both sides are ours")]
+pub enum ChainAnswer {
+    /// What became of a `SignAndBroadcast`.
+    Broadcast {
+        /// Of the request.
+        purpose: Purpose,
+        /// Of the request.
+        account_nonce: u64,
+        /// Of the request.
+        gas_level: u8,
+        /// What became of it.
+        outcome: BroadcastOutcome,
+    },
+    /// A transaction of the request is included.
+    ReceiptFound {
+        /// Of the request.
+        payment_id: Hash32,
+        /// Its receipt.
+        receipt: TxReceipt,
+    },
+    /// None of the transactions of the request is included, as far as this RPC knows.
+    ReceiptMissing {
+        /// Of the request.
+        payment_id: Hash32,
+    },
+    /// State of the authorization.
+    AuthorizationState {
+        /// Of the request.
+        payment_id: Hash32,
+        /// The state.
+        state: AuthorizationState,
+        /// The block at which it was read.
+        at: BlockRef,
+    },
+    /// Included transactions of the gas key.
+    AccountNonce {
+        /// The next nonce.
+        next: u64,
+        /// The latest block when it was read (not the confirmed one below).
+        block: u64,
+    },
+    /// The request could not be answered; a transaction may or may not have been sent.
+    RpcDown,
+}
+
+/// What became of a transaction that was to be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: both sides are ours")]
+pub enum BroadcastOutcome {
+    /// A node has it (also "already known").
+    Sent {
+        /// Transaction.
+        hash: Hash32,
+    },
+    /// It may have been sent.
+    Unknown {
+        /// Transaction.
+        hash: Hash32,
+    },
+    /// The account nonce is used up.
+    NonceTooLow,
+    /// A pending transaction with this nonce pays more.
+    Underpriced,
+    /// The gas key cannot pay.
+    NoGasFunds,
+    /// The call reverts, so nothing was sent.
+    WouldRevert {
+        /// Block at which it was tried.
+        block: u64,
+    },
+}
+
+/// Whether an authorization is used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: both sides are ours")]
+pub enum AuthorizationState {
+    /// Not used, not cancelled.
+    Unused,
+    /// Used or cancelled.
+    Used {
+        /// By this transaction; `None` if the RPC does not find it.
+        transaction: Option<TxReceipt>,
+    },
+}
+
+/// A block.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete")]
+pub struct BlockRef {
+    /// Height.
+    pub number: u64,
+    /// Unix seconds.
+    pub timestamp: u64,
+}
+
+/// A receipt of an included transaction.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete for what is decided here")]
+pub struct TxReceipt {
+    /// Transaction.
+    pub hash: Hash32,
+    /// Who signed it.
+    pub from: Address,
+    /// Whether it succeeded.
+    pub status: TxStatus,
+    /// All its logs, in order.
+    pub logs: Vec<Log>,
+    /// Its block.
+    pub block: u64,
+    /// Blocks on top of it.
+    pub confirmations: u64,
+}
+
+/// Whether a transaction succeeded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete")]
+pub enum TxStatus {
+    /// It succeeded.
+    Success,
+    /// It reverted.
+    Reverted,
+}
+
+/// A log of a transaction.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete by the EVM")]
+pub struct Log {
+    /// Contract.
+    pub address: Address,
+    /// Topics, the event's first.
+    pub topics: Vec<Hash32>,
+    /// The rest.
+    pub data: Vec<u8>,
+}
+
+/// The chain, as far as settlement needs it. Implemented by the shell (alloy), run outside the machine.
+///
+/// **Contract.** One caller per gas key in the whole world: two writers take each other's account nonces (nothing is paid twice, but
+/// both are slowed). Every call has a timeout of its own and ends in an answer; "could not" is [`ChainAnswer::RpcDown`] or
+/// [`BroadcastOutcome::Unknown`]. Calls may run concurrently and be repeated. **Trust:** none beyond availability: a lie can cost the
+/// operator money or time, never the client.
+pub trait ChainPort {
+    /// Runs one request to its answer.
+    fn run(&self, request: ChainRequest) -> impl Future<Output = ChainAnswer> + Send;
+}

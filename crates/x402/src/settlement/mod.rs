@@ -1,0 +1,34 @@
+//! Settlement: how a verified payment becomes money, and how the host knows that it did.
+//!
+//! The enclave builds an [`Intent`] (finished calldata: nothing in it can be altered) and hands it out in the same message as the first
+//! checkpoint that covers the receipt (D8). The host's [`Machine`] submits it, or notices that somebody else did, or that it expired.
+//! Anyone may submit; a submitter can delay, never alter.
+//!
+//! ```text
+//! VerifiedPayment ─▶ Intent ── link ──▶ Machine ── Action ──▶ database, ChainPort
+//!                                          ▲────── Event ─────────┘
+//! ```
+//!
+//! The chain is read through whatever RPC the host has; a lie costs the operator, never the client (D3).
+//! Not here: RPC, keys, storage (`host`, `chain`).
+
+mod calldata;
+mod entry;
+mod event;
+mod intent;
+mod logs;
+mod machine;
+mod nonces;
+mod outcome;
+mod store;
+
+pub use calldata::{Calldata, CalldataError, TRANSFER_SELECTOR, decode_transfer, encode_transfer};
+pub use event::{
+    Action, AuthorizationState, BlockRef, BroadcastOutcome, ChainAnswer, ChainPort, ChainRequest, Event, Log, PersistResult, Purpose,
+    RefuseReason, Simulation, TxReceipt, TxStatus,
+};
+pub use intent::Intent;
+pub use logs::{AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC};
+pub use machine::{Machine, MachineConfig};
+pub use outcome::{FailureCode, Outcome, SettledBy, SettlementStatus, settle_response};
+pub use store::{Progress, Slot, StoreError, StoredIntent};

@@ -1,0 +1,131 @@
+//! How a settlement stands, and how an x402 client is told.
+
+use candor_verify::bytes::Hash32;
+
+use super::intent::Intent;
+use crate::protocol::{Eip155, SettleResponse};
+
+/// How a settlement stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: callers must decide for each")]
+pub enum SettlementStatus {
+    /// The money moved, by the logs of this transaction.
+    Settled {
+        /// Transaction.
+        tx_hash: Hash32,
+        /// Its block.
+        block: u64,
+        /// Who submitted it.
+        by: SettledBy,
+    },
+    /// Not known yet. With a hash it may land at any moment; nothing else will be submitted in its place.
+    Pending {
+        /// Latest transaction of ours, if one is known.
+        tx_hash: Option<Hash32>,
+    },
+    /// It had not moved when we stopped trying. Until `validBefore` somebody else could still move it; nobody watches for that.
+    Failed {
+        /// Why.
+        code: FailureCode,
+    },
+    /// A block past `validBefore` shows the authorization unused: it can never move.
+    Expired,
+}
+
+/// Who submitted the transaction that moved the money.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete")]
+pub enum SettledBy {
+    /// Our gas key.
+    Us,
+    /// Anybody else. The payee has the money all the same.
+    ThirdParty,
+}
+
+/// Why a settlement failed for good.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum FailureCode {
+    /// Our transaction was included and reverted (the payer's balance, for example).
+    TransactionFailed,
+    /// The call reverts, so it was never sent.
+    SimulationFailed,
+    /// A transaction succeeded without the transfer it should have made: a fake token, or one that takes a fee.
+    TransferEventMismatch,
+    /// The payer used or cancelled the nonce otherwise.
+    NonceAlreadyUsed,
+}
+
+/// A settlement that is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete")]
+pub struct Outcome {
+    /// Identity of the payment.
+    pub payment_id: Hash32,
+    /// `Settled`, `Failed` or `Expired`.
+    pub status: SettlementStatus,
+}
+
+impl FailureCode {
+    /// The x402 error string.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TransactionFailed => "invalid_exact_evm_transaction_failed",
+            Self::SimulationFailed => "invalid_exact_evm_transaction_simulation_failed",
+            Self::TransferEventMismatch => "invalid_exact_evm_transfer_event_mismatch",
+            Self::NonceAlreadyUsed => "invalid_exact_evm_nonce_already_used",
+        }
+    }
+
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::TransactionFailed => 1,
+            Self::SimulationFailed => 2,
+            Self::TransferEventMismatch => 3,
+            Self::NonceAlreadyUsed => 4,
+        }
+    }
+
+    pub(super) fn from_code(code: u8) -> Option<Self> {
+        [Self::TransactionFailed, Self::SimulationFailed, Self::TransferEventMismatch, Self::NonceAlreadyUsed]
+            .into_iter()
+            .find(|failure| failure.code() == code)
+    }
+}
+
+impl SettlementStatus {
+    /// The x402 `errorReason`; `None` if the money moved.
+    #[must_use]
+    pub fn error_reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Settled { .. } => None,
+            Self::Pending { .. } => Some("settlement_pending"),
+            Self::Failed { code } => Some(code.as_str()),
+            Self::Expired => Some("invalid_exact_evm_payload_authorization_valid_before"),
+        }
+    }
+
+    fn tx_hash(&self) -> Option<Hash32> {
+        match self {
+            Self::Settled { tx_hash, .. } => Some(*tx_hash),
+            Self::Pending { tx_hash } => *tx_hash,
+            Self::Failed { .. } | Self::Expired => None,
+        }
+    }
+}
+
+/// The `PAYMENT-RESPONSE` of a settlement. `success` only when the money moved; pending carries the hash, so that nobody pays twice.
+#[must_use]
+pub fn settle_response(intent: &Intent, status: &SettlementStatus) -> SettleResponse {
+    let error_reason = status.error_reason();
+    SettleResponse {
+        success: error_reason.is_none(),
+        error_reason: error_reason.map(str::to_owned),
+        payer: Some(intent.payer().to_string()),
+        transaction: status.tx_hash().map(|hash| hash.to_string()).unwrap_or_default(),
+        network: Eip155(intent.chain_id()).to_string(),
+        amount: error_reason.is_none().then(|| intent.amount().to_string()),
+        extensions: None,
+    }
+}

@@ -1,0 +1,182 @@
+//! What the tests share: keys, a world in which a good payment is good, and payments made by our own client.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+
+use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
+use candor_verify::eip712::address_of;
+use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS};
+use candor_verify::receipt::{Offer, Scheme};
+use candor_x402::Libsecp;
+use candor_x402::client::{AssetLimit, Choice, Ledger, SpendPolicy, build_payment, choose};
+use candor_x402::error::PaymentError;
+use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
+use candor_x402::extension::SignedOffer;
+use candor_x402::protocol::{Eip155, ExactTerms, PaymentPayload, PaymentRequired, ResourceInfo, X402_VERSION};
+use secp256k1::ecdsa::RecoverableSignature;
+use secp256k1::{Message, SecretKey};
+use serde_json::Value;
+
+pub const NOW: u64 = 1_800_000_000;
+pub const BOOT: u64 = NOW - 3600;
+pub const CHAIN: u64 = 31337;
+
+pub struct Key(SecretKey);
+
+impl Key {
+    pub fn new(byte: u8) -> Self {
+        Self::from_bytes([byte; 32])
+    }
+
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(SecretKey::from_secret_bytes(bytes).unwrap())
+    }
+
+    pub fn address(&self) -> Address {
+        let point = secp256k1::PublicKey::from_secret_key(&self.0).serialize_uncompressed();
+        address_of(&point[1..]).unwrap()
+    }
+
+    pub fn sign(&self, digest: &Hash32) -> Signature65 {
+        let signature = RecoverableSignature::sign_ecdsa_recoverable(Message::from_digest(digest.0), &self.0);
+        let (id, rs) = signature.serialize_compact();
+        let mut out = [0; 65];
+        out[..64].copy_from_slice(&rs);
+        out[64] = 27 + id.to_u8();
+        Signature65(out)
+    }
+}
+
+pub struct World {
+    pub k_sig: Key,
+    pub payer: Key,
+    pub terms: ExactTerms,
+    pub candidate: Candidate,
+    pub now: u64,
+    pub boot: u64,
+    pub generation: u64,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let terms = ExactTerms {
+            network: Eip155(CHAIN),
+            asset: Address([0xa7; 20]),
+            pay_to: Address([0xb2; 20]),
+            amount: Amount(1000),
+            max_timeout_seconds: MAX_TIMEOUT_SECONDS,
+            token_name: "USDC".into(),
+            token_version: "2".into(),
+        };
+        let candidate = Self::candidate(&terms, 1);
+        Self { k_sig: Key::new(7), payer: Key::new(9), terms, candidate, now: NOW, boot: BOOT, generation: 60 }
+    }
+
+    /// The offer for another request is one with another commitment.
+    pub fn candidate(terms: &ExactTerms, request: u8) -> Candidate {
+        let offer = Offer {
+            manifest_hash: Hash32([1; 32]),
+            request_commitment: Hash32([request; 32]),
+            model_id: Hash32([3; 32]),
+            scheme: Scheme::ExactEip3009,
+            payee: terms.pay_to,
+            asset: terms.asset,
+            chain_id: terms.network.0,
+            settler: Address::ZERO,
+            amount: terms.amount,
+            prompt_tokens: 7,
+            max_tokens: 64,
+            seed_commitment: Hash32([9; 32]),
+            valid_until: (NOW + 120) * 1000,
+        };
+        Candidate { offer, request_salt: Hash32([6; 32]) }
+    }
+
+    pub fn signed_offer(&self) -> SignedOffer {
+        SignedOffer {
+            offer: self.candidate.offer.clone(),
+            signature: self.k_sig.sign(&self.candidate.offer.digest()),
+            request_salt: self.candidate.request_salt,
+        }
+    }
+
+    pub fn required(&self) -> PaymentRequired {
+        PaymentRequired {
+            x402_version: X402_VERSION,
+            error: None,
+            resource: ResourceInfo { url: "https://node.example/v1/chat/completions".into(), ..ResourceInfo::default() },
+            accepts: vec![self.terms.to_requirements()],
+            extensions: Some(self.signed_offer().to_extensions()),
+        }
+    }
+
+    pub fn policy(&self) -> SpendPolicy {
+        let limit =
+            AssetLimit { network: self.terms.network, asset: self.terms.asset, max_per_request: Amount(5000), max_per_day: Amount(20_000) };
+        SpendPolicy { assets: vec![limit], payees: vec![self.terms.pay_to] }
+    }
+
+    pub fn choice(&self) -> Choice {
+        choose(&self.required(), &self.policy(), &self.k_sig.address(), self.now * 1000, &Libsecp).unwrap()
+    }
+
+    /// A payment by our own client, whose nonce commits to the offer.
+    pub fn committed(&self, salt: u8) -> PaymentPayload {
+        let reservation = Ledger::default().reserve(Hash32([salt; 32]), self.choice(), self.now).unwrap();
+        let sign = |digest: &Hash32| self.payer.sign(digest);
+        build_payment(reservation, self.payer.address(), Hash32([salt; 32]), &Libsecp, sign).unwrap().0
+    }
+
+    pub fn authorization(&self) -> Authorization {
+        Authorization {
+            from: self.payer.address(),
+            to: self.terms.pay_to,
+            value: self.terms.amount,
+            valid_after: 0,
+            valid_before: self.now + MAX_TIMEOUT_SECONDS,
+            nonce: Hash32([0x55; 32]),
+        }
+    }
+
+    /// A payment by a stock x402 client: a random nonce; extensions echoed or not.
+    pub fn stock(&self, authorization: Authorization, echo: bool) -> PaymentPayload {
+        let mut payload = self.committed(1);
+        payload.extensions = if echo { Some(self.signed_offer().to_extensions()) } else { None };
+        let signature = self.payer.sign(&authorization.digest(&self.terms.domain()));
+        payload.payload.0.insert("signature".into(), candor_verify::bytes::to_hex(&signature.0).into());
+        let members = serde_json::json!({
+            "from": authorization.from.to_string(),
+            "to": authorization.to.to_string(),
+            "value": authorization.value.to_string(),
+            "validAfter": authorization.valid_after.to_string(),
+            "validBefore": authorization.valid_before.to_string(),
+            "nonce": authorization.nonce.to_string(),
+        });
+        payload.payload.0.insert("authorization".into(), members);
+        payload
+    }
+
+    pub fn set(payload: &mut PaymentPayload, field: &str, value: impl Into<Value>) {
+        payload.payload.0["authorization"][field] = value.into();
+    }
+
+    pub fn verify(&self, payload: &PaymentPayload) -> Result<VerifiedPayment, PaymentError> {
+        self.verify_against(payload, std::slice::from_ref(&self.candidate))
+    }
+
+    pub fn verify_against(&self, payload: &PaymentPayload, candidates: &[Candidate]) -> Result<VerifiedPayment, PaymentError> {
+        let context = VerifyContext {
+            terms: &self.terms,
+            candidates,
+            now_seconds: self.now,
+            boot_seconds: self.boot,
+            generation_seconds: self.generation,
+            recover: &Libsecp,
+        };
+        verify_exact(payload, &context)
+    }
+
+    /// Verified payments that differ in their nonce.
+    pub fn paid(&self, salt: u8) -> VerifiedPayment {
+        self.verify(&self.committed(salt)).unwrap()
+    }
+}

@@ -1,0 +1,376 @@
+//! The settlement machine, one story per test.
+
+#[path = "common/chain.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+mod chain;
+
+use candor_x402::settlement::*;
+use chain::{CHAIN, Host, START_S, config, intent, persisted};
+
+const ENDS: u64 = START_S + 300;
+
+#[test]
+fn a_payment_is_settled_and_told_once() {
+    let mut host = Host::new(config());
+    let payment = intent(1, ENDS);
+    host.tell(payment.clone());
+    host.settle_down();
+    assert!(matches!(host.status(&payment), Some(SettlementStatus::Pending { tx_hash: Some(_) })));
+    host.mine();
+    host.wait(1_000);
+    let status = host.status(&payment).unwrap();
+    assert!(matches!(status, SettlementStatus::Settled { by: SettledBy::Us, block: 1, .. }));
+    let response = settle_response(&payment, &status);
+    assert_eq!((response.success, response.amount.as_deref(), response.network.as_str()), (true, Some("1000"), "eip155:31337"));
+    assert_eq!(host.machine.open_count(), 0);
+    // Told again, it gives the same outcome and does nothing.
+    host.tell(payment);
+    assert!(host.actions.is_empty());
+}
+
+#[test]
+fn nothing_is_sent_before_its_record_is_durable() {
+    let mut host = Host::new(config());
+    host.tell(intent(1, ENDS));
+    for _ in 0..5 {
+        // Everything but the writes is run.
+        let (writes, rest): (Vec<_>, Vec<_>) = host.actions.drain(..).partition(|action| matches!(action, Action::Persist(_)));
+        for action in rest {
+            let event = host.run(&action).unwrap();
+            host.step(event);
+        }
+        for write in &writes {
+            let Action::Persist(record) = write else { unreachable!() };
+            host.step(persisted(record, PersistResult::Failed));
+        }
+        host.now_ms += 1_000;
+        host.step(Event::Tick);
+    }
+    assert!(host.sent.is_empty() && host.chain.mempool.is_empty());
+    host.settle_down();
+    assert_eq!(host.sent.len(), 1);
+}
+
+#[test]
+fn a_timeout_is_pending_with_its_hash_and_only_raises_the_price() {
+    // X402-06 and X402-08.
+    let mut host = Host::new(config());
+    let payment = intent(1, ENDS);
+    host.tell(payment.clone());
+    host.settle_down();
+    for _ in 0..60 {
+        host.wait(1_000);
+    }
+    let (id, hash) = host.pending[0];
+    assert_eq!((host.pending.len(), id), (1, payment.payment_id()));
+    assert!(hash.is_some());
+    let response = settle_response(&payment, &host.status(&payment).unwrap());
+    assert_eq!((response.success, response.error_reason.as_deref()), (false, Some("settlement_pending")));
+    assert!(response.transaction.starts_with("0x"));
+    // All twins have one account nonce.
+    assert_eq!(host.sent[&id].len(), 1);
+    assert_eq!(host.chain.mempool.len(), 1);
+    assert_eq!(host.chain.mempool[&0].len(), 4, "one per price class");
+    host.mine();
+    host.wait(1_000);
+    assert!(matches!(host.status(&payment), Some(SettlementStatus::Settled { by: SettledBy::Us, .. })));
+}
+
+#[test]
+fn a_settlement_by_a_third_party_is_money_received() {
+    // X402-05: front-run, before and after our own broadcast.
+    for ours_is_out in [false, true] {
+        let mut host = Host::new(config());
+        let payment = intent(1, ENDS);
+        if ours_is_out {
+            host.tell(payment.clone());
+            host.settle_down();
+            host.third_party(&payment);
+        } else {
+            host.third_party(&payment);
+            host.tell(payment.clone());
+            host.settle_down();
+        }
+        host.wait(6_000);
+        assert!(matches!(host.status(&payment), Some(SettlementStatus::Settled { by: SettledBy::ThirdParty, .. })), "{ours_is_out}");
+        assert!(host.finished.len() == 1);
+    }
+}
+
+#[test]
+fn our_revert_because_somebody_was_first_is_still_money_received() {
+    let mut host = Host::new(config());
+    let payment = intent(1, ENDS);
+    host.tell(payment.clone());
+    host.settle_down();
+    host.third_party(&payment);
+    host.mine();
+    host.wait(1_000);
+    assert!(matches!(host.status(&payment), Some(SettlementStatus::Settled { by: SettledBy::ThirdParty, .. })));
+}
+
+#[test]
+fn a_drained_payer_is_found_out_before_and_after_sending() {
+    // X402-04.
+    for (drain_first, code) in [(true, FailureCode::SimulationFailed), (false, FailureCode::TransactionFailed)] {
+        let mut host = Host::new(config());
+        let payment = intent(1, ENDS);
+        if drain_first {
+            host.chain.drained.insert(payment.payer());
+        }
+        host.tell(payment.clone());
+        host.settle_down();
+        host.chain.drained.insert(payment.payer());
+        host.mine();
+        host.wait(1_000);
+        host.wait(1_000);
+        assert_eq!(host.status(&payment), Some(SettlementStatus::Failed { code }));
+    }
+}
+
+#[test]
+fn a_fee_on_transfer_token_is_no_settlement() {
+    // X402-11.
+    let mut host = Host::new(config());
+    host.chain.fee = true;
+    let payment = intent(1, ENDS);
+    host.tell(payment.clone());
+    host.settle_down();
+    host.mine();
+    host.wait(1_000);
+    let status = host.status(&payment).unwrap();
+    assert_eq!(status.error_reason(), Some("invalid_exact_evm_transfer_event_mismatch"));
+}
+
+#[test]
+fn an_authorization_that_ended_unused_is_expired_by_the_clock_of_the_chain() {
+    let mut host = Host::new(config());
+    let payment = intent(1, START_S + 20);
+    host.tell(payment.clone());
+    host.settle_down();
+    let sent = host.chain.mempool[&0].len();
+    host.wait(30_000);
+    // Our clock is past the end, the chain's is not: it may still land.
+    assert!(matches!(host.status(&payment), Some(SettlementStatus::Pending { .. })));
+    assert_eq!(host.chain.mempool[&0].len(), sent, "nothing is sent after the end");
+    host.chain.mempool.clear();
+    host.mine();
+    host.wait(1_000);
+    assert_eq!(host.status(&payment), Some(SettlementStatus::Expired));
+}
+
+#[test]
+fn settlements_of_one_key_never_share_a_nonce_and_a_moot_one_is_filled() {
+    // X402-36.
+    let mut host = Host::new(config());
+    let payments: Vec<Intent> = (1..=5).map(|n| intent(n, ENDS)).collect();
+    for payment in &payments {
+        host.tell(payment.clone());
+    }
+    host.settle_down();
+    let nonces: Vec<u64> = host.sent.values().flatten().copied().collect();
+    assert_eq!(host.chain.mempool.len(), 5, "{nonces:?}");
+    // The first is settled by somebody else and its transaction gets lost: the others wait for its nonce.
+    let first = payments.iter().find(|payment| host.sent[&payment.payment_id()].contains(&0)).unwrap();
+    host.third_party(first);
+    host.chain.mempool.remove(&0);
+    for _ in 0..20 {
+        host.wait(1_000);
+        host.mine();
+    }
+    assert!(payments.iter().all(|payment| matches!(host.status(payment), Some(SettlementStatus::Settled { .. }))));
+    assert!(0 < host.fillers);
+}
+
+#[test]
+fn kill_9_between_broadcast_and_receipt_pays_once_and_loses_nothing() {
+    // X402-07: after each action of the story, for each kind of death of the write.
+    for cut in 0..14 {
+        for written_anyway in [false, true] {
+            let mut host = Host::new(config());
+            let payment = intent(1, ENDS);
+            host.tell(payment.clone());
+            for at in 0..14 {
+                let Some(action) = (!host.actions.is_empty()).then(|| host.actions.remove(0)) else { break };
+                if at == cut {
+                    if let (Action::Persist(record), true) = (&action, written_anyway) {
+                        host.store(record);
+                    } else if let (Action::Chain(request), true) = (&action, written_anyway) {
+                        // Sent, and the answer is lost.
+                        host.chain.run(request, 0);
+                    }
+                    host.restart();
+                    break;
+                }
+                let event = host.run(&action).unwrap();
+                host.step(event);
+            }
+            for _ in 0..20 {
+                host.settle_down();
+                host.mine();
+                host.wait(1_000);
+            }
+            assert!(matches!(host.status(&payment), Some(SettlementStatus::Settled { by: SettledBy::Us, .. })), "{cut} {written_anyway}");
+            assert_eq!(host.chain.receipts.values().filter(|r| r.status == TxStatus::Success && !r.logs.is_empty()).count(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_write_that_failed_is_repeated_with_the_same_record() {
+    let mut host = Host::new(config());
+    host.tell(intent(1, ENDS));
+    let record = |host: &mut Host| match host.actions.iter().position(|a| matches!(a, Action::Persist(_))).map(|at| host.actions.remove(at))
+    {
+        Some(Action::Persist(record)) => record,
+        _ => panic!("nothing to write"),
+    };
+    let first = record(&mut host);
+    // Failed but persisted.
+    host.store(&first);
+    host.step(persisted(&first, PersistResult::Failed));
+    host.now_ms += 1_000;
+    host.step(Event::Tick);
+    assert_eq!(record(&mut host), first);
+}
+
+#[test]
+fn a_dead_rpc_is_asked_less_and_less_and_everything_goes_on_after() {
+    let mut host = Host::new(config());
+    let payment = intent(1, ENDS);
+    host.tell(payment.clone());
+    let mut asked = 0;
+    for _ in 0..40 {
+        for action in std::mem::take(&mut host.actions) {
+            if matches!(action, Action::Chain(_)) {
+                asked += 1;
+                host.step(Event::Chain(ChainAnswer::RpcDown));
+            } else if let Some(event) = host.run(&action) {
+                host.step(event);
+            }
+        }
+        host.now_ms += 1_000;
+        host.step(Event::Tick);
+    }
+    assert!(asked < 12, "{asked}");
+    host.settle_down();
+    for _ in 0..20 {
+        host.mine();
+        host.wait(1_000);
+    }
+    assert!(matches!(host.status(&payment), Some(SettlementStatus::Settled { .. })));
+}
+
+#[test]
+fn what_is_too_much_or_for_another_chain_is_refused_by_name() {
+    let mut machine = Machine::new(MachineConfig { max_open: 1, ..config() }, vec![]);
+    let refusal = |actions: Vec<Action>| match actions.as_slice() {
+        [Action::Refused { reason, .. }, ..] => *reason,
+        other => panic!("{other:?}"),
+    };
+    let _taken = machine.step(Event::Intent(intent(1, ENDS)), 0);
+    assert_eq!(refusal(machine.step(Event::Intent(intent(2, ENDS)), 0)), RefuseReason::Full { limit: 1 });
+    let first = intent(3, ENDS);
+    let foreign = Intent::parse(1, first.asset(), first.calldata().clone()).unwrap();
+    assert_eq!(refusal(machine.step(Event::Intent(foreign), 0)), RefuseReason::WrongChain { expected: CHAIN, got: 1 });
+}
+
+/// The one transaction that the machine handed out, not run.
+fn take_broadcast(host: &mut Host) -> (Purpose, u8) {
+    loop {
+        let action = host.actions.remove(0);
+        if let Action::Chain(ChainRequest::SignAndBroadcast { purpose, gas_level, .. }) = action {
+            return (purpose, gas_level);
+        }
+        let event = host.run(&action).unwrap();
+        host.step(event);
+    }
+}
+
+fn unused_at(payment: &Intent, number: u64) -> Event {
+    let at = BlockRef { number, timestamp: START_S };
+    let (payment_id, state) = (payment.payment_id(), AuthorizationState::Unused);
+    Event::Chain(ChainAnswer::AuthorizationState { payment_id, state, at })
+}
+
+#[test]
+fn an_answer_from_before_a_revert_does_not_explain_it() {
+    let answer = |purpose, gas_level, outcome| Event::Chain(ChainAnswer::Broadcast { purpose, account_nonce: 0, gas_level, outcome });
+    for simulated in [true, false] {
+        let mut host = Host::new(config());
+        let payment = intent(1, ENDS);
+        host.tell(payment.clone());
+        let (purpose, gas_level) = take_broadcast(&mut host);
+        let code = if simulated {
+            host.step(answer(purpose, gas_level, BroadcastOutcome::WouldRevert { block: 7 }));
+            FailureCode::SimulationFailed
+        } else {
+            let hash = candor_verify::bytes::Hash32([1; 32]);
+            host.step(answer(purpose, gas_level, BroadcastOutcome::Sent { hash }));
+            let receipt = TxReceipt { hash, from: chain::GAS, status: TxStatus::Reverted, logs: vec![], block: 7, confirmations: 0 };
+            host.step(Event::Chain(ChainAnswer::ReceiptFound { payment_id: payment.payment_id(), receipt }));
+            FailureCode::TransactionFailed
+        };
+        let finish = |host: &mut Host| {
+            for action in std::mem::take(&mut host.actions) {
+                if let Action::Persist(record) = &action {
+                    host.store(record);
+                    host.step(persisted(record, PersistResult::Durable));
+                }
+            }
+            host.status(&payment)
+        };
+        // Somebody may have settled it between block 6 and block 7.
+        host.step(unused_at(&payment, 6));
+        assert!(matches!(finish(&mut host), Some(SettlementStatus::Pending { .. })));
+        host.unused_at.clear();
+        host.step(unused_at(&payment, 7));
+        assert_eq!(finish(&mut host), Some(SettlementStatus::Failed { code }));
+    }
+}
+
+#[test]
+fn a_nonce_that_may_be_out_is_not_given_to_another_also_after_restarts() {
+    let mut host = Host::new(config());
+    let (first, second) = (intent(1, ENDS), intent(2, ENDS));
+    host.tell(first.clone());
+    // It is sent, and the host dies before it knows the hash; then somebody else settles it.
+    let (purpose, gas_level) = take_broadcast(&mut host);
+    let (to, calldata, simulation) = (first.to(), first.calldata().clone(), Simulation::First);
+    let sent = ChainRequest::SignAndBroadcast { purpose, account_nonce: 0, gas_level, simulation, to, calldata };
+    host.chain.run(&sent, 0);
+    host.third_party(&first);
+    host.restart();
+    host.wait(1_000);
+    assert!(matches!(host.status(&first), Some(SettlementStatus::Settled { by: SettledBy::ThirdParty, .. })));
+    host.restart();
+    host.tell(second.clone());
+    host.settle_down();
+    assert_eq!(host.sent[&second.payment_id()].iter().copied().collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn confirmations_are_waited_for() {
+    let mut host = Host::new(MachineConfig { confirmations: 2, ..config() });
+    let payment = intent(1, ENDS);
+    host.mine();
+    host.mine();
+    host.tell(payment.clone());
+    host.settle_down();
+    for expected_open in [true, true, false] {
+        host.mine();
+        host.wait(1_000);
+        assert_eq!(matches!(host.status(&payment), Some(SettlementStatus::Pending { .. })), expected_open);
+    }
+}
+
+#[test]
+fn no_signature_is_in_the_debug_of_any_action() {
+    let mut host = Host::new(config());
+    host.tell(intent(0xab, ENDS));
+    let mut shown = format!("{:?} {:?}", host.actions, host.machine);
+    host.settle_down();
+    shown.push_str(&format!("{:?}", host.machine));
+    // The signature is 65 times 0xab = 171; the nonce and payer, which are public, are shown as hex.
+    assert!(!shown.contains("171, 171"), "{shown}");
+}

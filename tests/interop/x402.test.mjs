@@ -1,0 +1,34 @@
+// npm @x402/fetch pays our node directly: whole answers carry PAYMENT-RESPONSE with a settled transaction, streams start after the claim.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { createPublicClient, http } from "viem";
+import { run, startNode } from "./node.mjs";
+
+// The public development wallet: account 4 of "test test … junk".
+const KEY = "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a";
+let world;
+
+before(async () => { world = await startNode(); }, { timeout: 120_000 });
+after(() => world?.close());
+
+test("a whole answer is paid, settled on chain before the body, and carries PAYMENT-RESPONSE", async () => {
+  const got = run("x402-fetch.mjs", world.pem, { API: world.node.api, RPC: world.rpc, KEY, STREAM: "0" });
+  assert.equal(got.status, 200, got.text);
+  const answer = JSON.parse(got.text);
+  assert.equal(answer.object, "chat.completion");
+  assert.match(got.receipt, /^[0-9a-f]{32}$/);
+  assert.equal(got.payment.success, true);
+  assert.match(got.cache, /private/);
+  const chain = createPublicClient({ transport: http(world.rpc) });
+  const receipt = await chain.getTransactionReceipt({ hash: got.payment.transaction });
+  assert.equal(receipt.status, "success");
+  assert.ok(answer.candor.delivery.length > 1000);
+});
+
+test("a stream is paid and ends with its receipt and [DONE]", () => {
+  const got = run("x402-fetch.mjs", world.pem, { API: world.node.api, RPC: world.rpc, KEY, STREAM: "1" });
+  assert.equal(got.status, 200, got.text);
+  const frames = got.text.split("\n\n").filter((event) => event.startsWith("data: "));
+  assert.equal(frames.at(-1), "data: [DONE]");
+  assert.ok(frames.at(-2).includes('"candor":{"receipt_id":'), frames.at(-2));
+});

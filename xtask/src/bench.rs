@@ -1,0 +1,63 @@
+//! `cargo xtask bench`: every criterion bench of the workspace, found in cargo's metadata.
+
+use crate::Failure;
+use crate::json::Value;
+use crate::workspace::{Workspace, run as run_command};
+
+/// Runs the benches whose package or bench name contains one of the names; all of them if none is given.
+pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
+    let (ours, theirs) = match arguments.iter().position(|argument| argument == "--") {
+        Some(at) => (&arguments[..at], &arguments[at + 1..]),
+        None => (arguments, &[][..]),
+    };
+    let dist = ours.iter().any(|argument| argument == "--dist");
+    let names: Vec<&String> = ours.iter().filter(|argument| *argument != "--dist").collect();
+    if let Some(option) = names.iter().find(|name| name.starts_with('-')) {
+        return Err(Failure::Usage(format!("bench has no option `{option}`")));
+    }
+
+    let all = benches(&workspace.metadata(&["--no-deps"])?)?;
+    let wanted: Vec<&Bench> = all.iter().filter(|bench| names.is_empty() || names.iter().any(|name| bench.matches(name))).collect();
+    if wanted.is_empty() {
+        let known: Vec<String> = all.iter().map(|bench| format!("{} ({})", bench.name, bench.package)).collect();
+        return Err(Failure::Check(format!("no such bench; there are: {}", known.join(", "))));
+    }
+    if !dist {
+        println!("a dry run: figures that are published come from `cargo xtask bench --dist`");
+    }
+    for bench in wanted {
+        let mut command = workspace.cargo(["bench", "--locked", "--package", &bench.package, "--bench", &bench.name]);
+        if dist {
+            command.args(["--profile", "dist"]);
+        }
+        if !theirs.is_empty() {
+            command.arg("--").args(theirs);
+        }
+        run_command(&mut command)?;
+    }
+    Ok(())
+}
+
+struct Bench {
+    package: String,
+    name: String,
+}
+
+impl Bench {
+    fn matches(&self, name: &str) -> bool {
+        self.package.contains(name) || self.name.contains(name)
+    }
+}
+
+fn benches(metadata: &Value) -> Result<Vec<Bench>, String> {
+    let mut out = Vec::new();
+    for package in metadata.field("packages")?.list()? {
+        for target in package.field("targets")?.list()? {
+            if target.field("kind")?.list()?.iter().any(|kind| kind.text() == Ok("bench")) {
+                let (package, name) = (package.field("name")?.text()?, target.field("name")?.text()?);
+                out.push(Bench { package: package.into(), name: name.into() });
+            }
+        }
+    }
+    Ok(out)
+}

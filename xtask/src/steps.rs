@@ -1,0 +1,242 @@
+//! The steps of `cargo xtask test`, cheapest first. Each says how to repeat it; none is advisory and none is skipped in silence.
+
+use std::cell::{Cell, OnceCell};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::npm::{self, Node};
+use crate::report::Totals;
+use crate::tidy;
+use crate::workspace::{Shown, Workspace, exists, output, run};
+
+/// Has core and alloc but no std: what builds for it is really `no_std`.
+const BARE: &str = "x86_64-unknown-none";
+const WASM: &str = "wasm32-unknown-unknown";
+
+/// Directories with a package-lock.json, for the `npm` step; those under `tests/` are added.
+const NPM_ROOTS: &[&str] = &["contracts"];
+
+pub(crate) struct Step {
+    pub(crate) name: String,
+    pub(crate) about: String,
+    pub(crate) run: Box<dyn Fn(&Context<'_>) -> Result<(), String>>,
+}
+
+/// What steps share.
+pub(crate) struct Context<'a> {
+    workspace: &'a Workspace,
+    node: OnceCell<Node>,
+    pub(crate) totals: Cell<Totals>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(workspace: &'a Workspace) -> Self {
+        Self { workspace, node: OnceCell::new(), totals: Cell::new(Totals::default()) }
+    }
+
+    fn node(&self) -> Result<&Node, String> {
+        if self.node.get().is_none() {
+            // Cannot be set already: it was empty on the line above, and this is one thread.
+            let _ = self.node.set(Node::find(self.workspace)?);
+        }
+        self.node.get().ok_or_else(|| "node was found and lost".into())
+    }
+
+    fn cargo(&self, arguments: &str) -> Command {
+        self.workspace.cargo(arguments.split_whitespace())
+    }
+}
+
+pub(crate) fn all(workspace: &Workspace) -> Result<Vec<Step>, String> {
+    let mut steps = vec![
+        step("toolchain", "rustfmt, clippy and the two targets of the verifier are installed", toolchain),
+        step("tidy", "crate edges, headers, licences, snapshots, spec against code", |c| tidy::check(c.workspace, false)),
+        step("fmt", "cargo fmt --check", |c| run(&mut c.cargo("fmt --all --check"))),
+        step("npm", "node, and the locked packages of every directory that has some", npm_packages),
+        step("contracts", "artifacts recompile byte for byte; formatting", |c| npm_run(c, "check")),
+        step("forge", "contract tests: unit, fuzz, invariants, vectors, gas snapshot", |c| npm_run(c, "test")),
+        step("no-std", "the verifier builds where there is no std", |c| verifier_for(c, BARE)),
+        step("wasm", "the verifier builds for wasm", |c| verifier_for(c, WASM)),
+        step("clippy", "every target, warnings are errors", |c| {
+            run(&mut c.cargo("clippy --release --locked --workspace --all-targets -- -D warnings"))
+        }),
+        step("doc", "documentation builds, warnings are errors", |c| {
+            run(c.cargo("doc --release --locked --workspace --no-deps --document-private-items").env("RUSTDOCFLAGS", "-D warnings"))
+        }),
+        step("build", "everything that the tests run, benches and examples too", |c| {
+            run(&mut c.cargo("build --release --locked --workspace --all-targets"))
+        }),
+        step("vectors", "the deterministic vectors regenerate byte for byte", vectors),
+        step("test", "every Rust test", rust_tests),
+    ];
+    for directory in suites(workspace)? {
+        let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        steps.push(Step { about: format!("the scripts of tests/{name}"), name, run: Box::new(move |c| suite(c, &directory)) });
+    }
+    Ok(steps)
+}
+
+fn step(name: &str, about: &str, run: impl Fn(&Context<'_>) -> Result<(), String> + 'static) -> Step {
+    Step { name: name.into(), about: about.into(), run: Box::new(run) }
+}
+
+/// Installs through rustup what is missing, if there is a rustup.
+fn toolchain(context: &Context<'_>) -> Result<(), String> {
+    for (component, probe) in [("rustfmt", "fmt --version"), ("clippy", "clippy --version")] {
+        let installed = output(&mut context.cargo(probe)).is_ok();
+        if !installed {
+            rustup(&["component", "add", component])?;
+        }
+        println!("{component}: {}", if installed { "installed" } else { "added" });
+    }
+    let sysroot = PathBuf::from(output(Command::new("rustc").args(["--print", "sysroot"]))?.trim());
+    for target in [BARE, WASM] {
+        let installed = sysroot.join("lib/rustlib").join(target).is_dir();
+        if !installed {
+            rustup(&["target", "add", target])?;
+        }
+        println!("{target}: {}", if installed { "installed" } else { "added" });
+    }
+    if exists("cc") { Ok(()) } else { Err("a C compiler is needed; install one as root: apt-get install -y build-essential".into()) }
+}
+
+fn rustup(arguments: &[&str]) -> Result<(), String> {
+    let mut command = Command::new("rustup");
+    command.args(arguments);
+    let wanted = Shown(&command).to_string();
+    run(&mut command).map_err(|error| format!("{error}\nneeded by the tests; to install it: {wanted}"))
+}
+
+fn npm_packages(context: &Context<'_>) -> Result<(), String> {
+    let node = context.node()?;
+    let roots = NPM_ROOTS.iter().map(|root| context.workspace.root.join(root));
+    for directory in roots.chain(suites(context.workspace)?) {
+        if directory.join("package.json").is_file() {
+            npm::install(node, &directory)?;
+        }
+    }
+    Ok(())
+}
+
+fn npm_run(context: &Context<'_>, script: &str) -> Result<(), String> {
+    let directory = context.workspace.root.join("contracts");
+    npm::install(context.node()?, &directory)?;
+    run(context.node()?.command("npm", &directory)?.args(["run", "--silent", script]))
+}
+
+fn verifier_for(context: &Context<'_>, target: &str) -> Result<(), String> {
+    run(context.cargo("build --release --locked --package candor-verify --target").arg(target))
+}
+
+/// Runs the generator into an empty directory and compares. Bundles carry fresh attestations and are not compared.
+fn vectors(context: &Context<'_>) -> Result<(), String> {
+    let fresh = context.workspace.target_directory()?.join("vectors-regenerated");
+    let problem = |error: std::io::Error| format!("{}: {error}", fresh.display());
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh).map_err(problem)?;
+    }
+    // The generator writes bundles only where there is no such directory.
+    fs::create_dir_all(fresh.join("bundle")).map_err(problem)?;
+    run(Command::new(built(context, "vectors")?).arg(&fresh))?;
+    let mut different = Vec::new();
+    let mut same = 0;
+    for entry in fs::read_dir(&fresh).map_err(problem)? {
+        let entry = entry.map_err(problem)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.ends_with(".json") {
+            continue;
+        }
+        let made = fs::read(entry.path()).map_err(problem)?;
+        match fs::read(context.workspace.root.join("vectors").join(&name)) {
+            Ok(committed) if committed == made => same += 1,
+            _ => different.push(name),
+        }
+    }
+    if !different.is_empty() {
+        different.sort();
+        let command = "cargo run --release -p candor-testkit --bin vectors -- vectors";
+        return Err(format!("not what the generator makes: vectors/{}; to rewrite: {command}", different.join(", vectors/")));
+    }
+    println!("{same} files regenerate byte for byte");
+    if same == 0 { Err("the generator made no file".into()) } else { Ok(()) }
+}
+
+/// A program that the step `build` made.
+fn built(context: &Context<'_>, name: &str) -> Result<PathBuf, String> {
+    let program = context.workspace.target_directory()?.join("release").join(name);
+    if program.is_file() { Ok(program) } else { Err(format!("{} is missing: cargo xtask test --only build", program.display())) }
+}
+
+/// Runs every Rust test and counts them while their output passes through.
+fn rust_tests(context: &Context<'_>) -> Result<(), String> {
+    let mut command = context.cargo("test --release --locked --workspace --no-fail-fast");
+    println!("$ {}", Shown(&command));
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|error| format!("cargo test: {error}"))?;
+    let mut totals = Totals::default();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line.map_err(|error| format!("cargo test: {error}"))?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            totals.read(&line);
+        }
+    }
+    let status = child.wait().map_err(|error| format!("cargo test: {error}"))?;
+    context.totals.set(totals);
+    match (status.success(), totals.passed) {
+        (true, 0) => Err("no test ran".into()),
+        (true, _) => Ok(()),
+        (false, _) => Err(format!("`{}` ended with {status}", Shown(&command))),
+    }
+}
+
+/// The directories under `tests/`: each is one step, for programs in other languages that use ours from outside.
+fn suites(workspace: &Workspace) -> Result<Vec<PathBuf>, String> {
+    let tests = workspace.root.join("tests");
+    if !tests.is_dir() {
+        return Ok(Vec::new());
+    }
+    let problem = |error: std::io::Error| format!("{}: {error}", tests.display());
+    let mut out = Vec::new();
+    for entry in fs::read_dir(&tests).map_err(problem)? {
+        let path = entry.map_err(problem)?.path();
+        if path.is_dir() {
+            out.push(path);
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+/// One directory under `tests/`: its npm script `test` if it has one, else each `.mjs` file in it. `CANDOR` names our binary.
+fn suite(context: &Context<'_>, directory: &Path) -> Result<(), String> {
+    let candor = built(context, "candor")?;
+    let node = context.node()?;
+    let manifest = directory.join("package.json");
+    if manifest.is_file() {
+        npm::install(node, directory)?;
+        let text = fs::read_to_string(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
+        let package = crate::json::parse(&text).map_err(|error| format!("{}: {error}", manifest.display()))?;
+        if package.get("scripts").and_then(|scripts| scripts.get("test")).is_some() {
+            return run(node.command("npm", directory)?.args(["run", "--silent", "test"]).env("CANDOR", &candor));
+        }
+    }
+    let problem = |error: std::io::Error| format!("{}: {error}", directory.display());
+    let mut scripts = Vec::new();
+    for entry in fs::read_dir(directory).map_err(problem)? {
+        let path = entry.map_err(problem)?.path();
+        if path.extension().is_some_and(|extension| extension == "mjs") {
+            scripts.push(path);
+        }
+    }
+    if scripts.is_empty() {
+        return Err(format!("{} has neither an npm script `test` nor a .mjs file", directory.display()));
+    }
+    scripts.sort();
+    for script in scripts {
+        run(node.command("node", directory)?.arg(script.file_name().unwrap_or_default()).env("CANDOR", &candor))?;
+    }
+    Ok(())
+}

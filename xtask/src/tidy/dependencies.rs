@@ -1,0 +1,164 @@
+//! Code of others: what the enclave stands on, what is forbidden, under which licences, and what we carry twice.
+//!
+//! Two snapshots are committed and compared, so that a change of either is seen in a diff: `xtask/enclave-deps.txt` and
+//! `xtask/duplicates.txt`. `cargo xtask tidy --bless` rewrites them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use super::metadata::Metadata;
+use super::{Report, licence};
+use crate::workspace::{Workspace, output};
+
+/// More than a person can read through is no trusted computing base.
+const MAX_ENCLAVE_CRATES: usize = 150;
+
+/// The platform whose dependencies are counted: the one that images are built for.
+const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+
+/// Nowhere in the product: one TLS stack, in Rust.
+const FORBIDDEN: &[&str] = &["openssl", "openssl-sys", "native-tls", "hyper-tls", "tokio-native-tls"];
+
+/// Not in the enclave: what parses much, or what could pretend to be hardware. A trailing `*` stands for any rest.
+const FORBIDDEN_IN_ENCLAVE: &[&str] =
+    &["alloy*", "revm*", "rusqlite", "libsqlite3-sys", "reqwest", "candor-chain", "candor-devchain", "candor-devtee", "candor-testkit"];
+
+/// Crates whose licence is accepted for this crate alone, and why.
+const LICENCE_EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("fastrlp", "MPL-2.0", "copyleft by file, used unchanged; listed by a feature of ruint that we do not build"),
+    ("webpki-root-certs", "CDLA-Permissive-2.0", "data, not code: Mozilla's list of certificate authorities"),
+];
+
+const ENCLAVE_SNAPSHOT: Snapshot = Snapshot {
+    path: "xtask/enclave-deps.txt",
+    header: "# Every crate that candor-enclave is built from on x86_64 Linux, macros included: its trusted computing base.\n\
+             # Written by `cargo xtask tidy --bless`. A new line here needs a reason in the commit.\n",
+};
+
+const DUPLICATES_SNAPSHOT: Snapshot = Snapshot {
+    path: "xtask/duplicates.txt",
+    header: "# Crates of the product that are built in more than one incompatible version on x86_64 Linux.\n\
+             # Written by `cargo xtask tidy --bless`. Fewer is better.\n",
+};
+
+pub(super) fn check(workspace: &Workspace, metadata: &Metadata, bless: bool, report: &mut Report) {
+    licences(metadata, report);
+    match crates(workspace, &["--package", "candor-enclave", "--edges", "normal"]) {
+        Ok(enclave) => {
+            check_enclave(&enclave, report);
+            let lines = enclave.iter().map(|(name, version)| format!("{name} {version}"));
+            ENCLAVE_SNAPSHOT.compare(workspace, lines.collect(), bless, report);
+        }
+        Err(error) => report.error("enclave", ENCLAVE_SNAPSHOT.path, error),
+    }
+    match crates(workspace, &["--workspace", "--edges", "normal,build"]) {
+        Ok(product) => {
+            for (name, version) in product.iter().filter(|(name, _)| FORBIDDEN.contains(&name.as_str())) {
+                report.error("forbidden", "Cargo.lock", format!("{name} {version}: TLS is rustls with aws-lc-rs, and nothing else"));
+            }
+            DUPLICATES_SNAPSHOT.compare(workspace, duplicates(&product), bless, report);
+        }
+        Err(error) => report.error("duplicates", DUPLICATES_SNAPSHOT.path, error),
+    }
+}
+
+fn check_enclave(crates: &BTreeSet<(String, String)>, report: &mut Report) {
+    if MAX_ENCLAVE_CRATES < crates.len() {
+        let message = format!("the enclave is built from {} crates, at most {MAX_ENCLAVE_CRATES}", crates.len());
+        report.error("enclave", "crates/enclave/Cargo.toml", message);
+    }
+    for (name, version) in crates {
+        let forbidden = FORBIDDEN_IN_ENCLAVE.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == pattern,
+        });
+        if forbidden {
+            report.error("forbidden", "crates/enclave/Cargo.toml", format!("{name} {version} must not be in the enclave"));
+        }
+    }
+}
+
+/// Over everything in the lock file, whether this platform builds it or not.
+fn licences(metadata: &Metadata, report: &mut Report) {
+    for package in metadata.packages.iter().filter(|package| !package.in_workspace) {
+        let place = format!("{} {}", package.name, package.version);
+        let Some(expression) = &package.licence else {
+            report.error("licence", place, "its manifest names no licence");
+            continue;
+        };
+        let exception = LICENCE_EXCEPTIONS.iter().any(|(name, licence, _)| *name == package.name && licence == expression);
+        match licence::acceptable(expression) {
+            Ok(true) => {}
+            Ok(false) if exception => {}
+            Ok(false) => report.error("licence", place, format!("{expression}: not on the list of xtask/src/tidy/licence.rs")),
+            Err(error) => report.error("licence", place, error),
+        }
+    }
+}
+
+/// The crates that cargo builds for a selection, by name and version. Cargo's own tree knows which features are on; metadata does not.
+fn crates(workspace: &Workspace, selection: &[&str]) -> Result<BTreeSet<(String, String)>, String> {
+    let mut command = workspace.cargo(["tree", "--locked", "--target", PLATFORM, "--prefix", "none", "--no-dedupe", "--format", "{p}"]);
+    command.args(selection);
+    let mut out = BTreeSet::new();
+    for line in output(&mut command)?.lines().filter(|line| !line.is_empty()) {
+        let mut words = line.split_whitespace();
+        let (Some(name), Some(version)) = (words.next(), words.next().and_then(|word| word.strip_prefix('v'))) else {
+            return Err(format!("cargo tree printed {line:?}"));
+        };
+        out.insert((name.to_string(), version.to_string()));
+    }
+    Ok(out)
+}
+
+fn duplicates(crates: &BTreeSet<(String, String)>) -> Vec<String> {
+    let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, version) in crates {
+        versions.entry(name).or_default().push(version);
+    }
+    let twice = versions.into_iter().filter(|(_, versions)| 1 < versions.len());
+    twice.map(|(name, versions)| format!("{name} {}", versions.join(" "))).collect()
+}
+
+/// A committed list that the tree must agree with.
+struct Snapshot {
+    path: &'static str,
+    header: &'static str,
+}
+
+impl Snapshot {
+    fn compare(&self, workspace: &Workspace, now: Vec<String>, bless: bool, report: &mut Report) {
+        let file = workspace.root.join(self.path);
+        if bless {
+            let body: String = now.iter().map(|line| format!("{line}\n")).collect();
+            match fs::write(&file, format!("{}{body}", self.header)) {
+                Ok(()) => println!("wrote {} ({} lines)", self.path, now.len()),
+                Err(error) => report.error("snapshot", self.path, error.to_string()),
+            }
+            return;
+        }
+        let committed = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) => return report.error("snapshot", self.path, format!("{error}; `cargo xtask tidy --bless` writes it")),
+        };
+        let before: BTreeSet<&str> = committed.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        let now: BTreeSet<&str> = now.iter().map(String::as_str).collect();
+        let added = now.difference(&before).map(|line| format!("+ {line}"));
+        let removed = before.difference(&now).map(|line| format!("- {line}"));
+        let changes: Vec<String> = added.chain(removed).collect();
+        if !changes.is_empty() {
+            report.error("snapshot", self.path, format!("{}; if meant: cargo xtask tidy --bless", changes.join(", ")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duplicates;
+
+    #[test]
+    fn only_crates_with_two_versions_are_duplicates() {
+        let set = [("a", "1.0.0"), ("b", "0.1.0"), ("b", "0.2.0")].map(|(name, version)| (name.to_string(), version.to_string()));
+        assert_eq!(duplicates(&set.into()), ["b 0.1.0 0.2.0"]);
+    }
+}

@@ -1,0 +1,101 @@
+//! Who may use whom. The table is the architecture: a new edge is a decision, with an ADR, and not a line in a Cargo.toml.
+
+use super::Report;
+use super::metadata::{Kind, Metadata, Package};
+
+/// A crate and the crates of ours that it may use outside tests.
+struct Room {
+    name: &'static str,
+    may_use: &'static [&'static str],
+    reason: &'static str,
+}
+
+const ROOMS: &[Room] = &[
+    Room { name: "verify", may_use: &[], reason: "the ground floor: everybody must be able to run it, so it stands on nothing of ours" },
+    Room { name: "link", may_use: &["verify"], reason: "frames and messages, and the words in them" },
+    Room { name: "x402", may_use: &["verify"], reason: "usable on its own" },
+    Room { name: "log", may_use: &["verify"], reason: "what it writes is what the verifier reads" },
+    Room { name: "engine", may_use: &["verify"], reason: "a function from bytes to bytes" },
+    Room { name: "chain", may_use: &["verify"], reason: "the only door to an EVM chain" },
+    Room { name: "devchain", may_use: &[], reason: "a chain knows nothing of us" },
+    Room { name: "devtee", may_use: &["verify"], reason: "signs what the verifier reads" },
+    Room {
+        name: "enclave",
+        may_use: &["verify", "link", "x402", "log", "engine"],
+        reason: "measured code stays small: no chain client, no database, no simulated hardware",
+    },
+    Room {
+        name: "host",
+        may_use: &["verify", "link", "x402", "log", "chain"],
+        reason: "carries bytes; it must not be able to do the enclave's work",
+    },
+    Room { name: "client", may_use: &["verify", "x402", "chain", "engine"], reason: "needs nothing of a node; the engine is for replay" },
+    Room {
+        name: "cli",
+        may_use: &["verify", "link", "x402", "log", "engine", "chain", "devchain", "devtee", "enclave", "host", "client"],
+        reason: "one binary that can be every process",
+    },
+    Room {
+        name: "testkit",
+        may_use: &["verify", "link", "x402", "log", "engine", "chain", "devchain", "devtee", "enclave", "host", "client"],
+        reason: "for tests; nothing of the product may use it",
+    },
+];
+
+/// Crates of others that only some rooms may use, because a second user would be a second door.
+const DOORS: &[(&str, &[&str])] = &[
+    ("alloy", &["chain", "devchain"]),
+    ("revm", &["devchain"]),
+    ("rusqlite", &["host"]),
+    ("secp256k1", &["x402"]),
+    ("clap", &["cli"]),
+    ("toml", &["client", "cli"]),
+    ("rcgen", &["enclave"]),
+];
+
+pub(super) fn check(metadata: &Metadata, report: &mut Report) {
+    for package in metadata.ours() {
+        let manifest = manifest(&package.name);
+        if package.name == "xtask" {
+            if !package.dependencies.is_empty() {
+                report.error("edges", manifest, "xtask has no dependencies, so that it compiles first and in seconds");
+            }
+            continue;
+        }
+        let room = package.name.strip_prefix("candor-").and_then(|name| ROOMS.iter().find(|room| room.name == name));
+        match room {
+            None => report.error("edges", manifest, "not in the table of xtask/src/tidy/edges.rs: say there whom it may use, and why"),
+            Some(room) => check_room(package, room, report),
+        }
+    }
+}
+
+fn check_room(package: &Package, room: &Room, report: &mut Report) {
+    // Tests may use anything: their edges end with the test program.
+    for dependency in package.dependencies.iter().filter(|dependency| dependency.kind != Kind::Dev) {
+        let manifest = manifest(&package.name);
+        if let Some(name) = dependency.name.strip_prefix("candor-") {
+            if !room.may_use.contains(&name) {
+                let message = format!("{} must not use {name}; it may use {:?}: {}", room.name, room.may_use, room.reason);
+                report.error("edges", &manifest, message);
+            }
+        }
+        if let Some((_, users)) = DOORS.iter().find(|(name, _)| dependency.name == *name || is_part_of(&dependency.name, name)) {
+            if !users.contains(&room.name) && room.name != "testkit" {
+                report.error("edges", manifest, format!("only {users:?} may use {}: there is one door", dependency.name));
+            }
+        }
+    }
+}
+
+/// `alloy-primitives` is part of `alloy`, `revm-precompile` of `revm`.
+fn is_part_of(name: &str, family: &str) -> bool {
+    matches!(family, "alloy" | "revm") && name.strip_prefix(family).is_some_and(|rest| rest.starts_with('-'))
+}
+
+fn manifest(package: &str) -> String {
+    match package.strip_prefix("candor-") {
+        Some(name) => format!("crates/{name}/Cargo.toml"),
+        None => format!("{package}/Cargo.toml"),
+    }
+}

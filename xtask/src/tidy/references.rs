@@ -1,0 +1,107 @@
+//! What a text names must exist for its reader: documents of this repository, and nothing of the machine it was written on.
+
+use super::{File, Report, Tree};
+
+/// Hosts of package registries. A lock file or a script that names one ties the build to it. Written apart: this file is searched too.
+const REGISTRY_HOSTS: &[&str] = &[
+    concat!("registry.npm", "js.org"),
+    concat!("registry.yarn", "pkg.com"),
+    concat!("static.crates", ".io"),
+    concat!("index.crates", ".io"),
+    concat!("pypi.org/", "simple"),
+    concat!("files.python", "hosted.org"),
+];
+
+/// Directories of one machine.
+const MACHINE_PATHS: &[&str] = &[concat!("/wo", "rk/"), concat!("/fa", "rm/")];
+
+/// Folders whose documents may be named by path.
+const DOCUMENT_FOLDERS: &[&str] = &["spec/", "docs/"];
+
+/// A document that is not in this repository, by the way texts cite it: `facts/...`, `DESIGN D3`.
+const FOREIGN: &[&str] = &[concat!("facts", "/"), concat!("DES", "IGN"), concat!("STYLE", ".md")];
+
+pub(super) fn check(tree: &Tree, report: &mut Report) {
+    for file in tree.files.iter().filter(|file| file.name() != "Cargo.lock") {
+        for (number, line) in file.text.lines().enumerate() {
+            let place = || format!("{}:{}", file.path, number + 1);
+            for host in REGISTRY_HOSTS.iter().filter(|host| line.contains(**host)) {
+                report.error("hosts", place(), format!("names a package registry, {host}"));
+            }
+            for path in MACHINE_PATHS.iter().filter(|path| names_path(line, path)) {
+                report.error("hosts", place(), format!("names a directory of one machine, {path}"));
+            }
+            if file.name() == "package-lock.json" && line.contains("\"resolved\": \"http") {
+                report.error("hosts", place(), "a locked address: `omit-lockfile-registry-resolved=true` in .npmrc keeps only the hashes");
+            }
+            if !is_data(file) {
+                documents(tree, line, &place(), report);
+            }
+        }
+    }
+}
+
+fn is_data(file: &File) -> bool {
+    matches!(file.extension(), "json" | "txt" | "lock" | "pem") || file.path.starts_with("LICENSE")
+}
+
+fn documents(tree: &Tree, line: &str, place: &str, report: &mut Report) {
+    for word in FOREIGN.iter().filter(|word| starts_word(line, word)) {
+        report.error(
+            "references",
+            place,
+            format!("cites `{word}`, which is not in this repository: cite spec/, docs/adr/ or ARCHITECTURE.md"),
+        );
+    }
+    for folder in DOCUMENT_FOLDERS {
+        for (at, _) in line.match_indices(folder).filter(|(at, _)| !continues_path(&line[..*at])) {
+            let path: String = line[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.')).collect();
+            let path = path.trim_end_matches('.');
+            if path.ends_with(".md") && tree.get(path).is_none() {
+                report.error("references", place, format!("{path} does not exist"));
+            }
+        }
+    }
+    for (at, start) in line.match_indices("ADR ") {
+        let number: String = line[at + start.len()..].chars().take_while(char::is_ascii_digit).collect();
+        let exists = || tree.files.iter().any(|file| file.path.starts_with(&format!("docs/adr/{number}-")));
+        if number.len() == 4 && !exists() {
+            report.error("references", place, format!("ADR {number} does not exist"));
+        }
+    }
+}
+
+/// A longer path that only ends like ours: `../other/spec/x.md`.
+fn continues_path(before: &str) -> bool {
+    let before = before.strip_suffix("../").unwrap_or(before);
+    let before = before.strip_suffix("../").unwrap_or(before);
+    before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '/' | '-' | '_' | '.'))
+}
+
+fn starts_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '/' | '-')))
+}
+
+/// `/name/` at the start of a path: not in the middle of a longer one, and not in a URL.
+fn names_path(line: &str, path: &str) -> bool {
+    line.match_indices(path)
+        .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '~' | '}' | ')')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MACHINE_PATHS, continues_path, names_path, starts_word};
+
+    #[test]
+    fn a_machine_path_is_absolute() {
+        let path = MACHINE_PATHS[0];
+        assert!(names_path(&format!("cd {path}main"), path) && names_path(&format!("\"{path}x\""), path));
+        assert!(!names_path(&format!("https://example.org{path}x"), path) && !names_path(&format!("some{path}x"), path));
+    }
+
+    #[test]
+    fn only_whole_words_and_whole_paths_are_references() {
+        assert!(starts_word("see facts/x.md", "facts/") && !starts_word("artifacts/x.json", "facts/"));
+        assert!(continues_path("other/") && !continues_path("(../") && !continues_path("see "));
+    }
+}
