@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import OpenAI from "openai";
 import { CANDOR, start, startNode } from "./node.mjs";
+import { python } from "./python.mjs";
 
 let world, proxy, client;
 
@@ -51,8 +52,7 @@ test("an unknown model is a 404 in OpenAI's shape, and nothing is paid", async (
 });
 
 test("openai for Python, unchanged", () => {
-  const python = process.env.CANDOR_PYTHON ?? "python3";
-  const out = execFileSync(python, [join(import.meta.dirname, "openai_client.py")], { env: { ...process.env, BASE_URL: proxy.up.url }, encoding: "utf8" });
+  const out = execFileSync(python(), [join(import.meta.dirname, "openai_client.py")], { env: { ...process.env, BASE_URL: proxy.up.url }, encoding: "utf8" });
   assert.match(out, /ok whole\nok stream/);
 });
 

@@ -6,10 +6,14 @@ import { decodePaymentResponseHeader, wrapFetchWithPayment } from "@x402/fetch";
 import { createPublicClient, http } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 
-const { API, RPC, KEY, STREAM } = process.env;
+const { API, RPC, KEY, STREAM, ASSET } = process.env;
 const transport = createPublicClient({ transport: http(RPC) });
 const signer = toClientEvmSigner(privateKeyToAccount(KEY), transport);
-const client = new x402Client().register("eip155:*", new ExactEvmScheme(signer, { rpcUrl: RPC }));
+const client = x402Client.fromConfig({
+  schemes: [{ network: "eip155:*", client: new ExactEvmScheme(signer, { rpcUrl: RPC }) }],
+  // The development chain's token is in nobody's default list; a payer must name it.
+  spendControls: { allowedAssets: [{ network: "eip155:31337", asset: ASSET, maxAmountPerPayment: "10000" }] },
+});
 const pay = wrapFetchWithPayment(fetch, client);
 const body = { model: "candor-mini", messages: [{ role: "user", content: "Hi" }], max_tokens: 8, temperature: 0, stream: STREAM === "1" };
 const response = await pay(`${API}/v1/chat/completions`, {
@@ -23,5 +27,6 @@ console.log(JSON.stringify({
   text: await response.text(),
   receipt: response.headers.get("x-receipt-id"),
   payment: header && decodePaymentResponseHeader(header),
+  retryAfter: Number(response.headers.get("retry-after") ?? 0),
   cache: response.headers.get("cache-control"),
 }));

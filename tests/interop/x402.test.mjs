@@ -11,8 +11,20 @@ let world;
 before(async () => { world = await startNode(); }, { timeout: 120_000 });
 after(() => world?.close());
 
+const fetchPaid = (stream) =>
+  run("x402-fetch.mjs", world.pem, { API: world.node.api, RPC: world.rpc, ASSET: world.chain.test_usd, KEY, STREAM: stream });
+
+test("a stock payment right after a boot is refused with a typed error that says how long to wait", async () => {
+  // Its nonce names no boot, so it could have been signed for the one before (payment.md, boot epoch).
+  const got = fetchPaid("0");
+  assert.equal(got.status, 402);
+  assert.equal(JSON.parse(got.text).error.code, "candor_not_this_boot");
+  assert.ok(got.retryAfter > 0 && got.retryAfter <= 60, got.retryAfter);
+  await new Promise((resolve) => setTimeout(resolve, (got.retryAfter + 1) * 1000));
+});
+
 test("a whole answer is paid, settled on chain before the body, and carries PAYMENT-RESPONSE", async () => {
-  const got = run("x402-fetch.mjs", world.pem, { API: world.node.api, RPC: world.rpc, KEY, STREAM: "0" });
+  const got = fetchPaid("0");
   assert.equal(got.status, 200, got.text);
   const answer = JSON.parse(got.text);
   assert.equal(answer.object, "chat.completion");
@@ -26,7 +38,7 @@ test("a whole answer is paid, settled on chain before the body, and carries PAYM
 });
 
 test("a stream is paid and ends with its receipt and [DONE]", () => {
-  const got = run("x402-fetch.mjs", world.pem, { API: world.node.api, RPC: world.rpc, KEY, STREAM: "1" });
+  const got = fetchPaid("1");
   assert.equal(got.status, 200, got.text);
   const frames = got.text.split("\n\n").filter((event) => event.startsWith("data: "));
   assert.equal(frames.at(-1), "data: [DONE]");

@@ -204,6 +204,42 @@ def off_question(rng, off, held=False):
     return text
 
 
+WIDE = [
+    "what is {a} {n}", "what is the most {j} {n}", "what is the best {n} for my {m}", "who is {p}", "where is {p}", "tell me about {p}", "how do i {v} {a} {n}", "how do i {v} my {n}",
+    "how do you {v} {m}s", "why do {n}s {v}", "why is my {n} so {j}", "why is the {n} {j}", "can you {v} my {n}", "can you {v}", "can {a} {n} {v}", "do {n}s {v}", "do you {v}",
+    "is it {j} to {v} {a} {n}", "is {a} {n} {j}", "are {n}s {j}", "i want to {v} {a} {j} {n}", "i {v} my {n} every day", "my {n} is {j}", "the {n} is {j}", "{p} and the {j} {n}",
+    "write a {j} story about {a} {n} and {a} {m}", "draw {a} {j} {n}", "what is the difference between {a} {n} and {a} {m}", "how many {n}s are in {a} {m}", "how many {n}s does {p} have",
+    "which {n} is {j}", "which {n} should i {v}", "who invented the {n}", "when was the {n} invented", "when did {p} {v}", "where can i {v} {a} {n}", "where do {n}s {v}", "what does {n} mean",
+    "what is {n}", "what are {n}s", "define {n}", "explain {n}", "{n}", "{n}s", "{j} {n}", "{n} {m}", "{p}", "{v} the {n}", "{v} {a} {n} for me", "please {v} the {j} {n}", "help me {v} {a} {n}",
+    "give me a {j} {n}", "give me tips to {v} {m}s", "what do {n}s eat", "what happens if i {v} {a} {n}", "what is inside {a} {n}", "what is {a} {n} made of", "how does {a} {n} work", "how {j} is {a} {n}",
+    "i need {a} {n}", "i have {a} {j} {n}", "i saw {a} {n} in {p}", "what is the capital of {p}", "what is the weather in {p}", "how far is {p} from {m} street", "who won in {p}", "is {p} {j}",
+    "should i {v} or {w}", "is it better to {v} or to {w}", "to {v} or to {w}", "what's your favourite {n}", "do you like {n}s", "name a {j} {n}", "what rhymes with {n}", "translate {n} to french",
+    "spell {n}", "the history of the {n}", "what is the price of {a} {n}", "how much is {a} {n}", "can i {v} with {a} {n}", "what can i do with {a} {n}", "what is {a} {n} for", "who needs {a} {n}",
+    "who has {a} {n}", "where is the {n}", "the {n} and the {m}", "{j}", "{v}", "i am {j}", "you are {j}", "why are you {j}", "are you {j}", "he is a {j} {n}", "she will {v} the {n}",
+]
+
+
+def load_wide(held):
+    """Word lists of corpus/wide.txt without anything the test uses."""
+    lists = {}
+    for line in (HERE / "wide.txt").read_text().splitlines():
+        if not line.startswith("#") and line.strip():
+            kind, text = line.split(": ", 1)
+            lists[kind] = sorted(set(text.split("; ") if kind == "S" else text.split()) - held)
+    return lists
+
+
+def wide_question(rng, wide):
+    if rng.random() < 0.15:
+        return rng.choice(wide["S"])
+    text = rng.choice(WIDE)
+    noun = lambda: pseudo(rng).split()[-1] if rng.random() < 0.15 else rng.choice(wide["N"])
+    n = noun()
+    for slot, word in (("{n}", n), ("{m}", noun()), ("{v}", rng.choice(wide["V"])), ("{w}", rng.choice(wide["V"])), ("{j}", rng.choice(wide["A"])), ("{p}", rng.choice(wide["P"]))):
+        text = text.replace(slot, word)
+    return text.replace("{a}", rng.choice(["a", "a", "the", "my", "an" if n[0] in "aeiou" else "a"]))
+
+
 NEAR = {a: b for a, b in zip("qwertyuiopasdfghjklzxcvbnm", "wertyuioplsdfghjklkxcvbnmn")}
 
 
@@ -223,16 +259,16 @@ def typo(text, rng):
     return text[:i] + NEAR[text[i]] + text[i + 1 :]
 
 
-def surface(text, rng, noise=1.0, shout=0.06):
+def surface(text, rng, noise=1.0, shout=0.06, typos=0.25):
     """The same question as people type it: prefix, suffix, case, punctuation, typos."""
     if rng.random() < 0.3 * noise:
         text = rng.choice(PREFIXES) + text
     if rng.random() < 0.12 * noise and not text.endswith("?"):
         text += rng.choice(SUFFIXES)
     r = rng.random()
-    if r < 0.25 * noise:
+    if r < typos * noise:
         text = typo(text, rng)
-        if r < 0.05 * noise:
+        if r < typos / 5 * noise:
             text = typo(text, rng)
     r = rng.random()
     if not text.endswith("?"):
@@ -306,13 +342,16 @@ def rewrite(text, rng):
 class Sampler:
     """Training conversations: [(role, text), ...] ending in the assistant's answer."""
 
-    def __init__(self, seed, off_share=0.18):
+    def __init__(self, seed, stage=1):
+        """Stage 2 declines more kinds of questions (corpus/wide.txt), more often, and makes fewer typos."""
+        self.stage, self.off_share, self.typos = (1, 0.18, 0.25) if stage == 1 else (2, 0.4, 0.14)
         self.rng = random.Random(seed)
         self.topics, clashes, _ = load()
         if clashes:
             raise SystemExit(f"one question, two answers: {clashes}")
         self.off = load_off()
-        self.off_share = off_share
+        words = {w for x in self.off["HI"] for w in x.split()} | set(self.off["HS"])
+        self.wide = load_wide(words)
         self.held = {norm(q) for t in self.topics for _, g in t.held for q in g} | {norm(q) for q in self.off["HS"]}
         self.known = {norm(q) for t in self.topics for g in t.train for q in g}
 
@@ -320,7 +359,8 @@ class Sampler:
         rng = self.rng
         while True:
             if rng.random() < self.off_share:
-                q, answer = off_question(rng, self.off), REFUSAL
+                wide = self.stage == 2 and rng.random() < 0.5
+                q, answer = wide_question(rng, self.wide) if wide else off_question(rng, self.off), REFUSAL
                 if norm(q) in self.known:
                     continue
             else:
@@ -334,7 +374,7 @@ class Sampler:
             if answer != REFUSAL or norm(looser) not in self.known:
                 q = looser
             if norm(q) not in self.held:  # no held-out question is ever trained on, however it comes about
-                return surface(q, rng, shout=0.1), answer
+                return surface(q, rng, shout=0.1 if self.stage == 1 else 0.14, typos=self.typos), answer
 
     def conversation(self):
         rng = self.rng

@@ -1,4 +1,4 @@
-"""Draws the training conversations and packs them: `python data.py` writes build/train.npz and build/held.json."""
+"""Draws the training conversations and packs them: `python data.py` writes build/train1.npz (--stage 2: train2.npz) and build/held.json."""
 
 import argparse
 import json
@@ -64,9 +64,10 @@ def main():
     args = argparse.ArgumentParser()
     args.add_argument("--count", type=int, default=320000)
     args.add_argument("--seed", type=int, default=2)
+    args.add_argument("--stage", type=int, default=1)
     args = args.parse_args()
     tok = load_tokenizer()
-    sampler = corpus.Sampler(args.seed)
+    sampler = corpus.Sampler(args.seed, args.stage)
     examples, lost, rng = [], 0, random.Random(args.seed)
     while len(examples) < args.count:
         ids, mask = tok.chat(sampler.conversation())
@@ -80,7 +81,7 @@ def main():
             lost += 1
     total = sum(len(t) for t, _ in examples)
     tokens, mask, segment = pack(examples, LENGTH, np.random.default_rng(args.seed))
-    np.savez(OUT / "train.npz", tokens=tokens, mask=mask, segment=segment)
+    np.savez(OUT / f"train{args.stage}.npz", tokens=tokens, mask=mask, segment=segment)
     held = [dict(topic=t, question=q, answer=a, kind=k) for t, q, a, k in corpus.held_out("dev")]
     (OUT / "held.json").write_text(json.dumps(held, indent=0))
     print(f"{len(examples)} conversations ({lost} too long), {total} tokens, mean {total / len(examples):.1f}; "

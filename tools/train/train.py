@@ -1,4 +1,4 @@
-"""Trains the model: `python train.py --steps N` reads build/train.npz, writes build/model.npz and build/train.log.
+"""Trains the model: `python train.py --steps N` reads build/train1.npz, writes build/model.npz and build/train.log.
 
 AdamW, cosine, loss on the answers only. The first part runs in f32, the last part (--quant-from) with int8 fake quantisation of
 weights and activations. Every --eval steps it prints the exact match of greedy answers on held-out questions: an answer is
@@ -42,15 +42,19 @@ def main():
     ap.add_argument("--seed", type=int, default=3)
     ap.add_argument("--eval", type=int, default=500)
     ap.add_argument("--out", default="model")
+    ap.add_argument("--data", default="train1.npz")
+    ap.add_argument("--init", help="continue from these weights instead of random ones")
     ap.add_argument("--bench", action="store_true")
     args = ap.parse_args()
 
     c, tok = model.CONFIG, data.load_tokenizer()
-    train = np.load(data.OUT / "train.npz")
+    train = np.load(data.OUT / args.data)
     tokens, mask, segment = train["tokens"], train["mask"], train["segment"]
     params = model.init(jax.random.PRNGKey(args.seed), c, tok.vocab)
+    if args.init:
+        params = {k: jnp.asarray(v) for k, v in np.load(data.OUT / args.init).items()}
     count = sum(v.size for v in params.values())
-    rate = optax.warmup_cosine_decay_schedule(0, args.lr, 200, args.steps, args.lr * 0.01)
+    rate = optax.warmup_cosine_decay_schedule(0, args.lr, min(200, args.steps // 10), args.steps, args.lr * 0.01)
     adam = optax.chain(
         optax.clip_by_global_norm(1.0),
         optax.adamw(rate, b2=0.98, weight_decay=args.decay, mask=lambda p: {k: v.ndim == 2 for k, v in p.items()}),

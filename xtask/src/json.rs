@@ -14,8 +14,8 @@ pub(crate) enum Value {
     Bool(bool),
     Number(String),
     Text(String),
-    List(Vec<Value>),
-    Object(Vec<(String, Value)>),
+    List(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Value {

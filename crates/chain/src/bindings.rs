@@ -4,6 +4,8 @@
 //! `the_bindings_are_those_of_the_artifacts` compares every function, event and error with the committed ABIs, so they cannot drift.
 //! Creation code comes from the artifacts themselves. Nothing here is public: callers see `candor-verify`'s types.
 
+#![allow(clippy::too_many_arguments, reason = "generated from interfaces whose functions and events have so many")]
+
 use alloy::json_abi::ContractObject;
 use alloy::primitives::Bytes;
 

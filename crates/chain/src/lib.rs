@@ -23,6 +23,7 @@ mod contracts;
 mod convert;
 mod deploy;
 mod error;
+mod keystore;
 mod registry;
 mod submit;
 mod transfers;
@@ -33,6 +34,7 @@ pub use contracts::{
 };
 pub use deploy::{DeployConfig, DeployError, Deployment};
 pub use error::ChainError;
+pub use keystore::KeystoreError;
 pub use registry::{EnclaveRecord, EnclaveStatus, Registered, Renewal, Submission, renew_calldata};
 pub use submit::{Fees, LogEntry, SignedTransaction, Signer, Transaction, TransactionReceipt};
 pub use transfers::{LogPosition, PayerState, mint_calldata};

@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 
 use candor_chain::ChainClient;
 use candor_client::{
-    Buyer, Endpoint, Node, PolicyFile, Progress, SpendBook, VerifiedResponse, Wallet, ask, chain_facts, frame_text, resolve, upgrade,
+    Buyer, Endpoint, Node, PolicyFile, Progress, SpendBook, VerifiedResponse, ask, chain_facts, frame_text, resolve, upgrade,
     verify_live, write_private,
 };
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
 use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
+use candor_verify::policy::Policy;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
 use serde_json::json;
 
 use crate::output::{Done, Failure, print_json};
-use crate::{dev, policy, verdict};
+use crate::{dev, policy, verdict, wallet};
 
 /// How long to wait for the transfer and the anchor before the bundle is kept as it is.
 const SETTLE_WAIT: Duration = Duration::from_secs(20);
@@ -47,6 +48,8 @@ pub(crate) struct Args {
     /// Where to write the bundle; the state directory's bundles/ if not said.
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: wallet::Passphrase,
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
@@ -60,12 +63,12 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     if !json_output {
         eprintln!("{}", describe(&node));
     }
-    let wallet = dev_wallet(chain.chain_id())?;
+    let wallet = wallet::open(state, chain.chain_id(), &args.passphrase)?;
     let book = SpendBook::open(&state.join("spends.json"))?;
     let buyer = Buyer { wallet: &wallet, book: &book, spend: &policy.spend, policy: &policy.policy };
     let body = request_body(&node, args.model.as_deref(), &args.prompt, args.max_tokens, args.temperature)?;
     let mut response = stream(&mut node, &buyer, &body, !json_output).await?;
-    let settled = settle(&chain, &node, &mut response.bundle, SETTLE_WAIT).await?;
+    let settled = settle(&chain, &node, &mut response.bundle, &policy.policy, SETTLE_WAIT).await?;
     let (verdict, _) = verify_bundle(&response.bundle, &policy.policy, settled.facts.as_chain_facts(), &K256);
     let path = args.bundle.unwrap_or_else(|| state.join("bundles").join(format!("{}.candor", response.receipt_id)));
     keep(&path, &response.bundle, &node, settled.facts.transfer_tx)?;
@@ -107,17 +110,6 @@ pub(crate) fn client_policy(named: Option<&Path>, state: &Path, chain_id: u64) -
         eprintln!("wrote {}: it accepts SIMULATED evidence of this very program, on chain {chain_id} only", path.display());
     }
     policy::load(named, state)
-}
-
-/// The funded wallet of development chains.
-pub(crate) fn dev_wallet(chain_id: u64) -> Result<Wallet, Failure> {
-    if chain_id == candor_devchain::DEFAULT_CHAIN_ID {
-        return Ok(dev::wallet());
-    }
-    Err(Failure::cannot(format!(
-        "the development wallet pays on chain {} only, this is chain {chain_id}",
-        candor_devchain::DEFAULT_CHAIN_ID
-    )))
 }
 
 /// One line about who was verified.
@@ -165,7 +157,13 @@ pub(crate) struct Settled {
 }
 
 /// Waits until the transfer is seen and a tree that holds the receipt is anchored, and upgrades the bundle to it.
-pub(crate) async fn settle(chain: &ChainClient, node: &Node, bundle: &mut Bundle, wait: Duration) -> Result<Settled, Failure> {
+pub(crate) async fn settle(
+    chain: &ChainClient,
+    node: &Node,
+    bundle: &mut Bundle,
+    policy: &Policy,
+    wait: Duration,
+) -> Result<Settled, Failure> {
     let deadline = Instant::now() + wait;
     let mut facts;
     loop {
@@ -174,23 +172,13 @@ pub(crate) async fn settle(chain: &ChainClient, node: &Node, bundle: &mut Bundle
         {
             upgrade(bundle, chain, url).await?;
         }
-        facts = chain_facts(chain, bundle).await?;
+        facts = chain_facts(chain, bundle, policy).await?;
         let chain_says = facts.as_chain_facts();
-        let anchored = verify_bundle(bundle, &anchored_policy(node), chain_says, &K256).0.log_level() == LogLevel::Anchored;
+        let anchored = verify_bundle(bundle, policy, chain_says, &K256).0.log_level() == LogLevel::Anchored;
         if (facts.transfer_tx.is_some() && anchored) || deadline <= Instant::now() {
             return Ok(Settled { facts });
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// Only asks "is it anchored": everything else was judged by the caller's own policy.
-fn anchored_policy(node: &Node) -> candor_verify::policy::Policy {
-    let roots = candor_verify::attest::parse_document(&node.evidence.document).map(|document| vec![document.claimed_root()]);
-    candor_verify::policy::Policy {
-        roots: roots.unwrap_or_default(),
-        dangerous_any_workload: true,
-        ..candor_verify::policy::Policy::default()
     }
 }
 

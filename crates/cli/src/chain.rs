@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
         println!("  {:<16} {}   {}", "dev wallet", Role::Payer.address(), crate::dev::usd(WALLET_START));
         println!("next: `candor serve` in a second terminal, `candor ask \"…\"` in a third");
     }
-    drop(tokio::signal::ctrl_c().await);
+    crate::output::asked_to_stop().await;
     server.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }

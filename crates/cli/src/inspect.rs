@@ -32,12 +32,14 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let order = &evidence.order.order;
     if json_output {
         print_json(&json!({
-            "k_sig": evidence.manifest.k_sig.to_string(), "operator": order.operator.to_string(), "payee": order.payee.to_string(),
+            "k_sig": evidence.manifest.k_sig.to_string(), "k_log": evidence.manifest.k_log.to_string(),
+            "log_id": evidence.manifest.log_id().to_string(), "operator": order.operator.to_string(), "payee": order.payee.to_string(),
             "models": order.models.iter().map(|model| json!({"id": model.id, "digest": model.digest.to_string()})).collect::<Vec<_>>(),
             "tls_key_attested": attested, "verdict": verdict::to_json(&verdict),
         }));
     } else {
-        println!("K_sig     {}\noperator  {}\npayee     {}", evidence.manifest.k_sig, order.operator, order.payee);
+        println!("K_sig     {}\nK_log     {}\nlog       {}", evidence.manifest.k_sig, evidence.manifest.k_log, evidence.manifest.log_id());
+        println!("operator  {}\npayee     {}", order.operator, order.payee);
         for model in &order.models {
             println!("model     {}  {}", model.id, model.digest);
         }

@@ -17,6 +17,7 @@ mod proxy;
 mod registry;
 mod replay;
 mod verdict;
+mod wallet;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +67,8 @@ enum Command {
     Log(log::Args),
     /// Write a policy file.
     Policy(policy::Args),
+    /// Make a wallet, or show what it holds.
+    Wallet(wallet::Args),
     /// The enclave half of a node (started by `serve`).
     #[command(hide = true)]
     Enclave(node::EnclaveArgs),
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
             Command::Registry(args) => registry::run(args, &state, json).await,
             Command::Log(args) => log::run(args, &state, json).await,
             Command::Policy(args) => policy::run(args, &state, json),
+            Command::Wallet(args) => wallet::run(args, &state, json).await,
             Command::Enclave(args) => node::enclave(args).await,
             Command::Host(args) => node::host(args).await,
         }

@@ -105,7 +105,7 @@ pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> D
     announce(&mut lines, &enclave, &host, &socket, listen, log_listen, json_output).await?;
     loop {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => break,
+            () = crate::output::asked_to_stop() => break,
             status = host.wait() => return Err(Failure::cannot(format!("the host ended ({status:?})"))),
             _ = enclave.wait() => {
                 eprintln!("candor serve: the enclave ended; starting another, whose log continues this one");
@@ -279,7 +279,7 @@ pub(crate) async fn host(args: HostArgs) -> Done {
         config.settlement.poll = Duration::from_millis(50);
     }
     let host = Host::start(config).await.map_err(|error| Failure::cannot(error.to_string()))?;
-    drop(tokio::signal::ctrl_c().await);
+    crate::output::asked_to_stop().await;
     host.stop().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -22,11 +22,6 @@ impl Failure {
         Self { code: 2, check: None, message: message.into() }
     }
 
-    /// The refusing check, if there was one.
-    pub(crate) fn check(&self) -> Option<&'static str> {
-        self.check
-    }
-
     /// The message.
     pub(crate) fn message(&self) -> &str {
         &self.message
@@ -64,4 +59,15 @@ pub(crate) fn print_json(value: &Value) {
 /// Reads a whole file, naming it if it cannot be read.
 pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
+}
+
+/// Resolves when somebody asks this process to end: Ctrl-C, or `kill`.
+pub(crate) async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Without a handler the default action ends the process, which is what was asked for.
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return drop(tokio::signal::ctrl_c().await) };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
 }

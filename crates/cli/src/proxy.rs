@@ -9,7 +9,7 @@ use candor_client::{Proxy, ProxyConfig, SpendBook};
 use serde_json::json;
 
 use crate::output::{Done, Failure, print_json};
-use crate::{answer, dev};
+use crate::{answer, dev, wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,6 +22,8 @@ pub(crate) struct Args {
     /// Policy file; the state directory's policy.toml if not said.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: wallet::Passphrase,
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
@@ -32,7 +34,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         listen: args.listen,
         registry,
         policy,
-        wallet: answer::dev_wallet(chain.chain_id())?,
+        wallet: wallet::open(state, chain.chain_id(), &args.passphrase)?,
         book: SpendBook::open(&state.join("spends.json"))?,
         bundles: state.join("bundles"),
         chain,
@@ -47,7 +49,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     }
     tokio::select! {
         result = proxy.serve() => result?,
-        _ = tokio::signal::ctrl_c() => {}
+        () = crate::output::asked_to_stop() => {}
     }
     Ok(ExitCode::SUCCESS)
 }

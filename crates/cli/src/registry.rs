@@ -60,8 +60,10 @@ fn row(candidate: &Candidate, policy: &Policy) -> Value {
             (accepted.map_or(refused, str::to_owned), evidence.order.order.endpoints.first().cloned())
         }
     };
+    // From the evidence, for `candor log check`; the registry's record has only its part in the log's id.
+    let k_log = candidate.evidence.as_ref().ok().map(|evidence| evidence.manifest.k_log.to_string());
     json!({
-        "k_sig": candidate.record.k_sig.to_string(), "status": format!("{:?}", candidate.status), "policy": judged,
+        "k_log": k_log, "k_sig": candidate.record.k_sig.to_string(), "status": format!("{:?}", candidate.status), "policy": judged,
         "operator": candidate.record.operator.to_string(), "log_id": candidate.record.log_id.to_string(),
         "valid_from": candidate.record.valid_from_s, "valid_until": candidate.record.valid_until_s, "endpoint": endpoint,
     })

@@ -45,7 +45,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         None => Facts::default(),
         Some(url) => {
             let chain = ChainClient::connect(&url, None).await?;
-            chain_facts(&chain, &bundle).await?
+            chain_facts(&chain, &bundle, &policy).await?
         }
     };
     let (verdict, _) = verify_bundle(&bundle, &policy, facts.as_chain_facts(), &K256);

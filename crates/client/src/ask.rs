@@ -5,7 +5,7 @@
 //! until its deadline and is never made again (DESIGN D8).
 
 use candor_verify::bundle::{Bundle, Request, Response};
-use candor_verify::bytes::Hash32;
+use candor_verify::bytes::{Hash32, to_hex};
 use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle};
 use candor_verify::delivery::Delivery;
 use candor_verify::eip712::K256;
@@ -28,6 +28,12 @@ use crate::error::ClientError;
 use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
 use crate::resolve::{Node, random32};
 use crate::spend::{SpendBook, Wallet};
+
+/// Seconds before the payment's end at which it is not sent again: a node could not run it any more.
+const RESEND_MARGIN_SECONDS: u64 = 90;
+
+/// Pause before the same payment is sent again.
+const RESEND_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The one route that is paid for.
 pub const CHAT_PATH: &str = "/v1/chat/completions";
@@ -93,22 +99,18 @@ pub async fn ask(
     let value = HeaderValue::from_str(&payload_header).map_err(|_| ClientError::Usage("the payment does not fit a header".into()))?;
     headers.insert(HeaderName::from_static("payment-signature"), value);
     debug_assert_eq!(HEADER_PAYMENT_SIGNATURE.to_ascii_lowercase(), "payment-signature");
+    let deadline = payment.authorization.valid_before.saturating_sub(RESEND_MARGIN_SECONDS);
     let unresolved = |what: String| ClientError::Unresolved {
         payment_id: payment.authorization.payment_id(choice.terms().network.0, &choice.terms().asset),
         until_seconds: payment.authorization.valid_before,
         what,
     };
-    let answer = match node.http.send(Method::POST, CHAT_PATH, &headers, Bytes::copy_from_slice(body)).await {
-        Ok(response) if response.status() == StatusCode::OK => read_answer(node, response, on_progress).await,
-        Ok(response) => Err(node_error(node, response).await),
+    // The payment is out: whatever is said from here on, only the chain or the deadline tells whether it is charged.
+    let answer = match send_paid(node, &headers, body, deadline).await {
+        Ok(response) => read_answer(node, response, on_progress).await,
         Err(error) => Err(error),
     };
-    let answer = match answer {
-        Ok(answer) => answer,
-        // The payment is out: whatever was said, only the chain or the deadline tells whether it is charged.
-        Err(error @ (ClientError::Dishonest { .. } | ClientError::WrongKey { .. })) => return Err(error),
-        Err(error) => return Err(unresolved(error.to_string())),
-    };
+    let answer = answer.map_err(|error| unresolved(error.to_string()))?;
     buyer.book.resolve(&request_key, Resolution::Charged)?;
     let signed = choice.signed_offer();
     let bundle = Bundle {
@@ -122,6 +124,28 @@ pub async fn ask(
         later_anchor: None,
     };
     judge(bundle, buyer.policy, answer.receipt_id)
+}
+
+/// Sends the paid request until it is answered: on a broken connection or a pending settlement the *same* payment again, never another.
+async fn send_paid(node: &mut Node, headers: &HeaderMap, body: &[u8], deadline_s: u64) -> Result<hyper::Response<Incoming>, ClientError> {
+    loop {
+        let sent = match node.reconnect().await {
+            Ok(()) => node.http.send(Method::POST, CHAT_PATH, headers, Bytes::copy_from_slice(body)).await,
+            Err(error) => Err(error),
+        };
+        let error = match sent {
+            Ok(response) if response.status() == StatusCode::OK => return Ok(response),
+            Ok(response) => node_error(node, response).await,
+            Err(error) => error,
+        };
+        // Refused for good, or no time left. 409: it is running, or was; 503: settlement, receipt or chain not there yet.
+        let again = matches!(error, ClientError::Unreachable { .. } | ClientError::Node { status: 409 | 503, .. });
+        let executed = matches!(&error, ClientError::Node { status: 409, code, .. } if code != "candor_payment_in_flight");
+        if !again || executed || deadline_s <= clock::now_ms() / 1000 {
+            return Err(error);
+        }
+        tokio::time::sleep(RESEND_PAUSE).await;
+    }
 }
 
 /// The verdict on what just arrived. The policy's log level is judged later, when the bundle is upgraded: nothing is anchored yet.
@@ -154,12 +178,12 @@ async fn quote(node: &mut Node, buyer: &Buyer<'_>, body: &[u8]) -> Result<Choice
     let spend = SpendPolicy { payees: vec![manifest.payee], ..buyer.spend.clone() };
     let choice =
         choose(&required, &spend, &manifest.k_sig, clock::now_ms(), &Libsecp).map_err(|error| ClientError::Spend(error.to_string()))?;
-    check_offer(node, &choice, body)?;
+    check_offer(node, &choice, body, buyer.policy)?;
     Ok(choice)
 }
 
 /// The same rules as `offer.terms` and `offer.price` in a bundle, before anything is signed.
-fn check_offer(node: &Node, choice: &Choice, body: &[u8]) -> Result<(), ClientError> {
+fn check_offer(node: &Node, choice: &Choice, body: &[u8], policy: &Policy) -> Result<(), ClientError> {
     let (signed, order) = (choice.signed_offer(), node.enclave.order());
     let offer = &signed.offer;
     let refuse = |check: &'static str, what: String| Err(ClientError::Dishonest { check, what });
@@ -168,6 +192,16 @@ fn check_offer(node: &Node, choice: &Choice, body: &[u8]) -> Result<(), ClientEr
     }
     if offer.request_commitment != request_commitment(&signed.request_salt, "POST", CHAT_PATH, body) {
         return refuse("offer.terms", "the offer is for another request".into());
+    }
+    // The model that was asked for, and one that the policy accepts: after paying it is too late to refuse.
+    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let asked = json["model"].as_str().unwrap_or_default();
+    let named = order.models.iter().find(|model| model.id == asked).map(|model| model.digest);
+    if named != Some(offer.model_id) {
+        return refuse("offer.terms", format!("the offer is for model {}, not for {asked:?}", offer.model_id));
+    }
+    if !policy.models.is_empty() && !policy.models.contains(&offer.model_id) {
+        return refuse("work.model", format!("the policy does not accept model {}", offer.model_id));
     }
     let price =
         order.price(&offer.model_id, offer.chain_id, &offer.asset).and_then(|price| price.amount(offer.prompt_tokens, offer.max_tokens));
@@ -218,6 +252,11 @@ async fn read_answer(
     let last = frames.pop().ok_or_else(|| dishonest("an answer without frames"))?;
     let (value, member) = unsplice(&last).ok_or_else(|| dishonest("the last frame carries no delivery"))?;
     let (receipt_id, delivery) = read_member(member).ok_or_else(|| dishonest("the delivery in the last frame is unreadable"))?;
+    // The id becomes a file name: it must be the one that follows from the salt, which is hex.
+    let expected = to_hex(&candor_verify::receipt::receipt_id(&delivery.leaf_salt));
+    if expected.trim_start_matches("0x") != receipt_id {
+        return Err(dishonest("the receipt id is not the delivery's"));
+    }
     on_progress(if streamed { Progress::Frame(&value) } else { Progress::Body(&value) });
     frames.push(value);
     Ok(Answer { seed, frames, delivery, receipt_id })
@@ -243,8 +282,9 @@ async fn read_stream(
                     frames.push(frame);
                 }
             }
-            if candor_verify::bundle::FRAMES_MAX < frames.len() {
-                return Err(broken("more frames than an answer can have".into()));
+            let bytes: usize = frames.iter().map(Vec::len).sum();
+            if candor_verify::bundle::FRAMES_MAX < frames.len() || candor_verify::bundle::BUNDLE_MAX < bytes {
+                return Err(broken("more than an answer can have".into()));
             }
         }
     }

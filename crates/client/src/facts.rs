@@ -8,7 +8,7 @@ use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
 use candor_verify::check::ChainFacts;
 use candor_verify::delivery::AnchorLink;
-use candor_verify::policy::{KnownAnchor, RegistryRecord};
+use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
 use candor_verify::tlog::{Tree, verify_consistency};
 
 use crate::error::ClientError;
@@ -50,11 +50,26 @@ impl Facts {
 ///
 /// # Errors
 /// `Chain`, `Usage` if this is another chain.
-pub async fn chain_facts(chain: &ChainClient, bundle: &Bundle) -> Result<Facts, ClientError> {
+pub async fn chain_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) -> Result<Facts, ClientError> {
     let manifest = &bundle.evidence.manifest;
     if chain.chain_id() != manifest.anchor_chain_id {
         let (expected, got) = (manifest.anchor_chain_id, chain.chain_id());
         return Err(ClientError::Usage(format!("the bundle is anchored on chain {expected}; this RPC is of chain {got}")));
+    }
+    let work = &bundle.delivery.receipt.work;
+    let freshness = &bundle.evidence.freshness;
+    let transfer_tx = find_transfer(chain, bundle).await?;
+    let mut facts = Facts {
+        receipt_block_known: Some(block_is(chain, work.block_number, work.block_hash).await?),
+        evidence_block_known: Some(block_is(chain, freshness.block_number, freshness.block_hash).await?),
+        transfer_seen: (bundle.delivery.receipt.money.chain_id == chain.chain_id()).then_some(transfer_tx.is_some()),
+        transfer_tx,
+        ..Facts::default()
+    };
+    // The registry's address comes out of the bundle: an operator's own contract would answer whatever its operator likes. Only a
+    // registry that the policy names is asked, and its own log anchor.
+    if !policy.registries.contains(&(manifest.anchor_chain_id, manifest.registry)) {
+        return Ok(facts);
     }
     let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
     let registry = record.map(|record| RegistryRecord {
@@ -67,17 +82,9 @@ pub async fn chain_facts(chain: &ChainClient, bundle: &Bundle) -> Result<Facts, 
     // Not registered is an answer too, and it must refuse: a record of nobody.
     let nobody =
         RegistryRecord { k_sig: candor_verify::Address::ZERO, manifest_hash: Hash32::ZERO, valid_from: 0, valid_until: 0, invalid_from: 0 };
-    let work = &bundle.delivery.receipt.work;
-    let freshness = &bundle.evidence.freshness;
-    let transfer_tx = find_transfer(chain, bundle).await?;
-    Ok(Facts {
-        anchors: anchors(chain, bundle).await?,
-        registry: Some(registry.unwrap_or(nobody)),
-        receipt_block_known: Some(block_is(chain, work.block_number, work.block_hash).await?),
-        evidence_block_known: Some(block_is(chain, freshness.block_number, freshness.block_hash).await?),
-        transfer_seen: (bundle.delivery.receipt.money.chain_id == chain.chain_id()).then_some(transfer_tx.is_some()),
-        transfer_tx,
-    })
+    facts.anchors = anchors(chain, bundle).await?;
+    facts.registry = Some(registry.unwrap_or(nobody));
+    Ok(facts)
 }
 
 async fn block_is(chain: &ChainClient, number: u64, hash: Hash32) -> Result<bool, ClientError> {
@@ -112,7 +119,7 @@ async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<Option<Ha
 
 /// The anchors of the bundle's log at the sizes that the bundle speaks of.
 async fn anchors(chain: &ChainClient, bundle: &Bundle) -> Result<Vec<KnownAnchor>, ClientError> {
-    let Some(log_anchor) = log_anchor(bundle) else { return Ok(Vec::new()) };
+    let log_anchor = log_anchor(chain, bundle).await?;
     let checkpoint = &bundle.delivery.checkpoint.checkpoint;
     let links = [bundle.delivery.earlier_anchor.as_ref(), bundle.later_anchor.as_ref()];
     let mut sizes: Vec<u64> = links.into_iter().flatten().map(|link| link.tree.size).chain([checkpoint.tree.size]).collect();
@@ -131,9 +138,18 @@ async fn anchors(chain: &ChainClient, bundle: &Bundle) -> Result<Vec<KnownAnchor
     Ok(out)
 }
 
-fn log_anchor(bundle: &Bundle) -> Option<candor_verify::Address> {
+/// The registry's own log anchor, which the order must name too: one of the operator's choice could say anything.
+async fn log_anchor(chain: &ChainClient, bundle: &Bundle) -> Result<candor_verify::Address, ClientError> {
     let order = &bundle.evidence.order.order;
-    order.chains.iter().find(|chain| chain.chain_id == order.anchor_chain_id).map(|chain| chain.log_anchor)
+    let expected = chain.log_anchor_of(&bundle.evidence.manifest.registry).await.map_err(chain_error)?;
+    let named = order.chains.iter().find(|chain| chain.chain_id == order.anchor_chain_id).map(|chain| chain.log_anchor);
+    match named {
+        Some(got) if got == expected => Ok(expected),
+        got => {
+            let what = format!("the registry anchors logs at {expected}, the order says {got:?}");
+            Err(ClientError::Dishonest { check: "log.anchored", what })
+        }
+    }
 }
 
 /// Adds the way to the newest anchored tree, if one holds the receipt. Returns whether the bundle changed.
@@ -143,7 +159,7 @@ fn log_anchor(bundle: &Bundle) -> Option<candor_verify::Address> {
 pub async fn upgrade(bundle: &mut Bundle, chain: &ChainClient, log_url: &str) -> Result<bool, ClientError> {
     let tree = bundle.delivery.checkpoint.checkpoint.tree;
     let log_id = bundle.delivery.checkpoint.checkpoint.log_id;
-    let Some(log_anchor) = log_anchor(bundle) else { return Ok(false) };
+    let log_anchor = log_anchor(chain, bundle).await?;
     let newest = chain.latest_anchor(&log_anchor, &log_id).await.map_err(chain_error)?;
     let Some(anchor) = newest.filter(|anchor| tree.size <= anchor.size) else { return Ok(false) };
     let anchored = Tree { size: anchor.size, root: anchor.root };

@@ -15,7 +15,7 @@ use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Address;
 use http_body_util::{BodyExt, Limited, StreamBody, combinators::BoxBody};
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
@@ -156,12 +156,38 @@ impl Shared {
 type ProxyBody = BoxBody<Bytes, std::io::Error>;
 
 async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<ProxyBody>, Infallible> {
+    if let Some(refused) = refuse_strangers(&request) {
+        return Ok(refused);
+    }
     let result = match (request.method(), request.uri().path()) {
         (&Method::POST, "/v1/chat/completions") => chat(shared, request).await,
         (&Method::GET, "/v1/models") => models(&shared).await,
         _ => Err(ClientError::Node { status: 404, code: String::new(), message: "the proxy serves chat completions and models".into() }),
     };
     Ok(result.unwrap_or_else(|error| failure(&error)))
+}
+
+/// Web pages can send requests to loopback, and names can be rebound to it: neither may spend the wallet. SDKs send no Origin, and the
+/// JSON content type forces a page into a preflight that is never answered.
+fn refuse_strangers(request: &Request<Incoming>) -> Option<Response<ProxyBody>> {
+    let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let refuse = |status: StatusCode, message: &str| {
+        let body = json!({"error": {"message": message, "type": "invalid_request_error", "param": null, "code": "candor_proxy"}});
+        Some(whole(status, body.to_string().into()))
+    };
+    if request.headers().contains_key(ORIGIN) {
+        return refuse(StatusCode::FORBIDDEN, "the proxy serves programs on this machine, not web pages");
+    }
+    let host = header(HOST).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name);
+    if !matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
+        return refuse(StatusCode::FORBIDDEN, "the Host header must name loopback");
+    }
+    let json = header(CONTENT_TYPE).is_some_and(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "application/json"));
+    if request.method() == Method::POST && !json {
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json");
+    }
+    None
 }
 
 async fn models(shared: &Shared) -> Result<Response<ProxyBody>, ClientError> {
@@ -250,6 +276,8 @@ fn whole(status: StatusCode, body: Bytes) -> Response<ProxyBody> {
 fn failure(error: &ClientError) -> Response<ProxyBody> {
     let (status, code) = match error {
         ClientError::Node { status, code, .. } => (*status, code.clone()),
+        // 402 is not retried by SDKs: a second try would be a second payment while the first may still be charged.
+        ClientError::Unresolved { .. } => (402, "candor_unresolved".to_owned()),
         other => (502, other.check().unwrap_or("candor_proxy").to_owned()),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -259,7 +287,10 @@ fn failure(error: &ClientError) -> Response<ProxyBody> {
     };
     let kind = if status.is_client_error() { "invalid_request_error" } else { "server_error" };
     let body = json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
-    whole(status, body.to_string().into())
+    let mut response = whole(status, body.to_string().into());
+    // OpenAI's SDKs obey this header; what is safe to send again was sent again here already.
+    response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+    response
 }
 
 /// A receiver as a stream, for `StreamBody`.

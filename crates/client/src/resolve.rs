@@ -81,19 +81,30 @@ pub struct Candidate {
 /// `Chain`.
 pub async fn candidates(chain: &ChainClient, registry: &Address) -> Result<Vec<Candidate>, ClientError> {
     let mut out = Vec::new();
+    for k_sig in keys(chain, registry).await? {
+        out.extend(candidate(chain, registry, &k_sig).await?);
+    }
+    Ok(out)
+}
+
+/// Every registered key, oldest first.
+async fn keys(chain: &ChainClient, registry: &Address) -> Result<Vec<Address>, ClientError> {
+    let mut out = Vec::new();
     loop {
         let start = u64::try_from(out.len()).unwrap_or(u64::MAX);
-        let keys = chain.enclaves(registry, start).await.map_err(chain_error)?;
-        if keys.is_empty() {
+        let page = chain.enclaves(registry, start).await.map_err(chain_error)?;
+        if page.is_empty() {
             return Ok(out);
         }
-        for k_sig in keys {
-            let Some(record) = chain.enclave(registry, &k_sig).await.map_err(chain_error)? else { continue };
-            let status = chain.status_at(registry, &k_sig, clock::now_ms() / 1000).await.map_err(chain_error)?;
-            let evidence = from_chain(chain, registry, &record).await?;
-            out.push(Candidate { record, status, evidence });
-        }
+        out.extend(page);
     }
+}
+
+async fn candidate(chain: &ChainClient, registry: &Address, k_sig: &Address) -> Result<Option<Candidate>, ClientError> {
+    let Some(record) = chain.enclave(registry, k_sig).await.map_err(chain_error)? else { return Ok(None) };
+    let status = chain.status_at(registry, k_sig, clock::now_ms() / 1000).await.map_err(chain_error)?;
+    let evidence = from_chain(chain, registry, &record).await?;
+    Ok(Some(Candidate { record, status, evidence }))
 }
 
 async fn from_chain(chain: &ChainClient, registry: &Address, record: &EnclaveRecord) -> Result<Result<Evidence, String>, ClientError> {
@@ -119,13 +130,25 @@ async fn from_chain(chain: &ChainClient, registry: &Address, record: &EnclaveRec
 /// `NoNode` with the reason for each that was passed over; `Chain`.
 pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -> Result<Node, ClientError> {
     let mut reasons = Vec::new();
-    for candidate in candidates(chain, registry).await?.into_iter().rev() {
-        let k_sig = candidate.record.k_sig;
-        match open(chain, policy, candidate).await {
+    let mut passed_over = 0_u64;
+    // Newest first, and old keys cost one call each: anyone may register, so a registry only grows.
+    for k_sig in keys(chain, registry).await?.iter().rev() {
+        if chain.status_at(registry, k_sig, clock::now_ms() / 1000).await.map_err(chain_error)? != EnclaveStatus::Valid {
+            passed_over = passed_over.saturating_add(1);
+            continue;
+        }
+        let tried = match candidate(chain, registry, k_sig).await {
+            Ok(Some(candidate)) => open(chain, policy, candidate).await,
+            Ok(None) => continue,
+            Err(error) => Err(error),
+        };
+        match tried {
             Ok(node) => return Ok(node),
-            Err(error @ ClientError::Chain(_)) => return Err(error),
             Err(error) => reasons.push(format!("{k_sig:#}: {error}")),
         }
+    }
+    if passed_over != 0 {
+        reasons.push(format!("{passed_over} not valid now, by the registry"));
     }
     let found = if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") };
     Err(ClientError::NoNode(format!("registry {registry} on chain {}: {found}", chain.chain_id())))
@@ -174,6 +197,17 @@ pub async fn verify_live(chain: &ChainClient, policy: &Policy, endpoint: Endpoin
     if freshness.chain_id != chain.chain_id() || block.map(|block| block.hash) != Some(freshness.block_hash) {
         let what = format!("block {} {} of chain {} is not on our chain", freshness.block_number, freshness.block_hash, freshness.chain_id);
         return Err(ClientError::Dishonest { check: "evidence.block", what });
+    }
+    let manifest = enclave.manifest();
+    // Genuine is not registered: a retired key is genuine for ever. Asked of the registry that the policy names, if it names one.
+    if policy.registries.contains(&(manifest.anchor_chain_id, manifest.registry)) {
+        let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
+        let status = chain.status_at(&manifest.registry, &manifest.k_sig, clock::now_ms() / 1000).await.map_err(chain_error)?;
+        let listed = record.is_some_and(|record| record.manifest_hash == manifest.hash());
+        if !listed || status != EnclaveStatus::Valid {
+            let what = format!("the registry says {status:?} of {}", manifest.k_sig);
+            return Err(ClientError::Dishonest { check: "registry.listed", what });
+        }
     }
     Ok(Node { enclave, verdict, evidence, endpoint, http })
 }

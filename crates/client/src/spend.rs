@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::eip712::address_of;
-use candor_x402::client::{Choice, Ledger, Reservation, Resolution, Spend, SpendState};
+use candor_x402::client::{Choice, Ledger, LedgerError, Reservation, Resolution, Spend, SpendState};
 use candor_x402::protocol::Eip155;
 use k256::ecdsa::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -63,8 +63,8 @@ impl std::fmt::Debug for Wallet {
 #[derive(Debug)]
 pub struct SpendBook {
     path: PathBuf,
-    // Guards ledger and file together, so that the file never lags behind what was decided.
-    ledger: Mutex<Ledger>,
+    // One at a time in this process; the lock file does the same between processes.
+    turn: Mutex<()>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -85,29 +85,16 @@ impl SpendBook {
     /// # Errors
     /// `File` if it is there and unreadable: guessing it empty could pay twice.
     pub fn open(path: &Path) -> Result<Self, ClientError> {
-        let rows: Vec<Row> = match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| file_error(path, &error))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(file_error(path, &error)),
-        };
-        let spends: Option<Vec<Spend>> = rows.iter().map(Row::to_spend).collect();
-        let spends = spends.ok_or_else(|| file_error(path, &"a row is malformed"))?;
-        Ok(Self { path: path.to_owned(), ledger: Mutex::new(Ledger::new(spends)) })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        drop(read_ledger(path)?);
+        Ok(Self { path: path.to_owned(), turn: Mutex::new(()) })
     }
 
     /// Reserves a payment, durably.
     ///
     /// # Errors
-    /// `Spend` if the ledger says no; `File` if it cannot be written, and then nothing is reserved for longer than this process.
+    /// `Spend` if the ledger says no; `File` if it cannot be written, and then nothing is reserved.
     pub fn reserve(&self, request: Hash32, choice: Choice) -> Result<Reservation, ClientError> {
-        let mut ledger = self.lock();
-        let reservation = ledger.reserve(request, choice, clock::now_ms() / 1000).map_err(|error| ClientError::Spend(error.to_string()))?;
-        self.store(&ledger)?;
-        Ok(reservation)
+        self.change(|ledger| ledger.reserve(request, choice, clock::now_ms() / 1000))
     }
 
     /// Records what became of a payment, durably.
@@ -115,9 +102,24 @@ impl SpendBook {
     /// # Errors
     /// `Spend`, `File`.
     pub fn resolve(&self, request: &Hash32, resolution: Resolution) -> Result<(), ClientError> {
-        let mut ledger = self.lock();
-        ledger.resolve(request, resolution).map_err(|error| ClientError::Spend(error.to_string()))?;
-        self.store(&ledger)
+        self.change(|ledger| ledger.resolve(request, resolution))
+    }
+
+    /// Reads, changes and writes the book, alone among all processes that use it.
+    fn change<T>(&self, change: impl FnOnce(&mut Ledger) -> Result<T, LedgerError>) -> Result<T, ClientError> {
+        let _turn: MutexGuard<'_, ()> = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock_path = self.path.with_extension("lock");
+        if let Some(directory) = lock_path.parent() {
+            fs::create_dir_all(directory).map_err(|error| file_error(directory, &error))?;
+        }
+        let mut options = OpenOptions::new();
+        let lock = options.create(true).truncate(false).write(true).open(&lock_path).map_err(|error| file_error(&lock_path, &error))?;
+        // Held until the file is dropped, at the end of this function.
+        lock.lock().map_err(|error| file_error(&lock_path, &error))?;
+        let mut ledger = read_ledger(&self.path)?;
+        let result = change(&mut ledger).map_err(|error| ClientError::Spend(error.to_string()))?;
+        self.store(&ledger)?;
+        Ok(result)
     }
 
     /// Crash: the old file or the new one is there, never half of one; the rename is synced before a signature is made.
@@ -126,6 +128,16 @@ impl SpendBook {
         let bytes = serde_json::to_vec_pretty(&rows).map_err(|error| file_error(&self.path, &error))?;
         write_private(&self.path, &bytes)
     }
+}
+
+fn read_ledger(path: &Path) -> Result<Ledger, ClientError> {
+    let rows: Vec<Row> = match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| file_error(path, &error))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(file_error(path, &error)),
+    };
+    let spends: Option<Vec<Spend>> = rows.iter().map(Row::to_spend).collect();
+    Ok(Ledger::new(spends.ok_or_else(|| file_error(path, &"a row is malformed"))?))
 }
 
 impl Row {
@@ -162,7 +174,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), ClientError> {
     let write = || -> std::io::Result<()> {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
-        let temporary = path.with_extension("tmp");
+        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]

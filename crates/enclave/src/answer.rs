@@ -44,6 +44,9 @@ const SETTLE_POLL: Duration = Duration::from_secs(5);
 /// Whole answers kept for a retry of the same payment, at most.
 const KEPT_MAX: usize = 1024;
 
+/// How long after validBefore an answer is still kept, in seconds.
+const KEPT_AFTER_SECONDS: u64 = 300;
+
 /// Everything a running answer needs.
 pub(crate) struct Job {
     node: Arc<Node>,
@@ -115,7 +118,12 @@ impl Job {
         let (head, seed, stop_at_ms) = (self.head(), self.seed.0, self.stop_at_ms);
         let running = Arc::clone(&self.node.running);
         tokio::spawn(async move {
-            let Ok(_permit) = running.acquire_owned().await else { return None };
+            // A place that comes too late is worth nothing: the payment could no longer be settled, so nothing runs and nothing is owed.
+            let wait = Duration::from_millis(stop_at_ms.saturating_sub(clock::now_ms()));
+            let Ok(Ok(_permit)) = tokio::time::timeout(wait, running.acquire_owned()).await else { return None };
+            if stop_at_ms <= clock::now_ms() {
+                return None;
+            }
             let run = tokio::task::spawn_blocking(move || {
                 chat::answer(&model, &request, &prompt, seed, &head, &Options::default(), &mut |frame| {
                     // An empty frame is a heartbeat of a whole answer.
@@ -135,9 +143,14 @@ impl Job {
         let mut leaves = Vec::new();
         let mut aborted = false;
         while let Some(frame) = frames.recv().await {
-            if body.send(Ok(sse(&frame))).await.is_err() {
-                aborted = true;
-                break;
+            // A reader that stands still until the payment ends has left: it must not hold a core.
+            let left = Duration::from_millis(self.stop_at_ms.saturating_sub(clock::now_ms()));
+            match tokio::time::timeout(left, body.send(Ok(sse(&frame)))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => {
+                    aborted = true;
+                    break;
+                }
             }
             leaves.push(transcript.push(&frame));
         }
@@ -150,6 +163,11 @@ impl Job {
         };
         match completed.last_frame.clone().filter(|_| !aborted) {
             Some(last) => self.finish_stream(execution, completed, last, transcript, leaves, body).await,
+            // Cut by us, not by the client: an answer without an end is not charged.
+            None if !aborted => {
+                self.forgive(execution);
+                drop(body.send(Err(crate::http::Cut)).await);
+            }
             None => {
                 let handed = usize::try_from(consumed.load(Ordering::Acquire)).unwrap_or(usize::MAX).min(leaves.len());
                 self.abort(execution, &completed, leaves.get(..handed).unwrap_or_default()).await;
@@ -182,8 +200,8 @@ impl Job {
                 drop(body);
                 self.watch_settlement().await;
             }
-            Err(_) => {
-                self.forgive(execution);
+            Err(error) => {
+                self.not_logged(execution, error);
                 drop(body.send(Err(crate::http::Cut)).await);
             }
         }
@@ -194,7 +212,8 @@ impl Job {
         count(&self.node.metrics.aborted);
         let frames = u64::try_from(handed.len()).unwrap_or(u64::MAX);
         if frames == 0 {
-            self.forgive(execution);
+            // Not charged, but counted against the payer's cap until it expires: leaving early must not buy free work without end.
+            self.node.claims().finish(execution, Ending::Owed);
             return;
         }
         let cancelled = Completed { last_frame: None, finish: Finish::Cancelled, usage: completed.usage };
@@ -204,7 +223,15 @@ impl Job {
                 self.node.claims().finish(execution, Ending::Owed);
                 self.watch_settlement().await;
             }
-            Err(_) => self.forgive(execution),
+            Err(error) => self.not_logged(execution, error),
+        }
+    }
+
+    /// Without a place in the log nothing is charged, unless the calldata may have left with a checkpoint whose fate is unknown.
+    fn not_logged(&self, execution: Execution, error: LedgerError) {
+        match error {
+            LedgerError::Unknown => self.node.claims().finish(execution, Ending::Owed),
+            LedgerError::Full | LedgerError::Closed => self.forgive(execution),
         }
     }
 
@@ -224,9 +251,12 @@ impl Job {
         let mut transcript = TranscriptBuilder::new(self.transcript_seed);
         let leaves = vec![transcript.push(&last)];
         let draft = self.draft(&completed, transcript.commitment(), leaves);
-        let Ok(logged) = self.log(draft, &completed).await else {
-            self.forgive(execution);
-            return Whole::NotLogged;
+        let logged = match self.log(draft, &completed).await {
+            Ok(logged) => logged,
+            Err(error) => {
+                self.not_logged(execution, error);
+                return if error == LedgerError::Unknown { Whole::Pending { tx_hash: None } } else { Whole::NotLogged };
+            }
         };
         self.node.claims().finish(execution, Ending::Owed);
         let delivery = self.delivery(&logged);
@@ -355,14 +385,17 @@ impl Job {
     async fn watch_settlement(&self) {
         let id = self.payment.payment_id();
         let until_s = self.payment.authorization().valid_before.saturating_add(60);
+        // Few at once: these questions must never crowd out the ledger's.
+        let Ok(_turn) = self.node.watching.acquire().await else { return };
         while clock::now_ms() / 1000 < until_s {
             match await_settlement(&self.node, id, SETTLE_POLL).await {
                 Some(SettlementState::Settled { .. }) => {
                     self.node.claims().settled(&id);
                     return;
                 }
-                Some(SettlementState::Failed { .. }) => return,
-                Some(SettlementState::Pending { .. }) => {}
+                Some(SettlementState::Failed { code: SettlementFailure::Expired }) => return,
+                // Whatever else went wrong can still be submitted again by anyone until it expires.
+                Some(SettlementState::Pending { .. } | SettlementState::Failed { .. }) => tokio::time::sleep(Duration::from_millis(200)).await,
                 None => tokio::time::sleep(SETTLE_POLL).await,
             }
         }
@@ -396,7 +429,9 @@ pub(crate) async fn settle(node: &Node, kept: &Kept) -> Whole {
                 node.claims().settled(&kept.payment_id);
                 return Whole::Settled { body: kept.body.clone(), tx_hash };
             }
-            Some(SettlementState::Failed { code }) => return Whole::Failed(code),
+            Some(SettlementState::Failed { code: code @ SettlementFailure::Expired }) => return Whole::Failed(code),
+            // A failed transaction leaves the authorization open for anyone until it expires: not final before that.
+            Some(SettlementState::Failed { .. }) => tokio::time::sleep(Duration::from_millis(250)).await,
             Some(SettlementState::Pending { tx_hash }) => tx = tx_hash,
             None => tokio::time::sleep(Duration::from_millis(250)).await,
         }
@@ -424,11 +459,19 @@ pub(crate) struct KeptAnswers(
 impl KeptAnswers {
     fn keep(&self, key: Hash32, kept: Kept, now_s: u64) {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.retain(|_, kept| now_s < kept.valid_before_s);
+        // Kept past its end: a transfer in the last block before it is answered too.
+        map.retain(|_, kept| now_s < kept.valid_before_s.saturating_add(KEPT_AFTER_SECONDS));
         // Full: the newest is not kept. Its client still has the connection it waits on.
         if map.len() < KEPT_MAX {
             map.insert(key, kept);
         }
+    }
+
+    /// Whether one more could be kept. Asked before a whole answer is paid for.
+    pub(crate) fn has_room(&self, now_s: u64) -> bool {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.retain(|_, kept| now_s < kept.valid_before_s.saturating_add(KEPT_AFTER_SECONDS));
+        map.len() < KEPT_MAX
     }
 
     /// The answer to exactly this request with exactly this payment header.

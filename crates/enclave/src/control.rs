@@ -75,6 +75,8 @@ impl HostPort {
             link.waiting.insert(id, sender);
             outbox
         };
+        // Whoever waits may be dropped with its client's connection: its entry must go with it.
+        let _entry = Entry { port: self, id };
         let exchange = async {
             outbox.send(ToHost::Request { id, request }).await.map_err(|_| HostError::LinkLost)?;
             receiver.await.map_err(|_| HostError::LinkLost)
@@ -83,10 +85,7 @@ impl HostPort {
         match result {
             Ok(Ok(HostReply::Refused(refused))) => Err(HostError::Refused(refused)),
             Ok(result) => result,
-            Err(_) => {
-                self.lock().waiting.remove(&id);
-                Err(HostError::TimedOut)
-            }
+            Err(_) => Err(HostError::TimedOut),
         }
     }
 
@@ -121,6 +120,18 @@ impl HostPort {
         if let Some(sender) = self.lock().waiting.remove(&id) {
             drop(sender.send(reply));
         }
+    }
+}
+
+/// A request that waits for its answer.
+struct Entry<'a> {
+    port: &'a HostPort,
+    id: u64,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.port.lock().waiting.remove(&self.id);
     }
 }
 

@@ -163,6 +163,9 @@ async fn chat(session: &Session, request: Request<Incoming>) -> ApiResponse {
     if let Err(full) = node.ledger().has_room() {
         return ledger_error(full);
     }
+    if !quote.request.stream && !node.kept.has_room(clock::now_ms() / 1000) {
+        return ledger_error(LedgerError::Full);
+    }
     let paid = match pay::claim(node, &quote, &header).await {
         Ok(paid) => paid,
         Err(refused) => return pay_error(session, Some(&quote), &path, refused),
@@ -244,7 +247,7 @@ fn outcome(ended: Whole, kept: Option<&Kept>, node: &Node) -> ApiResponse {
 fn ledger_error(refused: LedgerError) -> ApiResponse {
     let message = match refused {
         LedgerError::Full => "Too many answers are waiting for their receipt. Nothing was charged; try again.",
-        LedgerError::Closed => "No receipt could be stored, so nothing is answered and nothing was charged; try again.",
+        LedgerError::Closed | LedgerError::Unknown => "No receipt could be stored, so nothing is answered and nothing was charged; try again.",
     };
     let api = ApiError { status: 503, kind: "server_error", code: Some("receipt_unavailable"), param: None, message: message.into() };
     retry_later(error(&api), 2)
@@ -321,7 +324,16 @@ async fn evidence(session: &Session, query: &str) -> ApiResponse {
     };
     let (boot, node) = (Arc::clone(&session.boot), Arc::clone(&session.node));
     let head = node.head();
-    match tokio::task::spawn_blocking(move || boot.re_attest(&node, &head, nonce)).await {
+    let Ok(permit) = Arc::clone(&node.attesting).try_acquire_owned() else {
+        let message = "The attestation device is busy.".to_owned();
+        let api = ApiError { status: 429, kind: "rate_limit_error", code: Some("attestation_busy"), param: None, message };
+        return retry_later(error(&api), 1);
+    };
+    let attested = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        boot.re_attest(&node, &head, nonce)
+    });
+    match attested.await {
         Ok(Ok(evidence)) => whole(StatusCode::OK, "application/cbor", evidence.into()),
         Ok(Err(_)) | Err(_) => error(&internal("The attestation device refused.")),
     }

@@ -60,17 +60,22 @@ pub(crate) enum LedgerError {
     Full,
     /// The log is over; this enclave must boot again.
     Closed,
+    /// The log ended while the checkpoint with this settlement was on its way: it may be charged. Only the chain or the deadline tells.
+    Unknown,
 }
 
 /// The way to the ledger's task.
 pub(crate) struct Ledger {
     jobs: mpsc::Sender<Job>,
     closed: watch::Receiver<bool>,
+    open: watch::Receiver<bool>,
 }
 
 struct Job {
     draft: Draft,
     signed: Option<Signature65>,
+    // Whether its calldata was sent beside a checkpoint.
+    sent: bool,
     answer: oneshot::Sender<Result<Logged, LedgerError>>,
 }
 
@@ -84,6 +89,7 @@ impl Ledger {
     ) -> Self {
         let (jobs, receiver) = mpsc::channel(QUEUE);
         let (closed_sender, closed) = watch::channel(false);
+        let (open_sender, open) = watch::channel(false);
         let config = Config { group_max, queue_max: QUEUE, ..Config::default() };
         let (events, event_receiver) = mpsc::unbounded_channel();
         let task = Task {
@@ -96,21 +102,24 @@ impl Ledger {
             generation: 0,
             events,
             closed: closed_sender,
+            open: open_sender,
         };
         runtime.spawn(task.run(receiver, event_receiver));
-        Self { jobs, closed }
+        Self { jobs, closed, open }
     }
 
     /// Logs a receipt and waits until it is stored under a stored checkpoint.
     pub(crate) async fn log(&self, draft: Draft) -> Result<Logged, LedgerError> {
         let (answer, receiver) = oneshot::channel();
-        self.jobs.try_send(Job { draft, signed: None, answer }).map_err(|_| self.refusal())?;
+        self.jobs.try_send(Job { draft, signed: None, sent: false, answer }).map_err(|_| self.refusal())?;
         receiver.await.unwrap_or(Err(LedgerError::Closed))
     }
 
-    /// Whether a receipt would be taken now. Asked before anything runs, so that no answer is made that cannot be logged.
+    /// Whether a receipt would be taken now and the host is there to store it. Asked before anything runs, so that no answer is made that
+    /// cannot be logged.
     pub(crate) fn has_room(&self) -> Result<(), LedgerError> {
-        if *self.closed.borrow() || self.jobs.capacity() == 0 { Err(self.refusal()) } else { Ok(()) }
+        let open = *self.open.borrow() && !*self.closed.borrow() && self.jobs.capacity() != 0;
+        if open { Ok(()) } else { Err(self.refusal()) }
     }
 
     /// Resolves when the log is over.
@@ -145,6 +154,8 @@ struct Task {
     generation: u64,
     events: mpsc::UnboundedSender<Report>,
     closed: watch::Sender<bool>,
+    // Whether the host is connected and in step, and the sequencer has room.
+    open: watch::Sender<bool>,
 }
 
 impl Task {
@@ -200,7 +211,14 @@ impl Task {
     }
 
     fn step(&mut self, event: Event) {
+        let link = match &event {
+            Event::LinkRestored(_) => Some(true),
+            Event::LinkLost => Some(false),
+            _ => None,
+        };
         let actions = self.sequencer.step(event, clock::now_ms());
+        let open = link.unwrap_or(*self.open.borrow()) && self.sequencer.room() != 0;
+        self.open.send_if_modified(|was| std::mem::replace(was, open) != open);
         self.perform(actions);
     }
 
@@ -222,7 +240,8 @@ impl Task {
                 Action::Refuse { ticket, .. } => self.answer(ticket, Err(LedgerError::Full)),
                 Action::Close { abandoned, .. } => {
                     for ticket in abandoned {
-                        self.answer(ticket, Err(LedgerError::Closed));
+                        let sent = self.jobs.get(&ticket).is_some_and(|job| job.sent);
+                        self.answer(ticket, Err(if sent { LedgerError::Unknown } else { LedgerError::Closed }));
                     }
                 }
                 // A future action of the sequencer would be a bug here; doing nothing closes the log by its own deadline.
@@ -265,6 +284,11 @@ impl Task {
     }
 
     fn send_checkpoint(&mut self, first_index: u64, tickets: &[Ticket], signed: SignedCheckpoint) {
+        for ticket in tickets {
+            if let Some(job) = self.jobs.get_mut(ticket) {
+                job.sent = true;
+            }
+        }
         let settlements = tickets.iter().filter_map(|ticket| Some(self.jobs.get(ticket)?.draft.settlement.clone())).collect();
         let tree = signed.checkpoint.tree;
         let request = EnclaveRequest::Checkpoint(Box::new(CheckpointRequest { first_index, checkpoint: signed, settlements }));

@@ -22,6 +22,12 @@ use crate::{Config, clock};
 /// Payments remembered at once: at one per millisecond for as long as a payment may stay open.
 const CLAIMS_MAX: usize = 1 << 19;
 
+/// Settlements asked about at once; a small part of what the link carries.
+const WATCHED_MAX: usize = 256;
+
+/// Attestations for challenges at once.
+const ATTESTING_MAX: usize = 2;
+
 /// What a boot hands to its node.
 pub(crate) struct Parts {
     pub(crate) config: Config,
@@ -56,6 +62,10 @@ pub(crate) struct Node {
     boot_ms: u64,
     ledger: Ledger,
     pub(crate) running: Arc<Semaphore>,
+    /// Settlements watched at once.
+    pub(crate) watching: Semaphore,
+    /// Attestations for challenges at once: each costs the device a signature and the asker nothing.
+    pub(crate) attesting: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
     // Guards: claims; held for one synchronous step, never across an await.
     claims: Mutex<ClaimSet>,
@@ -85,6 +95,8 @@ impl Node {
         Arc::new(Self {
             models: models.collect(),
             running: Arc::new(Semaphore::new(parts.config.max_running)),
+            watching: Semaphore::new(WATCHED_MAX),
+            attesting: Arc::new(Semaphore::new(ATTESTING_MAX)),
             port: parts.port,
             keys,
             tls: parts.tls,

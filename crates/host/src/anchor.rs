@@ -130,7 +130,13 @@ pub(crate) fn log_anchor_of(order: &OperatorOrder) -> Option<Address> {
 }
 
 /// Tells the operator, once per change: a registration that is missing for an hour is one line.
-pub(crate) fn report(notices: &NoticeSink, open: &OpenLog, outcome: &Result<Anchoring, String>, last_trouble: &mut Option<String>) {
+pub(crate) fn report(
+    notices: &NoticeSink,
+    open: &OpenLog,
+    outcome: &Result<Anchoring, String>,
+    is_registered: bool,
+    last_trouble: &mut Option<String>,
+) {
     let log_id = open.row().manifest.log_id();
     let trouble = match outcome {
         Ok(Anchoring::Anchored { size, tx_hash, gas_used }) => {
@@ -138,6 +144,8 @@ pub(crate) fn report(notices: &NoticeSink, open: &OpenLog, outcome: &Result<Anch
             None
         }
         Ok(Anchoring::UpToDate) => None,
+        // Before the registration that is its own trouble, and told there.
+        Ok(Anchoring::NotRegistered) if !is_registered => None,
         Ok(Anchoring::NotRegistered) => Some(format!("log {log_id:#} cannot be anchored: its key is not registered")),
         Err(message) => Some(message.clone()),
     };

@@ -127,18 +127,23 @@ impl Link {
 /// Keeps a control connection until stopped.
 pub(crate) async fn run(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
     let mut failures = 0_u32;
+    let mut told = String::new();
     loop {
         let ended = tokio::select! {
             ended = session(&node, &mut failures) => ended,
             _ = stopped.changed() => return,
         };
         node.current.send_replace(None);
-        node.update(|status| status.phase = "enclave not connected");
+        node.update(|status| (status.phase, status.is_registered) = ("enclave not connected", false));
         if failures == 0 {
             node.notice(&Notice::EnclaveLost { reason: ended });
-        } else if failures == 1 {
-            // Once per outage, and not per attempt.
-            node.trouble("enclave", ended);
+        } else if ended != told {
+            // Once per reason, and not per attempt.
+            node.trouble("enclave", ended.clone());
+            told = ended;
+        }
+        if failures == 0 {
+            told.clear();
         }
         let pause = node.config.timing.retry.saturating_mul(1 << failures.min(6));
         failures = failures.saturating_add(1);

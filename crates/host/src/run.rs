@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use candor_log::store::DirStore;
 use candor_verify::Hash32;
@@ -46,6 +47,8 @@ pub enum HostError {
     Store(StoreError),
     /// The order's bytes are no order.
     Order(CborError),
+    /// A task that should run for ever has ended.
+    TaskEnded(String),
     /// The order and what this host is told do not fit.
     Config(String),
 }
@@ -57,6 +60,7 @@ impl fmt::Display for HostError {
             Self::Directory { path, error } => write!(f, "cannot make {}: {error}", path.display()),
             Self::Store(error) => error.fmt(f),
             Self::Order(error) => write!(f, "the signed order: {error}"),
+            Self::TaskEnded(message) => write!(f, "a part of the host has ended: {message}"),
             Self::Config(message) => f.write_str(message),
         }
     }
@@ -84,7 +88,7 @@ impl Host {
         let make = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
         make.map_err(|error| HostError::Directory { path: config.data_dir.clone(), error })?;
         let options = StoreOptions { quota_bytes: config.quota_bytes };
-        let store = Store::open(&config.data_dir.join("host.db"), options).map_err(HostError::Store)?;
+        let store = open_store(&config.data_dir.join("host.db"), options).await.map_err(HostError::Store)?;
         let (clients, client_address) = listen(config.client_listen).await?;
         let (readers, http_address) = listen(config.http_listen).await?;
 
@@ -134,11 +138,18 @@ impl Host {
     /// Starts, and runs until the future is dropped.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// As [`Self::start`], or as [`Self::ended`].
     pub async fn run(config: HostConfig) -> Result<(), HostError> {
         let mut host = Self::start(config).await?;
-        while host.tasks.join_next().await.is_some() {}
-        Ok(())
+        Err(host.ended().await)
+    }
+
+    /// Waits until a task ends that should run for ever, which is a bug of ours: let the process end, so that it is started again.
+    pub async fn ended(&mut self) -> HostError {
+        match self.tasks.join_next().await {
+            Some(Err(error)) => HostError::TaskEnded(error.to_string()),
+            Some(Ok(())) | None => HostError::TaskEnded("a task returned".to_owned()),
+        }
     }
 
     /// Where clients connect.
@@ -158,6 +169,17 @@ impl Host {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// A host that was just stopped may hold the database for a moment more.
+async fn open_store(path: &Path, options: StoreOptions) -> Result<Store, StoreError> {
+    for _ in 0..30 {
+        match Store::open(path, options) {
+            Err(StoreError::Locked) => tokio::time::sleep(Duration::from_millis(100)).await,
+            other => return other,
+        }
+    }
+    Store::open(path, options)
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), HostError> {
@@ -203,7 +225,7 @@ async fn publish_loop(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
     let mut directory: Option<(Hash32, Arc<DirStore>)> = None;
     let mut is_behind = true;
     loop {
-        let retry = tokio::time::sleep(std::time::Duration::from_secs(1));
+        let retry = tokio::time::sleep(Duration::from_secs(1));
         tokio::select! {
             changed = stored.changed() => if changed.is_err() { return },
             changed = current.changed() => if changed.is_err() { return },
@@ -266,14 +288,14 @@ async fn anchor_loop(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
                 continue;
             }
             let outcome = node.anchorer.lock().await.anchor(&node.log_anchor, &open).await;
-            report(&node.config.notices, &open, &outcome, &mut None);
+            report(&node.config.notices, &open, &outcome, true, &mut None);
             if outcome.is_err() {
                 left.push(log_id);
             }
         }
         former = Some(left);
         let outcome = node.anchorer.lock().await.anchor(&node.log_anchor, &current).await;
-        report(&node.config.notices, &current, &outcome, &mut last_trouble);
+        report(&node.config.notices, &current, &outcome, node.status().is_registered, &mut last_trouble);
         match (&outcome, &last_trouble) {
             (Ok(Anchoring::Anchored { size, .. }), _) => node.update(|status| status.anchored_size = *size),
             (_, Some(message)) => node.update(|status| {

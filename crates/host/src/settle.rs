@@ -46,9 +46,13 @@ impl Settler {
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (intents, queue) = mpsc::channel(QUEUE);
         let (finished, _) = broadcast::channel(1024);
-        let poll_ms = u64::try_from(config.poll.as_millis()).unwrap_or(u64::MAX);
-        let machine =
-            MachineConfig { confirmations: config.confirmations, poll_ms, ..MachineConfig::new(client.chain_id(), signer.address()) };
+        let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let machine = MachineConfig {
+            confirmations: config.confirmations,
+            poll_ms: ms(config.poll),
+            bump_after_ms: ms(config.bump_after),
+            ..MachineConfig::new(client.chain_id(), signer.address())
+        };
         let port = Arc::new(GasPort::new(client, signer.clone(), config.gas_limit, config.confirmations));
         let has_backlog = Arc::new(AtomicBool::new(false));
         let settler = Self { intents, finished: finished.clone(), has_backlog: Arc::clone(&has_backlog) };

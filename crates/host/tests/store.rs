@@ -56,6 +56,8 @@ async fn what_was_answered_is_there_after_a_restart() {
     let log = store.log(&boot.log_id()).await.unwrap().unwrap();
     assert_eq!(log.read().state().tree, boot.tree.now().tree());
     assert_eq!(log.read().checkpoint(), Some(&signed));
+    // The enclave cannot know whether its last append arrived: offered again, it is confirmed and changes nothing.
+    assert_eq!(append(&store, &boot, 0, std::slice::from_ref(&one)).await, Ok(2));
     let row = store.receipt(one.receipt_id).await.unwrap().unwrap();
     assert_eq!((row.sequence, row.receipt, row.frame_leaf_hashes), (0, one.receipt, one.frame_leaf_hashes));
     assert_eq!(store.receipt([0; 16]).await.unwrap(), None);
@@ -308,6 +310,29 @@ async fn another_database_and_another_manifest_are_refused() {
     let mut other = boot.manifest.clone();
     other.payee = Address([9; 20]);
     assert!(matches!(store.open_log(&other, vec![]).await, Err(StoreError::Contradiction(_))));
+}
+
+#[tokio::test]
+async fn a_second_host_on_one_database_is_refused() {
+    let (scratch, boot) = (Scratch::new("second"), Boot::offline(1));
+    let store = open(&scratch, &boot).await;
+    let path = scratch.path().join("host.db");
+    assert!(matches!(Store::open(&path, StoreOptions::default()), Err(StoreError::Locked)));
+    drop(store);
+    assert!(Store::open(&path, StoreOptions::default()).is_ok());
+}
+
+#[tokio::test]
+async fn a_database_that_somebody_holds_is_unavailable_and_then_goes_on() {
+    let (scratch, mut boot) = (Scratch::new("held"), Boot::offline(1));
+    let store = open(&scratch, &boot).await;
+    let holder = rusqlite::Connection::open(scratch.path().join("host.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let entry = boot.entry(Hash32([1; 32]));
+    let refused = append(&store, &boot, 0, std::slice::from_ref(&entry)).await.unwrap_err();
+    assert_eq!(refused.refusal().code, RefusalCode::Unavailable);
+    holder.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(append(&store, &boot, 0, &[entry]).await, Ok(1));
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ pub struct Entry {
     /// Unguessable id under which it is fetched.
     pub receipt_id: [u8; 16],
     /// The receipt's words, as signed.
-    pub receipt: [u8; Entry::RECEIPT_LEN],
+    pub receipt: [u8; Self::RECEIPT_LEN],
     /// By K_sig.
     pub signature: Signature65,
     /// Leaf hashes of the transcript (salted, harmless), so that a client that went away can prove its part.

@@ -29,7 +29,7 @@ fn cases(policy: &Policy) -> Vec<Value> {
         case("just made", "honest", NOW_MS, None, "verified"),
         case("as old as the policy allows", "honest", NOW_MS + 2 * hour, None, "verified"),
         case("one millisecond too old", "honest", NOW_MS + 2 * hour + 1, None, "attest.freshness"),
-        case("as far ahead as clocks may differ", "honest", NOW_MS - 60_000 + 57_500, None, "verified"),
+        case("as far ahead as clocks may differ", "honest", NOW_MS - 60_000, None, "verified"),
         case("from the future", "honest", NOW_MS - 60_001, None, "attest.cert.validity"),
         case("answers the challenge", "answers_a_challenge", NOW_MS, challenge, "verified"),
         case("answers another challenge", "answers_a_challenge", NOW_MS, Some(Hash32([1; 32])), "attest.nonce"),

@@ -2,9 +2,9 @@
 //!
 //! Evidence of the enclave, the request, every frame of the answer, the offer, the payment, and the delivery (receipt, checkpoint,
 //! proofs). Deterministic CBOR read by one strict reader; every value in it is signed, or hashed by something signed, so any flipped
-//! byte is refused by a named check (Invariant 7). Spec: bundle.md.
+//! byte is refused by a named check (Invariant 7; the size of a later anchor is the one exception offline, bundle.md §5). Spec: bundle.md.
 //!
-//! [`verify_bundle`] makes the checks of [`STEPS`] in order. Control flow is there; the steps are below it, each pure.
+//! [`crate::check::verify_bundle`] makes the checks of [`crate::check::STEPS`] in order; this file only reads and writes.
 //! Not here: locations (transaction hashes, URLs) sit beside a bundle in `.hints.json`, which no verdict reads.
 
 use alloc::string::String;

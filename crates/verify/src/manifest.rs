@@ -156,7 +156,7 @@ impl Freshness {
     }
 }
 
-/// The attested 64 bytes: [0:20] K_sig address, [20:52] manifest hash, [52:64] freshness tag.
+/// The attested 64 bytes: `[0:20]` K_sig address, `[20:52]` manifest hash, `[52:64]` freshness tag.
 #[must_use]
 pub fn attested_bytes(k_sig: &Address, manifest_hash: &Hash32, freshness: &Freshness) -> [u8; 64] {
     let mut out = [0; 64];

@@ -141,7 +141,7 @@ impl Kinds {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
 pub struct Money {
-    /// Identity of the payment, from what the payer signed and never from signature bytes ([`crate::payment::payment_id`]).
+    /// Identity of the payment, from what the payer signed and never from signature bytes ([`crate::payment::Authorization::payment_id`]).
     pub payment_id: Hash32,
     /// How the money moves.
     pub scheme: Scheme,

@@ -25,8 +25,8 @@ const FORBIDDEN_IN_ENCLAVE: &[&str] =
 
 /// Crates whose licence is accepted for this crate alone, and why.
 const LICENCE_EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("fastrlp", "MPL-2.0", "copyleft by file, used unchanged; listed by a feature of ruint that we do not build"),
-    ("webpki-root-certs", "CDLA-Permissive-2.0", "data, not code: Mozilla's list of certificate authorities"),
+    ("fastrlp", "MPL-2.0", "copyleft by file, unchanged; in the lock file through a feature of ruint that is off"),
+    ("webpki-root-certs", "CDLA-Permissive-2.0", "data, not code: a list of certificate authorities; not built on Linux"),
 ];
 
 const ENCLAVE_SNAPSHOT: Snapshot = Snapshot {
@@ -98,7 +98,7 @@ fn licences(metadata: &Metadata, report: &mut Report) {
 
 /// The crates that cargo builds for a selection, by name and version. Cargo's own tree knows which features are on; metadata does not.
 fn crates(workspace: &Workspace, selection: &[&str]) -> Result<BTreeSet<(String, String)>, String> {
-    let mut command = workspace.cargo(["tree", "--locked", "--target", PLATFORM, "--prefix", "none", "--no-dedupe", "--format", "{p}"]);
+    let mut command = workspace.cargo(["tree", "--locked", "--target", PLATFORM, "--prefix", "none", "--format", "{p}"]);
     command.args(selection);
     let mut out = BTreeSet::new();
     for line in output(&mut command)?.lines().filter(|line| !line.is_empty()) {

@@ -74,16 +74,18 @@ fn check_room(package: &Package, room: &Room, report: &mut Report) {
     // Tests may use anything: their edges end with the test program.
     for dependency in package.dependencies.iter().filter(|dependency| dependency.kind != Kind::Dev) {
         let manifest = manifest(&package.name);
-        if let Some(name) = dependency.name.strip_prefix("candor-") {
-            if !room.may_use.contains(&name) {
-                let message = format!("{} must not use {name}; it may use {:?}: {}", room.name, room.may_use, room.reason);
-                report.error("edges", &manifest, message);
-            }
+        if let Some(name) = dependency.name.strip_prefix("candor-")
+            && !room.may_use.contains(&name)
+        {
+            let message = format!("{} must not use {name}; it may use {:?}: {}", room.name, room.may_use, room.reason);
+            report.error("edges", &manifest, message);
         }
-        if let Some((_, users)) = DOORS.iter().find(|(name, _)| dependency.name == *name || is_part_of(&dependency.name, name)) {
-            if !users.contains(&room.name) && room.name != "testkit" {
-                report.error("edges", manifest, format!("only {users:?} may use {}: there is one door", dependency.name));
-            }
+        let door = DOORS.iter().find(|(name, _)| dependency.name == *name || is_part_of(&dependency.name, name));
+        if let Some((_, users)) = door
+            && !users.contains(&room.name)
+            && room.name != "testkit"
+        {
+            report.error("edges", manifest, format!("only {users:?} may use {}: there is one door", dependency.name));
         }
     }
 }

@@ -32,7 +32,7 @@ struct Reader<'a> {
     at: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn any(&mut self) -> Option<bool> {
         let mut met = self.every()?;
         while self.take("OR") {
@@ -68,7 +68,7 @@ impl Reader<'_> {
         found
     }
 
-    fn next(&mut self) -> Option<&str> {
+    fn next(&mut self) -> Option<&'a str> {
         let word = self.words.get(self.at).copied();
         self.at += 1;
         word

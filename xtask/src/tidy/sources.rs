@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_promise_needs_a_reason() {
         let word = PROMISES[0];
-        for bad in [format!("// {word}: later"), format!("{word}"), format!("// {word}(): x"), format!("// {word}(reason) and {word}")] {
+        for bad in [format!("// {word}: later"), word.to_string(), format!("// {word}(): x"), format!("// {word}(reason) and {word}")] {
             assert!(promise_without_reason(&bad, word), "{bad}");
         }
         for good in [format!("// {word}(issue 7): later"), format!("MAS{word}"), format!("{word}S_DONE")] {

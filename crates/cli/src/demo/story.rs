@@ -36,7 +36,7 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<(), Failure> {
     let mut response = answer::stream(&mut node, &buyer, &body, true).await?;
     println!("\nanswered and verified in {:.2} s; waiting for settlement and anchor", asked.elapsed().as_secs_f64());
 
-    let settled = answer::settle(chain, &node, &mut response.bundle, SETTLE_WAIT).await?;
+    let settled = answer::settle(chain, &node, &mut response.bundle, &stage.policy.policy, SETTLE_WAIT).await?;
     let (judged, verified) = verify_bundle(&response.bundle, &stage.policy.policy, settled.facts.as_chain_facts(), &K256);
     let path = stage.state.join("answer.candor");
     answer::keep(&path, &response.bundle, &node, settled.facts.transfer_tx)?;

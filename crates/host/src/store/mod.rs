@@ -15,7 +15,8 @@ mod writer;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 
@@ -48,6 +49,8 @@ pub enum StoreError {
     Gap(String),
     /// The request makes no sense.
     Malformed(String),
+    /// Another process has this database open.
+    Locked,
     /// The store is closing.
     Closed,
 }
@@ -60,6 +63,7 @@ impl fmt::Display for StoreError {
             Self::Contradiction(text) => write!(f, "store: contradiction: {text}"),
             Self::Gap(text) => write!(f, "store: gap: {text}"),
             Self::Malformed(text) => write!(f, "store: malformed: {text}"),
+            Self::Locked => f.write_str("store: another process has this database open"),
             Self::Closed => f.write_str("store: closed"),
         }
     }
@@ -85,7 +89,7 @@ impl StoreError {
     pub fn refusal(&self) -> Refused {
         let code = match self {
             Self::Full => RefusalCode::StorageFull,
-            Self::Io(_) | Self::Closed => RefusalCode::Unavailable,
+            Self::Io(_) | Self::Locked | Self::Closed => RefusalCode::Unavailable,
             Self::Contradiction(_) => RefusalCode::Contradiction,
             Self::Gap(_) => RefusalCode::Gap,
             Self::Malformed(_) => RefusalCode::Malformed,
@@ -138,6 +142,8 @@ struct Inner {
     reader: Mutex<Connection>,
     logs: Arc<Mutex<HashMap<Hash32, OpenLog>>>,
     thread: Option<JoinHandle<()>>,
+    // Held as long as the store lives; the system lets it go when the process dies.
+    _lock: File,
 }
 
 impl Drop for Inner {
@@ -154,17 +160,18 @@ impl Store {
     /// Opens or creates the database and starts the writer.
     ///
     /// # Errors
-    /// The file cannot be opened, is locked by another host, or has another schema.
+    /// The file cannot be opened, is in use by another host, or has another schema.
     // Crash: SQLite recovers its own journal here; whatever was answered as durable is there.
     pub fn open(path: &Path, options: StoreOptions) -> Result<Self, StoreError> {
         create_private(path)?;
+        let lock = lock(path)?;
         let connection = rows::open_writer(path, options)?;
         let reader = rows::open_reader(path)?;
         let logs = Arc::new(Mutex::new(HashMap::new()));
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writer = Writer::new(connection, Arc::clone(&logs));
         let thread = std::thread::Builder::new().name("candor-store".to_owned()).spawn(move || writer.run(queue)).map_err(io)?;
-        Ok(Self(Arc::new(Inner { jobs: Some(jobs), reader: Mutex::new(reader), logs, thread: Some(thread) })))
+        Ok(Self(Arc::new(Inner { jobs: Some(jobs), reader: Mutex::new(reader), logs, thread: Some(thread), _lock: lock })))
     }
 
     async fn submit<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job) -> Result<Waiting<T>, StoreError> {
@@ -307,6 +314,20 @@ impl<T> Waiting<T> {
 
 fn io(error: std::io::Error) -> StoreError {
     if error.kind() == std::io::ErrorKind::StorageFull { StoreError::Full } else { StoreError::Io(error.to_string()) }
+}
+
+/// Two hosts on one database would number transactions of one account: refused at start, and not discovered later.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    create_private(&name)?;
+    let file = File::open(&name).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
+        Err(TryLockError::Error(error)) => Err(io(error)),
+    }
 }
 
 /// The file exists before SQLite opens it, so that nobody else can read it for a moment; its journals inherit the mode.

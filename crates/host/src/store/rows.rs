@@ -123,9 +123,8 @@ pub struct AnchorRow {
 
 pub(super) fn open_writer(path: &Path, options: StoreOptions) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    // One process writes: a second host on the same directory is refused here and not discovered later.
-    connection.pragma_update(None, "locking_mode", "NORMAL")?;
+    // Nobody else writes (the lock says so); a backup tool may hold the file for a moment.
+    connection.busy_timeout(Duration::from_secs(1))?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;

@@ -118,6 +118,10 @@ impl Writer {
                 Err(error) => return group.into_iter().for_each(|job| refuse(job, error.clone())),
             }
         }
+        if !self.connection.is_autocommit() {
+            // An earlier rollback failed. If it fails again, BEGIN says so.
+            let _said_below = self.connection.execute_batch("ROLLBACK");
+        }
         if let Err(error) = self.connection.execute_batch("BEGIN IMMEDIATE") {
             let error = StoreError::from(error);
             return group.into_iter().for_each(|job| refuse(job, error.clone()));

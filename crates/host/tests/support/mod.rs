@@ -58,6 +58,7 @@ pub struct Boot {
     pub k_log: SigningKey,
     pub manifest: Manifest,
     pub tree: FullTree,
+    number: u8,
     salts: u8,
 }
 
@@ -66,7 +67,7 @@ impl Boot {
         let k_sig = Signer::from_bytes(&[number; 32]).unwrap();
         let k_log = SigningKey::from_bytes(&[number; 32]);
         let manifest = world.manifest(&k_sig, Hash32(k_log.verifying_key().to_bytes()));
-        Self { k_sig, k_log, manifest, tree: FullTree::new(), salts: 0 }
+        Self { k_sig, k_log, manifest, tree: FullTree::new(), number, salts: 0 }
     }
 
     /// A boot that needs no chain.
@@ -75,7 +76,7 @@ impl Boot {
         let k_log = SigningKey::from_bytes(&[number; 32]);
         let k_log_public = Hash32(k_log.verifying_key().to_bytes());
         let manifest = Manifest { k_sig: k_sig.address(), k_log: k_log_public, ..Manifest::default() };
-        Self { k_sig, k_log, manifest, tree: FullTree::new(), salts: 0 }
+        Self { k_sig, k_log, manifest, tree: FullTree::new(), number, salts: 0 }
     }
 
     pub fn ready(&self) -> Ready {
@@ -92,7 +93,8 @@ impl Boot {
         self.salts = self.salts.wrapping_add(1);
         let receipt = receipt(&self.manifest, sequence, payment_id);
         let signature = self.k_sig.sign_digest(&receipt.digest()).unwrap();
-        let salt = Hash32([self.salts; 32]);
+        let mut salt = Hash32([self.salts; 32]);
+        salt.0[0] = self.number;
         let leaf_data = leaf_data(&salt, &receipt.digest(), &signature);
         self.tree.push(leaf_hash(&leaf_data.0)).unwrap();
         Entry {
@@ -357,7 +359,12 @@ pub fn config(world: &Arc<World>, scratch: &Scratch, socket: &Path, model: &[u8]
         retry: Duration::from_millis(20),
         ..Timing::default()
     };
-    config.settlement = SettlementConfig { confirmations: 0, poll: Duration::from_millis(50), ..SettlementConfig::default() };
+    config.settlement = SettlementConfig {
+        confirmations: 0,
+        poll: Duration::from_millis(50),
+        bump_after: Duration::from_millis(500),
+        ..SettlementConfig::default()
+    };
     if std::env::var_os("HOST_TEST_NOTICES").is_some() {
         config.notices = Arc::new(|notice| eprintln!("{notice}"));
     }

@@ -1,0 +1,99 @@
+//! Wallet files: the Web3 Secret Storage form (scrypt, AES-128-CTR), which every Ethereum wallet reads. Mode 0600.
+//!
+//! What a passphrase protects against: a copied file. Not: a stranger on this machine while the key is in use.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use alloy::signers::local::PrivateKeySigner;
+use rand::rngs::OsRng;
+
+use crate::submit::Signer;
+
+/// Why a wallet file cannot be used.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum KeystoreError {
+    /// The file cannot be read or written, or is there already.
+    Io(std::io::Error),
+    /// Others than its owner can read it.
+    Exposed {
+        /// Its mode.
+        mode: u32,
+    },
+    /// Wrong passphrase, or no wallet file.
+    Keystore(String),
+}
+
+impl std::fmt::Display for KeystoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Exposed { mode } => write!(f, "others can read this wallet (mode {mode:o}); expected 600"),
+            Self::Keystore(what) => write!(f, "wrong passphrase, or no wallet file ({what})"),
+        }
+    }
+}
+
+impl std::error::Error for KeystoreError {}
+
+impl From<std::io::Error> for KeystoreError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Signer {
+    /// Writes the key, encrypted, to a file that must not exist yet.
+    ///
+    /// # Errors
+    /// `Io`, `Keystore`. Crash: a half-written temporary file holds only ciphertext and is never taken for the wallet.
+    pub fn store(&self, path: &Path, passphrase: &str) -> Result<(), KeystoreError> {
+        if path.exists() {
+            return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, "is there already; it was not touched").into());
+        }
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(directory)?;
+        let temporary = format!(".wallet-{}", std::process::id());
+        PrivateKeySigner::encrypt_keystore(directory, &mut OsRng, self.to_bytes(), passphrase, Some(&temporary))
+            .map_err(|error| KeystoreError::Keystore(error.to_string()))?;
+        let temporary = directory.join(temporary);
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600))?;
+        fs::File::open(&temporary)?.sync_all()?;
+        fs::rename(&temporary, path)?;
+        Ok(fs::File::open(directory)?.sync_all()?)
+    }
+
+    /// Reads a key that [`Self::store`] or another wallet wrote.
+    ///
+    /// # Errors
+    /// `Io`, `Exposed`, `Keystore`.
+    pub fn load(path: &Path, passphrase: &str) -> Result<Self, KeystoreError> {
+        let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(KeystoreError::Exposed { mode });
+        }
+        let key = PrivateKeySigner::decrypt_keystore(path, passphrase).map_err(|error| KeystoreError::Keystore(error.to_string()))?;
+        Self::from_bytes(&key.to_bytes().0).ok_or_else(|| KeystoreError::Keystore("not a secp256k1 key".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wallet_reads_back_only_with_its_passphrase_and_only_if_private() {
+        let directory = std::env::temp_dir().join(format!("candor-keystore-{}", std::process::id()));
+        let path = directory.join("wallet.json");
+        let signer = Signer::random();
+        signer.store(&path, "right").unwrap();
+        assert_eq!(Signer::load(&path, "right").unwrap().address(), signer.address());
+        assert!(matches!(Signer::load(&path, "wrong"), Err(KeystoreError::Keystore(_))));
+        assert!(matches!(signer.store(&path, "right"), Err(KeystoreError::Io(_))));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(Signer::load(&path, "right"), Err(KeystoreError::Exposed { mode: 0o644 })));
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

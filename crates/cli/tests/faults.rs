@@ -1,0 +1,354 @@
+//! Things that die: the chain stops answering, the enclave is killed, the host is killed. Nothing acknowledged is lost, nothing is
+//! charged without an answer begun, the log never forks, and the node recovers by itself. Over the real program; a world per test.
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candor_client::plain;
+use candor_verify::bytes::Hash32;
+use candor_verify::tlog::{Tree, verify_consistency};
+use hyper::Method;
+use serde_json::Value;
+
+use support::http::{CHAT, Https, Reply, chat, first_frames, get};
+use support::payer::{Offered, Payer, assert_settled, question};
+use support::process::{Process, signal};
+use support::{World, eventually};
+
+/// Asks and pays, and fails unless it is answered.
+async fn buy(payer: &Payer, name: &str) -> (Reply, u128) {
+    let body = question(name, false);
+    let offered = Offered::of(&payer.world.api(), &body).await;
+    let reply = chat(&payer.world.api(), &body, Some(&payer.pay(&offered).header)).await;
+    assert_settled(&reply);
+    (reply, offered.amount())
+}
+
+async fn log_status(world: &World) -> Option<Value> {
+    let body = plain::get(&format!("{}/status", world.log())).await.ok()?;
+    serde_json::from_slice(&body).ok()
+}
+
+/// The current log's newest published checkpoint.
+async fn published(world: &World, log_id: &str) -> Option<Tree> {
+    use base64::Engine as _;
+    let url = format!("{}/log/{}/checkpoint", world.log(), log_id.trim_start_matches("0x"));
+    let text = String::from_utf8(plain::get(&url).await.ok()?.to_vec()).ok()?;
+    let mut lines = text.lines().skip(1);
+    let size = lines.next()?.parse().ok()?;
+    let root = base64::engine::general_purpose::STANDARD.decode(lines.next()?).ok()?;
+    Some(Tree { size, root: Hash32::from_slice(&root)? })
+}
+
+/// Waits until the published log has this many receipts and re-derives all of it.
+async fn assert_log(world: &World, log_id: &str, size: u64) -> Tree {
+    let tree = eventually("the log is published", || async { published(world, log_id).await.filter(|tree| size <= tree.size) }).await;
+    assert_eq!(tree.size, size);
+    let checked = world.check_log(log_id);
+    assert!(checked.code == 0 && checked.json["sound"] == true, "{checked:?}");
+    tree
+}
+
+#[tokio::test]
+async fn while_the_chain_does_not_answer_payments_get_a_typed_503_and_are_not_charged_and_later_the_same_payment_buys() {
+    let world = Arc::new(World::start(&[]));
+    let payer = Payer::funded(&world).await;
+    for stream in [false, true] {
+        let before = payer.balance().await;
+        let body = question("chain down", stream);
+        let offered = Offered::of(&world.api(), &body).await;
+        let signed = payer.pay(&offered);
+        world.chain.signal("STOP");
+        let reply = chat(&world.api(), &body, Some(&signed.header)).await;
+        let health = get(&world.api(), "/health").await;
+        world.chain.signal("CONT");
+        assert_eq!((reply.status, reply.error_code().as_str()), (503, "chain_unavailable"), "{reply:?}");
+        assert!(reply.header("retry-after").is_some() && reply.header("x-receipt-id").is_none());
+        assert_eq!(health.status, 200, "the node itself is well");
+        assert_eq!(payer.balance().await, before);
+        let reply = eventually("the node has its chain back", || async {
+            let reply = chat(&world.api(), &body, Some(&signed.header)).await;
+            (reply.status != 503).then_some(reply)
+        })
+        .await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        eventually("the transfer", || async { (payer.balance().await == before - offered.amount()).then_some(()) }).await;
+    }
+}
+
+#[tokio::test]
+async fn a_chain_that_stops_after_the_claim_delays_the_charge_and_does_not_repeat_it() {
+    let world = Arc::new(World::start(&[]));
+    let payer = Payer::funded(&world).await;
+    let body = question("chain stops", true);
+    let offered = Offered::of(&world.api(), &body).await;
+    let signed = payer.pay(&offered);
+    let mut connection = Https::connect(&world.api()).await.unwrap();
+    let headers = [("content-type", "application/json"), ("payment-signature", signed.header.as_str())];
+    let response = connection.open(Method::POST, CHAT, &headers, body.to_string().into_bytes()).await.unwrap();
+    // The head is out, so the payment is claimed; the transfer may or may not be.
+    world.chain.signal("STOP");
+    assert_eq!(response.status(), 200);
+    let whole = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    world.chain.signal("CONT");
+    assert!(whole.ends_with(b"data: [DONE]\n\n"), "an answer needs the log, not the chain");
+    payer.assert_pays(&[offered.amount()]).await;
+    let log_id = world.node.text("log_id");
+    assert_log(&world, &log_id, 1).await;
+    payer.assert_paid(&[offered.amount()]).await;
+}
+
+#[tokio::test]
+async fn a_killed_enclave_ends_its_log_and_a_registered_successor_serves_and_takes_no_old_payment() {
+    let world = Arc::new(World::start(&[]));
+    let payer = Payer::funded(&world).await;
+    let old_log = world.node.text("log_id");
+    let (first, price) = buy(&payer, "before").await;
+    let old_tree = assert_log(&world, &old_log, 1).await;
+
+    // Signed for the boot that is about to die: one names it, the other names nobody.
+    let body = question("for the old boot", false);
+    let offered = Offered::of(&world.api(), &body).await;
+    let (named, stock) = (payer.pay(&offered), payer.pay_stock(&offered));
+    signal("KILL", world.node.pid_of("enclave_pid"));
+    let new_log = successor(&world, &old_log).await;
+
+    let reply = chat(&world.api(), &body, Some(&named.header)).await;
+    assert_eq!((reply.status, reply.error_code().as_str()), (402, "extension_echo_mismatch"), "{reply:?}");
+    let reply = chat(&world.api(), &body, Some(&stock.header)).await;
+    assert_eq!((reply.status, reply.error_code().as_str()), (402, "candor_not_this_boot"), "{reply:?}");
+    assert!(reply.header("retry-after").is_some());
+    payer.assert_paid(&[price]).await;
+
+    // The new boot sells, and our client finds and verifies it.
+    let (_, second) = buy(&payer, "after").await;
+    payer.assert_paid(&[price, second]).await;
+    let asked = world.candor(&["ask", "Hi", "--rpc", &world.rpc(), "--max-tokens", "8"]);
+    assert_eq!((asked.code, &asked.json["verdict"]["log_level"]), (0, &"ANCHORED".into()), "{asked:?}");
+    assert_log(&world, &new_log, 2).await;
+
+    // The old log is as it was, and its receipt is still given.
+    assert_eq!(assert_log(&world, &old_log, 1).await, old_tree);
+    let receipt = get(&world.api(), &format!("/v1/receipts/{}", first.header("x-receipt-id").unwrap())).await;
+    assert_eq!(receipt.status, 200, "{receipt:?}");
+    let registry = candor_verify::Address::from_hex(&world.chain.text("registry")).unwrap();
+    let edge = world.client().await.successor_of(&registry, &Hash32::from_hex(&old_log).unwrap()).await.unwrap();
+    assert_eq!(edge.map(|log| log.to_string()), Some(new_log));
+}
+
+#[tokio::test]
+async fn an_enclave_killed_in_the_middle_of_an_answer_has_charged_nothing() {
+    let world = Arc::new(World::slow());
+    let payer = Payer::funded(&world).await;
+    let old_log = world.node.text("log_id");
+    let mut body = question("killed in the middle", true);
+    body["max_tokens"] = 1800.into();
+    let offered = Offered::of(&world.api(), &body).await;
+    let signed = payer.pay(&offered);
+    let mut connection = Https::connect(&world.api()).await.unwrap();
+    let headers = [("content-type", "application/json"), ("payment-signature", signed.header.as_str())];
+    let response = connection.open(Method::POST, CHAT, &headers, body.to_string().into_bytes()).await.unwrap();
+    let id = response.headers()["x-receipt-id"].to_str().unwrap().to_owned();
+    first_frames(response.into_body(), 2).await;
+    signal("KILL", world.node.pid_of("enclave_pid"));
+    successor(&world, &old_log).await;
+    // Its signature never left the enclave, and there is no receipt.
+    assert_eq!(get(&world.api(), &format!("/v1/receipts/{id}")).await.status, 404);
+    let reply = chat(&world.api(), &body, Some(&signed.header)).await;
+    assert_eq!((reply.status, reply.error_code().as_str()), (402, "extension_echo_mismatch"), "{reply:?}");
+    assert!(!payer.is_used(&signed).await);
+    payer.assert_paid(&[]).await;
+}
+
+/// Waits for another boot that is registered and serves; its log.
+async fn successor(world: &World, old_log: &str) -> String {
+    eventually("a registered successor", || async {
+        let status = log_status(world).await?;
+        let id = status["log"]["id"].as_str()?.to_owned();
+        let listed = world.candor(&["registry", "list", "--rpc", &world.rpc()]);
+        let is_valid = listed.json.as_array()?.iter().any(|row| row["log_id"] == *id && row["status"] == "Valid");
+        (id != old_log && is_valid && Https::connect(&world.api()).await.is_ok()).then_some(id)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_node_survives_several_dead_enclaves_and_chains_their_logs() {
+    let world = Arc::new(World::start(&[]));
+    let payer = Payer::funded(&world).await;
+    let registry = candor_verify::Address::from_hex(&world.chain.text("registry")).unwrap();
+    let mut log = world.node.text("log_id");
+    let mut pid = world.node.pid_of("enclave_pid");
+    for round in 0..3 {
+        buy(&payer, &format!("round {round}")).await;
+        assert_log(&world, &log, 1).await;
+        signal("KILL", pid);
+        let next = successor(&world, &log).await;
+        let edge = world.client().await.successor_of(&registry, &Hash32::from_hex(&log).unwrap()).await.unwrap();
+        assert_eq!(edge.map(|log| log.to_string()).as_ref(), Some(&next), "round {round}");
+        log = next;
+        pid = child_of(world.node.pid(), "enclave");
+    }
+    buy(&payer, "last").await;
+}
+
+/// The child of a process whose command line has this word.
+fn child_of(parent: u32, word: &str) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    let is_it = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.split('\0').any(|arg| arg == word));
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(is_it).unwrap()
+}
+
+/// A world whose node is two processes of ours, so that the host alone can be killed and started again.
+struct Split {
+    world: Arc<World>,
+    _enclave: Process,
+    host: Process,
+    host_arguments: Vec<String>,
+}
+
+impl Split {
+    /// Lets `serve` write its files, ends it, and starts its halves as it would.
+    async fn start() -> Self {
+        let mut world = World::start(&[]);
+        world.node.signal("INT");
+        assert_eq!(world.node.wait(), Some(0));
+        let node = world.state.join("node");
+        let path = |name: &str| node.join(name).to_str().unwrap().to_owned();
+        let (socket, tee) = (path("split.sock"), world.state.join("tee").to_str().unwrap().to_owned());
+        let enclave = Process::spawn(&world.state, "enclave", &["enclave", "--socket", &socket, "--tee", &tee]);
+        let (listen, log_listen) = (world.api().replace("https://", ""), world.log().replace("http://", ""));
+        let host_arguments = [
+            "--state", &path(""), "host", "--socket", &socket, "--data", &path("host"), "--order", &path("order.cbor"), "--model",
+            &path("model.cnd1"), "--policy", &path("attestor-policy.toml"), "--rpc", &world.rpc(), "--listen", &listen, "--log-listen",
+            &log_listen, "--anchor-seconds", "1",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let host = Self::host(&world.state, &host_arguments);
+        host.line(|line| line.starts_with("registered "));
+        let split = Self { world: Arc::new(world), _enclave: enclave, host, host_arguments };
+        split.serves().await;
+        split
+    }
+
+    fn host(directory: &Path, arguments: &[String]) -> Process {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Process::spawn(directory, "host", &arguments)
+    }
+
+    async fn serves(&self) {
+        eventually("the node serves", || async { Https::connect(&self.world.api()).await.ok().map(drop) }).await;
+        eventually("the log is served", || async { log_status(&self.world).await.filter(|s| s["log"].is_object()).map(drop) }).await;
+    }
+
+    fn kill_host(&mut self) {
+        self.host.signal("KILL");
+        assert_eq!(self.host.wait(), None);
+    }
+
+    async fn restart_host(&mut self) {
+        self.host = Self::host(&self.world.state, &self.host_arguments);
+        self.serves().await;
+    }
+
+    async fn log_id(&self) -> String {
+        log_status(&self.world).await.unwrap()["log"]["id"].as_str().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_killed_host_loses_no_acknowledged_receipt_and_continues_the_same_log() {
+    let mut split = Split::start().await;
+    let world = Arc::clone(&split.world);
+    let payer = Payer::funded(&world).await;
+    let log = split.log_id().await;
+    let (mut receipts, mut prices, mut trees) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..3_u64 {
+        for name in ["a", "b"] {
+            let (reply, price) = buy(&payer, &format!("{name} {round}")).await;
+            receipts.push(reply.header("x-receipt-id").unwrap().to_owned());
+            prices.push(price);
+        }
+        // Killed at once: what is acknowledged must be on the disk, published or not.
+        split.kill_host();
+        split.restart_host().await;
+        assert_eq!(split.log_id().await, log, "the enclave lives, so does its log");
+        for id in &receipts {
+            let stored = get(&world.api(), &format!("/v1/receipts/{id}")).await;
+            assert!(stored.status == 200 && !stored.json()["checkpoint"].is_null(), "{stored:?}");
+        }
+        trees.push(assert_log(&world, &log, receipts.len() as u64).await);
+    }
+    payer.assert_paid(&prices).await;
+    let id = Hash32::from_hex(&log).unwrap();
+    for pair in trees.windows(2) {
+        let proof = plain::consistency(&world.log(), &id, pair[0].size, pair[1].size).await.unwrap();
+        assert!(verify_consistency(&pair[0], &pair[1], &proof).is_ok(), "a fork between {pair:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_killed_during_answers_charges_each_payer_at_most_once_and_only_with_a_receipt() {
+    let mut split = Split::start().await;
+    let world = Arc::clone(&split.world);
+    let log = split.log_id().await;
+    let mut payers = Vec::new();
+    for at in 0..6 {
+        let payer = Payer::funded(&world).await;
+        let body = question(&format!("killed during {at}"), at % 2 == 0);
+        let offered = Offered::of(&world.api(), &body).await;
+        let signed = payer.pay(&offered);
+        payers.push((payer, body, offered, signed));
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for (_, body, _, signed) in &payers {
+        let (api, body, header) = (world.api(), body.to_string().into_bytes(), signed.header.clone());
+        tasks.spawn(async move {
+            let mut connection = Https::connect(&api).await.ok()?;
+            let headers = [("content-type", "application/json"), ("payment-signature", header.as_str())];
+            let response = connection.open(Method::POST, CHAT, &headers, body).await.ok()?;
+            let whole = http_body_util::BodyExt::collect(response.into_body()).await.ok()?;
+            Some(whole.to_bytes())
+        });
+    }
+    // Any moment will do: the rules hold at each.
+    tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+    split.kill_host();
+    while tasks.join_next().await.is_some() {}
+    split.restart_host().await;
+    assert_eq!(split.log_id().await, log);
+    // Whoever asks again with the same payment gets an answer, or the word that it was taken.
+    let mut charged = 0;
+    for (payer, body, offered, signed) in &payers {
+        let reply = eventually("an answer or a refusal", || async {
+            let reply = chat(&world.api(), body, Some(&signed.header)).await;
+            let is_in_flight = reply.status != 200 && reply.error_code() == "candor_payment_in_flight";
+            (reply.status != 503 && !is_in_flight).then_some(reply)
+        })
+        .await;
+        assert!([200, 402, 409].contains(&reply.status), "{reply:?}");
+        if reply.status == 200 {
+            payer.assert_pays(&[offered.amount()]).await;
+        }
+        charged += payer.world.transfers_from(&payer.address()).await.len() as u64;
+        let left = payer.balance().await;
+        assert!([support::payer::FUNDS, support::payer::FUNDS - offered.amount()].contains(&left), "{left}");
+    }
+    // One receipt per charge at least; receipts beyond that are of transfers still on their way.
+    let tree = eventually("the log is published", || async { published(&world, &log).await.filter(|tree| charged <= tree.size) }).await;
+    assert!(tree.size <= payers.len() as u64);
+    let checked = world.check_log(&log);
+    assert!(checked.code == 0 && checked.json["sound"] == true, "{checked:?}");
+}
+
+#[tokio::test]
+async fn an_interrupted_serve_ends_with_everything_it_started() {
+    let mut world = World::start(&[]);
+    let pids = ["enclave_pid", "host_pid"].map(|key| world.node.pid_of(key));
+    world.node.signal("INT");
+    assert_eq!(world.node.wait(), Some(0));
+    eventually("both halves end", || async { (!pids.iter().any(|pid| support::process::is_alive(*pid))).then_some(()) }).await;
+}

@@ -1,0 +1,150 @@
+//! Children of the built program. Each leads a process group of its own, so that what it started ends with it; a watcher ends the group
+//! if the test process dies without dropping anything.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{PATIENCE, Ran};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_candor");
+
+/// A running child and its first JSON line.
+pub(crate) struct Process {
+    child: Child,
+    watcher: Child,
+    // One reader at a time; the lock makes it shareable.
+    lines: Mutex<Receiver<String>>,
+    pub(crate) up: Value,
+}
+
+impl Process {
+    /// Starts `candor --json --state STATE …` and waits for its first line, which is JSON.
+    pub(crate) fn start(state: &Path, arguments: &[&str]) -> Self {
+        let mut all = vec!["--json", "--state", state.to_str().unwrap()];
+        all.extend_from_slice(arguments);
+        let mut process = Self::spawn(state, arguments[0], &all);
+        let line = process.line(|_| true);
+        process.up = serde_json::from_str(&line).unwrap_or_else(|_| panic!("candor {arguments:?} said {line:?}"));
+        assert!(process.up["error"].is_null(), "candor {arguments:?}: {}", process.up);
+        process
+    }
+
+    /// Starts the program with exactly these arguments. What it says goes to `NAME.err` in `directory` and to [`Self::line`].
+    pub(crate) fn spawn(directory: &Path, name: &str, arguments: &[&str]) -> Self {
+        let errors = File::options().create(true).append(true).open(directory.join(format!("{name}.err"))).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).process_group(0);
+        let mut child = command.spawn().unwrap();
+        // Its standard input closes when we are gone, however we went.
+        let mut watcher = Command::new("sh");
+        watcher.args(["-c", "read _; kill -KILL -- \"-$0\"", &child.id().to_string()]);
+        let watcher = watcher.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        // Reads to the end whether or not anybody listens: a full pipe would stop the child.
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        Self { child, watcher, lines: Mutex::new(lines), up: Value::Null }
+    }
+
+    /// Its next line that fits.
+    pub(crate) fn line(&self, fits: impl Fn(&str) -> bool) -> String {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match lines.recv_timeout(left) {
+                Ok(line) if fits(&line) => return line,
+                Ok(_) => {}
+                Err(error) => panic!("candor said nothing that fits: {error}"),
+            }
+        }
+    }
+
+    /// A member of its first line.
+    pub(crate) fn text(&self, key: &str) -> String {
+        self.up[key].as_str().unwrap_or_else(|| panic!("no {key} in {}", self.up)).to_owned()
+    }
+
+    /// A process id of its first line.
+    pub(crate) fn pid_of(&self, key: &str) -> u32 {
+        u32::try_from(self.up[key].as_u64().unwrap()).unwrap()
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, self.pid());
+    }
+
+    /// Waits for its end; its exit code, `None` if a signal ended it.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "the process never ended");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it and everything it started.
+    pub(crate) fn end(&mut self) {
+        // The watcher first: afterwards the number may be somebody else's.
+        drop(self.watcher.kill());
+        drop(self.watcher.wait());
+        // While the leader is not waited for, its group cannot be another's.
+        drop(Command::new("kill").args(["-KILL", "--", &format!("-{}", self.pid())]).stderr(Stdio::null()).status());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.end();
+        } else {
+            drop(self.watcher.kill());
+            drop(self.watcher.wait());
+        }
+    }
+}
+
+/// Sends a signal to a process that we started.
+pub(crate) fn signal(name: &str, pid: u32) {
+    assert!(Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap().success());
+}
+
+/// Whether there is such a process (a zombie is none).
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
+}
+
+/// Runs the program to its end with `--json`.
+pub(crate) fn run(state: &Path, arguments: &[&str]) -> Ran {
+    let output = Command::new(PROGRAM).arg("--json").arg("--state").arg(state).args(arguments).stdin(Stdio::null()).output().unwrap();
+    Ran::of(&output)
+}
+
+/// A new directory for one test. Short: socket paths have a limit.
+pub(crate) fn new_directory() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("candor-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let path = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
