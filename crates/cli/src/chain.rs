@@ -23,24 +23,42 @@ pub(crate) struct Args {
     /// Chain id: 31337 or a listed test network.
     #[arg(long, default_value_t = DEFAULT_CHAIN_ID)]
     chain_id: u64,
+    /// Do not start a chain: deploy to one that runs already and has the same funded accounts (anvil), print where, and end.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["port", "chain_id"])]
+    deploy_to: Option<String>,
 }
 
 /// Runs until interrupted.
 pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
+    if let Some(url) = &args.deploy_to {
+        let client = ChainClient::connect(url, None).await?;
+        candor_devchain::check_chain_id(client.chain_id()).map_err(|error| Failure::cannot(error.to_string()))?;
+        let deployment = set_up(&client).await?;
+        say(url, client.chain_id(), &deployment, json_output);
+        return Ok(ExitCode::SUCCESS);
+    }
     let config = Config { chain_id: args.chain_id, ..Config::default() }.with_dev_accounts();
     let chain = SharedChain::new(DevChain::new(config).map_err(|error| Failure::cannot(error.to_string()))?);
-    let deployment = set_up(&chain).await?;
+    let client = ChainClient::from_provider(provider(&chain), None).await?;
+    let deployment = set_up(&client).await?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let server = serve(chain, address).await.map_err(|error| Failure::cannot(error.to_string()))?;
     let url = server.url();
+    say(&url, args.chain_id, &deployment, json_output);
+    crate::output::asked_to_stop().await;
+    server.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say(url: &str, chain_id: u64, deployment: &Deployment, json_output: bool) {
     if json_output {
         print_json(&json!({
-            "url": url, "chain_id": args.chain_id, "registry": deployment.registry.to_string(), "log_anchor": deployment.log_anchor.to_string(),
+            "url": url, "chain_id": chain_id, "registry": deployment.registry.to_string(), "log_anchor": deployment.log_anchor.to_string(),
             "receipt_verifier": deployment.receipt_verifier.to_string(), "workload_policy": deployment.workload_policy.to_string(),
             "test_usd": deployment.test_usd.to_string(), "wallet": Role::Payer.address().to_string(),
         }));
     } else {
-        println!("chain {} at {url}   (development only: every key is public, state is in memory)", args.chain_id);
+        println!("chain {} at {url}   (development only: every key is public, state is in memory)", chain_id);
         for (name, at) in [
             ("EnclaveRegistry", deployment.registry),
             ("LogAnchor", deployment.log_anchor),
@@ -54,17 +72,13 @@ pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
         println!("  {:<16} {}   {}", "dev wallet", Role::Payer.address(), crate::dev::usd(WALLET_START));
         println!("next: `candor serve` in a second terminal, `candor ask \"…\"` in a third");
     }
-    crate::output::asked_to_stop().await;
-    server.shutdown().await;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Deploys the contracts and funds the wallet, through the same JSON-RPC that everybody else uses.
-async fn set_up(chain: &SharedChain) -> Result<Deployment, Failure> {
-    let client = ChainClient::from_provider(provider(chain), None).await?;
+async fn set_up(client: &ChainClient) -> Result<Deployment, Failure> {
     let config = DeployConfig { attestors: vec![Role::Attestor.address()], threshold: 1 };
     let deployment =
-        Deployment::deploy(&client, &Role::Deployer.signer(), &config).await.map_err(|error| Failure::cannot(error.to_string()))?;
+        Deployment::deploy(client, &Role::Deployer.signer(), &config).await.map_err(|error| Failure::cannot(error.to_string()))?;
     let mint = mint_calldata(&Role::Payer.address(), WALLET_START);
     client.send_and_wait(&Role::Faucet.signer(), Some(&deployment.test_usd), &mint).await?;
     Ok(deployment)

@@ -1,6 +1,6 @@
 //! The host's memory: receipts, checkpoints, settlement intents and anchors in one SQLite file, written by one thread.
 //!
-//! Callers are async; every write goes through a bounded queue to the writer ([`writer`]), which groups what waits into one transaction
+//! Callers are async; every write goes through a bounded queue to the writer (`writer.rs`), which groups what waits into one transaction
 //! (WAL, `synchronous=FULL`: durable when answered). Reads use a connection of their own. The tree of each log lives in memory
 //! ([`OpenLog`]), rebuilt from the stored leaves at start by `candor_log`, which also decides what a log admits.
 //!
