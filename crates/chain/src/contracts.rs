@@ -3,7 +3,8 @@
 //! Calldata makers are pure; reads go through [`ChainClient`]. A proof by `ReceiptVerifier` is what *this endpoint* says the contract
 //! says; a contract that calls it needs no endpoint.
 
-use alloy::sol_types::SolCall;
+use alloy::rpc::types::Filter;
+use alloy::sol_types::{SolCall, SolEvent};
 use candor_verify::abi::Words;
 use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::hash::keccak256;
@@ -14,6 +15,7 @@ use crate::bindings::{self, LogAnchor, ReceiptVerifier, WorkloadPolicy};
 use crate::client::ChainClient;
 use crate::convert::{address, b256, evm_address, from_words, hash, hashes, signature_bytes};
 use crate::error::ChainError;
+use crate::registry::LOG_RANGE;
 
 /// An anchored tree of a log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -188,6 +190,46 @@ impl ChainClient {
         let found = self.view(log_anchor, &LogAnchor::rootAtCall { logId: b256(log_id), size }).await?;
         let anchor = Anchor { size, root: hash(found.root), anchored_at_s: found.anchoredAt };
         Ok((anchor.anchored_at_s != 0).then_some(anchor))
+    }
+
+    /// Timestamp (Unix milliseconds by the enclave's clock) and K_sig's signature of the checkpoint anchored at exactly this size, from
+    /// the contract's event; `None` if there is no such anchor, or the endpoint does not show its event (yet).
+    ///
+    /// # Security
+    /// As the endpoint says: believe it only after checking the signature.
+    ///
+    /// # Errors
+    /// As the transport; `Malformed` if the event's signature is not 65 bytes.
+    pub async fn anchored_checkpoint(
+        &self,
+        log_anchor: &Address,
+        log_id: &Hash32,
+        size: u64,
+    ) -> Result<Option<(u64, Signature65)>, ChainError> {
+        let Some(anchor) = self.anchor_at(log_anchor, log_id, size).await? else { return Ok(None) };
+        let filter = Filter::new().address(evm_address(log_anchor)).event_signature(LogAnchor::Anchored::SIGNATURE_HASH);
+        let filter = filter.topic1(b256(log_id)).topic3(alloy::primitives::U256::from(size));
+        let mut to = self.head().await?.number;
+        loop {
+            let from = to.saturating_sub(LOG_RANGE - 1);
+            for log in self.logs(&filter.clone().from_block(from).to_block(to)).await? {
+                // A node that ignores the filter must not slip in another.
+                let Ok(event) = LogAnchor::Anchored::decode_log_data_validate(log.data()) else { continue };
+                if log.address() != evm_address(log_anchor) || event.logId != b256(log_id) || event.size != size {
+                    continue;
+                }
+                let malformed =
+                    || ChainError::Malformed { what: "Anchored event", detail: format!("{} signature bytes", event.signature.len()) };
+                let signature = <[u8; 65]>::try_from(event.signature.as_ref()).map_err(|_| malformed())?;
+                return Ok(Some((event.timestamp, Signature65(signature))));
+            }
+            // Blocks before the anchor's cannot have its event.
+            let is_before = self.block_by_number(from).await?.is_none_or(|block| block.timestamp_s < anchor.anchored_at_s);
+            match from.checked_sub(1) {
+                Some(before) if !is_before => to = before,
+                _ => return Ok(None),
+            }
+        }
     }
 
     /// Asks the contract to prove a receipt.

@@ -11,7 +11,7 @@
 //! Deployment ─── every contract in one fixed order (development)         deploy.rs
 //! ```
 //!
-//! Trust: an RPC endpoint may lie. What the host reads here costs the operator at most (DESIGN D3); what a client reads here it reads
+//! Trust: an RPC endpoint may lie. What the host reads here costs the operator at most (ADR 0008); what a client reads here it reads
 //! from an endpoint of its own choice. Nothing in this crate is a verdict.
 //!
 //! Not here: when and how often to submit, nonce management over time, replacement (`candor-x402`'s settlement machine, `candor-host`);

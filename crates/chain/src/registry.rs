@@ -20,7 +20,7 @@ use crate::error::ChainError;
 const PAGE: u64 = 256;
 
 /// Blocks per `eth_getLogs`, below the limit of every provider we know.
-const LOG_RANGE: u64 = 2_000;
+pub(crate) const LOG_RANGE: u64 = 2_000;
 
 /// What the registry keeps about a key. Times in Unix seconds.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,6 +1,6 @@
 //! Tokens with EIP-3009: what a payer has, whether a nonce is used, and in which transaction the money moved.
 //!
-//! Anyone may submit a signed transfer, so a used nonce is not a failure until the event says who moved what (facts/x402.md §7.4).
+//! Anyone may submit a signed transfer, so a used nonce is not a failure until the event says who moved what.
 
 use std::ops::RangeInclusive;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use candor_chain::ChainClient;
 use candor_client::{
-    Buyer, Endpoint, Node, PolicyFile, Progress, SpendBook, VerifiedResponse, ask, chain_facts, frame_text, resolve, upgrade,
-    verify_live, write_private,
+    Buyer, Endpoint, Node, PolicyFile, Progress, SpendBook, VerifiedResponse, ask, chain_facts, frame_text, resolve, upgrade, verify_live,
+    write_private,
 };
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;

@@ -1,7 +1,7 @@
 //! The development attestor: judges evidence with `candor-verify` and signs what it found, with a key of its own.
 //!
 //! It is the one member of the 1-of-1 quorum on a development chain. Being the quorum, it *could* forge: that is what the QUORUM kind
-//! says of itself, and its members are in the workload id (DESIGN D7). It signs nothing it did not verify.
+//! says of itself, and its members are in the workload id (ADR 0006). It signs nothing it did not verify.
 
 use candor_chain::{ChainClient, QUORUM_KIND, Signer, Submission, Verdict};
 use candor_verify::attest;

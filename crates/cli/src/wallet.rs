@@ -66,7 +66,11 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     match args.command {
         Command::New { dev: true, .. } => {
             let address = dev::Role::Payer.address();
-            say(json_output, &json!({"address": address.to_string(), "dev": true}), &format!("{address}   the development wallet: its key is public"));
+            say(
+                json_output,
+                &json!({"address": address.to_string(), "dev": true}),
+                &format!("{address}   the development wallet: its key is public"),
+            );
         }
         Command::New { path, passphrase, .. } => {
             let path = path.unwrap_or_else(|| default_path(state));
@@ -83,7 +87,11 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
                 None => open(state, chain.chain_id(), &passphrase)?.address(),
             };
             let balance = chain.token_balance(&dev::deployment(chain.chain_id()).test_usd, &address).await?;
-            say(json_output, &json!({"address": address.to_string(), "balance": balance.to_string()}), &format!("{address}   {}", usd(balance)));
+            say(
+                json_output,
+                &json!({"address": address.to_string(), "balance": balance.to_string()}),
+                &format!("{address}   {}", usd(balance)),
+            );
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use candor_verify::bytes::{Address, Hash32};
+use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_x402::protocol::{encode_header, parse_payment_required};
 use candor_x402::settlement::encode_transfer;
 use hyper::Method;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use support::World;
 use support::http::{CHAT, Https, Reply, chat};
-use support::payer::{Draft, Offered, Payer, Signed, assert_settled, now_s, question, units};
+use support::payer::{Draft, Offered, Payer, Signed, assert_settled, now_s, question};
 
 /// One refusal: 402 with fresh terms that name the same code, or another status without terms; nothing moved either way.
 async fn assert_refused(payer: &Payer, reply: &Reply, status: u16, code: &str) {
@@ -203,7 +203,7 @@ async fn a_nonce_that_does_not_commit_to_the_echoed_offer_is_refused() {
 async fn an_offer_that_the_client_changed_is_refused() {
     let (world, payer, body, offered, _) = setting("changed offer").await;
     let mut cheap = offered.signed.clone();
-    cheap.offer.amount = units(1);
+    cheap.offer.amount = Amount(1);
     let cheap = serde_json::to_value(cheap.to_extensions()).unwrap();
     let signed = payer.pay_but(&offered, |draft| {
         draft.extensions["candor"]["info"]["offer"] = cheap["candor"]["info"]["offer"].clone();

@@ -197,7 +197,8 @@ async fn a_node_survives_several_dead_enclaves_and_chains_their_logs() {
 /// The child of a process whose command line has this word.
 fn child_of(parent: u32, word: &str) -> u32 {
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
-    let is_it = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.split('\0').any(|arg| arg == word));
+    let is_it =
+        |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.split('\0').any(|arg| arg == word));
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(is_it).unwrap()
 }
 
@@ -221,9 +222,27 @@ impl Split {
         let enclave = Process::spawn(&world.state, "enclave", &["enclave", "--socket", &socket, "--tee", &tee]);
         let (listen, log_listen) = (world.api().replace("https://", ""), world.log().replace("http://", ""));
         let host_arguments = [
-            "--state", &path(""), "host", "--socket", &socket, "--data", &path("host"), "--order", &path("order.cbor"), "--model",
-            &path("model.cnd1"), "--policy", &path("attestor-policy.toml"), "--rpc", &world.rpc(), "--listen", &listen, "--log-listen",
-            &log_listen, "--anchor-seconds", "1",
+            "--state",
+            &path(""),
+            "host",
+            "--socket",
+            &socket,
+            "--data",
+            &path("host"),
+            "--order",
+            &path("order.cbor"),
+            "--model",
+            &path("model.cnd1"),
+            "--policy",
+            &path("attestor-policy.toml"),
+            "--rpc",
+            &world.rpc(),
+            "--listen",
+            &listen,
+            "--log-listen",
+            &log_listen,
+            "--anchor-seconds",
+            "1",
         ]
         .map(str::to_owned)
         .to_vec();

@@ -2,7 +2,7 @@
 //!
 //! The offer is checked against the verified evidence before anything is signed; the answer is shown as it streams but is not called
 //! verified before the last frame's delivery has been judged with the rest. A payment that was sent and not answered is *unresolved*
-//! until its deadline and is never made again (DESIGN D8).
+//! until its deadline and is never made again (ADR 0005).
 
 use candor_verify::bundle::{Bundle, Request, Response};
 use candor_verify::bytes::{Hash32, to_hex};

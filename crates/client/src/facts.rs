@@ -4,10 +4,11 @@
 //! error, never a silent "not checked". Also here: upgrading a bundle to a later anchor.
 
 use candor_chain::ChainClient;
-use candor_verify::bundle::Bundle;
+use candor_verify::bundle::{Bundle, LaterAnchor};
 use candor_verify::bytes::Hash32;
 use candor_verify::check::ChainFacts;
-use candor_verify::delivery::AnchorLink;
+use candor_verify::checkpoint::Checkpoint;
+use candor_verify::eip712::{K256, signer};
 use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
 use candor_verify::tlog::{Tree, verify_consistency};
 
@@ -121,8 +122,9 @@ async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<Option<Ha
 async fn anchors(chain: &ChainClient, bundle: &Bundle) -> Result<Vec<KnownAnchor>, ClientError> {
     let log_anchor = log_anchor(chain, bundle).await?;
     let checkpoint = &bundle.delivery.checkpoint.checkpoint;
-    let links = [bundle.delivery.earlier_anchor.as_ref(), bundle.later_anchor.as_ref()];
-    let mut sizes: Vec<u64> = links.into_iter().flatten().map(|link| link.tree.size).chain([checkpoint.tree.size]).collect();
+    let earlier = bundle.delivery.earlier_anchor.as_ref().map(|link| link.tree.size);
+    let later = bundle.later_anchor.as_ref().map(|later| later.checkpoint.tree.size);
+    let mut sizes: Vec<u64> = [earlier, Some(checkpoint.tree.size), later].into_iter().flatten().collect();
     sizes.sort_unstable();
     sizes.dedup();
     let mut out = Vec::new();
@@ -155,7 +157,8 @@ async fn log_anchor(chain: &ChainClient, bundle: &Bundle) -> Result<candor_verif
 /// Adds the way to the newest anchored tree, if one holds the receipt. Returns whether the bundle changed.
 ///
 /// # Errors
-/// `Chain`, `Unreachable`, and `Dishonest` (`log.consistency`) if the log cannot show that it only grew: that is evidence of a fork.
+/// `Chain`, `Unreachable`, and `Dishonest` (`log.consistency`) if the log cannot show that it only grew, which is evidence of a fork, or
+/// if K_sig did not sign what the chain says is anchored.
 pub async fn upgrade(bundle: &mut Bundle, chain: &ChainClient, log_url: &str) -> Result<bool, ClientError> {
     let tree = bundle.delivery.checkpoint.checkpoint.tree;
     let log_id = bundle.delivery.checkpoint.checkpoint.log_id;
@@ -163,12 +166,21 @@ pub async fn upgrade(bundle: &mut Bundle, chain: &ChainClient, log_url: &str) ->
     let newest = chain.latest_anchor(&log_anchor, &log_id).await.map_err(chain_error)?;
     let Some(anchor) = newest.filter(|anchor| tree.size <= anchor.size) else { return Ok(false) };
     let anchored = Tree { size: anchor.size, root: anchor.root };
+    // The event may show later than the state does.
+    let event = chain.anchored_checkpoint(&log_anchor, &log_id, anchor.size).await.map_err(chain_error)?;
+    let Some((timestamp, signature)) = event else { return Ok(false) };
     let consistency =
         if anchored.size == tree.size { Vec::new() } else { plain::consistency(log_url, &log_id, tree.size, anchored.size).await? };
     if let Err(error) = verify_consistency(&tree, &anchored, &consistency) {
         let what = format!("from size {} to the anchored {}: {error:?}", tree.size, anchored.size);
         return Err(ClientError::Dishonest { check: "log.consistency", what });
     }
-    bundle.later_anchor = Some(AnchorLink { tree: anchored, consistency });
+    let later = LaterAnchor { checkpoint: Checkpoint { log_id, tree: anchored, timestamp }, signature, consistency };
+    let (k_sig, got) = (bundle.evidence.manifest.k_sig, signer(&K256, &later.checkpoint.digest(), &later.signature));
+    if got != Some(k_sig) {
+        let what = format!("the anchored checkpoint of size {} is signed by {got:?}, not by {k_sig}", anchored.size);
+        return Err(ClientError::Dishonest { check: "log.consistency", what });
+    }
+    bundle.later_anchor = Some(later);
     Ok(true)
 }

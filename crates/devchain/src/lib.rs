@@ -2,7 +2,7 @@
 //!
 //! The embedded development chain: revm under Osaka rules, one block per transaction, in memory, behind as much JSON-RPC as
 //! alloy, viem and cast use. It is what `candor demo` and most tests run on, so that the first command needs no service
-//! (DESIGN D10). anvil is the second, independent chain of the test suite.
+//! (ARCHITECTURE.md). anvil is the second, independent chain of the test suite.
 //!
 //! Two doors lead to the same chain: [`provider`] is an alloy provider with no socket in between, [`serve`] is HTTP on the
 //! loopback interface. Both go through [`SharedChain::answer`], so a [`Fault`] set by a test hits both.

@@ -192,7 +192,7 @@ fn measurements_follow_the_image() {
     assert_ne!(one.pcr0, other.pcr0);
     assert_eq!(one.pcr1, other.pcr1);
     assert_ne!(one.pcr2, other.pcr2);
-    // SHA-384(48 zero bytes ‖ SHA-384("")), the register of an empty image (facts/tee.md section 8).
+    // SHA-384(48 zero bytes ‖ SHA-384("")), the register of an empty image.
     let empty = Measurements::of_image(b"");
     assert_eq!(
         empty.pcr0.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),

@@ -395,7 +395,9 @@ impl Job {
                 }
                 Some(SettlementState::Failed { code: SettlementFailure::Expired }) => return,
                 // Whatever else went wrong can still be submitted again by anyone until it expires.
-                Some(SettlementState::Pending { .. } | SettlementState::Failed { .. }) => tokio::time::sleep(Duration::from_millis(200)).await,
+                Some(SettlementState::Pending { .. } | SettlementState::Failed { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(200)).await
+                }
                 None => tokio::time::sleep(SETTLE_POLL).await,
             }
         }
@@ -449,7 +451,7 @@ pub(crate) struct Kept {
     valid_before_s: u64,
 }
 
-/// Whole answers kept until validBefore, for a retry of the same payment for the same request (DESIGN D8).
+/// Whole answers kept until validBefore, for a retry of the same payment for the same request (ADR 0005).
 #[derive(Default)]
 pub(crate) struct KeptAnswers(
     // Guards the map; held for one synchronous step.

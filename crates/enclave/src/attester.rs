@@ -1,7 +1,7 @@
 //! The port to whatever measures and attests this process: the Nitro security module, or a SIMULATED hypervisor in development.
 //!
 //! One function, because every kind of TEE can do this one thing: sign a statement about its measured content and 64 bytes of ours.
-//! Which implementation stands behind it is not said by anything the enclave signs; a verifier tells by the root (DESIGN D4).
+//! Which implementation stands behind it is not said by anything the enclave signs; a verifier tells by the root (ADR 0002).
 
 use std::fmt;
 

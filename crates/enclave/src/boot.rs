@@ -1,4 +1,4 @@
-//! From an operator order to a serving node: the phases of one boot (DESIGN D2).
+//! From an operator order to a serving node: the phases of one boot (ADR 0002).
 //!
 //! ```text
 //! AwaitingOrder ──Boot──▶ AwaitingModels ──ModelPart…, Start──▶ Ready

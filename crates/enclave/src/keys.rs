@@ -1,4 +1,4 @@
-//! The keys of one boot: made here, in RAM, gone with the process (DESIGN D2).
+//! The keys of one boot: made here, in RAM, gone with the process (ADR 0002).
 //!
 //! K_sig signs receipts, offers and checkpoints (a closed list of EIP-712 types; never a transaction, token, permit or batch domain).
 //! K_log signs C2SP notes. The TLS key ends TLS. The boot secret salts commitments. Nothing here is ever written, logged or sent.

@@ -1,4 +1,4 @@
-//! The ledger: receipts into the log, group by group, then settlements out (DESIGN D6).
+//! The ledger: receipts into the log, group by group, then settlements out (ADR 0004).
 //!
 //! The shell around `candor_log::Sequencer`: it signs what the sequencer names, carries its actions to the host, and tells each caller
 //! where their receipt stands once it is stored under a signed, stored checkpoint. One task owns all of it.

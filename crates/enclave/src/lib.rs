@@ -15,7 +15,7 @@
 //! | `control` | the way to the host |
 //!
 //! **Invariant:** no response byte before the claim; no terminal frame before the receipt is under a signed, stored checkpoint; a payment
-//! signature leaves only as calldata beside that checkpoint (DESIGN §5, 5 and D8).
+//! signature leaves only as calldata beside that checkpoint (ARCHITECTURE.md, invariants; ADR 0005).
 
 #![cfg_attr(
     not(test),

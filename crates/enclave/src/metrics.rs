@@ -1,4 +1,4 @@
-//! A few counters, aggregated: nothing per request, per payer or per prompt (DESIGN D14).
+//! A few counters, aggregated: nothing per request, per payer or per prompt (ARCHITECTURE.md).
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -66,10 +66,25 @@ fn refusal(status: u16, code: &'static str, message: String, retry_after: Option
 pub(crate) async fn claim(node: &Node, quote: &Quote, header: &[u8]) -> Result<Paid, PayError> {
     let payment = verify(node, quote, header).inspect_err(|_| count(&node.metrics.payments_refused))?;
     let candidate = answered(quote, &payment);
-    check_payer(node, &payment).await?;
+    refuse_taken(node, &payment)?;
+    if let Err(refused) = check_payer(node, &payment).await {
+        // Again: while the chain was asked, another copy may have been claimed, run and settled.
+        refuse_taken(node, &payment)?;
+        return Err(refused);
+    }
     let claim = node.claims().claim(&payment, clock::now_ms() / 1000)?;
     count(&node.metrics.claims);
     Ok(Paid { payment, claim, candidate })
+}
+
+/// A payment that this boot took is told so (409), whatever the chain says of it by now: "nonce already used" comes with fresh terms,
+/// and a client that only lost its connection would pay for the same request a second time. It also spares the chain the question.
+fn refuse_taken(node: &Node, payment: &VerifiedPayment) -> Result<(), PayError> {
+    let mut claims = node.claims();
+    // Released in the same synchronous step: nothing is held across the question to the chain, so a client that leaves undoes nothing.
+    let claim = claims.claim(payment, clock::now_ms() / 1000)?;
+    claims.release(claim);
+    Ok(())
 }
 
 fn verify(node: &Node, quote: &Quote, header: &[u8]) -> Result<VerifiedPayment, PayError> {

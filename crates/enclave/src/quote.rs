@@ -1,4 +1,4 @@
-//! Quotes: what this request costs, signed, and found again without being stored (DESIGN D8).
+//! Quotes: what this request costs, signed, and found again without being stored (ADR 0005).
 //!
 //! An offer depends on the boot, the request and a 60-second bucket only, so the payment that comes back is checked against the offers
 //! of the current and the previous bucket, recomputed. Work for someone who has not paid is bounded: parse, tokenise once (linear), one

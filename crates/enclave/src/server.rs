@@ -25,7 +25,7 @@ const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client that does not finish its request head is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// New evidence this often (DESIGN D2: at least hourly).
+/// New evidence this often (ADR 0002: at least hourly).
 const RE_ATTEST: Duration = Duration::from_secs(50 * 60);
 
 /// Runs an enclave on this socket until its log is over. The socket file is created; a stale one must be removed by the caller.

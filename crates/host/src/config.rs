@@ -58,7 +58,7 @@ pub struct Timing {
     pub head: Duration,
     /// Between looks for a checkpoint to anchor. An anchor costs gas: minutes on a public chain, a second in the demo.
     pub anchor: Duration,
-    /// Between attestations of a running enclave. DESIGN D2: at least hourly.
+    /// Between attestations of a running enclave. ADR 0002: at least hourly.
     pub attest: Duration,
     /// First pause before a failed connection or registration is tried again; doubles up to 64 times this.
     pub retry: Duration,

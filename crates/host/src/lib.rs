@@ -2,7 +2,7 @@
 //!
 //! Everything here is for availability. The host sees ciphertext, salted digests and finished calldata; it has no key that anyone but its
 //! gas money depends on, and a host that lies can stop the service or lose its operator's income, never a client's money, privacy or
-//! verdict (DESIGN D3; link.md says so for each message).
+//! verdict (ADR 0008; link.md says so for each message).
 //!
 //! ```text
 //! clients ──TCP──▶ clients ──unix socket──▶ enclave

@@ -12,7 +12,7 @@
 //! [`Hello`] is the first nine bytes of each connection, [`FrameDecoder`] cuts a control stream into frames, [`ToEnclave`] and
 //! [`ToHost`] are everything a frame may say, by direction.
 //!
-//! The host is trusted for availability only (DESIGN D3): each message says what a lie of the host costs, and for none of them is the
+//! The host is trusted for availability only (ADR 0008): each message says what a lie of the host costs, and for none of them is the
 //! answer "the client's money, privacy or verdict". One rule has no exception: a one-shot payment signature reaches the host only
 //! inside the calldata of [`CheckpointRequest::settlements`], that is together with the checkpoint that covers its receipt.
 //!

@@ -67,7 +67,7 @@ impl Facts {
     #[must_use]
     pub fn honest(bundle: &Bundle) -> Self {
         let manifest = &bundle.evidence.manifest;
-        let tree = bundle.later_anchor.as_ref().map_or(bundle.delivery.checkpoint.checkpoint.tree, |link| link.tree);
+        let tree = bundle.later_anchor.as_ref().map_or(bundle.delivery.checkpoint.checkpoint.tree, |later| later.checkpoint.tree);
         let registered = RegistryRecord {
             k_sig: manifest.k_sig,
             manifest_hash: manifest.hash(),

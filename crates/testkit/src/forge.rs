@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use candor_devtee::{self as devtee, Hypervisor, Measurements};
 use candor_verify::attest::TrustRoot;
-use candor_verify::bundle::{Bundle, Request, Response};
+use candor_verify::bundle::{Bundle, LaterAnchor, Request, Response};
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
 use candor_verify::delivery::{AnchorLink, Delivery};
@@ -250,8 +250,23 @@ pub fn upgraded(mut bundle: Bundle) -> Bundle {
     // From 6 to 8: the last complete subtree of the six, its new sibling, and everything left of both.
     let consistency = vec![pair45, pair67, left];
     candor_verify::tlog::verify_consistency(&six, &tree, &consistency).map(|_| ()).expect("the story's log only grows");
-    bundle.later_anchor = Some(AnchorLink { tree, consistency });
+    let checkpoint = Checkpoint { log_id: bundle.delivery.receipt.log_id, tree, timestamp: NOW_MS + 60_000 };
+    bundle.later_anchor = Some(LaterAnchor { checkpoint, signature: Key::of(K_SIG).sign(&checkpoint.digest()), consistency });
     bundle
+}
+
+/// Upgrades the bundle, changes the later anchor, and has K_sig sign what came out: nothing is wrong but the tree.
+pub(crate) fn upgrade_and_sign(bundle: &mut Bundle, change: fn(&mut LaterAnchor)) {
+    *bundle = upgraded(bundle.clone());
+    let later = bundle.later_anchor.as_mut().expect("it is upgraded");
+    change(later);
+    later.signature = Key::of(K_SIG).sign(&later.checkpoint.digest());
+}
+
+/// Upgrades the bundle and changes the later anchor after K_sig signed it.
+pub(crate) fn upgrade_and_alter(bundle: &mut Bundle, change: fn(&mut LaterAnchor)) {
+    *bundle = upgraded(bundle.clone());
+    change(bundle.later_anchor.as_mut().expect("it is upgraded"));
 }
 
 /// The story's order.

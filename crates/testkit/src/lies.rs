@@ -6,7 +6,7 @@ use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, Scheme, SeedSource, UsageSource};
 
-use crate::forge::{Key, Lie, NOW_MS, cosign, high_s_twin, upgraded};
+use crate::forge::{K_SIG, Key, Lie, NOW_MS, cosign, high_s_twin, upgrade_and_alter, upgrade_and_sign, upgraded};
 
 pub(crate) type Row = (&'static str, &'static str, Lie);
 
@@ -189,13 +189,37 @@ fn log_lies() -> Vec<Row> {
             link.consistency.clear();
         }),
         at_the_end("later_anchor_of_another_tree", "log.consistency", |b| {
-            *b = upgraded(b.clone());
-            b.later_anchor.as_mut().expect("it has one").tree.root = Hash32([1; 32]);
+            upgrade_and_sign(b, |later| later.checkpoint.tree.root = Hash32([1; 32]));
         }),
         at_the_end("later_anchor_path_too_long", "log.consistency", |b| {
-            *b = upgraded(b.clone());
-            b.later_anchor.as_mut().expect("it has one").consistency.push(Hash32([1; 32]));
+            upgrade_and_sign(b, |later| later.consistency.push(Hash32([1; 32])));
         }),
-        at_the_end("later_anchor_that_is_earlier", "log.consistency", |b| b.later_anchor = b.delivery.earlier_anchor.clone()),
+        at_the_end("later_anchor_that_is_earlier", "log.consistency", |b| {
+            let earlier = b.delivery.earlier_anchor.clone().expect("it has one");
+            *b = upgraded(b.clone());
+            let later = b.later_anchor.as_mut().expect("it is upgraded");
+            (later.checkpoint.tree, later.consistency) = (earlier.tree, earlier.consistency);
+            later.signature = Key::of(K_SIG).sign(&later.checkpoint.digest());
+        }),
+        // The proof from 6 to 8 is as good for 7: only the signature names the size.
+        at_the_end("later_anchor_size_altered", "log.consistency", |b| {
+            upgrade_and_alter(b, |later| later.checkpoint.tree.size -= 1);
+        }),
+        at_the_end("later_anchor_time_altered", "log.consistency", |b| {
+            upgrade_and_alter(b, |later| later.checkpoint.timestamp += 1);
+        }),
+        at_the_end("later_anchor_root_altered", "log.consistency", |b| {
+            upgrade_and_alter(b, |later| later.checkpoint.tree.root = Hash32([1; 32]));
+        }),
+        at_the_end("later_anchor_signed_by_a_stranger", "log.consistency", |b| {
+            upgrade_and_alter(b, |later| later.signature = Key::of(0x77).sign(&later.checkpoint.digest()));
+        }),
+        at_the_end("later_anchor_signature_is_a_high_s_twin", "log.consistency", |b| {
+            upgrade_and_alter(b, |later| later.signature = high_s_twin(&later.signature));
+        }),
+        at_the_end("later_anchor_of_another_log", "log.consistency", |b| {
+            // Written without its log id, so it reads as one of this log, which K_sig did not sign.
+            upgrade_and_sign(b, |later| later.checkpoint.log_id = Hash32([1; 32]));
+        }),
     ]
 }

@@ -55,7 +55,7 @@ fn two_later_anchors(bytes: &[u8]) -> Vec<u8> {
     let mut links = Writer::new();
     links.array(2);
     for _ in 0..2 {
-        links.array(3).u64(8).bytes(&[1; 32]).array(0);
+        links.array(5).u64(8).bytes(&[1; 32]).u64(9).bytes(&[2; 65]).array(0);
     }
     [&bytes[..bytes.len() - 1], &links.into_vec()].concat()
 }

@@ -2,7 +2,7 @@
 //!
 //! Evidence of the enclave, the request, every frame of the answer, the offer, the payment, and the delivery (receipt, checkpoint,
 //! proofs). Deterministic CBOR read by one strict reader; every value in it is signed, or hashed by something signed, so any flipped
-//! byte is refused by a named check (Invariant 7; the size of a later anchor is the one exception offline, bundle.md §5). Spec: bundle.md.
+//! byte is refused by a named check (Invariant 7). Spec: bundle.md.
 //!
 //! [`crate::check::verify_bundle`] makes the checks of [`crate::check::STEPS`] in order; this file only reads and writes.
 //! Not here: locations (transaction hashes, URLs) sit beside a bundle in `.hints.json`, which no verdict reads.
@@ -12,10 +12,12 @@ use alloc::vec::Vec;
 
 use crate::bytes::{Address, Hash32, Signature65};
 use crate::cbor::{CborError, Reader, Writer};
-use crate::delivery::{AnchorLink, Delivery, read_link, write_link};
+use crate::checkpoint::Checkpoint;
+use crate::delivery::Delivery;
 use crate::evidence::Evidence;
 use crate::payment::{Authorization, Payment};
 use crate::receipt::Offer;
+use crate::tlog::{PATH_MAX, Tree};
 
 /// Version of [`Bundle`] that this code reads and writes.
 pub const VERSION: u64 = 1;
@@ -56,6 +58,20 @@ pub struct Response {
     pub frames: Vec<Vec<u8>>,
 }
 
+/// A tree that holds the receipt and was anchored after the bundle's own checkpoint.
+///
+/// RFC 9162 does not bind the number of leaves of the newer tree, so the proof alone does not name it: K_sig's signature does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct LaterAnchor {
+    /// What was anchored. Its log id must be the bundle's own, and so is not written.
+    pub checkpoint: Checkpoint,
+    /// By K_sig over the checkpoint's digest, as the anchor's event shows it.
+    pub signature: Signature65,
+    /// RFC 9162 consistency proof from the bundle's checkpoint.
+    pub consistency: Vec<Hash32>,
+}
+
 /// One answer with everything needed to check it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
@@ -75,7 +91,7 @@ pub struct Bundle {
     /// What came with the answer.
     pub delivery: Delivery,
     /// A tree anchored later, added when the bundle was upgraded.
-    pub later_anchor: Option<AnchorLink>,
+    pub later_anchor: Option<LaterAnchor>,
 }
 
 impl Bundle {
@@ -95,7 +111,11 @@ impl Bundle {
         w.array(8).bytes(&a.from.0).bytes(&a.to.0).amount(a.value).u64(a.valid_after).u64(a.valid_before).bytes(&a.nonce.0);
         w.bytes(&self.payment.signature.0).hashes(self.payment.client_salt.as_slice());
         w.bytes(&self.delivery.encode());
-        write_link(&mut w, self.later_anchor.as_ref());
+        w.array(usize::from(self.later_anchor.is_some()));
+        if let Some(later) = &self.later_anchor {
+            let c = &later.checkpoint;
+            w.array(5).u64(c.tree.size).bytes(&c.tree.root.0).u64(c.timestamp).bytes(&later.signature.0).hashes(&later.consistency);
+        }
         w.into_vec()
     }
 
@@ -121,10 +141,20 @@ impl Bundle {
         let offer_signature = r.signature()?;
         let payment = read_payment(&mut r)?;
         let delivery = Delivery::parse(r.bytes(BUNDLE_MAX)?)?;
-        let later_anchor = read_link(&mut r)?;
+        let log_id = delivery.checkpoint.checkpoint.log_id;
+        let later_anchor = r.optional(|r| read_later(r, log_id))?;
         r.end()?;
         Ok(Self { evidence, request, response, offer, offer_signature, payment, delivery, later_anchor })
     }
+}
+
+fn read_later(r: &mut Reader<'_>, log_id: Hash32) -> Result<LaterAnchor, CborError> {
+    r.array_of(5)?;
+    Ok(LaterAnchor {
+        checkpoint: Checkpoint { log_id, tree: Tree { size: r.u64()?, root: r.hash()? }, timestamp: r.u64()? },
+        signature: r.signature()?,
+        consistency: r.hashes(PATH_MAX.saturating_add(1))?,
+    })
 }
 
 fn read_payment(r: &mut Reader<'_>) -> Result<Payment, CborError> {

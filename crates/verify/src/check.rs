@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use crate::bundle::{Bundle, is_attested_payee};
 use crate::bytes::{Amount, Hash32};
-use crate::delivery::AnchorLink;
+use crate::checkpoint::Checkpoint;
 use crate::eip712::{Recover, signer};
 use crate::evidence::{self, Moment, VerifiedEnclave};
 use crate::manifest::Freshness;
@@ -447,7 +447,7 @@ impl Run<'_> {
         );
         self.checks.require("log.checkpoint", ok, expected, got)?;
         let witnessed = self.witnesses(&body)?;
-        self.consistency(checkpoint.tree)?;
+        self.consistency(enclave, checkpoint)?;
         let anchored = self.anchored()?;
         Ok(if anchored {
             LogLevel::Anchored
@@ -484,22 +484,31 @@ impl Run<'_> {
         Ok(reached)
     }
 
-    /// Both links must hold, and any anchor that the caller knows at the same size must have the same root.
-    fn consistency(&mut self, tree: Tree) -> Result<(), Stop> {
-        let links = [self.bundle.delivery.earlier_anchor.as_ref(), self.bundle.later_anchor.as_ref()];
-        let directions = [true, false];
-        for (link, earlier) in links.into_iter().zip(directions) {
-            let Some(link) = link else { continue };
-            let result = check_link(link, &tree, earlier);
-            if let Err(reason) = result {
-                let expected = format!("tree {:#} of {} extends or is extended by {}", tree.root, tree.size, link.tree.size);
-                return self.checks.require("log.consistency", false, expected, reason);
-            }
+    /// Both anchors must hold, and any anchor that the caller knows at the same size must have the same root.
+    fn consistency(&mut self, enclave: &VerifiedEnclave, checkpoint: &Checkpoint) -> Result<(), Stop> {
+        let (tree, bundle) = (checkpoint.tree, self.bundle);
+        if let Some(earlier) = &bundle.delivery.earlier_anchor {
+            self.extends(&earlier.tree, &tree, &earlier.consistency)?;
         }
-        let log_id = self.bundle.delivery.checkpoint.checkpoint.log_id;
-        let ours = links.into_iter().flatten().map(|link| link.tree).chain([tree]);
-        let fork = self.chain.anchors.iter().filter(|anchor| anchor.log_id == log_id).find_map(|known| {
-            let tree = ours.clone().find(|tree| tree.size == known.tree.size && tree.root != known.tree.root)?;
+        if let Some(later) = &bundle.later_anchor {
+            // No proof binds the size of the newer tree (RFC 9162): K_sig's signature does.
+            let signed = &later.checkpoint;
+            let recovered = signer(self.recover, &signed.digest(), &later.signature);
+            let k_sig = enclave.manifest().k_sig;
+            if signed.log_id != checkpoint.log_id || recovered != Some(k_sig) {
+                let expected = format!("the later anchor, size {} of log {:#}, signed by {k_sig}", signed.tree.size, checkpoint.log_id);
+                let who = recovered.map_or("none".into(), |address| address.to_string());
+                return self.checks.require("log.consistency", false, expected, format!("log {:#}, signer {who}", signed.log_id));
+            }
+            self.extends(&tree, &signed.tree, &later.consistency)?;
+        }
+        let ours = [
+            bundle.delivery.earlier_anchor.as_ref().map(|earlier| earlier.tree),
+            Some(tree),
+            bundle.later_anchor.as_ref().map(|later| later.checkpoint.tree),
+        ];
+        let fork = self.chain.anchors.iter().filter(|anchor| anchor.log_id == checkpoint.log_id).find_map(|known| {
+            let tree = ours.into_iter().flatten().find(|tree| tree.size == known.tree.size && tree.root != known.tree.root)?;
             Some((known.tree, tree))
         });
         if let Some((known, tree)) = fork {
@@ -507,6 +516,17 @@ impl Run<'_> {
             return self.checks.require("log.consistency", false, expected, format!("{} (a fork)", tree.root));
         }
         self.checks.require("log.consistency", true, "append-only", "append-only")
+    }
+
+    /// Refuses unless `new` begins with all of `old`, which is not empty: an empty one would carry bytes that nothing checks.
+    fn extends(&mut self, old: &Tree, new: &Tree, proof: &[Hash32]) -> Result<(), Stop> {
+        let reason = match tlog::verify_consistency(old, new, proof) {
+            _ if old.size == 0 => "a tree without leaves".into(),
+            Ok(_) => return Ok(()),
+            Err(error) => format!("{error:?}"),
+        };
+        let expected = format!("tree {:#} of {} extends {:#} of {}", new.root, new.size, old.root, old.size);
+        self.checks.require("log.consistency", false, expected, reason)
     }
 
     fn anchored(&mut self) -> Result<bool, Stop> {
@@ -531,7 +551,7 @@ impl Run<'_> {
     /// The anchor, among those the caller knows, of the checkpoint's tree or of the later one that the bundle was upgraded to.
     fn known_anchor(&self) -> Option<KnownAnchor> {
         let checkpoint = &self.bundle.delivery.checkpoint.checkpoint;
-        let later = self.bundle.later_anchor.as_ref().map(|link| link.tree);
+        let later = self.bundle.later_anchor.as_ref().map(|later| later.checkpoint.tree);
         [Some(checkpoint.tree), later]
             .into_iter()
             .flatten()
@@ -550,13 +570,4 @@ impl Run<'_> {
         let got = recovered.map_or("no valid signature".into(), |address| address.to_string());
         self.checks.require(id, recovered == Some(expected), expected.to_string(), got)
     }
-}
-
-fn check_link(link: &AnchorLink, tree: &Tree, earlier: bool) -> Result<(), alloc::string::String> {
-    // An earlier anchor of no leaves or a later one before the checkpoint would carry bytes that nothing checks.
-    let (old, new) = if earlier { (&link.tree, tree) } else { (tree, &link.tree) };
-    if old.size == 0 {
-        return Err("an anchored tree without leaves".into());
-    }
-    tlog::verify_consistency(old, new, &link.consistency).map(|_| ()).map_err(|error| format!("{error:?}"))
 }

@@ -17,13 +17,13 @@ pub const VERSION: u64 = 1;
 /// At most this many cosignatures on one checkpoint.
 pub const COSIGNATURES_MAX: usize = 32;
 
-/// A tree and a consistency proof that ties it to the bundle's checkpoint.
+/// An older tree and the consistency proof from it to the bundle's checkpoint, which binds its size too.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
 pub struct AnchorLink {
     /// The anchored tree, as whoever made the bundle claims it.
     pub tree: Tree,
-    /// RFC 9162 consistency proof, from the smaller of the two trees to the larger.
+    /// RFC 9162 consistency proof from that tree to the checkpoint's.
     pub consistency: Vec<Hash32>,
 }
 
@@ -131,14 +131,14 @@ pub fn read_checkpoint(r: &mut Reader<'_>) -> Result<SignedCheckpoint, CborError
     })
 }
 
-pub(crate) fn write_link(w: &mut Writer, link: Option<&AnchorLink>) {
+fn write_link(w: &mut Writer, link: Option<&AnchorLink>) {
     w.array(usize::from(link.is_some()));
     if let Some(link) = link {
         w.array(3).u64(link.tree.size).bytes(&link.tree.root.0).hashes(&link.consistency);
     }
 }
 
-pub(crate) fn read_link(r: &mut Reader<'_>) -> Result<Option<AnchorLink>, CborError> {
+fn read_link(r: &mut Reader<'_>) -> Result<Option<AnchorLink>, CborError> {
     r.optional(|r| {
         r.array_of(3)?;
         Ok(AnchorLink { tree: Tree { size: r.u64()?, root: r.hash()? }, consistency: r.hashes(PATH_MAX.saturating_add(1))? })

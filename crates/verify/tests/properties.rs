@@ -5,9 +5,9 @@
 
 mod support;
 
-use candor_verify::bundle::Bundle;
+use candor_verify::bundle::{Bundle, LaterAnchor};
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
-use candor_verify::checkpoint::{Cosignature, Ed25519Signature};
+use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature};
 use candor_verify::delivery::{AnchorLink, Delivery};
 use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, SignedOrder, Upstream};
 use candor_verify::tlog::{Tree, empty_root, leaf_hash, node_hash, verify_consistency, verify_inclusion};
@@ -41,6 +41,14 @@ fn link() -> impl Strategy<Value = Option<AnchorLink>> {
         (any::<u64>(), hash(), vec(hash(), 0..4))
             .prop_map(|(size, root, consistency)| AnchorLink { tree: Tree { size, root }, consistency }),
     )
+}
+
+fn later_anchor() -> impl Strategy<Value = Option<LaterAnchor>> {
+    let parts = (any::<u64>(), hash(), any::<u64>(), signature(), vec(hash(), 0..4));
+    prop::option::of(parts.prop_map(|(size, root, timestamp, signature, consistency)| {
+        let checkpoint = Checkpoint { log_id: Hash32::ZERO, tree: Tree { size, root }, timestamp };
+        LaterAnchor { checkpoint, signature, consistency }
+    }))
 }
 
 fn cosignature() -> impl Strategy<Value = Cosignature> {
@@ -158,7 +166,7 @@ fn tree(leaves: &[Hash32]) -> Tree {
     Tree { size: leaves.len() as u64, root: root(leaves) }
 }
 
-/// The old size is bound by the proof; the new one is not (bundle.md §5): a root does not name its number of leaves.
+/// The old size is bound by the proof; the new one is not, since a root does not name its number of leaves: a signature names it.
 #[test]
 fn a_consistency_proof_is_for_one_old_size() {
     for count in 2..=48 {
@@ -191,13 +199,16 @@ proptest! {
         texts in ("[A-Z]{0,16}", "/.{0,100}"),
         body in vec(any::<u8>(), 0..300),
         frames in vec(vec(any::<u8>(), 0..40), 0..40),
-        (delivery, order, later) in (delivery(), order(), link()),
+        (delivery, order, later) in (delivery(), order(), later_anchor()),
         (value, valid_before, salt) in (amount(), any::<u64>(), prop::option::of(hash())),
     ) {
         let mut bundle = Bundle::parse(&support::read("bundle/honest.candor")).expect("a bundle");
         (bundle.request.method, bundle.request.path) = texts;
         (bundle.request.body, bundle.response.frames) = (body, frames);
         (bundle.delivery, bundle.evidence.order, bundle.later_anchor) = (delivery, order, later);
+        // The log id is not written: it is the bundle's own.
+        let log_id = bundle.delivery.checkpoint.checkpoint.log_id;
+        bundle.later_anchor.iter_mut().for_each(|later| later.checkpoint.log_id = log_id);
         (bundle.payment.authorization.value, bundle.payment.authorization.valid_before) = (value, valid_before);
         bundle.payment.client_salt = salt;
         prop_assert_eq!(Bundle::parse(&bundle.encode()), Ok(bundle));

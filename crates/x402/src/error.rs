@@ -1,6 +1,6 @@
 //! Why a payment is refused: one variant per check, the string that x402 clients match on, and the HTTP status.
 //!
-//! The strings are those of the reference code, not of its specification (facts/x402.md §3). Those that start with `candor_` are ours,
+//! The strings are those of the reference code, not of its specification. Those that start with `candor_` are ours,
 //! for checks that nobody else makes. No decision depends on the human text of `Display`.
 
 use std::fmt;

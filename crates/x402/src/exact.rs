@@ -1,7 +1,7 @@
 //! `exact` over EIP-3009: from a client's claim to a [`VerifiedPayment`], which is the only thing that can be claimed and executed.
 //!
 //! Checks in the reference's order, then ours: which offer the payment answers, and that no earlier boot can have executed it (D3, the
-//! boot epoch). Reference: facts/x402.md §5.1; spec: payment.md §5.
+//! boot epoch). Reference: x402 v2, `exact` on EVM; spec: payment.md §5.
 //!
 //! Not proven here: balance, and that the authorization is unused on chain. The enclave has no RPC of its own that it could believe;
 //! what that costs is bounded by the claim caps (`claims.rs`) and seen at settlement. Smart-wallet signatures are refused.

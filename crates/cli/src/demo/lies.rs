@@ -116,8 +116,8 @@ fn other_root(bundle: &mut Bundle, stage: &Stage) -> Result<(), Failure> {
 }
 
 fn fork_log(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
-    let link = bundle.later_anchor.as_mut().ok_or_else(|| missing("later anchor"))?;
-    link.tree.root = Hash32([0x5c; 32]);
+    let later = bundle.later_anchor.as_mut().ok_or_else(|| missing("later anchor"))?;
+    later.checkpoint.tree.root = Hash32([0x5c; 32]);
     Ok(())
 }
 

@@ -138,7 +138,7 @@ async fn try_it(stage: &Stage, node: &Node, bundle: &Bundle, path: &Path, transf
     println!("                  {program} verify /tmp/flipped.candor --policy {policy}");
     println!("  the whole one   {program} verify {file} --policy {policy}");
     let (salt, receipt) = (&bundle.delivery.leaf_salt, &bundle.delivery.receipt);
-    let preimage = [b"candor/leaf/1".as_slice(), &salt.0, &receipt.digest().0, &bundle.delivery.signature.0].concat();
+    let preimage = [candor_verify::tags::LEAF, &salt.0, &receipt.digest().0, &bundle.delivery.signature.0].concat();
     println!("  the leaf        printf '{}' | xxd -r -p | sha256sum", to_hex(&preimage).trim_start_matches("0x"));
     if let Some(hash) = transfer {
         println!("  the transfer    cast receipt {hash} --rpc-url RPC     (while the chain runs: --keep)");
@@ -169,8 +169,8 @@ async fn prove(stage: &Stage, node: &Node, bundle: &Bundle) -> Result<(), Failur
         receipt: receipt.clone(),
         signature: bundle.delivery.signature,
         log_salt: bundle.delivery.leaf_salt,
-        anchored_size: later.tree.size,
-        inclusion: plain::inclusion(url, &receipt.log_id, receipt.sequence, later.tree.size).await?,
+        anchored_size: later.checkpoint.tree.size,
+        inclusion: plain::inclusion(url, &receipt.log_id, receipt.sequence, later.checkpoint.tree.size).await?,
         policy_id: id,
     };
     let proven = chain.prove(&deployment.receipt_verifier, &request).await?;

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use candor_chain::Signer;
 use candor_client::Wallet;
-use candor_verify::bytes::{Address, Amount, Hash32, Signature65, to_hex};
+use candor_verify::bytes::{Address, Hash32, Signature65, to_hex};
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
 use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{
@@ -176,9 +176,4 @@ pub(crate) fn assert_settled(reply: &Reply) {
     assert_eq!(reply.status, 200, "{reply:?}");
     let response = parse_settle_response(reply.header("payment-response").expect("PAYMENT-RESPONSE").as_bytes()).unwrap();
     assert!(response.success && response.transaction.starts_with("0x"), "{response:?}");
-}
-
-/// Units as an amount.
-pub(crate) fn units(value: u128) -> Amount {
-    Amount(value)
 }

@@ -1,7 +1,7 @@
 //! The headers that carry x402 objects: base64 of JSON, one value, bounded.
 //!
 //! Standard base64 with padding goes out; standard and URL-safe, padded or not, are read (clients differ). Also here: the
-//! `Cache-Control` that keeps shared caches away from paid answers. Reference: facts/x402.md §2.1; pitfalls X402-13 and X402-33.
+//! `Cache-Control` that keeps shared caches away from paid answers. Reference: x402 v2, HTTP transport.
 
 use base64::Engine as _;
 use base64::alphabet;

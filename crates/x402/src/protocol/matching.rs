@@ -1,7 +1,7 @@
 //! Comparing what came back with what we sent: the chosen terms, and the echoed extensions.
 //!
 //! The client returns one entry of `accepts` and our extensions. It may add to `extra` and to extensions; it may change nothing.
-//! Addresses compare as bytes, because letter case is not meaning. Reference: facts/x402.md §2.1.
+//! Addresses compare as bytes, because letter case is not meaning. Reference: x402 v2, HTTP transport.
 
 use candor_verify::bytes::Address;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! The x402 v2 wire: JSON objects, the headers they travel in, and the rules for comparing them.
 //!
 //! First thing that touches a client's bytes. Everything here is *parsed, not believed*: a [`PaymentPayload`] says what somebody
-//! claims, [`crate::exact::verify_exact`] says what is so. Reference: facts/x402.md §2.
+//! claims, [`crate::exact::verify_exact`] says what is so. Reference: x402 v2, HTTP transport.
 //! Not here: schemes (`exact.rs`), our extension (`extension.rs`), v1.
 //!
 //! **Invariants:** null is absent; unknown fields of foreign objects are ignored; a header is at most [`MAX_HEADER_BYTES`]; JSON text

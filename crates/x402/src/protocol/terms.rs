@@ -1,7 +1,7 @@
 //! The terms of `exact` over EIP-3009, typed: what our server asks and what our client reads out of a foreign entry.
 //!
 //! One struct, two directions: [`ExactTerms::to_requirements`] for the 402, [`ExactTerms::parse`] for whoever reads one. Reserved
-//! members of `extra` (`paymentFlow`, `assetTransferMethod`) are read here too. Reference: facts/x402.md §2.4 and §5.1.
+//! members of `extra` (`paymentFlow`, `assetTransferMethod`) are read here too. Reference: x402 v2, `exact` on EVM.
 
 use candor_verify::bytes::{Address, Amount};
 use candor_verify::payment::TokenDomain;

@@ -1,7 +1,7 @@
 //! The calldata of a settlement: `transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)`.
 //!
 //! The (v, r, s) overload, which every EIP-3009 token has. Everything about the payment can be read back from these 292 bytes, so the
-//! link and the database carry them and nothing beside them that could disagree. Reference: facts/x402.md §4.3.
+//! link and the database carry them and nothing beside them that could disagree. Reference: EIP-3009.
 
 use std::fmt;
 
