@@ -59,7 +59,7 @@ pub(crate) fn all(workspace: &Workspace) -> Result<Vec<Step>, String> {
         step("no-std", "the verifier builds where there is no std", |c| verifier(c, "check", BARE)),
         step("wasm", "the verifier builds for wasm", |c| verifier(c, "build", WASM)),
         step("clippy", "every target, warnings are errors", |c| {
-            run(&mut c.cargo("clippy --release --locked --workspace --all-targets -- -D warnings"))
+            run(&mut c.cargo("clippy --release --locked --workspace --all-targets --keep-going -- -D warnings"))
         }),
         step("doc", "documentation builds, warnings are errors", |c| {
             run(c.cargo("doc --release --locked --workspace --no-deps --document-private-items").env("RUSTDOCFLAGS", "-D warnings"))

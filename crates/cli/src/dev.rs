@@ -137,7 +137,7 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The model that `serve` offers unless told otherwise.
+/// The model that `serve` offers unless told otherwise: small, trained by tools/train to answer questions about Candor.
 pub(crate) fn built_in_model() -> Vec<u8> {
-    candor_engine::fixture::model()
+    include_bytes!("../../engine/models/candor-mini-1.cnd1").to_vec()
 }

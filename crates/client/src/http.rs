@@ -104,11 +104,12 @@ pub(crate) async fn next_chunk(body: &mut Incoming) -> Result<Option<Bytes>, Str
     loop {
         match tokio::time::timeout(SILENCE, body.frame()).await {
             Ok(None) => return Ok(None),
-            Ok(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => return Ok(Some(data)),
-                // Trailers carry nothing of ours.
-                Err(_) => {}
-            },
+            // Trailers carry nothing of ours.
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
             Ok(Some(Err(error))) => return Err(error.to_string()),
             Err(_) => return Err(format!("silent for {} s", SILENCE.as_secs())),
         }

@@ -101,9 +101,12 @@ pub(crate) async fn connect(endpoint: &Endpoint, pinned: Option<Hash32>) -> Resu
 #[derive(Debug)]
 struct KeyVerifier {
     pinned: Option<Hash32>,
-    seen: Arc<Mutex<Option<(Hash32, Vec<u8>)>>>,
+    seen: Arc<Mutex<Seen>>,
     provider: Arc<CryptoProvider>,
 }
+
+/// Hash of the key that was shown, and its certificate.
+type Seen = Option<(Hash32, Vec<u8>)>;
 
 impl ServerCertVerifier for KeyVerifier {
     fn verify_server_cert(

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use candor_engine::{Decoding, Finish, Model, Options, Special, generate, seed_from_integer};
+use candor_engine::{Decoding, Finish, Model, Options, Special, chat, generate, seed_from_integer};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize, Serialize)]
@@ -52,7 +52,12 @@ fn main() {
     println!("digest {digest}, {} bytes", bytes.len());
     if args[1] == "--ask" {
         for question in &args[2..] {
-            println!("> {question}\n{}", answer(&model, &prompt(&model, None, question), 0, 0).0);
+            // The way of a real request: body in, frames out.
+            let body = serde_json::json!({"model": "candor-mini-1", "messages": [{"role": "user", "content": question}], "temperature": 0});
+            let frames = chat::replay(&model, body.to_string().as_bytes(), [0; 32], "chatcmpl-0", 0).expect("answers");
+            let frame: serde_json::Value = serde_json::from_slice(&frames[0]).expect("a frame is JSON");
+            let choice = &frame["choices"][0];
+            println!("> {question}\n{} [{}]", choice["message"]["content"].as_str().unwrap_or_default(), choice["finish_reason"]);
         }
         return;
     }
