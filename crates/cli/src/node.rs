@@ -284,9 +284,15 @@ pub(crate) async fn host(args: HostArgs) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the operator sees; standard output is a line per event.
+/// What the operator sees: a line per event.
 fn notice(notice: &Notice) {
-    println!("{notice}");
+    notice_line(&notice.to_string());
+}
+
+/// One line on standard output. Whoever read it may be gone (`serve` was killed): that must not stop the host.
+fn notice_line(line: &str) {
+    use std::io::Write as _;
+    drop(writeln!(std::io::stdout(), "{line}"));
 }
 
 /// Registers each boot through the development attestor and the registrar's key.
@@ -312,7 +318,7 @@ impl DevRegistrar {
         if status == EnclaveStatus::Unregistered {
             let gas = attestor::register(&self.chain, &evidence, &self.policy, &payer).await?;
             let (k_sig, log_id) = (manifest.k_sig.to_string(), manifest.log_id().to_string());
-            println!("registered {}", json!({"k_sig": k_sig, "log_id": log_id, "gas": gas}));
+            notice_line(&format!("registered {}", json!({"k_sig": k_sig, "log_id": log_id, "gas": gas})));
             return Ok(());
         }
         let data = attestor::attest(&evidence, &self.policy, self.chain.chain_id(), &Role::Attestor.signer())?;

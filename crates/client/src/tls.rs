@@ -39,7 +39,7 @@ impl Endpoint {
         let rest = url.strip_prefix("https://").ok_or_else(usage)?;
         let authority = rest.split('/').next().unwrap_or_default();
         let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && !port.contains(']') => (host, port.parse().map_err(|_| usage())?),
+            Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| usage())?),
             _ => (authority, 443),
         };
         if host.is_empty() {
