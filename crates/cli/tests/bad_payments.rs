@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use support::World;
 use support::http::{CHAT, Https, Reply, chat};
-use support::payer::{Draft, Offered, Payer, Signed, assert_settled, now_s, question};
+use support::payer::{Draft, Offered, Payer, Signed, buy, now_s, question};
 
 /// One refusal: 402 with fresh terms that name the same code, or another status without terms; nothing moved either way.
 async fn assert_refused(payer: &Payer, reply: &Reply, status: u16, code: &str) {
@@ -46,7 +46,7 @@ async fn refuse(name: &str, change: fn(&mut Draft), code: &str) {
 async fn assert_pays(payer: &Payer, name: &str) {
     let body = question(name, false);
     let offered = Offered::of(&payer.world.api(), &body).await;
-    assert_settled(&chat(&payer.world.api(), &body, Some(&payer.pay(&offered).header)).await);
+    buy(&payer.world.api(), &body, &payer.pay(&offered).header).await;
     payer.assert_paid(&[offered.amount()]).await;
 }
 
@@ -79,7 +79,7 @@ async fn a_payment_header_that_came_twice_or_was_merged_is_refused_even_if_both_
     assert_refused(&payer, &reply, 400, "invalid_payload").await;
     let merged = format!("{0}, {0}", signed.header);
     assert_refused(&payer, &chat(&world.api(), &body, Some(&merged)).await, 400, "invalid_payload").await;
-    assert_settled(&chat(&world.api(), &body, Some(&signed.header)).await);
+    buy(&world.api(), &body, &signed.header).await;
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_payment_for_another_request_of_the_same_price_is_refused() {
     assert_eq!(Offered::of(&world.api(), &other).await.amount(), offered.amount());
     let reply = chat(&world.api(), &other, Some(&signed.header)).await;
     assert_refused(&payer, &reply, 402, "extension_echo_mismatch").await;
-    assert_settled(&chat(&world.api(), &body, Some(&signed.header)).await);
+    buy(&world.api(), &body, &signed.header).await;
 }
 
 #[tokio::test]

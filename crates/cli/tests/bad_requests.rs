@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use support::http::{CHAT, Https, Reply, chat, get, tls};
-use support::payer::{Offered, Payer, assert_settled, question};
+use support::payer::{Offered, Payer, buy, is_pending, question};
 use support::{PATIENCE, World};
 
 /// In every wrong request, and in no answer.
@@ -163,7 +163,7 @@ async fn unpaid_quotes_are_limited_per_connection() {
     let offered = Offered::of(&world.api(), &question("quotes", false)).await;
     let signed = payer.pay(&offered);
     let reply = connection.send(Method::POST, CHAT, &[JSON, ("payment-signature", &signed.header)], body).await;
-    assert_settled(&reply);
+    assert!(reply.status == 200 || is_pending(&reply), "{reply:?}");
 }
 
 #[tokio::test]
@@ -245,6 +245,6 @@ async fn a_paid_request_that_breaks_off_in_its_body_is_not_claimed_and_its_payme
     drop(connection);
     assert_serves(&world).await;
     payer.assert_paid(&[]).await;
-    assert_settled(&chat(&world.api(), &body, Some(&signed.header)).await);
+    buy(&world.api(), &body, &signed.header).await;
     payer.assert_paid(&[offered.amount()]).await;
 }

@@ -13,16 +13,15 @@ use hyper::Method;
 use serde_json::Value;
 
 use support::http::{CHAT, Https, Reply, chat, first_frames, get};
-use support::payer::{Offered, Payer, assert_settled, question};
+use support::payer::{Offered, Payer, buy, question};
 use support::process::{Process, signal};
 use support::{World, eventually};
 
 /// Asks and pays, and fails unless it is answered.
-async fn buy(payer: &Payer, name: &str) -> (Reply, u128) {
+async fn sell(payer: &Payer, name: &str) -> (Reply, u128) {
     let body = question(name, false);
     let offered = Offered::of(&payer.world.api(), &body).await;
-    let reply = chat(&payer.world.api(), &body, Some(&payer.pay(&offered).header)).await;
-    assert_settled(&reply);
+    let reply = buy(&payer.world.api(), &body, &payer.pay(&offered).header).await;
     (reply, offered.amount())
 }
 
@@ -105,7 +104,7 @@ async fn a_killed_enclave_ends_its_log_and_a_registered_successor_serves_and_tak
     let world = Arc::new(World::start(&[]));
     let payer = Payer::funded(&world).await;
     let old_log = world.node.text("log_id");
-    let (first, price) = buy(&payer, "before").await;
+    let (first, price) = sell(&payer, "before").await;
     let old_tree = assert_log(&world, &old_log, 1).await;
 
     // Signed for the boot that is about to die: one names it, the other names nobody.
@@ -123,7 +122,7 @@ async fn a_killed_enclave_ends_its_log_and_a_registered_successor_serves_and_tak
     payer.assert_paid(&[price]).await;
 
     // The new boot sells, and our client finds and verifies it.
-    let (_, second) = buy(&payer, "after").await;
+    let (_, second) = sell(&payer, "after").await;
     payer.assert_paid(&[price, second]).await;
     let asked = world.candor(&["ask", "Hi", "--rpc", &world.rpc(), "--max-tokens", "8"]);
     assert_eq!((asked.code, &asked.json["verdict"]["log_level"]), (0, &"ANCHORED".into()), "{asked:?}");
@@ -182,7 +181,7 @@ async fn a_node_survives_several_dead_enclaves_and_chains_their_logs() {
     let mut log = world.node.text("log_id");
     let mut pid = world.node.pid_of("enclave_pid");
     for round in 0..3 {
-        buy(&payer, &format!("round {round}")).await;
+        sell(&payer, &format!("round {round}")).await;
         assert_log(&world, &log, 1).await;
         signal("KILL", pid);
         let next = successor(&world, &log).await;
@@ -191,7 +190,7 @@ async fn a_node_survives_several_dead_enclaves_and_chains_their_logs() {
         log = next;
         pid = child_of(world.node.pid(), "enclave");
     }
-    buy(&payer, "last").await;
+    sell(&payer, "last").await;
 }
 
 /// The child of a process whose command line has this word.
@@ -287,7 +286,7 @@ async fn a_killed_host_loses_no_acknowledged_receipt_and_continues_the_same_log(
     let (mut receipts, mut prices, mut trees) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..3_u64 {
         for name in ["a", "b"] {
-            let (reply, price) = buy(&payer, &format!("{name} {round}")).await;
+            let (reply, price) = sell(&payer, &format!("{name} {round}")).await;
             receipts.push(reply.header("x-receipt-id").unwrap().to_owned());
             prices.push(price);
         }

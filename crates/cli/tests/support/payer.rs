@@ -171,6 +171,22 @@ impl Payer {
     }
 }
 
+/// Whether a whole answer waits for its transfer: the same payment is to be sent again, and is not charged again.
+pub(crate) fn is_pending(reply: &Reply) -> bool {
+    reply.status == 503 && reply.error_code() == "settlement_pending"
+}
+
+/// Sends a payment for a whole answer, again and again while its transfer is pending, as the node asks for. Panics unless it is settled.
+pub(crate) async fn buy(api: &str, body: &Value, header: &str) -> Reply {
+    let reply = super::eventually("the transfer is final", || async {
+        let reply = chat(api, body, Some(header)).await;
+        (!is_pending(&reply)).then_some(reply)
+    })
+    .await;
+    assert_settled(&reply);
+    reply
+}
+
 /// Panics unless the reply says that the payment was settled.
 pub(crate) fn assert_settled(reply: &Reply) {
     assert_eq!(reply.status, 200, "{reply:?}");

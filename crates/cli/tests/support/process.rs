@@ -46,7 +46,7 @@ impl Process {
         let mut child = command.spawn().unwrap();
         // Its standard input closes when we are gone, however we went.
         let mut watcher = Command::new("sh");
-        watcher.args(["-c", "read _; kill -KILL -- \"-$0\"", &child.id().to_string()]);
+        watcher.args(["-c", "read _; kill -s KILL -- \"-$0\"", &child.id().to_string()]);
         let watcher = watcher.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
@@ -107,7 +107,7 @@ impl Process {
         drop(self.watcher.kill());
         drop(self.watcher.wait());
         // While the leader is not waited for, its group cannot be another's.
-        drop(Command::new("kill").args(["-KILL", "--", &format!("-{}", self.pid())]).stderr(Stdio::null()).status());
+        drop(Command::new("kill").args(["-s", "KILL", "--", &format!("-{}", self.pid())]).stderr(Stdio::null()).status());
         drop(self.child.wait());
     }
 }
