@@ -3,7 +3,7 @@
 //! Under `exact` a stream owes the whole signed amount once its first frame was handed over, nothing before; a whole answer is settled
 //! before its body goes out (payment.md §6). A job runs in its own task: a client that goes away ends generation, not bookkeeping.
 //!
-//! Crash: a death before the checkpoint is stored has charged nothing (D8). A death after it leaves calldata with the host and a client
+//! Crash: a death before the checkpoint is stored has charged nothing (ADR 0005). A death after it leaves calldata with the host and a client
 //! whose payment is unresolved until its deadline.
 
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! The claim set: one payment, one execution.
 //!
 //! Between "this payment is good" and "the engine runs" stands one act: claiming it. The set lives in the enclave's RAM and forgets a
-//! payment once it could not be accepted again (`validBefore` + s); the boot epoch covers restarts (D3, invariant 3). Who holds a
+//! payment once it could not be accepted again (`validBefore` + s); the boot epoch covers restarts (ADR 0005). Who holds a
 //! [`Claim`] may start; who holds an [`Execution`] may run the engine; neither can be made or copied any other way.
 //!
 //! ```text

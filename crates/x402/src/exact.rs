@@ -1,6 +1,6 @@
 //! `exact` over EIP-3009: from a client's claim to a [`VerifiedPayment`], which is the only thing that can be claimed and executed.
 //!
-//! Checks in the reference's order, then ours: which offer the payment answers, and that no earlier boot can have executed it (D3, the
+//! Checks in the reference's order, then ours: which offer the payment answers, and that no earlier boot can have executed it (ADR 0005, the
 //! boot epoch). Reference: x402 v2, `exact` on EVM; spec: payment.md §5.
 //!
 //! Not proven here: balance, and that the authorization is unused on chain. The enclave has no RPC of its own that it could believe;
@@ -84,7 +84,7 @@ impl VerifiedPayment {
         &self.authorization
     }
 
-    /// The payer's signature: a bearer instrument until its nonce is used. It leaves the enclave only as calldata (D8) and to the payer.
+    /// The payer's signature: a bearer instrument until its nonce is used. It leaves the enclave only as calldata (ADR 0005) and to the payer.
     #[must_use]
     pub fn signature(&self) -> &Signature65 {
         &self.signature
@@ -252,7 +252,7 @@ fn check_binding(authorization: &Authorization, echo: Option<&OfferEcho>, now_se
     Ok(Binding::Offer { client_salt, offer_digest })
 }
 
-/// The boot epoch (D3): whatever an earlier boot could have executed is refused, without any memory of it.
+/// The boot epoch (ADR 0005): whatever an earlier boot could have executed is refused, without any memory of it.
 ///
 /// An earlier boot accepted at most `its now + T + s`, and its now was before this boot. So later than `boot + T + s` was never good
 /// for it. A nonce that commits to an offer of this K_sig was made in this boot, because the key was.

@@ -12,7 +12,7 @@
 //!                               settlement::Calldata ────────────────▶ settlement::Machine ─▶ chain
 //! ```
 //!
-//! No clock, no randomness, no sockets, no async: time and random bytes are parameters, the shells are elsewhere (D13).
+//! No clock, no randomness, no sockets, no async: time and random bytes are parameters, the shells are elsewhere (ADR 0007).
 //! Not here: the price (`enclave`), what a verdict says about a payment (`candor-verify`), RPC (`chain`), v1 of the protocol, schemes
 //! other than `exact` over EIP-3009.
 //!

@@ -16,7 +16,6 @@ const ENDS: u64 = NOW + MAX_TIMEOUT_SECONDS;
 
 #[test]
 fn one_payment_sent_fifty_times_at_once_executes_once() {
-    // X402-01.
     let payment = World::new().paid(1);
     let set = Arc::new(Mutex::new(ClaimSet::new(LIMITS)));
     let (executed, refused, start) = (AtomicUsize::new(0), AtomicUsize::new(0), Barrier::new(50));
@@ -44,7 +43,7 @@ fn one_payment_sent_fifty_times_at_once_executes_once() {
 
 #[test]
 fn a_payment_is_in_flight_then_executed_and_never_claimable_again() {
-    // X402-39: within a boot by the set, across boots by the boot epoch (tests/exact.rs).
+    // Within a boot by the set, across boots by the boot epoch (tests/exact.rs).
     let payment = World::new().paid(1);
     let mut set = ClaimSet::new(LIMITS);
     let claim = set.claim(&payment, NOW).unwrap();

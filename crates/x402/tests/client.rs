@@ -15,7 +15,6 @@ fn choose_from(world: &World, required: &PaymentRequired) -> Result<Choice, Choo
 
 #[test]
 fn unknown_schemes_flows_and_chains_are_dropped_and_the_first_good_entry_is_taken() {
-    // X402-15.
     let world = World::new();
     let good = world.terms.to_requirements();
     let mut upfront = good.clone();

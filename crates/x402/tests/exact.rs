@@ -79,7 +79,7 @@ fn what_was_signed_is_compared_field_by_field() {
         verify(candor_verify::payment::Authorization { to: other, ..base }),
         Err(PaymentError::Recipient { expected: world.terms.pay_to, got: other })
     );
-    // X402-09: equality, in both directions.
+    // Equality, in both directions.
     for got in [Amount(999), Amount(1001), Amount(0), Amount(u128::MAX)] {
         let changed = candor_verify::payment::Authorization { value: got, ..base };
         let error = PaymentError::Value { expected: Amount(1000), got };
@@ -121,7 +121,7 @@ fn a_signature_by_somebody_else_or_over_something_else_is_refused() {
     let mut changed = good.clone();
     World::set(&mut changed, "value", "1001");
     assert!(matches!(world.verify(&changed), Err(PaymentError::Signature { got: Some(_), .. })));
-    // X402-17: the same token has another name on another chain, and signs in another domain.
+    // The same token has another name on another chain, and signs in another domain.
     world.terms.token_name = "USD Coin".into();
     let mut renamed = good.clone();
     extra(&mut renamed, "name", "USD Coin".into());
@@ -179,7 +179,7 @@ fn the_checks_come_in_the_order_of_the_reference() {
 
 #[test]
 fn a_payment_for_another_request_at_the_same_price_is_refused() {
-    // X402-02, for our client (nonce) and for a stock client that echoes (extension).
+    // For our client (nonce) and for a stock client that echoes (extension).
     let mut world = World::new();
     let ours = world.committed(4);
     let stock = world.stock(world.authorization(), true);
@@ -252,7 +252,6 @@ fn whatever_an_earlier_boot_could_accept_this_boot_refuses() {
 
 #[test]
 fn signatures_are_in_no_debug_and_no_error() {
-    // X402-37.
     let world = World::new();
     let payload = world.committed(4);
     let hex = payload.payload.text("signature").unwrap()[2..18].to_owned();

@@ -53,7 +53,6 @@ fn nothing_is_sent_before_its_record_is_durable() {
 
 #[test]
 fn a_timeout_is_pending_with_its_hash_and_only_raises_the_price() {
-    // X402-06 and X402-08.
     let mut host = Host::new(config());
     let payment = intent(1, ENDS);
     host.tell(payment.clone());
@@ -78,7 +77,7 @@ fn a_timeout_is_pending_with_its_hash_and_only_raises_the_price() {
 
 #[test]
 fn a_settlement_by_a_third_party_is_money_received() {
-    // X402-05: front-run, before and after our own broadcast.
+    // Front-run, before and after our own broadcast.
     for ours_is_out in [false, true] {
         let mut host = Host::new(config());
         let payment = intent(1, ENDS);
@@ -111,7 +110,6 @@ fn our_revert_because_somebody_was_first_is_still_money_received() {
 
 #[test]
 fn a_drained_payer_is_found_out_before_and_after_sending() {
-    // X402-04.
     for (drain_first, code) in [(true, FailureCode::SimulationFailed), (false, FailureCode::TransactionFailed)] {
         let mut host = Host::new(config());
         let payment = intent(1, ENDS);
@@ -130,7 +128,6 @@ fn a_drained_payer_is_found_out_before_and_after_sending() {
 
 #[test]
 fn a_fee_on_transfer_token_is_no_settlement() {
-    // X402-11.
     let mut host = Host::new(config());
     host.chain.fee = true;
     let payment = intent(1, ENDS);
@@ -161,7 +158,6 @@ fn an_authorization_that_ended_unused_is_expired_by_the_clock_of_the_chain() {
 
 #[test]
 fn settlements_of_one_key_never_share_a_nonce_and_a_moot_one_is_filled() {
-    // X402-36.
     let mut host = Host::new(config());
     let payments: Vec<Intent> = (1..=5).map(|n| intent(n, ENDS)).collect();
     for payment in &payments {
@@ -184,7 +180,7 @@ fn settlements_of_one_key_never_share_a_nonce_and_a_moot_one_is_filled() {
 
 #[test]
 fn kill_9_between_broadcast_and_receipt_pays_once_and_loses_nothing() {
-    // X402-07: after each action of the story, for each kind of death of the write.
+    // After each action of the story, for each kind of death of the write.
     for cut in 0..14 {
         for written_anyway in [false, true] {
             let mut host = Host::new(config());

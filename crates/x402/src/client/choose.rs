@@ -1,6 +1,6 @@
 //! Which entry of a 402 to pay: the first that this crate can pay, that policy allows, and that the signed offer confirms.
 //!
-//! Unknown schemes, chains and payment flows are dropped, not errors (X402-15). Terms without a confirming offer are dropped too: our
+//! Unknown schemes, chains and payment flows are dropped, not errors. Terms without a confirming offer are dropped too: our
 //! client pays nothing that K_sig did not sign.
 
 use std::fmt;

@@ -2,7 +2,7 @@
 //!
 //! A payment is *unresolved* from the moment it is signed until the chain or a receipt says what became of it. The enclave may be dead
 //! and still have handed out the calldata; so until its deadline an unresolved payment counts as spent, and its request is not paid
-//! elsewhere (D8). After the deadline the client asks the chain and tells [`Ledger::resolve`].
+//! elsewhere (ADR 0005). After the deadline the client asks the chain and tells [`Ledger::resolve`].
 //! Sans I/O: the shell writes [`Ledger::spends`] to disk **before** it sends a payment.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Which logs show that the money of one authorization moved.
 //!
-//! A successful transaction proves nothing: a fake token moves nothing, one that takes a fee moves less (X402-11). And a transaction of
+//! A successful transaction proves nothing: a fake token moves nothing, one that takes a fee moves less. And a transaction of
 //! somebody else may use several authorizations at once, so the transfer must be *this* authorization's.
 
 use candor_verify::abi::Words;

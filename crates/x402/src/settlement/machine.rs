@@ -6,7 +6,7 @@
 //! **Invariants:**
 //! 1. Nothing is sent before the record that names its account nonce is durable.
 //! 2. One authorization has one account nonce until the chain has used that nonce: two different transactions for it can never both be
-//!    alive. A timeout changes nothing about that; it only raises the price of the same transaction (X402-06, -08, -36).
+//!    alive. A timeout changes nothing about that; it only raises the price of the same transaction.
 //! 3. A settlement ends only on a fact of the chain: its transfer, its revert, its nonce used otherwise, or a block past its end.
 //! 4. Told twice, doubled or late answers change nothing.
 

@@ -1,7 +1,7 @@
 //! Settlement: how a verified payment becomes money, and how the host knows that it did.
 //!
 //! The enclave builds an [`Intent`] (finished calldata: nothing in it can be altered) and hands it out in the same message as the first
-//! checkpoint that covers the receipt (D8). The host's [`Machine`] submits it, or notices that somebody else did, or that it expired.
+//! checkpoint that covers the receipt (ADR 0005). The host's [`Machine`] submits it, or notices that somebody else did, or that it expired.
 //! Anyone may submit; a submitter can delay, never alter.
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //!                                          ▲────── Event ─────────┘
 //! ```
 //!
-//! The chain is read through whatever RPC the host has; a lie costs the operator, never the client (D3).
+//! The chain is read through whatever RPC the host has; a lie costs the operator, never the client (ADR 0008).
 //! Not here: RPC, keys, storage (`host`, `chain`).
 
 mod calldata;
