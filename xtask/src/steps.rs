@@ -175,12 +175,14 @@ fn rust_tests(context: &Context<'_>) -> Result<(), String> {
     println!("$ {}", Shown(&command));
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(|error| format!("cargo test: {error}"))?;
     let mut totals = Totals::default();
+    let mut failed = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).split(b'\n') {
             let line = line.map_err(|error| format!("cargo test: {error}"))?;
             let line = String::from_utf8_lossy(&line);
             println!("{line}");
             totals.read(&line);
+            failed.extend(line.strip_suffix(" ... FAILED").map(str::to_string));
         }
     }
     let status = child.wait().map_err(|error| format!("cargo test: {error}"))?;
@@ -188,7 +190,7 @@ fn rust_tests(context: &Context<'_>) -> Result<(), String> {
     match (status.success(), totals.passed) {
         (true, 0) => Err("no test ran".into()),
         (true, _) => Ok(()),
-        (false, _) => Err(format!("`{}` ended with {status}", Shown(&command))),
+        (false, _) => Err(format!("{}\n`{}` ended with {status}", failed.join("\n"), Shown(&command))),
     }
 }
 
