@@ -50,7 +50,12 @@ pub(crate) async fn run(args: Args, json_output: bool) -> Done {
         "Not proven by this run: there is no TEE hardware here. The enclave is SIMULATED: whoever holds the software root could forge it.\n"
     );
     let stage = set_up().await?;
-    story::tell(&stage, &question).await?;
+    if let Err(failure) = story::tell(&stage, &question).await {
+        // Asked to stop, chain and node end their own processes; killed, they could not.
+        stage.node.stop().await;
+        stage.chain.stop().await;
+        return Err(failure);
+    }
     println!("\n{:.1} s, this process {}", started.elapsed().as_secs_f64(), process::peak_memory());
     finish(stage, args.keep).await
 }
