@@ -110,13 +110,6 @@ contract EnclaveRegistry is IEnclaveRegistry {
     }
 
     /// @inheritdoc IEnclaveRegistry
-    function publishOrderData(address kSig, bytes calldata orderData) external {
-        _registered(kSig);
-        if (orderData.length > MAX_BYTES) revert TooLong(MAX_BYTES, orderData.length);
-        emit OrderData(kSig, orderData);
-    }
-
-    /// @inheritdoc IEnclaveRegistry
     function kinds() external view returns (Kind[] memory) {
         return _kinds;
     }
@@ -169,7 +162,7 @@ contract EnclaveRegistry is IEnclaveRegistry {
     }
 
     // Registration, step by step. The evidence binds the manifest, the manifest binds the order, the operator signs the order, and the
-    // order names the registrar: after these four nothing of a submission but `orderData` is the sender's choice.
+    // order names the registrar, who signs for `orderData`: after these four nothing of a submission is the sender's choice.
 
     function _checkManifest(Manifest calldata manifest) private view {
         if (manifest.version != VERSION) revert UnsupportedManifestVersion(VERSION, manifest.version);
@@ -197,7 +190,9 @@ contract EnclaveRegistry is IEnclaveRegistry {
     function _checkAuthority(Submission calldata s, bytes32 manifestHash) private view {
         address operator = Signatures.recover(s.manifest.orderHash, s.operatorSignature);
         if (operator != s.manifest.operator) revert WrongOperator(s.manifest.operator, operator);
-        bytes32 digest = Digests.registration(s.manifest.kSig, manifestHash, address(this), block.chainid);
+        // orderData is signed for too: otherwise whoever sees a registration waiting could send it first with an order that nobody can
+        // read, and a key registers only once.
+        bytes32 digest = Digests.registration(s.manifest.kSig, manifestHash, keccak256(s.orderData), address(this), block.chainid);
         address registrar = Signatures.recover(digest, s.registrarSignature);
         if (registrar != s.order.registrar) revert WrongRegistrar(s.order.registrar, registrar);
     }

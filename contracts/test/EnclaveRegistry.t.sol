@@ -196,7 +196,8 @@ contract EnclaveRegistryTest is Fixture {
 
     function test_register_revertsIfRegistrarDidNotSign() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        bytes32 digest = harness.registration(kSig, harness.manifest(s.manifest), address(registry), block.chainid);
+        bytes32 digest =
+            harness.registration(kSig, harness.manifest(s.manifest), keccak256(s.orderData), address(registry), block.chainid);
         s.registrarSignature = sign(STRANGER_KEY, digest);
         refused(s, err(IEnclaveRegistry.WrongRegistrar.selector, vm.addr(REGISTRAR_KEY), vm.addr(STRANGER_KEY)));
     }
@@ -204,7 +205,7 @@ contract EnclaveRegistryTest is Fixture {
     /// The registrar's consent is to one boot in one registry on one chain.
     function test_register_revertsIfRegistrarSignedForAnotherChain() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        bytes32 digest = harness.registration(kSig, harness.manifest(s.manifest), address(registry), 1);
+        bytes32 digest = harness.registration(kSig, harness.manifest(s.manifest), keccak256(s.orderData), address(registry), 1);
         s.registrarSignature = sign(REGISTRAR_KEY, digest);
         refusedWith(s, IEnclaveRegistry.WrongRegistrar.selector);
     }
@@ -326,25 +327,15 @@ contract EnclaveRegistryTest is Fixture {
         registry.register(s);
     }
 
-    /// Limit, pinned: `orderData` is not checked here, so a relayer can exchange it; anyone then publishes the right one.
-    function test_register_doesNotCheckOrderData() public {
+    /// A key registers once. Were `orderData` not signed for, whoever saw this submission waiting could send it first with bytes that no
+    /// client can read.
+    function test_register_revertsIfOrderDataWasExchanged() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
+        bytes memory orderData = s.orderData;
         s.orderData = "garbage of a front-runner";
+        refusedWith(s, IEnclaveRegistry.WrongRegistrar.selector);
+        s.orderData = orderData;
         registry.register(s);
-        vm.expectEmit(true, true, true, true, address(registry));
-        emit IEnclaveRegistry.OrderData(kSig, "order in CBOR");
-        registry.publishOrderData(kSig, "order in CBOR");
-    }
-
-    function test_publishOrderData_revertsIfNotRegistered() public {
-        vm.expectRevert(err(IEnclaveRegistry.NotRegistered.selector, kSig));
-        registry.publishOrderData(kSig, "");
-    }
-
-    function test_publishOrderData_revertsIfTooLong() public {
-        registerGood(ENCLAVE_KEY);
-        vm.expectRevert(err(IEnclaveRegistry.TooLong.selector, 65_536, 65_537));
-        registry.publishOrderData(kSig, new bytes(65_537));
     }
 
     // Succession.

@@ -95,7 +95,11 @@ contract VectorsTest is Base {
         Cases memory c = open("registration");
         while (next(c)) {
             bytes32 digest = harness.registration(
-                readAddress(c, "signer"), read32(c, "manifestHash"), readAddress(c, "registry"), readUint(c, "chainId")
+                readAddress(c, "signer"),
+                read32(c, "manifestHash"),
+                read32(c, "orderDataHash"),
+                readAddress(c, "registry"),
+                readUint(c, "chainId")
             );
             same(c, digest, read32(c, "digest"), "digest");
             same(c, harness.recover(digest, readBytes(c, "signature")), readAddress(c, "registrar"), "registrar");

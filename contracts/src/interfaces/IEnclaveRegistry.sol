@@ -8,12 +8,13 @@ import {ILogAnchor} from "./ILogAnchor.sol";
 /// @title Keys of enclaves whose evidence was checked on this chain, and when each was good.
 /// @notice Registered means *genuine and fresh at that block*, never *acceptable*: which workloads to accept is a policy's decision
 /// (IWorkloadPolicy), and there are many. Anybody may submit; a submitter can delay, never alter: every field below is bound by the
-/// evidence, by the operator's signature or by the registrar's, except `orderData`, which is emitted as it came (see there).
+/// evidence, by the operator's signature or by the registrar's.
 ///
 /// Powers: nobody owns this contract. Its verifiers are fixed at deployment. An operator can retire its own keys, for good.
 ///
 /// NOT proven by a registration: that the operator is anyone in particular; that the measured code is any good; that the enclave still
-/// runs; anything the key signed before `validFrom`; that `orderData` is the order (its reader hashes it and compares with `orderHash`).
+/// runs; anything the key signed before `validFrom`; that `orderData` is the order (the registrar says so; its reader hashes it and compares
+/// with `orderHash`).
 interface IEnclaveRegistry {
     /// @notice Where a key stands at a moment. Only `Valid` is good.
     enum Status {
@@ -66,10 +67,10 @@ interface IEnclaveRegistry {
         Order order;
         /// By `order.operator`, over the order.
         bytes operatorSignature;
-        /// By `order.registrar`, over Registration(K_sig, manifest hash, this registry, this chain).
+        /// By `order.registrar`, over Registration(K_sig, manifest hash, keccak256(orderData), this registry, this chain).
         bytes registrarSignature;
-        /// The order in its CBOR form. Emitted and not checked here: its digest needs lists that a contract should not read. A relayer can
-        /// exchange it; then anyone calls `publishOrderData` with the right one.
+        /// The signed order in its CBOR form. Emitted and not read here: its digest needs lists that a contract should not read. The
+        /// registrar signs for it, so a relayer cannot exchange it.
         bytes orderData;
     }
 
@@ -98,9 +99,6 @@ interface IEnclaveRegistry {
 
     /// @notice The operator ended the key.
     event Retired(address indexed kSig, address indexed operator, uint64 invalidFrom);
-
-    /// @notice Somebody says that this is the order of `kSig`. Believe it only if it hashes to the manifest's `orderHash`.
-    event OrderData(address indexed kSig, bytes orderData);
 
     error NoKinds();
     error ZeroVerifier(uint32 kind);
@@ -166,9 +164,6 @@ interface IEnclaveRegistry {
     /// @notice `retire` for an operator without gas. It signs, in Candor's domain, the EIP-712 type
     /// Retirement(address signer,address registry,uint256 chainId).
     function retireWithSignature(address kSig, bytes calldata operatorSignature) external;
-
-    /// @notice Emits the order of a registered key once more, for the case that the registration carried a wrong one.
-    function publishOrderData(address kSig, bytes calldata orderData) external;
 
     /// @notice The anchors of all logs of this registry. Deployed by its constructor, so the two cannot be mismatched.
     function logAnchor() external view returns (ILogAnchor);

@@ -101,7 +101,9 @@ abstract contract Fixture is Base {
 
     /// Signs what follows from the manifest: the registrar's consent and the attestor's verdict.
     function signBoot(IEnclaveRegistry.Submission memory s) internal view {
-        bytes32 digest = harness.registration(s.manifest.kSig, harness.manifest(s.manifest), address(registry), block.chainid);
+        bytes32 digest = harness.registration(
+            s.manifest.kSig, harness.manifest(s.manifest), keccak256(s.orderData), address(registry), block.chainid
+        );
         s.registrarSignature = sign(REGISTRAR_KEY, digest);
         s.verifierData = signedVerdict(goodVerdict(s.evidence, s.manifest.kSig, harness.manifest(s.manifest), s.freshness));
     }

@@ -61,8 +61,12 @@ contract Harness {
         return Digests.manifest(words);
     }
 
-    function registration(address signer, bytes32 manifestHash, address registry, uint256 chainId) external pure returns (bytes32) {
-        return Digests.registration(signer, manifestHash, registry, chainId);
+    function registration(address signer, bytes32 manifestHash, bytes32 orderDataHash, address registry, uint256 chainId)
+        external
+        pure
+        returns (bytes32)
+    {
+        return Digests.registration(signer, manifestHash, orderDataHash, registry, chainId);
     }
 
     function retirement(address signer, address registry, uint256 chainId) external pure returns (bytes32) {

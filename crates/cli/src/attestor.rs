@@ -52,7 +52,6 @@ pub(crate) async fn register(chain: &ChainClient, evidence: &Evidence, policy: &
     let chain_id = chain.chain_id();
     let verifier_data = attest(evidence, policy, chain_id, &Role::Attestor.signer())?;
     let manifest = &evidence.manifest;
-    let registration = Registration { signer: manifest.k_sig, manifest_hash: manifest.hash(), registry: manifest.registry, chain_id };
     let submission = Submission {
         kind: QUORUM_KIND,
         document: evidence.document.clone(),
@@ -60,7 +59,7 @@ pub(crate) async fn register(chain: &ChainClient, evidence: &Evidence, policy: &
         manifest: manifest.clone(),
         freshness: evidence.freshness,
         order: evidence.order.clone(),
-        registrar_signature: Role::Registrar.signer().sign_digest(&registration.digest())?,
+        registrar_signature: Role::Registrar.signer().sign_digest(&Registration::new(manifest, &evidence.order).digest())?,
     };
     let receipt = chain.send_and_wait(payer, Some(&manifest.registry), &submission.calldata()?).await?;
     if !receipt.is_success {

@@ -211,6 +211,16 @@ mod tests {
     fn integer_seeds_are_sign_extended() {
         assert_eq!(seed_from_integer(1)[24..], [0, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(seed_from_integer(-1), [0xff; 32]);
+
+        // The same vectors that the verifier reads.
+        let vectors: serde_json::Value = serde_json::from_str(include_str!("../../../vectors/seed.json")).unwrap();
+        let named: Vec<_> = vectors["cases"].as_array().unwrap().iter().filter(|case| case["requestSeed"].is_string()).collect();
+        assert!(named.len() >= 4);
+        for case in named {
+            let seed = seed_from_integer(case["requestSeed"].as_str().unwrap().parse().unwrap());
+            let hex: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(case["seed"], format!("0x{hex}"), "{}", case["name"]);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use candor_verify::receipt::{Channel, Kinds, Outcome, SeedSource};
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
 
-use crate::forge::{Forge, Lie, NOW_MS, cosign, upgraded};
+use crate::forge::{Forge, Lie, NOW_MS, cosign, integer_seed, upgraded};
 use crate::lies::lies;
 use crate::malformed;
 
@@ -140,7 +140,7 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     push("ended_by_the_token_limit", &forge.bundle(&length), forge.policy(), "verified", itself);
     let chosen = Lie {
         offer: |o| o.seed_commitment = Hash32::ZERO,
-        decoding: |d| d.seed_source = SeedSource::Request,
+        decoding: |d| (d.seed_source, d.seed) = (SeedSource::Request, integer_seed(42)),
         seed_share: |s| *s = None,
         ..Lie::default()
     };

@@ -269,6 +269,13 @@ pub(crate) fn upgrade_and_alter(bundle: &mut Bundle, change: fn(&mut LaterAnchor
     change(bundle.later_anchor.as_mut().expect("it is upgraded"));
 }
 
+/// The seed of a request that names this integer, as det-1.md §6 says.
+pub(crate) fn integer_seed(seed: i64) -> Hash32 {
+    let mut bytes = [if seed < 0 { 0xff } else { 0 }; 32];
+    bytes[24..].copy_from_slice(&seed.to_be_bytes());
+    Hash32(bytes)
+}
+
 /// The story's order.
 #[must_use]
 pub fn honest_order() -> OperatorOrder {

@@ -6,7 +6,7 @@ use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, Scheme, SeedSource, UsageSource};
 
-use crate::forge::{K_SIG, Key, Lie, NOW_MS, cosign, high_s_twin, upgrade_and_alter, upgrade_and_sign, upgraded};
+use crate::forge::{K_SIG, Key, Lie, NOW_MS, cosign, high_s_twin, integer_seed, upgrade_and_alter, upgrade_and_sign, upgraded};
 
 pub(crate) type Row = (&'static str, &'static str, Lie);
 
@@ -97,7 +97,21 @@ fn work_lies() -> Vec<Row> {
         (
             "seed_named_by_the_request_beside_a_committed_share",
             "work.seed",
-            Lie { decoding: |d| d.seed_source = SeedSource::Request, seed_share: |s| *s = None, ..Lie::default() },
+            Lie {
+                decoding: |d| (d.seed_source, d.seed) = (SeedSource::Request, integer_seed(42)),
+                seed_share: |s| *s = None,
+                ..Lie::default()
+            },
+        ),
+        (
+            "seed_of_the_server_passed_off_as_the_requests",
+            "work.seed",
+            Lie {
+                offer: |o| o.seed_commitment = Hash32::ZERO,
+                decoding: |d| d.seed_source = SeedSource::Request,
+                seed_share: |s| *s = None,
+                ..Lie::default()
+            },
         ),
         ("seed_share_missing", "work.seed", Lie { seed_share: |s| *s = None, ..Lie::default() }),
     ]

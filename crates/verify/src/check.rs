@@ -286,7 +286,9 @@ impl Run<'_> {
         let decoding = &bundle.delivery.decoding;
         self.checks.equal("work.decoding", bundle.delivery.receipt.work.decoding_hash, decoding.struct_hash())?;
         let (expected, ok) = match (decoding.seed_source, &bundle.delivery.seed_share) {
-            (SeedSource::Request, None) => (Hash32::ZERO, bundle.offer.seed_commitment.is_zero()),
+            (SeedSource::Request, None) => {
+                (Hash32::ZERO, receipt::requested_seed(&decoding.seed).is_some() && bundle.offer.seed_commitment.is_zero())
+            }
             (SeedSource::ServerAndPayment, Some(share)) => {
                 let seed = receipt::seed_from_share(share, &bundle.payment.authorization.nonce);
                 (seed, seed == decoding.seed && receipt::seed_commitment(share) == bundle.offer.seed_commitment)
@@ -294,7 +296,7 @@ impl Run<'_> {
             (SeedSource::Request, Some(_)) | (SeedSource::ServerAndPayment, None) => (Hash32::ZERO, false),
         };
         let wanted = match decoding.seed_source {
-            SeedSource::Request => "a seed named by the request, and no share committed in the offer".to_string(),
+            SeedSource::Request => "an integer as the seed, named by the request, and no share committed in the offer".to_string(),
             SeedSource::ServerAndPayment => format!("{expected} from the share committed in the offer and the payment's nonce"),
         };
         self.checks.require("work.seed", ok, wanted, decoding.seed.to_string())

@@ -13,6 +13,8 @@ use crate::abi::Words;
 use crate::bytes::{Address, Amount, Hash32, Signature65};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::eip712;
+use crate::hash::keccak256;
+use crate::manifest::Manifest;
 
 /// Version of [`OperatorOrder`] that this code reads and writes.
 pub const VERSION: u8 = 1;
@@ -453,6 +455,9 @@ pub struct Registration {
     pub signer: Address,
     /// Manifest of the boot.
     pub manifest_hash: Hash32,
+    /// keccak256 of the signed order's CBOR, which the registry emits for clients to read. Signed for, because a registry takes a key
+    /// once: with bytes of the sender's choice, whoever is first could make a boot unreadable.
+    pub order_data_hash: Hash32,
     /// Registry it is for.
     pub registry: Address,
     /// Chain of the registry.
@@ -460,11 +465,24 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// What the registrar of `order` signs for the boot of `manifest`.
+    #[must_use]
+    pub fn new(manifest: &Manifest, order: &SignedOrder) -> Self {
+        Self {
+            signer: manifest.k_sig,
+            manifest_hash: manifest.hash(),
+            order_data_hash: keccak256(&[&order.encode()]),
+            registry: manifest.registry,
+            chain_id: manifest.anchor_chain_id,
+        }
+    }
+
     /// The EIP-712 digest that the registrar signs.
     #[must_use]
     pub fn digest(&self) -> Hash32 {
-        let data = Words::new().address(&self.signer).hash(&self.manifest_hash).address(&self.registry).u64(self.chain_id);
-        let struct_hash = eip712::hash_struct("Registration(address signer,bytes32 manifestHash,address registry,uint256 chainId)", &data);
+        const TYPE: &str = "Registration(address signer,bytes32 manifestHash,bytes32 orderDataHash,address registry,uint256 chainId)";
+        let data = Words::new().address(&self.signer).hash(&self.manifest_hash).hash(&self.order_data_hash);
+        let struct_hash = eip712::hash_struct(TYPE, &data.address(&self.registry).u64(self.chain_id));
         eip712::digest(&eip712::candor_domain(), &struct_hash)
     }
 }

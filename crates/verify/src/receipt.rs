@@ -506,10 +506,14 @@ pub fn seed_from_share(server_share: &Hash32, payment_nonce: &Hash32) -> Hash32 
     sha256(&[tags::SEED, &server_share.0, &payment_nonce.0])
 }
 
-/// The seed when the request names an integer (two's complement, 64 bits).
+/// The integer that a request named, if this seed is one: two's complement, sign-extended, big-endian (det-1.md §6). No other seed can be
+/// passed off as the request's choice; that it is *this* request's integer is seen by replaying.
 #[must_use]
-pub fn seed_from_request(seed: i64) -> Hash32 {
-    sha256(&[tags::SEED_REQUEST, &seed.to_be_bytes()])
+pub fn requested_seed(seed: &Hash32) -> Option<i64> {
+    let (high, low) = seed.0.split_last_chunk::<8>()?;
+    let integer = i64::from_be_bytes(*low);
+    let sign = if integer < 0 { 0xff } else { 0 };
+    high.iter().all(|byte| *byte == sign).then_some(integer)
 }
 
 /// Unguessable id under which a receipt can be fetched. Derived from the leaf salt, which only client and enclave know: from the

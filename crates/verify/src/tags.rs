@@ -25,8 +25,6 @@ pub const NONCE: &[u8] = b"candor/nonce/1";
 pub const SEED: &[u8] = b"candor/seed/1";
 /// Commitment to the server's share of the sampling seed.
 pub const SEED_SHARE: &[u8] = b"candor/seed-share/1";
-/// Sampling seed from the integer the request names.
-pub const SEED_REQUEST: &[u8] = b"candor/seed-request/1";
 /// Workload id: kind, root fingerprint, measurements.
 pub const WORKLOAD: &[u8] = b"candor/workload/1";
 /// Payment id of an EIP-3009 authorization.
@@ -50,7 +48,6 @@ pub const ALL: &[&[u8]] = &[
     NONCE,
     SEED,
     SEED_SHARE,
-    SEED_REQUEST,
     WORKLOAD,
     PAYMENT_EIP3009,
     STOP,

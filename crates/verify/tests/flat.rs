@@ -14,7 +14,7 @@ use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, log_
 use candor_verify::order::{OperatorOrder, Price, Registration, SignedOrder};
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
 use candor_verify::receipt::{
-    Decoding, Offer, Receipt, SeedSource, receipt_id, seed_commitment, seed_from_request, seed_from_share, stop_hash,
+    Decoding, Offer, Receipt, SeedSource, receipt_id, requested_seed, seed_commitment, seed_from_share, stop_hash,
 };
 use candor_verify::tags;
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, verify_consistency, verify_inclusion};
@@ -129,15 +129,22 @@ fn orders() {
 
 #[test]
 fn registrations() {
-    for case in flat("registration").0 {
-        let registration = Registration {
-            signer: case.address("signer"),
-            manifest_hash: case.hash("manifestHash"),
-            registry: case.address("registry"),
-            chain_id: case.number("chainId"),
-        };
-        assert_eq!(registration.digest(), case.hash("digest"), "{}", case.name());
-        assert_eq!(signer(&K256, &registration.digest(), &case.signature("signature")), Some(case.address("registrar")));
+    let (cases, rejects) = flat("registration");
+    let registration = |case: &Case| Registration {
+        signer: case.address("signer"),
+        manifest_hash: case.hash("manifestHash"),
+        order_data_hash: case.hash("orderDataHash"),
+        registry: case.address("registry"),
+        chain_id: case.number("chainId"),
+    };
+    for case in cases {
+        let digest = registration(&case).digest();
+        assert_eq!(digest, case.hash("digest"), "{}", case.name());
+        assert_eq!(signer(&K256, &digest, &case.signature("signature")), Some(case.address("registrar")));
+    }
+    for case in rejects {
+        assert_eq!(case.refused_by(), "WrongRegistrar");
+        assert_ne!(signer(&K256, &registration(&case).digest(), &case.signature("signature")), Some(case.address("registrar")));
     }
 }
 
@@ -287,7 +294,7 @@ fn decoding_seeds_and_ids() {
     for case in cases {
         if case.0.get("requestSeed").is_some() {
             let seed = case.text("requestSeed").parse().expect("an i64");
-            assert_eq!(seed_from_request(seed), case.hash("seed"), "{}", case.name());
+            assert_eq!(requested_seed(&case.hash("seed")), Some(seed), "{}", case.name());
         } else {
             assert_eq!(seed_commitment(&case.hash("share")), case.hash("commitment"), "{}", case.name());
             assert_eq!(seed_from_share(&case.hash("share"), &case.hash("nonce")), case.hash("seed"), "{}", case.name());
@@ -295,7 +302,11 @@ fn decoding_seeds_and_ids() {
     }
     for case in rejects {
         assert_eq!(case.refused_by(), "work.seed");
-        assert_ne!(seed_commitment(&case.hash("share")), case.hash("commitment"), "{}", case.name());
+        if case.0.get("requestSeed").is_some() {
+            assert_eq!(requested_seed(&case.hash("seed")), None, "{}", case.name());
+        } else {
+            assert_ne!(seed_commitment(&case.hash("share")), case.hash("commitment"), "{}", case.name());
+        }
     }
     for case in flat("receipt-id").0 {
         assert_eq!(receipt_id(&case.hash("leafSalt")).to_vec(), case.bytes("receiptId"), "{}", case.name());

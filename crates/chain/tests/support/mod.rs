@@ -112,19 +112,15 @@ impl World {
             valid_until: head.timestamp_s + 7200,
         };
         let signature = self.attestor.sign_digest(&verdict.digest(head.chain_id, &self.contracts.quorum_verifier)).unwrap();
-        let registration = Registration {
-            signer: manifest.k_sig,
-            manifest_hash: manifest.hash(),
-            registry: manifest.registry,
-            chain_id: manifest.anchor_chain_id,
-        };
+        let order = self.order();
+        let registration = Registration::new(manifest, &order);
         Submission {
             kind: QUORUM_KIND,
             document: document.to_vec(),
             verifier_data: verdict.verifier_data(&[signature]),
             manifest: manifest.clone(),
             freshness,
-            order: self.order(),
+            order,
             registrar_signature: self.registrar.sign_digest(&registration.digest()).unwrap(),
         }
     }

@@ -8,14 +8,14 @@ use candor_verify::hash::keccak256;
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
 use candor_verify::receipt::{
     Channel, Decoding, Kinds, Money, Offer, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, receipt_id, seed_commitment,
-    seed_from_request, seed_from_share, stop_hash,
+    seed_from_share, stop_hash,
 };
 use candor_verify::tlog::Tree;
 use ed25519_dalek::Signer as _;
 use serde_json::{Value, json};
 
 use super::{File, a, address, file, h, hash, hex, number};
-use crate::forge::{Key, ed, high_s_twin};
+use crate::forge::{Key, ed, high_s_twin, integer_seed};
 
 pub(super) fn files() -> Vec<File> {
     vec![receipts(), offers(), checkpoints(), notes(), verdicts(), payments(), decodings(), seeds(), receipt_ids()]
@@ -357,10 +357,14 @@ fn seeds() -> File {
             "seed": hash(&seed_from_share(&share, &nonce)),
         })
     };
-    let named = |name: &str, seed: i64| json!({ "name": name, "requestSeed": seed.to_string(), "seed": hash(&seed_from_request(seed)) });
+    let named = |name: &str, seed: i64| json!({ "name": name, "requestSeed": seed.to_string(), "seed": hash(&integer_seed(seed)) });
     let mut other = shared("another share than the committed one", h(1), h(2));
     other["share"] = hash(&h(3));
     other["refusedBy"] = json!("work.seed");
+    let no_integer =
+        |name: &str, seed: Hash32| json!({ "name": name, "requestSeed": "none", "seed": hash(&seed), "refusedBy": "work.seed" });
+    let mut sign_lost = integer_seed(-1);
+    sign_lost.0[0] = 0;
     let cases = vec![
         shared("share and nonce", h(1), h(2)),
         named("zero", 0),
@@ -368,7 +372,16 @@ fn seeds() -> File {
         named("largest", i64::MAX),
         named("smallest", i64::MIN),
     ];
-    file("seed", cases, vec![other])
+    let rejects = vec![
+        other,
+        no_integer("2 to the 63, one too large for an integer", {
+            let mut seed = Hash32::ZERO;
+            seed.0[24] = 0x80;
+            seed
+        }),
+        no_integer("minus one with a byte of its sign lost", sign_lost),
+    ];
+    file("seed", cases, rejects)
 }
 
 fn receipt_ids() -> File {

@@ -91,12 +91,16 @@ fn registrations() -> File {
         let key = Key::of(REGISTRAR);
         json!({
             "name": name, "signer": address(&registration.signer), "manifestHash": hash(&registration.manifest_hash),
-            "registry": address(&registration.registry), "chainId": number(registration.chain_id),
+            "orderDataHash": hash(&registration.order_data_hash), "registry": address(&registration.registry), "chainId": number(registration.chain_id),
             "digest": hash(&registration.digest()), "signature": hex(&key.sign(&registration.digest()).0), "registrar": address(&key.address()),
         })
     };
-    let dev = Registration { signer: a(1), manifest_hash: h(2), registry: a(3), chain_id: 31337 };
-    file("registration", vec![case("dev chain", dev), case("largest chain id", Registration { chain_id: u64::MAX, ..dev })], vec![])
+    let dev = Registration { signer: a(1), manifest_hash: h(2), order_data_hash: h(4), registry: a(3), chain_id: 31337 };
+    let mut exchanged = case("order data exchanged after signing", dev);
+    exchanged["orderDataHash"] = hash(&h(5));
+    exchanged["refusedBy"] = json!("WrongRegistrar");
+    let cases = vec![case("dev chain", dev), case("largest chain id", Registration { chain_id: u64::MAX, ..dev })];
+    file("registration", cases, vec![exchanged])
 }
 
 fn manifest() -> Manifest {
