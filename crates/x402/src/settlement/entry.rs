@@ -12,6 +12,9 @@ use super::nonces::Nonces;
 use super::outcome::{FailureCode, SettledBy, SettlementStatus};
 use super::store::{MAX_HASHES, Progress, Slot, StoredIntent};
 
+/// The pause after a try in vain grows to 32 times the first.
+const MAX_DOUBLINGS: u32 = 5;
+
 /// An open settlement.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -30,6 +33,12 @@ pub(super) struct Entry {
     may_be_out: bool,
     /// Whether a node has a transaction with the slot's account nonce, so that the next higher one makes no gap.
     reached: Reached,
+    /// Slots it was given since the start.
+    attempt: u32,
+    /// How often it was tried in vain: the call would have reverted, or did. Lengthens the pause before the next try.
+    in_vain: u32,
+    /// Not to be tried before.
+    not_before_ms: u64,
     seen: Seen,
 }
 
@@ -78,6 +87,9 @@ impl Entry {
             told_pending: false,
             may_be_out: false,
             reached: Reached::No,
+            attempt: 0,
+            in_vain: 0,
+            not_before_ms: 0,
             seen: Seen::default(),
         }
     }
@@ -111,7 +123,7 @@ impl Entry {
     pub(super) fn may_send(&self, now_ms: u64, nonces: &Nonces) -> bool {
         let in_vain = self.seen.used || self.seen.included || self.seen.reverted_at.is_some() || self.seen.would_revert_at.is_some();
         let used_up = self.slot().is_some_and(|slot| nonces.is_used(slot.account_nonce));
-        now_ms < self.stored.intent.ends_at_ms() && !in_vain && !used_up
+        self.not_before_ms <= now_ms && now_ms < self.stored.intent.ends_at_ms() && !in_vain && !used_up
     }
 
     /// Gives the settlement an account nonce. It is sent once that is durable.
@@ -119,6 +131,7 @@ impl Entry {
         let Progress::AwaitingNonce { attempts } = self.stored.progress else { return };
         let slot = Slot { account_nonce, gas_level: 0, attempts, hashes: Vec::new() };
         self.change(Progress::AwaitingReceipt(slot));
+        self.attempt = self.attempt.saturating_add(1);
         self.may_be_out = false;
         self.reached = Reached::No;
         self.seen = Seen::default();
@@ -152,7 +165,7 @@ impl Entry {
         }
         let slot = self.slot()?;
         let request = ChainRequest::SignAndBroadcast {
-            purpose: Purpose::Settle { payment_id: self.payment_id() },
+            purpose: Purpose::Settle { payment_id: self.payment_id(), attempt: self.attempt },
             account_nonce: slot.account_nonce,
             gas_level: slot.gas_level,
             simulation,
@@ -199,13 +212,13 @@ impl Entry {
     /// What became of a transaction of this settlement.
     pub(super) fn on_broadcast(
         &mut self,
-        account_nonce: u64,
-        gas_level: u8,
+        (attempt, account_nonce, gas_level): (u32, u64, u8),
         outcome: BroadcastOutcome,
         now_ms: u64,
         config: &MachineConfig,
     ) {
-        let Some(slot) = self.slot().filter(|slot| slot.account_nonce == account_nonce) else { return };
+        let is_current = |slot: &&Slot| slot.account_nonce == account_nonce && attempt == self.attempt;
+        let Some(slot) = self.slot().filter(is_current) else { return };
         let is_latest = slot.gas_level == gas_level;
         self.reached = match (outcome, self.reached) {
             (BroadcastOutcome::Sent { .. } | BroadcastOutcome::NonceTooLow | BroadcastOutcome::Underpriced, _) => Reached::Yes,
@@ -302,43 +315,61 @@ impl Entry {
                     self.finish(SettlementStatus::Failed { code: FailureCode::NonceAlreadyUsed }, nonces);
                 }
             }
-            AuthorizationState::Unused => self.on_unused(at, config, nonces),
+            AuthorizationState::Unused => self.on_unused(at, now_ms, config, nonces),
         }
     }
 
-    fn on_unused(&mut self, at: BlockRef, config: &MachineConfig, nonces: &mut Nonces) {
+    fn on_unused(&mut self, at: BlockRef, now_ms: u64, config: &MachineConfig, nonces: &mut Nonces) {
         self.seen.used = false;
         // Token bounds are strict: no block from validBefore on can include it. By the block's clock, not ours.
         if self.stored.intent.valid_before() <= at.timestamp {
-            return self.finish(SettlementStatus::Expired, nonces);
-        }
-        if self.seen.reverted_at.is_some_and(|block| block <= at.number) {
-            return self.finish(SettlementStatus::Failed { code: FailureCode::TransactionFailed }, nonces);
-        }
-        if self.seen.would_revert_at.is_some_and(|block| block <= at.number) {
-            return self.finish(SettlementStatus::Failed { code: FailureCode::SimulationFailed }, nonces);
+            let code = FailureCode::SimulationFailed;
+            let status = if self.in_vain == 0 { SettlementStatus::Expired } else { SettlementStatus::Failed { code } };
+            return self.finish(status, nonces);
         }
         let Some(slot) = self.slot() else { return };
-        if nonces.is_used_by(slot.account_nonce, at.number) && !self.seen.included {
-            let attempts = slot.attempts.saturating_add(1);
+        let (attempts, used_up) = (slot.attempts, nonces.is_used_by(slot.account_nonce, at.number) && !self.seen.included);
+        if self.seen.would_revert_at.is_some_and(|block| block <= at.number) {
+            // Nothing was sent, so the account nonce is free again. While the authorization lasts, a revert is no end: a payer who could
+            // end it by an empty account for the moment of one block would have the answer for nothing.
+            self.try_later(attempts, now_ms, config);
+        } else if used_up || self.seen.reverted_at.is_some_and(|block| block <= at.number) {
+            let attempts = attempts.saturating_add(1);
             if config.max_attempts <= attempts {
                 return self.finish(SettlementStatus::Failed { code: FailureCode::TransactionFailed }, nonces);
             }
             // The nonce is gone and the authorization is not: no transaction of this slot can land any more, so another slot is not a
             // second transaction beside a live first one.
-            self.seen = Seen::default();
-            self.may_be_out = false;
-            self.change(Progress::AwaitingNonce { attempts });
-            return;
-        }
-        if self.send == Send::AwaitingAnswer && slot.hashes.is_empty() {
+            match self.seen.reverted_at {
+                Some(_) => self.try_later(attempts, now_ms, config),
+                None => self.release(attempts),
+            }
+        } else if self.send == Send::AwaitingAnswer && slot.hashes.is_empty() {
             self.send = Send::AwaitingTurn { simulation: Simulation::Skip, from_ms: 0 };
         }
     }
 
+    /// Gives up the slot, of which nothing can land any more, and waits: twice as long every time.
+    fn try_later(&mut self, attempts: u8, now_ms: u64, config: &MachineConfig) {
+        let pause_ms = config.poll_ms.saturating_mul(1 << self.in_vain.min(MAX_DOUBLINGS));
+        self.in_vain = self.in_vain.saturating_add(1);
+        self.not_before_ms = now_ms.saturating_add(pause_ms);
+        self.release(attempts);
+    }
+
+    fn release(&mut self, attempts: u8) {
+        self.seen = Seen::default();
+        self.may_be_out = false;
+        self.reached = Reached::No;
+        self.send = Send::AwaitingAnswer;
+        self.change(Progress::AwaitingNonce { attempts });
+    }
+
     /// What a successful transaction that used the authorization (or should have) means.
     fn judge(&self, receipt: &TxReceipt, by: SettledBy) -> SettlementStatus {
-        if receipt.status == TxStatus::Success && shows_transfer(&receipt.logs, &self.stored.intent) {
+        if receipt.status == TxStatus::Success
+            && shows_transfer(&receipt.logs, &self.stored.intent.asset(), self.stored.intent.authorization())
+        {
             return SettlementStatus::Settled { tx_hash: receipt.hash, block: receipt.block, by };
         }
         let code = match by {

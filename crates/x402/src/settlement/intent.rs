@@ -73,6 +73,11 @@ impl Intent {
         &self.calldata
     }
 
+    /// What the payer signed.
+    pub(super) fn authorization(&self) -> &Authorization {
+        &self.authorization
+    }
+
     /// Who pays.
     #[must_use]
     pub fn payer(&self) -> Address {

@@ -5,9 +5,9 @@
 
 use candor_verify::abi::Words;
 use candor_verify::bytes::{Address, Hash32};
+use candor_verify::payment::Authorization;
 
 use super::event::Log;
-use super::intent::Intent;
 
 /// `Transfer(address indexed,address indexed,uint256)`.
 pub const TRANSFER_TOPIC: Hash32 = Hash32([
@@ -21,39 +21,20 @@ pub const AUTHORIZATION_USED_TOPIC: Hash32 = Hash32([
     0x5b, 0x20, 0x9e, 0x9e, 0xc3, 0x33, 0x47, 0x9b, 0x10, 0xa5,
 ]);
 
-/// Whether these logs, of one successful transaction, show that the transfer of this settlement was made.
+/// Whether these logs, of one successful transaction, show that the transfer of this authorization was made.
 ///
-/// With one authorization in the transaction, its transfer is the one with the right parties and amount. With several, it is the log
-/// right after this authorization's own (USDC, and OpenZeppelin's and our tokens emit in that order): otherwise a payer could use this
-/// nonce for something else in the same transaction as an equal payment, and one transfer would be counted twice.
-pub(super) fn shows_transfer(logs: &[Log], intent: &Intent) -> bool {
-    let mut of_token = logs.iter().filter(|log| log.address == intent.asset() && (is_transfer(log) || is_used(log)));
-    if of_token.clone().filter(|log| is_used(log)).count() <= 1 {
-        return of_token.any(|log| is_this_transfer(log, intent));
-    }
-    while let Some(log) = of_token.next() {
-        if is_this_use(log, intent) {
-            return of_token.next().is_some_and(|log| is_this_transfer(log, intent));
-        }
-    }
-    false
-}
-
-fn is_transfer(log: &Log) -> bool {
-    log.topics.first() == Some(&TRANSFER_TOPIC)
-}
-
-fn is_used(log: &Log) -> bool {
-    log.topics.first() == Some(&AUTHORIZATION_USED_TOPIC)
-}
-
-fn is_this_use(log: &Log, intent: &Intent) -> bool {
-    log.topics == [AUTHORIZATION_USED_TOPIC, topic(&intent.payer()), intent.nonce()]
-}
-
-fn is_this_transfer(log: &Log, intent: &Intent) -> bool {
-    let amount = Words::new().amount(intent.amount());
-    log.topics == [TRANSFER_TOPIC, topic(&intent.payer()), topic(&intent.payee())] && log.data == amount.as_slice()
+/// The transfer is the token's next one after this authorization's own `AuthorizationUsed`, with no other use between: USDC, OpenZeppelin's
+/// and our tokens emit the two one after the other. A transfer anywhere else in the transaction is no proof: a payer can cancel this nonce, or use it for
+/// something else, in the same transaction as an equal payment, and one transfer would be counted for many.
+#[must_use]
+pub fn shows_transfer(logs: &[Log], asset: &Address, authorization: &Authorization) -> bool {
+    let counts = |log: &&Log| matches!(log.topics.first(), Some(event) if [AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC].contains(event));
+    let mut of_token = logs.iter().filter(|log| log.address == *asset).filter(counts);
+    let payer = topic(&authorization.from);
+    let used = [AUTHORIZATION_USED_TOPIC, payer, authorization.nonce];
+    let moved = [TRANSFER_TOPIC, payer, topic(&authorization.to)];
+    let amount = Words::new().amount(authorization.value);
+    of_token.any(|log| log.topics == used) && of_token.next().is_some_and(|log| log.topics == moved && log.data == amount.as_slice())
 }
 
 fn topic(address: &Address) -> Hash32 {
@@ -62,16 +43,14 @@ fn topic(address: &Address) -> Hash32 {
 
 #[cfg(test)]
 mod tests {
-    use candor_verify::bytes::{Amount, Signature65};
+    use candor_verify::bytes::Amount;
     use candor_verify::hash::keccak256;
-    use candor_verify::payment::Authorization;
 
-    use super::super::calldata::encode_transfer;
     use super::*;
 
     const TOKEN: Address = Address([9; 20]);
 
-    fn intent() -> Intent {
+    fn shows(logs: &[Log]) -> bool {
         let authorization = Authorization {
             from: Address([1; 20]),
             to: Address([2; 20]),
@@ -80,7 +59,12 @@ mod tests {
             nonce: Hash32([7; 32]),
             ..Authorization::default()
         };
-        Intent::parse(1, TOKEN, encode_transfer(&authorization, &Signature65([0; 65]))).unwrap()
+        shows_transfer(logs, &TOKEN, &authorization)
+    }
+
+    fn cancelled(nonce: u8) -> Log {
+        let topics = vec![keccak256(&[b"AuthorizationCanceled(address,bytes32)"]), topic(&Address([1; 20])), Hash32([nonce; 32])];
+        Log { address: TOKEN, topics, data: vec![] }
     }
 
     fn used(nonce: u8) -> Log {
@@ -100,23 +84,29 @@ mod tests {
 
     #[test]
     fn only_the_right_parties_amount_and_token_count() {
-        assert!(shows_transfer(&[used(7), moved(2, 1000)], &intent()));
-        assert!(!shows_transfer(&[], &intent()));
-        assert!(!shows_transfer(&[used(7)], &intent()));
+        assert!(shows(&[used(7), moved(2, 1000)]));
+        assert!(!shows(&[]));
+        assert!(!shows(&[used(7)]));
         // A fee-on-transfer token.
-        assert!(!shows_transfer(&[used(7), moved(2, 990), moved(3, 10)], &intent()));
-        assert!(!shows_transfer(&[used(7), moved(3, 1000)], &intent()));
+        assert!(!shows(&[used(7), moved(2, 990), moved(3, 10)]));
+        assert!(!shows(&[used(7), moved(3, 1000)]));
         let foreign = Log { address: Address([8; 20]), ..moved(2, 1000) };
-        assert!(!shows_transfer(&[used(7), foreign], &intent()));
+        assert!(!shows(&[used(7), foreign]));
         let more = Log { data: vec![0; 64], ..moved(2, 1000) };
-        assert!(!shows_transfer(&[used(7), more], &intent()));
+        assert!(!shows(&[used(7), more]));
     }
 
     #[test]
     fn one_transfer_is_not_counted_for_two_authorizations() {
         // Nonce 7 moved to the payer's friend; nonce 8 is an equal payment to us.
-        assert!(!shows_transfer(&[used(7), moved(3, 1000), used(8), moved(2, 1000)], &intent()));
-        assert!(!shows_transfer(&[used(8), moved(2, 1000), used(7), moved(3, 1000)], &intent()));
-        assert!(shows_transfer(&[used(8), moved(3, 5), used(7), moved(2, 1000)], &intent()));
+        assert!(!shows(&[used(7), moved(3, 1000), used(8), moved(2, 1000)]));
+        assert!(!shows(&[used(8), moved(2, 1000), used(7), moved(3, 1000)]));
+        assert!(shows(&[used(8), moved(3, 5), used(7), moved(2, 1000)]));
+        // Cancelled beside an equal payment; used, and an equal transfer of another kind elsewhere.
+        assert!(!shows(&[cancelled(7), used(8), moved(2, 1000)]));
+        assert!(!shows(&[cancelled(7), moved(2, 1000)]));
+        assert!(!shows(&[moved(2, 1000), used(7)]));
+        assert!(!shows(&[moved(2, 1000)]));
+        assert!(!shows(&[used(7), moved(3, 1000), moved(2, 1000)]));
     }
 }

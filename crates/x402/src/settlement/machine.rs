@@ -218,9 +218,9 @@ impl Machine {
                     nonces.poll_at_ms = 0;
                 }
                 match purpose {
-                    Purpose::Settle { payment_id } => {
+                    Purpose::Settle { payment_id, attempt } => {
                         if let Some(entry) = self.open.get_mut(&payment_id) {
-                            entry.on_broadcast(account_nonce, gas_level, outcome, now_ms, config);
+                            entry.on_broadcast((attempt, account_nonce, gas_level), outcome, now_ms, config);
                         }
                     }
                     Purpose::Fill => {

@@ -28,7 +28,7 @@ pub use event::{
     RefuseReason, Simulation, TxReceipt, TxStatus,
 };
 pub use intent::Intent;
-pub use logs::{AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC};
+pub use logs::{AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC, shows_transfer};
 pub use machine::{Machine, MachineConfig};
 pub use outcome::{FailureCode, Outcome, SettledBy, SettlementStatus, settle_response};
 pub use store::{Progress, Slot, StoreError, StoredIntent};

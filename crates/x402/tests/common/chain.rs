@@ -179,8 +179,8 @@ pub struct Host {
     pub now_ms: u64,
     pub finished: BTreeMap<Hash32, SettlementStatus>,
     pub pending: Vec<(Hash32, Option<Hash32>)>,
-    /// Account nonces with which each payment was ever handed out.
-    pub sent: BTreeMap<Hash32, BTreeSet<u64>>,
+    /// Account nonces with which each payment was handed out, and how often without the answer that nothing was sent.
+    pub sent: BTreeMap<Hash32, BTreeMap<u64, usize>>,
     pub fillers: usize,
     /// Latest block at which the machine was told that an authorization is unused.
     pub unused_at: BTreeMap<Hash32, u64>,
@@ -231,7 +231,7 @@ impl Host {
     /// The invariants of the machine, at every transaction it hands out.
     fn check_request(&mut self, request: &ChainRequest) {
         let ChainRequest::SignAndBroadcast { purpose, account_nonce, gas_level, to, calldata, .. } = request else { return };
-        let Purpose::Settle { payment_id } = purpose else {
+        let Purpose::Settle { payment_id, .. } = purpose else {
             assert!(calldata.0.is_empty() && *to == GAS);
             self.fillers += 1;
             return;
@@ -242,8 +242,8 @@ impl Host {
         let Progress::AwaitingReceipt(slot) = durable.progress else { panic!("sent before it was durable") };
         assert_eq!((slot.account_nonce, slot.gas_level), (*account_nonce, *gas_level), "sent as it is durable");
         let used = self.sent.entry(*payment_id).or_default();
-        used.insert(*account_nonce);
-        let alive = used.iter().filter(|nonce| self.chain.next_nonce() <= **nonce).count();
+        *used.entry(*account_nonce).or_default() += 1;
+        let alive = used.iter().filter(|(nonce, requests)| self.chain.next_nonce() <= **nonce && **requests != 0).count();
         assert!(alive <= 1, "two different transactions for one authorization are alive");
     }
 
@@ -302,8 +302,21 @@ impl Host {
                 self.store(record);
                 Some(persisted(record, PersistResult::Durable))
             }
-            Action::Chain(request) => Some(Event::Chain(self.chain.run(request, self.config.confirmations))),
+            Action::Chain(request) => {
+                let answer = self.chain.run(request, self.config.confirmations);
+                self.forget_if_not_sent(&answer);
+                Some(Event::Chain(answer))
+            }
             Action::Finished(_) | Action::StillPending { .. } | Action::Refused { .. } => None,
+        }
+    }
+
+    /// A request that ended in "would revert" is no transaction.
+    fn forget_if_not_sent(&mut self, answer: &ChainAnswer) {
+        let ChainAnswer::Broadcast { purpose, account_nonce, outcome: BroadcastOutcome::WouldRevert { .. }, .. } = answer else { return };
+        let Purpose::Settle { payment_id, .. } = purpose else { return };
+        if let Some(requests) = self.sent.get_mut(payment_id).and_then(|used| used.get_mut(account_nonce)) {
+            *requests -= 1;
         }
     }
 
