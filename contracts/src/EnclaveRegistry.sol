@@ -162,7 +162,8 @@ contract EnclaveRegistry is IEnclaveRegistry {
     }
 
     // Registration, step by step. The evidence binds the manifest, the manifest binds the order, the operator signs the order, and the
-    // order names the registrar, who signs for `orderData`: after these four nothing of a submission is the sender's choice.
+    // order names the registrar, who signs for kind and `orderData`; the key itself signs the manifest: nothing of a submission is the sender's
+    // choice.
 
     function _checkManifest(Manifest calldata manifest) private view {
         if (manifest.version != VERSION) revert UnsupportedManifestVersion(VERSION, manifest.version);
@@ -190,9 +191,13 @@ contract EnclaveRegistry is IEnclaveRegistry {
     function _checkAuthority(Submission calldata s, bytes32 manifestHash) private view {
         address operator = Signatures.recover(s.manifest.orderHash, s.operatorSignature);
         if (operator != s.manifest.operator) revert WrongOperator(s.manifest.operator, operator);
-        // orderData is signed for too: otherwise whoever sees a registration waiting could send it first with an order that nobody can
-        // read, and a key registers only once.
-        bytes32 digest = Digests.registration(s.manifest.kSig, manifestHash, keccak256(s.orderData), address(this), block.chainid);
+        // A manifest names keys; evidence of anybody's own code can name anybody's keys. Only the key itself can say that the manifest
+        // is its own: otherwise a stranger could register somebody's key first, under a manifest of the stranger's.
+        address kSig = Signatures.recover(Digests.boot(manifestHash), s.bootSignature);
+        if (kSig != s.manifest.kSig) revert WrongBootSigner(s.manifest.kSig, kSig);
+        // Kind and orderData are signed for too: otherwise whoever sees a registration waiting could send it first as another workload,
+        // or with an order that nobody can read, and a key registers only once.
+        bytes32 digest = Digests.registration(kSig, manifestHash, s.kind, keccak256(s.orderData), address(this), block.chainid);
         address registrar = Signatures.recover(digest, s.registrarSignature);
         if (registrar != s.order.registrar) revert WrongRegistrar(s.order.registrar, registrar);
     }

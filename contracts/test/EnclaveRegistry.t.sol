@@ -196,8 +196,9 @@ contract EnclaveRegistryTest is Fixture {
 
     function test_register_revertsIfRegistrarDidNotSign() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        bytes32 digest =
-            harness.registration(kSig, harness.manifest(s.manifest), keccak256(s.orderData), address(registry), block.chainid);
+        bytes32 digest = harness.registration(
+            kSig, harness.manifest(s.manifest), s.kind, keccak256(s.orderData), address(registry), block.chainid
+        );
         s.registrarSignature = sign(STRANGER_KEY, digest);
         refused(s, err(IEnclaveRegistry.WrongRegistrar.selector, vm.addr(REGISTRAR_KEY), vm.addr(STRANGER_KEY)));
     }
@@ -205,7 +206,8 @@ contract EnclaveRegistryTest is Fixture {
     /// The registrar's consent is to one boot in one registry on one chain.
     function test_register_revertsIfRegistrarSignedForAnotherChain() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        bytes32 digest = harness.registration(kSig, harness.manifest(s.manifest), keccak256(s.orderData), address(registry), 1);
+        bytes32 digest =
+            harness.registration(kSig, harness.manifest(s.manifest), s.kind, keccak256(s.orderData), address(registry), 1);
         s.registrarSignature = sign(REGISTRAR_KEY, digest);
         refusedWith(s, IEnclaveRegistry.WrongRegistrar.selector);
     }
@@ -260,6 +262,7 @@ contract EnclaveRegistryTest is Fixture {
     function test_register_revertsIfKindIsUnknown() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
         s.kind = 1;
+        signBoot(s);
         refused(s, err(IEnclaveRegistry.UnknownKind.selector, bytes32(uint256(1))));
     }
 
@@ -327,6 +330,28 @@ contract EnclaveRegistryTest is Fixture {
         registry.register(s);
     }
 
+    /// Evidence of a stranger's own code can name anybody's key; the key does not sign the stranger's manifest.
+    function test_register_revertsIfTheKeyDidNotSignTheManifest() public {
+        IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
+        s.bootSignature = sign(STRANGER_KEY, harness.boot(harness.manifest(s.manifest)));
+        refused(s, err(IEnclaveRegistry.WrongBootSigner.selector, kSig, vm.addr(STRANGER_KEY)));
+
+        // The key's signature of its own manifest is public; it is of no use under another.
+        s = goodSubmission(ENCLAVE_KEY);
+        bytes memory honest = s.bootSignature;
+        s.manifest.buildId = keccak256("a manifest of the stranger's");
+        signBoot(s);
+        s.bootSignature = honest;
+        refusedWith(s, IEnclaveRegistry.WrongBootSigner.selector);
+    }
+
+    /// The registrar signs for the kind: under another, the same evidence would be another workload.
+    function test_register_revertsIfKindWasExchanged() public {
+        IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
+        s.kind += 1;
+        refusedWith(s, IEnclaveRegistry.WrongRegistrar.selector);
+    }
+
     /// A key registers once. Were `orderData` not signed for, whoever saw this submission waiting could send it first with bytes that no
     /// client can read.
     function test_register_revertsIfOrderDataWasExchanged() public {
@@ -383,7 +408,7 @@ contract EnclaveRegistryTest is Fixture {
         (LogId predecessor, bytes32 root) = anchoredPredecessor();
         registry.register(successorOf(predecessor, 3, root));
         IEnclaveRegistry.Submission memory s = successorOf(predecessor, 3, root);
-        s.manifest.kSig = vm.addr(ENCLAVE_KEY + 2);
+        s.manifest.kSig = knownKey(ENCLAVE_KEY + 2);
         signBoot(s);
         LogId first = harness.logId(vm.addr(ENCLAVE_KEY + 1), K_LOG);
         refused(s, abi.encodeWithSelector(IEnclaveRegistry.AlreadySucceeded.selector, predecessor, first));
@@ -603,7 +628,7 @@ contract EnclaveRegistryTest is Fixture {
         root = RefTree.root(leaves, 0, 3);
     }
 
-    function successorOf(LogId predecessor, uint64 size, bytes32 root) private view returns (IEnclaveRegistry.Submission memory s) {
+    function successorOf(LogId predecessor, uint64 size, bytes32 root) private returns (IEnclaveRegistry.Submission memory s) {
         s = goodSubmission(ENCLAVE_KEY + 1);
         s.manifest.predecessorLog = predecessor;
         s.manifest.predecessorSize = size;

@@ -94,7 +94,7 @@ contract GasTest is Fixture {
         anchors.anchor(words, signature, new bytes32[](0));
     }
 
-    function realistic() private view returns (IEnclaveRegistry.Submission memory s) {
+    function realistic() private returns (IEnclaveRegistry.Submission memory s) {
         s = goodSubmission(ENCLAVE_KEY);
         s.evidence = noise(EVIDENCE_LENGTH);
         s.orderData = noise(ORDER_LENGTH);

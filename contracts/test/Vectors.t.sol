@@ -97,12 +97,22 @@ contract VectorsTest is Base {
             bytes32 digest = harness.registration(
                 readAddress(c, "signer"),
                 read32(c, "manifestHash"),
+                uint32(readUint(c, "kind")),
                 read32(c, "orderDataHash"),
                 readAddress(c, "registry"),
                 readUint(c, "chainId")
             );
             same(c, digest, read32(c, "digest"), "digest");
             same(c, harness.recover(digest, readBytes(c, "signature")), readAddress(c, "registrar"), "registrar");
+        }
+    }
+
+    function test_vectors_boot() public view {
+        Cases memory c = open("boot");
+        while (next(c)) {
+            bytes32 digest = harness.boot(read32(c, "manifestHash"));
+            same(c, digest, read32(c, "digest"), "digest");
+            same(c, harness.recover(digest, readBytes(c, "signature")), readAddress(c, "kSig"), "kSig");
         }
     }
 

@@ -8,7 +8,7 @@ import {ILogAnchor} from "./ILogAnchor.sol";
 /// @title Keys of enclaves whose evidence was checked on this chain, and when each was good.
 /// @notice Registered means *genuine and fresh at that block*, never *acceptable*: which workloads to accept is a policy's decision
 /// (IWorkloadPolicy), and there are many. Anybody may submit; a submitter can delay, never alter: every field below is bound by the
-/// evidence, by the operator's signature or by the registrar's.
+/// evidence, by the operator's signature, by the registrar's or by the key's own.
 ///
 /// Powers: nobody owns this contract. Its verifiers are fixed at deployment. An operator can retire its own keys, for good.
 ///
@@ -67,7 +67,9 @@ interface IEnclaveRegistry {
         Order order;
         /// By `order.operator`, over the order.
         bytes operatorSignature;
-        /// By `order.registrar`, over Registration(K_sig, manifest hash, keccak256(orderData), this registry, this chain).
+        /// By K_sig, over Boot(manifest hash): the key says that this manifest is its own.
+        bytes bootSignature;
+        /// By `order.registrar`, over Registration(K_sig, manifest hash, kind, keccak256(orderData), this registry, this chain).
         bytes registrarSignature;
         /// The signed order in its CBOR form. Emitted and not read here: its digest needs lists that a contract should not read. The
         /// registrar signs for it, so a relayer cannot exchange it.
@@ -124,6 +126,8 @@ interface IEnclaveRegistry {
     /// @notice In Unix milliseconds.
     error OrderExpired(uint256 now_, uint64 notAfter);
     error WrongRegistrar(address expected, address got);
+    /// @notice K_sig did not sign this manifest: somebody else names its key.
+    error WrongBootSigner(address expected, address got);
 
     /// @notice The block is newer than the chain or older than its last 256 blocks; only within those can its hash be checked.
     error BlockOutOfRange(uint256 current, uint256 got);

@@ -25,8 +25,10 @@ library Digests {
     bytes32 internal constant ORDER_TYPEHASH = keccak256(
         "OperatorOrder(uint8 version,address operator,address payee,address registrar,address registry,uint256 anchorChainId,uint64 notAfter,uint32 flags,Chain[] chains,Asset[] assets,Model[] models,Price[] prices,Upstream[] upstreams,string[] endpoints)Asset(uint256 chainId,address asset,string name,string version,uint8 decimals)Chain(uint256 chainId,address logAnchor,address settlerFactory,address batch,address uptoProxy,bytes32 channelPolicy)Model(string id,bytes32 digest,uint32 contextTokens)Price(bytes32 model,uint256 chainId,address asset,uint256 perMillionPrompt,uint256 perMillionCompletion,uint256 perRequest)Upstream(string name,string url,bytes32 trustAnchor)"
     );
-    bytes32 internal constant REGISTRATION_TYPEHASH =
-        keccak256("Registration(address signer,bytes32 manifestHash,bytes32 orderDataHash,address registry,uint256 chainId)");
+    bytes32 internal constant REGISTRATION_TYPEHASH = keccak256(
+        "Registration(address signer,bytes32 manifestHash,uint32 kind,bytes32 orderDataHash,address registry,uint256 chainId)"
+    );
+    bytes32 internal constant BOOT_TYPEHASH = keccak256("Boot(bytes32 manifestHash)");
     bytes32 internal constant RETIREMENT_TYPEHASH = keccak256("Retirement(address signer,address registry,uint256 chainId)");
     bytes32 internal constant WORKLOAD_TAG = keccak256("candor/workload/1");
 
@@ -57,12 +59,17 @@ library Digests {
     }
 
     /// @notice The digest that a registrar signs for one boot.
-    function registration(address signer, bytes32 manifest_, bytes32 orderDataHash, address registry, uint256 chainId)
+    function registration(address signer, bytes32 manifest_, uint32 kind, bytes32 orderDataHash, address registry, uint256 chainId)
         internal
         pure
         returns (bytes32)
     {
-        return typed(keccak256(abi.encode(REGISTRATION_TYPEHASH, signer, manifest_, orderDataHash, registry, chainId)));
+        return typed(keccak256(abi.encode(REGISTRATION_TYPEHASH, signer, manifest_, kind, orderDataHash, registry, chainId)));
+    }
+
+    /// @notice The digest by which K_sig says that a manifest is its own.
+    function boot(bytes32 manifest_) internal pure returns (bytes32) {
+        return typed(keccak256(abi.encode(BOOT_TYPEHASH, manifest_)));
     }
 
     /// @notice The digest that an operator signs to retire a key of its own.

@@ -38,6 +38,8 @@ abstract contract Fixture is Base {
     address internal operator;
     address internal kSig;
 
+    mapping(address kSig => uint256 key) private _keyOf;
+
     function setUp() public virtual {
         vm.warp(START);
         vm.roll(1000);
@@ -57,8 +59,15 @@ abstract contract Fixture is Base {
 
     // Registration.
 
+    /// The address of a key that `signBoot` can sign with.
+    function knownKey(uint256 enclaveKey) internal returns (address signer) {
+        signer = vm.addr(enclaveKey);
+        _keyOf[signer] = enclaveKey;
+    }
+
     /// A whole, good submission for the enclave with this key.
-    function goodSubmission(uint256 enclaveKey) internal view returns (IEnclaveRegistry.Submission memory s) {
+    function goodSubmission(uint256 enclaveKey) internal returns (IEnclaveRegistry.Submission memory s) {
+        knownKey(enclaveKey);
         s.kind = QUORUM;
         s.evidence = abi.encodePacked("attestation document of ", vm.addr(enclaveKey));
         s.orderData = "order in CBOR";
@@ -101,8 +110,9 @@ abstract contract Fixture is Base {
 
     /// Signs what follows from the manifest: the registrar's consent and the attestor's verdict.
     function signBoot(IEnclaveRegistry.Submission memory s) internal view {
+        s.bootSignature = sign(_keyOf[s.manifest.kSig], harness.boot(harness.manifest(s.manifest)));
         bytes32 digest = harness.registration(
-            s.manifest.kSig, harness.manifest(s.manifest), keccak256(s.orderData), address(registry), block.chainid
+            s.manifest.kSig, harness.manifest(s.manifest), s.kind, keccak256(s.orderData), address(registry), block.chainid
         );
         s.registrarSignature = sign(REGISTRAR_KEY, digest);
         s.verifierData = signedVerdict(goodVerdict(s.evidence, s.manifest.kSig, harness.manifest(s.manifest), s.freshness));

@@ -61,12 +61,19 @@ contract Harness {
         return Digests.manifest(words);
     }
 
-    function registration(address signer, bytes32 manifestHash, bytes32 orderDataHash, address registry, uint256 chainId)
-        external
-        pure
-        returns (bytes32)
-    {
-        return Digests.registration(signer, manifestHash, orderDataHash, registry, chainId);
+    function registration(
+        address signer,
+        bytes32 manifestHash,
+        uint32 kind,
+        bytes32 orderDataHash,
+        address registry,
+        uint256 chainId
+    ) external pure returns (bytes32) {
+        return Digests.registration(signer, manifestHash, kind, orderDataHash, registry, chainId);
+    }
+
+    function boot(bytes32 manifestHash) external pure returns (bytes32) {
+        return Digests.boot(manifestHash);
     }
 
     function retirement(address signer, address registry, uint256 chainId) external pure returns (bytes32) {

@@ -134,6 +134,7 @@ alloy::sol! {
         Freshness freshness;
         Order order;
         bytes operatorSignature;
+        bytes bootSignature;
         bytes registrarSignature;
         bytes orderData;
     }

@@ -116,6 +116,8 @@ pub struct Submission {
     pub freshness: Freshness,
     /// The order and the operator's signature.
     pub order: SignedOrder,
+    /// By K_sig over `Boot`.
+    pub boot_signature: Signature65,
     /// By the registrar over `Registration`.
     pub registrar_signature: Signature65,
 }
@@ -134,6 +136,7 @@ impl Submission {
             freshness: registry_freshness(&self.freshness),
             order: from_words::<bindings::Order>("order", self.order.order.words().as_slice())?,
             operatorSignature: signature_bytes(&self.order.signature),
+            bootSignature: signature_bytes(&self.boot_signature),
             registrarSignature: signature_bytes(&self.registrar_signature),
             orderData: self.order.encode().into(),
         };

@@ -79,7 +79,7 @@ async fn a_registration_reads_back_and_renews() {
     let manifest = world.manifest(&k_sig, K_LOG);
     let registry = world.contracts.registry;
     assert_eq!(world.client.enclave(&registry, &k_sig.address()).await.unwrap(), None);
-    world.register(&manifest).await;
+    world.register(&manifest, &k_sig).await;
 
     assert_eq!(world.client.enclaves(&registry, 0).await.unwrap(), [k_sig.address()]);
     let record = world.client.enclave(&registry, &k_sig.address()).await.unwrap().unwrap();
@@ -98,7 +98,7 @@ async fn a_registration_reads_back_and_renews() {
     world.shared.lock().increase_time(60).unwrap();
     world.shared.lock().mine().unwrap();
     let head = world.client.head().await.unwrap();
-    let newer = world.submission(&manifest, b"a newer document", &head);
+    let newer = world.submission(&manifest, b"a newer document", &head, Signature65([0; 65]));
     let calldata = renew_calldata(&k_sig.address(), &newer.document, &newer.verifier_data, &newer.freshness);
     world.client.send_and_wait(&world.gas, Some(&registry), &calldata).await.unwrap();
     let record = world.client.enclave(&registry, &k_sig.address()).await.unwrap().unwrap();
@@ -111,9 +111,9 @@ async fn refusals_of_contracts_have_names() {
     let world = World::start().await;
     let k_sig = Signer::random();
     let manifest = world.manifest(&k_sig, K_LOG);
-    world.register(&manifest).await;
+    world.register(&manifest, &k_sig).await;
     let head = world.client.head().await.unwrap();
-    let again = world.submission(&manifest, DOCUMENT, &head).calldata().unwrap();
+    let again = world.submission(&manifest, DOCUMENT, &head, Signature65([0; 65])).calldata().unwrap();
     let error = world.client.send_and_wait(&world.deployer, Some(&world.contracts.registry), &again).await.unwrap_err();
     assert_eq!(error.revert_name().as_deref(), Some("AlreadyRegistered"), "{error}");
 
@@ -128,7 +128,7 @@ async fn an_anchored_receipt_is_proven_under_its_policy_only() {
     let world = World::start().await;
     let k_sig = Signer::random();
     let manifest = world.manifest(&k_sig, K_LOG);
-    world.register(&manifest).await;
+    world.register(&manifest, &k_sig).await;
     let record = world.client.enclave(&world.contracts.registry, &k_sig.address()).await.unwrap().unwrap();
 
     let receipt = receipt(&world, &manifest, record.valid_from_s * 1000);

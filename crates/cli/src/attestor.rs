@@ -5,7 +5,7 @@
 
 use candor_chain::{ChainClient, QUORUM_KIND, Signer, Submission, Verdict};
 use candor_verify::attest;
-use candor_verify::bytes::Hash32;
+use candor_verify::bytes::{Hash32, Signature65};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, verify_evidence};
 use candor_verify::hash::keccak256;
@@ -48,7 +48,13 @@ pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &
 }
 
 /// Registers a boot: attestor's verdict, registrar's signature, one transaction. Returns its gas.
-pub(crate) async fn register(chain: &ChainClient, evidence: &Evidence, policy: &Policy, payer: &Signer) -> Result<u64, Failure> {
+pub(crate) async fn register(
+    chain: &ChainClient,
+    evidence: &Evidence,
+    boot_signature: Signature65,
+    policy: &Policy,
+    payer: &Signer,
+) -> Result<u64, Failure> {
     let chain_id = chain.chain_id();
     let verifier_data = attest(evidence, policy, chain_id, &Role::Attestor.signer())?;
     let manifest = &evidence.manifest;
@@ -59,7 +65,8 @@ pub(crate) async fn register(chain: &ChainClient, evidence: &Evidence, policy: &
         manifest: manifest.clone(),
         freshness: evidence.freshness,
         order: evidence.order.clone(),
-        registrar_signature: Role::Registrar.signer().sign_digest(&Registration::new(manifest, &evidence.order).digest())?,
+        boot_signature,
+        registrar_signature: Role::Registrar.signer().sign_digest(&Registration::new(manifest, &evidence.order, QUORUM_KIND).digest())?,
     };
     let receipt = chain.send_and_wait(payer, Some(&manifest.registry), &submission.calldata()?).await?;
     if !receipt.is_success {

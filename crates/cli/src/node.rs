@@ -316,7 +316,7 @@ impl DevRegistrar {
         let payer = Role::Registrar.signer();
         let status = self.chain.status_at(&manifest.registry, &manifest.k_sig, dev::now_ms() / 1000).await?;
         if status == EnclaveStatus::Unregistered {
-            let gas = attestor::register(&self.chain, &evidence, &self.policy, &payer).await?;
+            let gas = attestor::register(&self.chain, &evidence, ready.boot_signature, &self.policy, &payer).await?;
             let (k_sig, log_id) = (manifest.k_sig.to_string(), manifest.log_id().to_string());
             notice_line(&format!("registered {}", json!({"k_sig": k_sig, "log_id": log_id, "gas": gas})));
             return Ok(());

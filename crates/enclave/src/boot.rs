@@ -217,7 +217,8 @@ fn wrong_phase(state: &State) -> Refused {
 }
 
 fn ready_of(node: &Node) -> Ready {
-    Ready { manifest: node.manifest().clone(), evidence: node.evidence().to_vec() }
+    let manifest = node.manifest().clone();
+    Ready { boot_signature: node.keys().sign_boot(&manifest), manifest, evidence: node.evidence().to_vec() }
 }
 
 impl Ordered {

@@ -9,6 +9,7 @@ use candor_verify::bytes::{Address, Hash32, Signature65};
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::eip712::address_of;
 use candor_verify::hash::{hmac_sha256, sha256};
+use candor_verify::manifest::Manifest;
 use candor_verify::receipt::{Offer, Receipt};
 use candor_verify::{tags, transcript};
 use ed25519_dalek::Signer as _;
@@ -46,6 +47,11 @@ impl BootKeys {
     /// Public key of K_log.
     pub(crate) fn k_log(&self) -> Hash32 {
         Hash32(self.k_log.verifying_key().to_bytes())
+    }
+
+    /// Says that a manifest is this key's own. The manifest of this boot is the only one that is ever made here.
+    pub(crate) fn sign_boot(&self, manifest: &Manifest) -> Signature65 {
+        self.sign(&manifest.boot_digest())
     }
 
     pub(crate) fn sign_offer(&self, offer: &Offer) -> Signature65 {

@@ -204,13 +204,13 @@ pub(crate) fn read_proof(r: &mut Reader<'_>) -> Parsed<AnchoredProof> {
 }
 
 pub(crate) fn write_ready(w: &mut Writer, ready: &Ready) {
-    w.bytes(&ready.manifest.encode()).bytes(&ready.evidence);
+    w.bytes(&ready.manifest.encode()).bytes(&ready.evidence).bytes(&ready.boot_signature.0);
 }
 
 pub(crate) fn read_ready(r: &mut Reader<'_>) -> Parsed<Ready> {
     let manifest = r.bytes(Manifest::WORDS.saturating_mul(32))?;
     let manifest = field("manifest", Manifest::parse(manifest).ok())?;
-    Ok(Ready { manifest, evidence: r.bytes(MAX_EVIDENCE)?.to_vec() })
+    Ok(Ready { manifest, evidence: r.bytes(MAX_EVIDENCE)?.to_vec(), boot_signature: r.signature()? })
 }
 
 pub(crate) fn write_refused(w: &mut Writer, refused: &Refused) {

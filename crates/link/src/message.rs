@@ -77,6 +77,8 @@ pub struct Ready {
     pub manifest: Manifest,
     /// Evidence for it, as clients and registry get it.
     pub evidence: Vec<u8>,
+    /// K_sig over the manifest's boot digest: what a registry asks for, besides.
+    pub boot_signature: Signature65,
 }
 
 /// Where a boot stands; sent by the enclave first on each control connection.

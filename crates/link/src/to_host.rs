@@ -100,9 +100,9 @@ fn fields_of(kind: u64) -> Option<u64> {
     Some(match kind {
         kind::HEAD | kind::DONE => 0,
         kind::FETCH_RECEIPT | kind::LOG_STATE | kind::EVIDENCE => 1,
-        kind::APPEND | kind::AWAIT_SETTLEMENT | kind::READY | kind::REFUSED => 2,
-        kind::WELCOME | kind::CHECKPOINT => 3,
-        kind::PAYER_STATE => 4,
+        kind::APPEND | kind::AWAIT_SETTLEMENT | kind::REFUSED => 2,
+        kind::READY | kind::CHECKPOINT => 3,
+        kind::WELCOME | kind::PAYER_STATE => 4,
         _ => return None,
     })
 }
@@ -140,10 +140,10 @@ impl ToHost {
 }
 
 fn write_welcome(phase: &Phase) -> Writer {
-    let mut w = message(kind::WELCOME, 0, 3);
+    let mut w = message(kind::WELCOME, 0, 4);
     match phase {
-        Phase::AwaitingOrder => w.u64(1).bytes(&[]).bytes(&[]),
-        Phase::AwaitingModels => w.u64(2).bytes(&[]).bytes(&[]),
+        Phase::AwaitingOrder => w.u64(1).bytes(&[]).bytes(&[]).bytes(&[]),
+        Phase::AwaitingModels => w.u64(2).bytes(&[]).bytes(&[]).bytes(&[]),
         Phase::Ready(ready) => {
             w.u64(3);
             write_ready(&mut w, ready);
@@ -160,8 +160,9 @@ fn read_welcome(r: &mut Reader<'_>) -> Parsed<Phase> {
         3 => return Ok(Phase::Ready(Box::new(read_ready(r)?))),
         _ => return Err(MessageError::Field { name: "phase" }),
     };
-    r.bytes(0)?;
-    r.bytes(0)?;
+    for _manifest_evidence_signature in 0..3 {
+        r.bytes(0)?;
+    }
     Ok(phase)
 }
 
@@ -279,7 +280,7 @@ fn write_reply(id: u64, reply: &EnclaveReply) -> Writer {
     match reply {
         EnclaveReply::Done => message(kind::DONE, id, 0),
         EnclaveReply::Ready(ready) => {
-            let mut w = message(kind::READY, id, 2);
+            let mut w = message(kind::READY, id, 3);
             write_ready(&mut w, ready);
             w
         }

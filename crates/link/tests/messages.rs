@@ -54,9 +54,12 @@ fn checkpoint() -> impl Strategy<Value = SignedCheckpoint> {
 }
 
 fn ready() -> impl Strategy<Value = Ready> {
-    (address(), hash(), any::<u64>(), vec(any::<u8>(), 0..100)).prop_map(|(k_sig, k_log, anchor_chain_id, evidence)| Ready {
-        manifest: Manifest { k_sig, k_log, anchor_chain_id, ..Manifest::default() },
-        evidence,
+    (address(), hash(), any::<u64>(), vec(any::<u8>(), 0..100), any::<u8>()).prop_map(|(k_sig, k_log, anchor_chain_id, evidence, byte)| {
+        Ready {
+            manifest: Manifest { k_sig, k_log, anchor_chain_id, ..Manifest::default() },
+            evidence,
+            boot_signature: Signature65([byte; 65]),
+        }
     })
 }
 
@@ -351,5 +354,5 @@ fn the_examples_of_the_specification_hold() {
     let appended = ToEnclave::Reply { id: 1, reply: HostReply::Appended { size: 12 } };
     assert_eq!(appended.encode().unwrap(), [0, 0, 0, 5, 0x83, 0x18, 0x32, 0x01, 0x0c]);
     let welcome = ToHost::Welcome(Phase::AwaitingOrder);
-    assert_eq!(welcome.encode().unwrap(), [0, 0, 0, 6, 0x85, 0x02, 0x00, 0x01, 0x40, 0x40]);
+    assert_eq!(welcome.encode().unwrap(), [0, 0, 0, 7, 0x86, 0x02, 0x00, 0x01, 0x40, 0x40, 0x40]);
 }

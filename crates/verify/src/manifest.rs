@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use crate::abi::{AbiError, WordReader, Words};
 use crate::bytes::{Address, Hash32};
+use crate::eip712;
 use crate::hash::{keccak256, sha256};
 use crate::tags;
 
@@ -117,6 +118,14 @@ impl Manifest {
     #[must_use]
     pub fn hash(&self) -> Hash32 {
         keccak256(&[&self.encode()])
+    }
+
+    /// The EIP-712 digest by which K_sig says that this manifest is its own. A registry asks for it: evidence of anybody's own code can
+    /// name anybody's keys.
+    #[must_use]
+    pub fn boot_digest(&self) -> Hash32 {
+        let struct_hash = eip712::hash_struct("Boot(bytes32 manifestHash)", &Words::new().hash(&self.hash()));
+        eip712::digest(&eip712::candor_domain(), &struct_hash)
     }
 
     /// Log id of this boot: sha256(tag ‖ K_sig address ‖ K_log).

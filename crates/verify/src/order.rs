@@ -455,6 +455,8 @@ pub struct Registration {
     pub signer: Address,
     /// Manifest of the boot.
     pub manifest_hash: Hash32,
+    /// Kind of evidence, as the registry numbers its verifiers: under another kind the boot would be another workload.
+    pub kind: u32,
     /// keccak256 of the signed order's CBOR, which the registry emits for clients to read. Signed for, because a registry takes a key
     /// once: with bytes of the sender's choice, whoever is first could make a boot unreadable.
     pub order_data_hash: Hash32,
@@ -467,10 +469,11 @@ pub struct Registration {
 impl Registration {
     /// What the registrar of `order` signs for the boot of `manifest`.
     #[must_use]
-    pub fn new(manifest: &Manifest, order: &SignedOrder) -> Self {
+    pub fn new(manifest: &Manifest, order: &SignedOrder, kind: u32) -> Self {
         Self {
             signer: manifest.k_sig,
             manifest_hash: manifest.hash(),
+            kind,
             order_data_hash: keccak256(&[&order.encode()]),
             registry: manifest.registry,
             chain_id: manifest.anchor_chain_id,
@@ -480,8 +483,9 @@ impl Registration {
     /// The EIP-712 digest that the registrar signs.
     #[must_use]
     pub fn digest(&self) -> Hash32 {
-        const TYPE: &str = "Registration(address signer,bytes32 manifestHash,bytes32 orderDataHash,address registry,uint256 chainId)";
-        let data = Words::new().address(&self.signer).hash(&self.manifest_hash).hash(&self.order_data_hash);
+        const TYPE: &str =
+            "Registration(address signer,bytes32 manifestHash,uint32 kind,bytes32 orderDataHash,address registry,uint256 chainId)";
+        let data = Words::new().address(&self.signer).hash(&self.manifest_hash).u64(self.kind.into()).hash(&self.order_data_hash);
         let struct_hash = eip712::hash_struct(TYPE, &data.address(&self.registry).u64(self.chain_id));
         eip712::digest(&eip712::candor_domain(), &struct_hash)
     }

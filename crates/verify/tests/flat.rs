@@ -133,6 +133,7 @@ fn registrations() {
     let registration = |case: &Case| Registration {
         signer: case.address("signer"),
         manifest_hash: case.hash("manifestHash"),
+        kind: u32::try_from(case.number("kind")).unwrap(),
         order_data_hash: case.hash("orderDataHash"),
         registry: case.address("registry"),
         chain_id: case.number("chainId"),
@@ -146,6 +147,24 @@ fn registrations() {
         assert_eq!(case.refused_by(), "WrongRegistrar");
         assert_ne!(signer(&K256, &registration(&case).digest(), &case.signature("signature")), Some(case.address("registrar")));
     }
+}
+
+#[test]
+fn boots() {
+    let (cases, rejects) = flat("boot");
+    let digest = |case: &Case| {
+        let type_hash = keccak256(&[b"Boot(bytes32 manifestHash)"]);
+        candor_verify::eip712::digest(&candor_verify::eip712::candor_domain(), &keccak256(&[&type_hash.0, &case.hash("manifestHash").0]))
+    };
+    for case in cases {
+        assert_eq!(digest(&case), case.hash("digest"), "{}", case.name());
+        assert_eq!(signer(&K256, &case.hash("digest"), &case.signature("signature")), Some(case.address("kSig")), "{}", case.name());
+    }
+    for case in rejects {
+        assert_eq!(case.refused_by(), "WrongBootSigner");
+        assert_ne!(signer(&K256, &digest(&case), &case.signature("signature")), Some(case.address("kSig")));
+    }
+    assert_eq!(Manifest::default().boot_digest(), flat("boot").0[1].hash("digest"));
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl World {
     }
 
     /// What an attestor says about [`DOCUMENT`], as if it showed this manifest at this block.
-    pub fn submission(&self, manifest: &Manifest, document: &[u8], head: &Head) -> Submission {
+    pub fn submission(&self, manifest: &Manifest, document: &[u8], head: &Head, boot_signature: Signature65) -> Submission {
         let freshness = Freshness { chain_id: head.chain_id, block_number: head.number, block_hash: head.hash, nonce: Hash32::ZERO };
         let verdict = Verdict {
             evidence_hash: keccak256(&[document]),
@@ -113,7 +113,7 @@ impl World {
         };
         let signature = self.attestor.sign_digest(&verdict.digest(head.chain_id, &self.contracts.quorum_verifier)).unwrap();
         let order = self.order();
-        let registration = Registration::new(manifest, &order);
+        let registration = Registration::new(manifest, &order, QUORUM_KIND);
         Submission {
             kind: QUORUM_KIND,
             document: document.to_vec(),
@@ -121,13 +121,14 @@ impl World {
             manifest: manifest.clone(),
             freshness,
             order,
+            boot_signature,
             registrar_signature: self.registrar.sign_digest(&registration.digest()).unwrap(),
         }
     }
 
-    pub async fn register(&self, manifest: &Manifest) -> TransactionReceipt {
+    pub async fn register(&self, manifest: &Manifest, k_sig: &Signer) -> TransactionReceipt {
         let head = self.client.head().await.unwrap();
-        let submission = self.submission(manifest, DOCUMENT, &head);
+        let submission = self.submission(manifest, DOCUMENT, &head, k_sig.sign_digest(&manifest.boot_digest()).unwrap());
         self.client.send_and_wait(&self.deployer, Some(&self.contracts.registry), &submission.calldata().unwrap()).await.unwrap()
     }
 

@@ -80,7 +80,8 @@ impl Boot {
     }
 
     pub fn ready(&self) -> Ready {
-        Ready { manifest: self.manifest.clone(), evidence: b"evidence".to_vec() }
+        let boot_signature = self.k_sig.sign_digest(&self.manifest.boot_digest()).unwrap();
+        Ready { manifest: self.manifest.clone(), evidence: b"evidence".to_vec(), boot_signature }
     }
 
     pub fn log_id(&self) -> Hash32 {
@@ -337,7 +338,8 @@ impl Registrar for WorldRegistrar {
             let temporary = |error: candor_chain::ChainError| RegistrarError { is_temporary: true, message: error.to_string() };
             if world.client.enclave(&world.contracts.registry, &k_sig).await.map_err(temporary)?.is_none() {
                 let head = world.client.head().await.map_err(temporary)?;
-                let calldata = world.submission(&ready.manifest, &ready.evidence, &head).calldata().map_err(temporary)?;
+                let calldata =
+                    world.submission(&ready.manifest, &ready.evidence, &head, ready.boot_signature).calldata().map_err(temporary)?;
                 world.client.send_and_wait(&world.registrar, Some(&world.contracts.registry), &calldata).await.map_err(temporary)?;
             }
             Ok(())

@@ -6,10 +6,10 @@ use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, Registrati
 use serde_json::{Value, json};
 
 use super::{File, a, address, file, h, hash, hex, number};
-use crate::forge::{Key, OPERATOR, REGISTRAR, honest_order};
+use crate::forge::{K_SIG, Key, OPERATOR, REGISTRAR, honest_order};
 
 pub(super) fn files() -> Vec<File> {
-    vec![orders(), registrations(), manifests(), freshness(), workloads(), prices()]
+    vec![orders(), registrations(), boots(), manifests(), freshness(), workloads(), prices()]
 }
 
 fn full_order() -> OperatorOrder {
@@ -91,16 +91,19 @@ fn registrations() -> File {
         let key = Key::of(REGISTRAR);
         json!({
             "name": name, "signer": address(&registration.signer), "manifestHash": hash(&registration.manifest_hash),
-            "orderDataHash": hash(&registration.order_data_hash), "registry": address(&registration.registry), "chainId": number(registration.chain_id),
+            "kind": registration.kind, "orderDataHash": hash(&registration.order_data_hash), "registry": address(&registration.registry), "chainId": number(registration.chain_id),
             "digest": hash(&registration.digest()), "signature": hex(&key.sign(&registration.digest()).0), "registrar": address(&key.address()),
         })
     };
-    let dev = Registration { signer: a(1), manifest_hash: h(2), order_data_hash: h(4), registry: a(3), chain_id: 31337 };
+    let dev = Registration { signer: a(1), manifest_hash: h(2), kind: 0x51, order_data_hash: h(4), registry: a(3), chain_id: 31337 };
     let mut exchanged = case("order data exchanged after signing", dev);
     exchanged["orderDataHash"] = hash(&h(5));
     exchanged["refusedBy"] = json!("WrongRegistrar");
+    let mut another_kind = case("kind exchanged after signing", dev);
+    another_kind["kind"] = json!(1);
+    another_kind["refusedBy"] = json!("WrongRegistrar");
     let cases = vec![case("dev chain", dev), case("largest chain id", Registration { chain_id: u64::MAX, ..dev })];
-    file("registration", cases, vec![exchanged])
+    file("registration", cases, vec![exchanged, another_kind])
 }
 
 fn manifest() -> Manifest {
@@ -124,6 +127,19 @@ fn manifest() -> Manifest {
         predecessor_root: h(8),
         build_id: h(9),
     }
+}
+
+fn boots() -> File {
+    let case = |name: &str, m: &Manifest, key: &Key| {
+        json!({
+            "name": name, "manifestHash": hash(&m.hash()), "digest": hash(&m.boot_digest()), "kSig": address(&Key::of(K_SIG).address()),
+            "signature": hex(&key.sign(&m.boot_digest()).0),
+        })
+    };
+    let mut stranger = case("signed by a stranger", &manifest(), &Key::of(REGISTRAR));
+    stranger["refusedBy"] = json!("WrongBootSigner");
+    let cases = vec![case("with a predecessor", &manifest(), &Key::of(K_SIG)), case("zeros", &Manifest::default(), &Key::of(K_SIG))];
+    file("boot", cases, vec![stranger])
 }
 
 fn manifests() -> File {
