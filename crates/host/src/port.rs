@@ -125,8 +125,13 @@ impl GasPort {
         if self.client.native_balance(&from).await.is_ok_and(|balance| balance < cost) {
             return BroadcastOutcome::NoGasFunds;
         }
-        if message.to_ascii_lowercase().contains("underpriced") {
+        let message = message.to_ascii_lowercase();
+        if message.contains("underpriced") {
             return BroadcastOutcome::Underpriced;
+        }
+        // Of a node that keeps nothing that waits, the dev chain for one.
+        if message.contains("nonce too high") {
+            return BroadcastOutcome::NonceTooHigh;
         }
         BroadcastOutcome::Unknown { hash }
     }

@@ -178,6 +178,69 @@ fn settlements_of_one_key_never_share_a_nonce_and_a_moot_one_is_filled() {
     assert!(0 < host.fillers);
 }
 
+/// A chain without a pool, and `k` settlements of one key: their writes and answers come in the order of the payment ids.
+fn without_a_pool(k: u8) -> Host {
+    let mut host = Host::new(config());
+    host.chain.no_pool = true;
+    for n in 1..=k {
+        host.tell(intent(n, ENDS));
+    }
+    host
+}
+
+#[test]
+fn no_gap_is_offered_to_a_chain_without_a_pool() {
+    let mut host = without_a_pool(8);
+    // The lowest account nonce is the last to become durable.
+    host.settle_down_but(|action| matches!(action, Action::Persist(record) if lowest(record)));
+    assert!(host.sent.is_empty(), "nothing is sent above what is not durable");
+    let started_ms = host.now_ms;
+    host.settle_down();
+    host.wait(1_000);
+    assert!(host.intents.iter().all(|payment| matches!(host.status(payment), Some(SettlementStatus::Settled { .. }))));
+    assert_eq!((host.chain.gaps, host.now_ms - started_ms), (0, 1_000));
+}
+
+fn lowest(record: &StoredIntent) -> bool {
+    matches!(&record.progress, Progress::AwaitingReceipt(slot) if slot.account_nonce == 0)
+}
+
+#[test]
+fn what_was_refused_because_of_a_gap_is_sent_right_after_the_lower_one() {
+    let mut host = without_a_pool(2);
+    let is_broadcast = |action: &Action| matches!(action, Action::Chain(ChainRequest::SignAndBroadcast { .. }));
+    // The lower one is lost on its way, and nobody knows.
+    host.settle_down_but(is_broadcast);
+    let Action::Chain(ChainRequest::SignAndBroadcast { purpose, account_nonce: 0, gas_level, .. }) = host.actions.remove(0) else {
+        panic!("the lowest first: {:?}", host.actions)
+    };
+    let outcome = BroadcastOutcome::Unknown { hash: candor_verify::bytes::Hash32([9; 32]) };
+    host.step(Event::Chain(ChainAnswer::Broadcast { purpose, account_nonce: 0, gas_level, outcome }));
+    let started_ms = host.now_ms;
+    host.settle_down();
+    host.wait(1_000);
+    assert_eq!(host.chain.gaps, 1);
+    assert!(
+        host.intents.iter().all(|payment| matches!(host.status(payment), Some(SettlementStatus::Settled { .. }))),
+        "{:?}",
+        host.machine
+    );
+    assert!(host.now_ms - started_ms < host.config.bump_after_ms);
+}
+
+#[test]
+fn a_node_that_always_sees_a_gap_is_not_asked_in_a_loop() {
+    let mut host = without_a_pool(1);
+    let (purpose, gas_level) = take_broadcast(&mut host);
+    let refused = || Event::Chain(ChainAnswer::Broadcast { purpose, account_nonce: 0, gas_level, outcome: BroadcastOutcome::NonceTooHigh });
+    host.step(refused());
+    host.step(refused());
+    assert!(!host.actions.iter().any(|action| matches!(action, Action::Chain(ChainRequest::SignAndBroadcast { .. }))));
+    host.now_ms += host.config.poll_ms;
+    host.step(Event::Tick);
+    assert_eq!(take_broadcast(&mut host), (purpose, gas_level));
+}
+
 #[test]
 fn kill_9_between_broadcast_and_receipt_pays_once_and_loses_nothing() {
     // After each action of the story, for each kind of death of the write.

@@ -38,7 +38,9 @@ impl Run {
         let mut random = Random(seed | 1);
         let confirmations = u64::try_from(random.below(3)).unwrap();
         let config = MachineConfig { confirmations, max_in_flight: 1 + random.below(4), ..config() };
-        Self { host: Host::new(config), random, inbox: vec![] }
+        let mut host = Host::new(config);
+        host.chain.no_pool = random.one_in(3);
+        Self { host, random, inbox: vec![] }
     }
 
     fn act(&mut self) {
@@ -147,5 +149,36 @@ proptest! {
             run.act();
         }
         run.finish();
+    }
+
+    /// Many at once on a chain that refuses what comes after a gap: in whatever order writes and answers come, all are settled before
+    /// anything is late, and no transaction is ever refused.
+    #[test]
+    fn on_a_chain_without_a_pool_all_are_settled_with_no_bump_interval_passing(seed: u64, k in 1..=20u8) {
+        let mut run = Run::new(seed);
+        run.host = Host::new(MachineConfig { confirmations: 0, ..config() });
+        run.host.chain.no_pool = true;
+        for n in 1..=k {
+            run.host.tell(intent(n, START_S + 300));
+        }
+        let ends_ms = run.host.now_ms + run.host.config.bump_after_ms;
+        while run.host.now_ms < ends_ms && run.host.machine.open_count() != 0 {
+            let (waiting, inbox) = (run.host.actions.len(), run.inbox.len());
+            if waiting + inbox == 0 {
+                run.host.now_ms += 100;
+                run.host.step(Event::Tick);
+            } else if run.random.below(waiting + inbox) < waiting {
+                let at = run.random.below(waiting);
+                let action = run.host.actions.swap_remove(at);
+                run.inbox.extend(run.host.run(&action));
+            } else {
+                let at = run.random.below(inbox);
+                let event = run.inbox.swap_remove(at);
+                run.host.step(event);
+            }
+        }
+        assert_eq!((run.host.machine.open_count(), run.host.chain.gaps, run.host.fillers), (0, 0, 0));
+        let all_settled = |payment| matches!(run.host.status(payment), Some(SettlementStatus::Settled { by: SettledBy::Us, .. }));
+        assert!(run.host.intents.iter().all(all_settled));
     }
 }

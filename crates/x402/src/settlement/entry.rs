@@ -28,7 +28,18 @@ pub(super) struct Entry {
     /// A transaction of this slot may be known to somebody. Invariant: false only if it was never handed to the shell, or the shell said
     /// that it was not sent.
     may_be_out: bool,
+    /// Whether a node has a transaction with the slot's account nonce, so that the next higher one makes no gap.
+    reached: Reached,
     seen: Seen,
+}
+
+/// Whether a node was reached with an account nonce.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reached {
+    No,
+    /// The outcome is not known.
+    Perhaps,
+    Yes,
 }
 
 /// Where the current slot stands between us and the network.
@@ -36,8 +47,8 @@ pub(super) struct Entry {
 pub(super) enum Send {
     /// Restored: the chain is asked before anything is sent again.
     AwaitingAnswer,
-    /// To be sent as soon as the record is durable.
-    AwaitingWrite(Simulation),
+    /// To be sent as soon as the record is durable and every lower account nonce was sent; not before this time.
+    AwaitingTurn { simulation: Simulation, from_ms: u64 },
     /// Handed to the shell.
     Out { at_ms: u64, simulation: Simulation, raise: bool },
 }
@@ -66,14 +77,19 @@ impl Entry {
             created_ms: now_ms,
             told_pending: false,
             may_be_out: false,
+            reached: Reached::No,
             seen: Seen::default(),
         }
     }
 
     /// After a restart: what was written is durable, and whatever a slot names may be out.
     pub(super) fn restored(stored: StoredIntent) -> Self {
-        let may_be_out = matches!(stored.progress, Progress::AwaitingReceipt(_));
-        Self { dirty: false, may_be_out, ..Self::new(stored, 0) }
+        let (may_be_out, reached) = match &stored.progress {
+            Progress::AwaitingReceipt(slot) if !slot.hashes.is_empty() => (true, Reached::Perhaps),
+            Progress::AwaitingReceipt(_) => (true, Reached::No),
+            Progress::AwaitingNonce { .. } | Progress::Done { .. } => (false, Reached::No),
+        };
+        Self { dirty: false, may_be_out, reached, ..Self::new(stored, 0) }
     }
 
     pub(super) fn payment_id(&self) -> Hash32 {
@@ -104,14 +120,34 @@ impl Entry {
         let slot = Slot { account_nonce, gas_level: 0, attempts, hashes: Vec::new() };
         self.change(Progress::AwaitingReceipt(slot));
         self.may_be_out = false;
+        self.reached = Reached::No;
         self.seen = Seen::default();
-        self.send = Send::AwaitingWrite(Simulation::First);
+        self.send = Send::AwaitingTurn { simulation: Simulation::First, from_ms: 0 };
+    }
+
+    /// Whether a node has, or perhaps has, a transaction with this account nonce: a higher one may follow.
+    pub(super) fn was_sent(&self) -> bool {
+        self.reached != Reached::No
+    }
+
+    /// A higher account nonce was refused because of a gap: what is not known to have been sent is sent again, at the same price.
+    pub(super) fn on_gap_above(&mut self) {
+        if self.reached == Reached::Perhaps && matches!(self.send, Send::Out { .. }) {
+            self.send = Send::AwaitingTurn { simulation: Simulation::Skip, from_ms: 0 };
+        }
+    }
+
+    /// A lower account nonce was taken: one that was refused because of a gap need not wait any longer.
+    pub(super) fn on_sent_below(&mut self) {
+        if let Send::AwaitingTurn { from_ms, .. } = &mut self.send {
+            *from_ms = 0;
+        }
     }
 
     /// The request to send the current slot, if its record is durable and sending makes sense.
     pub(super) fn take_broadcast(&mut self, now_ms: u64, nonces: &Nonces) -> Option<ChainRequest> {
-        let Send::AwaitingWrite(simulation) = self.send else { return None };
-        if !self.is_durable() || !self.may_send(now_ms, nonces) {
+        let Send::AwaitingTurn { simulation, from_ms } = self.send else { return None };
+        if now_ms < from_ms || !self.is_durable() || !self.may_send(now_ms, nonces) {
             return None;
         }
         let slot = self.slot()?;
@@ -161,9 +197,21 @@ impl Entry {
     }
 
     /// What became of a transaction of this settlement.
-    pub(super) fn on_broadcast(&mut self, account_nonce: u64, gas_level: u8, outcome: BroadcastOutcome, config: &MachineConfig) {
+    pub(super) fn on_broadcast(
+        &mut self,
+        account_nonce: u64,
+        gas_level: u8,
+        outcome: BroadcastOutcome,
+        now_ms: u64,
+        config: &MachineConfig,
+    ) {
         let Some(slot) = self.slot().filter(|slot| slot.account_nonce == account_nonce) else { return };
         let is_latest = slot.gas_level == gas_level;
+        self.reached = match (outcome, self.reached) {
+            (BroadcastOutcome::Sent { .. } | BroadcastOutcome::NonceTooLow | BroadcastOutcome::Underpriced, _) => Reached::Yes,
+            (BroadcastOutcome::Unknown { .. }, Reached::No) => Reached::Perhaps,
+            (_, reached) => reached,
+        };
         match outcome {
             BroadcastOutcome::Sent { hash } | BroadcastOutcome::Unknown { hash } => {
                 // Crash: before this is durable: the hash is lost, the transaction is not. The authorization's own event leads to it.
@@ -186,8 +234,13 @@ impl Entry {
                 self.seen.would_revert_at = Some(block);
                 self.poll_at_ms = 0;
             }
+            // The node lost a lower one, or another node was asked: again soon, at the same price. Without a simulation, because a doubled
+            // answer can come when the next attempt is out.
+            BroadcastOutcome::NonceTooHigh if is_latest && matches!(self.send, Send::Out { .. }) => {
+                self.send = Send::AwaitingTurn { simulation: Simulation::Skip, from_ms: now_ms.saturating_add(config.poll_ms) };
+            }
             // Late answers about transactions that have been replaced since.
-            BroadcastOutcome::Underpriced | BroadcastOutcome::WouldRevert { .. } => {}
+            BroadcastOutcome::Underpriced | BroadcastOutcome::WouldRevert { .. } | BroadcastOutcome::NonceTooHigh => {}
         }
     }
 
@@ -219,7 +272,7 @@ impl Entry {
             self.seen.included = false;
         }
         if self.send == Send::AwaitingAnswer && self.slot().is_some_and(|slot| !slot.hashes.is_empty()) {
-            self.send = Send::AwaitingWrite(Simulation::Skip);
+            self.send = Send::AwaitingTurn { simulation: Simulation::Skip, from_ms: 0 };
         }
     }
 
@@ -279,7 +332,7 @@ impl Entry {
             return;
         }
         if self.send == Send::AwaitingAnswer && slot.hashes.is_empty() {
-            self.send = Send::AwaitingWrite(Simulation::Skip);
+            self.send = Send::AwaitingTurn { simulation: Simulation::Skip, from_ms: 0 };
         }
     }
 
@@ -312,7 +365,7 @@ impl Entry {
 
     fn send_again(&mut self, config: &MachineConfig) {
         let raise = !matches!(self.send, Send::Out { raise: false, .. });
-        self.send = Send::AwaitingWrite(Simulation::Skip);
+        self.send = Send::AwaitingTurn { simulation: Simulation::Skip, from_ms: 0 };
         let Progress::AwaitingReceipt(slot) = &mut self.stored.progress else { return };
         if raise && slot.gas_level < config.max_gas_level {
             slot.gas_level = slot.gas_level.saturating_add(1);

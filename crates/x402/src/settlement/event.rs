@@ -1,7 +1,8 @@
 //! What the settlement machine is told and what it asks for: the whole language between it and its shell.
 //!
 //! A shell runs actions in any order, at its own pace, and reports what came of them. A report may be late, doubled or lost; the machine
-//! asks again. Only [`Action::Persist`] has an order (see there).
+//! asks again. Only [`Action::Persist`] has an order (see there); transactions need none, because the machine does not hand one out
+//! before it was told that the one below it was sent.
 
 use std::future::Future;
 
@@ -219,6 +220,8 @@ pub enum BroadcastOutcome {
     },
     /// The account nonce is used up.
     NonceTooLow,
+    /// A lower account nonce is missing and this node keeps nothing that waits: it was not sent.
+    NonceTooHigh,
     /// A pending transaction with this nonce pays more.
     Underpriced,
     /// The gas key cannot pay.

@@ -9,6 +9,7 @@
 //!    alive. A timeout changes nothing about that; it only raises the price of the same transaction.
 //! 3. A settlement ends only on a fact of the chain: its transfer, its revert, its nonce used otherwise, or a block past its end.
 //! 4. Told twice, doubled or late answers change nothing.
+//! 5. Nothing is sent before a node was reached with every lower account nonce: not every chain keeps what comes after a gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ use super::calldata::Calldata;
 use super::entry::Entry;
 use super::event::{Action, BroadcastOutcome, ChainAnswer, ChainRequest, Event, PersistResult, Purpose, RefuseReason, Simulation};
 use super::intent::Intent;
-use super::nonces::Nonces;
+use super::nonces::{Filler, Nonces};
 use super::outcome::{Outcome, SettlementStatus};
 use super::store::{Progress, StoredIntent};
 
@@ -140,18 +141,16 @@ impl Machine {
         self.assign_nonces(now_ms);
         let chain_is_up = self.rpc_pause_until_ms <= now_ms;
         for entry in self.open.values_mut() {
-            if chain_is_up {
-                if entry.poll_at_ms <= now_ms && !matches!(entry.stored.progress, Progress::Done { .. }) {
-                    entry.poll_at_ms = now_ms.saturating_add(self.config.poll_ms);
-                    actions.extend(entry.questions(now_ms, &self.config, &self.nonces).into_iter().map(Action::Chain));
-                }
-                actions.extend(entry.take_broadcast(now_ms, &self.nonces).map(Action::Chain));
+            if chain_is_up && entry.poll_at_ms <= now_ms && !matches!(entry.stored.progress, Progress::Done { .. }) {
+                entry.poll_at_ms = now_ms.saturating_add(self.config.poll_ms);
+                actions.extend(entry.questions(now_ms, &self.config, &self.nonces).into_iter().map(Action::Chain));
             }
             write_if_due(entry, now_ms, &self.config, &mut actions);
             tell_pending(entry, now_ms, &self.config, &mut actions);
         }
         if chain_is_up {
-            self.fill_and_ask(now_ms, &mut actions);
+            self.send_in_order(now_ms, &mut actions);
+            self.ask_account_nonce(now_ms, &mut actions);
         }
         self.retire(&mut actions);
         actions
@@ -221,13 +220,20 @@ impl Machine {
                 match purpose {
                     Purpose::Settle { payment_id } => {
                         if let Some(entry) = self.open.get_mut(&payment_id) {
-                            entry.on_broadcast(account_nonce, gas_level, outcome, config);
+                            entry.on_broadcast(account_nonce, gas_level, outcome, now_ms, config);
                         }
                     }
-                    Purpose::Fill if outcome == BroadcastOutcome::Underpriced => {
-                        nonces.raise(account_nonce, gas_level, config.max_gas_level);
+                    Purpose::Fill => {
+                        let retry_at_ms = now_ms.saturating_add(config.poll_ms);
+                        nonces.on_filler(Filler { account_nonce, gas_level }, outcome, retry_at_ms, config.max_gas_level);
                     }
-                    Purpose::Fill => {}
+                }
+                for entry in self.open.values_mut() {
+                    match (outcome, entry.slot().map(|slot| slot.account_nonce)) {
+                        (BroadcastOutcome::Sent { .. }, Some(other)) if account_nonce < other => entry.on_sent_below(),
+                        (BroadcastOutcome::NonceTooHigh, Some(other)) if other < account_nonce => entry.on_gap_above(),
+                        _ => {}
+                    }
                 }
             }
             ChainAnswer::ReceiptFound { payment_id, receipt } => {
@@ -265,18 +271,33 @@ impl Machine {
         }
     }
 
-    fn fill_and_ask(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        let live = self.live_nonces();
-        for filler in self.nonces.due_fillers(&live, now_ms, self.config.bump_after_ms, self.config.max_gas_level) {
-            actions.push(Action::Chain(ChainRequest::SignAndBroadcast {
-                purpose: Purpose::Fill,
-                account_nonce: filler.account_nonce,
-                gas_level: filler.gas_level,
-                simulation: Simulation::Skip,
-                to: self.config.gas_account,
-                calldata: Calldata::default(),
-            }));
+    /// Transactions in the order of their account nonces, up to the first with which no node was reached yet.
+    fn send_in_order(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        let Some(next) = self.nonces.next() else { return };
+        let mut live: BTreeMap<u64, &mut Entry> =
+            self.open.values_mut().filter_map(|entry| Some((entry.slot()?.account_nonce, entry))).collect();
+        let Some(highest) = live.keys().next_back().copied() else { return };
+        // Ends at the first that waits, so it is as long as what is in flight.
+        for account_nonce in next..=highest {
+            let was_sent = match live.get_mut(&account_nonce) {
+                Some(entry) => {
+                    actions.extend(entry.take_broadcast(now_ms, &self.nonces).map(Action::Chain));
+                    entry.was_sent()
+                }
+                None => {
+                    let (every_ms, max_level) = (self.config.bump_after_ms, self.config.max_gas_level);
+                    let filler = self.nonces.due_filler(account_nonce, now_ms, every_ms, max_level);
+                    actions.extend(filler.map(|filler| fill(filler, &self.config)));
+                    self.nonces.is_filled(account_nonce)
+                }
+            };
+            if !was_sent {
+                return;
+            }
         }
+    }
+
+    fn ask_account_nonce(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         if !self.open.is_empty() && self.nonces.poll_at_ms <= now_ms {
             self.nonces.poll_at_ms = now_ms.saturating_add(self.config.poll_ms);
             actions.push(Action::Chain(ChainRequest::QueryAccountNonce));
@@ -311,6 +332,18 @@ impl Machine {
     fn live_nonces(&self) -> BTreeSet<u64> {
         self.open.values().filter_map(Entry::slot).map(|slot| slot.account_nonce).collect()
     }
+}
+
+/// A transaction that does nothing but use up its account nonce.
+fn fill(filler: Filler, config: &MachineConfig) -> Action {
+    Action::Chain(ChainRequest::SignAndBroadcast {
+        purpose: Purpose::Fill,
+        account_nonce: filler.account_nonce,
+        gas_level: filler.gas_level,
+        simulation: Simulation::Skip,
+        to: config.gas_account,
+        calldata: Calldata::default(),
+    })
 }
 
 fn write_if_due(entry: &mut Entry, now_ms: u64, config: &MachineConfig, actions: &mut Vec<Action>) {

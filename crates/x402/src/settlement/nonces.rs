@@ -5,8 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// At most this many fillers are sent per step: a bound on work, not a target.
-const MAX_FILLERS: usize = 64;
+use super::event::BroadcastOutcome;
 
 /// What is known of one gas key.
 #[derive(Debug, Default)]
@@ -26,7 +25,9 @@ struct ChainNonce {
 #[derive(Clone, Copy, Debug)]
 struct Moot {
     gas_level: u8,
-    sent_at_ms: Option<u64>,
+    due_at_ms: u64,
+    /// A node has, or perhaps has, a transaction with this nonce.
+    was_sent: bool,
 }
 
 /// A filler to be sent.
@@ -73,34 +74,47 @@ impl Nonces {
     /// A settlement ended without its nonce being used.
     pub(super) fn abandon(&mut self, account_nonce: u64, gas_level: u8) {
         if !self.is_used(account_nonce) {
-            self.moot.insert(account_nonce, Moot { gas_level, sent_at_ms: None });
+            self.moot.insert(account_nonce, Moot { gas_level, due_at_ms: 0, was_sent: false });
         }
     }
 
-    /// A filler was refused as underpriced: next time one class higher, at once.
-    pub(super) fn raise(&mut self, account_nonce: u64, gas_level: u8, max_level: u8) {
-        let is_latest = |moot: &&mut Moot| moot.gas_level == gas_level && gas_level < max_level;
-        if let Some(moot) = self.moot.get_mut(&account_nonce).filter(is_latest) {
-            moot.sent_at_ms = None;
-        }
+    /// The first nonce that the chain has not used; `None` while it is unknown.
+    pub(super) fn next(&self) -> Option<u64> {
+        self.chain.map(|chain| chain.next)
     }
 
-    /// The fillers that are due: every nonce below a live one that no live one has.
-    pub(super) fn due_fillers(&mut self, live: &BTreeSet<u64>, now_ms: u64, every_ms: u64, max_level: u8) -> Vec<Filler> {
-        let (Some(chain), Some(highest)) = (self.chain, live.last().copied()) else { return Vec::new() };
-        let gaps = (chain.next..highest).filter(|nonce| !live.contains(nonce)).take(MAX_FILLERS);
-        let mut due = Vec::new();
-        for account_nonce in gaps {
-            // A gap that nobody remembers (after a crash) gets a filler of the lowest class.
-            let moot = self.moot.entry(account_nonce).or_insert(Moot { gas_level: 0, sent_at_ms: None });
-            if moot.sent_at_ms.is_some_and(|sent_at_ms| now_ms < sent_at_ms.saturating_add(every_ms)) {
-                continue;
+    /// What became of a filler.
+    pub(super) fn on_filler(&mut self, filler: Filler, outcome: BroadcastOutcome, retry_at_ms: u64, max_level: u8) {
+        let Some(moot) = self.moot.get_mut(&filler.account_nonce).filter(|moot| moot.gas_level == filler.gas_level) else { return };
+        match outcome {
+            BroadcastOutcome::Sent { .. } | BroadcastOutcome::Unknown { .. } | BroadcastOutcome::NonceTooLow => moot.was_sent = true,
+            BroadcastOutcome::Underpriced => {
+                moot.was_sent = true;
+                // One class higher, at once.
+                if moot.gas_level < max_level {
+                    moot.due_at_ms = 0;
+                }
             }
-            moot.gas_level = moot.gas_level.saturating_add(1).min(max_level);
-            moot.sent_at_ms = Some(now_ms);
-            due.push(Filler { account_nonce, gas_level: moot.gas_level });
+            BroadcastOutcome::NonceTooHigh => moot.due_at_ms = retry_at_ms,
+            BroadcastOutcome::NoGasFunds | BroadcastOutcome::WouldRevert { .. } => {}
         }
-        due
+    }
+
+    /// The filler of a nonce below a live one that no live one has, if it is due.
+    pub(super) fn due_filler(&mut self, account_nonce: u64, now_ms: u64, every_ms: u64, max_level: u8) -> Option<Filler> {
+        // A gap that nobody remembers (after a crash) gets a filler of the lowest class.
+        let moot = self.moot.entry(account_nonce).or_insert(Moot { gas_level: 0, due_at_ms: 0, was_sent: false });
+        if now_ms < moot.due_at_ms {
+            return None;
+        }
+        moot.gas_level = moot.gas_level.saturating_add(1).min(max_level);
+        moot.due_at_ms = now_ms.saturating_add(every_ms);
+        Some(Filler { account_nonce, gas_level: moot.gas_level })
+    }
+
+    /// Whether a filler of this nonce was sent: a higher one may follow.
+    pub(super) fn is_filled(&self, account_nonce: u64) -> bool {
+        self.moot.get(&account_nonce).is_some_and(|moot| moot.was_sent)
     }
 }
 
@@ -119,10 +133,15 @@ mod tests {
         nonces.abandon(6, 2);
         nonces.abandon(3, 2);
         assert_eq!(nonces.lowest_free(&live), Some(8));
-        let due = nonces.due_fillers(&live, 100, 50, 7);
-        assert_eq!(due.iter().map(|f| (f.account_nonce, f.gas_level)).collect::<Vec<_>>(), [(6, 3)]);
-        assert!(nonces.due_fillers(&live, 149, 50, 7).is_empty());
-        assert_eq!(nonces.due_fillers(&live, 150, 50, 3)[0].gas_level, 3);
+        let filler = nonces.due_filler(6, 100, 50, 7).unwrap();
+        assert_eq!((filler.account_nonce, filler.gas_level), (6, 3));
+        assert!(nonces.due_filler(6, 149, 50, 7).is_none() && !nonces.is_filled(6));
+        nonces.on_filler(filler, BroadcastOutcome::NonceTooHigh, 120, 7);
+        assert!(!nonces.is_filled(6));
+        let filler = nonces.due_filler(6, 120, 50, 3).unwrap();
+        assert_eq!(filler.gas_level, 3);
+        nonces.on_filler(filler, BroadcastOutcome::NonceTooLow, 0, 3);
+        assert!(nonces.is_filled(6));
         assert!(nonces.is_used(4) && nonces.is_used_by(4, 10) && !nonces.is_used_by(4, 9) && !nonces.is_used(5));
         nonces.included(6, 20);
         assert_eq!(nonces.lowest_free(&BTreeSet::from([7])), Some(8));

@@ -53,6 +53,10 @@ pub struct Chain {
     pub drained: BTreeSet<Address>,
     /// A token that takes a fee.
     pub fee: bool,
+    /// No mempool: a transaction is mined as it comes or refused, like on our dev chain.
+    pub no_pool: bool,
+    /// Transactions refused because a lower account nonce was missing.
+    pub gaps: usize,
 }
 
 impl Chain {
@@ -146,6 +150,15 @@ impl Chain {
             return BroadcastOutcome::NonceTooLow;
         }
         let hash = sha256(&[&nonce.to_be_bytes(), &[level], &calldata.0]);
+        if self.no_pool {
+            if self.next_nonce() < nonce {
+                self.gaps += 1;
+                return BroadcastOutcome::NonceTooHigh;
+            }
+            self.mempool.insert(nonce, vec![Tx { hash, calldata }]);
+            self.mine(self.time_s, 0);
+            return BroadcastOutcome::Sent { hash };
+        }
         let twins = self.mempool.entry(nonce).or_default();
         if !twins.iter().any(|tx| tx.hash == hash) {
             twins.push(Tx { hash, calldata });
@@ -296,11 +309,14 @@ impl Host {
 
     /// Runs everything that is to be done, and what follows from it.
     pub fn settle_down(&mut self) {
+        self.settle_down_but(|_| false);
+    }
+
+    /// The same, but what is held back stays to be done.
+    pub fn settle_down_but(&mut self, held: impl Fn(&Action) -> bool) {
         for _ in 0..1000 {
-            if self.actions.is_empty() {
-                return;
-            }
-            let action = self.actions.remove(0);
+            let Some(at) = self.actions.iter().position(|action| !held(action)) else { return };
+            let action = self.actions.remove(at);
             if let Some(event) = self.run(&action) {
                 self.step(event);
             }
