@@ -229,7 +229,7 @@ impl Job {
     fn not_logged(&self, execution: Execution, error: LedgerError) {
         match error {
             LedgerError::Unknown => self.node.claims().finish(execution, Ending::Owed),
-            LedgerError::Full | LedgerError::Closed => self.forgive(execution),
+            LedgerError::Full | LedgerError::TooLong | LedgerError::Closed => self.forgive(execution),
         }
     }
 
