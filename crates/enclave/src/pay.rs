@@ -8,7 +8,7 @@ use std::time::Duration;
 use candor_engine::chat::ApiError;
 use candor_link::{EnclaveRequest, HostReply, PayerQuery};
 use candor_x402::claims::ClaimError;
-use candor_x402::exact::{Binding, Candidate, VerifiedPayment, VerifyContext, verify_exact};
+use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
 use candor_x402::protocol::{ProtocolError, parse_payment_payload};
 use candor_x402::{Claim, Libsecp, PaymentError};
 
@@ -65,7 +65,10 @@ fn refusal(status: u16, code: &'static str, message: String, retry_after: Option
 /// Verifies and claims.
 pub(crate) async fn claim(node: &Node, quote: &Quote, header: &[u8]) -> Result<Paid, PayError> {
     let payment = verify(node, quote, header).inspect_err(|_| count(&node.metrics.payments_refused))?;
-    let candidate = answered(quote, &payment);
+    // The offer that was echoed, of this bucket or the one before: the receipt names what the client was told. Who echoes nothing paid the
+    // price of the current one.
+    let [current, _] = &quote.candidates;
+    let candidate = payment.answers().unwrap_or(current).clone();
     refuse_taken(node, &payment)?;
     if let Err(refused) = check_payer(node, &payment).await {
         // Again: while the chain was asked, another copy may have been claimed, run and settled.
@@ -98,15 +101,6 @@ fn verify(node: &Node, quote: &Quote, header: &[u8]) -> Result<VerifiedPayment, 
         recover: &Libsecp,
     };
     Ok(verify_exact(&payload, &context)?)
-}
-
-/// The offer that a payment answers; a stock client's answers the current one, whose price it paid.
-fn answered(quote: &Quote, payment: &VerifiedPayment) -> Candidate {
-    let [current, previous] = &quote.candidates;
-    match payment.binding() {
-        Binding::Offer { offer_digest, .. } if previous.offer.digest() == offer_digest => previous.clone(),
-        Binding::Offer { .. } | Binding::EqualPriceOnly => current.clone(),
-    }
 }
 
 /// Asks the host whether the payer can pay. No signature leaves here.
