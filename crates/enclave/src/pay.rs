@@ -1,7 +1,7 @@
 //! Payments: from a header to a claim, or to an error that says what to do.
 //!
 //! Order of work: read the header (cheap), verify the authorization against recomputed offers, ask the host about balance and nonce,
-//! claim. Only then may anything run (Invariant: no response byte before the claim).
+//! look at the time again, claim. Only then may anything run (Invariant: no response byte before the claim).
 
 use std::time::Duration;
 
@@ -75,7 +75,10 @@ pub(crate) async fn claim(node: &Node, quote: &Quote, header: &[u8]) -> Result<P
         refuse_taken(node, &payment)?;
         return Err(refused);
     }
-    let claim = node.claims().claim(&payment, clock::now_ms() / 1000)?;
+    let now_s = clock::now_ms() / 1000;
+    // Again: the host took its time, and an answer that cannot be settled any more is work for nothing.
+    payment.check_open(now_s, quote.generation_seconds).inspect_err(|_| count(&node.metrics.payments_refused))?;
+    let claim = node.claims().claim(&payment, now_s)?;
     count(&node.metrics.claims);
     Ok(Paid { payment, claim, candidate })
 }

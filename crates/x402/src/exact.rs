@@ -120,6 +120,14 @@ impl VerifiedPayment {
     pub fn answers(&self) -> Option<&Candidate> {
         self.answers.as_ref()
     }
+
+    /// Whether it is still open for as long as the work takes. For the moment of the claim: the chain may have been slow to answer.
+    ///
+    /// # Errors
+    /// [`PaymentError::ValidBefore`], as when it is verified.
+    pub fn check_open(&self, now_seconds: u64, generation_seconds: u64) -> Result<(), PaymentError> {
+        check_valid_before(&self.authorization, now_seconds, generation_seconds)
+    }
 }
 
 /// Verifies a payment for the request at hand.
