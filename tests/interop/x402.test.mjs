@@ -43,4 +43,7 @@ test("a stream is paid and ends with its receipt and [DONE]", () => {
   const frames = got.text.split("\n\n").filter((event) => event.startsWith("data: "));
   assert.equal(frames.at(-1), "data: [DONE]");
   assert.ok(frames.at(-2).includes('"candor":{"receipt_id":'), frames.at(-2));
+  // The same once more in a comment line, for SDKs that drop members they do not know.
+  const comment = got.text.split("\n\n").find((event) => event.startsWith(": candor "));
+  assert.deepEqual(JSON.parse(comment.slice(": candor ".length)), JSON.parse(frames.at(-2).slice("data: ".length)).candor);
 });

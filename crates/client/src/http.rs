@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn frames_come_out_however_the_bytes_are_cut() {
-        let stream = b"data: {\"a\":1}\n\n: comment\n\ndata: {\"b\":2}\n\ndata: [DONE]\n\n";
+        let stream = b"data: {\"a\":1}\n\n: candor {\"delivery\":\"AAEC\"}\n\ndata: {\"b\":2}\n\ndata: [DONE]\n\n";
         let expected = vec![SseEvent::Frame(b"{\"a\":1}".to_vec()), SseEvent::Frame(b"{\"b\":2}".to_vec()), SseEvent::Done];
         for size in 1..stream.len() {
             let mut splitter = SseSplitter::default();

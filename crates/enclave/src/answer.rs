@@ -192,10 +192,8 @@ impl Job {
                 let delivery = self.delivery(&logged);
                 self.node.claims().finish(execution, Ending::Owed);
                 // Invariant: no terminal frame before the receipt is under a stored checkpoint; it is, from here.
-                if let Some(spliced) = splice(&last, &self.member(&delivery)) {
-                    let mut end = sse(&spliced).to_vec();
-                    end.extend_from_slice(format!(": candor receipt {}\n\ndata: [DONE]\n\n", self.receipt_id()).as_bytes());
-                    drop(body.send(Ok(end.into())).await);
+                if let Some(end) = end_of_stream(&last, &self.member(&delivery)) {
+                    drop(body.send(Ok(end)).await);
                 }
                 drop(body);
                 self.watch_settlement().await;
@@ -231,7 +229,7 @@ impl Job {
     fn not_logged(&self, execution: Execution, error: LedgerError) {
         match error {
             LedgerError::Unknown => self.node.claims().finish(execution, Ending::Owed),
-            LedgerError::Full | LedgerError::Closed => self.forgive(execution),
+            LedgerError::Full | LedgerError::TooLong | LedgerError::Closed => self.forgive(execution),
         }
     }
 
@@ -409,6 +407,13 @@ fn sse(value: &[u8]) -> Bytes {
     [b"data: ".as_slice(), value, b"\n\n"].concat().into()
 }
 
+/// The last frame with the member in it, the member once more as a comment for SDKs that drop what they do not know, and the end mark.
+/// Spec: transcript.md §3.
+fn end_of_stream(last: &[u8], member: &[u8]) -> Option<Bytes> {
+    let frame = sse(&splice(last, member)?);
+    Some([&frame, b": candor {".as_slice(), member, b"}\n\ndata: [DONE]\n\n"].concat().into())
+}
+
 /// Asks the host what became of a settlement; `None` if it cannot be asked.
 ///
 /// Trust: a lie costs the operator (an answer given for nothing) or service; the client asks the chain itself.
@@ -479,5 +484,26 @@ impl KeptAnswers {
     /// The answer to exactly this request with exactly this payment header.
     pub(crate) fn get(&self, key: &Hash32) -> Option<Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candor_verify::transcript::unsplice;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_ends_with_its_receipt_in_the_last_frame_and_in_a_comment_line() {
+        let last = br#"{"choices":[],"usage":{"total_tokens":9}}"#;
+        let member = br#""receipt_id":"00","delivery":"AAEC""#;
+        let end = end_of_stream(last, member).unwrap();
+        let lines: Vec<&[u8]> = end.split(|byte| *byte == b'\n').collect();
+        let [frame, b"", comment, b"", b"data: [DONE]", b"", b""] = lines.as_slice() else { panic!("{lines:?}") };
+        assert_eq!(unsplice(frame.strip_prefix(b"data: ").unwrap()), Some((last.to_vec(), member.as_slice())));
+        let object = comment.strip_prefix(b": candor ").unwrap();
+        assert_eq!(object, [b"{".as_slice(), member, b"}"].concat());
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(object).unwrap()["delivery"], "AAEC");
+        assert_eq!(end_of_stream(b"[1]", member), None);
     }
 }

@@ -8,6 +8,7 @@
 //! everything they will vouch for is known. A refusal changes nothing.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candor_engine::Model;
@@ -34,8 +35,10 @@ pub(crate) struct Boot {
     port: HostPort,
     runtime: tokio::runtime::Handle,
     build_id: Hash32,
-    // Guards the phase; held while a model is loaded, because nothing else may happen in a boot meanwhile.
+    // Guards the phase; held while a model is loaded, because nothing else may happen in a boot meanwhile. Never taken on an async worker.
     phase: Mutex<State>,
+    // Set once, when an order was taken: what a new control connection is told without taking the phase.
+    has_order: AtomicBool,
     // Set once, on Ready; read by the connection handlers without taking the phase.
     node: tokio::sync::watch::Sender<Option<Arc<Node>>>,
 }
@@ -58,7 +61,7 @@ impl Boot {
     pub(crate) fn new(config: Config, attester: Arc<dyn Attester>, port: HostPort, runtime: tokio::runtime::Handle) -> Self {
         let build_id = candor_verify::hash::sha256(&[b"candor-enclave ", env!("CARGO_PKG_VERSION").as_bytes()]);
         let node = tokio::sync::watch::Sender::new(None);
-        Self { config, attester, port, runtime, build_id, phase: Mutex::new(State::AwaitingOrder), node }
+        Self { config, attester, port, runtime, build_id, phase: Mutex::new(State::AwaitingOrder), has_order: AtomicBool::new(false), node }
     }
 
     /// The node, once it serves.
@@ -111,6 +114,7 @@ impl Boot {
             partial: HashMap::new(),
             models: HashMap::new(),
         }));
+        self.has_order.store(true, Ordering::Release);
         Ok(EnclaveReply::Done)
     }
 
@@ -260,10 +264,10 @@ impl Ordered {
 
 impl Commands for Boot {
     fn phase(&self) -> Phase {
-        match &*self.lock() {
-            State::AwaitingOrder => Phase::AwaitingOrder,
-            State::AwaitingModels(_) => Phase::AwaitingModels,
-            State::Ready(node) => Phase::Ready(Box::new(ready_of(node))),
+        match self.node() {
+            Some(node) => Phase::Ready(Box::new(ready_of(&node))),
+            None if self.has_order.load(Ordering::Acquire) => Phase::AwaitingModels,
+            None => Phase::AwaitingOrder,
         }
     }
 
@@ -275,5 +279,36 @@ impl Commands for Boot {
         if let Some(node) = self.node() {
             node.set_head(head);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attester::AttesterError;
+
+    struct NoTee;
+
+    impl Attester for NoTee {
+        fn attest(&self, _: &[u8; 64]) -> Result<Vec<u8>, AttesterError> {
+            Ok(Vec::new())
+        }
+
+        fn check_chain(&self, _: u64) -> Result<(), AttesterError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_phase_is_told_while_a_model_is_loaded() {
+        let runtime = tokio::runtime::Handle::current();
+        let boot = Arc::new(Boot::new(Config::default(), Arc::new(NoTee), HostPort::new(), runtime));
+        // As a load holds it.
+        let loading = boot.lock();
+        let (asked, (sender, receiver)) = (Arc::clone(&boot), std::sync::mpsc::channel());
+        std::thread::spawn(move || sender.send(asked.phase()));
+        let phase = receiver.recv_timeout(std::time::Duration::from_secs(10));
+        assert_eq!(phase, Ok(Phase::AwaitingOrder), "it does not wait for the load");
+        drop(loading);
     }
 }

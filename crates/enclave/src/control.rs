@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use candor_link::{EnclaveReply, EnclaveRequest, FrameDecoder, HostReply, HostRequest, Phase, RefusalCode, Refused, ToEnclave, ToHost};
+use candor_link::{
+    EnclaveReply, EnclaveRequest, FrameDecoder, FrameError, HostReply, HostRequest, Phase, RefusalCode, Refused, ToEnclave, ToHost,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -29,6 +31,8 @@ pub(crate) enum HostError {
     TimedOut,
     /// Too many requests in flight.
     Busy,
+    /// Longer than a frame: it was not sent.
+    TooLong(FrameError),
     /// The host understood and did not do it.
     Refused(Refused),
 }
@@ -48,7 +52,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Link {
     generation: u64,
-    outbox: Option<mpsc::Sender<ToHost>>,
+    outbox: Option<mpsc::Sender<Vec<u8>>>,
     waiting: HashMap<u64, oneshot::Sender<HostReply>>,
 }
 
@@ -65,6 +69,7 @@ impl HostPort {
     /// Asks the host and waits for its answer.
     pub(crate) async fn request(&self, request: EnclaveRequest, timeout: Duration) -> Result<HostReply, HostError> {
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let frame = ToHost::Request { id, request }.encode().map_err(HostError::TooLong)?;
         let (sender, receiver) = oneshot::channel();
         let outbox = {
             let mut link = self.lock();
@@ -78,7 +83,7 @@ impl HostPort {
         // Whoever waits may be dropped with its client's connection: its entry must go with it.
         let _entry = Entry { port: self, id };
         let exchange = async {
-            outbox.send(ToHost::Request { id, request }).await.map_err(|_| HostError::LinkLost)?;
+            outbox.send(frame).await.map_err(|_| HostError::LinkLost)?;
             receiver.await.map_err(|_| HostError::LinkLost)
         };
         let result = tokio::time::timeout(timeout, exchange).await;
@@ -94,7 +99,7 @@ impl HostPort {
         self.0.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn attach(&self, outbox: mpsc::Sender<ToHost>) -> u64 {
+    fn attach(&self, outbox: mpsc::Sender<Vec<u8>>) -> u64 {
         let generation = {
             let mut link = self.lock();
             link.generation = link.generation.saturating_add(1);
@@ -137,7 +142,7 @@ impl Drop for Entry<'_> {
 
 /// What answers the host's requests.
 pub(crate) trait Commands: Send + Sync + 'static {
-    /// Where the boot stands.
+    /// Where the boot stands. Must not block: it is asked on an async worker.
     fn phase(&self) -> Phase;
     /// One request; may block for as long as a model load takes.
     fn handle(&self, request: HostRequest) -> EnclaveReply;
@@ -151,16 +156,16 @@ where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let (outbox, mut outgoing) = mpsc::channel::<ToHost>(OUTBOX);
+    let (outbox, mut outgoing) = mpsc::channel::<Vec<u8>>(OUTBOX);
     // The welcome goes first, before any request of ours can be queued.
-    if outbox.try_send(ToHost::Welcome(commands.phase())).is_err() {
+    let Ok(welcome) = ToHost::Welcome(commands.phase()).encode() else { return };
+    if outbox.try_send(welcome).is_err() {
         return;
     }
     let generation = port.attach(outbox.clone());
     let write = tokio::spawn(async move {
-        while let Some(message) = outgoing.recv().await {
-            let Ok(bytes) = message.encode() else { continue };
-            if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
+        while let Some(frame) = outgoing.recv().await {
+            if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
                 break;
             }
         }
@@ -188,7 +193,7 @@ where
     write.abort();
 }
 
-async fn dispatch(message: ToEnclave, port: &HostPort, commands: &Arc<dyn Commands>, outbox: &mpsc::Sender<ToHost>) {
+async fn dispatch(message: ToEnclave, port: &HostPort, commands: &Arc<dyn Commands>, outbox: &mpsc::Sender<Vec<u8>>) {
     match message {
         ToEnclave::Reply { id, reply } => port.deliver(id, reply),
         ToEnclave::HeadUpdate(head) => commands.head(head),
@@ -197,7 +202,85 @@ async fn dispatch(message: ToEnclave, port: &HostPort, commands: &Arc<dyn Comman
             let commands = Arc::clone(commands);
             let reply = tokio::task::spawn_blocking(move || commands.handle(request)).await;
             let reply = reply.unwrap_or_else(|_| EnclaveReply::Refused(Refused::new(RefusalCode::Internal, "the command panicked")));
-            drop(outbox.send(ToHost::Reply { id, reply }).await);
+            let too_long = |error: FrameError| {
+                let reply = EnclaveReply::Refused(Refused::new(RefusalCode::Internal, error.to_string()));
+                ToHost::Reply { id, reply }.encode()
+            };
+            // A refusal always fits; without one the host would wait for ever.
+            if let Ok(frame) = (ToHost::Reply { id, reply }).encode().or_else(too_long) {
+                drop(outbox.send(frame).await);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candor_link::{AppendRequest, BlockHead, Entry, MAX_EVIDENCE, MAX_FRAME, MAX_FRAME_HASHES, ToEnclave};
+    use candor_verify::{Hash32, Signature65};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Answers `Ping` with more bytes than a frame has.
+    struct Verbose;
+
+    impl Commands for Verbose {
+        fn phase(&self) -> Phase {
+            Phase::AwaitingOrder
+        }
+
+        fn handle(&self, _: HostRequest) -> EnclaveReply {
+            EnclaveReply::Evidence(vec![0; MAX_FRAME + MAX_EVIDENCE])
+        }
+
+        fn head(&self, _: BlockHead) {}
+    }
+
+    /// The next frame that the enclave sends.
+    async fn next(stream: &mut tokio::io::DuplexStream, decoder: &mut FrameDecoder) -> ToHost {
+        let mut buffer = vec![0; 4096];
+        loop {
+            if let Some(frame) = decoder.next_frame().unwrap() {
+                return ToHost::parse(&frame).unwrap();
+            }
+            let read = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.expect("a frame in time").unwrap();
+            decoder.push(&buffer[..read]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_longer_than_a_frame_is_an_error_for_whoever_waits_and_the_connection_goes_on() {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let port = HostPort::new();
+        tokio::spawn(serve(ours, port.clone(), Arc::new(Verbose)));
+        let mut decoder = FrameDecoder::new();
+        assert!(matches!(next(&mut theirs, &mut decoder).await, ToHost::Welcome(Phase::AwaitingOrder)));
+
+        let entry = Entry {
+            leaf_data: Hash32::ZERO,
+            receipt_id: [0; 16],
+            receipt: [0; Entry::RECEIPT_LEN],
+            signature: Signature65([0; 65]),
+            frame_leaf_hashes: vec![Hash32::ZERO; MAX_FRAME_HASHES],
+        };
+        let append = EnclaveRequest::Append(AppendRequest { first_index: 0, entries: vec![entry; 8] });
+        let refused = port.request(append, PATIENCE).await.unwrap_err();
+        assert!(matches!(refused, HostError::TooLong(FrameError::TooLong { limit: MAX_FRAME, .. })), "{refused:?}");
+
+        // A reply likewise.
+        theirs.write_all(&ToEnclave::Request { id: 7, request: HostRequest::Ping }.encode().unwrap()).await.unwrap();
+        let ToHost::Reply { id: 7, reply: EnclaveReply::Refused(refused) } = next(&mut theirs, &mut decoder).await else {
+            panic!("a refusal was expected")
+        };
+        assert_eq!(refused.code, RefusalCode::Internal);
+
+        // And the connection still carries what fits.
+        let asked = tokio::spawn(async move { port.request(EnclaveRequest::Head, PATIENCE).await });
+        let ToHost::Request { id, request: EnclaveRequest::Head } = next(&mut theirs, &mut decoder).await else { panic!("a question") };
+        let head = BlockHead::default();
+        theirs.write_all(&ToEnclave::Reply { id, reply: HostReply::Head(head) }.encode().unwrap()).await.unwrap();
+        assert_eq!(asked.await.unwrap(), Ok(HostReply::Head(head)));
     }
 }

@@ -247,7 +247,7 @@ fn outcome(ended: Whole, kept: Option<&Kept>, node: &Node) -> ApiResponse {
 fn ledger_error(refused: LedgerError) -> ApiResponse {
     let message = match refused {
         LedgerError::Full => "Too many answers are waiting for their receipt. Nothing was charged; try again.",
-        LedgerError::Closed | LedgerError::Unknown => {
+        LedgerError::TooLong | LedgerError::Closed | LedgerError::Unknown => {
             "No receipt could be stored, so nothing is answered and nothing was charged; try again."
         }
     };

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `boot` | order and models in, keys, manifest and evidence out |
 //! | `node` | everything one boot serves with |
-//! | `server`, `http` | connections, TLS, routes |
+//! | `server`, `stall`, `http` | connections, their time limits, TLS, routes |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
 //! | `answer` | run the engine, stream, splice the receipt |
 //! | `ledger` | receipts into the log, group by group, then settlements out |
@@ -42,6 +42,9 @@ mod node;
 mod pay;
 mod quote;
 mod server;
+mod stall;
+
+use std::time::Duration;
 
 pub use attester::{Attester, AttesterError};
 pub use server::run;
@@ -60,11 +63,27 @@ pub struct Config {
     pub max_unsettled_per_payer: usize,
     /// Seconds an answer may take at most; part of how long a payment must stay valid.
     pub generation_cap_s: u64,
+    /// A client that does not finish its TLS handshake in this time is cut off.
+    pub handshake_max: Duration,
+    /// A client that does not finish its request head in this time is cut off, also the next one on a connection that is kept.
+    pub idle_max: Duration,
+    /// A client that takes nothing of what is sent to it for this long is cut off; a paid stream then ends as aborted by the client.
+    pub stall_max: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self { max_connections: 1024, max_running: cores, max_group: 64, max_unsettled_per_payer: 8, generation_cap_s: 60 }
+        Self {
+            max_connections: 1024,
+            max_running: cores,
+            max_group: 64,
+            max_unsettled_per_payer: 8,
+            generation_cap_s: 60,
+            handshake_max: Duration::from_secs(10),
+            idle_max: Duration::from_secs(15),
+            // Longer than a phone needs to find its network again, shorter than a payment stays open.
+            stall_max: Duration::from_secs(30),
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! Payments: from a header to a claim, or to an error that says what to do.
 //!
 //! Order of work: read the header (cheap), verify the authorization against recomputed offers, ask the host about balance and nonce,
-//! claim. Only then may anything run (Invariant: no response byte before the claim).
+//! look at the time again, claim. Only then may anything run (Invariant: no response byte before the claim).
 
 use std::time::Duration;
 
 use candor_engine::chat::ApiError;
 use candor_link::{EnclaveRequest, HostReply, PayerQuery};
 use candor_x402::claims::ClaimError;
-use candor_x402::exact::{Binding, Candidate, VerifiedPayment, VerifyContext, verify_exact};
+use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
 use candor_x402::protocol::{ProtocolError, parse_payment_payload};
 use candor_x402::{Claim, Libsecp, PaymentError};
 
@@ -65,14 +65,20 @@ fn refusal(status: u16, code: &'static str, message: String, retry_after: Option
 /// Verifies and claims.
 pub(crate) async fn claim(node: &Node, quote: &Quote, header: &[u8]) -> Result<Paid, PayError> {
     let payment = verify(node, quote, header).inspect_err(|_| count(&node.metrics.payments_refused))?;
-    let candidate = answered(quote, &payment);
+    // The offer that was echoed, of this bucket or the one before: the receipt names what the client was told. Who echoes nothing paid the
+    // price of the current one.
+    let [current, _] = &quote.candidates;
+    let candidate = payment.answers().unwrap_or(current).clone();
     refuse_taken(node, &payment)?;
     if let Err(refused) = check_payer(node, &payment).await {
         // Again: while the chain was asked, another copy may have been claimed, run and settled.
         refuse_taken(node, &payment)?;
         return Err(refused);
     }
-    let claim = node.claims().claim(&payment, clock::now_ms() / 1000)?;
+    let now_s = clock::now_ms() / 1000;
+    // Again: the host took its time, and an answer that cannot be settled any more is work for nothing.
+    payment.check_open(now_s, quote.generation_seconds).inspect_err(|_| count(&node.metrics.payments_refused))?;
+    let claim = node.claims().claim(&payment, now_s)?;
     count(&node.metrics.claims);
     Ok(Paid { payment, claim, candidate })
 }
@@ -100,15 +106,6 @@ fn verify(node: &Node, quote: &Quote, header: &[u8]) -> Result<VerifiedPayment, 
     Ok(verify_exact(&payload, &context)?)
 }
 
-/// The offer that a payment answers; a stock client's answers the current one, whose price it paid.
-fn answered(quote: &Quote, payment: &VerifiedPayment) -> Candidate {
-    let [current, previous] = &quote.candidates;
-    match payment.binding() {
-        Binding::Offer { offer_digest, .. } if previous.offer.digest() == offer_digest => previous.clone(),
-        Binding::Offer { .. } | Binding::EqualPriceOnly => current.clone(),
-    }
-}
-
 /// Asks the host whether the payer can pay. No signature leaves here.
 ///
 /// Trust: a lie costs the operator an unpaid answer, or service; the client's own RPC shows the transfer.
@@ -117,7 +114,7 @@ async fn check_payer(node: &Node, payment: &VerifiedPayment) -> Result<(), PayEr
     let query = PayerQuery { chain_id: payment.chain_id(), asset: payment.asset(), payer: authorization.from, nonce: authorization.nonce };
     let state = match node.port().request(EnclaveRequest::PayerState(query), PAYER_TIMEOUT).await {
         Ok(HostReply::PayerState(state)) => state,
-        Ok(_) | Err(HostError::LinkLost | HostError::TimedOut | HostError::Busy | HostError::Refused(_)) => {
+        Ok(_) | Err(HostError::LinkLost | HostError::TimedOut | HostError::Busy | HostError::TooLong(_) | HostError::Refused(_)) => {
             count(&node.metrics.host_unavailable);
             let message = "The chain cannot be asked about this payment now. Nothing was charged; send the same payment again.";
             return Err(PayError::Api(

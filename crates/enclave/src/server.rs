@@ -14,16 +14,11 @@ use crate::attester::Attester;
 use crate::boot::Boot;
 use crate::control::{self, HostPort};
 use crate::node::Node;
+use crate::stall::Stall;
 use crate::{Config, http};
 
 /// A host that says nothing after connecting is cut off.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A client that does not finish its handshake is cut off.
-const TLS_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A client that does not finish its request head is cut off.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// New evidence this often (ADR 0002: at least hourly).
 const RE_ATTEST: Duration = Duration::from_secs(50 * 60);
@@ -80,14 +75,17 @@ async fn connection(mut stream: UnixStream, boot: Arc<Boot>, port: HostPort, con
 
 async fn client(stream: UnixStream, node: Arc<Node>, boot: Arc<Boot>) {
     let acceptor = tokio_rustls::TlsAcceptor::from(node.tls());
-    let Ok(Ok(tls)) = tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await else { return };
+    let (handshake_max, idle_max) = (node.config().handshake_max, node.config().idle_max);
+    let stream = Stall::new(stream, node.config().stall_max);
+    let Ok(Ok(tls)) = tokio::time::timeout(handshake_max, acceptor.accept(stream)).await else { return };
     let session = Arc::new(http::Session::new(node, boot));
     let service = hyper::service::service_fn(move |request| http::route(Arc::clone(&session), request));
     // Errors of one connection concern that connection only; what they would say could quote the client's bytes.
     drop(
         hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            // Counts from the end of the last answer too, so it is the limit on idle connections.
+            .header_read_timeout(idle_max)
             .max_buf_size(64 * 1024)
             .serve_connection(TokioIo::new(tls), service)
             .await,

@@ -19,7 +19,11 @@ pub const MAX_EVIDENCE: usize = 512 << 10;
 /// Leaves that one checkpoint may add, and so paths in one answer: 4096 × 64 hashes are half a frame. `candor_log::GROUP_MAX`.
 pub const MAX_NEW_LEAVES: usize = 4096;
 
-/// Receipts in one append. A group with long transcripts is several appends, because of [`MAX_FRAME`].
+/// Bytes of the receipts, or of the settlements, of one group: a frame less what goes around them (a checkpoint is below 4 KiB). A group
+/// of long transcripts is cut by this, so that each of its messages is one frame.
+pub const MAX_GROUP_BYTES: usize = MAX_FRAME - (64 << 10);
+
+/// Receipts in one append.
 pub const MAX_ENTRIES: usize = MAX_NEW_LEAVES;
 
 /// Settlements beside one checkpoint: one per new leaf at most.

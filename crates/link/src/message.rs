@@ -11,7 +11,7 @@ use candor_verify::receipt::Receipt;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32, Signature65};
 
-use crate::limits::MAX_MESSAGE;
+use crate::limits::{MAX_CALLDATA, MAX_FRAME_HASHES, MAX_GROUP_BYTES, MAX_MESSAGE};
 
 /// The newest block of the anchor chain, as the host says it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -139,12 +139,15 @@ impl Entry {
     /// Bytes of a receipt.
     pub const RECEIPT_LEN: usize = Receipt::WORDS * 32;
 
-    /// Bytes that this entry takes in a frame, at most: senders split an append before [`crate::MAX_FRAME`].
+    /// Bytes that an entry with so many frames takes, at most: groups are cut at [`crate::MAX_GROUP_BYTES`].
     #[must_use]
-    pub fn encoded_len_max(&self) -> usize {
-        self.frame_leaf_hashes.len().saturating_mul(32).saturating_add(Self::RECEIPT_LEN).saturating_add(160)
+    pub const fn encoded_len_max(frames: usize) -> usize {
+        frames.saturating_mul(32).saturating_add(Self::RECEIPT_LEN).saturating_add(160)
     }
 }
+
+// One of each always fits, so a group of one can be sent.
+const _: () = assert!(Entry::encoded_len_max(MAX_FRAME_HASHES) + Settlement::encoded_len_max(MAX_CALLDATA) <= MAX_GROUP_BYTES);
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -188,6 +191,14 @@ pub struct Settlement {
     pub valid_before_s: u64,
     /// Sequence number of the receipt.
     pub sequence: u64,
+}
+
+impl Settlement {
+    /// Bytes that a settlement with so much calldata takes, at most.
+    #[must_use]
+    pub const fn encoded_len_max(calldata: usize) -> usize {
+        calldata.saturating_add(256)
+    }
 }
 
 impl fmt::Debug for Settlement {

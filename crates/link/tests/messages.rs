@@ -317,12 +317,54 @@ fn a_message_longer_than_a_frame_is_not_written() {
         signature: Signature65([0; 65]),
         frame_leaf_hashes: vec![Hash32::ZERO; MAX_FRAME_HASHES],
     };
-    assert!(2 << 20 <= entry.encoded_len_max());
-    let fits = MAX_FRAME / entry.encoded_len_max();
+    let len = Entry::encoded_len_max(MAX_FRAME_HASHES);
+    assert!(2 << 20 <= len);
+    let fits = MAX_GROUP_BYTES / len;
     let append =
         |n| ToHost::Request { id: 1, request: EnclaveRequest::Append(AppendRequest { first_index: 0, entries: vec![entry.clone(); n] }) };
     assert!(append(fits).encode().is_ok());
     assert!(matches!(append(fits + 1).encode(), Err(FrameError::TooLong { .. })));
+}
+
+#[test]
+fn a_group_within_its_limit_is_one_frame_whatever_is_in_it() {
+    let entry = |frames| Entry {
+        leaf_data: Hash32([0xff; 32]),
+        receipt_id: [0xff; 16],
+        receipt: [0xff; Entry::RECEIPT_LEN],
+        signature: Signature65([0xff; 65]),
+        frame_leaf_hashes: vec![Hash32([0xff; 32]); frames],
+    };
+    let settlement = |calldata| Settlement {
+        payment_id: Hash32([0xff; 32]),
+        chain_id: u64::MAX,
+        to: Address([0xff; 20]),
+        calldata: vec![0xff; calldata],
+        payer: Address([0xff; 20]),
+        payee: Address([0xff; 20]),
+        asset: Address([0xff; 20]),
+        amount: Amount(u128::MAX),
+        nonce: Hash32([0xff; 32]),
+        valid_before_s: u64::MAX,
+        sequence: u64::MAX,
+    };
+    let checkpoint = || SignedCheckpoint {
+        checkpoint: Checkpoint { log_id: Hash32([0xff; 32]), tree: Tree { size: 1, root: Hash32([0xff; 32]) }, timestamp: u64::MAX },
+        note_signature: Ed25519Signature([0xff; 64]),
+        signature: Signature65([0xff; 65]),
+        cosignatures: vec![],
+    };
+    let bytes = |request| ToHost::Request { id: u64::MAX, request }.encode().unwrap().len();
+    let append = |entries| bytes(EnclaveRequest::Append(AppendRequest { first_index: 0, entries }));
+    let beside = |settlements| {
+        bytes(EnclaveRequest::Checkpoint(Box::new(CheckpointRequest { first_index: 0, checkpoint: checkpoint(), settlements })))
+    };
+    for size in [0, 1, 255, 300, MAX_CALLDATA] {
+        assert!(append(vec![entry(size); 2]) - append(vec![entry(size)]) <= Entry::encoded_len_max(size));
+        assert!(beside(vec![settlement(size)]) - beside(vec![]) <= Settlement::encoded_len_max(size));
+        let count = (MAX_GROUP_BYTES / Settlement::encoded_len_max(size)).min(MAX_SETTLEMENTS);
+        assert!(beside(vec![settlement(size); count]) <= MAX_FRAME);
+    }
 }
 
 #[test]

@@ -37,6 +37,8 @@ use crate::{GROUP_MAX, LeafData, Ticket, count};
 pub struct Config {
     /// The most leaves of a group, at most [`GROUP_MAX`] and at least one.
     pub group_max: usize,
+    /// The most bytes of a group, as its tickets say them: what fits in one message of the link.
+    pub group_bytes_max: usize,
     /// The most tickets that wait for a group; at least as many as requests can run at once, so that none is refused after its work.
     pub queue_max: usize,
     /// How long the oldest ticket waits for company, in milliseconds. 0 is right unless signing is dearer than waiting: while one group
@@ -49,7 +51,7 @@ pub struct Config {
 impl Default for Config {
     /// 64 leaves cost one signature of each kind and one durable write; a minute and a half outlives a host's restart, not its loss.
     fn default() -> Self {
-        Self { group_max: 64, queue_max: 1024, wait_max_ms: 0, confirm_max_ms: 90_000 }
+        Self { group_max: 64, group_bytes_max: usize::MAX, queue_max: 1024, wait_max_ms: 0, confirm_max_ms: 90_000 }
     }
 }
 
@@ -61,6 +63,8 @@ pub enum Event {
     Submit {
         /// Its name.
         ticket: Ticket,
+        /// Bytes that its record and its settlement take in a message, at most.
+        bytes: usize,
     },
     /// Time passed. Due at [`Sequencer::next_tick_ms`] at the latest.
     Tick,
@@ -89,6 +93,8 @@ pub enum Event {
     CheckpointStored(CheckpointAck),
     /// The host holds something else.
     CheckpointRefused(CheckpointRefused),
+    /// What was to be sent is longer than a message can be, so it never left.
+    Unsendable,
     /// The connection is gone. What was sent on it may or may not have arrived.
     LinkLost,
     /// A connection begins, the first one too. Events of an earlier one must not follow.
@@ -181,6 +187,13 @@ pub enum Refused {
         /// Its bound.
         max: usize,
     },
+    /// Not even a group of its own could hold it.
+    TooLong {
+        /// Most bytes of a group.
+        max: usize,
+        /// Its bytes.
+        got: usize,
+    },
     /// The ticket waits already.
     Duplicate,
     /// The log is closed.
@@ -243,7 +256,7 @@ pub enum CloseReason {
 /// ```
 /// use candor_log::{Ticket, sequencer::{Action, Config, Event, Refused, Sequencer}};
 /// let mut sequencer = Sequencer::new(Config::default(), Default::default());
-/// let submit = Event::Submit { ticket: Ticket(7) };
+/// let submit = Event::Submit { ticket: Ticket(7), bytes: 1000 };
 /// // Nobody listens yet, so nothing is sealed; and one ticket is one leaf.
 /// assert_eq!(sequencer.step(submit.clone(), 0), []);
 /// assert_eq!(sequencer.step(submit, 0), [Action::Refuse { ticket: Ticket(7), reason: Refused::Duplicate }]);
@@ -252,8 +265,8 @@ pub enum CloseReason {
 pub struct Sequencer {
     config: Config,
     log_id: Hash32,
-    // Every ticket once, oldest first, with the time it came.
-    queue: VecDeque<(Ticket, u64)>,
+    // Every ticket once, oldest first.
+    queue: VecDeque<Waiting>,
     // Invariant: all of it is released.
     released: Edge,
     // Invariant: size of the last tree we asked a signature for; at least the released size.
@@ -263,6 +276,15 @@ pub struct Sequencer {
     closed: bool,
     // Invariant: never decreases, so checkpoint times never do, whatever the clock does.
     now_ms: u64,
+}
+
+/// A ticket that waits for a group.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    ticket: Ticket,
+    since_ms: u64,
+    // Invariant: at most `group_bytes_max`.
+    bytes: usize,
 }
 
 /// Where the one group is. Each state is named by what it awaits.
@@ -316,7 +338,7 @@ impl Sequencer {
     /// When `Tick` is due at the latest, in Unix milliseconds; `None` if nothing waits for time.
     #[must_use]
     pub fn next_tick_ms(&self) -> Option<u64> {
-        let waits = self.queue.front().map(|(_, since)| since.saturating_add(self.config.wait_max_ms));
+        let waits = self.queue.front().map(|oldest| oldest.since_ms.saturating_add(self.config.wait_max_ms));
         match self.in_flight_since_ms() {
             Some(since) => Some(since.saturating_add(self.config.confirm_max_ms)),
             None => waits.filter(|_| self.link_up && !self.closed),
@@ -349,12 +371,13 @@ impl Sequencer {
 
     fn handle(&mut self, event: Event, actions: &mut Vec<Action>) -> Result<(), CloseReason> {
         match event {
-            Event::Submit { ticket } => self.submit(ticket, actions),
+            Event::Submit { ticket, bytes } => self.submit(ticket, bytes, actions),
             // A closed log answers submissions and nothing else.
             _ if self.closed => {}
             Event::Tick => {}
             Event::Sealed { leaves } => self.sealed(leaves, actions)?,
             Event::Signed { note_signature, signature } => self.signed(note_signature, signature, actions)?,
+            Event::Unsendable => return Err(CloseReason::Bug("a group longer than a message")),
             Event::LinkLost => self.link_up = false,
             Event::LinkRestored(host) => self.link_restored(host, actions)?,
             // What a lost connection still says is old: the next one begins with the truth.
@@ -367,17 +390,19 @@ impl Sequencer {
         Ok(())
     }
 
-    fn submit(&mut self, ticket: Ticket, actions: &mut Vec<Action>) {
+    fn submit(&mut self, ticket: Ticket, bytes: usize, actions: &mut Vec<Action>) {
         // Bounded by queue_max and group_max.
-        let waits = self.queue.iter().any(|(queued, _)| *queued == ticket) || self.flight.tickets().contains(&ticket);
+        let waits = self.queue.iter().any(|queued| queued.ticket == ticket) || self.flight.tickets().contains(&ticket);
         let reason = if self.closed {
             Refused::Closed
         } else if waits {
             Refused::Duplicate
         } else if self.config.queue_max <= self.queue.len() {
             Refused::QueueFull { max: self.config.queue_max }
+        } else if self.config.group_bytes_max < bytes {
+            Refused::TooLong { max: self.config.group_bytes_max, got: bytes }
         } else {
-            self.queue.push_back((ticket, self.now_ms));
+            self.queue.push_back(Waiting { ticket, since_ms: self.now_ms, bytes });
             return;
         };
         actions.push(Action::Refuse { ticket, reason });
@@ -386,15 +411,26 @@ impl Sequencer {
     /// Starts a group when none is in flight, the host listens, and the group is full or its oldest ticket has waited long enough.
     fn seal_if_due(&mut self, actions: &mut Vec<Action>) {
         let group_max = self.config.group_max.clamp(1, GROUP_MAX);
-        let Some((_, oldest_ms)) = self.queue.front() else { return };
-        let waited = oldest_ms.saturating_add(self.config.wait_max_ms) <= self.now_ms;
-        let due = waited || group_max <= self.queue.len();
+        let Some(oldest) = self.queue.front() else { return };
+        let waited = oldest.since_ms.saturating_add(self.config.wait_max_ms) <= self.now_ms;
+        let group = self.fitting().min(group_max);
+        let due = waited || group_max <= self.queue.len() || group < self.queue.len();
         if self.closed || !self.link_up || !matches!(self.flight, Flight::Idle) || !due {
             return;
         }
-        let tickets: Vec<Ticket> = self.queue.drain(..group_max.min(self.queue.len())).map(|(ticket, _)| ticket).collect();
+        let tickets: Vec<Ticket> = self.queue.drain(..group).map(|waiting| waiting.ticket).collect();
         actions.push(Action::Seal { first_index: self.released.size(), tickets: tickets.clone() });
         self.flight = Flight::AwaitingLeaves { tickets, since_ms: self.now_ms };
+    }
+
+    /// How many of the oldest tickets fit in one message; at least one, because none waits that does not.
+    fn fitting(&self) -> usize {
+        let mut bytes = 0_usize;
+        let fits = |waiting: &&Waiting| {
+            bytes = bytes.saturating_add(waiting.bytes);
+            bytes <= self.config.group_bytes_max
+        };
+        self.queue.iter().take_while(fits).count()
     }
 
     fn sealed(&mut self, leaves: Vec<LeafData>, actions: &mut Vec<Action>) -> Result<(), CloseReason> {
@@ -563,7 +599,7 @@ impl Sequencer {
         // Whatever this step wanted to send is void, but refusals stand.
         actions.retain(|action| matches!(action, Action::Refuse { .. } | Action::Release(_)));
         let mut abandoned = self.flight.tickets();
-        abandoned.extend(self.queue.drain(..).map(|(ticket, _)| ticket));
+        abandoned.extend(self.queue.drain(..).map(|waiting| waiting.ticket));
         self.flight = Flight::Idle;
         self.closed = true;
         actions.push(Action::Close { reason, abandoned });

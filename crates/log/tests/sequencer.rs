@@ -36,7 +36,7 @@ fn connected(config: Config) -> Sequencer {
 }
 
 fn submit(sequencer: &mut Sequencer, ticket: u64, now_ms: u64) -> Vec<Action> {
-    sequencer.step(Event::Submit { ticket: Ticket(ticket) }, now_ms)
+    sequencer.step(Event::Submit { ticket: Ticket(ticket), bytes: 1_000 }, now_ms)
 }
 
 /// Takes a sequencer with one ticket to where the host has been sent the leaf.
@@ -153,6 +153,27 @@ fn a_group_neither_confirmed_nor_refuted_closes_the_log_and_names_who_was_abando
         assert_eq!(sequencer.step(Event::LinkRestored(empty_host()), NOW), []);
         assert_eq!(sequencer.step(Event::AppendAcked { first_index: 0, count: 1 }, NOW), []);
     }
+}
+
+#[test]
+fn a_group_is_cut_by_bytes_and_what_fits_in_no_message_is_refused() {
+    // A long wait, so that only what is full is sealed; nothing is sealed before the host listens.
+    let config = Config { group_bytes_max: 100, wait_max_ms: 60_000, ..Config::default() };
+    let mut sequencer = Sequencer::new(config, Keys::new(7).public.log_id());
+    let mut submit = |ticket, bytes| sequencer.step(Event::Submit { ticket: Ticket(ticket), bytes }, NOW);
+    for (ticket, bytes) in [(0, 60), (1, 40), (2, 1), (3, 100)] {
+        assert_eq!(submit(ticket, bytes), []);
+    }
+    assert_eq!(submit(4, 101), [Action::Refuse { ticket: Ticket(4), reason: Refused::TooLong { max: 100, got: 101 } }]);
+    let sealed = sequencer.step(Event::LinkRestored(empty_host()), NOW);
+    assert_eq!(sealed, [Action::Seal { first_index: 0, tickets: vec![Ticket(0), Ticket(1)] }]);
+    assert_eq!(sequencer.room(), config.queue_max - 2);
+}
+
+#[test]
+fn a_group_that_cannot_be_sent_closes_the_log_at_once() {
+    let reason = closed(&awaiting_append().step(Event::Unsendable, NOW));
+    assert!(matches!(reason, CloseReason::Bug(_)) && !reason.is_host_contradiction());
 }
 
 #[test]

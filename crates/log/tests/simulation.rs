@@ -24,6 +24,8 @@ fn simulate(seed: u64) -> (usize, usize) {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let config = Config {
         group_max: 1 + random.below(70) as usize,
+        // Tickets have 1,000 bytes, so that some groups are cut by bytes.
+        group_bytes_max: 1_000 * (1 + random.below(80) as usize),
         queue_max: 1 + random.below(100) as usize,
         wait_max_ms: random.below(3) * 5,
         confirm_max_ms: 1_000_000,

@@ -75,6 +75,7 @@ pub struct VerifiedPayment {
     chain_id: u64,
     asset: Address,
     binding: Binding,
+    answers: Option<Candidate>,
 }
 
 impl VerifiedPayment {
@@ -113,6 +114,20 @@ impl VerifiedPayment {
     pub fn binding(&self) -> Binding {
         self.binding
     }
+
+    /// The offer that the client echoed, with a salt or without; `None` if it echoed nothing.
+    #[must_use]
+    pub fn answers(&self) -> Option<&Candidate> {
+        self.answers.as_ref()
+    }
+
+    /// Whether it is still open for as long as the work takes. For the moment of the claim: the chain may have been slow to answer.
+    ///
+    /// # Errors
+    /// [`PaymentError::ValidBefore`], as when it is verified.
+    pub fn check_open(&self, now_seconds: u64, generation_seconds: u64) -> Result<(), PaymentError> {
+        check_valid_before(&self.authorization, now_seconds, generation_seconds)
+    }
 }
 
 /// Verifies a payment for the request at hand.
@@ -132,11 +147,12 @@ pub fn verify_exact(payload: &PaymentPayload, context: &VerifyContext<'_>) -> Re
     let echo = check_echo(payload.extensions.as_ref(), context.candidates)?;
     let (authorization, signature) = check_signature(&payload.payload, context)?;
     check_authorization(&authorization, context)?;
-    let binding = check_binding(&authorization, echo.as_ref(), context.now_seconds)?;
+    let binding = check_binding(&authorization, echo.as_ref().map(|(echo, _)| echo), context.now_seconds)?;
     check_boot(&authorization, binding, context)?;
     let (chain_id, asset) = (context.terms.network.0, context.terms.asset);
     let payment_id = authorization.payment_id(chain_id, &asset);
-    Ok(VerifiedPayment { authorization, signature, payment_id, chain_id, asset, binding })
+    let answers = echo.map(|(_, candidate)| candidate.clone());
+    Ok(VerifiedPayment { authorization, signature, payment_id, chain_id, asset, binding, answers })
 }
 
 /// Our own offers must be for our own terms; a contradiction is a bug of the caller and accepts nothing.
@@ -192,11 +208,14 @@ fn check_accepted(accepted: &PaymentRequirements, terms: &ExactTerms) -> Result<
 /// The echoed offer must be one of ours for this request. That alone binds a stock client's payment to the request on our side.
 ///
 /// The echoed *signature* is not compared: the offer's bytes are our own recomputation, so a client that changed it fools nobody.
-fn check_echo(extensions: Option<&JsonObject>, candidates: &[Candidate]) -> Result<Option<OfferEcho>, PaymentError> {
+fn check_echo<'a>(
+    extensions: Option<&JsonObject>,
+    candidates: &'a [Candidate],
+) -> Result<Option<(OfferEcho, &'a Candidate)>, PaymentError> {
     let Some(echo) = OfferEcho::parse(extensions).map_err(PaymentError::Echo)? else { return Ok(None) };
     let is_ours = |candidate: &Candidate| candidate.offer == echo.signed.offer && candidate.request_salt == echo.signed.request_salt;
-    if candidates.iter().any(is_ours) {
-        return Ok(Some(echo));
+    if let Some(candidate) = candidates.iter().find(|candidate| is_ours(candidate)) {
+        return Ok(Some((echo, candidate)));
     }
     let expected = candidates.iter().map(|candidate| candidate.offer.digest()).collect();
     Err(PaymentError::OtherOffer { expected, got: echo.signed.offer.digest() })
@@ -222,11 +241,7 @@ fn check_authorization(authorization: &Authorization, context: &VerifyContext<'_
         return Err(PaymentError::Recipient { expected: context.terms.pay_to, got: authorization.to });
     }
     let now = context.now_seconds;
-    let at_least = now.saturating_add(SETTLE_MARGIN_SECONDS).saturating_add(context.generation_seconds);
-    let at_most = now.saturating_add(MAX_TIMEOUT_SECONDS).saturating_add(MAX_SKEW_SECONDS);
-    if !(at_least..=at_most).contains(&authorization.valid_before) {
-        return Err(PaymentError::ValidBefore { at_least, at_most, got: authorization.valid_before });
-    }
+    check_valid_before(authorization, now, context.generation_seconds)?;
     if now < authorization.valid_after {
         return Err(PaymentError::ValidAfter { at_most: now, got: authorization.valid_after });
     }
@@ -234,6 +249,16 @@ fn check_authorization(authorization: &Authorization, context: &VerifyContext<'_
         return Err(PaymentError::Value { expected: context.terms.amount, got: authorization.value });
     }
     Ok(())
+}
+
+/// Open for the whole work, and not for longer than a payment may be.
+fn check_valid_before(authorization: &Authorization, now: u64, generation_seconds: u64) -> Result<(), PaymentError> {
+    let at_least = now.saturating_add(SETTLE_MARGIN_SECONDS).saturating_add(generation_seconds);
+    let at_most = now.saturating_add(MAX_TIMEOUT_SECONDS).saturating_add(MAX_SKEW_SECONDS);
+    if (at_least..=at_most).contains(&authorization.valid_before) {
+        return Ok(());
+    }
+    Err(PaymentError::ValidBefore { at_least, at_most, got: authorization.valid_before })
 }
 
 /// Which offer the nonce commits to, if the client says that it commits.

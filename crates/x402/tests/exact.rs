@@ -210,6 +210,31 @@ fn the_previous_bucket_still_counts_and_an_ended_offer_does_not() {
 }
 
 #[test]
+fn a_payment_answers_the_offer_that_was_echoed_of_this_bucket_or_the_one_before() {
+    let world = World::new();
+    // The client holds the previous bucket's offer; the current one is another.
+    let (current, previous) = (World::candidate(&world.terms, 2), world.candidate.clone());
+    let candidates = [current, previous.clone()];
+    let stock = world.stock(world.authorization(), true);
+    for payload in [&stock, &world.committed(1)] {
+        assert_eq!(world.verify_against(payload, &candidates).unwrap().answers(), Some(&previous));
+    }
+    let silent = world.stock(world.authorization(), false);
+    assert_eq!(world.verify_against(&silent, &candidates).unwrap().answers(), None);
+}
+
+#[test]
+fn a_payment_that_was_good_is_refused_at_the_claim_once_too_little_time_is_left() {
+    let world = World::new();
+    let needed = SETTLE_MARGIN_SECONDS + world.generation;
+    let payment = world.verify(&world.stock(world.authorization(), true)).unwrap();
+    let valid_before = payment.authorization().valid_before;
+    assert_eq!(payment.check_open(valid_before - needed, world.generation), Ok(()));
+    let late = payment.check_open(valid_before - needed + 1, world.generation).unwrap_err();
+    assert_eq!((late.code(), late.status()), ("invalid_exact_evm_payload_authorization_valid_before", 402));
+}
+
+#[test]
 fn an_offer_that_contradicts_our_own_terms_accepts_nothing() {
     let mut world = World::new();
     let payload = world.committed(4);

@@ -309,7 +309,7 @@ impl World {
     }
 
     pub(crate) fn submit(&mut self, ticket: u64) {
-        self.event(Event::Submit { ticket: Ticket(ticket) });
+        self.event(Event::Submit { ticket: Ticket(ticket), bytes: 1_000 });
     }
 
     pub(crate) fn drop_link(&mut self) {

@@ -1,0 +1,29 @@
+//! Payments between verification and claim, with a host that takes its time.
+
+mod support;
+
+use std::time::Duration;
+
+use candor_enclave::Config;
+use candor_verify::payment::SETTLE_MARGIN_SECONDS;
+
+use support::client::question;
+use support::{Key, World, now_s};
+
+#[tokio::test]
+async fn a_payment_whose_time_ran_out_while_the_chain_was_asked_is_not_claimed() {
+    let mut config = Config::default();
+    config.generation_cap_s = 1;
+    let world = World::start(config).await;
+    // Open for the work, the margin of the quote and the margin of the claim, and two seconds more.
+    let enough_s = 1 + 2 * SETTLE_MARGIN_SECONDS + 2;
+    for (delay, status) in [(Duration::from_secs(4), 402), (Duration::ZERO, 200)] {
+        *world.host.payer_delay.lock().unwrap() = delay;
+        let body = question(&format!("{delay:?}"), 2, false);
+        let payment = world.pay(&Key::of(9), &body, now_s() + enough_s).await;
+        let reply = world.ask(&body, Some(&payment)).await;
+        assert_eq!(reply.status, status, "{reply:?}");
+        let refused = reply.text.contains("invalid_exact_evm_payload_authorization_valid_before");
+        assert_eq!((refused, world.receipts().len()), (status == 402, usize::from(status == 200)));
+    }
+}

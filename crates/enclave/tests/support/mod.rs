@@ -1,0 +1,275 @@
+//! An enclave in this process, a host that does as it is told, and a client that may be rude.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+pub(crate) mod client;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use candor_enclave::{Attester, AttesterError, Config};
+use candor_link::{
+    BlockHead, BootRequest, CheckpointStored, EnclaveReply, EnclaveRequest, Entry, FrameDecoder, HELLO_LEN, Hello, HostReply, HostRequest,
+    LogState, ModelPart, PayerState, Role, SettlementState, ToEnclave, ToHost,
+};
+use candor_log::LeafData;
+use candor_log::tree::FullTree;
+use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
+use candor_verify::eip712::address_of;
+use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, SignedOrder};
+use candor_verify::receipt::Receipt;
+use k256::ecdsa::SigningKey;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// Longer than anything takes, shorter than a payment lives.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+
+const CHAIN: u64 = 31337;
+const ASSET: Address = Address([0xa7; 20]);
+
+/// Unix seconds.
+pub(crate) fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// A secp256k1 key.
+pub(crate) struct Key(SigningKey);
+
+impl Key {
+    pub(crate) fn of(byte: u8) -> Self {
+        Self(SigningKey::from_slice(&[byte; 32]).unwrap())
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        address_of(&self.0.verifying_key().to_sec1_point(false).as_bytes()[1..]).unwrap()
+    }
+
+    pub(crate) fn sign(&self, digest: &Hash32) -> Signature65 {
+        let (rs, id) = self.0.sign_prehash_recoverable(&digest.0);
+        let mut out = [0; 65];
+        out[..64].copy_from_slice(&rs.to_bytes());
+        out[64] = 27 + id.to_byte();
+        Signature65(out)
+    }
+}
+
+struct NoTee;
+
+impl Attester for NoTee {
+    fn attest(&self, _: &[u8; 64]) -> Result<Vec<u8>, AttesterError> {
+        Ok(vec![0; 32])
+    }
+
+    fn check_chain(&self, _: u64) -> Result<(), AttesterError> {
+        Ok(())
+    }
+}
+
+/// What the host was told, and how it behaves.
+#[derive(Default)]
+pub(crate) struct Host {
+    entries: Mutex<Vec<Entry>>,
+    /// How long it takes to ask its chain about a payer.
+    pub(crate) payer_delay: Mutex<Duration>,
+}
+
+/// A node under test.
+pub(crate) struct World {
+    socket: PathBuf,
+    pub(crate) host: Arc<Host>,
+}
+
+impl World {
+    /// Boots an enclave that sells the fixture, with a context long enough for answers that no socket buffers.
+    pub(crate) async fn start(config: Config) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("candor-enclave-{}-{}.sock", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let socket = std::env::temp_dir().join(name);
+        drop(std::fs::remove_file(&socket));
+        let path = socket.clone();
+        tokio::spawn(async move { candor_enclave::run(&path, config, Arc::new(NoTee)).await });
+        let host = Arc::new(Host::default());
+        let mut control = Control::connect(&socket, Arc::clone(&host)).await;
+        let shape = candor_engine::Config {
+            dim: 64,
+            layers: 2,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 16,
+            ffn: 128,
+            context: 8192,
+            norm_eps: 1e-5,
+            tied: false,
+        };
+        let model = candor_engine::fixture::random(shape, 1);
+        let digest = Hash32(candor_engine::merkle_root(&model));
+        let head = BlockHead { chain_id: CHAIN, number: 1, hash: Hash32([1; 32]), timestamp_s: now_s() };
+        let boot = BootRequest { signed_order: order(digest).encode(), head, predecessor: None };
+        control.ask(HostRequest::Boot(Box::new(boot))).await;
+        let total = u64::try_from(model.len()).unwrap();
+        control.ask(HostRequest::ModelPart(ModelPart { digest, offset: 0, total, bytes: model })).await;
+        let EnclaveReply::Ready(_) = control.ask(HostRequest::Start).await else { panic!("not ready") };
+        // The connection lives in its tasks.
+        let world = Self { socket, host };
+        world.eventually("the log is open", async || world.get("/health").await.status == 200).await;
+        world
+    }
+
+    /// A connection of a client, before TLS.
+    pub(crate) async fn connect(&self) -> UnixStream {
+        let mut stream = UnixStream::connect(&self.socket).await.unwrap();
+        stream.write_all(&Hello { role: Role::Client }.encode()).await.unwrap();
+        stream
+    }
+
+    /// The receipts that the host holds.
+    pub(crate) fn receipts(&self) -> Vec<Receipt> {
+        self.host.entries.lock().unwrap().iter().map(|entry| Receipt::parse(&entry.receipt).unwrap()).collect()
+    }
+
+    /// Waits until something is so.
+    pub(crate) async fn eventually(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+        let waiting = async {
+            while !is_so().await {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what}: not in time"));
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.socket));
+    }
+}
+
+fn order(model: Hash32) -> SignedOrder {
+    let operator = Key::of(3);
+    let order = OperatorOrder {
+        operator: operator.address(),
+        payee: Address([0xb2; 20]),
+        registrar: Address([0xb3; 20]),
+        registry: Address([0xb4; 20]),
+        anchor_chain_id: CHAIN,
+        not_after: (now_s() + 86_400) * 1000,
+        flags: 0,
+        chains: vec![Chain { chain_id: CHAIN, log_anchor: Address([0xb5; 20]), ..Chain::default() }],
+        assets: vec![Asset { chain_id: CHAIN, asset: ASSET, name: "USDC".into(), version: "2".into(), decimals: 6 }],
+        models: vec![Model { id: "fixture".into(), digest: model, context_tokens: 8192 }],
+        prices: vec![Price {
+            model,
+            chain_id: CHAIN,
+            asset: ASSET,
+            per_million_prompt: Amount(1_000_000),
+            per_million_completion: Amount(1_000_000),
+            per_request: Amount(10),
+        }],
+        upstreams: vec![],
+        endpoints: vec!["https://127.0.0.1:8443".into()],
+    };
+    let signature = operator.sign(&order.digest());
+    SignedOrder { order, signature }
+}
+
+/// The control connection of the host.
+struct Control {
+    to_enclave: mpsc::UnboundedSender<ToEnclave>,
+    replies: mpsc::UnboundedReceiver<EnclaveReply>,
+    next_id: u64,
+}
+
+impl Control {
+    async fn connect(socket: &PathBuf, host: Arc<Host>) -> Self {
+        let mut stream = loop {
+            match UnixStream::connect(socket).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
+        let hello: [u8; HELLO_LEN] = Hello { role: Role::Control }.encode();
+        stream.write_all(&hello).await.unwrap();
+        let (mut reader, mut writer) = stream.into_split();
+        let (to_enclave, mut outgoing) = mpsc::unbounded_channel::<ToEnclave>();
+        let (sender, replies) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(message) = outgoing.recv().await {
+                writer.write_all(&message.encode().unwrap()).await.unwrap();
+            }
+        });
+        let answers = to_enclave.clone();
+        tokio::spawn(async move {
+            let (mut decoder, mut buffer, mut log) = (FrameDecoder::new(), vec![0; 1 << 16], Log::default());
+            while let Ok(read @ 1..) = reader.read(&mut buffer).await {
+                decoder.push(&buffer[..read]);
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    match ToHost::parse(&frame).unwrap() {
+                        ToHost::Welcome(_) => {}
+                        ToHost::Reply { reply, .. } => drop(sender.send(reply)),
+                        ToHost::Request { id, request } => serve(&host, &mut log, id, request, answers.clone()),
+                    }
+                }
+            }
+        });
+        Self { to_enclave, replies, next_id: 1 }
+    }
+
+    async fn ask(&mut self, request: HostRequest) -> EnclaveReply {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.to_enclave.send(ToEnclave::Request { id, request }).unwrap();
+        let reply = tokio::time::timeout(PATIENCE, self.replies.recv()).await.expect("a reply in time").unwrap();
+        assert!(!matches!(reply, EnclaveReply::Refused(_)), "{reply:?}");
+        reply
+    }
+}
+
+#[derive(Default)]
+struct Log {
+    tree: FullTree,
+    checkpointed: u64,
+}
+
+/// Answers in the order of the requests, but for a chain that takes its time.
+fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answers: mpsc::UnboundedSender<ToEnclave>) {
+    let reply = match request {
+        EnclaveRequest::Head => HostReply::Head(BlockHead::default()),
+        EnclaveRequest::PayerState(_) => {
+            let delay = *host.payer_delay.lock().unwrap();
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                let state = PayerState { asset_has_code: true, balance: Amount(u128::MAX), nonce_used: false };
+                answers.send(ToEnclave::Reply { id, reply: HostReply::PayerState(state) })
+            });
+            return;
+        }
+        EnclaveRequest::Append(append) => {
+            for entry in append.entries {
+                log.tree.push(LeafData(entry.leaf_data).hash()).unwrap();
+                host.entries.lock().unwrap().push(entry);
+            }
+            HostReply::Appended { size: log.tree.size() }
+        }
+        EnclaveRequest::Checkpoint(request) => {
+            log.checkpointed = request.checkpoint.checkpoint.tree.size;
+            let now = log.tree.now();
+            HostReply::CheckpointStored(CheckpointStored {
+                size: log.checkpointed,
+                first_index: request.first_index,
+                inclusions: (request.first_index..log.checkpointed).map(|index| now.inclusion(index).unwrap()).collect(),
+                anchored: None,
+                consistency: vec![],
+            })
+        }
+        EnclaveRequest::AwaitSettlement { .. } => {
+            HostReply::Settlement(SettlementState::Settled { tx_hash: Hash32([7; 32]), block_number: 1, by_third_party: false })
+        }
+        EnclaveRequest::FetchReceipt { .. } => HostReply::Receipt(None),
+        EnclaveRequest::LogState { .. } => HostReply::LogState(LogState { durable: log.tree.now().tree(), checkpointed: log.checkpointed }),
+    };
+    drop(answers.send(ToEnclave::Reply { id, reply }));
+}
