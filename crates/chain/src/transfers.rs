@@ -12,7 +12,11 @@ use crate::bindings::TestUSD;
 use crate::client::ChainClient;
 use crate::convert::{b256, evm_address, hash, saturating_amount, u256};
 use crate::error::ChainError;
+use crate::registry::LOG_RANGE;
 use crate::submit::TransactionReceipt;
+
+/// Pages of blocks searched at most for the end of an authorization.
+const LOG_PAGES: u32 = 64;
 
 /// What the chain says about a payer, each at the newest block of its own request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,11 +71,49 @@ impl ChainClient {
         self.view(asset, &TestUSD::authorizationStateCall { authorizer: evm_address(payer), nonce: b256(nonce) }).await
     }
 
-    /// The transaction that ended a nonce (`AuthorizationUsed` or `AuthorizationCanceled`), searched in a range of blocks.
+    /// The transaction that ended a nonce (`AuthorizationUsed` or `AuthorizationCanceled`), searched in the newest blocks and in those of
+    /// `seconds` (Unix), outside of which the authorization cannot have been used, however long the chain is.
     ///
     /// # Errors
-    /// As the transport; nodes refuse ranges of more than some thousand blocks.
-    pub async fn authorization_ended_in(
+    /// As the transport.
+    pub async fn authorization_ended(
+        &self,
+        asset: &Address,
+        payer: &Address,
+        nonce: &Hash32,
+        seconds: RangeInclusive<u64>,
+    ) -> Result<Option<LogPosition>, ChainError> {
+        let head = self.head().await?.number;
+        let newest = head.saturating_sub(LOG_RANGE - 1);
+        if let Some(found) = self.authorization_ended_in(asset, payer, nonce, newest..=head).await? {
+            return Ok(Some(found));
+        }
+        let mut from = self.first_block_from(*seconds.start(), newest).await?;
+        for _ in 0..LOG_PAGES {
+            let to = from.saturating_add(LOG_RANGE - 1).min(newest);
+            if newest <= from || self.block_by_number(from).await?.is_none_or(|block| *seconds.end() < block.timestamp_s) {
+                break;
+            }
+            if let Some(found) = self.authorization_ended_in(asset, payer, nonce, from..=to).await? {
+                return Ok(Some(found));
+            }
+            from = to.saturating_add(1);
+        }
+        Ok(None)
+    }
+
+    /// The first block of this time or later, at most `highest`: a question per bit of the block number.
+    async fn first_block_from(&self, time_s: u64, highest: u64) -> Result<u64, ChainError> {
+        let (mut low, mut high) = (0, highest);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let is_before = self.block_by_number(middle).await?.is_some_and(|block| block.timestamp_s < time_s);
+            if is_before { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    async fn authorization_ended_in(
         &self,
         asset: &Address,
         payer: &Address,
@@ -107,13 +149,6 @@ impl TransactionReceipt {
         let topics = [Hash32(TestUSD::Transfer::SIGNATURE_HASH.0), hash(evm_address(from).into_word()), hash(evm_address(to).into_word())];
         let data = u256(value).to_be_bytes::<32>();
         self.is_success && self.logs.iter().any(|log| log.address == *asset && log.topics == topics && log.data == data)
-    }
-
-    /// Whether this successful transaction emitted `AuthorizationUsed(payer, nonce)` of `asset`.
-    #[must_use]
-    pub fn used_authorization(&self, asset: &Address, payer: &Address, nonce: &Hash32) -> bool {
-        let topics = [Hash32(TestUSD::AuthorizationUsed::SIGNATURE_HASH.0), hash(evm_address(payer).into_word()), *nonce];
-        self.is_success && self.logs.iter().any(|log| log.address == *asset && log.topics == topics)
     }
 }
 

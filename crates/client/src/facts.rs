@@ -6,18 +6,18 @@
 use candor_chain::ChainClient;
 use candor_verify::bundle::{Bundle, LaterAnchor};
 use candor_verify::bytes::Hash32;
-use candor_verify::check::ChainFacts;
+use candor_verify::check::{ChainFacts, Transfer, verify_bundle};
 use candor_verify::checkpoint::Checkpoint;
 use candor_verify::eip712::{K256, signer};
+use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
 use candor_verify::tlog::{Tree, verify_consistency};
+use candor_verify::verdict::Outcome;
+use candor_x402::settlement::{Log, shows_transfer};
 
 use crate::error::ClientError;
 use crate::plain;
 use crate::resolve::chain_error;
-
-/// Blocks per look-up of a transfer.
-const RANGE: u64 = 2_000;
 
 /// Facts about one bundle.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub struct Facts {
     registry: Option<RegistryRecord>,
     receipt_block_known: Option<bool>,
     evidence_block_known: Option<bool>,
-    transfer_seen: Option<bool>,
+    transfer: Option<Transfer>,
     /// Transaction that moved the money, for hints.
     pub transfer_tx: Option<Hash32>,
 }
@@ -41,7 +41,7 @@ impl Facts {
             registry: self.registry.as_ref(),
             receipt_block_known: self.receipt_block_known,
             evidence_block_known: self.evidence_block_known,
-            transfer_seen: self.transfer_seen,
+            transfer: self.transfer,
         }
     }
 }
@@ -59,11 +59,15 @@ pub async fn chain_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) 
     }
     let work = &bundle.delivery.receipt.work;
     let freshness = &bundle.evidence.freshness;
-    let transfer_tx = find_transfer(chain, bundle).await?;
+    // Nothing is read for what is refused anyway: a forged bundle must not send anybody through a whole chain.
+    if verify_bundle(bundle, policy, ChainFacts::default(), &K256).0.outcome() == Outcome::Refused {
+        return Ok(Facts::default());
+    }
+    let (transfer, transfer_tx) = find_transfer(chain, bundle).await?;
     let mut facts = Facts {
         receipt_block_known: Some(block_is(chain, work.block_number, work.block_hash).await?),
         evidence_block_known: Some(block_is(chain, freshness.block_number, freshness.block_hash).await?),
-        transfer_seen: (bundle.delivery.receipt.money.chain_id == chain.chain_id()).then_some(transfer_tx.is_some()),
+        transfer,
         transfer_tx,
         ..Facts::default()
     };
@@ -92,30 +96,29 @@ async fn block_is(chain: &ChainClient, number: u64, hash: Hash32) -> Result<bool
     Ok(chain.block_by_number(number).await.map_err(chain_error)?.is_some_and(|block| block.hash == hash))
 }
 
-/// The transaction that used this payment's nonce and moved exactly the charge.
-async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<Option<Hash32>, ClientError> {
-    let money = &bundle.delivery.receipt.money;
-    let authorization = &bundle.payment.authorization;
+/// What became of this payment's nonce, and in which transaction.
+async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<Transfer>, Option<Hash32>), ClientError> {
+    let (money, authorization) = (&bundle.delivery.receipt.money, &bundle.payment.authorization);
     if money.chain_id != chain.chain_id() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let used = chain.is_authorization_used(&money.asset, &money.payer, &authorization.nonce).await.map_err(chain_error)?;
     if !used {
-        return Ok(None);
+        return Ok((Some(Transfer::NotYet), None));
     }
-    let head = chain.head().await.map_err(chain_error)?.number;
-    let mut from = bundle.delivery.receipt.work.block_number;
-    while from <= head {
-        let to = from.saturating_add(RANGE).min(head);
-        let found = chain.authorization_ended_in(&money.asset, &money.payer, &authorization.nonce, from..=to).await.map_err(chain_error)?;
-        if let Some(position) = found {
-            let receipt = chain.transaction_receipt(&position.tx_hash).await.map_err(chain_error)?;
-            let moved = receipt.is_some_and(|r| r.has_transfer(&money.asset, &money.payer, &money.payee, money.charged));
-            return Ok(moved.then_some(position.tx_hash));
-        }
-        from = to.saturating_add(1);
+    let since_s = authorization.valid_before.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
+    let seconds = since_s..=authorization.valid_before;
+    let ended = chain.authorization_ended(&money.asset, &money.payer, &authorization.nonce, seconds).await.map_err(chain_error)?;
+    let Some(end) = ended else { return Ok((Some(Transfer::Otherwise), None)) };
+    let receipt = chain.transaction_receipt(&end.tx_hash).await.map_err(chain_error)?;
+    let logs = receipt.filter(|receipt| receipt.is_success).map(|receipt| receipt.logs).unwrap_or_default();
+    let logs: Vec<Log> = logs.into_iter().map(|log| Log { address: log.address, topics: log.topics, data: log.data }).collect();
+    // The receipt's charge is the whole signed value (`receipt.charge`), so the authorization says what must have moved.
+    if shows_transfer(&logs, &money.asset, authorization) {
+        Ok((Some(Transfer::Seen), Some(end.tx_hash)))
+    } else {
+        Ok((Some(Transfer::Otherwise), None))
     }
-    Ok(None)
 }
 
 /// The anchors of the bundle's log at the sizes that the bundle speaks of.

@@ -124,6 +124,9 @@ async fn from_chain(chain: &ChainClient, registry: &Address, record: &EnclaveRec
     Ok(Ok(Evidence { document, manifest: registered.manifest, freshness, order }))
 }
 
+/// Enclaves that are tried before giving up. Anyone may register: each that is tried costs some calls and a connection.
+const MAX_TRIES: usize = 16;
+
 /// The newest enclave of the registry that the policy accepts and that answers, verified live.
 ///
 /// # Errors
@@ -131,11 +134,22 @@ async fn from_chain(chain: &ChainClient, registry: &Address, record: &EnclaveRec
 pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -> Result<Node, ClientError> {
     let mut reasons = Vec::new();
     let mut passed_over = 0_u64;
-    // Newest first, and old keys cost one call each: anyone may register, so a registry only grows.
+    // Newest first, and old or foreign keys cost one call each: anyone may register, so a registry only grows.
     for k_sig in keys(chain, registry).await?.iter().rev() {
-        if chain.status_at(registry, k_sig, clock::now_ms() / 1000).await.map_err(chain_error)? != EnclaveStatus::Valid {
+        let record = chain.enclave(registry, k_sig).await.map_err(chain_error)?;
+        let now_s = clock::now_ms() / 1000;
+        // An ended key is passed over whatever our clock says: it may be behind.
+        let is_wanted = record.is_some_and(|record| {
+            let in_force = record.invalid_from_s.is_none() && now_s <= record.valid_until_s;
+            in_force && (policy.operators.is_empty() || policy.operators.contains(&record.operator))
+        });
+        if !is_wanted {
             passed_over = passed_over.saturating_add(1);
             continue;
+        }
+        if MAX_TRIES <= reasons.len() {
+            reasons.push(format!("gave up after {MAX_TRIES}"));
+            break;
         }
         let tried = match candidate(chain, registry, k_sig).await {
             Ok(Some(candidate)) => open(chain, policy, candidate).await,
@@ -148,7 +162,7 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -
         }
     }
     if passed_over != 0 {
-        reasons.push(format!("{passed_over} not valid now, by the registry"));
+        reasons.push(format!("{passed_over} ended, lapsed or of an operator that the policy does not name"));
     }
     let found = if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") };
     Err(ClientError::NoNode(format!("registry {registry} on chain {}: {found}", chain.chain_id())))
@@ -203,7 +217,7 @@ pub async fn verify_live(chain: &ChainClient, policy: &Policy, endpoint: Endpoin
     if policy.registries.contains(&(manifest.anchor_chain_id, manifest.registry)) {
         let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
         let status = chain.status_at(&manifest.registry, &manifest.k_sig, clock::now_ms() / 1000).await.map_err(chain_error)?;
-        let listed = record.is_some_and(|record| record.manifest_hash == manifest.hash());
+        let listed = record.is_some_and(|record| record.manifest_hash == manifest.hash() && record.invalid_from_s.is_none());
         if !listed || status != EnclaveStatus::Valid {
             let what = format!("the registry says {status:?} of {}", manifest.k_sig);
             return Err(ClientError::Dishonest { check: "registry.listed", what });

@@ -20,12 +20,6 @@ use tokio::time::Instant;
 /// Fees of the chain are asked again after this.
 const FEES_FRESH: Duration = Duration::from_secs(3);
 
-/// Blocks per log search: below every provider's limit.
-const LOG_RANGE: u64 = 2_000;
-
-/// Log searches at most for one authorization: T + s on a chain with four blocks a second is 1,320 blocks, so this is ample.
-const LOG_PAGES: u32 = 8;
-
 /// Gas of a plain transfer to ourselves.
 const FILLER_GAS: u64 = 21_000;
 
@@ -159,36 +153,12 @@ impl GasPort {
         if !self.client.is_authorization_used(asset, authorizer, nonce).await? {
             return Ok((AuthorizationState::Unused, at));
         }
-        let transaction = match self.find_end(asset, authorizer, nonce, valid_before, head.number).await? {
-            Some(hash) => self.receipt_of(&[hash]).await?,
+        let since_s = valid_before.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
+        let transaction = match self.client.authorization_ended(asset, authorizer, nonce, since_s..=valid_before).await? {
+            Some(end) => self.receipt_of(&[end.tx_hash]).await?,
             None => None,
         };
         Ok((AuthorizationState::Used { transaction }, at))
-    }
-
-    /// Searches backwards, page by page, until before the authorization can have existed.
-    async fn find_end(
-        &self,
-        asset: &Address,
-        authorizer: &Address,
-        nonce: &Hash32,
-        valid_before: u64,
-        head: u64,
-    ) -> Result<Option<Hash32>, ChainError> {
-        let earliest_s = valid_before.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
-        let mut to = head;
-        for _ in 0..LOG_PAGES {
-            let from = to.saturating_sub(LOG_RANGE - 1);
-            if let Some(found) = self.client.authorization_ended_in(asset, authorizer, nonce, from..=to).await? {
-                return Ok(Some(found.tx_hash));
-            }
-            let is_before = self.client.block_by_number(from).await?.is_none_or(|block| block.timestamp_s < earliest_s);
-            match from.checked_sub(1) {
-                Some(before) if !is_before => to = before,
-                _ => break,
-            }
-        }
-        Ok(None)
     }
 
     async fn account_nonce(&self) -> Result<ChainAnswer, ChainError> {

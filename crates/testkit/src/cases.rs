@@ -4,7 +4,7 @@
 
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Hash32};
-use candor_verify::check::ChainFacts;
+use candor_verify::check::{ChainFacts, Transfer};
 use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
 use candor_verify::receipt::{Channel, Kinds, Outcome, SeedSource};
 use candor_verify::tlog::Tree;
@@ -46,8 +46,8 @@ pub struct Facts {
     pub receipt_block_known: Option<bool>,
     /// Whether the block in the evidence exists.
     pub evidence_block_known: Option<bool>,
-    /// Whether the transfer was seen.
-    pub transfer_seen: Option<bool>,
+    /// What became of the payment's nonce.
+    pub transfer: Option<Transfer>,
 }
 
 impl Facts {
@@ -59,7 +59,7 @@ impl Facts {
             registry: self.registry.as_ref(),
             receipt_block_known: self.receipt_block_known,
             evidence_block_known: self.evidence_block_known,
-            transfer_seen: self.transfer_seen,
+            transfer: self.transfer,
         }
     }
 
@@ -80,7 +80,7 @@ impl Facts {
             registry: Some(registered),
             receipt_block_known: Some(true),
             evidence_block_known: Some(true),
-            transfer_seen: Some(true),
+            transfer: Some(Transfer::Seen),
         }
     }
 }
@@ -187,6 +187,8 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
         cases.push(case(name, bundle, policy, facts, expect, level));
     };
     push("anchored", &honest, strict(), Facts::honest(&honest), "verified", LogLevel::Anchored);
+    let unsettled = Facts { transfer: Some(Transfer::NotYet), ..Facts::honest(&honest) };
+    push("not_charged_so_far", &honest, strict(), unsettled, "verified", LogLevel::Anchored);
     push("anchored_later", &later, strict(), Facts::honest(&later), "verified", LogLevel::Anchored);
     push(
         "anchored_before_the_key_became_invalid",
@@ -215,7 +217,8 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
         Facts { receipt_block_known: Some(false), ..Facts::honest(&honest) },
         "receipt.block",
     );
-    refuse("transfer_not_seen", &honest, Facts { transfer_seen: Some(false), ..Facts::honest(&honest) }, "payment.transfer");
+    let cancelled = Facts { transfer: Some(Transfer::Otherwise), ..Facts::honest(&honest) };
+    refuse("authorization_cancelled_or_used_for_something_else", &honest, cancelled, "payment.transfer");
     refuse("registry_lists_another_key", &honest, registry(&honest, |r| r.k_sig = Address([1; 20])), "registry.listed");
     refuse("registry_lists_another_manifest", &honest, registry(&honest, |r| r.manifest_hash = Hash32([1; 32])), "registry.listed");
     refuse("registered_after_the_receipt", &honest, registry(&honest, |r| r.valid_from = NOW_MS / 1000 + 3), "registry.listed");

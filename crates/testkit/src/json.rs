@@ -1,6 +1,7 @@
 //! Cases of bundles as JSON: policy and facts field for field, bytes as 0x hex, in the names of the Rust fields.
 
 use candor_verify::bytes::{Hash32, to_hex};
+use candor_verify::check::Transfer;
 use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
 use serde_json::{Value, json};
 
@@ -62,13 +63,17 @@ fn hashes(values: &[Hash32]) -> Vec<String> {
 }
 
 fn facts_json(facts: &Facts) -> Value {
-    let Facts { anchors, registry, receipt_block_known, evidence_block_known, transfer_seen } = facts;
+    let Facts { anchors, registry, receipt_block_known, evidence_block_known, transfer } = facts;
     json!({
         "anchors": anchors.iter().map(anchor_json).collect::<Vec<_>>(),
         "registry": registry.as_ref().map(registry_json),
         "receipt_block_known": receipt_block_known,
         "evidence_block_known": evidence_block_known,
-        "transfer_seen": transfer_seen,
+        "transfer": transfer.map(|transfer| match transfer {
+            Transfer::Seen => "seen",
+            Transfer::NotYet => "not_yet",
+            Transfer::Otherwise => "otherwise",
+        }),
     })
 }
 

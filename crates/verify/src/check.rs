@@ -36,8 +36,20 @@ pub struct ChainFacts<'a> {
     pub receipt_block_known: Option<bool>,
     /// Whether the block that the evidence names exists with that hash; `None` if not asked.
     pub evidence_block_known: Option<bool>,
-    /// Whether a `Transfer(payer, payee, charged)` of the asset consumed this payment's nonce; `None` if not asked.
-    pub transfer_seen: Option<bool>,
+    /// What became of this payment's nonce; `None` if not asked.
+    pub transfer: Option<Transfer>,
+}
+
+/// What a chain says about a payment's nonce.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: unused, or used in one way or another")]
+pub enum Transfer {
+    /// Used, and `Transfer(payer, payee, charged)` of the asset is the event right after its own.
+    Seen,
+    /// Not used so far: nothing was charged, and a receipt does not become false by that.
+    NotYet,
+    /// Cancelled, or used for something else.
+    Otherwise,
 }
 
 /// A bundle that a policy accepts. Only [`verify_bundle`] makes one:
@@ -410,11 +422,17 @@ impl Run<'_> {
         let expected = format!("{} units to {}", authorization.value, enclave.manifest().payee);
         let got = format!("{} of at most {} units to {}", money.charged, money.max_amount, money.payee);
         self.checks.require("receipt.charge", ok, expected, got)?;
-        match self.chain.transfer_seen {
+        let (amount, asset, chain_id) = (money.charged, money.asset, money.chain_id);
+        let expected = format!("Transfer of {amount} units of {asset} on chain {chain_id} from {} to {}", money.payer, money.payee);
+        match self.chain.transfer {
             None => self.checks.not_checked("payment.transfer", "a chain"),
-            Some(seen) => {
-                let expected = format!("Transfer of {} units from {} to {}", money.charged, money.payer, money.payee);
-                self.checks.require("payment.transfer", seen, expected, if seen { "seen" } else { "not seen" })?;
+            Some(Transfer::NotYet) => {
+                self.checks
+                    .not_checked("payment.transfer", "the transfer itself (the authorization is unused so far: nothing was charged)");
+            }
+            Some(Transfer::Seen) => self.checks.require("payment.transfer", true, expected, "seen")?,
+            Some(Transfer::Otherwise) => {
+                self.checks.require("payment.transfer", false, expected, "the authorization was cancelled, or used for something else")?;
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Address, Hash32, Signature65, from_hex};
-use candor_verify::check::ChainFacts;
+use candor_verify::check::{ChainFacts, Transfer};
 use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
@@ -133,7 +133,7 @@ pub struct Facts {
     registry: Option<RegistryRecord>,
     receipt_block_known: Option<bool>,
     evidence_block_known: Option<bool>,
-    transfer_seen: Option<bool>,
+    transfer: Option<Transfer>,
 }
 
 impl Facts {
@@ -155,7 +155,12 @@ impl Facts {
             registry: (!json["registry"].is_null()).then(|| record(&json["registry"])),
             receipt_block_known: json["receipt_block_known"].as_bool(),
             evidence_block_known: json["evidence_block_known"].as_bool(),
-            transfer_seen: json["transfer_seen"].as_bool(),
+            transfer: json["transfer"].as_str().map(|transfer| match transfer {
+                "seen" => Transfer::Seen,
+                "not_yet" => Transfer::NotYet,
+                "otherwise" => Transfer::Otherwise,
+                other => panic!("unknown {other}"),
+            }),
         }
     }
 
@@ -165,7 +170,7 @@ impl Facts {
             registry: self.registry.as_ref(),
             receipt_block_known: self.receipt_block_known,
             evidence_block_known: self.evidence_block_known,
-            transfer_seen: self.transfer_seen,
+            transfer: self.transfer,
         }
     }
 }
