@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use candor_link::{AppendRequest, CheckpointRequest, EnclaveRequest, Entry, HostReply, Settlement};
+use candor_link::{AppendRequest, CheckpointRequest, EnclaveRequest, Entry, HostReply, RefusalCode, Settlement};
 use candor_log::host::{Anchored, CheckpointAck, HostState};
 use candor_log::sequencer::{Action, Config, Event, Released, ReleasedLeaf, Sequencer};
 use candor_log::{LeafData, Ticket};
@@ -140,7 +140,7 @@ struct Report {
 
 enum What {
     Event(Box<Event>),
-    /// Refused, timed out or lost: ask the host where it stands and go on from there.
+    /// Refused for now, timed out or lost: ask the host where it stands and go on from there.
     Resync,
 }
 
@@ -309,7 +309,12 @@ impl Task {
     fn ask(&self, request: EnclaveRequest, read: impl FnOnce(HostReply) -> Option<Event> + Send + 'static) {
         let (port, events, generation) = (self.port.clone(), self.events.clone(), self.generation);
         tokio::spawn(async move {
-            let event = port.request(request, STEP_TIMEOUT).await.map_err(drop).and_then(|reply| read(reply).ok_or(()));
+            let event = match port.request(request, STEP_TIMEOUT).await {
+                Ok(reply) => read(reply),
+                // Asking again cannot help: one of the two sides has forked or lost something (link.md, LINK-15).
+                Err(HostError::Refused(refused)) if refused.code == RefusalCode::Contradiction => Some(Event::Contradicted),
+                Err(_) => None,
+            };
             let what = event.map_or(What::Resync, |event| What::Event(Box::new(event)));
             drop(events.send(Report { generation, what }));
         });
@@ -360,3 +365,6 @@ impl Task {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
