@@ -163,7 +163,9 @@ impl Runner {
             }
             Action::Finished(outcome) => self.finish(&outcome),
             Action::StillPending { .. } => {}
-            Action::Refused { reason: RefuseReason::Full { .. }, .. } => self.has_backlog.store(true, Ordering::Relaxed),
+            Action::Refused { reason: RefuseReason::Full { .. } | RefuseReason::OtherOpen, .. } => {
+                self.has_backlog.store(true, Ordering::Relaxed)
+            }
             Action::Refused { payment_id, reason } => self.trouble(format!("payment {payment_id:#} not taken: {reason:?}")),
         }
     }

@@ -333,12 +333,16 @@ impl Writer {
         }
         let mut intents = Vec::with_capacity(request.settlements.len());
         for settlement in &request.settlements {
-            intents.push(self.insert_settlement(log_id, request.first_index, settlement)?);
+            intents.extend(self.insert_settlement(log_id, request.first_index, settlement)?);
         }
         Ok((open, plan, intents))
     }
 
-    fn insert_settlement(&self, log_id: &Hash32, first_index: u64, s: &Settlement) -> Result<Intent, StoreError> {
+    /// Stores one settlement and gives what is to be settled, if it is.
+    ///
+    /// A payment id leaves out amount and end, so a payer can have two authorizations under one. That must never refuse a checkpoint: the
+    /// enclave could only close its log over it, and any payer could end any boot. The chain moves one of the two at most.
+    fn insert_settlement(&self, log_id: &Hash32, first_index: u64, s: &Settlement) -> Result<Option<Intent>, StoreError> {
         let malformed = |what: &str| StoreError::Malformed(format!("settlement of receipt {}: {what}", s.sequence));
         let intent = Intent::parse(s.chain_id, s.to, Calldata(s.calldata.clone())).map_err(|error| malformed(&error.to_string()))?;
         // Whoever the fields beside the calldata are for, they must not say anything else than it does.
@@ -354,12 +358,17 @@ impl Writer {
             return Err(malformed("no new receipt under this checkpoint is about this payment"));
         }
         if let Some(held) = read::intent(&self.connection, &s.payment_id)? {
-            // A re-offer, which may be far on its way already. The authorization is the payment's identity; another one is a fork.
-            let is_same = held.intent == intent;
-            return if is_same { Ok(intent) } else { Err(StoreError::Contradiction("a payment has another settlement".to_owned())) };
+            // A re-offer, which may be far on its way already.
+            if held.intent.authorization() == intent.authorization() {
+                return Ok(Some(held.intent));
+            }
+            // The earlier one is money received or may still become it; then this one can never settle.
+            if !matches!(held.progress, Progress::Done { status, .. } if status.is_unsettled_end()) {
+                return Ok(None);
+            }
         }
         let record = StoredIntent { intent: intent.clone(), revision: 0, progress: Progress::AwaitingNonce { attempts: 0 } };
-        let sql = "INSERT INTO intents (payment_id, chain_id, valid_before_s, revision, is_done, log_id, sequence, record)
+        let sql = "INSERT OR REPLACE INTO intents (payment_id, chain_id, valid_before_s, revision, is_done, log_id, sequence, record)
                    VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6)";
         self.connection.prepare_cached(sql)?.execute(params![
             &s.payment_id.0[..],
@@ -369,18 +378,22 @@ impl Writer {
             sequence,
             record.encode(),
         ])?;
-        Ok(intent)
+        Ok(Some(intent))
     }
 
     fn put_intent(&self, record: &StoredIntent) -> Result<(), StoreError> {
+        let id = record.intent.payment_id();
+        let Some(held) = read::intent(&self.connection, &id)? else {
+            return Err(StoreError::Malformed("a record of a settlement that no checkpoint released".to_owned()));
+        };
+        // A late write about an authorization that ended and was replaced: whatever it says is over.
+        if held.intent.authorization() != record.intent.authorization() {
+            return Ok(());
+        }
         let is_done = matches!(record.progress, Progress::Done { .. });
         let sql = "UPDATE intents SET revision = ?2, is_done = ?3, record = ?4 WHERE payment_id = ?1 AND revision <= ?2";
-        let id = record.intent.payment_id();
         let revision = integer("revision", record.revision)?;
-        let changed = self.connection.prepare_cached(sql)?.execute(params![&id.0[..], revision, is_done, record.encode()])?;
-        if changed == 0 && read::intent(&self.connection, &id)?.is_none() {
-            return Err(StoreError::Malformed("a record of a settlement that no checkpoint released".to_owned()));
-        }
+        self.connection.prepare_cached(sql)?.execute(params![&id.0[..], revision, is_done, record.encode()])?;
         Ok(())
     }
 

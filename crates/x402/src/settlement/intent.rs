@@ -73,6 +73,12 @@ impl Intent {
         &self.calldata
     }
 
+    /// What the payer signed. A payment may have a second one after the first has ended unused: same nonce, another amount or end.
+    #[must_use]
+    pub fn authorization(&self) -> &Authorization {
+        &self.authorization
+    }
+
     /// Who pays.
     #[must_use]
     pub fn payer(&self) -> Address {
