@@ -357,6 +357,44 @@ async fn a_new_boot_ends_the_former_log_at_its_checkpoint() {
 }
 
 #[tokio::test]
+async fn reading_former_logs_asks_nothing_of_the_writer() {
+    let (scratch, mut boot) = (Scratch::new("readers"), Boot::offline(1));
+    let store = open(&scratch, &boot).await;
+    let one = boot.entry(Hash32([1; 32]));
+    append(&store, &boot, 0, &[one]).await.unwrap();
+    let signed = boot.checkpoint();
+    checkpoint(&store, &boot, 0, signed.clone(), &[]).await.unwrap();
+    store.open_log(&Boot::offline(2).manifest, vec![]).await.unwrap();
+    // While nothing can be written, a log that is not in memory is loaded all the same.
+    let holder = rusqlite::Connection::open(scratch.path().join("host.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let former = store.log(&boot.log_id()).await.unwrap().unwrap();
+    assert_eq!(former.read().checkpoint(), Some(&signed));
+    assert!(store.log(&Hash32([9; 32])).await.unwrap().is_none());
+    holder.execute_batch("ROLLBACK").unwrap();
+    // What the chain holds of a former log can still be recorded.
+    let row = AnchorRow { tree: signed.checkpoint.tree, anchored_at_s: 5, tx_hash: None };
+    store.put_anchor(boot.log_id(), row).await.unwrap();
+    assert_eq!(store.newest_anchor(boot.log_id()).await.unwrap(), Some(row));
+}
+
+#[tokio::test]
+async fn the_former_log_that_is_read_most_stays_in_memory() {
+    let (scratch, boots) = (Scratch::new("lru"), (1..=12).map(Boot::offline).collect::<Vec<_>>());
+    let store = open(&scratch, &boots[0]).await;
+    for boot in &boots[1..] {
+        store.open_log(&boot.manifest, vec![]).await.unwrap();
+    }
+    let read = async |boot: &Boot| store.log(&boot.log_id()).await.unwrap().unwrap();
+    let (first, second) = (read(&boots[0]).await, read(&boots[1]).await);
+    for boot in &boots[2..] {
+        read(boot).await;
+        assert!(std::ptr::eq(first.row(), read(&boots[0]).await.row()), "not loaded again");
+    }
+    assert!(!std::ptr::eq(second.row(), read(&boots[1]).await.row()), "memory is bounded");
+}
+
+#[tokio::test]
 async fn another_database_and_another_manifest_are_refused() {
     let scratch = Scratch::new("foreign");
     let path = scratch.path().join("host.db");
