@@ -150,6 +150,13 @@ impl Store {
         Ok(Self(Arc::new(Inner { jobs: Some(jobs), reader: Mutex::new(reader), logs, thread: Some(thread), _lock: lock })))
     }
 
+    /// Resolves when the writer is gone, which is a bug of ours. From then on every write is answered with `Closed`.
+    pub async fn ended(&self) {
+        if let Some(jobs) = &self.0.jobs {
+            jobs.closed().await;
+        }
+    }
+
     async fn submit<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job) -> Result<Waiting<T>, StoreError> {
         let (reply, answer) = oneshot::channel();
         let jobs = self.0.jobs.as_ref().ok_or(StoreError::Closed)?;
@@ -321,5 +328,32 @@ pub(crate) fn log_state(open: Option<&OpenLog>) -> candor_link::LogState {
             candor_link::LogState { durable: state.tree, checkpointed: state.checkpoint_size }
         }
         None => candor_link::LogState { durable: Tree { size: 0, root: candor_verify::tlog::empty_root() }, checkpointed: 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use candor_verify::manifest::Manifest;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_writer_that_is_gone_is_noticed_and_nobody_waits_for_it() {
+        let path = std::env::temp_dir().join(format!("candor-host-writer-{}", std::process::id())).join("host.db");
+        let mut inner = Arc::into_inner(Store::open(&path, StoreOptions::default()).unwrap().0).unwrap();
+        // The queue of a writer that panicked.
+        let (jobs, mut queue) = mpsc::channel(1);
+        inner.jobs = Some(jobs);
+        let store = Store(Arc::new(inner));
+        let waiting = tokio::time::timeout(Duration::from_secs(5), store.set_quota(None));
+        let (waiting, _) = tokio::join!(waiting, async { drop(queue.recv().await) });
+        assert_eq!(waiting, Ok(Err(StoreError::Closed)));
+        drop(queue);
+        tokio::time::timeout(Duration::from_secs(5), store.ended()).await.unwrap();
+        assert!(matches!(store.open_log(&Manifest::default(), vec![]).await, Err(StoreError::Closed)));
+        drop(store);
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }
