@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::http::StreamItem;
+use crate::keys::Blinding;
 use crate::ledger::{Draft, LedgerError, Logged};
 use crate::metrics::count;
 use crate::node::Node;
@@ -78,11 +79,12 @@ impl Job {
         let Paid { payment, claim, candidate } = paid;
         let execution = node.claims().start(claim);
         let share = node.keys().seed_share(&candidate.offer.request_commitment);
-        let payment_id = payment.payment_id();
+        let Blinding { transcript_seed, leaf_salt } = node.keys().blinding(payment.authorization(), &quote.terms.domain());
+        node.kept.outdate(&payment.payment_id());
         let job = Self {
             seed: seed_from_share(&share, &payment.authorization().nonce),
-            transcript_seed: node.keys().transcript_seed(&payment_id),
-            leaf_salt: node.keys().leaf_salt(&payment_id),
+            transcript_seed,
+            leaf_salt,
             started_at: clock::now_ms(),
             stop_at_ms: execution.stop_at_seconds().saturating_mul(1000),
             node,
@@ -265,6 +267,7 @@ impl Job {
             receipt_id: self.receipt_id(),
             transcript_seed: self.transcript_seed,
             valid_before_s: self.payment.authorization().valid_before,
+            outdated: Arc::default(),
         };
         self.node.kept.keep(key, kept.clone(), clock::now_ms() / 1000);
         settle(&self.node, &kept).await
@@ -432,6 +435,8 @@ pub(crate) async fn settle(node: &Node, kept: &Kept) -> Whole {
     let mut tx = None;
     while clock::now_ms() < deadline_ms {
         match await_settlement(node, kept.payment_id, SETTLE_POLL).await {
+            // What settles from now on is the newer authorization, which has its own answer.
+            _ if kept.outdated.load(Ordering::Acquire) => return Whole::Failed(SettlementFailure::Expired),
             Some(SettlementState::Settled { tx_hash, .. }) => {
                 node.claims().settled(&kept.payment_id);
                 return Whole::Settled { body: kept.body.clone(), tx_hash };
@@ -454,6 +459,8 @@ pub(crate) struct Kept {
     pub(crate) receipt_id: String,
     pub(crate) transcript_seed: Hash32,
     valid_before_s: u64,
+    // Another authorization of the same payment id was claimed: this one ended unsettled, and the chain's answer is no longer about it.
+    outdated: Arc<AtomicBool>,
 }
 
 /// Whole answers kept until validBefore, for a retry of the same payment for the same request (ADR 0005).
@@ -481,6 +488,15 @@ impl KeptAnswers {
         map.len() < KEPT_MAX
     }
 
+    /// Gives up the answer to an earlier authorization of a payment that is claimed again: one transfer must not pay for two answers.
+    fn outdate(&self, payment_id: &Hash32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, kept| {
+            let is_outdated = kept.payment_id == *payment_id;
+            kept.outdated.fetch_or(is_outdated, Ordering::AcqRel);
+            !is_outdated
+        });
+    }
+
     /// The answer to exactly this request with exactly this payment header.
     pub(crate) fn get(&self, key: &Hash32) -> Option<Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
@@ -505,5 +521,25 @@ mod tests {
         assert_eq!(object, [b"{".as_slice(), member, b"}"].concat());
         assert_eq!(serde_json::from_slice::<serde_json::Value>(object).unwrap()["delivery"], "AAEC");
         assert_eq!(end_of_stream(b"[1]", member), None);
+    }
+
+    #[test]
+    fn an_answer_is_given_up_when_its_payment_is_claimed_again() {
+        let answers = KeptAnswers::default();
+        let kept = |payment: u8| Kept {
+            body: Bytes::new(),
+            payment_id: Hash32([payment; 32]),
+            receipt_id: String::new(),
+            transcript_seed: Hash32::ZERO,
+            valid_before_s: 100,
+            outdated: Arc::default(),
+        };
+        answers.keep(Hash32([1; 32]), kept(1), 50);
+        answers.keep(Hash32([2; 32]), kept(2), 50);
+        let waiting = answers.get(&Hash32([1; 32])).unwrap();
+        answers.outdate(&Hash32([1; 32]));
+        assert!(answers.get(&Hash32([1; 32])).is_none());
+        assert!(waiting.outdated.load(Ordering::Acquire), "a retry that waits already must not be answered by the next transfer");
+        assert!(!answers.get(&Hash32([2; 32])).unwrap().outdated.load(Ordering::Acquire));
     }
 }

@@ -10,6 +10,7 @@ use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::eip712::address_of;
 use candor_verify::hash::{hmac_sha256, sha256};
 use candor_verify::manifest::Manifest;
+use candor_verify::payment::{Authorization, TokenDomain};
 use candor_verify::receipt::{Offer, Receipt};
 use candor_verify::{tags, transcript};
 use ed25519_dalek::Signer as _;
@@ -91,15 +92,24 @@ impl BootKeys {
         hmac_sha256(&self.secret(), &[tags::SEED_SHARE, &request_commitment.0])
     }
 
-    /// Blinding seed of the transcript of a paid request.
-    pub(crate) fn transcript_seed(&self, payment_id: &Hash32) -> Hash32 {
-        hmac_sha256(&self.secret(), &[tags::TRANSCRIPT_SEED, &payment_id.0])
+    /// What blinds the answer to one payment.
+    ///
+    /// From the authorization and not from the payment id: that leaves out amount and end, so after its end a payer can sign the same
+    /// nonce again, and two answers under one salt would share the id of their receipts.
+    pub(crate) fn blinding(&self, authorization: &Authorization, token: &TokenDomain) -> Blinding {
+        let digest = authorization.digest(token).0;
+        let derive = |tag: &[u8]| hmac_sha256(&self.secret(), &[tag, &digest]);
+        Blinding { transcript_seed: derive(tags::TRANSCRIPT_SEED), leaf_salt: derive(tags::LEAF_SALT) }
     }
+}
 
-    /// Salt of the log leaf of a paid request.
-    pub(crate) fn leaf_salt(&self, payment_id: &Hash32) -> Hash32 {
-        hmac_sha256(&self.secret(), &[tags::LEAF_SALT, &payment_id.0])
-    }
+/// Seed and salt of one answer: no two answers have the same.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(crate) struct Blinding {
+    /// Of the transcript; the client is told before the first frame.
+    pub(crate) transcript_seed: Hash32,
+    /// Of the log leaf; the id of the receipt follows from it.
+    pub(crate) leaf_salt: Hash32,
 }
 
 impl fmt::Debug for BootKeys {
@@ -161,6 +171,7 @@ fn host_of(url: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candor_verify::bytes::Amount;
     use candor_verify::eip712::{K256, signer};
 
     #[test]
@@ -176,10 +187,38 @@ mod tests {
     fn two_boots_share_nothing_and_nothing_secret_is_printed() {
         let (a, b) = (BootKeys::generate().unwrap(), BootKeys::generate().unwrap());
         assert_ne!((a.k_sig(), a.k_log()), (b.k_sig(), b.k_log()));
-        assert_ne!(a.leaf_salt(&Hash32::ZERO), b.leaf_salt(&Hash32::ZERO));
-        assert_ne!(a.leaf_salt(&Hash32::ZERO), a.transcript_seed(&Hash32::ZERO));
+        let (mine, theirs) = (a.blinding(&authorization(), &token()), b.blinding(&authorization(), &token()));
+        assert!(mine.leaf_salt != theirs.leaf_salt && mine.transcript_seed != theirs.transcript_seed);
+        assert_ne!(mine.leaf_salt, mine.transcript_seed);
         let printed = format!("{a:?}");
         assert!(!printed.contains(&candor_verify::bytes::to_hex(&*a.boot_secret)[2..]));
+    }
+
+    /// The attack: an authorization that ended unsettled, signed again with the same nonce, must not give the id of a stored receipt.
+    #[test]
+    fn two_authorizations_of_one_nonce_share_neither_salt_nor_seed() {
+        let keys = BootKeys::generate().unwrap();
+        let first = authorization();
+        let again = [
+            Authorization { valid_before: first.valid_before + 300, ..first },
+            Authorization { value: Amount(2), ..first },
+            Authorization { valid_after: 1, ..first },
+        ];
+        let held = keys.blinding(&first, &token());
+        for other in again {
+            assert_eq!(other.payment_id(31337, &token().asset), first.payment_id(31337, &token().asset));
+            let blinding = keys.blinding(&other, &token());
+            assert!(blinding.leaf_salt != held.leaf_salt && blinding.transcript_seed != held.transcript_seed);
+        }
+    }
+
+    fn authorization() -> Authorization {
+        let nonce = Hash32([3; 32]);
+        Authorization { from: Address([1; 20]), to: Address([2; 20]), value: Amount(1), valid_after: 0, valid_before: 9, nonce }
+    }
+
+    fn token() -> TokenDomain {
+        TokenDomain { name: "USDC".into(), version: "2".into(), chain_id: 31337, asset: Address([4; 20]) }
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::{Config, http};
 /// A host that says nothing after connecting is cut off.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Before accepting again after an error: a loop without a pause would burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// New evidence this often (ADR 0002: at least hourly).
 const RE_ATTEST: Duration = Duration::from_secs(50 * 60);
 
@@ -35,9 +38,14 @@ pub async fn run(socket: &Path, config: Config, attester: Arc<dyn Attester>) -> 
     tokio::spawn(re_attest(Arc::clone(&boot)));
     let mut over = tokio::spawn(log_is_over(Arc::clone(&boot)));
     loop {
-        let (stream, _) = tokio::select! {
-            accepted = listener.accept() => accepted?,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = &mut over => return Err(std::io::Error::other("the log is over; start the enclave again")),
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of file descriptors, for example: connections that end give some back, and keys and log must not end over it.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
         };
         let (boot, port, connections) = (Arc::clone(&boot), port.clone(), Arc::clone(&connections));
         tokio::spawn(async move { connection(stream, boot, port, connections).await });

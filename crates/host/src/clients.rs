@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,7 +63,16 @@ pub(crate) async fn serve(
     connections.abort_all();
 }
 
-/// Counts connections, in all and per address.
+/// Whose connections are counted together: an IPv4 address, or the 64 bits of an IPv6 address that a provider gives to one customer, who
+/// has every address below them.
+fn party(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// Counts connections, in all and per party.
 struct Gate {
     total: Arc<Semaphore>,
     // Guarded for the moment of one update; entries go when their count is zero.
@@ -87,7 +96,7 @@ impl Gate {
 
     fn enter(&self, peer: SocketAddr) -> Option<Pass> {
         let permit = Arc::clone(&self.total).try_acquire_owned().ok()?;
-        let address = peer.ip();
+        let address = party(peer.ip());
         let mut counts = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
         if self.max_per_address <= *count {
@@ -193,5 +202,26 @@ async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
         // A receiver that does not read stops the sender here: the kernel's buffers and this one are all there is.
         to.write_all(buffer.get(..read).unwrap_or_default()).await?;
         activity.touch();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_customer_with_many_ipv6_addresses_is_one_party() {
+        let gate = Gate::new(ClientLimits { max_per_address: 2, ..ClientLimits::default() });
+        let enter = |ip: &str| gate.enter(SocketAddr::new(ip.parse().unwrap(), 1));
+        let first = enter("2001:db8:0:1::1").unwrap();
+        let _second = enter("2001:db8:0:1:ffff::2").unwrap();
+        assert!(enter("2001:db8:0:1::3").is_none());
+        let _neighbour = enter("2001:db8:0:2::1").unwrap();
+        drop(first);
+        let _again = enter("2001:db8:0:1::3").unwrap();
+        // An IPv4 address is one party, also when it comes through an IPv6 socket.
+        let _v4 = (enter("192.0.2.1").unwrap(), enter("::ffff:192.0.2.1").unwrap());
+        assert!(enter("192.0.2.1").is_none());
+        assert!(enter("192.0.2.2").is_some());
     }
 }

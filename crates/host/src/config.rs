@@ -28,7 +28,7 @@ pub struct ModelFile {
 pub struct ClientLimits {
     /// Connections at once; more are closed at once, so that the enclave is not filled by idle ones.
     pub max_connections: usize,
-    /// Connections at once from one address, of which a NAT may hide many people.
+    /// Connections at once from one address (IPv6: one /64), of which a NAT may hide many people.
     pub max_per_address: usize,
     /// Time without a byte in either direction. Longer than the slowest gap in a stream of tokens.
     pub idle: Duration,

@@ -74,7 +74,8 @@ pub struct Host {
     client_address: SocketAddr,
     http_address: SocketAddr,
     stop: watch::Sender<bool>,
-    tasks: JoinSet<()>,
+    // Each gives its name when it returns, which it should not before the stop.
+    tasks: JoinSet<&'static str>,
 }
 
 impl Host {
@@ -106,7 +107,7 @@ impl Host {
                 Arc::clone(&config.notices),
                 stopped.clone(),
             );
-            tasks.spawn(runner);
+            tasks.spawn(named("settlement", runner));
             settlers.insert(*chain_id, settler);
         }
         let anchorer = Anchorer::new(config.anchor_chain.clone(), config.anchor_key.clone(), store.clone());
@@ -126,12 +127,13 @@ impl Host {
         node.notice(&Notice::Listening { clients: client_address, http: http_address });
         let config = &node.config;
         let (socket, notices) = (config.enclave_socket.clone(), Arc::clone(&config.notices));
-        tasks.spawn(clients::serve(clients, socket, config.clients, notices, stopped.clone()));
-        tasks.spawn(http::serve(readers, Arc::clone(&node), stopped.clone()));
-        tasks.spawn(follow_head(Arc::clone(&node), stopped.clone()));
-        tasks.spawn(publish_loop(Arc::clone(&node), stopped.clone()));
-        tasks.spawn(anchor_loop(Arc::clone(&node), stopped.clone()));
-        tasks.spawn(control::run(node, stopped));
+        tasks.spawn(named("clients", clients::serve(clients, socket, config.clients, notices, stopped.clone())));
+        tasks.spawn(named("http", http::serve(readers, Arc::clone(&node), stopped.clone())));
+        tasks.spawn(named("chain", follow_head(Arc::clone(&node), stopped.clone())));
+        tasks.spawn(named("publish", publish_loop(Arc::clone(&node), stopped.clone())));
+        tasks.spawn(named("anchor", anchor_loop(Arc::clone(&node), stopped.clone())));
+        tasks.spawn(named("store", writer_ended(node.store.clone(), stopped.clone())));
+        tasks.spawn(named("control", control::run(node, stopped)));
         Ok(Self { client_address, http_address, stop, tasks })
     }
 
@@ -148,7 +150,8 @@ impl Host {
     pub async fn ended(&mut self) -> HostError {
         match self.tasks.join_next().await {
             Some(Err(error)) => HostError::TaskEnded(error.to_string()),
-            Some(Ok(())) | None => HostError::TaskEnded("a task returned".to_owned()),
+            Some(Ok(part)) => HostError::TaskEnded(part.to_owned()),
+            None => HostError::TaskEnded("all of them".to_owned()),
         }
     }
 
@@ -168,6 +171,19 @@ impl Host {
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn named(part: &'static str, task: impl Future<Output = ()>) -> &'static str {
+    task.await;
+    part
+}
+
+/// Without its writer a host can only refuse: better to end and be started again.
+async fn writer_ended(store: Store, mut stopped: watch::Receiver<bool>) {
+    tokio::select! {
+        () = store.ended() => {}
+        _ = stopped.changed() => {}
     }
 }
 

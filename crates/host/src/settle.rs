@@ -73,9 +73,9 @@ impl Settler {
     }
 }
 
-struct Runner {
+struct Runner<P> {
     config: MachineConfig,
-    port: Arc<GasPort>,
+    port: Arc<P>,
     store: Store,
     notices: NoticeSink,
     finished: broadcast::Sender<Hash32>,
@@ -84,7 +84,7 @@ struct Runner {
     stopped: watch::Receiver<bool>,
 }
 
-impl Runner {
+impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
     // Crash: whatever is in memory here is either in the database (intents, account nonces, hashes) or asked again (everything else).
     async fn run(mut self) {
         let Some(stored) = self.load().await else { return };
@@ -93,7 +93,9 @@ impl Runner {
         let (to_send, mut sending) = mpsc::channel::<ChainRequest>(QUEUE);
         let (sent, mut answers) = mpsc::channel::<Event>(QUEUE);
         let port = Arc::clone(&self.port);
-        let sender = tokio::spawn(async move {
+        // A set, so that it goes with this task.
+        let mut sender = JoinSet::new();
+        sender.spawn(async move {
             while let Some(request) = sending.recv().await {
                 if sent.send(Event::Chain(port.run(request).await)).await.is_err() {
                     break;
@@ -105,6 +107,11 @@ impl Runner {
         loop {
             let event = tokio::select! {
                 _ = self.stopped.changed() => break,
+                // Without it nothing is ever sent again: this task ends too, and with it the host, which is started again.
+                Some(ended) = sender.join_next() => {
+                    self.trouble(format!("the sender has ended: {ended:?}"));
+                    break;
+                }
                 Some(intent) = self.queue.recv() => Event::Intent(intent),
                 Some(event) = answers.recv() => event,
                 Some(done) = tasks.join_next() => match done {
@@ -127,7 +134,7 @@ impl Runner {
                 self.act(action, &mut tasks, &to_send);
             }
         }
-        sender.abort();
+        sender.abort_all();
         tasks.abort_all();
     }
 
@@ -163,7 +170,9 @@ impl Runner {
             }
             Action::Finished(outcome) => self.finish(&outcome),
             Action::StillPending { .. } => {}
-            Action::Refused { reason: RefuseReason::Full { .. }, .. } => self.has_backlog.store(true, Ordering::Relaxed),
+            Action::Refused { reason: RefuseReason::Full { .. } | RefuseReason::OtherOpen, .. } => {
+                self.has_backlog.store(true, Ordering::Relaxed)
+            }
             Action::Refused { payment_id, reason } => self.trouble(format!("payment {payment_id:#} not taken: {reason:?}")),
         }
     }
@@ -224,4 +233,66 @@ fn failure(code: FailureCode) -> SettlementFailure {
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use candor_verify::payment::Authorization;
+    use candor_verify::{Address, Amount, Signature65};
+    use candor_x402::settlement::{ChainAnswer, encode_transfer};
+    use rusqlite::params;
+
+    use super::*;
+    use crate::store::StoreOptions;
+
+    const CHAIN: u64 = 31337;
+
+    /// A chain whose door breaks at the first transaction.
+    struct Breaks;
+
+    impl ChainPort for Breaks {
+        async fn run(&self, request: ChainRequest) -> ChainAnswer {
+            match request {
+                ChainRequest::SignAndBroadcast { .. } => panic!("a bug of ours"),
+                ChainRequest::QueryAccountNonce => ChainAnswer::AccountNonce { next: 0, block: 1 },
+                _ => ChainAnswer::RpcDown,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_settlement_ends_when_its_sender_does() {
+        let path = std::env::temp_dir().join(format!("candor-host-sender-{}", std::process::id())).join("host.db");
+        let store = Store::open(&path, StoreOptions::default()).unwrap();
+        let authorization = Authorization {
+            from: Address([1; 20]),
+            to: Address([2; 20]),
+            value: Amount(1),
+            valid_after: 0,
+            valid_before: now_ms() / 1000 + 300,
+            nonce: Hash32([3; 32]),
+        };
+        let intent = Intent::parse(CHAIN, Address([4; 20]), encode_transfer(&authorization, &Signature65([5; 65]))).unwrap();
+        let record = StoredIntent { intent, revision: 0, progress: Progress::AwaitingNonce { attempts: 0 } };
+        let sql = "INSERT INTO intents VALUES (?1, ?2, ?3, 0, 0, x'', 0, ?4)";
+        let row = params![&record.intent.payment_id().0[..], CHAIN as i64, authorization.valid_before as i64, record.encode()];
+        rusqlite::Connection::open(&path).unwrap().execute(sql, row).unwrap();
+
+        let (_intents, queue) = mpsc::channel(1);
+        let (_stop, stopped) = watch::channel(false);
+        let runner = Runner {
+            config: MachineConfig { poll_ms: 20, ..MachineConfig::new(CHAIN, Address([6; 20])) },
+            port: Arc::new(Breaks),
+            store,
+            notices: Arc::new(|_| {}),
+            finished: broadcast::channel(1).0,
+            has_backlog: Arc::default(),
+            queue,
+            stopped,
+        };
+        tokio::time::timeout(Duration::from_secs(10), runner.run()).await.expect("it ends");
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
 }

@@ -7,7 +7,7 @@ use candor_link::*;
 use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::tlog::{Tree, verify_consistency, verify_inclusion};
 use candor_verify::{Address, Amount, Hash32};
-use candor_x402::settlement::{Progress, Slot, StoredIntent};
+use candor_x402::settlement::{FailureCode, Intent, Progress, SettledBy, SettlementStatus, Slot, StoredIntent};
 use support::*;
 
 const ASSET: Address = Address([0xaa; 20]);
@@ -171,15 +171,75 @@ async fn settlements_that_are_not_of_their_checkpoint_are_refused() {
         let refused = checkpoint(&store, &boot, 1, boot.checkpoint(), &[other]).await;
         assert!(matches!(refused, Err(StoreError::Malformed(_))), "{refused:?}");
     }
-    // The same payment with another signature is another settlement.
-    let mut twin = first_paid.clone();
-    twin.calldata[250] ^= 1;
-    let refused = checkpoint(&store, &boot, 0, boot.checkpoint(), &[twin]).await;
-    assert!(matches!(refused, Err(StoreError::Contradiction(_))), "{refused:?}");
     // Nothing of the refused checkpoints is there; the right one is taken.
     let stored = checkpoint(&store, &boot, 1, boot.checkpoint(), &[second_paid]).await.unwrap();
     assert_eq!((stored.size, stored.first_index), (2, 1));
     assert_eq!(store.intents(31337, 0).await.unwrap().len(), 2);
+}
+
+/// The payment of `paid(boot, 1)` signed again: the same nonce, a later end.
+fn paid_again(boot: &mut Boot) -> (Entry, Settlement) {
+    let again = settlement(&world::dev_signer(5), Address([0x77; 20]), ASSET, 1, 2_000_000_500, boot.tree.size());
+    (boot.entry(again.payment_id), again)
+}
+
+/// Stores a payment, its end, and then its nonce signed again. Gives what is stored and offered for settlement after that.
+async fn signed_again(name: &str, end: Option<SettlementStatus>) -> (Settlement, StoredIntent, Vec<Intent>) {
+    let (scratch, mut boot) = (Scratch::new(name), Boot::offline(1));
+    let store = open(&scratch, &boot).await;
+    let (entry, first) = paid(&mut boot, 1);
+    append(&store, &boot, 0, &[entry]).await.unwrap();
+    checkpoint(&store, &boot, 0, boot.checkpoint(), std::slice::from_ref(&first)).await.unwrap();
+    let held = store.intent(first.payment_id).await.unwrap().unwrap();
+    let ended = end.map(|status| StoredIntent { revision: 7, progress: Progress::Done { status, slot: None }, ..held });
+    if let Some(ended) = &ended {
+        store.put_intent(ended.clone()).await.unwrap();
+    }
+
+    let (entry, again) = paid_again(&mut boot);
+    assert_eq!(again.payment_id, first.payment_id);
+    assert_eq!(append(&store, &boot, 1, &[entry]).await, Ok(2));
+    let request = CheckpointRequest { first_index: 1, checkpoint: boot.checkpoint(), settlements: vec![again.clone()] };
+    let (stored, offered) = store.checkpoint(boot.log_id(), Box::new(request)).await.unwrap().wait().await.unwrap();
+    assert_eq!((stored.size, stored.first_index), (2, 1));
+    // The end of the earlier one, written once more by a machine that did not hear that it was.
+    if let Some(ended) = ended {
+        store.put_intent(ended).await.unwrap();
+    }
+    (again, store.intent(first.payment_id).await.unwrap().unwrap(), offered)
+}
+
+#[tokio::test]
+async fn a_payment_that_ended_unsettled_and_is_signed_again_has_a_new_settlement() {
+    for end in [SettlementStatus::Expired, SettlementStatus::Failed { code: FailureCode::SimulationFailed }] {
+        let (again, held, offered) = signed_again("signed-again", Some(end)).await;
+        assert_eq!((held.revision, held.progress), (0, Progress::AwaitingNonce { attempts: 0 }));
+        assert_eq!(held.intent.calldata().0, again.calldata);
+        assert_eq!(offered, [held.intent]);
+    }
+}
+
+#[tokio::test]
+async fn a_payment_signed_again_while_the_first_is_open_or_settled_is_logged_and_changes_no_settlement() {
+    let settled = SettlementStatus::Settled { tx_hash: Hash32([1; 32]), block: 3, by: SettledBy::Us };
+    for end in [None, Some(settled)] {
+        let (_, held, offered) = signed_again("signed-twice", end).await;
+        assert_eq!((held.intent.valid_before(), held.revision), (2_000_000_000, end.map_or(0, |_| 7)));
+        assert_eq!(offered, []);
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_offered_again_with_another_signature_of_its_payment_keeps_the_first() {
+    let (scratch, mut boot) = (Scratch::new("twin"), Boot::offline(1));
+    let store = open(&scratch, &boot).await;
+    let (entry, first) = paid(&mut boot, 1);
+    append(&store, &boot, 0, &[entry]).await.unwrap();
+    checkpoint(&store, &boot, 0, boot.checkpoint(), std::slice::from_ref(&first)).await.unwrap();
+    let mut twin = first.clone();
+    twin.calldata[250] ^= 1;
+    assert!(checkpoint(&store, &boot, 0, boot.checkpoint(), &[twin]).await.is_ok());
+    assert_eq!(store.intent(first.payment_id).await.unwrap().unwrap().intent.calldata().0, first.calldata);
 }
 
 #[tokio::test]
@@ -294,6 +354,44 @@ async fn a_new_boot_ends_the_former_log_at_its_checkpoint() {
     assert_eq!(store.log(&boot.log_id()).await.unwrap().unwrap().read().state().tree.size, 1);
     // The row behind the checkpoint was promised to nobody, and is kept all the same.
     assert!(store.receipt(two.receipt_id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn reading_former_logs_asks_nothing_of_the_writer() {
+    let (scratch, mut boot) = (Scratch::new("readers"), Boot::offline(1));
+    let store = open(&scratch, &boot).await;
+    let one = boot.entry(Hash32([1; 32]));
+    append(&store, &boot, 0, &[one]).await.unwrap();
+    let signed = boot.checkpoint();
+    checkpoint(&store, &boot, 0, signed.clone(), &[]).await.unwrap();
+    store.open_log(&Boot::offline(2).manifest, vec![]).await.unwrap();
+    // While nothing can be written, a log that is not in memory is loaded all the same.
+    let holder = rusqlite::Connection::open(scratch.path().join("host.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let former = store.log(&boot.log_id()).await.unwrap().unwrap();
+    assert_eq!(former.read().checkpoint(), Some(&signed));
+    assert!(store.log(&Hash32([9; 32])).await.unwrap().is_none());
+    holder.execute_batch("ROLLBACK").unwrap();
+    // What the chain holds of a former log can still be recorded.
+    let row = AnchorRow { tree: signed.checkpoint.tree, anchored_at_s: 5, tx_hash: None };
+    store.put_anchor(boot.log_id(), row).await.unwrap();
+    assert_eq!(store.newest_anchor(boot.log_id()).await.unwrap(), Some(row));
+}
+
+#[tokio::test]
+async fn the_former_log_that_is_read_most_stays_in_memory() {
+    let (scratch, boots) = (Scratch::new("lru"), (1..=12).map(Boot::offline).collect::<Vec<_>>());
+    let store = open(&scratch, &boots[0]).await;
+    for boot in &boots[1..] {
+        store.open_log(&boot.manifest, vec![]).await.unwrap();
+    }
+    let read = async |boot: &Boot| store.log(&boot.log_id()).await.unwrap().unwrap();
+    let (first, second) = (read(&boots[0]).await, read(&boots[1]).await);
+    for boot in &boots[2..] {
+        read(boot).await;
+        assert!(std::ptr::eq(first.row(), read(&boots[0]).await.row()), "not loaded again");
+    }
+    assert!(!std::ptr::eq(second.row(), read(&boots[1]).await.row()), "memory is bounded");
 }
 
 #[tokio::test]

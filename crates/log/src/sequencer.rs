@@ -95,6 +95,8 @@ pub enum Event {
     CheckpointRefused(CheckpointRefused),
     /// What was to be sent is longer than a message can be, so it never left.
     Unsendable,
+    /// The host refused what was sent as contradicting what it holds, without saying what that is.
+    Contradicted,
     /// The connection is gone. What was sent on it may or may not have arrived.
     LinkLost,
     /// A connection begins, the first one too. Events of an earlier one must not follow.
@@ -215,6 +217,8 @@ pub enum CloseReason {
     AppendRefused(AppendRefused),
     /// The host refused a checkpoint.
     CheckpointRefused(CheckpointRefused),
+    /// The host refused leaves or a checkpoint, and its code is all that is known.
+    Contradicted,
     /// The host has fewer leaves, more leaves or another tree than it acknowledged or was sent.
     HostTree {
         /// Our tree at the nearest size it could have.
@@ -386,6 +390,7 @@ impl Sequencer {
             Event::AppendRefused(refused) => return Err(CloseReason::AppendRefused(refused)),
             Event::CheckpointStored(ack) => self.checkpoint_stored(ack, actions)?,
             Event::CheckpointRefused(refused) => return Err(CloseReason::CheckpointRefused(refused)),
+            Event::Contradicted => return Err(CloseReason::Contradicted),
         }
         Ok(())
     }

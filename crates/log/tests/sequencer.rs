@@ -270,6 +270,7 @@ fn every_lie_of_a_host_in_an_acknowledgement_closes_the_log() {
             Event::CheckpointRefused(CheckpointRefused::Size { expected: 0, got: 1 }),
             CloseReason::CheckpointRefused(CheckpointRefused::Size { expected: 0, got: 1 }),
         ),
+        (Event::Contradicted, CloseReason::Contradicted),
     ];
     for (event, expected) in cases {
         assert_eq!(closed(&awaiting_checkpoint().step(event, NOW)), expected);

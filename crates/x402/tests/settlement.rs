@@ -201,6 +201,50 @@ fn an_authorization_that_ended_unused_is_expired_by_the_clock_of_the_chain() {
 }
 
 #[test]
+fn a_payment_that_expired_and_is_signed_again_is_settled() {
+    let mut host = Host::new(config());
+    let first = intent(1, START_S + 20);
+    host.tell(first.clone());
+    host.settle_down();
+    host.chain.mempool.clear();
+    host.wait(30_000);
+    host.mine();
+    host.wait(1_000);
+    assert_eq!(host.status(&first), Some(SettlementStatus::Expired));
+    let last = StoredIntent::parse(&host.database[&first.payment_id()]).unwrap().revision;
+
+    // The database has put the new one in the old one's place.
+    host.database.clear();
+    host.intents.clear();
+    host.finished.clear();
+    host.sent.clear();
+    let again = intent(1, ENDS);
+    assert_eq!(again.payment_id(), first.payment_id());
+    host.tell(again.clone());
+    // Late reports about records of the first must not pass for reports about records of the second.
+    let is_later = |action: &Action| matches!(action, Action::Persist(record) if last < record.revision);
+    assert!(host.actions.iter().any(is_later), "{:?}", host.actions);
+    for _ in 0..10 {
+        host.settle_down();
+        host.mine();
+        host.wait(1_000);
+    }
+    assert!(matches!(host.status(&again), Some(SettlementStatus::Settled { by: SettledBy::Us, .. })));
+    // A settled payment stays settled, whatever is signed under its id.
+    host.tell(intent(1, ENDS + 100));
+    assert!(host.actions.is_empty() && host.machine.open_count() == 0);
+}
+
+#[test]
+fn a_payment_signed_again_while_the_first_is_open_is_kept_by_its_sender() {
+    let mut machine = Machine::new(config(), vec![]);
+    let _opened = machine.step(Event::Intent(intent(1, ENDS)), 0);
+    assert!(machine.step(Event::Intent(intent(1, ENDS)), 0).iter().all(|action| !matches!(action, Action::Refused { .. })));
+    let refused = Action::Refused { payment_id: intent(1, ENDS).payment_id(), reason: RefuseReason::OtherOpen };
+    assert!(machine.step(Event::Intent(intent(1, ENDS + 1)), 0).contains(&refused));
+}
+
+#[test]
 fn settlements_of_one_key_never_share_a_nonce_and_a_moot_one_is_filled() {
     let mut host = Host::new(config());
     let payments: Vec<Intent> = (1..=5).map(|n| intent(n, ENDS)).collect();

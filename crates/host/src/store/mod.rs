@@ -1,27 +1,26 @@
 //! The host's memory: receipts, checkpoints, settlement intents and anchors in one SQLite file, written by one thread.
 //!
 //! Callers are async; every write goes through a bounded queue to the writer (`writer.rs`), which groups what waits into one transaction
-//! (WAL, `synchronous=FULL`: durable when answered). Reads use a connection of their own. The tree of each log lives in memory
-//! ([`OpenLog`]), rebuilt from the stored leaves at start by `candor_log`, which also decides what a log admits.
+//! (WAL, `synchronous=FULL`: durable when answered). Reads use connections of their own. The tree of a log lives in memory ([`OpenLog`],
+//! `logs.rs`), rebuilt from the stored leaves by `candor_log`, which also decides what a log admits.
 //!
 //! Trust: the database is the operator's. The worst a changed file can do is make the host refuse to go on, or publish what enclave,
 //! clients and anchors contradict. It holds payment signatures (calldata of intents): mode 0600, never logged, never served.
 //!
 //! Not here: when to submit or anchor (`settle`, `anchor`), the published files (`publish`).
 
+mod logs;
 mod read;
 mod rows;
 mod writer;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use candor_link::{AppendRequest, CheckpointRequest, CheckpointStored, RefusalCode, Refused};
-use candor_log::host::HostLog;
 use candor_verify::Hash32;
 use candor_verify::manifest::Manifest;
 use candor_verify::tlog::Tree;
@@ -29,6 +28,8 @@ use candor_x402::settlement::{Intent, StoredIntent};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use logs::Logs;
+pub use logs::OpenLog;
 pub use rows::{AnchorRow, LogRow, ReceiptRow};
 use writer::{Job, Writer};
 
@@ -98,31 +99,6 @@ impl StoreError {
     }
 }
 
-/// A log in memory. Invariant: it never holds what the database does not.
-#[derive(Clone, Debug)]
-pub struct OpenLog {
-    row: Arc<LogRow>,
-    // Written by the writer thread only, for moments; readers make proofs.
-    log: Arc<RwLock<HostLog>>,
-}
-
-impl OpenLog {
-    /// Keys and manifest.
-    #[must_use]
-    pub fn row(&self) -> &LogRow {
-        &self.row
-    }
-
-    /// The leaves, tree and newest checkpoint, for proofs. Not to be held over an `await`.
-    pub fn read(&self) -> RwLockReadGuard<'_, HostLog> {
-        self.log.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn update<T>(&self, change: impl FnOnce(&mut HostLog) -> T) -> T {
-        change(&mut self.log.write().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -140,7 +116,7 @@ struct Inner {
     jobs: Option<mpsc::Sender<Job>>,
     // Guarded for the moment of one read; SQLite connections are not shared between threads.
     reader: Mutex<Connection>,
-    logs: Arc<Mutex<HashMap<Hash32, OpenLog>>>,
+    logs: Arc<Logs>,
     thread: Option<JoinHandle<()>>,
     // Held as long as the store lives; the system lets it go when the process dies.
     _lock: File,
@@ -167,11 +143,18 @@ impl Store {
         let lock = lock(path)?;
         let connection = rows::open_writer(path, options)?;
         let reader = rows::open_reader(path)?;
-        let logs = Arc::new(Mutex::new(HashMap::new()));
+        let logs = Arc::new(Logs::new(rows::open_reader(path)?));
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writer = Writer::new(connection, Arc::clone(&logs));
         let thread = std::thread::Builder::new().name("candor-store".to_owned()).spawn(move || writer.run(queue)).map_err(io)?;
         Ok(Self(Arc::new(Inner { jobs: Some(jobs), reader: Mutex::new(reader), logs, thread: Some(thread), _lock: lock })))
+    }
+
+    /// Resolves when the writer is gone, which is a bug of ours. From then on every write is answered with `Closed`.
+    pub async fn ended(&self) {
+        if let Some(jobs) = &self.0.jobs {
+            jobs.closed().await;
+        }
     }
 
     async fn submit<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job) -> Result<Waiting<T>, StoreError> {
@@ -190,16 +173,12 @@ impl Store {
         self.submit(|reply| Job::OpenLog { row: Box::new(row), reply }).await?.wait().await
     }
 
-    /// A log that is in memory, or loaded now: current and former ones.
+    /// A log that is in memory, or loaded now: current and former ones. Loads wait for each other, and no write waits for a load.
     ///
     /// # Errors
     /// As [`Self::open_log`]; `None` if the host never had it.
     pub async fn log(&self, log_id: &Hash32) -> Result<Option<OpenLog>, StoreError> {
-        if let Some(open) = self.0.logs.lock().unwrap_or_else(PoisonError::into_inner).get(log_id) {
-            return Ok(Some(open.clone()));
-        }
-        let log_id = *log_id;
-        self.submit(|reply| Job::LoadLog { log_id, reply }).await?.wait().await
+        self.0.logs.get(log_id).await
     }
 
     /// Queues an append; the order of calls is the order of writes.
@@ -233,9 +212,10 @@ impl Store {
     /// Remembers what the chain holds of a log, from which later answers prove consistency.
     ///
     /// # Errors
-    /// `Contradiction` if it is not a tree of this log.
+    /// `Contradiction` if it is not a tree of this log, `Malformed` if there is no such log.
     pub async fn put_anchor(&self, log_id: Hash32, anchor: AnchorRow) -> Result<(), StoreError> {
-        self.submit(|reply| Job::PutAnchor { log_id, anchor, reply }).await?.wait().await
+        let open = self.log(&log_id).await?.ok_or_else(|| StoreError::Malformed(format!("there is no log {log_id:#}")))?;
+        self.submit(|reply| Job::PutAnchor { open, anchor, reply }).await?.wait().await
     }
 
     /// Changes the quota while running.
@@ -348,5 +328,32 @@ pub(crate) fn log_state(open: Option<&OpenLog>) -> candor_link::LogState {
             candor_link::LogState { durable: state.tree, checkpointed: state.checkpoint_size }
         }
         None => candor_link::LogState { durable: Tree { size: 0, root: candor_verify::tlog::empty_root() }, checkpointed: 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use candor_verify::manifest::Manifest;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_writer_that_is_gone_is_noticed_and_nobody_waits_for_it() {
+        let path = std::env::temp_dir().join(format!("candor-host-writer-{}", std::process::id())).join("host.db");
+        let mut inner = Arc::into_inner(Store::open(&path, StoreOptions::default()).unwrap().0).unwrap();
+        // The queue of a writer that panicked.
+        let (jobs, mut queue) = mpsc::channel(1);
+        inner.jobs = Some(jobs);
+        let store = Store(Arc::new(inner));
+        let waiting = tokio::time::timeout(Duration::from_secs(5), store.set_quota(None));
+        let (waiting, _) = tokio::join!(waiting, async { drop(queue.recv().await) });
+        assert_eq!(waiting, Ok(Err(StoreError::Closed)));
+        drop(queue);
+        tokio::time::timeout(Duration::from_secs(5), store.ended()).await.unwrap();
+        assert!(matches!(store.open_log(&Manifest::default(), vec![]).await, Err(StoreError::Closed)));
+        drop(store);
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

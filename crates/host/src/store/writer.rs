@@ -2,14 +2,13 @@
 //!
 //! A group holds at most one write to a log (append or checkpoint), because `candor_log` plans each against the state after the one
 //! before, and any number of intents and anchors. Inside the group every job has a savepoint, so that a refused one does not harm the
-//! others. If the transaction fails, its outcome is unknown: the logs are loaded again from the database, as after a restart.
+//! others. If the transaction fails, its outcome is unknown: the log is loaded again from the database, as after a restart.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
 use candor_link::{AppendRequest, CheckpointRequest, CheckpointStored, Entry, Settlement};
 use candor_log::LeafData;
-use candor_log::host::{AppendPlan, AppendRefused, CheckpointPlan, HostLog};
+use candor_log::host::{AppendPlan, AppendRefused, CheckpointPlan};
 use candor_verify::Hash32;
 use candor_verify::receipt::Receipt;
 use candor_x402::Libsecp;
@@ -17,6 +16,7 @@ use candor_x402::settlement::{Calldata, Intent, Progress, StoredIntent};
 use rusqlite::{Connection, params};
 use tokio::sync::{mpsc, oneshot};
 
+use super::logs::Logs;
 use super::rows::{self, integer, join};
 use super::{AnchorRow, LogRow, OpenLog, StoreError, read};
 
@@ -25,22 +25,21 @@ const GROUP: usize = 256;
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// A write, or a load, and where its outcome goes.
+/// A write, and where its outcome goes.
 #[derive(Debug)]
 pub(super) enum Job {
     OpenLog { row: Box<LogRow>, reply: Reply<OpenLog> },
-    LoadLog { log_id: Hash32, reply: Reply<Option<OpenLog>> },
     Append { log_id: Hash32, request: AppendRequest, reply: Reply<u64> },
     Checkpoint { log_id: Hash32, request: Box<CheckpointRequest>, reply: Reply<(CheckpointStored, Vec<Intent>)> },
     PutIntent { record: Box<StoredIntent>, reply: Reply<()> },
-    PutAnchor { log_id: Hash32, anchor: AnchorRow, reply: Reply<()> },
+    PutAnchor { open: OpenLog, anchor: AnchorRow, reply: Reply<()> },
     SetQuota { quota_bytes: Option<u64>, reply: Reply<()> },
 }
 
 impl Job {
     /// Jobs that are planned against the state of a log, or replace it: one of them per group.
     fn is_about_a_log(&self) -> bool {
-        matches!(self, Self::OpenLog { .. } | Self::LoadLog { .. } | Self::Append { .. } | Self::Checkpoint { .. })
+        matches!(self, Self::OpenLog { .. } | Self::Append { .. } | Self::Checkpoint { .. })
     }
 }
 
@@ -60,11 +59,8 @@ enum After {
     },
     OpenLog {
         open: OpenLog,
+        is_new_boot: bool,
         reply: Reply<OpenLog>,
-    },
-    LoadLog {
-        open: Option<OpenLog>,
-        reply: Reply<Option<OpenLog>>,
     },
     PutAnchor {
         open: OpenLog,
@@ -78,17 +74,15 @@ enum After {
 
 pub(super) struct Writer {
     connection: Connection,
-    logs: Arc<Mutex<HashMap<Hash32, OpenLog>>>,
+    logs: Arc<Logs>,
     recover: Libsecp,
     // Whether a transaction failed and memory has not been loaded again since.
     is_stale: bool,
-    // The log of the newest boot; it stays in memory.
-    current: Option<Hash32>,
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, logs: Arc<Mutex<HashMap<Hash32, OpenLog>>>) -> Self {
-        Self { connection, logs, recover: Libsecp, is_stale: false, current: None }
+    pub(super) fn new(connection: Connection, logs: Arc<Logs>) -> Self {
+        Self { connection, logs, recover: Libsecp, is_stale: false }
     }
 
     /// Until the queue is closed.
@@ -113,7 +107,8 @@ impl Writer {
 
     fn commit(&mut self, group: Vec<Job>) {
         if self.is_stale {
-            match self.reload() {
+            let reloaded = self.logs.current().map_or(Ok(()), |open| open.reload(&self.connection));
+            match reloaded {
                 Ok(()) => self.is_stale = false,
                 Err(error) => return group.into_iter().for_each(|job| refuse(job, error.clone())),
             }
@@ -179,11 +174,7 @@ impl Writer {
     fn write_inner(&self, job: Job) -> Result<After, ()> {
         match job {
             Job::OpenLog { row, reply } => match self.open_log(*row) {
-                Ok(open) => Ok(After::OpenLog { open, reply }),
-                Err(error) => answer(reply, error),
-            },
-            Job::LoadLog { log_id, reply } => match self.load_log(&log_id) {
-                Ok(open) => Ok(After::LoadLog { open, reply }),
+                Ok((open, is_new_boot)) => Ok(After::OpenLog { open, is_new_boot, reply }),
                 Err(error) => answer(reply, error),
             },
             Job::Append { log_id, request, reply } => match self.append(&log_id, &request) {
@@ -198,8 +189,8 @@ impl Writer {
                 Ok(()) => Ok(After::Done { reply }),
                 Err(error) => answer(reply, error),
             },
-            Job::PutAnchor { log_id, anchor, reply } => match self.put_anchor(&log_id, &anchor) {
-                Ok(open) => Ok(After::PutAnchor { open, anchor, reply }),
+            Job::PutAnchor { open, anchor, reply } => match self.put_anchor(&open, &anchor) {
+                Ok(()) => Ok(After::PutAnchor { open, anchor, reply }),
                 Err(error) => answer(reply, error),
             },
             Job::SetQuota { quota_bytes, reply } => match rows::set_quota(&self.connection, quota_bytes) {
@@ -209,67 +200,28 @@ impl Writer {
         }
     }
 
-    fn open_log(&self, row: LogRow) -> Result<OpenLog, StoreError> {
+    /// The log of a boot, and whether the boot is new: then the logs before it have ended.
+    fn open_log(&self, row: LogRow) -> Result<(OpenLog, bool), StoreError> {
         let log_id = row.manifest.log_id();
-        match read::log_row(&self.connection, &log_id)? {
+        let (row, is_new_boot) = match read::log_row(&self.connection, &log_id)? {
             Some(held) if held.manifest != row.manifest => {
-                Err(StoreError::Contradiction("this log has another manifest in the database".to_owned()))
+                return Err(StoreError::Contradiction("this log has another manifest in the database".to_owned()));
             }
-            Some(held) => self.find_or_load(&log_id, held),
+            Some(held) => (held, false),
             None => {
-                // A new boot: the logs before it have ended, in memory too.
-                self.logs.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(|open| {
-                    let _ended = open.update(HostLog::end);
-                });
                 let sql = "INSERT INTO logs (log_id, manifest, evidence) VALUES (?1, ?2, ?3)";
                 self.connection.prepare_cached(sql)?.execute(params![&log_id.0[..], row.manifest.encode(), row.evidence])?;
-                self.find_or_load(&log_id, row)
+                (row, true)
             }
-        }
+        };
+        let open = self.get(&log_id).or_else(|_| OpenLog::load(&self.connection, row))?;
+        Ok((open, is_new_boot))
     }
 
-    fn load_log(&self, log_id: &Hash32) -> Result<Option<OpenLog>, StoreError> {
-        read::log_row(&self.connection, log_id)?.map(|row| self.find_or_load(log_id, row)).transpose()
-    }
-
-    fn find_or_load(&self, log_id: &Hash32, row: LogRow) -> Result<OpenLog, StoreError> {
-        let found = self.logs.lock().unwrap_or_else(PoisonError::into_inner).get(log_id).cloned();
-        if let Some(open) = found {
-            return Ok(open);
-        }
-        let log = self.load(&row)?;
-        Ok(OpenLog { row: Arc::new(row), log: Arc::new(RwLock::new(log)) })
-    }
-
-    /// The log as the database holds it: after a start, and after a transaction whose outcome is unknown.
-    fn load(&self, row: &LogRow) -> Result<HostLog, StoreError> {
-        let keys = row.keys();
-        let leaves = read::leaves(&self.connection, &keys.log_id())?;
-        let checkpoint = read::newest_checkpoint(&self.connection, &keys.log_id())?;
-        let mut log = HostLog::load(&self.recover, keys, leaves, checkpoint)
-            .map_err(|error| StoreError::Contradiction(format!("stored log: {error:?}")))?;
-        if read::has_later_log(&self.connection, &keys.log_id())? {
-            // Its enclave is gone: the log ended at its last checkpoint. The rows behind it stay; nobody was promised them.
-            let _ended = log.end();
-        }
-        if let Some(anchor) = read::newest_anchor(&self.connection, &keys.log_id())? {
-            log.set_anchored(anchor.tree).map_err(|error| StoreError::Contradiction(format!("stored anchor: {error:?}")))?;
-        }
-        Ok(log)
-    }
-
-    fn reload(&self) -> Result<(), StoreError> {
-        let open: Vec<OpenLog> = self.logs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        for open in open {
-            let log = self.load(open.row())?;
-            open.update(|held| *held = log);
-        }
-        Ok(())
-    }
-
+    /// Only the current log grows.
     fn get(&self, log_id: &Hash32) -> Result<OpenLog, StoreError> {
-        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.get(log_id).cloned().ok_or_else(|| StoreError::Malformed(format!("log {log_id:#} is not open")))
+        let current = self.logs.current().filter(|open| open.row().manifest.log_id() == *log_id);
+        current.ok_or_else(|| StoreError::Malformed(format!("log {log_id:#} is not open")))
     }
 
     fn append(&self, log_id: &Hash32, request: &AppendRequest) -> Result<(OpenLog, AppendPlan), StoreError> {
@@ -333,12 +285,16 @@ impl Writer {
         }
         let mut intents = Vec::with_capacity(request.settlements.len());
         for settlement in &request.settlements {
-            intents.push(self.insert_settlement(log_id, request.first_index, settlement)?);
+            intents.extend(self.insert_settlement(log_id, request.first_index, settlement)?);
         }
         Ok((open, plan, intents))
     }
 
-    fn insert_settlement(&self, log_id: &Hash32, first_index: u64, s: &Settlement) -> Result<Intent, StoreError> {
+    /// Stores one settlement and gives what is to be settled, if it is.
+    ///
+    /// A payment id leaves out amount and end, so a payer can have two authorizations under one. That must never refuse a checkpoint: the
+    /// enclave could only close its log over it, and any payer could end any boot. The chain moves one of the two at most.
+    fn insert_settlement(&self, log_id: &Hash32, first_index: u64, s: &Settlement) -> Result<Option<Intent>, StoreError> {
         let malformed = |what: &str| StoreError::Malformed(format!("settlement of receipt {}: {what}", s.sequence));
         let intent = Intent::parse(s.chain_id, s.to, Calldata(s.calldata.clone())).map_err(|error| malformed(&error.to_string()))?;
         // Whoever the fields beside the calldata are for, they must not say anything else than it does.
@@ -354,12 +310,17 @@ impl Writer {
             return Err(malformed("no new receipt under this checkpoint is about this payment"));
         }
         if let Some(held) = read::intent(&self.connection, &s.payment_id)? {
-            // A re-offer, which may be far on its way already. The authorization is the payment's identity; another one is a fork.
-            let is_same = held.intent == intent;
-            return if is_same { Ok(intent) } else { Err(StoreError::Contradiction("a payment has another settlement".to_owned())) };
+            // A re-offer, which may be far on its way already.
+            if held.intent.authorization() == intent.authorization() {
+                return Ok(Some(held.intent));
+            }
+            // The earlier one is money received or may still become it; then this one can never settle.
+            if !matches!(held.progress, Progress::Done { status, .. } if status.is_unsettled_end()) {
+                return Ok(None);
+            }
         }
         let record = StoredIntent { intent: intent.clone(), revision: 0, progress: Progress::AwaitingNonce { attempts: 0 } };
-        let sql = "INSERT INTO intents (payment_id, chain_id, valid_before_s, revision, is_done, log_id, sequence, record)
+        let sql = "INSERT OR REPLACE INTO intents (payment_id, chain_id, valid_before_s, revision, is_done, log_id, sequence, record)
                    VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6)";
         self.connection.prepare_cached(sql)?.execute(params![
             &s.payment_id.0[..],
@@ -369,27 +330,31 @@ impl Writer {
             sequence,
             record.encode(),
         ])?;
-        Ok(intent)
+        Ok(Some(intent))
     }
 
     fn put_intent(&self, record: &StoredIntent) -> Result<(), StoreError> {
+        let id = record.intent.payment_id();
+        let Some(held) = read::intent(&self.connection, &id)? else {
+            return Err(StoreError::Malformed("a record of a settlement that no checkpoint released".to_owned()));
+        };
+        // A late write about an authorization that ended and was replaced: whatever it says is over.
+        if held.intent.authorization() != record.intent.authorization() {
+            return Ok(());
+        }
         let is_done = matches!(record.progress, Progress::Done { .. });
         let sql = "UPDATE intents SET revision = ?2, is_done = ?3, record = ?4 WHERE payment_id = ?1 AND revision <= ?2";
-        let id = record.intent.payment_id();
         let revision = integer("revision", record.revision)?;
-        let changed = self.connection.prepare_cached(sql)?.execute(params![&id.0[..], revision, is_done, record.encode()])?;
-        if changed == 0 && read::intent(&self.connection, &id)?.is_none() {
-            return Err(StoreError::Malformed("a record of a settlement that no checkpoint released".to_owned()));
-        }
+        self.connection.prepare_cached(sql)?.execute(params![&id.0[..], revision, is_done, record.encode()])?;
         Ok(())
     }
 
-    fn put_anchor(&self, log_id: &Hash32, anchor: &AnchorRow) -> Result<OpenLog, StoreError> {
-        let open = self.get(log_id)?;
+    fn put_anchor(&self, open: &OpenLog, anchor: &AnchorRow) -> Result<(), StoreError> {
         let is_ours = open.read().tree().at(anchor.tree.size).is_some_and(|at| at.tree() == anchor.tree);
         if !is_ours {
             return Err(StoreError::Contradiction("the chain holds a tree that is not this log's".to_owned()));
         }
+        let log_id = open.row().manifest.log_id();
         let sql = "INSERT OR IGNORE INTO anchors (log_id, size, root, anchored_at_s, tx_hash) VALUES (?1, ?2, ?3, ?4, ?5)";
         self.connection.prepare_cached(sql)?.execute(params![
             &log_id.0[..],
@@ -398,7 +363,7 @@ impl Writer {
             integer("time", anchor.anchored_at_s)?,
             anchor.tx_hash.map(|hash| hash.0.to_vec()),
         ])?;
-        Ok(open)
+        Ok(())
     }
 }
 
@@ -421,15 +386,8 @@ impl Writer {
                 });
                 send(reply, stored.map(|stored| (stored, intents)));
             }
-            After::OpenLog { open, reply } => {
-                self.current = Some(open.row().manifest.log_id());
-                self.remember(&open);
-                send(reply, Ok(open));
-            }
-            After::LoadLog { open, reply } => {
-                if let Some(open) = &open {
-                    self.remember(open);
-                }
+            After::OpenLog { open, is_new_boot, reply } => {
+                self.logs.set_current(&open, is_new_boot);
                 send(reply, Ok(open));
             }
             After::PutAnchor { open, anchor, reply } => {
@@ -438,16 +396,6 @@ impl Writer {
             }
             After::Done { reply } => send(reply, Ok(())),
         }
-    }
-
-    /// Keeps a log in memory. Former logs are few at a time, and can be loaded again.
-    fn remember(&self, open: &OpenLog) {
-        let log_id = open.row().manifest.log_id();
-        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        if FORMER_LOGS < logs.len() {
-            logs.retain(|held, _| Some(*held) == self.current);
-        }
-        logs.insert(log_id, open.clone());
     }
 }
 
@@ -485,7 +433,6 @@ fn answer<T, U>(reply: Reply<T>, error: StoreError) -> Result<U, ()> {
 fn refuse(job: Job, error: StoreError) {
     match job {
         Job::OpenLog { reply, .. } => send(reply, Err(error)),
-        Job::LoadLog { reply, .. } => send(reply, Err(error)),
         Job::Append { reply, .. } => send(reply, Err(error)),
         Job::Checkpoint { reply, .. } => send(reply, Err(error)),
         Job::PutIntent { reply, .. } | Job::PutAnchor { reply, .. } | Job::SetQuota { reply, .. } => send(reply, Err(error)),
@@ -497,10 +444,6 @@ fn refuse_after(after: After, error: StoreError) {
         After::Append { reply, .. } => send(reply, Err(error)),
         After::Checkpoint { reply, .. } => send(reply, Err(error)),
         After::OpenLog { reply, .. } => send(reply, Err(error)),
-        After::LoadLog { reply, .. } => send(reply, Err(error)),
         After::PutAnchor { reply, .. } | After::Done { reply } => send(reply, Err(error)),
     }
 }
-
-/// Logs of former boots kept in memory at once: each costs 96 bytes per leaf.
-const FORMER_LOGS: usize = 8;

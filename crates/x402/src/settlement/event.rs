@@ -17,7 +17,7 @@ use super::store::StoredIntent;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: both sides are ours")]
 pub enum Event {
-    /// A settlement to be made. Telling twice is harmless.
+    /// A settlement to be made. Telling twice is harmless. For a payment that ended unsettled, another authorization begins anew.
     Intent(Intent),
     /// What became of a [`Action::Persist`].
     Persisted {
@@ -79,6 +79,8 @@ pub enum RefuseReason {
         /// Limit.
         limit: usize,
     },
+    /// Another authorization of the same payment is still open here: offer it again later.
+    OtherOpen,
     /// It is for another chain than this machine's.
     WrongChain {
         /// Chain of the machine.

@@ -73,8 +73,9 @@ impl Intent {
         &self.calldata
     }
 
-    /// What the payer signed.
-    pub(super) fn authorization(&self) -> &Authorization {
+    /// What the payer signed. A payment may have a second one after the first has ended unused: same nonce, another amount or end.
+    #[must_use]
+    pub fn authorization(&self) -> &Authorization {
         &self.authorization
     }
 

@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candor_verify::bytes::{Address, Hash32};
+use candor_verify::payment::Authorization;
 
 use super::calldata::Calldata;
 use super::entry::Entry;
@@ -97,6 +98,8 @@ pub struct Machine {
 #[derive(Clone, Copy, Debug)]
 struct Done {
     outcome: Outcome,
+    authorization: Authorization,
+    revision: u64,
     forget_at_ms: u64,
 }
 
@@ -118,7 +121,7 @@ impl Machine {
                     if let Some(slot) = slot {
                         machine.nonces.abandon(slot.account_nonce, slot.gas_level);
                     }
-                    machine.remember(&record.intent, *status);
+                    machine.remember(&record, *status);
                 }
                 Progress::AwaitingNonce { .. } | Progress::AwaitingReceipt(_) => {
                     machine.open.insert(record.intent.payment_id(), Entry::restored(record));
@@ -173,10 +176,17 @@ impl Machine {
 
     fn on_intent(&mut self, intent: Intent, now_ms: u64, actions: &mut Vec<Action>) {
         let payment_id = intent.payment_id();
-        if let Some(done) = self.done.get(&payment_id) {
+        // The payment id leaves out amount and end: after an unsettled end the payer can sign the nonce again, and that is told anew.
+        let done = self.done.get(&payment_id).copied();
+        let begins_anew = |done: &Done| done.outcome.status.is_unsettled_end() && done.authorization != *intent.authorization();
+        if let Some(done) = done.filter(|done| !begins_anew(done)) {
             return actions.push(Action::Finished(done.outcome));
         }
-        if self.open.contains_key(&payment_id) {
+        if let Some(open) = self.open.get(&payment_id) {
+            // The database may know of the earlier one's end a moment before this machine does.
+            if open.stored.intent.authorization() != intent.authorization() {
+                actions.push(Action::Refused { payment_id, reason: RefuseReason::OtherOpen });
+            }
             return;
         }
         if intent.chain_id() != self.config.chain_id {
@@ -189,7 +199,9 @@ impl Machine {
         }
         // Crash: before the first record is durable: whoever told the intent keeps it (the host stores it with the receipt) and tells
         // it again.
-        let stored = StoredIntent { intent, revision: 0, progress: Progress::AwaitingNonce { attempts: 0 } };
+        // Revisions go on where the earlier one's ended: a late report about its record must not pass for one about this record.
+        let revision = self.done.remove(&payment_id).map_or(0, |done| done.revision);
+        let stored = StoredIntent { intent, revision, progress: Progress::AwaitingNonce { attempts: 0 } };
         self.open.insert(payment_id, Entry::new(stored, now_ms));
     }
 
@@ -311,22 +323,23 @@ impl Machine {
         for payment_id in over {
             let Some(entry) = self.open.remove(&payment_id) else { continue };
             if let Progress::Done { status, .. } = entry.stored.progress {
-                self.remember(&entry.stored.intent, status);
+                self.remember(&entry.stored, status);
                 // Crash: before the shell has told it: the record is durable, and a second intent for it gets the same outcome.
                 actions.push(Action::Finished(Outcome { payment_id, status }));
             }
         }
     }
 
-    fn remember(&mut self, intent: &Intent, status: SettlementStatus) {
-        let payment_id = intent.payment_id();
-        let forget_at_ms = intent.ends_at_ms().saturating_add(self.config.retention_ms);
+    fn remember(&mut self, record: &StoredIntent, status: SettlementStatus) {
+        let payment_id = record.intent.payment_id();
+        let forget_at_ms = record.intent.ends_at_ms().saturating_add(self.config.retention_ms);
         if MAX_DONE <= self.done.len()
             && let Some(oldest) = self.done.iter().min_by_key(|(_, done)| done.forget_at_ms).map(|(key, _)| *key)
         {
             self.done.remove(&oldest);
         }
-        self.done.insert(payment_id, Done { outcome: Outcome { payment_id, status }, forget_at_ms });
+        let (authorization, outcome) = (*record.intent.authorization(), Outcome { payment_id, status });
+        self.done.insert(payment_id, Done { outcome, authorization, revision: record.revision, forget_at_ms });
     }
 
     fn live_nonces(&self) -> BTreeSet<u64> {

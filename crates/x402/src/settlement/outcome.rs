@@ -106,6 +106,12 @@ impl SettlementStatus {
         }
     }
 
+    /// Over, and no money moved: the payer can sign the same nonce again, and that is a settlement of its own.
+    #[must_use]
+    pub fn is_unsettled_end(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Expired)
+    }
+
     fn tx_hash(&self) -> Option<Hash32> {
         match self {
             Self::Settled { tx_hash, .. } => Some(*tx_hash),

@@ -1,0 +1,246 @@
+//! A ledger over the real control connection, against a host that this test writes: honest but for one answer.
+
+use std::time::Duration;
+
+use candor_link::{CheckpointStored, EnclaveReply, FrameDecoder, HostRequest, LogState, Phase, Refused, ToEnclave, ToHost};
+use candor_verify::bytes::{Address, Amount};
+use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Scheme, UsageSource, Work};
+use candor_verify::tlog::leaf_hash;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use super::*;
+use crate::control::{self, Commands};
+
+/// Long enough for every answer of a host in memory and some repetitions, far below the time after which a log closes by itself.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Changes what the host would say, or withholds it.
+type Lie = fn(&EnclaveRequest, HostReply) -> Option<HostReply>;
+
+struct NoCommands;
+
+impl Commands for NoCommands {
+    fn phase(&self) -> Phase {
+        Phase::AwaitingOrder
+    }
+
+    fn handle(&self, _: HostRequest) -> EnclaveReply {
+        EnclaveReply::Done
+    }
+
+    fn head(&self, _: candor_link::BlockHead) {}
+}
+
+/// A host with room for one receipt.
+struct Host {
+    stream: DuplexStream,
+    state: LogState,
+    lie: Lie,
+}
+
+impl Host {
+    async fn serve(mut self) {
+        let (mut decoder, mut buffer) = (FrameDecoder::new(), [0; 4096]);
+        while let Ok(read @ 1..) = self.stream.read(&mut buffer).await {
+            decoder.push(&buffer[..read]);
+            while let Some(payload) = decoder.next_frame().unwrap() {
+                let ToHost::Request { id, request } = ToHost::parse(&payload).unwrap() else { continue };
+                let (honest, after) = self.answer(&request);
+                let reply = (self.lie)(&request, honest.clone());
+                // What it does not confirm it has not stored.
+                if reply.as_ref() == Some(&honest) {
+                    self.state = after;
+                }
+                let Some(reply) = reply else { continue };
+                let bytes = ToEnclave::Reply { id, reply }.encode().unwrap();
+                if self.stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The honest answer, and what is stored with it.
+    fn answer(&self, request: &EnclaveRequest) -> (HostReply, LogState) {
+        match request {
+            EnclaveRequest::LogState { .. } => (HostReply::LogState(self.state), self.state),
+            EnclaveRequest::Append(append) => {
+                assert_eq!((append.first_index, append.entries.len()), (0, 1));
+                let durable = Tree { size: 1, root: leaf_hash(&append.entries[0].leaf_data.0) };
+                (HostReply::Appended { size: 1 }, LogState { durable, checkpointed: 0 })
+            }
+            EnclaveRequest::Checkpoint(_) => (HostReply::CheckpointStored(stored()), LogState { checkpointed: 1, ..self.state }),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// One leaf is its own tree.
+fn stored() -> CheckpointStored {
+    CheckpointStored { size: 1, first_index: 0, inclusions: vec![vec![]], anchored: None, consistency: vec![] }
+}
+
+/// What becomes of one receipt with this host; `None` if it still waits when patience ends.
+async fn logged(lie: Lie) -> Option<Result<Logged, LedgerError>> {
+    let keys = Arc::new(BootKeys::generate().unwrap());
+    let manifest = Manifest { k_sig: keys.k_sig(), k_log: keys.k_log(), ..Manifest::default() };
+    let port = HostPort::new();
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let ledger = Ledger::start(&tokio::runtime::Handle::current(), port.clone(), Arc::clone(&keys), &manifest, 64);
+    let state = LogState { durable: Tree { size: 0, root: empty_root() }, checkpointed: 0 };
+    tokio::spawn(Host { stream: theirs, state, lie }.serve());
+    tokio::spawn(control::serve(ours, port, Arc::new(NoCommands)));
+    tokio::time::timeout(PATIENCE, ledger.log(draft(manifest.hash()))).await.ok()
+}
+
+fn draft(manifest_hash: Hash32) -> Draft {
+    let (payer, payee, asset, amount) = (Address([1; 20]), Address([2; 20]), Address([3; 20]), Amount(5));
+    let money = Money {
+        payment_id: Hash32([4; 32]),
+        scheme: Scheme::ExactEip3009,
+        payer,
+        payee,
+        asset,
+        chain_id: 31337,
+        settler: Address::ZERO,
+        max_amount: amount,
+        charged: amount,
+        cumulative_before: Amount::ZERO,
+        cumulative_after: Amount::ZERO,
+        offer_digest: Hash32([6; 32]),
+    };
+    let work = Work {
+        kinds: Kinds::LOCAL,
+        channel: Channel::Tls,
+        usage_source: UsageSource::Counted,
+        outcome: Outcome::Complete,
+        model_id: Hash32([7; 32]),
+        request_commitment: Hash32([8; 32]),
+        response_commitment: Hash32([9; 32]),
+        decoding_hash: Hash32([10; 32]),
+        prompt_tokens: 1,
+        completion_tokens: 1,
+        started_at: 1,
+        finished_at: 2,
+        block_number: 3,
+        block_hash: Hash32([11; 32]),
+    };
+    let settlement = Settlement {
+        payment_id: money.payment_id,
+        chain_id: money.chain_id,
+        to: asset,
+        calldata: vec![1],
+        payer,
+        payee,
+        asset,
+        amount,
+        nonce: Hash32([12; 32]),
+        valid_before_s: 9,
+        sequence: 0,
+    };
+    let receipt = Receipt { manifest_hash, log_id: Hash32::ZERO, sequence: 0, money, work };
+    Draft { receipt, leaf_salt: Hash32([13; 32]), frame_leaf_hashes: vec![Hash32([14; 32])], settlement }
+}
+
+fn refused(code: RefusalCode) -> Option<HostReply> {
+    Some(HostReply::Refused(Refused::new(code, "")))
+}
+
+fn falsified(change: impl FnOnce(&mut CheckpointStored)) -> Option<HostReply> {
+    let mut stored = stored();
+    change(&mut stored);
+    Some(HostReply::CheckpointStored(stored))
+}
+
+#[tokio::test]
+async fn a_receipt_is_released_by_an_honest_host() {
+    let logged = logged(|_, honest| Some(honest)).await.unwrap().unwrap();
+    assert_eq!((logged.receipt.sequence, logged.checkpoint.checkpoint.tree.size), (0, 1));
+}
+
+/// Without this a payer could have an enclave try for 90 seconds what can never succeed, and clients wait for nothing.
+#[tokio::test]
+async fn a_contradiction_closes_the_log_at_once() {
+    let appended = logged(|request, honest| match request {
+        EnclaveRequest::Append(_) => refused(RefusalCode::Contradiction),
+        _ => Some(honest),
+    });
+    assert_eq!(appended.await.expect("closed at once").err(), Some(LedgerError::Closed));
+    // The calldata is out: only the chain knows whether it was charged.
+    let checkpointed = logged(|request, honest| match request {
+        EnclaveRequest::Checkpoint(_) => refused(RefusalCode::Contradiction),
+        _ => Some(honest),
+    });
+    assert_eq!(checkpointed.await.expect("closed at once").err(), Some(LedgerError::Unknown));
+}
+
+#[tokio::test]
+async fn no_wrong_answer_of_a_host_releases_a_receipt() {
+    let lies: [(&str, Lie); 17] = [
+        ("append withheld", |request, honest| (!matches!(request, EnclaveRequest::Append(_))).then_some(honest)),
+        ("append refused for now", |request, honest| match request {
+            EnclaveRequest::Append(_) => refused(RefusalCode::Unavailable),
+            _ => Some(honest),
+        }),
+        ("append refused as a gap", |request, honest| match request {
+            EnclaveRequest::Append(_) => refused(RefusalCode::Gap),
+            _ => Some(honest),
+        }),
+        ("append acknowledged with no leaf", |request, honest| match request {
+            EnclaveRequest::Append(_) => Some(HostReply::Appended { size: 0 }),
+            _ => Some(honest),
+        }),
+        ("append acknowledged with one leaf more", |request, honest| match request {
+            EnclaveRequest::Append(_) => Some(HostReply::Appended { size: 2 }),
+            _ => Some(honest),
+        }),
+        ("append answered as a checkpoint", |request, honest| match request {
+            EnclaveRequest::Append(_) => falsified(|_| {}),
+            _ => Some(honest),
+        }),
+        ("checkpoint withheld", |request, honest| (!matches!(request, EnclaveRequest::Checkpoint(_))).then_some(honest)),
+        ("checkpoint refused for now", |request, honest| match request {
+            EnclaveRequest::Checkpoint(_) => refused(RefusalCode::StorageFull),
+            _ => Some(honest),
+        }),
+        ("checkpoint refused as malformed", |request, honest| match request {
+            EnclaveRequest::Checkpoint(_) => refused(RefusalCode::Malformed),
+            _ => Some(honest),
+        }),
+        ("checkpoint answered as an append", |request, honest| match request {
+            EnclaveRequest::Checkpoint(_) => Some(HostReply::Appended { size: 1 }),
+            _ => Some(honest),
+        }),
+        ("checkpoint of no leaf", |request, honest| match request {
+            EnclaveRequest::Checkpoint(_) => falsified(|stored| stored.size = 0),
+            _ => Some(honest),
+        }),
+        ("checkpoint of one leaf more", |request, honest| match request {
+            EnclaveRequest::Checkpoint(_) => falsified(|stored| stored.size = 2),
+            _ => Some(honest),
+        }),
+        ("no inclusion proof", |request, honest| match request {
+            EnclaveRequest::Checkpoint(_) => falsified(|stored| stored.inclusions.clear()),
+            _ => Some(honest),
+        }),
+        ("another inclusion proof", |request, honest| match request {
+            EnclaveRequest::Checkpoint(_) => falsified(|stored| stored.inclusions = vec![vec![Hash32([1; 32])]]),
+            _ => Some(honest),
+        }),
+        ("an anchor that is not ours", |request, honest| match request {
+            EnclaveRequest::Checkpoint(_) => falsified(|stored| stored.anchored = Some(Tree { size: 1, root: Hash32([1; 32]) })),
+            _ => Some(honest),
+        }),
+        ("leaves that nobody sent", |request, honest| match request {
+            EnclaveRequest::LogState { .. } => {
+                Some(HostReply::LogState(LogState { durable: Tree { size: 1, root: Hash32([1; 32]) }, checkpointed: 0 }))
+            }
+            _ => Some(honest),
+        }),
+        ("state withheld", |request, honest| (!matches!(request, EnclaveRequest::LogState { .. })).then_some(honest)),
+    ];
+    let outcomes = lies.map(|(name, lie)| (name, tokio::spawn(logged(lie))));
+    for (name, outcome) in outcomes {
+        assert!(!matches!(outcome.await.unwrap(), Some(Ok(_))), "{name}");
+    }
+}
