@@ -294,11 +294,18 @@ async fn anchor_loop(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
         let Some(current) = node.current() else { continue };
         let current_id = current.row().manifest.log_id();
         if former.is_none() {
-            former = node.store.log_ids().await.ok();
+            former = node.store.unanchored().await.ok();
         }
         let mut left = Vec::new();
         for log_id in former.take().unwrap_or_default().into_iter().filter(|log_id| *log_id != current_id) {
-            let Ok(Some(open)) = node.store.log(&log_id).await else { continue };
+            let open = match node.store.log(&log_id).await {
+                Ok(Some(open)) => open,
+                Ok(None) => continue,
+                Err(_) => {
+                    left.push(log_id);
+                    continue;
+                }
+            };
             let m = &open.row().manifest;
             if (m.registry, m.anchor_chain_id) != (node.order.order.registry, node.order.order.anchor_chain_id) {
                 continue;

@@ -319,6 +319,25 @@ async fn a_payment_that_nobody_could_settle_in_time_is_expired() {
 }
 
 #[tokio::test]
+async fn a_payment_that_expired_and_is_signed_again_is_settled() {
+    let mut r = running("again").await;
+    r.world.shared.set_fault(Fault::DropTransactions);
+    let (_, first) = r.pay(1, 100).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    r.world.shared.lock().increase_time(1000).unwrap();
+    r.world.shared.lock().mine().unwrap();
+    assert_eq!(r.settled(&first).await, SettlementState::Failed { code: SettlementFailure::Expired });
+    r.world.shared.set_fault(Fault::None);
+    // The same nonce, a later end: another receipt under the next checkpoint.
+    let (_, again) = r.pay(1, 250).await;
+    assert_eq!(again.payment_id, first.payment_id);
+    let state = r.settled(&again).await;
+    assert!(matches!(state, SettlementState::Settled { by_third_party: false, .. }), "{state:?}");
+    assert_eq!(r.balance().await, Amount(1000));
+    r.host.stop().await;
+}
+
+#[tokio::test]
 async fn an_unknown_payment_is_said_to_be_unknown() {
     let mut r = running("unknown").await;
     let request = EnclaveRequest::AwaitSettlement { payment_id: Hash32([3; 32]), timeout_ms: 10_000 };

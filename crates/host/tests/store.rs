@@ -379,6 +379,26 @@ async fn reading_former_logs_asks_nothing_of_the_writer() {
 }
 
 #[tokio::test]
+async fn logs_without_an_anchor_of_their_newest_checkpoint_are_known_without_being_loaded() {
+    let (scratch, mut boot, empty) = (Scratch::new("unanchored"), Boot::offline(1), Boot::offline(2));
+    let store = open(&scratch, &boot).await;
+    for (index, is_anchored) in [(0, false), (1, true), (2, false)] {
+        let entry = boot.entry(Hash32([1; 32]));
+        append(&store, &boot, index, &[entry]).await.unwrap();
+        let signed = boot.checkpoint();
+        checkpoint(&store, &boot, index, signed.clone(), &[]).await.unwrap();
+        assert_eq!(store.unanchored().await.unwrap(), [boot.log_id()]);
+        if is_anchored {
+            let row = AnchorRow { tree: signed.checkpoint.tree, anchored_at_s: 5, tx_hash: None };
+            store.put_anchor(boot.log_id(), row).await.unwrap();
+            assert_eq!(store.unanchored().await.unwrap(), []);
+        }
+    }
+    store.open_log(&empty.manifest, vec![]).await.unwrap();
+    assert_eq!(store.unanchored().await.unwrap(), [boot.log_id()]);
+}
+
+#[tokio::test]
 async fn the_former_log_that_is_read_most_stays_in_memory() {
     let (scratch, boots) = (Scratch::new("lru"), (1..=12).map(Boot::offline).collect::<Vec<_>>());
     let store = open(&scratch, &boots[0]).await;

@@ -268,6 +268,14 @@ impl Store {
         self.read(read::log_ids).await
     }
 
+    /// Ids of the logs of which no anchor is known that is as large as their newest checkpoint, oldest boot first.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn unanchored(&self) -> Result<Vec<Hash32>, StoreError> {
+        self.read(read::unanchored).await
+    }
+
     /// The newest anchor of a log that was recorded.
     ///
     /// # Errors

@@ -28,6 +28,15 @@ pub(super) fn log_ids(connection: &Connection) -> Result<Vec<Hash32>, StoreError
     rows.map(|bytes| hash("log id", &bytes?)).collect()
 }
 
+/// Logs whose newest checkpoint is larger than any anchor of theirs that was seen.
+pub(super) fn unanchored(connection: &Connection) -> Result<Vec<Hash32>, StoreError> {
+    let newest = |table| format!("COALESCE((SELECT MAX(size) FROM {table} t WHERE t.log_id = logs.log_id), 0)");
+    let sql = format!("SELECT log_id FROM logs WHERE {} < {} ORDER BY number", newest("anchors"), newest("checkpoints"));
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([], |row| raw_hash(row, 0))?;
+    rows.map(|bytes| hash("log id", &bytes?)).collect()
+}
+
 pub(super) fn log_row(connection: &Connection, log_id: &Hash32) -> Result<Option<LogRow>, StoreError> {
     let mut statement = connection.prepare_cached("SELECT manifest, evidence FROM logs WHERE log_id = ?1")?;
     let row = statement.query_row([&log_id.0[..]], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))).optional()?;
