@@ -35,6 +35,7 @@
 
 pub mod check;
 pub mod edge;
+mod event;
 pub mod host;
 pub mod note;
 pub mod publish;
