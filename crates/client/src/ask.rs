@@ -1,8 +1,10 @@
 //! One question: quote, check the quote, pay once, read the answer, verify everything, keep the bundle.
 //!
 //! The offer is checked against the verified evidence before anything is signed; the answer is shown as it streams but is not called
-//! verified before the last frame's delivery has been judged with the rest. A payment that was sent and not answered is *unresolved*
-//! until its deadline and is never made again (ADR 0005).
+//! verified before the last frame's delivery has been judged with the rest. Every answer is kept, a refused one as evidence. A payment that
+//! was sent and not answered, or answered with what was refused, is *unresolved* until its deadline and is never made again (ADR 0005).
+
+use std::path::PathBuf;
 
 use candor_verify::bundle::{Bundle, Request, Response};
 use candor_verify::bytes::{Hash32, to_hex};
@@ -13,7 +15,7 @@ use candor_verify::hash::sha256;
 use candor_verify::payment::Payment;
 use candor_verify::policy::Policy;
 use candor_verify::transcript::{request_commitment, unsplice};
-use candor_verify::verdict::{Outcome, Verdict};
+use candor_verify::verdict::Verdict;
 use candor_x402::Libsecp;
 use candor_x402::client::{Choice, Resolution, SpendPolicy, build_payment, choose};
 use candor_x402::protocol::{
@@ -26,6 +28,7 @@ use hyper::{Method, StatusCode};
 use crate::clock;
 use crate::error::ClientError;
 use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
+use crate::keep::Keep;
 use crate::resolve::{Node, random32};
 use crate::spend::{SpendBook, Wallet};
 
@@ -64,6 +67,8 @@ pub struct VerifiedResponse {
     pub text: String,
     /// Id under which the node gives the receipt again.
     pub receipt_id: String,
+    /// Where the bundle is kept.
+    pub path: PathBuf,
 }
 
 /// Who pays, how much at most, and what counts as verified.
@@ -78,6 +83,8 @@ pub struct Buyer<'a> {
     pub spend: &'a SpendPolicy,
     /// What counts as verified.
     pub policy: &'a Policy,
+    /// Where answers are kept.
+    pub keep: &'a Keep,
 }
 
 /// Asks a verified node and verifies the answer.
@@ -100,18 +107,20 @@ pub async fn ask(
     headers.insert(HeaderName::from_static("payment-signature"), value);
     debug_assert_eq!(HEADER_PAYMENT_SIGNATURE.to_ascii_lowercase(), "payment-signature");
     let deadline = payment.authorization.valid_before.saturating_sub(RESEND_MARGIN_SECONDS);
-    let unresolved = |what: String| ClientError::Unresolved {
-        payment_id: payment.authorization.payment_id(choice.terms().network.0, &choice.terms().asset),
-        until_seconds: payment.authorization.valid_before,
-        what,
-    };
+    let payment_id = payment.authorization.payment_id(choice.terms().network.0, &choice.terms().asset);
+    let until_seconds = payment.authorization.valid_before;
+    let refused = |check, what, kept| ClientError::RefusedAnswer { check, what, kept, payment_id, until_seconds };
     // The payment is out: whatever is said from here on, only the chain or the deadline tells whether it is charged.
     let answer = match send_paid(node, &headers, body, deadline).await {
         Ok(response) => read_answer(node, response, on_progress).await,
         Err(error) => Err(error),
     };
-    let answer = answer.map_err(|error| unresolved(error.to_string()))?;
-    buyer.book.resolve(&request_key, Resolution::Charged)?;
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(ClientError::Dishonest { check, what }) => return Err(refused(check, what, Err("no bundle can be made of it".into()))),
+        Err(error) => return Err(ClientError::Unresolved { payment_id, until_seconds, what: error.to_string() }),
+    };
+    let receipt_id = answer.receipt_id();
     let signed = choice.signed_offer();
     let bundle = Bundle {
         evidence: node.evidence.clone(),
@@ -123,7 +132,15 @@ pub async fn ask(
         delivery: answer.delivery,
         later_anchor: None,
     };
-    judge(bundle, buyer.policy, answer.receipt_id)
+    let judged = judge(&bundle, buyer.policy, &receipt_id, &answer.said_receipt_id);
+    // A refused answer resolves nothing: the payment is as it would be without it, and is held until its deadline.
+    let (verdict, verified) = judged.map_err(|(check, what)| refused(check, what, buyer.keep.refused(&receipt_id, &bundle)))?;
+    // Kept before it is resolved: while the answer is not on disk, the same payment can be sent again for it.
+    let path = buyer.keep.accepted(&receipt_id, &bundle)?;
+    buyer.book.resolve(&request_key, Resolution::Charged)?;
+    let Some(verified) = verified else { return Err(ClientError::CannotTell(Box::new(verdict))) };
+    let text = answer_text(&bundle.response.frames);
+    Ok(VerifiedResponse { bundle, verdict, verified, text, receipt_id, path })
 }
 
 /// Sends the paid request until it is answered: on a broken connection or a pending settlement the *same* payment again, never another.
@@ -148,17 +165,20 @@ async fn send_paid(node: &mut Node, headers: &HeaderMap, body: &[u8], deadline_s
     }
 }
 
+/// A verdict that does not refuse, and what it verified; or the check that refuses, in words.
+type Judged = Result<(Verdict, Option<VerifiedBundle>), (&'static str, String)>;
+
 /// The verdict on what just arrived. The policy's log level is judged later, when the bundle is upgraded: nothing is anchored yet.
-fn judge(bundle: Bundle, policy: &Policy, receipt_id: String) -> Result<VerifiedResponse, ClientError> {
+fn judge(bundle: &Bundle, policy: &Policy, receipt_id: &str, said_receipt_id: &str) -> Judged {
     let at_once = Policy { require_level: candor_verify::verdict::LogLevel::SelfLogged, ..policy.clone() };
-    let (verdict, verified) = verify_bundle(&bundle, &at_once, ChainFacts::default(), &K256);
-    match (verified, verdict.outcome()) {
-        (Some(verified), _) => {
-            let text = answer_text(&bundle.response.frames);
-            Ok(VerifiedResponse { bundle, verdict, verified, text, receipt_id })
+    let (verdict, verified) = verify_bundle(bundle, &at_once, ChainFacts::default(), &K256);
+    match verdict.refused() {
+        Some(check) => Err((check.id, format!("expected {}, got {}", check.expected, check.got))),
+        // Under another id the node would not give the receipt again.
+        None if receipt_id != said_receipt_id => {
+            Err(("response.form", format!("expected receipt id {receipt_id}, got {said_receipt_id:?}")))
         }
-        (None, Outcome::CannotTell) => Err(ClientError::CannotTell(Box::new(verdict))),
-        (None, _) => Err(ClientError::Refused(Box::new(verdict))),
+        None => Ok((verdict, verified)),
     }
 }
 
@@ -231,7 +251,15 @@ struct Answer {
     seed: Hash32,
     frames: Vec<Vec<u8>>,
     delivery: Delivery,
-    receipt_id: String,
+    // As the node says it: anything at all.
+    said_receipt_id: String,
+}
+
+impl Answer {
+    /// The id that follows from the salt. It becomes a file name, so it is ours to compute.
+    fn receipt_id(&self) -> String {
+        to_hex(&candor_verify::receipt::receipt_id(&self.delivery.leaf_salt)).trim_start_matches("0x").to_owned()
+    }
 }
 
 async fn read_answer(
@@ -251,15 +279,10 @@ async fn read_answer(
     let streamed = 1 < frames.len();
     let last = frames.pop().ok_or_else(|| dishonest("an answer without frames"))?;
     let (value, member) = unsplice(&last).ok_or_else(|| dishonest("the last frame carries no delivery"))?;
-    let (receipt_id, delivery) = read_member(member).ok_or_else(|| dishonest("the delivery in the last frame is unreadable"))?;
-    // The id becomes a file name: it must be the one that follows from the salt, which is hex.
-    let expected = to_hex(&candor_verify::receipt::receipt_id(&delivery.leaf_salt));
-    if expected.trim_start_matches("0x") != receipt_id {
-        return Err(dishonest("the receipt id is not the delivery's"));
-    }
+    let (said_receipt_id, delivery) = read_member(member).ok_or_else(|| dishonest("the delivery in the last frame is unreadable"))?;
     on_progress(if streamed { Progress::Frame(&value) } else { Progress::Body(&value) });
     frames.push(value);
-    Ok(Answer { seed, frames, delivery, receipt_id })
+    Ok(Answer { seed, frames, delivery, said_receipt_id })
 }
 
 /// Reads frames until `[DONE]`. All but the last are reported at once: the last one holds the delivery.
