@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// Where to write the bundle; the state directory's bundles/ if not said.
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
+    /// Pay even if an earlier payment for the same question is unresolved. Both may be charged.
+    #[arg(long)]
+    pay_again: bool,
     #[command(flatten)]
     passphrase: wallet::Passphrase,
 }
@@ -66,7 +69,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let wallet = wallet::open(state, chain.chain_id(), &args.passphrase)?;
     let book = SpendBook::open(&state.join("spends.json"))?;
     let keep = args.bundle.clone().map_or_else(|| Keep::In(state.join("bundles")), Keep::At);
-    let buyer = Buyer { wallet: &wallet, book: &book, spend: &policy.spend, policy: &policy.policy, keep: &keep };
+    let buyer = Buyer { wallet: &wallet, book: &book, spend: &policy.spend, policy: &policy.policy, keep: &keep, pay_again: args.pay_again };
     let body = request_body(&node, args.model.as_deref(), &args.prompt, args.max_tokens, args.temperature)?;
     let mut response = stream(&mut node, &buyer, &body, !json_output).await?;
     let settled = settle(&chain, &node, &mut response.bundle, &policy.policy, SETTLE_WAIT).await?;

@@ -2,7 +2,8 @@
 //!
 //! The offer is checked against the verified evidence before anything is signed; the answer is shown as it streams but is not called
 //! verified before the last frame's delivery has been judged with the rest. Every answer is kept, a refused one as evidence. A payment that
-//! was sent and not answered, or answered with what was refused, is *unresolved* until its deadline and is never made again (ADR 0005).
+//! was sent and not answered, or answered with what was refused, is *unresolved* until its deadline:
+//! whoever asks the same again sends that payment again, to the boot that it names, and makes no other (ADR 0005).
 
 use std::path::PathBuf;
 
@@ -12,15 +13,12 @@ use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle};
 use candor_verify::delivery::Delivery;
 use candor_verify::eip712::K256;
 use candor_verify::hash::sha256;
-use candor_verify::payment::Payment;
 use candor_verify::policy::Policy;
 use candor_verify::transcript::{request_commitment, unsplice};
 use candor_verify::verdict::Verdict;
 use candor_x402::Libsecp;
-use candor_x402::client::{Choice, Resolution, SpendPolicy, build_payment, choose};
-use candor_x402::protocol::{
-    HEADER_PAYMENT_REQUIRED, HEADER_PAYMENT_SIGNATURE, encode_header, parse_payment_required, parse_single_header,
-};
+use candor_x402::client::{Choice, Purchase, Resolution, SentPayment, SpendPolicy, build_payment, choose};
+use candor_x402::protocol::{HEADER_PAYMENT_REQUIRED, HEADER_PAYMENT_SIGNATURE, parse_payment_required, parse_single_header};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -30,7 +28,7 @@ use crate::error::ClientError;
 use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
 use crate::keep::Keep;
 use crate::resolve::{Node, random32};
-use crate::spend::{SpendBook, Wallet};
+use crate::spend::{InFlight, SpendBook, Wallet};
 
 /// Seconds before the payment's end at which it is not sent again: a node could not run it any more.
 const RESEND_MARGIN_SECONDS: u64 = 90;
@@ -85,6 +83,8 @@ pub struct Buyer<'a> {
     pub policy: &'a Policy,
     /// Where answers are kept.
     pub keep: &'a Keep,
+    /// Pay even if an earlier payment for the same request is unresolved. Both may be charged.
+    pub pay_again: bool,
 }
 
 /// Asks a verified node and verifies the answer.
@@ -98,17 +98,24 @@ pub async fn ask(
     on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<VerifiedResponse, ClientError> {
     node.reconnect().await?;
-    let choice = quote(node, buyer, body).await?;
-    on_progress(Progress::Paying(&choice));
-    let (payment, payload_header, request_key) = sign(node, buyer, choice.clone())?;
-
+    let request = request_key(body);
+    let resumed = if buyer.pay_again { None } else { buyer.book.resume(&request, &node.enclave.manifest().hash())? };
+    // The lock says to everybody else that this payment is waited for; it lasts as long as this function.
+    let (sent, _in_flight) = match resumed {
+        Some(resumed) => resumed,
+        None => {
+            let choice = quote(node, buyer, body).await?;
+            on_progress(Progress::Paying(&choice));
+            sign(node, buyer, choice, request)?
+        }
+    };
+    let payment = *sent.payment();
     let mut headers = json_headers();
-    let value = HeaderValue::from_str(&payload_header).map_err(|_| ClientError::Usage("the payment does not fit a header".into()))?;
+    let value = HeaderValue::from_str(sent.header()).map_err(|_| ClientError::Usage("the payment does not fit a header".into()))?;
     headers.insert(HeaderName::from_static("payment-signature"), value);
     debug_assert_eq!(HEADER_PAYMENT_SIGNATURE.to_ascii_lowercase(), "payment-signature");
     let deadline = payment.authorization.valid_before.saturating_sub(RESEND_MARGIN_SECONDS);
-    let payment_id = payment.authorization.payment_id(choice.terms().network.0, &choice.terms().asset);
-    let until_seconds = payment.authorization.valid_before;
+    let (payment_id, until_seconds) = (sent.payment_id(), payment.authorization.valid_before);
     let refused = |check, what, kept| ClientError::RefusedAnswer { check, what, kept, payment_id, until_seconds };
     // The payment is out: whatever is said from here on, only the chain or the deadline tells whether it is charged.
     let answer = match send_paid(node, &headers, body, deadline).await {
@@ -121,7 +128,7 @@ pub async fn ask(
         Err(error) => return Err(ClientError::Unresolved { payment_id, until_seconds, what: error.to_string() }),
     };
     let receipt_id = answer.receipt_id();
-    let signed = choice.signed_offer();
+    let signed = sent.signed_offer();
     let bundle = Bundle {
         evidence: node.evidence.clone(),
         request: Request { salt: signed.request_salt, method: "POST".into(), path: CHAT_PATH.into(), body: body.to_vec() },
@@ -137,7 +144,7 @@ pub async fn ask(
     let (verdict, verified) = judged.map_err(|(check, what)| refused(check, what, buyer.keep.refused(&receipt_id, &bundle)))?;
     // Kept before it is resolved: while the answer is not on disk, the same payment can be sent again for it.
     let path = buyer.keep.accepted(&receipt_id, &bundle)?;
-    buyer.book.resolve(&request_key, Resolution::Charged)?;
+    buyer.book.resolve(&payment.authorization.nonce, Resolution::Charged)?;
     let Some(verified) = verified else { return Err(ClientError::CannotTell(Box::new(verdict))) };
     let text = answer_text(&bundle.response.frames);
     Ok(VerifiedResponse { bundle, verdict, verified, text, receipt_id, path })
@@ -232,16 +239,25 @@ fn check_offer(node: &Node, choice: &Choice, body: &[u8], policy: &Policy) -> Re
     Ok(())
 }
 
-fn sign(node: &Node, buyer: &Buyer<'_>, choice: Choice) -> Result<(Payment, String, Hash32), ClientError> {
-    let salt = random32()?;
-    let key = sha256(&[&choice.signed_offer().offer.digest().0, &salt.0]);
+/// Names a request in the book: the same each time the same is asked.
+fn request_key(body: &[u8]) -> Hash32 {
+    sha256(&[b"POST ", CHAT_PATH.as_bytes(), b"\n", body])
+}
+
+fn sign(node: &Node, buyer: &Buyer<'_>, choice: Choice, request: Hash32) -> Result<(SentPayment, InFlight), ClientError> {
     debug_assert_eq!(choice.terms().pay_to, node.enclave.manifest().payee);
-    // Crash: the reservation is on disk before the signature exists, so a payment that left is never forgotten.
-    let reservation = buyer.book.reserve(key, choice)?;
-    match build_payment(reservation, buyer.wallet.address(), salt, &Libsecp, |digest| buyer.wallet.sign(digest)) {
-        Ok((payload, payment)) => Ok((payment, encode_header(&payload), key)),
+    let purchase = Purchase { request, payer: buyer.wallet.address(), client_salt: random32()? };
+    // Crash: the reservation is on disk before the signature exists, and the payment before it is sent. Stopped in between, the next ask
+    // for the same finds a reservation that nobody waits for and nobody was sent, and forgets it.
+    let (reservation, in_flight) = buyer.book.reserve(purchase, choice)?;
+    let nonce = reservation.nonce();
+    match build_payment(reservation, &Libsecp, |digest| buyer.wallet.sign(digest)) {
+        Ok(sent) => {
+            buyer.book.sent(sent.clone())?;
+            Ok((sent, in_flight))
+        }
         Err(error) => {
-            buyer.book.resolve(&key, Resolution::NeverSent)?;
+            buyer.book.resolve(&nonce, Resolution::NeverSent)?;
             Err(ClientError::Usage(error.to_string()))
         }
     }

@@ -66,6 +66,13 @@ pub enum ClientError {
         /// What happened.
         what: String,
     },
+    /// An earlier payment for this very request may still be charged, and is not this boot's: nothing was paid.
+    Held {
+        /// Until when, Unix seconds.
+        until_seconds: u64,
+        /// In words.
+        what: String,
+    },
     /// An answer was paid for, came, and was refused. Its payment is held like any unresolved one, and is not made again.
     RefusedAnswer {
         /// Which check.
@@ -96,6 +103,7 @@ impl ClientError {
             | Self::CannotTell(_)
             | Self::Node { .. }
             | Self::Unresolved { .. }
+            | Self::Held { .. }
             | Self::NoNode(_) => 2,
         }
     }
@@ -145,6 +153,7 @@ impl fmt::Display for ClientError {
                 f,
                 "{what}; payment {payment_id:#} is unresolved until {until_seconds} (Unix seconds) and is not paid again before that"
             ),
+            Self::Held { what, .. } => write!(f, "not paid: {what}; ask again later, or say that it may be paid again"),
             Self::RefusedAnswer { check, what, kept, payment_id, until_seconds } => {
                 write!(f, "the paid answer is refused by {check}: {what}; ")?;
                 match kept {

@@ -254,6 +254,7 @@ async fn answer(shared: &Shared, body: &[u8], frames: &mpsc::UnboundedSender<Vec
         spend: &config.policy.spend,
         policy: &config.policy.policy,
         keep: &config.keep,
+        pay_again: false,
     };
     let mut forward = |progress: Progress<'_>| {
         if let Progress::Frame(frame) = progress {
@@ -292,7 +293,7 @@ fn error_body(error: &ClientError) -> (StatusCode, serde_json::Value) {
     let (status, code) = match error {
         ClientError::Node { status, code, .. } => (*status, code.clone()),
         // 402 is not retried by SDKs: a second try would be a second payment while the first may still be charged.
-        ClientError::Unresolved { .. } => (402, "candor_unresolved".to_owned()),
+        ClientError::Unresolved { .. } | ClientError::Held { .. } => (402, "candor_unresolved".to_owned()),
         ClientError::RefusedAnswer { .. } => (402, "candor_answer_refused".to_owned()),
         other => (502, other.check().unwrap_or("candor_proxy").to_owned()),
     };

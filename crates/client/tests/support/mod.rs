@@ -42,6 +42,7 @@ pub(crate) struct Scene {
     pub(crate) policy: Policy,
     pub(crate) spend: SpendPolicy,
     pub(crate) state: PathBuf,
+    pub(crate) pay_again: bool,
 }
 
 impl Scene {
@@ -61,7 +62,7 @@ impl Scene {
             max_per_day: Amount(node::price().0 * 3),
         };
         let spend = SpendPolicy { assets: vec![limit], payees: Vec::new() };
-        Self { rpc: Rpc::start().await, node, policy, spend, state }
+        Self { rpc: Rpc::start().await, node, policy, spend, state, pay_again: false }
     }
 
     /// A client of its chain.
@@ -83,7 +84,7 @@ impl Scene {
     /// Asks with this book.
     pub(crate) async fn buy(&self, body: &[u8], book: &SpendBook) -> Result<VerifiedResponse, ClientError> {
         let keep = Keep::In(self.bundles());
-        let buyer = Buyer { wallet: &wallet(), book, spend: &self.spend, policy: &self.policy, keep: &keep };
+        let buyer = Buyer { wallet: &wallet(), book, spend: &self.spend, policy: &self.policy, keep: &keep, pay_again: self.pay_again };
         ask(&mut self.verified().await, &buyer, body, &mut |_| {}).await
     }
 
