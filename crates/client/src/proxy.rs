@@ -141,7 +141,8 @@ impl Shared {
         {
             return Ok(another);
         }
-        // Too old, or gone: perhaps another boot is registered by now.
+        // Too old, or gone: perhaps another boot is registered by now, and payments to the last one can be told from the chain.
+        self.config.book.settle_up(&self.config.chain).await;
         let node = resolve(&self.config.chain, &self.config.registry, &self.config.policy.policy).await?;
         let another = node.another().await?;
         *current = Some((clock::now_ms(), node));

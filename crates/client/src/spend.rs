@@ -1,13 +1,15 @@
 //! The wallet, and the book of payments that outlives the process.
 //!
 //! The book is written and synced *before* a payment is signed, and again with the payment itself before it is sent: a payment that left is
-//! never forgotten, whatever stops next, and can be sent again.
+//! never forgotten, whatever stops next, and can be sent again. Payments that nobody can move any more are found on the chain and freed.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use candor_chain::ChainClient;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::eip712::address_of;
 use candor_x402::client::{Choice, Ledger, LedgerError, Purchase, Reservation, Resolution, SentPayment, Spend, SpendState};
@@ -17,6 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::error::ClientError;
+
+/// How long a start waits for the chain to say what became of old payments.
+const SETTLE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A key that pays. `Debug` shows its address only.
 pub struct Wallet {
@@ -151,6 +156,37 @@ impl SpendBook {
         // Nobody waits for what is resolved; an empty file that stays does no harm.
         drop(fs::remove_file(self.lock_path(nonce)));
         Ok(())
+    }
+
+    /// Asks the chain what became of the payments whose deadline has passed. Best effort, within some seconds: what cannot be told, or
+    /// not yet, stays as it is. Before the deadline nothing is asked: an unused authorization may still move, and for a used one the
+    /// node may still have the answer.
+    pub async fn settle_up(&self, chain: &ChainClient) {
+        let work = async {
+            let Ok(ended) = self.change(|ledger| {
+                let (in_flight, now) = (self.in_flight(ledger)?, clock::now_ms() / 1000);
+                let is_ended = |spend: &&Spend| spend.valid_before <= now && !in_flight.contains(&spend.nonce);
+                Ok(ledger.open().filter(is_ended).filter(|spend| spend.network.0 == chain.chain_id()).cloned().collect::<Vec<_>>())
+            }) else {
+                return;
+            };
+            if ended.is_empty() {
+                return;
+            }
+            let Ok(head) = chain.finalized().await else { return };
+            for spend in ended {
+                // Trust: our own endpoint. If it lies, the worst is that the day's budget counts too little, or that a request asked
+                // for again after its payment's deadline is paid again; it cannot make a payment.
+                let resolution = match chain.is_authorization_used_at(&spend.asset, &spend.payer, &spend.nonce, &head).await {
+                    Ok(true) => Resolution::Charged,
+                    Ok(false) => Resolution::UnusedAt { block_seconds: head.timestamp_s },
+                    Err(_) => return,
+                };
+                // A block from before the deadline shows nothing yet.
+                drop(self.resolve(&spend.nonce, resolution));
+            }
+        };
+        drop(tokio::time::timeout(SETTLE_UP_TIMEOUT, work).await);
     }
 
     /// The open payments that somebody waits for.

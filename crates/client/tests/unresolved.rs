@@ -1,4 +1,5 @@
-//! Payments whose answer never came: sent again and never made again and held against other boots. Over a node and a chain of this process; a process that dies is a task that is aborted, with the book read again from the disk.
+//! Payments whose answer never came: sent again and never made again, held against other boots, and freed by the chain once nobody can move
+//! them. Over a node and a chain of this process; a process that dies is a task that is aborted, with the book read again from the disk.
 
 mod support;
 
@@ -6,9 +7,11 @@ use std::sync::Arc;
 
 use candor_client::ClientError;
 use candor_testkit::fresh_hypervisor;
+use candor_verify::hash::keccak256;
 use serde_json::{Value, json};
 
 use support::node::{Boot, Conduct, Server};
+use support::rpc::Says;
 use support::{BODY, Scene, mode, now_ms};
 
 /// Asks, and is killed once the node has the payment.
@@ -128,4 +131,104 @@ async fn another_boot_is_not_paid_for_what_a_dead_one_may_still_charge_unless_th
     scene.pay_again = true;
     scene.ask(BODY).await.unwrap();
     assert_eq!(scene.node.payments().len(), 1);
+}
+
+/// `eth_call` of `authorizationState(address,bytes32)`.
+fn authorization_state() -> String {
+    let hash = keccak256(&[b"authorizationState(address,bytes32)"]).to_string();
+    format!("eth_call:{}", &hash[..10])
+}
+
+fn word(value: bool) -> Says {
+    Says::Result(json!(format!("0x{:064x}", u8::from(value))))
+}
+
+#[tokio::test]
+async fn a_payment_that_nobody_can_move_any_more_is_freed_by_the_chain() {
+    let scene = Scene::new().await;
+    // All of the day's budget, and none of it answered.
+    for at in 0..3 {
+        scene.node.conduct(Conduct::Error(402, "insufficient_funds"));
+        let body = [BODY, &vec![b' '; at]].concat();
+        assert!(matches!(scene.ask(&body).await.unwrap_err(), ClientError::Unresolved { .. }));
+    }
+    scene.node.conduct(Conduct::Honest);
+    let more = &[BODY, b"     "].concat();
+    let is_over = |error: &ClientError| matches!(error, ClientError::Spend(what) if what.contains("the day would come to"));
+    let (chain, ended) = (scene.chain().await, now_ms() / 1000 - 600);
+    scene.rpc.says(&authorization_state(), word(false));
+
+    // Before the deadline an unused authorization shows nothing, and nothing is asked.
+    scene.book().settle_up(&chain).await;
+    assert!(!scene.rpc.calls().contains(&authorization_state()));
+    assert!(is_over(&scene.ask(more).await.unwrap_err()));
+
+    // After it, a block from before it shows nothing either.
+    rewrite(&scene, |row| row["valid_before"] = ended.into());
+    let held = scene.ask(BODY).await.unwrap_err();
+    assert!(matches!(&held, ClientError::Held { .. }) && held.to_string().contains("ask the chain"), "{held}");
+    scene.rpc.head(ended - 1);
+    scene.book().settle_up(&chain).await;
+    assert_eq!(scene.rows().len(), 3);
+
+    // A chain that cannot be asked changes nothing.
+    for says in [Says::Bytes("not JSON"), Says::Result(json!("0x")), Says::Result(json!(null))] {
+        scene.rpc.head(ended);
+        scene.rpc.says(&authorization_state(), says.clone());
+        scene.book().settle_up(&chain).await;
+        scene.rpc.says("eth_getBlockByNumber", says);
+        scene.book().settle_up(&chain).await;
+        assert_eq!(scene.rows().len(), 3);
+    }
+
+    // A block from the deadline on shows that the money never moved.
+    scene.rpc.head(ended);
+    scene.rpc.says(&authorization_state(), word(false));
+    scene.book().settle_up(&chain).await;
+    assert!(scene.rows().is_empty(), "{:?}", scene.rows());
+    scene.rpc.head(now_ms() / 1000);
+    scene.ask(more).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_payment_that_moved_is_spent_and_no_longer_holds_its_request() {
+    let scene = Scene::new().await;
+    killed(&scene).await;
+    rewrite(&scene, |row| row["valid_before"] = (now_ms() / 1000 - 600).into());
+    scene.rpc.says(&authorization_state(), word(true));
+    scene.book().settle_up(&scene.chain().await).await;
+    assert_eq!((scene.rows().len(), &scene.rows()[0]["state"]), (1, &json!("charged")));
+    scene.ask(BODY).await.unwrap();
+    assert_eq!(scene.node.payments().len(), 2);
+    // It counts: the third of a budget of three is the last.
+    scene.ask(BODY).await.unwrap();
+    assert!(matches!(scene.ask(BODY).await.unwrap_err(), ClientError::Spend(_)));
+}
+
+#[tokio::test]
+async fn a_payment_that_somebody_waits_for_is_left_to_them() {
+    let scene = Scene::new().await;
+    scene.node.conduct(Conduct::Silent);
+    scene.rpc.says(&authorization_state(), word(false));
+    tokio::select! {
+        result = scene.ask(BODY) => panic!("{result:?}"),
+        () = async {
+            until(|| !scene.node.paid().is_empty()).await;
+            rewrite(&scene, |row| row["valid_before"] = (now_ms() / 1000 - 600).into());
+            scene.book().settle_up(&scene.chain().await).await;
+        } => {}
+    }
+    assert_eq!(scene.rows().len(), 1);
+}
+
+#[tokio::test]
+async fn a_chain_that_never_answers_does_not_hold_up_a_start() {
+    let scene = Scene::new().await;
+    killed(&scene).await;
+    rewrite(&scene, |row| row["valid_before"] = (now_ms() / 1000 - 600).into());
+    let chain = scene.chain().await;
+    scene.rpc.says("eth_getBlockByNumber", Says::Nothing);
+    let started = std::time::Instant::now();
+    scene.book().settle_up(&chain).await;
+    assert!(started.elapsed() < std::time::Duration::from_secs(9) && scene.rows().len() == 1);
 }
