@@ -17,8 +17,10 @@ use candor_verify::policy::Policy;
 use candor_verify::transcript::{request_commitment, unsplice};
 use candor_verify::verdict::Verdict;
 use candor_x402::Libsecp;
-use candor_x402::client::{Choice, Purchase, Resolution, SentPayment, SpendPolicy, build_payment, choose};
-use candor_x402::protocol::{HEADER_PAYMENT_REQUIRED, HEADER_PAYMENT_SIGNATURE, parse_payment_required, parse_single_header};
+use candor_x402::client::{Choice, Purchase, Resolution, SentPayment, SpendPolicy, build_payment, check_statement, choose};
+use candor_x402::protocol::{
+    HEADER_PAYMENT_REQUIRED, HEADER_PAYMENT_RESPONSE, HEADER_PAYMENT_SIGNATURE, parse_payment_required, parse_single_header,
+};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -140,6 +142,10 @@ pub async fn ask(
         later_anchor: None,
     };
     let judged = judge(&bundle, buyer.policy, &receipt_id, &answer.said_receipt_id);
+    let judged = judged.and_then(|judged| match answer.statement.map(|value| check_statement(&value, sent.network())) {
+        Some(Err(error)) => Err(("payment.response", error.to_string())),
+        Some(Ok(_)) | None => Ok(judged),
+    });
     // A refused answer resolves nothing: the payment is as it would be without it, and is held until its deadline.
     let (verdict, verified) = judged.map_err(|(check, what)| refused(check, what, buyer.keep.refused(&receipt_id, &bundle)))?;
     // Kept before it is resolved: while the answer is not on disk, the same payment can be sent again for it.
@@ -269,6 +275,8 @@ struct Answer {
     delivery: Delivery,
     // As the node says it: anything at all.
     said_receipt_id: String,
+    // `PAYMENT-RESPONSE`, if it came.
+    statement: Option<Vec<u8>>,
 }
 
 impl Answer {
@@ -286,6 +294,8 @@ async fn read_answer(
     let dishonest = |what: &str| ClientError::Dishonest { check: "response.form", what: what.to_owned() };
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let seed = header("x-candor-transcript-seed").and_then(|hex| Hash32::from_hex(&hex)).ok_or_else(|| dishonest("no transcript seed"))?;
+    let statements = response.headers().get_all(HEADER_PAYMENT_RESPONSE).iter().map(HeaderValue::as_bytes);
+    let statement = parse_single_header(statements).map_err(|error| dishonest(&error.to_string()))?.map(<[u8]>::to_vec);
     let mut frames = if is_event_stream(response.headers()) {
         read_stream(node, response.into_body(), on_progress).await?
     } else {
@@ -298,7 +308,7 @@ async fn read_answer(
     let (said_receipt_id, delivery) = read_member(member).ok_or_else(|| dishonest("the delivery in the last frame is unreadable"))?;
     on_progress(if streamed { Progress::Frame(&value) } else { Progress::Body(&value) });
     frames.push(value);
-    Ok(Answer { seed, frames, delivery, said_receipt_id })
+    Ok(Answer { seed, frames, delivery, said_receipt_id, statement })
 }
 
 /// Reads frames until `[DONE]`. All but the last are reported at once: the last one holds the delivery.

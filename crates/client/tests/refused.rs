@@ -74,3 +74,19 @@ async fn a_bundle_that_cannot_be_written_does_not_hide_the_refusal() {
     let error = scene.ask(BODY).await.unwrap_err();
     assert!(matches!(&error, ClientError::RefusedAnswer { check: "receipt.signature", kept: Err(_), .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_settlement_statement_of_another_chain_is_refused_and_its_answer_kept() {
+    let scene = Scene::new().await;
+    for conduct in [Conduct::Settled("eip155:1", true), Conduct::Settled("base-sepolia", true), Conduct::Statement("not base64!")] {
+        scene.node.conduct(conduct);
+        let error = scene.ask(BODY).await.unwrap_err();
+        let ClientError::RefusedAnswer { check: "payment.response", kept: Ok(path), .. } = &error else { panic!("{error}") };
+        assert!(error.exit_code() == 1 && path.to_str().unwrap().ends_with(".refused.candor"), "{error}");
+    }
+    assert_eq!(scene.node.payments().len(), 1, "and is not paid again");
+    // The statement of the payment's own chain is one, and shows nothing more.
+    scene.node.conduct(Conduct::Settled("eip155:31337", true));
+    scene.ask(BODY).await.unwrap();
+    assert_eq!(scene.node.payments().len(), 1);
+}
