@@ -122,6 +122,14 @@ impl ChainClient {
         self.block(BlockNumberOrTag::Number(number)).await
     }
 
+    /// The newest block that the chain will not take back.
+    ///
+    /// # Errors
+    /// As the transport; chains without finality refuse.
+    pub async fn finalized(&self) -> Result<Head, ChainError> {
+        self.block(BlockNumberOrTag::Finalized).await?.ok_or(ChainError::Malformed { what: "finalized block", detail: "none".to_owned() })
+    }
+
     async fn block(&self, at: BlockNumberOrTag) -> Result<Option<Head>, ChainError> {
         let block = self.within("eth_getBlockByNumber", async { self.provider.get_block_by_number(at).await }).await?;
         Ok(block.map(|block| Head {
@@ -156,18 +164,27 @@ impl ChainClient {
     /// # Errors
     /// `Rejected` with the revert data if it reverts.
     pub async fn call(&self, from: Option<&Address>, to: &Address, calldata: &[u8]) -> Result<Vec<u8>, ChainError> {
+        self.call_at(from, to, calldata, BlockId::latest()).await
+    }
+
+    async fn call_at(&self, from: Option<&Address>, to: &Address, calldata: &[u8], at: BlockId) -> Result<Vec<u8>, ChainError> {
         let request = TransactionRequest {
             from: from.map(evm_address),
             to: Some(TxKind::Call(evm_address(to))),
             input: Bytes::copy_from_slice(calldata).into(),
             ..TransactionRequest::default()
         };
-        self.within("eth_call", async { self.provider.call(request).await }).await.map(|bytes| bytes.to_vec())
+        self.within("eth_call", async { self.provider.call(request).block(at).await }).await.map(|bytes| bytes.to_vec())
     }
 
-    /// Calls a view and decodes what it returns.
+    /// Calls a view at the newest block and decodes what it returns.
     pub(crate) async fn view<C: SolCall>(&self, to: &Address, call: &C) -> Result<C::Return, ChainError> {
-        let bytes = self.call(None, to, &call.abi_encode()).await?;
+        self.view_at(to, call, BlockId::latest()).await
+    }
+
+    /// Calls a view at a block and decodes what it returns.
+    pub(crate) async fn view_at<C: SolCall>(&self, to: &Address, call: &C, at: BlockId) -> Result<C::Return, ChainError> {
+        let bytes = self.call_at(None, to, &call.abi_encode(), at).await?;
         C::abi_decode_returns_validate(&bytes).map_err(|error| ChainError::Malformed {
             what: C::SIGNATURE,
             // An address without code answers every call with nothing.

@@ -28,6 +28,7 @@ mod registry;
 mod submit;
 mod transfers;
 
+pub use candor_verify::policy::EnclaveStatus;
 pub use client::{ChainClient, DEFAULT_TIMEOUT, Head, NonceAt};
 pub use contracts::{
     Anchor, ProveRequest, Proven, QUORUM_KIND, Verdict, anchor_calldata, create_policy_calldata, policy_id, propose_workload_calldata,
@@ -35,6 +36,6 @@ pub use contracts::{
 pub use deploy::{DeployConfig, DeployError, Deployment};
 pub use error::ChainError;
 pub use keystore::KeystoreError;
-pub use registry::{EnclaveRecord, EnclaveStatus, Registered, Renewal, Submission, renew_calldata};
+pub use registry::{EnclaveRecord, Registered, Renewal, Submission, renew_calldata};
 pub use submit::{Fees, LogEntry, SignedTransaction, Signer, Transaction, TransactionReceipt};
 pub use transfers::{LogPosition, PayerState, mint_calldata};

@@ -9,6 +9,7 @@ use alloy::sol_types::{SolCall, SolEvent};
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::{Freshness, Manifest};
 use candor_verify::order::SignedOrder;
+use candor_verify::policy::EnclaveStatus;
 use candor_verify::{Address, Hash32, Signature65};
 
 use crate::bindings::{self, EnclaveRegistry};
@@ -50,22 +51,6 @@ pub struct EnclaveRecord {
     pub registered_block: u64,
     /// Kind of evidence.
     pub kind: u32,
-}
-
-/// Where a key stands at a moment.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum EnclaveStatus {
-    /// Not in this registry.
-    Unregistered,
-    /// Before its first registration.
-    NotYetValid,
-    /// Good.
-    Valid,
-    /// Between two periods, or after the last.
-    Lapsed,
-    /// Ended by its operator.
-    Invalid,
 }
 
 /// A registration as its event shows it.

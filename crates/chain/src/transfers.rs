@@ -4,12 +4,13 @@
 
 use std::ops::RangeInclusive;
 
+use alloy::eips::BlockId;
 use alloy::rpc::types::{Filter, Log};
 use alloy::sol_types::{SolCall, SolEvent};
 use candor_verify::{Address, Amount, Hash32};
 
 use crate::bindings::TestUSD;
-use crate::client::ChainClient;
+use crate::client::{ChainClient, Head};
 use crate::convert::{b256, evm_address, hash, saturating_amount, u256};
 use crate::error::ChainError;
 use crate::registry::LOG_RANGE;
@@ -69,6 +70,15 @@ impl ChainClient {
     /// As the transport.
     pub async fn is_authorization_used(&self, asset: &Address, payer: &Address, nonce: &Hash32) -> Result<bool, ChainError> {
         self.view(asset, &TestUSD::authorizationStateCall { authorizer: evm_address(payer), nonce: b256(nonce) }).await
+    }
+
+    /// Whether an EIP-3009 nonce was used or cancelled at a block.
+    ///
+    /// # Errors
+    /// As the transport; nodes that keep no old states refuse old blocks.
+    pub async fn is_authorization_used_at(&self, asset: &Address, payer: &Address, nonce: &Hash32, at: &Head) -> Result<bool, ChainError> {
+        let call = TestUSD::authorizationStateCall { authorizer: evm_address(payer), nonce: b256(nonce) };
+        self.view_at(asset, &call, BlockId::number(at.number)).await
     }
 
     /// The transaction that ended a nonce (`AuthorizationUsed` or `AuthorizationCanceled`), searched in the newest blocks and in those of

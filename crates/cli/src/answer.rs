@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use candor_chain::ChainClient;
 use candor_client::{
-    Buyer, Endpoint, Node, PolicyFile, Progress, SpendBook, VerifiedResponse, ask, chain_facts, frame_text, resolve, upgrade, verify_live,
-    write_private,
+    Buyer, Endpoint, Keep, Node, PolicyFile, Progress, SpendBook, VerifiedResponse, ask, chain_facts, frame_text, keep_as_refused, resolve,
+    upgrade, verify_live, write_private,
 };
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// Where to write the bundle; the state directory's bundles/ if not said.
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
+    /// Pay even if an earlier payment for the same question is unresolved. Both may be charged.
+    #[arg(long)]
+    pay_again: bool,
     #[command(flatten)]
     passphrase: wallet::Passphrase,
 }
@@ -65,18 +68,24 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     }
     let wallet = wallet::open(state, chain.chain_id(), &args.passphrase)?;
     let book = SpendBook::open(&state.join("spends.json"))?;
-    let buyer = Buyer { wallet: &wallet, book: &book, spend: &policy.spend, policy: &policy.policy };
+    book.settle_up(&chain).await;
+    let keep = args.bundle.clone().map_or_else(|| Keep::In(state.join("bundles")), Keep::At);
+    let buyer =
+        Buyer { wallet: &wallet, book: &book, spend: &policy.spend, policy: &policy.policy, keep: &keep, pay_again: args.pay_again };
     let body = request_body(&node, args.model.as_deref(), &args.prompt, args.max_tokens, args.temperature)?;
     let mut response = stream(&mut node, &buyer, &body, !json_output).await?;
     let settled = settle(&chain, &node, &mut response.bundle, &policy.policy, SETTLE_WAIT).await?;
     let (verdict, _) = verify_bundle(&response.bundle, &policy.policy, settled.facts.as_chain_facts(), &K256);
-    let path = args.bundle.unwrap_or_else(|| state.join("bundles").join(format!("{}.candor", response.receipt_id)));
-    keep(&path, &response.bundle, &node, settled.facts.transfer_tx)?;
-    report(&response, &verdict, &path, json_output);
+    if verdict.outcome() == Outcome::Refused {
+        response.path = keep_as_refused(&response.path, &response.bundle)?;
+    }
+    keep_upgraded(&response.path, &response.bundle, &node, settled.facts.transfer_tx)?;
+    report(&response, &verdict, json_output);
     Ok(verdict::exit_code(&verdict))
 }
 
-fn report(response: &VerifiedResponse, verdict: &Verdict, path: &Path, json_output: bool) {
+fn report(response: &VerifiedResponse, verdict: &Verdict, json_output: bool) {
+    let path = &response.path;
     let receipt = &response.bundle.delivery.receipt;
     if json_output {
         print_json(&json!({
@@ -184,8 +193,8 @@ pub(crate) async fn settle(
     }
 }
 
-/// Writes the bundle, and the hints beside it that no verdict reads.
-pub(crate) fn keep(path: &Path, bundle: &Bundle, node: &Node, transfer: Option<Hash32>) -> Result<(), Failure> {
+/// Writes the bundle again with what settlement added, and the hints beside it that no verdict reads.
+pub(crate) fn keep_upgraded(path: &Path, bundle: &Bundle, node: &Node, transfer: Option<Hash32>) -> Result<(), Failure> {
     write_private(path, &bundle.encode())?;
     let hints = json!({
         "node": node.endpoint.authority(), "log": node.log_url(), "transfer": transfer.map(|hash| hash.to_string()),

@@ -1,5 +1,6 @@
 //! How the command speaks: text or one JSON value, failures with what to do next, exit codes that scripts can rely on.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_client::ClientError;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 pub(crate) struct Failure {
     code: u8,
     check: Option<&'static str>,
+    bundle: Option<PathBuf>,
     message: String,
 }
 
@@ -19,7 +21,7 @@ pub(crate) type Done = Result<ExitCode, Failure>;
 impl Failure {
     /// Exit code 2: it could not be told, or was asked wrongly.
     pub(crate) fn cannot(message: impl Into<String>) -> Self {
-        Self { code: 2, check: None, message: message.into() }
+        Self { code: 2, check: None, bundle: None, message: message.into() }
     }
 
     /// The message.
@@ -30,7 +32,11 @@ impl Failure {
     /// Prints it and returns its exit code.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         if json {
-            println!("{}", json!({"ok": false, "check": self.check, "error": self.message}));
+            let mut value = json!({"ok": false, "check": self.check, "error": self.message});
+            if let Some(bundle) = &self.bundle {
+                value["bundle"] = bundle.display().to_string().into();
+            }
+            println!("{value}");
         } else {
             eprintln!("candor: {}", self.message);
         }
@@ -40,7 +46,7 @@ impl Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        Self { code: error.exit_code(), check: error.check(), message: error.to_string() }
+        Self { code: error.exit_code(), check: error.check(), bundle: error.kept().map(Path::to_owned), message: error.to_string() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_chain::ChainClient;
-use candor_client::{Proxy, ProxyConfig, SpendBook};
+use candor_client::{Keep, Proxy, ProxyConfig, SpendBook};
 use serde_json::json;
 
 use crate::output::{Done, Failure, print_json};
@@ -36,10 +36,10 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         policy,
         wallet: wallet::open(state, chain.chain_id(), &args.passphrase)?,
         book: SpendBook::open(&state.join("spends.json"))?,
-        bundles: state.join("bundles"),
+        keep: Keep::In(state.join("bundles")),
         chain,
     };
-    let bundles = config.bundles.display().to_string();
+    let bundles = state.join("bundles").display().to_string();
     let proxy = Proxy::bind(config).await?;
     let url = format!("http://{}/v1", proxy.local_addr()?);
     if json_output {

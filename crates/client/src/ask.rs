@@ -1,8 +1,11 @@
 //! One question: quote, check the quote, pay once, read the answer, verify everything, keep the bundle.
 //!
 //! The offer is checked against the verified evidence before anything is signed; the answer is shown as it streams but is not called
-//! verified before the last frame's delivery has been judged with the rest. A payment that was sent and not answered is *unresolved*
-//! until its deadline and is never made again (ADR 0005).
+//! verified before the last frame's delivery has been judged with the rest. Every answer is kept, a refused one as evidence. A payment that
+//! was sent and not answered, or answered with what was refused, is *unresolved* until its deadline:
+//! whoever asks the same again sends that payment again, to the boot that it names, and makes no other (ADR 0005).
+
+use std::path::PathBuf;
 
 use candor_verify::bundle::{Bundle, Request, Response};
 use candor_verify::bytes::{Hash32, to_hex};
@@ -10,14 +13,13 @@ use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle};
 use candor_verify::delivery::Delivery;
 use candor_verify::eip712::K256;
 use candor_verify::hash::sha256;
-use candor_verify::payment::Payment;
 use candor_verify::policy::Policy;
 use candor_verify::transcript::{request_commitment, unsplice};
-use candor_verify::verdict::{Outcome, Verdict};
+use candor_verify::verdict::Verdict;
 use candor_x402::Libsecp;
-use candor_x402::client::{Choice, Resolution, SpendPolicy, build_payment, choose};
+use candor_x402::client::{Choice, Purchase, Resolution, SentPayment, SpendPolicy, build_payment, check_statement, choose};
 use candor_x402::protocol::{
-    HEADER_PAYMENT_REQUIRED, HEADER_PAYMENT_SIGNATURE, encode_header, parse_payment_required, parse_single_header,
+    HEADER_PAYMENT_REQUIRED, HEADER_PAYMENT_RESPONSE, HEADER_PAYMENT_SIGNATURE, parse_payment_required, parse_single_header,
 };
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -26,8 +28,9 @@ use hyper::{Method, StatusCode};
 use crate::clock;
 use crate::error::ClientError;
 use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
+use crate::keep::Keep;
 use crate::resolve::{Node, random32};
-use crate::spend::{SpendBook, Wallet};
+use crate::spend::{InFlight, SpendBook, Wallet};
 
 /// Seconds before the payment's end at which it is not sent again: a node could not run it any more.
 const RESEND_MARGIN_SECONDS: u64 = 90;
@@ -64,6 +67,8 @@ pub struct VerifiedResponse {
     pub text: String,
     /// Id under which the node gives the receipt again.
     pub receipt_id: String,
+    /// Where the bundle is kept.
+    pub path: PathBuf,
 }
 
 /// Who pays, how much at most, and what counts as verified.
@@ -78,6 +83,10 @@ pub struct Buyer<'a> {
     pub spend: &'a SpendPolicy,
     /// What counts as verified.
     pub policy: &'a Policy,
+    /// Where answers are kept.
+    pub keep: &'a Keep,
+    /// Pay even if an earlier payment for the same request is unresolved. Both may be charged.
+    pub pay_again: bool,
 }
 
 /// Asks a verified node and verifies the answer.
@@ -91,28 +100,37 @@ pub async fn ask(
     on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<VerifiedResponse, ClientError> {
     node.reconnect().await?;
-    let choice = quote(node, buyer, body).await?;
-    on_progress(Progress::Paying(&choice));
-    let (payment, payload_header, request_key) = sign(node, buyer, choice.clone())?;
-
+    let request = request_key(body);
+    let resumed = if buyer.pay_again { None } else { buyer.book.resume(&request, &node.enclave.manifest().hash())? };
+    // The lock says to everybody else that this payment is waited for; it lasts as long as this function.
+    let (sent, _in_flight) = match resumed {
+        Some(resumed) => resumed,
+        None => {
+            let choice = quote(node, buyer, body).await?;
+            on_progress(Progress::Paying(&choice));
+            sign(node, buyer, choice, request)?
+        }
+    };
+    let payment = *sent.payment();
     let mut headers = json_headers();
-    let value = HeaderValue::from_str(&payload_header).map_err(|_| ClientError::Usage("the payment does not fit a header".into()))?;
+    let value = HeaderValue::from_str(sent.header()).map_err(|_| ClientError::Usage("the payment does not fit a header".into()))?;
     headers.insert(HeaderName::from_static("payment-signature"), value);
     debug_assert_eq!(HEADER_PAYMENT_SIGNATURE.to_ascii_lowercase(), "payment-signature");
     let deadline = payment.authorization.valid_before.saturating_sub(RESEND_MARGIN_SECONDS);
-    let unresolved = |what: String| ClientError::Unresolved {
-        payment_id: payment.authorization.payment_id(choice.terms().network.0, &choice.terms().asset),
-        until_seconds: payment.authorization.valid_before,
-        what,
-    };
+    let (payment_id, until_seconds) = (sent.payment_id(), payment.authorization.valid_before);
+    let refused = |check, what, kept| ClientError::RefusedAnswer { check, what, kept, payment_id, until_seconds };
     // The payment is out: whatever is said from here on, only the chain or the deadline tells whether it is charged.
     let answer = match send_paid(node, &headers, body, deadline).await {
         Ok(response) => read_answer(node, response, on_progress).await,
         Err(error) => Err(error),
     };
-    let answer = answer.map_err(|error| unresolved(error.to_string()))?;
-    buyer.book.resolve(&request_key, Resolution::Charged)?;
-    let signed = choice.signed_offer();
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(ClientError::Dishonest { check, what }) => return Err(refused(check, what, Err("no bundle can be made of it".into()))),
+        Err(error) => return Err(ClientError::Unresolved { payment_id, until_seconds, what: error.to_string() }),
+    };
+    let receipt_id = answer.receipt_id();
+    let signed = sent.signed_offer();
     let bundle = Bundle {
         evidence: node.evidence.clone(),
         request: Request { salt: signed.request_salt, method: "POST".into(), path: CHAT_PATH.into(), body: body.to_vec() },
@@ -123,7 +141,19 @@ pub async fn ask(
         delivery: answer.delivery,
         later_anchor: None,
     };
-    judge(bundle, buyer.policy, answer.receipt_id)
+    let judged = judge(&bundle, buyer.policy, &receipt_id, &answer.said_receipt_id);
+    let judged = judged.and_then(|judged| match answer.statement.map(|value| check_statement(&value, sent.network())) {
+        Some(Err(error)) => Err(("payment.response", error.to_string())),
+        Some(Ok(_)) | None => Ok(judged),
+    });
+    // A refused answer resolves nothing: the payment is as it would be without it, and is held until its deadline.
+    let (verdict, verified) = judged.map_err(|(check, what)| refused(check, what, buyer.keep.refused(&receipt_id, &bundle)))?;
+    // Kept before it is resolved: while the answer is not on disk, the same payment can be sent again for it.
+    let path = buyer.keep.accepted(&receipt_id, &bundle)?;
+    buyer.book.resolve(&payment.authorization.nonce, Resolution::Charged)?;
+    let Some(verified) = verified else { return Err(ClientError::CannotTell(Box::new(verdict))) };
+    let text = answer_text(&bundle.response.frames);
+    Ok(VerifiedResponse { bundle, verdict, verified, text, receipt_id, path })
 }
 
 /// Sends the paid request until it is answered: on a broken connection or a pending settlement the *same* payment again, never another.
@@ -148,17 +178,20 @@ async fn send_paid(node: &mut Node, headers: &HeaderMap, body: &[u8], deadline_s
     }
 }
 
+/// A verdict that does not refuse, and what it verified; or the check that refuses, in words.
+type Judged = Result<(Verdict, Option<VerifiedBundle>), (&'static str, String)>;
+
 /// The verdict on what just arrived. The policy's log level is judged later, when the bundle is upgraded: nothing is anchored yet.
-fn judge(bundle: Bundle, policy: &Policy, receipt_id: String) -> Result<VerifiedResponse, ClientError> {
+fn judge(bundle: &Bundle, policy: &Policy, receipt_id: &str, said_receipt_id: &str) -> Judged {
     let at_once = Policy { require_level: candor_verify::verdict::LogLevel::SelfLogged, ..policy.clone() };
-    let (verdict, verified) = verify_bundle(&bundle, &at_once, ChainFacts::default(), &K256);
-    match (verified, verdict.outcome()) {
-        (Some(verified), _) => {
-            let text = answer_text(&bundle.response.frames);
-            Ok(VerifiedResponse { bundle, verdict, verified, text, receipt_id })
+    let (verdict, verified) = verify_bundle(bundle, &at_once, ChainFacts::default(), &K256);
+    match verdict.refused() {
+        Some(check) => Err((check.id, format!("expected {}, got {}", check.expected, check.got))),
+        // Under another id the node would not give the receipt again.
+        None if receipt_id != said_receipt_id => {
+            Err(("response.form", format!("expected receipt id {receipt_id}, got {said_receipt_id:?}")))
         }
-        (None, Outcome::CannotTell) => Err(ClientError::CannotTell(Box::new(verdict))),
-        (None, _) => Err(ClientError::Refused(Box::new(verdict))),
+        None => Ok((verdict, verified)),
     }
 }
 
@@ -212,16 +245,25 @@ fn check_offer(node: &Node, choice: &Choice, body: &[u8], policy: &Policy) -> Re
     Ok(())
 }
 
-fn sign(node: &Node, buyer: &Buyer<'_>, choice: Choice) -> Result<(Payment, String, Hash32), ClientError> {
-    let salt = random32()?;
-    let key = sha256(&[&choice.signed_offer().offer.digest().0, &salt.0]);
+/// Names a request in the book: the same each time the same is asked.
+fn request_key(body: &[u8]) -> Hash32 {
+    sha256(&[b"POST ", CHAT_PATH.as_bytes(), b"\n", body])
+}
+
+fn sign(node: &Node, buyer: &Buyer<'_>, choice: Choice, request: Hash32) -> Result<(SentPayment, InFlight), ClientError> {
     debug_assert_eq!(choice.terms().pay_to, node.enclave.manifest().payee);
-    // Crash: the reservation is on disk before the signature exists, so a payment that left is never forgotten.
-    let reservation = buyer.book.reserve(key, choice)?;
-    match build_payment(reservation, buyer.wallet.address(), salt, &Libsecp, |digest| buyer.wallet.sign(digest)) {
-        Ok((payload, payment)) => Ok((payment, encode_header(&payload), key)),
+    let purchase = Purchase { request, payer: buyer.wallet.address(), client_salt: random32()? };
+    // Crash: the reservation is on disk before the signature exists, and the payment before it is sent. Stopped in between, the next ask
+    // for the same finds a reservation that nobody waits for and nobody was sent, and forgets it.
+    let (reservation, in_flight) = buyer.book.reserve(purchase, choice)?;
+    let nonce = reservation.nonce();
+    match build_payment(reservation, &Libsecp, |digest| buyer.wallet.sign(digest)) {
+        Ok(sent) => {
+            buyer.book.sent(sent.clone())?;
+            Ok((sent, in_flight))
+        }
         Err(error) => {
-            buyer.book.resolve(&key, Resolution::NeverSent)?;
+            buyer.book.resolve(&nonce, Resolution::NeverSent)?;
             Err(ClientError::Usage(error.to_string()))
         }
     }
@@ -231,7 +273,17 @@ struct Answer {
     seed: Hash32,
     frames: Vec<Vec<u8>>,
     delivery: Delivery,
-    receipt_id: String,
+    // As the node says it: anything at all.
+    said_receipt_id: String,
+    // `PAYMENT-RESPONSE`, if it came.
+    statement: Option<Vec<u8>>,
+}
+
+impl Answer {
+    /// The id that follows from the salt. It becomes a file name, so it is ours to compute.
+    fn receipt_id(&self) -> String {
+        to_hex(&candor_verify::receipt::receipt_id(&self.delivery.leaf_salt)).trim_start_matches("0x").to_owned()
+    }
 }
 
 async fn read_answer(
@@ -242,6 +294,8 @@ async fn read_answer(
     let dishonest = |what: &str| ClientError::Dishonest { check: "response.form", what: what.to_owned() };
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let seed = header("x-candor-transcript-seed").and_then(|hex| Hash32::from_hex(&hex)).ok_or_else(|| dishonest("no transcript seed"))?;
+    let statements = response.headers().get_all(HEADER_PAYMENT_RESPONSE).iter().map(HeaderValue::as_bytes);
+    let statement = parse_single_header(statements).map_err(|error| dishonest(&error.to_string()))?.map(<[u8]>::to_vec);
     let mut frames = if is_event_stream(response.headers()) {
         read_stream(node, response.into_body(), on_progress).await?
     } else {
@@ -251,15 +305,10 @@ async fn read_answer(
     let streamed = 1 < frames.len();
     let last = frames.pop().ok_or_else(|| dishonest("an answer without frames"))?;
     let (value, member) = unsplice(&last).ok_or_else(|| dishonest("the last frame carries no delivery"))?;
-    let (receipt_id, delivery) = read_member(member).ok_or_else(|| dishonest("the delivery in the last frame is unreadable"))?;
-    // The id becomes a file name: it must be the one that follows from the salt, which is hex.
-    let expected = to_hex(&candor_verify::receipt::receipt_id(&delivery.leaf_salt));
-    if expected.trim_start_matches("0x") != receipt_id {
-        return Err(dishonest("the receipt id is not the delivery's"));
-    }
+    let (said_receipt_id, delivery) = read_member(member).ok_or_else(|| dishonest("the delivery in the last frame is unreadable"))?;
     on_progress(if streamed { Progress::Frame(&value) } else { Progress::Body(&value) });
     frames.push(value);
-    Ok(Answer { seed, frames, delivery, receipt_id })
+    Ok(Answer { seed, frames, delivery, said_receipt_id, statement })
 }
 
 /// Reads frames until `[DONE]`. All but the last are reported at once: the last one holds the delivery.

@@ -1,6 +1,7 @@
 //! What can go wrong for a buyer, by whose fault it is and what to do next. Exit codes: 1 refused, 2 cannot tell or usage.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use candor_verify::Hash32;
 use candor_verify::verdict::Verdict;
@@ -65,6 +66,26 @@ pub enum ClientError {
         /// What happened.
         what: String,
     },
+    /// An earlier payment for this very request may still be charged, and is not this boot's: nothing was paid.
+    Held {
+        /// Until when, Unix seconds.
+        until_seconds: u64,
+        /// In words.
+        what: String,
+    },
+    /// An answer was paid for, came, and was refused. Its payment is held like any unresolved one, and is not made again.
+    RefusedAnswer {
+        /// Which check.
+        check: &'static str,
+        /// In words.
+        what: String,
+        /// The bundle that shows it, or why there is none.
+        kept: Result<PathBuf, String>,
+        /// Payment id.
+        payment_id: Hash32,
+        /// Unix seconds.
+        until_seconds: u64,
+    },
     /// No node is registered that the policy accepts.
     NoNode(String),
 }
@@ -74,7 +95,7 @@ impl ClientError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::WrongKey { .. } | Self::Refused(_) | Self::Dishonest { .. } | Self::Spend(_) => 1,
+            Self::WrongKey { .. } | Self::Refused(_) | Self::RefusedAnswer { .. } | Self::Dishonest { .. } | Self::Spend(_) => 1,
             Self::Usage(_)
             | Self::File { .. }
             | Self::Unreachable { .. }
@@ -82,6 +103,7 @@ impl ClientError {
             | Self::CannotTell(_)
             | Self::Node { .. }
             | Self::Unresolved { .. }
+            | Self::Held { .. }
             | Self::NoNode(_) => 2,
         }
     }
@@ -92,7 +114,16 @@ impl ClientError {
         match self {
             Self::WrongKey { .. } => Some("tls.key"),
             Self::Refused(verdict) => verdict.refused().map(|check| check.id),
-            Self::Dishonest { check, .. } => Some(check),
+            Self::Dishonest { check, .. } | Self::RefusedAnswer { check, .. } => Some(check),
+            _ => None,
+        }
+    }
+
+    /// The bundle that was kept of a refused answer.
+    #[must_use]
+    pub fn kept(&self) -> Option<&Path> {
+        match self {
+            Self::RefusedAnswer { kept: Ok(path), .. } => Some(path),
             _ => None,
         }
     }
@@ -122,6 +153,15 @@ impl fmt::Display for ClientError {
                 f,
                 "{what}; payment {payment_id:#} is unresolved until {until_seconds} (Unix seconds) and is not paid again before that"
             ),
+            Self::Held { what, .. } => write!(f, "not paid: {what}; ask again later, or say that it may be paid again"),
+            Self::RefusedAnswer { check, what, kept, payment_id, until_seconds } => {
+                write!(f, "the paid answer is refused by {check}: {what}; ")?;
+                match kept {
+                    Ok(path) => write!(f, "kept as evidence in {}", path.display())?,
+                    Err(why) => write!(f, "nothing could be kept: {why}")?,
+                }
+                write!(f, "; payment {payment_id:#} is unresolved until {until_seconds} (Unix seconds) and is not paid again before that")
+            }
             Self::NoNode(what) => write!(f, "no node: {what}"),
         }
     }

@@ -77,16 +77,26 @@ pub async fn chain_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) 
         return Ok(facts);
     }
     let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
+    // In the contract's whole seconds, as `verify` compares them.
+    let finished_s = work.finished_at / 1000;
+    let status_at_finish = chain.status_at(&manifest.registry, &manifest.k_sig, finished_s).await.map_err(chain_error)?;
     let registry = record.map(|record| RegistryRecord {
         k_sig: record.k_sig,
         manifest_hash: record.manifest_hash,
+        status_at_finish,
         valid_from: record.valid_from_s,
         valid_until: record.valid_until_s,
         invalid_from: record.invalid_from_s.unwrap_or_default(),
     });
     // Not registered is an answer too, and it must refuse: a record of nobody.
-    let nobody =
-        RegistryRecord { k_sig: candor_verify::Address::ZERO, manifest_hash: Hash32::ZERO, valid_from: 0, valid_until: 0, invalid_from: 0 };
+    let nobody = RegistryRecord {
+        k_sig: candor_verify::Address::ZERO,
+        manifest_hash: Hash32::ZERO,
+        status_at_finish,
+        valid_from: 0,
+        valid_until: 0,
+        invalid_from: 0,
+    };
     facts.anchors = anchors(chain, bundle).await?;
     facts.registry = Some(registry.unwrap_or(nobody));
     Ok(facts)

@@ -6,12 +6,10 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use candor_chain::ChainClient;
-use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Address;
 use http_body_util::{BodyExt, Limited, StreamBody, combinators::BoxBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -25,9 +23,10 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use crate::ask::{Buyer, Progress, VerifiedResponse, ask};
 use crate::clock;
 use crate::error::ClientError;
+use crate::keep::Keep;
 use crate::policy_file::PolicyFile;
 use crate::resolve::{Node, resolve};
-use crate::spend::{SpendBook, Wallet, write_private};
+use crate::spend::{SpendBook, Wallet};
 
 /// Largest request body taken.
 const BODY_MAX: usize = 1 << 20;
@@ -40,6 +39,9 @@ const EVIDENCE_AGE_MS: u64 = 30 * 60 * 1000;
 
 /// A client that does not finish its request head is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Between the word of an error in a stream and its cut.
+const FLUSH_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a proxy needs.
 #[derive(Debug)]
@@ -57,8 +59,8 @@ pub struct ProxyConfig {
     pub wallet: Wallet,
     /// Payments across runs.
     pub book: SpendBook,
-    /// Where bundles are kept.
-    pub bundles: PathBuf,
+    /// Where answers are kept.
+    pub keep: Keep,
 }
 
 /// A bound proxy.
@@ -139,17 +141,12 @@ impl Shared {
         {
             return Ok(another);
         }
-        // Too old, or gone: perhaps another boot is registered by now.
+        // Too old, or gone: perhaps another boot is registered by now, and payments to the last one can be told from the chain.
+        self.config.book.settle_up(&self.config.chain).await;
         let node = resolve(&self.config.chain, &self.config.registry, &self.config.policy.policy).await?;
         let another = node.another().await?;
         *current = Some((clock::now_ms(), node));
         Ok(another)
-    }
-
-    fn keep(&self, response: &VerifiedResponse) -> Result<(), ClientError> {
-        let path = self.config.bundles.join(format!("{}.candor", response.receipt_id));
-        let bundle: &Bundle = &response.bundle;
-        write_private(&path, &bundle.encode())
     }
 }
 
@@ -226,7 +223,14 @@ async fn chat(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respons
         }
         let end = match join(task).await {
             Ok(_) => vec![Ok(sse(&held)), Ok(Frame::data(Bytes::from_static(b"data: [DONE]\n\n")))],
-            Err(error) => vec![Err(std::io::Error::other(error.to_string()))],
+            // SDKs raise an `error` member as it is; the cut after it says to everybody else that this is no end.
+            Err(error) => {
+                let (_, body) = error_body(&error);
+                drop(out.send(Ok(sse(body.to_string().as_bytes()))).await);
+                // The server drops what it has not sent yet when a body fails.
+                tokio::time::sleep(FLUSH_PAUSE).await;
+                vec![Err(std::io::Error::other(error.to_string()))]
+            }
         };
         for item in end {
             if out.send(item).await.is_err() {
@@ -245,15 +249,20 @@ async fn answer(shared: &Shared, body: &[u8], frames: &mpsc::UnboundedSender<Vec
     let _permit = shared.running.acquire().await.map_err(|_| ClientError::Usage("the proxy is closing".into()))?;
     let mut node = shared.connection().await?;
     let config = &shared.config;
-    let buyer = Buyer { wallet: &config.wallet, book: &config.book, spend: &config.policy.spend, policy: &config.policy.policy };
+    let buyer = Buyer {
+        wallet: &config.wallet,
+        book: &config.book,
+        spend: &config.policy.spend,
+        policy: &config.policy.policy,
+        keep: &config.keep,
+        pay_again: false,
+    };
     let mut forward = |progress: Progress<'_>| {
         if let Progress::Frame(frame) = progress {
             drop(frames.send(frame.to_vec()));
         }
     };
-    let response = ask(&mut node, &buyer, body, &mut forward).await?;
-    shared.keep(&response)?;
-    Ok(response)
+    ask(&mut node, &buyer, body, &mut forward).await
 }
 
 async fn join(task: tokio::task::JoinHandle<Result<VerifiedResponse, ClientError>>) -> Result<VerifiedResponse, ClientError> {
@@ -274,10 +283,19 @@ fn whole(status: StatusCode, body: Bytes) -> Response<ProxyBody> {
 
 /// Errors in OpenAI's shape: what the node refused as it said it, everything else as a bad gateway with the refusing check.
 fn failure(error: &ClientError) -> Response<ProxyBody> {
+    let (status, body) = error_body(error);
+    let mut response = whole(status, body.to_string().into());
+    // OpenAI's SDKs obey this header; what is safe to send again was sent again here already.
+    response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+    response
+}
+
+fn error_body(error: &ClientError) -> (StatusCode, serde_json::Value) {
     let (status, code) = match error {
         ClientError::Node { status, code, .. } => (*status, code.clone()),
         // 402 is not retried by SDKs: a second try would be a second payment while the first may still be charged.
-        ClientError::Unresolved { .. } => (402, "candor_unresolved".to_owned()),
+        ClientError::Unresolved { .. } | ClientError::Held { .. } => (402, "candor_unresolved".to_owned()),
+        ClientError::RefusedAnswer { .. } => (402, "candor_answer_refused".to_owned()),
         other => (502, other.check().unwrap_or("candor_proxy").to_owned()),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -286,11 +304,12 @@ fn failure(error: &ClientError) -> Response<ProxyBody> {
         other => other.to_string(),
     };
     let kind = if status.is_client_error() { "invalid_request_error" } else { "server_error" };
-    let body = json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
-    let mut response = whole(status, body.to_string().into());
-    // OpenAI's SDKs obey this header; what is safe to send again was sent again here already.
-    response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
-    response
+    let mut body = json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
+    if let ClientError::RefusedAnswer { check, kept, .. } = error {
+        let file = kept.as_ref().ok().map(|path| path.display().to_string());
+        body["error"]["candor"] = json!({"check": check, "bundle": file});
+    }
+    (status, body)
 }
 
 /// A receiver as a stream, for `StreamBody`.
@@ -301,5 +320,25 @@ impl futures_core::Stream for ReceiverStream {
 
     fn poll_next(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Self::Item>> {
         self.0.poll_recv(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_charged_is_told_so_that_no_sdk_tries_again() {
+        let kept = Ok("bundles/0a.refused.candor".into());
+        let payment_id = candor_verify::Hash32::ZERO;
+        let refused = ClientError::RefusedAnswer { check: "receipt.signature", what: "w".into(), kept, payment_id, until_seconds: 1 };
+        let (status, body) = error_body(&refused);
+        assert_eq!((status.as_u16(), body["error"]["code"].as_str()), (402, Some("candor_answer_refused")));
+        assert_eq!(body["error"]["candor"], json!({"check": "receipt.signature", "bundle": "bundles/0a.refused.candor"}));
+        let unresolved = ClientError::Unresolved { payment_id, until_seconds: 1, what: "w".into() };
+        for error in [refused, unresolved] {
+            let response = failure(&error);
+            assert_eq!((response.status().as_u16(), response.headers()["x-should-retry"].to_str().unwrap()), (402, "false"));
+        }
     }
 }

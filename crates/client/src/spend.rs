@@ -1,21 +1,27 @@
 //! The wallet, and the book of payments that outlives the process.
 //!
-//! The book is written and synced *before* a payment is signed: a payment that left is never forgotten, whatever stops next.
+//! The book is written and synced *before* a payment is signed, and again with the payment itself before it is sent: a payment that left is
+//! never forgotten, whatever stops next, and can be sent again. Payments that nobody can move any more are found on the chain and freed.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use candor_chain::ChainClient;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::eip712::address_of;
-use candor_x402::client::{Choice, Ledger, LedgerError, Reservation, Resolution, Spend, SpendState};
+use candor_x402::client::{Choice, Ledger, LedgerError, Purchase, Reservation, Resolution, SentPayment, Spend, SpendState};
 use candor_x402::protocol::Eip155;
 use k256::ecdsa::SigningKey;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::error::ClientError;
+
+/// How long a start waits for the chain to say what became of old payments.
+const SETTLE_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A key that pays. `Debug` shows its address only.
 pub struct Wallet {
@@ -59,7 +65,7 @@ impl std::fmt::Debug for Wallet {
     }
 }
 
-/// The book of payments, in one file.
+/// The book of payments, in one file; beside it a directory of locks, one per payment that an ask is waiting for.
 #[derive(Debug)]
 pub struct SpendBook {
     path: PathBuf,
@@ -67,16 +73,34 @@ pub struct SpendBook {
     turn: Mutex<()>,
 }
 
+/// Says to every process that somebody waits for this payment. It ends with its owner, however that ends.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    _lock: File,
+}
+
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
+    nonce: String,
     request: String,
+    boot: String,
+    payer: String,
     chain_id: u64,
     asset: String,
     amount: String,
     reserved_at: u64,
     valid_before: u64,
-    charged: bool,
+    state: RowState,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum RowState {
+    Reserved,
+    /// With the value of `PAYMENT-SIGNATURE`: whoever reads the book can send it.
+    Unresolved(String),
+    Charged,
 }
 
 impl SpendBook {
@@ -89,45 +113,150 @@ impl SpendBook {
         Ok(Self { path: path.to_owned(), turn: Mutex::new(()) })
     }
 
-    /// Reserves a payment, durably.
+    /// The payment that this boot was sent for this request and nobody waits for any more; it is the caller's now.
+    ///
+    /// # Errors
+    /// `Held` if it was sent to another boot or has passed its deadline; `File`.
+    pub(crate) fn resume(&self, request: &Hash32, boot: &Hash32) -> Result<Option<(SentPayment, InFlight)>, ClientError> {
+        self.change(|ledger| {
+            let in_flight = self.in_flight(ledger)?;
+            let Some(sent) = ledger.resume(request, boot, &in_flight, clock::now_ms() / 1000).map_err(refusal)? else { return Ok(None) };
+            let lock = self.hold(&sent.payment().authorization.nonce)?;
+            // Nobody else can have taken it: the book is ours.
+            Ok(lock.map(|lock| (sent, lock)))
+        })
+    }
+
+    /// Reserves a payment, durably, and says that somebody waits for it.
     ///
     /// # Errors
     /// `Spend` if the ledger says no; `File` if it cannot be written, and then nothing is reserved.
-    pub fn reserve(&self, request: Hash32, choice: Choice) -> Result<Reservation, ClientError> {
-        self.change(|ledger| ledger.reserve(request, choice, clock::now_ms() / 1000))
+    pub(crate) fn reserve(&self, purchase: Purchase, choice: Choice) -> Result<(Reservation, InFlight), ClientError> {
+        self.change(|ledger| {
+            let reservation = ledger.reserve(purchase, choice, clock::now_ms() / 1000).map_err(refusal)?;
+            let lock = self.hold(&reservation.nonce())?.ok_or_else(|| refusal(LedgerError::AlreadyPaid))?;
+            Ok((reservation, lock))
+        })
+    }
+
+    /// Records a payment that is about to be sent, durably and whole: it can be sent again, whatever stops next.
+    ///
+    /// # Errors
+    /// `Spend`, `File`.
+    pub(crate) fn sent(&self, sent: SentPayment) -> Result<(), ClientError> {
+        self.change(|ledger| ledger.sent(sent).map_err(refusal))
     }
 
     /// Records what became of a payment, durably.
     ///
     /// # Errors
     /// `Spend`, `File`.
-    pub fn resolve(&self, request: &Hash32, resolution: Resolution) -> Result<(), ClientError> {
-        self.change(|ledger| ledger.resolve(request, resolution))
+    pub(crate) fn resolve(&self, nonce: &Hash32, resolution: Resolution) -> Result<(), ClientError> {
+        self.change(|ledger| ledger.resolve(nonce, resolution).map_err(refusal))?;
+        // Nobody waits for what is resolved; an empty file that stays does no harm.
+        drop(fs::remove_file(self.lock_path(nonce)));
+        Ok(())
+    }
+
+    /// Asks the chain what became of the payments whose deadline has passed. Best effort, within some seconds: what cannot be told, or
+    /// not yet, stays as it is. Before the deadline nothing is asked: an unused authorization may still move, and for a used one the
+    /// node may still have the answer.
+    pub async fn settle_up(&self, chain: &ChainClient) {
+        let work = async {
+            let Ok(ended) = self.change(|ledger| {
+                let (in_flight, now) = (self.in_flight(ledger)?, clock::now_ms() / 1000);
+                let is_ended = |spend: &&Spend| spend.valid_before <= now && !in_flight.contains(&spend.nonce);
+                Ok(ledger.open().filter(is_ended).filter(|spend| spend.network.0 == chain.chain_id()).cloned().collect::<Vec<_>>())
+            }) else {
+                return;
+            };
+            if ended.is_empty() {
+                return;
+            }
+            let Ok(head) = chain.finalized().await else { return };
+            for spend in ended {
+                // Trust: our own endpoint. If it lies, the worst is that the day's budget counts too little, or that a request asked
+                // for again after its payment's deadline is paid again; it cannot make a payment.
+                let resolution = match chain.is_authorization_used_at(&spend.asset, &spend.payer, &spend.nonce, &head).await {
+                    Ok(true) => Resolution::Charged,
+                    Ok(false) => Resolution::UnusedAt { block_seconds: head.timestamp_s },
+                    Err(_) => return,
+                };
+                // A block from before the deadline shows nothing yet.
+                drop(self.resolve(&spend.nonce, resolution));
+            }
+        };
+        drop(tokio::time::timeout(SETTLE_UP_TIMEOUT, work).await);
+    }
+
+    /// The open payments that somebody waits for.
+    fn in_flight(&self, ledger: &Ledger) -> Result<Vec<Hash32>, ClientError> {
+        let mut held = Vec::new();
+        for spend in ledger.open() {
+            // Taken for a moment, while the book is ours: nobody else looks.
+            if self.hold(&spend.nonce)?.is_none() {
+                held.push(spend.nonce);
+            }
+        }
+        Ok(held)
+    }
+
+    /// Takes the lock of a payment; `None` if somebody has it. Only while the book is locked.
+    fn hold(&self, nonce: &Hash32) -> Result<Option<InFlight>, ClientError> {
+        let path = self.lock_path(nonce);
+        let lock = open_lock(&path)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(InFlight { _lock: lock })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(file_error(&path, &error)),
+        }
+    }
+
+    fn lock_path(&self, nonce: &Hash32) -> PathBuf {
+        self.path.with_extension("waiting").join(nonce.to_string())
     }
 
     /// Reads, changes and writes the book, alone among all processes that use it.
-    fn change<T>(&self, change: impl FnOnce(&mut Ledger) -> Result<T, LedgerError>) -> Result<T, ClientError> {
+    fn change<T>(&self, change: impl FnOnce(&mut Ledger) -> Result<T, ClientError>) -> Result<T, ClientError> {
         let _turn: MutexGuard<'_, ()> = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let lock_path = self.path.with_extension("lock");
-        if let Some(directory) = lock_path.parent() {
-            fs::create_dir_all(directory).map_err(|error| file_error(directory, &error))?;
-        }
-        let mut options = OpenOptions::new();
-        let lock = options.create(true).truncate(false).write(true).open(&lock_path).map_err(|error| file_error(&lock_path, &error))?;
+        let lock = open_lock(&lock_path)?;
         // Held until the file is dropped, at the end of this function.
         lock.lock().map_err(|error| file_error(&lock_path, &error))?;
         let mut ledger = read_ledger(&self.path)?;
-        let result = change(&mut ledger).map_err(|error| ClientError::Spend(error.to_string()))?;
-        self.store(&ledger)?;
+        let before: Vec<Spend> = ledger.spends().cloned().collect();
+        let result = change(&mut ledger)?;
+        if !ledger.spends().eq(&before) {
+            self.store(&ledger)?;
+        }
         Ok(result)
     }
 
-    /// Crash: the old file or the new one is there, never half of one; the rename is synced before a signature is made.
+    /// Crash: the old file or the new one is there, never half of one; the rename is synced before a signature is made, and again before
+    /// one is sent.
     fn store(&self, ledger: &Ledger) -> Result<(), ClientError> {
         let rows: Vec<Row> = ledger.spends().map(Row::of).collect();
         let bytes = serde_json::to_vec_pretty(&rows).map_err(|error| file_error(&self.path, &error))?;
         write_private(&self.path, &bytes)
     }
+}
+
+/// What the ledger refuses, by what to do next.
+fn refusal(error: LedgerError) -> ClientError {
+    match error {
+        LedgerError::Unresolved { until } | LedgerError::AskTheChain { valid_before: until } => {
+            ClientError::Held { until_seconds: until, what: error.to_string() }
+        }
+        error => ClientError::Spend(error.to_string()),
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File, ClientError> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(|error| file_error(directory, &error))?;
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).open(path).map_err(|error| file_error(path, &error))
 }
 
 fn read_ledger(path: &Path) -> Result<Ledger, ClientError> {
@@ -143,25 +272,43 @@ fn read_ledger(path: &Path) -> Result<Ledger, ClientError> {
 impl Row {
     fn of(spend: &Spend) -> Self {
         Self {
+            nonce: spend.nonce.to_string(),
             request: spend.request.to_string(),
+            boot: spend.boot.to_string(),
+            payer: spend.payer.to_string(),
             chain_id: spend.network.0,
             asset: spend.asset.to_string(),
             amount: spend.amount.to_string(),
             reserved_at: spend.reserved_at,
             valid_before: spend.valid_before,
-            charged: spend.state == SpendState::Charged,
+            state: match &spend.state {
+                SpendState::Reserved => RowState::Reserved,
+                SpendState::Unresolved(sent) => RowState::Unresolved(sent.header().to_owned()),
+                SpendState::Charged => RowState::Charged,
+            },
         }
     }
 
     fn to_spend(&self) -> Option<Spend> {
+        let nonce = Hash32::from_hex(&self.nonce)?;
         Some(Spend {
+            nonce,
             request: Hash32::from_hex(&self.request)?,
+            boot: Hash32::from_hex(&self.boot)?,
+            payer: Address::from_hex(&self.payer)?,
             network: Eip155(self.chain_id),
             asset: Address::from_hex(&self.asset)?,
             amount: Amount::from_decimal(&self.amount)?,
             reserved_at: self.reserved_at,
             valid_before: self.valid_before,
-            state: if self.charged { SpendState::Charged } else { SpendState::Unresolved },
+            state: match &self.state {
+                RowState::Reserved => SpendState::Reserved,
+                RowState::Unresolved(header) => {
+                    let sent = SentPayment::parse(header).filter(|sent| sent.payment().authorization.nonce == nonce)?;
+                    SpendState::Unresolved(sent)
+                }
+                RowState::Charged => SpendState::Charged,
+            },
         })
     }
 }

@@ -5,7 +5,7 @@
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::{ChainFacts, Transfer};
-use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
+use candor_verify::policy::{EnclaveStatus, KnownAnchor, Policy, RegistryRecord};
 use candor_verify::receipt::{Channel, Kinds, Outcome, SeedSource};
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
@@ -71,6 +71,7 @@ impl Facts {
         let registered = RegistryRecord {
             k_sig: manifest.k_sig,
             manifest_hash: manifest.hash(),
+            status_at_finish: EnclaveStatus::Valid,
             valid_from: NOW_MS / 1000 - 3_600,
             valid_until: NOW_MS / 1000 + 3_600,
             invalid_from: 0,
@@ -198,6 +199,9 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
         "verified",
         LogLevel::Anchored,
     );
+    // Nothing but the first day and the status differs from a key that never lapsed.
+    let renewed = registry(&honest, |r| r.valid_from = NOW_MS / 1000 - 86_400);
+    push("finished_after_a_lapsed_key_was_renewed", &honest, strict(), renewed, "verified", LogLevel::Anchored);
     let unseen = Facts { anchors: vec![], ..Facts::honest(&honest) };
     push("registered_but_not_anchored_yet", &honest, forge.policy(), unseen.clone(), "verified", LogLevel::SelfLogged);
     push("not_anchored_where_an_anchor_is_required", &honest, strict(), unseen, "cannot tell", LogLevel::SelfLogged);
@@ -221,8 +225,17 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     refuse("authorization_cancelled_or_used_for_something_else", &honest, cancelled, "payment.transfer");
     refuse("registry_lists_another_key", &honest, registry(&honest, |r| r.k_sig = Address([1; 20])), "registry.listed");
     refuse("registry_lists_another_manifest", &honest, registry(&honest, |r| r.manifest_hash = Hash32([1; 32])), "registry.listed");
-    refuse("registered_after_the_receipt", &honest, registry(&honest, |r| r.valid_from = NOW_MS / 1000 + 3), "registry.listed");
-    refuse("registration_lapsed_before_the_receipt", &honest, registry(&honest, |r| r.valid_until = NOW_MS / 1000 + 1), "registry.listed");
+    let late: fn(&mut RegistryRecord) = |r| (r.valid_from, r.status_at_finish) = (NOW_MS / 1000 + 3, EnclaveStatus::NotYetValid);
+    refuse("registered_after_the_receipt", &honest, registry(&honest, late), "registry.listed");
+    let lapsed: fn(&mut RegistryRecord) = |r| (r.valid_until, r.status_at_finish) = (NOW_MS / 1000 + 1, EnclaveStatus::Lapsed);
+    refuse("registration_lapsed_before_the_receipt", &honest, registry(&honest, lapsed), "registry.listed");
+    refuse(
+        "finished_between_two_registrations",
+        &honest,
+        registry(&honest, |r| r.status_at_finish = EnclaveStatus::Lapsed),
+        "registry.listed",
+    );
+    refuse("not_registered_at_all", &honest, registry(&honest, |r| r.status_at_finish = EnclaveStatus::Unregistered), "registry.listed");
     refuse("anchored_after_the_key_became_invalid", &honest, registry(&honest, |r| r.invalid_from = ANCHORED_AT), "registry.listed");
     let backdated = Facts { anchors: vec![], ..registry(&honest, |r| r.invalid_from = NOW_MS / 1000 + 3_000) };
     refuse("key_became_invalid_and_nothing_is_anchored", &honest, backdated, "registry.listed");

@@ -83,9 +83,9 @@ fn anchor_json(anchor: &KnownAnchor) -> Value {
 }
 
 fn registry_json(record: &RegistryRecord) -> Value {
-    let RegistryRecord { k_sig, manifest_hash, valid_from, valid_until, invalid_from } = record;
+    let RegistryRecord { k_sig, manifest_hash, status_at_finish, valid_from, valid_until, invalid_from } = record;
     json!({
-        "k_sig": k_sig.to_string(), "manifest_hash": manifest_hash.to_string(),
+        "k_sig": k_sig.to_string(), "manifest_hash": manifest_hash.to_string(), "status_at_finish": status_at_finish.as_str(),
         "valid_from": valid_from, "valid_until": valid_until, "invalid_from": invalid_from,
     })
 }

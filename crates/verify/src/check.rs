@@ -15,7 +15,7 @@ use crate::evidence::{self, Moment, VerifiedEnclave};
 use crate::manifest::Freshness;
 use crate::order::Asset;
 use crate::payment::{self, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, TokenDomain};
-use crate::policy::{KnownAnchor, Policy, RegistryRecord};
+use crate::policy::{EnclaveStatus, KnownAnchor, Policy, RegistryRecord};
 use crate::receipt::{self, Channel, Kinds, Outcome as WorkOutcome, Receipt, Scheme, SeedSource};
 use crate::tlog::{self, Included, Tree};
 use crate::transcript;
@@ -212,13 +212,15 @@ impl Run<'_> {
         // Whoever stole an invalid key can write any time into a receipt; only an anchor from before shows that it is older than that.
         let anchored_at = self.known_anchor().map(|anchor| anchor.anchored_at);
         let not_backdated = record.invalid_from == 0 || anchored_at.is_some_and(|at| at < record.invalid_from);
-        let in_time = record.valid_from <= finished && finished <= record.valid_until && not_backdated;
+        let listed_then = record.status_at_finish == EnclaveStatus::Valid;
+        let in_time = listed_then && record.valid_from <= finished && finished <= record.valid_until && not_backdated;
         let expected =
             format!("{} with manifest {:#}, valid at {finished}, anchored before it became invalid", manifest.k_sig, manifest.hash());
         let got = format!(
-            "{} with manifest {:#}, valid from {} until {}, invalid from {}, anchored at {}",
+            "{} with manifest {:#}, {} at {finished}, valid from {} until {}, invalid from {}, anchored at {}",
             record.k_sig,
             record.manifest_hash,
+            record.status_at_finish.as_str(),
             record.valid_from,
             record.valid_until,
             record.invalid_from,

@@ -84,6 +84,44 @@ pub struct KnownAnchor {
     pub anchored_at: u64,
 }
 
+/// Where a key stands in the registry at a moment (`EnclaveRegistry.statusAt`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete by EnclaveRegistry")]
+pub enum EnclaveStatus {
+    /// Not in this registry.
+    Unregistered,
+    /// Before its first registration.
+    NotYetValid,
+    /// Good.
+    Valid,
+    /// Between two periods, or after the last.
+    Lapsed,
+    /// Ended by its operator.
+    Invalid,
+}
+
+impl EnclaveStatus {
+    const ALL: [Self; 5] = [Self::Unregistered, Self::NotYetValid, Self::Valid, Self::Lapsed, Self::Invalid];
+
+    /// In words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unregistered => "unregistered",
+            Self::NotYetValid => "not yet valid",
+            Self::Valid => "valid",
+            Self::Lapsed => "lapsed",
+            Self::Invalid => "invalid",
+        }
+    }
+
+    /// Reads the words.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
 /// What the registry says about a K_sig, as the caller read it over its own RPC.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete by EnclaveRegistry")]
@@ -92,9 +130,11 @@ pub struct RegistryRecord {
     pub k_sig: Address,
     /// Manifest registered for it.
     pub manifest_hash: Hash32,
-    /// Block time of registration, Unix seconds.
+    /// Where the key stood when the receipt was finished: a key that lapsed and was renewed has gaps that the next two do not show.
+    pub status_at_finish: EnclaveStatus,
+    /// Block time of the first registration, Unix seconds.
     pub valid_from: u64,
-    /// End of validity, Unix seconds.
+    /// End of the last period of validity, Unix seconds.
     pub valid_until: u64,
     /// When it became invalid, Unix seconds; zero if it did not.
     pub invalid_from: u64,

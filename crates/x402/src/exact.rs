@@ -297,7 +297,7 @@ fn check_boot(authorization: &Authorization, binding: Binding, context: &VerifyC
 }
 
 /// The members of `payload.authorization`, all strings, as the reference has them.
-fn parse_authorization(payload: &JsonObject) -> Result<Authorization, PaymentError> {
+pub(crate) fn parse_authorization(payload: &JsonObject) -> Result<Authorization, PaymentError> {
     let Some(Value::Object(members)) = payload.member("authorization") else {
         return Err(PaymentError::Malformed { field: "payload.authorization" });
     };

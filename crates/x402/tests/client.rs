@@ -65,50 +65,120 @@ fn the_policy_names_what_it_does_not_allow() {
     assert_eq!(refuse(small), SkipReason::Policy(PolicyError::PerRequest { limit: Amount(999), got: Amount(1000) }));
 }
 
+/// A ledger after its client has started again.
+fn restarted(ledger: &Ledger) -> Ledger {
+    Ledger::new(ledger.spends().cloned().collect::<Vec<_>>())
+}
+
+const REQUEST: Hash32 = Hash32([1; 32]);
+const BOOT: Hash32 = Hash32([1; 32]);
+const OTHER_BOOT: Hash32 = Hash32([2; 32]);
+
 #[test]
-fn one_request_is_paid_once_and_a_dead_enclave_is_waited_for() {
+fn an_unresolved_payment_is_sent_again_to_its_boot_and_holds_the_request_elsewhere() {
     let world = World::new();
-    let (mut ledger, request) = (Ledger::default(), Hash32([1; 32]));
-    let ends = ledger.reserve(request, world.choice(), NOW).unwrap().valid_before();
+    let mut ledger = Ledger::default();
+    let reservation = world.reserve(&mut ledger, 1);
+    let (nonce, ends) = (reservation.nonce(), reservation.valid_before());
     assert_eq!(ends, NOW + 300);
+    let sent = world.sent(reservation);
+    ledger.sent(sent.clone()).unwrap();
+    let mut ledger = restarted(&ledger);
+    assert_eq!(ledger.resume(&REQUEST, &BOOT, &[], ends - 1), Ok(Some(sent.clone())));
+    assert_eq!(SentPayment::parse(sent.header()), Some(sent));
+    // Another request is another matter, and so is an ask that still waits for its own answer.
+    assert_eq!(ledger.resume(&Hash32([9; 32]), &BOOT, &[], NOW), Ok(None));
+    assert_eq!(ledger.resume(&REQUEST, &BOOT, &[nonce], NOW), Ok(None));
+    // A boot that cannot run it, or a time at which nobody can.
     let until = ends + MAX_SKEW_SECONDS;
-    // The ledger survives a restart of the client.
-    let mut ledger = Ledger::new(ledger.spends().copied().collect::<Vec<_>>());
-    assert_eq!(ledger.reserve(request, world.choice(), until).err(), Some(LedgerError::Unresolved { until }));
-    assert_eq!(ledger.reserve(request, world.choice(), until + 1).err(), Some(LedgerError::AskTheChain { valid_before: ends }));
+    assert_eq!(ledger.resume(&REQUEST, &OTHER_BOOT, &[], NOW), Err(LedgerError::Unresolved { until }));
+    assert_eq!(ledger.resume(&REQUEST, &BOOT, &[], ends), Err(LedgerError::Unresolved { until }));
+    assert_eq!(ledger.resume(&REQUEST, &BOOT, &[], until + 1), Err(LedgerError::AskTheChain { valid_before: ends }));
+}
+
+#[test]
+fn an_unused_authorization_frees_its_request_once_it_can_no_longer_move() {
+    let world = World::new();
+    let mut ledger = Ledger::default();
+    let reservation = world.reserve(&mut ledger, 1);
+    let (nonce, ends) = (reservation.nonce(), reservation.valid_before());
+    ledger.sent(world.sent(reservation)).unwrap();
     let early = Resolution::UnusedAt { block_seconds: ends - 1 };
-    assert_eq!(ledger.resolve(&request, early), Err(LedgerError::TooEarly { at_least: ends, got: ends - 1 }));
-    assert_eq!(ledger.resolve(&request, Resolution::UnusedAt { block_seconds: ends }), Ok(()));
-    assert!(ledger.reserve(request, world.choice(), until + 1).is_ok());
-    assert_eq!(ledger.resolve(&request, Resolution::Charged), Ok(()));
-    assert_eq!(ledger.reserve(request, world.choice(), until + 2).err(), Some(LedgerError::AlreadyPaid));
-    assert_eq!(ledger.resolve(&request, Resolution::NeverSent), Err(LedgerError::AlreadyPaid));
-    assert_eq!(ledger.resolve(&Hash32([2; 32]), Resolution::Charged), Err(LedgerError::Unknown));
+    assert_eq!(ledger.resolve(&nonce, early), Err(LedgerError::TooEarly { at_least: ends, got: ends - 1 }));
+    assert_eq!(ledger.resolve(&nonce, Resolution::NeverSent), Err(LedgerError::AlreadyPaid));
+    assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_seconds: ends }), Ok(()));
+    assert_eq!(ledger.resume(&REQUEST, &OTHER_BOOT, &[], ends + 1), Ok(None));
+    assert_eq!(ledger.resolve(&nonce, Resolution::Charged), Err(LedgerError::Unknown));
+}
+
+#[test]
+fn a_request_that_was_answered_may_be_bought_again() {
+    let world = World::new();
+    let mut ledger = Ledger::default();
+    for salt in 1..3 {
+        let reservation = world.reserve(&mut ledger, salt);
+        let nonce = reservation.nonce();
+        ledger.sent(world.sent(reservation)).unwrap();
+        ledger.resolve(&nonce, Resolution::Charged).unwrap();
+        assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_seconds: u64::MAX }), Err(LedgerError::AlreadyPaid));
+        assert_eq!(ledger.resume(&REQUEST, &BOOT, &[], NOW), Ok(None));
+    }
+    // The same salt under the same offer would be the same payment.
+    assert_eq!(ledger.reserve(world.purchase(1), world.choice(), NOW).err(), Some(LedgerError::AlreadyPaid));
+    assert_eq!(ledger.day_total(world.terms.network, &world.terms.asset, NOW), Amount(2000));
+}
+
+#[test]
+fn an_abandoned_reservation_was_sent_to_nobody_and_is_forgotten() {
+    let world = World::new();
+    let mut ledger = Ledger::default();
+    let reservation = world.reserve(&mut ledger, 1);
+    // While its ask lives it counts.
+    assert_eq!(ledger.resume(&REQUEST, &BOOT, &[reservation.nonce()], NOW), Ok(None));
+    assert_eq!(ledger.spends().count(), 1);
+    let mut ledger = restarted(&ledger);
+    assert_eq!(ledger.resume(&REQUEST, &BOOT, &[], NOW), Ok(None));
+    assert_eq!(ledger.spends().count(), 0);
+    assert_eq!(ledger.sent(world.sent(reservation)), Err(LedgerError::Unknown));
 }
 
 #[test]
 fn the_budget_of_a_day_counts_unresolved_payments_and_rolls() {
     let world = World::new();
     let mut ledger = Ledger::default();
+    let mut last = None;
     for n in 0..20 {
-        let _reserved = ledger.reserve(Hash32([n; 32]), world.choice(), NOW).unwrap();
+        let reserved = world.reserve(&mut ledger, n);
+        last = Some(reserved.nonce());
         if n < 10 {
-            ledger.resolve(&Hash32([n; 32]), Resolution::Charged).unwrap();
+            ledger.resolve(&reserved.nonce(), Resolution::Charged).unwrap();
         }
     }
     let full = LedgerError::PerDay { limit: Amount(20_000), got: Amount(21_000) };
-    assert_eq!(ledger.reserve(Hash32([99; 32]), world.choice(), NOW + 10).err(), Some(full));
-    assert_eq!(ledger.resolve(&Hash32([19; 32]), Resolution::NeverSent), Ok(()));
-    assert!(ledger.reserve(Hash32([99; 32]), world.choice(), NOW + 10).is_ok());
+    assert_eq!(ledger.reserve(world.purchase(99), world.choice(), NOW + 10).err(), Some(full));
+    assert_eq!(ledger.resolve(&last.unwrap(), Resolution::NeverSent), Ok(()));
+    assert!(ledger.reserve(world.purchase(99), world.choice(), NOW + 10).is_ok());
     // A day later the charged ones are history; the unresolved ones still count.
     assert_eq!(ledger.day_total(world.terms.network, &world.terms.asset, NOW + 86_400), Amount(10_000));
 }
 
 #[test]
+fn a_stored_payment_that_is_not_ours_is_not_read() {
+    let world = World::new();
+    for payload in [world.stock(world.authorization(), true), world.stock(world.authorization(), false)] {
+        assert_eq!(SentPayment::parse(&encode_header(&payload)), None);
+    }
+    assert_eq!(SentPayment::parse(""), None);
+    let sent = world.sent(world.reserve(&mut Ledger::default(), 1));
+    let signature = candor_verify::bytes::to_hex(&sent.payment().signature.0);
+    assert!(!format!("{sent:?}").contains(&signature[2..]), "{sent:?}");
+}
+
+#[test]
 fn a_signature_of_another_key_is_not_sent() {
     let world = World::new();
-    let reservation = Ledger::default().reserve(Hash32([1; 32]), world.choice(), NOW).unwrap();
+    let reservation = world.reserve(&mut Ledger::default(), 1);
     let other = Key::new(33);
-    let result = build_payment(reservation, world.payer.address(), Hash32([2; 32]), &Libsecp, |digest| other.sign(digest));
+    let result = build_payment(reservation, &Libsecp, |digest| other.sign(digest));
     assert_eq!(result.err(), Some(PayError::Signer { expected: world.payer.address(), got: Some(other.address()) }));
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use candor_chain::{ProveRequest, create_policy_calldata, policy_id, propose_workload_calldata};
-use candor_client::{Buyer, Node, SpendBook, VerifiedResponse, plain, resolve};
+use candor_client::{Buyer, Keep, Node, SpendBook, VerifiedResponse, plain, resolve};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
 use candor_verify::check::verify_bundle;
@@ -30,7 +30,10 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<(), Failure> {
     let mut node = resolve(chain, &deployment.registry, &stage.policy.policy).await?;
     println!("\n{}", answer::describe(&node));
     let (wallet, book) = (dev::wallet(), SpendBook::open(&stage.state.join("spends.json"))?);
-    let buyer = Buyer { wallet: &wallet, book: &book, spend: &stage.policy.spend, policy: &stage.policy.policy };
+    let path = stage.state.join("answer.candor");
+    let keep = Keep::At(path.clone());
+    let buyer =
+        Buyer { wallet: &wallet, book: &book, spend: &stage.policy.spend, policy: &stage.policy.policy, keep: &keep, pay_again: false };
     let body = body(&node, question)?;
     println!("asked    {question}\n");
     let mut response = answer::stream(&mut node, &buyer, &body, true).await?;
@@ -38,8 +41,7 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<(), Failure> {
 
     let settled = answer::settle(chain, &node, &mut response.bundle, &stage.policy.policy, SETTLE_WAIT).await?;
     let (judged, verified) = verify_bundle(&response.bundle, &stage.policy.policy, settled.facts.as_chain_facts(), &K256);
-    let path = stage.state.join("answer.candor");
-    answer::keep(&path, &response.bundle, &node, settled.facts.transfer_tx)?;
+    answer::keep_upgraded(&path, &response.bundle, &node, settled.facts.transfer_tx)?;
     three_questions(&judged, &node);
     if verified.is_none() || judged.outcome() != Outcome::Verified {
         return Err(Failure::cannot("the demo's own bundle did not verify"));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Address, Hash32, Signature65, from_hex};
 use candor_verify::check::{ChainFacts, Transfer};
-use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
+use candor_verify::policy::{EnclaveStatus, KnownAnchor, Policy, RegistryRecord};
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
 use serde_json::Value;
@@ -146,6 +146,10 @@ impl Facts {
         let record = |json: &Value| RegistryRecord {
             k_sig: address(&json["k_sig"]),
             manifest_hash: hash(&json["manifest_hash"]),
+            // Cases without it are of keys whose validity has no gap.
+            status_at_finish: json["status_at_finish"]
+                .as_str()
+                .map_or(EnclaveStatus::Valid, |text| EnclaveStatus::parse(text).expect("a status")),
             valid_from: number(&json["valid_from"]),
             valid_until: number(&json["valid_until"]),
             invalid_from: number(&json["invalid_from"]),

@@ -1,17 +1,23 @@
-//! What a client has paid or may have paid: never two payments for one request, never more than the day's budget.
+//! What a client has paid or may have paid: never two payments for one request that is open, never more than the day's budget.
 //!
-//! A payment is *unresolved* from the moment it is signed until the chain or a receipt says what became of it. The enclave may be dead
-//! and still have handed out the calldata; so until its deadline an unresolved payment counts as spent, and its request is not paid
-//! elsewhere (ADR 0005). After the deadline the client asks the chain and tells [`Ledger::resolve`].
-//! Sans I/O: the shell writes [`Ledger::spends`] to disk **before** it sends a payment.
+//! ```text
+//! reserve ──▶ Reserved ── sent ──▶ Unresolved ── answered, or used on chain ──▶ Charged ── a day ──▶ forgotten
+//!                └── never sent ───────┴── unused at a block after its end ──▶ gone
+//! ```
+//!
+//! A payment is *unresolved* from the moment it is sent until the chain or a receipt says what became of it. The enclave may be dead and
+//! still have handed out the calldata; so until its deadline an unresolved payment counts as spent, its request is not paid elsewhere, and
+//! the same boot is sent the same payment again (ADR 0005). After the deadline the client asks the chain and tells [`Ledger::resolve`].
+//! Sans I/O: the shell writes [`Ledger::spends`] to disk **before** it signs, and again before it sends.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use candor_verify::bytes::{Address, Amount, Hash32};
-use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
+use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, offer_nonce};
 
 use super::choose::Choice;
+use super::pay::SentPayment;
 use crate::protocol::Eip155;
 
 /// Seconds over which the budget of a day is counted.
@@ -20,12 +26,30 @@ const DAY_SECONDS: u64 = 24 * 60 * 60;
 /// At most this many payments are remembered; more in a day is a different kind of client.
 const MAX_SPENDS: usize = 100_000;
 
-/// A payment of ours.
+/// What is to be paid for, by whom.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: callers must give each")]
+pub struct Purchase {
+    /// Names the request: the client's own digest of method, path and body, the same each time it asks the same.
+    pub request: Hash32,
+    /// Who pays.
+    pub payer: Address,
+    /// 32 fresh random bytes, with which the nonce commits to the offer.
+    pub client_salt: Hash32,
+}
+
+/// A payment of ours.
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: the record that shells store")]
 pub struct Spend {
-    /// Names the request, by whatever the client uses (its own digest of method, URL and body, or an idempotency key).
+    /// Names the payment: the nonce of its authorization.
+    pub nonce: Hash32,
+    /// Names the request. Several payments may be for the same request, one after the other.
     pub request: Hash32,
+    /// Manifest hash of the boot that made the offer: nobody else can run the request for this payment.
+    pub boot: Hash32,
+    /// Who pays.
+    pub payer: Address,
     /// Chain of the token.
     pub network: Eip155,
     /// Token contract.
@@ -41,11 +65,13 @@ pub struct Spend {
 }
 
 /// What is known of a payment.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: callers must decide for each")]
 pub enum SpendState {
+    /// It may be signed, and was sent to nobody.
+    Reserved,
     /// It may move, or may have moved.
-    Unresolved,
+    Unresolved(SentPayment),
     /// It moved, or a receipt says that it is owed.
     Charged,
 }
@@ -70,15 +96,16 @@ pub enum Resolution {
 #[must_use = "sign with it, or resolve it as never sent"]
 pub struct Reservation {
     pub(super) choice: Choice,
-    request: Hash32,
-    valid_before: u64,
+    pub(super) purchase: Purchase,
+    pub(super) nonce: Hash32,
+    pub(super) valid_before: u64,
 }
 
 impl Reservation {
-    /// The request that it pays for.
+    /// Names the payment that it is for.
     #[must_use]
-    pub fn request(&self) -> Hash32 {
-        self.request
+    pub fn nonce(&self) -> Hash32 {
+        self.nonce
     }
 
     /// `validBefore` of the payment to be signed, Unix seconds.
@@ -92,7 +119,7 @@ impl Reservation {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LedgerError {
-    /// The request is paid for. Send the same payment again to get the same answer.
+    /// This very payment was made already, or is known to be charged.
     AlreadyPaid,
     /// An earlier payment for the request may still move. Unix seconds.
     Unresolved {
@@ -130,7 +157,7 @@ pub enum LedgerError {
 impl fmt::Display for LedgerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AlreadyPaid => f.write_str("this request is paid for"),
+            Self::AlreadyPaid => f.write_str("this payment was made already"),
             Self::Unresolved { until } => write!(f, "an earlier payment for this request is unresolved until {until}"),
             Self::AskTheChain { valid_before } => {
                 write!(f, "an earlier payment for this request ended at {valid_before}: ask the chain whether it moved")
@@ -148,15 +175,15 @@ impl std::error::Error for LedgerError {}
 /// The payments of one wallet. One ledger per wallet, one owner per ledger.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    // Invariant: one payment per request.
+    // By nonce.
     spends: BTreeMap<Hash32, Spend>,
 }
 
 impl Ledger {
-    /// A ledger that goes on from what was stored. The later of two records for one request wins.
+    /// A ledger that goes on from what was stored. The later of two records for one payment wins.
     #[must_use]
     pub fn new(spends: impl IntoIterator<Item = Spend>) -> Self {
-        Self { spends: spends.into_iter().map(|spend| (spend.request, spend)).collect() }
+        Self { spends: spends.into_iter().map(|spend| (spend.nonce, spend)).collect() }
     }
 
     /// The records to store.
@@ -164,14 +191,49 @@ impl Ledger {
         self.spends.values()
     }
 
-    /// Reserves the payment of a request, on the chosen terms and no others.
+    /// The payments of which nobody knows yet what became of them.
+    pub fn open(&self) -> impl Iterator<Item = &Spend> {
+        self.spends.values().filter(|spend| spend.state != SpendState::Charged)
+    }
+
+    /// The payment to send again for this request, if this boot was sent one; `None` if a new one may be made.
+    ///
+    /// `in_flight` are the payments that some ask is still waiting for. They are that ask's alone: who asks the same thing at the same
+    /// time wants a second answer. An abandoned payment that nobody was sent is forgotten here.
+    ///
+    /// # Errors
+    /// `Unresolved` or `AskTheChain`: another boot was sent a payment for this request, or its deadline has passed.
+    pub fn resume(
+        &mut self,
+        request: &Hash32,
+        boot: &Hash32,
+        in_flight: &[Hash32],
+        now_seconds: u64,
+    ) -> Result<Option<SentPayment>, LedgerError> {
+        let is_abandoned = |spend: &Spend| spend.request == *request && !in_flight.contains(&spend.nonce);
+        self.spends.retain(|_, spend| !(is_abandoned(spend) && spend.state == SpendState::Reserved));
+        let mut blocked = None;
+        for spend in self.spends.values().filter(|spend| is_abandoned(spend)) {
+            match &spend.state {
+                SpendState::Reserved | SpendState::Charged => {}
+                // Also after the node would run it no more: a whole answer is kept until the payment's end.
+                SpendState::Unresolved(sent) if spend.boot == *boot && now_seconds < spend.valid_before => return Ok(Some(sent.clone())),
+                SpendState::Unresolved(_) => blocked = Some(spend.why_not_again(now_seconds)),
+            }
+        }
+        blocked.map_or(Ok(None), Err)
+    }
+
+    /// Reserves a payment, on the chosen terms and no others.
     ///
     /// # Errors
     /// See [`LedgerError`].
-    pub fn reserve(&mut self, request: Hash32, choice: Choice, now_seconds: u64) -> Result<Reservation, LedgerError> {
+    pub fn reserve(&mut self, purchase: Purchase, choice: Choice, now_seconds: u64) -> Result<Reservation, LedgerError> {
         self.forget(now_seconds);
-        if let Some(earlier) = self.spends.get(&request) {
-            return Err(earlier.why_not_again(now_seconds));
+        let offer = &choice.signed.offer;
+        let nonce = offer_nonce(&offer.digest(), &purchase.client_salt);
+        if self.spends.contains_key(&nonce) {
+            return Err(LedgerError::AlreadyPaid);
         }
         if MAX_SPENDS <= self.spends.len() {
             return Err(LedgerError::Full { limit: MAX_SPENDS });
@@ -184,35 +246,53 @@ impl Ledger {
         }
         let valid_before = now_seconds.saturating_add(terms.max_timeout_seconds.min(MAX_TIMEOUT_SECONDS));
         let spend = Spend {
-            request,
+            nonce,
+            request: purchase.request,
+            boot: offer.manifest_hash,
+            payer: purchase.payer,
             network: terms.network,
             asset: terms.asset,
             amount: terms.amount,
             reserved_at: now_seconds,
             valid_before,
-            state: SpendState::Unresolved,
+            state: SpendState::Reserved,
         };
-        self.spends.insert(request, spend);
-        Ok(Reservation { choice, request, valid_before })
+        self.spends.insert(nonce, spend);
+        Ok(Reservation { choice, purchase, nonce, valid_before })
+    }
+
+    /// Records a payment that is about to be sent.
+    ///
+    /// # Errors
+    /// `Unknown` if it was not reserved, `AlreadyPaid` if it was sent before.
+    pub fn sent(&mut self, sent: SentPayment) -> Result<(), LedgerError> {
+        let spend = self.spends.get_mut(&sent.payment().authorization.nonce).ok_or(LedgerError::Unknown)?;
+        match spend.state {
+            SpendState::Reserved => spend.state = SpendState::Unresolved(sent),
+            SpendState::Unresolved(_) | SpendState::Charged => return Err(LedgerError::AlreadyPaid),
+        }
+        Ok(())
     }
 
     /// Records what became of a payment.
     ///
     /// # Errors
-    /// `Unknown`; `AlreadyPaid` if it is charged and is said not to be; `TooEarly` if the block that shows it unused is before its end.
-    pub fn resolve(&mut self, request: &Hash32, resolution: Resolution) -> Result<(), LedgerError> {
-        let spend = self.spends.get_mut(request).ok_or(LedgerError::Unknown)?;
-        match (resolution, spend.state) {
+    /// `Unknown`; `AlreadyPaid` if it is charged, or was sent, and is said not to be; `TooEarly` if the block that shows it unused is
+    /// before its end.
+    pub fn resolve(&mut self, nonce: &Hash32, resolution: Resolution) -> Result<(), LedgerError> {
+        let spend = self.spends.get_mut(nonce).ok_or(LedgerError::Unknown)?;
+        match (resolution, &spend.state) {
             (Resolution::Charged, _) => spend.state = SpendState::Charged,
-            (Resolution::UnusedAt { .. } | Resolution::NeverSent, SpendState::Charged) => return Err(LedgerError::AlreadyPaid),
-            (Resolution::UnusedAt { block_seconds }, SpendState::Unresolved) => {
+            (Resolution::UnusedAt { .. }, SpendState::Charged) => return Err(LedgerError::AlreadyPaid),
+            (Resolution::UnusedAt { block_seconds }, SpendState::Reserved | SpendState::Unresolved(_)) => {
                 if block_seconds < spend.valid_before {
                     return Err(LedgerError::TooEarly { at_least: spend.valid_before, got: block_seconds });
                 }
-                self.spends.remove(request);
+                self.spends.remove(nonce);
             }
-            (Resolution::NeverSent, SpendState::Unresolved) => {
-                self.spends.remove(request);
+            (Resolution::NeverSent, SpendState::Unresolved(_) | SpendState::Charged) => return Err(LedgerError::AlreadyPaid),
+            (Resolution::NeverSent, SpendState::Reserved) => {
+                self.spends.remove(nonce);
             }
         }
         Ok(())
@@ -223,7 +303,7 @@ impl Ledger {
     pub fn day_total(&self, network: Eip155, asset: &Address, now_seconds: u64) -> Amount {
         let since = now_seconds.saturating_sub(DAY_SECONDS);
         let counts = |spend: &&Spend| {
-            let recent = since < spend.reserved_at || spend.state == SpendState::Unresolved;
+            let recent = since < spend.reserved_at || spend.state != SpendState::Charged;
             recent && spend.network == network && spend.asset == *asset
         };
         let sum = self.spends.values().filter(counts).try_fold(Amount::ZERO, |sum, spend| sum.checked_add(spend.amount));
@@ -233,17 +313,13 @@ impl Ledger {
     /// Forgets charged payments after a day. Unresolved ones are kept until somebody resolves them.
     fn forget(&mut self, now_seconds: u64) {
         let since = now_seconds.saturating_sub(DAY_SECONDS);
-        self.spends.retain(|_, spend| spend.state == SpendState::Unresolved || since < spend.reserved_at);
+        self.spends.retain(|_, spend| spend.state != SpendState::Charged || since < spend.reserved_at);
     }
 }
 
 impl Spend {
     fn why_not_again(&self, now_seconds: u64) -> LedgerError {
         let until = self.valid_before.saturating_add(MAX_SKEW_SECONDS);
-        match self.state {
-            SpendState::Charged => LedgerError::AlreadyPaid,
-            SpendState::Unresolved if now_seconds <= until => LedgerError::Unresolved { until },
-            SpendState::Unresolved => LedgerError::AskTheChain { valid_before: self.valid_before },
-        }
+        if now_seconds <= until { LedgerError::Unresolved { until } } else { LedgerError::AskTheChain { valid_before: self.valid_before } }
     }
 }

@@ -1,15 +1,17 @@
 //! The paying side: choosing what to pay, being allowed to, and signing it once.
 //!
-//! Three steps, each a value that the next asks for: [`choose()`] reads a 402 and finds terms that policy and offer agree on;
-//! [`Ledger::reserve`] makes sure that this request is paid at most once and that the day's budget holds; [`build_payment`] signs.
+//! Steps, each a value that the next asks for: [`Ledger::resume`] finds the payment that this request already has; [`choose()`] reads a 402
+//! and finds terms that policy and offer agree on; [`Ledger::reserve`] makes sure that the day's budget holds; [`build_payment`] signs.
 //! Not here: whether the enclave is attested (`candor-verify`), HTTP, keys, files.
 
 mod choose;
 mod ledger;
 mod pay;
 mod policy;
+mod statement;
 
 pub use choose::{Choice, ChooseError, SkipReason, choose};
-pub use ledger::{Ledger, LedgerError, Reservation, Resolution, Spend, SpendState};
-pub use pay::{PayError, build_payment};
+pub use ledger::{Ledger, LedgerError, Purchase, Reservation, Resolution, Spend, SpendState};
+pub use pay::{PayError, SentPayment, build_payment};
 pub use policy::{AssetLimit, PolicyError, SpendPolicy};
+pub use statement::{StatementError, check_statement};

@@ -7,9 +7,10 @@ use candor_verify::eip712::{self, Recover};
 use candor_verify::payment::{Authorization, Payment, offer_nonce};
 use serde_json::{Map, Value};
 
-use super::ledger::Reservation;
-use crate::extension::echo_with_salt;
-use crate::protocol::{JsonObject, PaymentPayload, X402_VERSION};
+use super::ledger::{Purchase, Reservation};
+use crate::exact::parse_authorization;
+use crate::extension::{OfferEcho, SignedOffer, echo_with_salt};
+use crate::protocol::{Eip155, ExactTerms, JsonObject, PaymentPayload, X402_VERSION, encode_header, parse_payment_payload};
 
 /// Why a payment could not be made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,7 +35,74 @@ impl fmt::Display for PayError {
 
 impl std::error::Error for PayError {}
 
-/// Signs the payment of one request. `client_salt` is 32 fresh random bytes; the result is the wire object and what a bundle keeps.
+/// A signed payment in the form in which it is sent: what a client keeps, so that it can send the same one again and never another.
+///
+/// Whoever has it can have the request run, or the money moved to its payee: the client's own store only, readable by its owner only.
+/// `Debug` does not show the signature.
+#[derive(Clone, Eq, PartialEq)]
+pub struct SentPayment {
+    header: String,
+    payment: Payment,
+    signed: SignedOffer,
+    network: Eip155,
+    asset: Address,
+}
+
+impl SentPayment {
+    /// Reads what [`Self::header`] gave; `None` if it is not a payment by this crate, whose nonce commits to the offer beside it.
+    #[must_use]
+    pub fn parse(header: &str) -> Option<Self> {
+        let payload = parse_payment_payload(header.as_bytes()).ok()?;
+        let terms = ExactTerms::parse(&payload.accepted).ok()?;
+        let echo = OfferEcho::parse(payload.extensions.as_ref()).ok()??;
+        let client_salt = echo.client_salt?;
+        let authorization = parse_authorization(&payload.payload).ok()?;
+        let signature = Signature65::from_hex(payload.payload.text("signature")?)?;
+        if authorization.nonce != offer_nonce(&echo.signed.offer.digest(), &client_salt) {
+            return None;
+        }
+        let payment = Payment { authorization, signature, client_salt: Some(client_salt) };
+        Some(Self { header: header.to_owned(), payment, signed: echo.signed, network: terms.network, asset: terms.asset })
+    }
+
+    /// Value of `PAYMENT-SIGNATURE`, the same each time.
+    #[must_use]
+    pub fn header(&self) -> &str {
+        &self.header
+    }
+
+    /// What a bundle keeps.
+    #[must_use]
+    pub fn payment(&self) -> &Payment {
+        &self.payment
+    }
+
+    /// The offer that it answers.
+    #[must_use]
+    pub fn signed_offer(&self) -> &SignedOffer {
+        &self.signed
+    }
+
+    /// Chain of the token.
+    #[must_use]
+    pub fn network(&self) -> Eip155 {
+        self.network
+    }
+
+    /// Identity of the payment.
+    #[must_use]
+    pub fn payment_id(&self) -> Hash32 {
+        self.payment.authorization.payment_id(self.network.0, &self.asset)
+    }
+}
+
+impl fmt::Debug for SentPayment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SentPayment({})", self.payment_id())
+    }
+}
+
+/// Signs the payment of one request, as it was reserved.
 ///
 /// On a retry send the *same* object again; never sign a second one.
 ///
@@ -42,20 +110,13 @@ impl std::error::Error for PayError {}
 /// See [`PayError`]. The reservation is spent all the same: resolve it as never sent.
 pub fn build_payment(
     reservation: Reservation,
-    payer: Address,
-    client_salt: Hash32,
     recover: &dyn Recover,
     sign: impl FnOnce(&Hash32) -> Signature65,
-) -> Result<(PaymentPayload, Payment), PayError> {
-    let (valid_before, choice) = (reservation.valid_before(), reservation.choice);
-    let authorization = Authorization {
-        from: payer,
-        to: choice.terms.pay_to,
-        value: choice.terms.amount,
-        valid_after: 0,
-        valid_before,
-        nonce: offer_nonce(&choice.signed.offer.digest(), &client_salt),
-    };
+) -> Result<SentPayment, PayError> {
+    let Reservation { purchase, nonce, valid_before, choice } = reservation;
+    let Purchase { payer, client_salt, .. } = purchase;
+    let authorization =
+        Authorization { from: payer, to: choice.terms.pay_to, value: choice.terms.amount, valid_after: 0, valid_before, nonce };
     let digest = authorization.digest(&choice.terms.domain());
     let signature = sign(&digest);
     let got = eip712::signer(recover, &digest, &signature);
@@ -69,7 +130,9 @@ pub fn build_payment(
         payload: scheme_payload(&authorization, &signature),
         extensions: Some(echo_with_salt(&choice.extensions, &client_salt)),
     };
-    Ok((payload, Payment { authorization, signature, client_salt: Some(client_salt) }))
+    let payment = Payment { authorization, signature, client_salt: Some(client_salt) };
+    let (network, asset) = (choice.terms.network, choice.terms.asset);
+    Ok(SentPayment { header: encode_header(&payload), payment, signed: choice.signed, network, asset })
 }
 
 fn scheme_payload(authorization: &Authorization, signature: &Signature65) -> JsonObject {

@@ -7,11 +7,11 @@ use candor_verify::eip712::address_of;
 use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS};
 use candor_verify::receipt::{Offer, Scheme};
 use candor_x402::Libsecp;
-use candor_x402::client::{AssetLimit, Choice, Ledger, SpendPolicy, build_payment, choose};
+use candor_x402::client::{AssetLimit, Choice, Ledger, Purchase, Reservation, SentPayment, SpendPolicy, build_payment, choose};
 use candor_x402::error::PaymentError;
 use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
 use candor_x402::extension::SignedOffer;
-use candor_x402::protocol::{Eip155, ExactTerms, PaymentPayload, PaymentRequired, ResourceInfo, X402_VERSION};
+use candor_x402::protocol::{Eip155, ExactTerms, PaymentPayload, PaymentRequired, ResourceInfo, X402_VERSION, parse_payment_payload};
 use secp256k1::ecdsa::RecoverableSignature;
 use secp256k1::{Message, SecretKey};
 use serde_json::Value;
@@ -121,9 +121,21 @@ impl World {
 
     /// A payment by our own client, whose nonce commits to the offer.
     pub fn committed(&self, salt: u8) -> PaymentPayload {
-        let reservation = Ledger::default().reserve(Hash32([salt; 32]), self.choice(), self.now).unwrap();
-        let sign = |digest: &Hash32| self.payer.sign(digest);
-        build_payment(reservation, self.payer.address(), Hash32([salt; 32]), &Libsecp, sign).unwrap().0
+        parse_payment_payload(self.sent(self.reserve(&mut Ledger::default(), salt)).header().as_bytes()).unwrap()
+    }
+
+    /// A purchase of the one request.
+    pub fn purchase(&self, salt: u8) -> Purchase {
+        Purchase { request: Hash32([1; 32]), payer: self.payer.address(), client_salt: Hash32([salt; 32]) }
+    }
+
+    pub fn reserve(&self, ledger: &mut Ledger, salt: u8) -> Reservation {
+        ledger.reserve(self.purchase(salt), self.choice(), self.now).unwrap()
+    }
+
+    /// What was reserved, signed.
+    pub fn sent(&self, reservation: Reservation) -> SentPayment {
+        build_payment(reservation, &Libsecp, |digest| self.payer.sign(digest)).unwrap()
     }
 
     pub fn authorization(&self) -> Authorization {
