@@ -3,18 +3,17 @@
 
 mod support;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use candor_client::plain;
 use candor_verify::bytes::Hash32;
 use candor_verify::tlog::{Tree, verify_consistency};
 use hyper::Method;
-use serde_json::Value;
 
 use support::http::{CHAT, Https, Reply, chat, first_frames, get};
 use support::payer::{Offered, Payer, buy, question};
-use support::process::{Process, signal};
+use support::process::signal;
+use support::split::{Split, log_status};
 use support::{World, eventually};
 
 /// Asks and pays, and fails unless it is answered.
@@ -23,11 +22,6 @@ async fn sell(payer: &Payer, name: &str) -> (Reply, u128) {
     let offered = Offered::of(&payer.world.api(), &body).await;
     let reply = buy(&payer.world.api(), &body, &payer.pay(&offered).header).await;
     (reply, offered.amount())
-}
-
-async fn log_status(world: &World) -> Option<Value> {
-    let body = plain::get(&format!("{}/status", world.log())).await.ok()?;
-    serde_json::from_slice(&body).ok()
 }
 
 /// The current log's newest published checkpoint.
@@ -199,82 +193,6 @@ fn child_of(parent: u32, word: &str) -> u32 {
     let is_it =
         |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.split('\0').any(|arg| arg == word));
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(is_it).unwrap()
-}
-
-/// A world whose node is two processes of ours, so that the host alone can be killed and started again.
-struct Split {
-    world: Arc<World>,
-    _enclave: Process,
-    host: Process,
-    host_arguments: Vec<String>,
-}
-
-impl Split {
-    /// Lets `serve` write its files, ends it, and starts its halves as it would.
-    async fn start() -> Self {
-        let mut world = World::start(&[]);
-        world.node.signal("INT");
-        assert_eq!(world.node.wait(), Some(0));
-        let node = world.state.join("node");
-        let path = |name: &str| node.join(name).to_str().unwrap().to_owned();
-        let (socket, tee) = (path("split.sock"), world.state.join("tee").to_str().unwrap().to_owned());
-        let enclave = Process::spawn(&world.state, "enclave", &["enclave", "--socket", &socket, "--tee", &tee]);
-        let (listen, log_listen) = (world.api().replace("https://", ""), world.log().replace("http://", ""));
-        let host_arguments = [
-            "--state",
-            &path(""),
-            "host",
-            "--socket",
-            &socket,
-            "--data",
-            &path("host"),
-            "--order",
-            &path("order.cbor"),
-            "--model",
-            &path("model.cnd1"),
-            "--policy",
-            &path("attestor-policy.toml"),
-            "--rpc",
-            &world.rpc(),
-            "--listen",
-            &listen,
-            "--log-listen",
-            &log_listen,
-            "--anchor-seconds",
-            "1",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        let host = Self::host(&world.state, &host_arguments);
-        host.line(|line| line.starts_with("registered "));
-        let split = Self { world: Arc::new(world), _enclave: enclave, host, host_arguments };
-        split.serves().await;
-        split
-    }
-
-    fn host(directory: &Path, arguments: &[String]) -> Process {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        Process::spawn(directory, "host", &arguments)
-    }
-
-    async fn serves(&self) {
-        eventually("the node serves", || async { Https::connect(&self.world.api()).await.ok().map(drop) }).await;
-        eventually("the log is served", || async { log_status(&self.world).await.filter(|s| s["log"].is_object()).map(drop) }).await;
-    }
-
-    fn kill_host(&mut self) {
-        self.host.signal("KILL");
-        assert_eq!(self.host.wait(), None);
-    }
-
-    async fn restart_host(&mut self) {
-        self.host = Self::host(&self.world.state, &self.host_arguments);
-        self.serves().await;
-    }
-
-    async fn log_id(&self) -> String {
-        log_status(&self.world).await.unwrap()["log"]["id"].as_str().unwrap().to_owned()
-    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 //! | `http` | an HTTPS client that believes nothing and can misbehave |
 //! | `payer` | payments, right or wrong in one place |
 //! | `recorder` | a server with another key that remembers what it was sent |
+//! | `split` | a node whose halves are processes of the test |
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -15,6 +16,7 @@ pub(crate) mod http;
 pub(crate) mod payer;
 pub(crate) mod process;
 pub(crate) mod recorder;
+pub(crate) mod split;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
