@@ -205,16 +205,21 @@ async fn announce(
     log_listen: SocketAddr,
     json_output: bool,
 ) -> Result<(), Failure> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    // Most often the last thing the host said is why.
+    let mut said = "nothing".to_owned();
     let registered = loop {
-        let line = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await;
-        let line = line.map_err(|_| Failure::cannot("the node was not registered within a minute"))?;
-        let line = line.ok().flatten().ok_or_else(|| Failure::cannot("the host ended before the node was registered"))?;
+        let line = tokio::time::timeout_at(deadline, lines.next_line()).await;
+        let line = line.map_err(|_| Failure::cannot(format!("the node was not registered within a minute; last, {said}")))?;
+        let ended = || Failure::cannot(format!("the host ended before the node was registered; last, {said}"));
+        let line = line.ok().flatten().ok_or_else(ended)?;
         if let Some(json) = line.strip_prefix("registered ") {
             break serde_json::from_str::<serde_json::Value>(json).unwrap_or_default();
         }
         if !json_output {
             println!("{line}");
         }
+        said = line;
     };
     if json_output {
         print_json(&json!({
@@ -278,10 +283,13 @@ pub(crate) async fn host(args: HostArgs) -> Done {
         config.settlement.confirmations = 0;
         config.settlement.poll = Duration::from_millis(50);
     }
-    let host = Host::start(config).await.map_err(|error| Failure::cannot(error.to_string()))?;
-    crate::output::asked_to_stop().await;
+    let mut host = Host::start(config).await.map_err(|error| Failure::cannot(error.to_string()))?;
+    let ended = tokio::select! {
+        () = crate::output::asked_to_stop() => Ok(ExitCode::SUCCESS),
+        error = host.ended() => Err(Failure::cannot(error.to_string())),
+    };
     host.stop().await;
-    Ok(ExitCode::SUCCESS)
+    ended
 }
 
 /// What the operator sees: a line per event.

@@ -1,20 +1,23 @@
-//! Things that die: the chain stops answering, the enclave is killed, the host is killed. Nothing acknowledged is lost, nothing is
+//! Things that die: the chain stops answering, the enclave is killed, the host is killed, its disk is full. Nothing acknowledged is lost, nothing is
 //! charged without an answer begun, the log never forks, and the node recovers by itself. Over the real program; a world per test.
 
 mod support;
 
-use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use candor_client::plain;
 use candor_verify::bytes::Hash32;
 use candor_verify::tlog::{Tree, verify_consistency};
+use candor_verify::transcript::unsplice;
+use http_body_util::BodyExt as _;
 use hyper::Method;
-use serde_json::Value;
 
-use support::http::{CHAT, Https, Reply, chat, first_frames, get};
-use support::payer::{Offered, Payer, buy, question};
-use support::process::{Process, signal};
+use support::http::{CHAT, Frames, Https, Reply, chat, first_frames, get};
+use support::payer::{Offered, Payer, Signed, buy, question};
+use support::process::signal;
+use support::split::{Split, log_status};
 use support::{World, eventually};
 
 /// Asks and pays, and fails unless it is answered.
@@ -23,11 +26,6 @@ async fn sell(payer: &Payer, name: &str) -> (Reply, u128) {
     let offered = Offered::of(&payer.world.api(), &body).await;
     let reply = buy(&payer.world.api(), &body, &payer.pay(&offered).header).await;
     (reply, offered.amount())
-}
-
-async fn log_status(world: &World) -> Option<Value> {
-    let body = plain::get(&format!("{}/status", world.log())).await.ok()?;
-    serde_json::from_slice(&body).ok()
 }
 
 /// The current log's newest published checkpoint.
@@ -90,7 +88,7 @@ async fn a_chain_that_stops_after_the_claim_delays_the_charge_and_does_not_repea
     // The head is out, so the payment is claimed; the transfer may or may not be.
     world.chain.signal("STOP");
     assert_eq!(response.status(), 200);
-    let whole = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    let whole = response.into_body().collect().await.unwrap().to_bytes();
     world.chain.signal("CONT");
     assert!(whole.ends_with(b"data: [DONE]\n\n"), "an answer needs the log, not the chain");
     payer.assert_pays(&[offered.amount()]).await;
@@ -173,6 +171,121 @@ async fn successor(world: &World, old_log: &str) -> String {
     .await
 }
 
+/// Lets no file of this process grow beyond its first kilobyte, or all of them again: a full disk, for one process.
+fn fill_disk(pid: u32, is_full: bool) {
+    let limit = if is_full { "--fsize=1024:" } else { "--fsize=unlimited:" };
+    let status = Command::new("prlimit").args(["--pid", &pid.to_string(), limit]).status().unwrap();
+    assert!(status.success(), "{status:?}");
+}
+
+/// A streamed answer that was begun: what came of it until nothing more comes.
+async fn begin_stream(payer: &Payer, name: &str) -> (Signed, Offered, hyper::body::Incoming, Vec<u8>) {
+    let body = question(name, true);
+    let offered = Offered::of(&payer.world.api(), &body).await;
+    let signed = payer.pay(&offered);
+    let mut connection = Https::connect(&payer.world.api()).await.unwrap();
+    let headers = [("content-type", "application/json"), ("payment-signature", signed.header.as_str())];
+    let response = connection.open(Method::POST, CHAT, &headers, body.to_string().into_bytes()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let (mut stream, mut bytes) = (response.into_body(), Vec::new());
+    while let Ok(piece) = tokio::time::timeout(Duration::from_secs(2), stream.frame()).await {
+        bytes.extend_from_slice(&piece.expect("it is not over").unwrap().into_data().unwrap());
+    }
+    assert_no_end(&bytes);
+    (signed, offered, stream, bytes)
+}
+
+/// The frames of an answer, without the one that has the receipt.
+fn assert_no_end(bytes: &[u8]) {
+    let frames = Frames::default().push(bytes);
+    assert!(!frames.is_empty() && frames.iter().all(|frame| unsplice(frame).is_none() && frame != b"[DONE]"), "{frames:?}");
+}
+
+fn assert_no_receipt(reply: &Reply) {
+    assert_eq!((reply.status, reply.error_code().as_str()), (503, "receipt_unavailable"), "{reply:?}");
+    assert!(reply.header("payment-response").is_none() && reply.header("retry-after").is_some(), "{reply:?}");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_nothing_is_claimed_and_nothing_ends_and_with_room_what_was_begun_is_delivered() {
+    let world = Arc::new(World::start(&[]));
+    let (payer, other) = (Payer::funded(&world).await, Payer::funded(&world).await);
+    let host = world.node.pid_of("host_pid");
+    let (_, price) = sell(&payer, "room").await;
+    fill_disk(host, true);
+    // Begun before anybody knows. Its receipt has no place, so it has no end and no charge.
+    let (_, begun, stream, mut bytes) = begin_stream(&payer, "begun").await;
+    payer.assert_paid(&[price]).await;
+    let mut refused = Vec::new();
+    for stream in [false, true] {
+        let body = question("full", stream);
+        // Prices are still told.
+        let offered = Offered::of(&world.api(), &body).await;
+        let signed = other.pay(&offered);
+        let reply = chat(&world.api(), &body, Some(&signed.header)).await;
+        assert_no_receipt(&reply);
+        assert!(reply.header("x-receipt-id").is_none(), "nothing was begun: {reply:?}");
+        assert_eq!(get(&world.api(), "/health").await.status, 503);
+        refused.push((body, offered.amount(), signed));
+    }
+    other.assert_paid(&[]).await;
+    fill_disk(host, false);
+
+    bytes.extend_from_slice(&stream.collect().await.unwrap().to_bytes());
+    assert!(bytes.ends_with(b"data: [DONE]\n\n"));
+    payer.assert_pays(&[price, begun.amount()]).await;
+    let mut prices = Vec::new();
+    for (body, price, signed) in refused {
+        let reply = eventually("the same payment buys", || async {
+            let reply = chat(&world.api(), &body, Some(&signed.header)).await;
+            (reply.status != 503).then_some(reply)
+        })
+        .await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        prices.push(price);
+        other.assert_pays(&prices).await;
+    }
+    assert_log(&world, &world.node.text("log_id"), 4).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_stays_full_ends_the_log_without_a_charge_and_a_successor_serves_when_there_is_room() {
+    let world = Arc::new(World::slow());
+    let (payer, other) = (Payer::funded(&world).await, Payer::funded(&world).await);
+    let (host, old_log) = (world.node.pid_of("host_pid"), world.node.text("log_id"));
+    let (_, price) = sell(&payer, "room").await;
+    assert_log(&world, &old_log, 1).await;
+    // Long enough that the other answer is begun before this one finds no room for its receipt.
+    let mut body = question("whole", false);
+    body["max_tokens"] = 300.into();
+    let offered = Offered::of(&world.api(), &body).await;
+    let unanswered = payer.pay(&offered);
+    fill_disk(host, true);
+    let headers = [("content-type", "application/json"), ("payment-signature", unanswered.header.as_str())];
+    // Longer than a group may be in flight.
+    let mut connection = Https::connect(&world.api()).await.unwrap().with_patience(Duration::from_secs(150));
+    let whole = connection.send(Method::POST, CHAT, &headers, body.to_string().into_bytes());
+    let streamed = async {
+        let (signed, _, stream, bytes) = begin_stream(&other, "streamed").await;
+        let rest = tokio::time::timeout(Duration::from_secs(150), stream.collect()).await.expect("an end in time");
+        assert!(rest.is_err(), "cut, and not ended");
+        assert_no_end(&bytes);
+        signed
+    };
+    let (reply, cut) = tokio::join!(whole, streamed);
+    assert_no_receipt(&reply);
+    fill_disk(host, false);
+    let new_log = successor(&world, &old_log).await;
+    for (payer, signed) in [(&payer, &unanswered), (&other, &cut)] {
+        assert!(!payer.is_used(signed).await);
+    }
+    let (_, second) = sell(&payer, "after").await;
+    payer.assert_paid(&[price, second]).await;
+    other.assert_paid(&[]).await;
+    assert_log(&world, &old_log, 1).await;
+    assert_log(&world, &new_log, 1).await;
+}
+
 #[tokio::test]
 async fn a_node_survives_several_dead_enclaves_and_chains_their_logs() {
     let world = Arc::new(World::start(&[]));
@@ -199,82 +312,6 @@ fn child_of(parent: u32, word: &str) -> u32 {
     let is_it =
         |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.split('\0').any(|arg| arg == word));
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(is_it).unwrap()
-}
-
-/// A world whose node is two processes of ours, so that the host alone can be killed and started again.
-struct Split {
-    world: Arc<World>,
-    _enclave: Process,
-    host: Process,
-    host_arguments: Vec<String>,
-}
-
-impl Split {
-    /// Lets `serve` write its files, ends it, and starts its halves as it would.
-    async fn start() -> Self {
-        let mut world = World::start(&[]);
-        world.node.signal("INT");
-        assert_eq!(world.node.wait(), Some(0));
-        let node = world.state.join("node");
-        let path = |name: &str| node.join(name).to_str().unwrap().to_owned();
-        let (socket, tee) = (path("split.sock"), world.state.join("tee").to_str().unwrap().to_owned());
-        let enclave = Process::spawn(&world.state, "enclave", &["enclave", "--socket", &socket, "--tee", &tee]);
-        let (listen, log_listen) = (world.api().replace("https://", ""), world.log().replace("http://", ""));
-        let host_arguments = [
-            "--state",
-            &path(""),
-            "host",
-            "--socket",
-            &socket,
-            "--data",
-            &path("host"),
-            "--order",
-            &path("order.cbor"),
-            "--model",
-            &path("model.cnd1"),
-            "--policy",
-            &path("attestor-policy.toml"),
-            "--rpc",
-            &world.rpc(),
-            "--listen",
-            &listen,
-            "--log-listen",
-            &log_listen,
-            "--anchor-seconds",
-            "1",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        let host = Self::host(&world.state, &host_arguments);
-        host.line(|line| line.starts_with("registered "));
-        let split = Self { world: Arc::new(world), _enclave: enclave, host, host_arguments };
-        split.serves().await;
-        split
-    }
-
-    fn host(directory: &Path, arguments: &[String]) -> Process {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        Process::spawn(directory, "host", &arguments)
-    }
-
-    async fn serves(&self) {
-        eventually("the node serves", || async { Https::connect(&self.world.api()).await.ok().map(drop) }).await;
-        eventually("the log is served", || async { log_status(&self.world).await.filter(|s| s["log"].is_object()).map(drop) }).await;
-    }
-
-    fn kill_host(&mut self) {
-        self.host.signal("KILL");
-        assert_eq!(self.host.wait(), None);
-    }
-
-    async fn restart_host(&mut self) {
-        self.host = Self::host(&self.world.state, &self.host_arguments);
-        self.serves().await;
-    }
-
-    async fn log_id(&self) -> String {
-        log_status(&self.world).await.unwrap()["log"]["id"].as_str().unwrap().to_owned()
-    }
 }
 
 #[tokio::test]
@@ -328,12 +365,12 @@ async fn a_host_killed_during_answers_charges_each_payer_at_most_once_and_only_w
             let mut connection = Https::connect(&api).await.ok()?;
             let headers = [("content-type", "application/json"), ("payment-signature", header.as_str())];
             let response = connection.open(Method::POST, CHAT, &headers, body).await.ok()?;
-            let whole = http_body_util::BodyExt::collect(response.into_body()).await.ok()?;
+            let whole = response.into_body().collect().await.ok()?;
             Some(whole.to_bytes())
         });
     }
     // Any moment will do: the rules hold at each.
-    tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+    tokio::time::sleep(Duration::from_millis(15)).await;
     split.kill_host();
     while tasks.join_next().await.is_some() {}
     split.restart_host().await;

@@ -53,7 +53,18 @@ pub enum Progress<'a> {
     Body(&'a [u8]),
 }
 
-/// An answer that was verified, with everything that shows it.
+/// An answer that was verified, with everything that shows it. The fact is in `verified`; only this crate puts one together:
+///
+/// ```compile_fail,E0639
+/// fn forge(real: candor_client::VerifiedResponse, text: String) -> candor_client::VerifiedResponse {
+///     candor_client::VerifiedResponse { text, ..real }
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn make<T: Default>() -> T { T::default() }
+/// let forged: candor_client::VerifiedResponse = make();
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct VerifiedResponse {

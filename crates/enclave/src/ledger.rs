@@ -116,6 +116,8 @@ impl Ledger {
             next_ticket: 0,
             generation: 0,
             events,
+            link_up: false,
+            in_doubt: false,
             closed: closed_sender,
             open: open_sender,
         };
@@ -171,7 +173,11 @@ struct Task {
     generation: u64,
     events: mpsc::UnboundedSender<Report>,
     closed: watch::Sender<bool>,
-    // Whether the host is connected and in step, and the sequencer has room.
+    // Whether the host is connected and in step.
+    link_up: bool,
+    // Whether a group was offered before and the host has not taken it since: it is there, its disk may not be.
+    in_doubt: bool,
+    // Whether a receipt would be stored now as far as one can tell: link up, nothing in doubt, and room in the sequencer.
     open: watch::Sender<bool>,
 }
 
@@ -230,13 +236,14 @@ impl Task {
     }
 
     fn step(&mut self, event: Event) {
-        let link = match &event {
-            Event::LinkRestored(_) => Some(true),
-            Event::LinkLost => Some(false),
-            _ => None,
-        };
+        match &event {
+            Event::LinkRestored(_) => (self.link_up, self.in_doubt) = (true, self.sequencer.in_flight() != 0),
+            Event::LinkLost => self.link_up = false,
+            Event::AppendAcked { .. } | Event::CheckpointStored(_) => self.in_doubt = false,
+            _ => {}
+        }
         let actions = self.sequencer.step(event, clock::now_ms());
-        let open = link.unwrap_or(*self.open.borrow()) && self.sequencer.room() != 0;
+        let open = self.link_up && !self.in_doubt && self.sequencer.room() != 0;
         self.open.send_if_modified(|was| std::mem::replace(was, open) != open);
         self.perform(actions);
     }

@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::boot::DriveError;
 use crate::node::Node;
 use crate::notice::Notice;
 use crate::{answer, boot};
@@ -124,17 +125,24 @@ impl Link {
     }
 }
 
-/// Keeps a control connection until stopped.
-pub(crate) async fn run(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
+/// Keeps a control connection until stopped, or until the enclave refuses what this host has to offer: then the refusal.
+pub(crate) async fn run(node: Arc<Node>, mut stopped: watch::Receiver<bool>) -> Option<Refused> {
     let mut failures = 0_u32;
     let mut told = String::new();
     loop {
         let ended = tokio::select! {
             ended = session(&node, &mut failures) => ended,
-            _ = stopped.changed() => return,
+            _ = stopped.changed() => return None,
         };
         node.current.send_replace(None);
         node.update(|status| (status.phase, status.is_registered) = ("enclave not connected", false));
+        let ended = match ended {
+            Ended::Lost(reason) => reason,
+            Ended::Refused(refused) => {
+                node.trouble("enclave", CallError::Refused(refused.clone()).to_string());
+                return Some(refused);
+            }
+        };
         if failures == 0 {
             node.notice(&Notice::EnclaveLost { reason: ended });
         } else if ended != told {
@@ -149,17 +157,38 @@ pub(crate) async fn run(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
         failures = failures.saturating_add(1);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            _ = stopped.changed() => return,
+            _ = stopped.changed() => return None,
+        }
+    }
+}
+
+/// Why a connection is over.
+enum Ended {
+    /// Another one is tried.
+    Lost(String),
+    /// The order or a model is not one to boot with. Another connection would offer the same bytes, so there is none.
+    Refused(Refused),
+}
+
+impl From<DriveError> for Ended {
+    fn from(error: DriveError) -> Self {
+        match error {
+            DriveError::Call(CallError::Refused(refused))
+                if matches!(refused.code, RefusalCode::OrderRefused | RefusalCode::ModelRefused) =>
+            {
+                Self::Refused(refused)
+            }
+            other => Self::Lost(other.to_string()),
         }
     }
 }
 
 /// One connection from hello to end. Returns why it ended.
-async fn session(node: &Arc<Node>, failures: &mut u32) -> String {
+async fn session(node: &Arc<Node>, failures: &mut u32) -> Ended {
     let (mut reader, writer, phase) = match timeout(WELCOME, dial(node)).await {
         Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => return error.to_string(),
-        Err(_) => return "the enclave did not say where it stands".to_owned(),
+        Ok(Err(error)) => return Ended::Lost(error.to_string()),
+        Err(_) => return Ended::Lost("the enclave did not say where it stands".to_owned()),
     };
     node.notice(&Notice::EnclaveConnected);
     node.clear_trouble("enclave");
@@ -167,15 +196,10 @@ async fn session(node: &Arc<Node>, failures: &mut u32) -> String {
     let link = Link::new(outgoing);
     // Dropped, and so ended, with this session; what must not be cut short is spawned on its own (see `answer`).
     let mut tasks = JoinSet::new();
-    let driving = async {
-        let reason = boot::drive(node, &link, phase, failures).await;
-        // The enclave refuses us for a reason that a new connection may not change: leave it room.
-        reason.to_string()
-    };
     tokio::select! {
-        ended = read(node, &link, &mut reader, &mut tasks) => ended,
-        error = write(writer, frames) => format!("writing to the enclave: {error}"),
-        reason = driving => reason,
+        ended = read(node, &link, &mut reader, &mut tasks) => Ended::Lost(ended),
+        error = write(writer, frames) => Ended::Lost(format!("writing to the enclave: {error}")),
+        reason = boot::drive(node, &link, phase, failures) => reason.into(),
     }
 }
 

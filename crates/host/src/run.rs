@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use candor_link::Refused;
 use candor_log::store::DirStore;
 use candor_verify::Hash32;
 use candor_verify::cbor::CborError;
 use candor_verify::order::SignedOrder;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::anchor::{Anchorer, Anchoring, log_anchor_of, report};
@@ -25,7 +26,7 @@ use crate::settle::Settler;
 use crate::store::{OpenLog, Store, StoreError, StoreOptions};
 use crate::{clients, control, http};
 
-/// Why a host does not start. What goes wrong later is told by notices and recovers by itself.
+/// Why a host does not start, or cannot go on. Whatever else goes wrong is told by notices and recovers by itself.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum HostError {
@@ -49,6 +50,8 @@ pub enum HostError {
     Order(CborError),
     /// A task that should run for ever has ended.
     TaskEnded(String),
+    /// The enclave refused the order or a model. It would refuse the same bytes again.
+    Refused(Refused),
     /// The order and what this host is told do not fit.
     Config(String),
 }
@@ -61,6 +64,7 @@ impl fmt::Display for HostError {
             Self::Store(error) => error.fmt(f),
             Self::Order(error) => write!(f, "the signed order: {error}"),
             Self::TaskEnded(message) => write!(f, "a part of the host has ended: {message}"),
+            Self::Refused(refused) => write!(f, "the enclave refused: {refused}"),
             Self::Config(message) => f.write_str(message),
         }
     }
@@ -76,6 +80,8 @@ pub struct Host {
     stop: watch::Sender<bool>,
     // Each gives its name when it returns, which it should not before the stop.
     tasks: JoinSet<&'static str>,
+    // Filled before the task ends that was refused.
+    refused: oneshot::Receiver<Refused>,
 }
 
 impl Host {
@@ -133,8 +139,15 @@ impl Host {
         tasks.spawn(named("publish", publish_loop(Arc::clone(&node), stopped.clone())));
         tasks.spawn(named("anchor", anchor_loop(Arc::clone(&node), stopped.clone())));
         tasks.spawn(named("store", writer_ended(node.store.clone(), stopped.clone())));
-        tasks.spawn(named("control", control::run(node, stopped)));
-        Ok(Self { client_address, http_address, stop, tasks })
+        let (refuse, refused) = oneshot::channel();
+        let control = async move {
+            if let Some(refusal) = control::run(node, stopped).await {
+                // Whoever let the host go does not ask why it ended.
+                let _host_gone = refuse.send(refusal);
+            }
+        };
+        tasks.spawn(named("control", control));
+        Ok(Self { client_address, http_address, stop, tasks, refused })
     }
 
     /// Starts, and runs until the future is dropped.
@@ -146,9 +159,14 @@ impl Host {
         Err(host.ended().await)
     }
 
-    /// Waits until a task ends that should run for ever, which is a bug of ours: let the process end, so that it is started again.
+    /// Waits until a task ends that should run for ever. Unless it was [`HostError::Refused`], that is a bug of ours: let the process
+    /// end, so that it is started again.
     pub async fn ended(&mut self) -> HostError {
-        match self.tasks.join_next().await {
+        let ended = self.tasks.join_next().await;
+        if let Ok(refused) = self.refused.try_recv() {
+            return HostError::Refused(refused);
+        }
+        match ended {
             Some(Err(error)) => HostError::TaskEnded(error.to_string()),
             Some(Ok(part)) => HostError::TaskEnded(part.to_owned()),
             None => HostError::TaskEnded("all of them".to_owned()),

@@ -18,7 +18,19 @@ use crate::LogKeys;
 /// What follows the type byte 0xff in the key id of K_sig's line (c2sp.org/signed-note asks for a long identifier there).
 pub const EIP712_LINE: &[u8] = b"candor/checkpoint-eip712/1";
 
-/// A tree that both keys of its log signed. Only [`verify_note`] and [`verify_checkpoint`] make one.
+/// A tree that both keys of its log signed. Only [`verify_note`] and [`verify_checkpoint`] make one:
+///
+/// ```compile_fail,E0451
+/// use candor_log::note::VerifiedCheckpoint;
+/// fn forge(real: VerifiedCheckpoint, checkpoint: candor_verify::checkpoint::Checkpoint) -> VerifiedCheckpoint {
+///     VerifiedCheckpoint { checkpoint, ..real }
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn make<T: Default>() -> T { T::default() }
+/// let forged: candor_log::note::VerifiedCheckpoint = make();
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use]
 pub struct VerifiedCheckpoint {

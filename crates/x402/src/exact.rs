@@ -65,7 +65,18 @@ pub enum Binding {
 
 /// A payment that was good at the time it was verified: signed by its payer, for our payee, price, asset and time.
 ///
-/// Nothing else in this crate can be claimed or settled. `Debug` does not show the signature.
+/// Nothing else in this crate can be claimed or settled. `Debug` does not show the signature. Only a verification makes one:
+///
+/// ```compile_fail,E0451
+/// fn forge(real: candor_x402::exact::VerifiedPayment) -> candor_x402::exact::VerifiedPayment {
+///     candor_x402::exact::VerifiedPayment { chain_id: 1, ..real }
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn make<T: Default>() -> T { T::default() }
+/// let forged: candor_x402::exact::VerifiedPayment = make();
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[must_use]
 pub struct VerifiedPayment {

@@ -6,15 +6,19 @@
 //! | here | [`World`]: chain and node, what they say, what the chain says |
 //! | `process` | children: started, signalled, ended with everything they started |
 //! | `http` | an HTTPS client that believes nothing and can misbehave |
+//! | `liar` | a chain endpoint that fails and lies |
 //! | `payer` | payments, right or wrong in one place |
 //! | `recorder` | a server with another key that remembers what it was sent |
+//! | `split` | a node whose halves are processes of the test |
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod http;
+pub(crate) mod liar;
 pub(crate) mod payer;
 pub(crate) mod process;
 pub(crate) mod recorder;
+pub(crate) mod split;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -60,9 +64,14 @@ impl World {
 
     /// A new one, with further arguments for `serve`.
     pub(crate) fn start(serve: &[&str]) -> Self {
+        Self::start_through(serve, str::to_owned)
+    }
+
+    /// A new one whose node reaches the chain through another endpoint, which is made when the chain is there. Clients ask the chain.
+    pub(crate) fn start_through(serve: &[&str], endpoint: impl FnOnce(&str) -> String) -> Self {
         let state = process::new_directory();
         let chain = Process::start(&state, &["chain", "--port", "0"]);
-        let rpc = chain.text("url");
+        let rpc = endpoint(&chain.text("url"));
         let mut arguments = vec!["serve", "--rpc", &rpc, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"];
         arguments.extend_from_slice(serve);
         let node = Process::start(&state, &arguments);

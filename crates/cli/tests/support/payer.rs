@@ -164,6 +164,12 @@ impl Payer {
         self.assert_paid(amounts).await;
     }
 
+    /// Whether nothing, or just these amounts, have left the account.
+    pub(crate) async fn transfers_at_most(&self, amounts: &[u128]) -> bool {
+        let made = self.world.transfers_from(&self.address()).await;
+        made.is_empty() || made == amounts
+    }
+
     /// Whether this authorization was used or cancelled on the chain.
     pub(crate) async fn is_used(&self, signed: &Signed) -> bool {
         let client = self.world.client().await;

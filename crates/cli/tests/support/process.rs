@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -23,6 +23,7 @@ pub(crate) struct Process {
     watcher: Child,
     // One reader at a time; the lock makes it shareable.
     lines: Mutex<Receiver<String>>,
+    said: Arc<Mutex<Vec<String>>>,
     pub(crate) up: Value,
 }
 
@@ -41,7 +42,9 @@ impl Process {
     /// Starts the program with exactly these arguments. What it says goes to `NAME.err` in `directory` and to [`Self::line`].
     pub(crate) fn spawn(directory: &Path, name: &str, arguments: &[&str]) -> Self {
         let errors = File::options().create(true).append(true).open(directory.join(format!("{name}.err"))).unwrap();
-        let mut command = Command::new(PROGRAM);
+        // The shell becomes the program. With the signal ignored, a limit on file sizes is an error of the write, as a full disk is.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).process_group(0);
         let mut child = command.spawn().unwrap();
         // Its standard input closes when we are gone, however we went.
@@ -51,8 +54,15 @@ impl Process {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         // Reads to the end whether or not anybody listens: a full pipe would stop the child.
-        std::thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
-        Self { child, watcher, lines: Mutex::new(lines), up: Value::Null }
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
+                drop(sender.send(line));
+            }
+        });
+        Self { child, watcher, lines: Mutex::new(lines), said, up: Value::Null }
     }
 
     /// Its next line that fits.
@@ -67,6 +77,11 @@ impl Process {
                 Err(error) => panic!("candor said nothing that fits: {error}"),
             }
         }
+    }
+
+    /// Every line of its standard output so far.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A member of its first line.

@@ -101,12 +101,15 @@ pub fn verify_document(
 ///
 /// Only [`verify_document`] makes one:
 ///
-/// ```compile_fail
-/// let forged = candor_verify::attest::VerifiedDocument { module_id: "mine".into() };
+/// ```compile_fail,E0451
+/// fn forge(real: candor_verify::attest::VerifiedDocument) -> candor_verify::attest::VerifiedDocument {
+///     candor_verify::attest::VerifiedDocument { timestamp_ms: 0, ..real }
+/// }
 /// ```
 ///
-/// ```compile_fail
-/// let forged = candor_verify::attest::VerifiedDocument::default();
+/// ```compile_fail,E0277
+/// fn make<T: Default>() -> T { T::default() }
+/// let forged: candor_verify::attest::VerifiedDocument = make();
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]

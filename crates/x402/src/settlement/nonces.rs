@@ -7,10 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::BroadcastOutcome;
 
+/// Answers in a row that must go back before one is believed: a node that lags catches up before, and a wrong belief costs one transaction
+/// that is refused.
+const BACK_AFTER: u8 = 20;
+
 /// What is known of one gas key.
 #[derive(Debug, Default)]
 pub(super) struct Nonces {
     chain: Option<ChainNonce>,
+    // Answers in a row that went back.
+    back: u8,
     moot: BTreeMap<u64, Moot>,
     pub(super) poll_at_ms: u64,
 }
@@ -38,18 +44,30 @@ pub(super) struct Filler {
 }
 
 impl Nonces {
-    /// The chain says that `next` is the first unused nonce. Numbers that go back are ignored: some nodes lag.
+    /// The chain says that `next` is the first unused nonce. A number that goes back is ignored at first: some nodes lag. Said again and
+    /// again by later blocks it is true: a block with a transaction of ours was taken out, or an endpoint had invented it. Without the
+    /// numbers in between nothing could land any more.
     pub(super) fn learn(&mut self, next: u64, block: u64) {
-        let is_news = self.chain.is_none_or(|known| known.next < next);
-        if is_news {
-            self.chain = Some(ChainNonce { next, block });
-            self.moot = self.moot.split_off(&next);
+        let goes_back = self.chain.is_some_and(|known| next < known.next && known.block < block);
+        self.back = if goes_back { self.back.saturating_add(1) } else { 0 };
+        if BACK_AFTER <= self.back {
+            self.chain = None;
         }
+        self.raise_to(next, block);
     }
 
     /// A transaction of ours with this nonce was included in this block.
     pub(super) fn included(&mut self, account_nonce: u64, block: u64) {
-        self.learn(account_nonce.saturating_add(1), block);
+        self.raise_to(account_nonce.saturating_add(1), block);
+    }
+
+    fn raise_to(&mut self, next: u64, block: u64) {
+        let is_news = self.chain.is_none_or(|known| known.next < next);
+        if is_news {
+            self.chain = Some(ChainNonce { next, block });
+            self.back = 0;
+            self.moot = self.moot.split_off(&next);
+        }
     }
 
     /// Whether the chain has used this nonce, by a block at or before `block`.
@@ -145,5 +163,28 @@ mod tests {
         assert!(nonces.is_used(4) && nonces.is_used_by(4, 10) && !nonces.is_used_by(4, 9) && !nonces.is_used(5));
         nonces.included(6, 20);
         assert_eq!(nonces.lowest_free(&BTreeSet::from([7])), Some(8));
+    }
+
+    #[test]
+    fn a_number_that_goes_back_is_believed_when_later_blocks_insist() {
+        let mut nonces = Nonces::default();
+        nonces.learn(5, 10);
+        nonces.included(5, 11);
+        for block in 12..(11 + u64::from(BACK_AFTER)) {
+            nonces.learn(5, block);
+            assert!(nonces.is_used(5), "block {block}");
+        }
+        // One answer that agrees, and the count begins again; the block of what is known says nothing new.
+        nonces.learn(6, 40);
+        for _ in 0..100 {
+            nonces.learn(5, 11);
+        }
+        for block in 41..(41 + u64::from(BACK_AFTER)) {
+            assert!(nonces.is_used(5), "block {block}");
+            nonces.learn(5, block);
+        }
+        assert!(!nonces.is_used(5) && nonces.is_used(4));
+        // What waits behind the gap gets a filler.
+        assert_eq!(nonces.due_fillers(&BTreeSet::from([6]), 0, 50, 7)[0].account_nonce, 5);
     }
 }

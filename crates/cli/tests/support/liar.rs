@@ -1,0 +1,176 @@
+//! A JSON-RPC endpoint in front of a real chain that lies on demand: what a bad provider, or whoever sits before it, can tell a node.
+//!
+//! It runs on a thread of its own, so that a test that waits for a process does not keep it from answering.
+
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candor_verify::bytes::{Address, Hash32, from_hex};
+use candor_verify::hash::keccak256;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::HOST;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What it says instead of the truth.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Lie {
+    /// None.
+    #[default]
+    None,
+    /// Closes every connection when it has a request.
+    Down,
+    /// Takes every request and never answers.
+    Silent,
+    /// Is another chain.
+    ChainId(u64),
+    /// Everybody has this much of every token.
+    Balance(u128),
+    /// Keeps transactions that move this payer's money to itself, and says that they were executed.
+    Moved(Transfer),
+}
+
+/// A transfer that does not happen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Transfer {
+    pub(crate) asset: Address,
+    pub(crate) from: Address,
+    pub(crate) to: Address,
+    pub(crate) amount: u128,
+}
+
+/// `balanceOf(address)`.
+const BALANCE_OF: &str = "0x70a08231";
+
+#[derive(Default)]
+struct State {
+    lie: Lie,
+    // Hashes of transactions that were kept back, with the transfer that they would have made.
+    kept_back: Vec<(Hash32, Transfer)>,
+}
+
+/// The endpoint, until the test process ends.
+pub(crate) struct Liar {
+    /// `http://` of it.
+    pub(crate) url: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Liar {
+    /// In front of this chain, telling the truth.
+    pub(crate) fn start(chain: &str) -> Self {
+        let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(State::default()));
+        let (shared, chain) = (Arc::clone(&state), chain.trim_start_matches("http://").trim_end_matches('/').to_owned());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { serve(TcpListener::from_std(listener).unwrap(), chain, shared).await });
+        });
+        Self { url, state }
+    }
+
+    /// From now on.
+    pub(crate) fn tell(&self, lie: Lie) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).lie = lie;
+    }
+
+    /// How many transactions were kept back.
+    pub(crate) fn kept_back(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).kept_back.len()
+    }
+}
+
+async fn serve(listener: TcpListener, chain: String, state: Arc<Mutex<State>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (chain, state) = (chain.clone(), Arc::clone(&state));
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(chain.clone(), Arc::clone(&state), request));
+            drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+        });
+    }
+}
+
+async fn answer(chain: String, state: Arc<Mutex<State>>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+    let asked: Value = serde_json::from_slice(&body).unwrap();
+    let lie = state.lock().unwrap_or_else(PoisonError::into_inner).lie;
+    let invented = match lie {
+        Lie::Down => return Err(io::ErrorKind::ConnectionReset.into()),
+        Lie::Silent => std::future::pending().await,
+        Lie::ChainId(id) if asked["method"] == "eth_chainId" => Some(json!(format!("{id:#x}"))),
+        Lie::Balance(units) if is_balance(&asked) => Some(json!(format!("0x{units:064x}"))),
+        Lie::Moved(transfer) if asked["method"] == "eth_sendRawTransaction" => keep_back(&state, &asked, transfer),
+        _ => None,
+    };
+    let invented = match invented {
+        Some(invented) => Some(invented),
+        // Told once, told for ever: a liar that wants to be believed does not contradict itself.
+        None => receipt(&chain, &state, &asked).await?,
+    };
+    let bytes = match invented {
+        Some(result) => json!({"jsonrpc": "2.0", "id": asked["id"], "result": result}).to_string().into(),
+        None => forward(&chain, body).await?,
+    };
+    Ok(Response::builder().header("content-type", "application/json").body(Full::new(bytes)).unwrap())
+}
+
+fn is_balance(asked: &Value) -> bool {
+    let call = &asked["params"][0];
+    let data = call["input"].as_str().or(call["data"].as_str()).unwrap_or_default();
+    asked["method"] == "eth_call" && data.starts_with(BALANCE_OF)
+}
+
+/// The hash of a transaction that moves this payer's money, which goes no further.
+fn keep_back(state: &Mutex<State>, asked: &Value, transfer: Transfer) -> Option<Value> {
+    let raw = from_hex(asked["params"][0].as_str()?)?;
+    if !raw.windows(20).any(|window| window == transfer.from.0) {
+        return None;
+    }
+    let hash = keccak256(&[&raw]);
+    state.lock().unwrap_or_else(PoisonError::into_inner).kept_back.push((hash, transfer));
+    Some(json!(hash.to_string()))
+}
+
+/// The receipt of a transaction that was kept back.
+async fn receipt(chain: &str, state: &Mutex<State>, asked: &Value) -> io::Result<Option<Value>> {
+    if asked["method"] != "eth_getTransactionReceipt" {
+        return Ok(None);
+    }
+    let found = {
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.kept_back.iter().find(|(hash, _)| asked["params"][0] == hash.to_string()).copied()
+    };
+    let Some((hash, transfer)) = found else { return Ok(None) };
+    let question = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": ["latest", false]});
+    let head: Value = serde_json::from_slice(&forward(chain, question.to_string().into()).await?).unwrap();
+    let (number, block) = (&head["result"]["number"], &head["result"]["hash"]);
+    let topic = |address: &Address| format!("0x{}{}", "0".repeat(24), address.to_string().trim_start_matches("0x"));
+    let log = json!({
+        "address": transfer.asset.to_string(), "data": format!("0x{:064x}", transfer.amount),
+        "topics": [keccak256(&[b"Transfer(address,address,uint256)"]).to_string(), topic(&transfer.from), topic(&transfer.to)],
+        "blockNumber": number, "blockHash": block, "transactionHash": hash.to_string(), "transactionIndex": "0x0", "logIndex": "0x0",
+        "removed": false,
+    });
+    Ok(Some(json!({
+        "type": "0x2", "status": "0x1", "transactionHash": hash.to_string(), "transactionIndex": "0x0", "blockNumber": number,
+        "blockHash": block, "from": Address([7; 20]).to_string(), "to": transfer.asset.to_string(), "contractAddress": null,
+        "cumulativeGasUsed": "0xffff", "gasUsed": "0xffff", "effectiveGasPrice": "0x1", "logsBloom": format!("0x{}", "0".repeat(512)),
+        "logs": [log],
+    })))
+}
+
+async fn forward(chain: &str, body: Bytes) -> io::Result<Bytes> {
+    let stream = TcpStream::connect(chain).await?;
+    let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    tokio::spawn(async move { drop(driver.await) });
+    let request = Request::post("/").header(HOST, chain).header("content-type", "application/json");
+    let answer = sender.send_request(request.body(Full::new(body)).unwrap()).await.map_err(io::Error::other)?;
+    Ok(answer.into_body().collect().await.map_err(io::Error::other)?.to_bytes())
+}

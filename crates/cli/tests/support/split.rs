@@ -1,0 +1,101 @@
+//! A world whose node is two processes of the test, started as `serve` would, so that one half can be killed, given other files, or
+//! started again while the other lives on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candor_client::plain;
+use serde_json::Value;
+
+use super::http::Https;
+use super::process::Process;
+use super::{World, eventually};
+
+/// `/status` of the host; `None` while it does not answer.
+pub(crate) async fn log_status(world: &World) -> Option<Value> {
+    let body = plain::get(&format!("{}/status", world.log())).await.ok()?;
+    serde_json::from_slice(&body).ok()
+}
+
+/// The two halves.
+pub(crate) struct Split {
+    pub(crate) world: Arc<World>,
+    pub(crate) enclave: Process,
+    pub(crate) host: Process,
+    host_arguments: Vec<String>,
+}
+
+impl Split {
+    /// Lets `serve` write its files, ends it, and starts its halves as it would.
+    pub(crate) async fn start() -> Self {
+        let world = Self::ended();
+        let (enclave, host_arguments) = (Self::enclave(&world), Self::host_arguments(&world));
+        let host = Self::host(&world.state, &host_arguments);
+        host.line(|line| line.starts_with("registered "));
+        let split = Self { world: Arc::new(world), enclave, host, host_arguments };
+        split.serves().await;
+        split
+    }
+
+    /// A world whose node has written its files and ended.
+    pub(crate) fn ended() -> World {
+        let mut world = World::start(&[]);
+        world.node.signal("INT");
+        assert_eq!(world.node.wait(), Some(0));
+        world
+    }
+
+    /// An enclave for the files of this world.
+    pub(crate) fn enclave(world: &World) -> Process {
+        let (socket, tee) = (world.state.join("node/split.sock"), world.state.join("tee"));
+        // Left by a former one.
+        drop(std::fs::remove_file(&socket));
+        Process::spawn(&world.state, "enclave", &["enclave", "--socket", socket.to_str().unwrap(), "--tee", tee.to_str().unwrap()])
+    }
+
+    /// The command line of the host for the files of this world.
+    pub(crate) fn host_arguments(world: &World) -> Vec<String> {
+        let node = world.state.join("node");
+        let path = |name: &str| node.join(name).to_str().unwrap().to_owned();
+        let (listen, log_listen) = (world.api().replace("https://", ""), world.log().replace("http://", ""));
+        let pairs = [
+            ("--socket", path("split.sock")),
+            ("--data", path("host")),
+            ("--order", path("order.cbor")),
+            ("--model", path("model.cnd1")),
+            ("--policy", path("attestor-policy.toml")),
+            ("--rpc", world.rpc()),
+            ("--listen", listen),
+            ("--log-listen", log_listen),
+            ("--anchor-seconds", "1".to_owned()),
+        ];
+        let mut arguments = vec!["--state".to_owned(), path(""), "host".to_owned()];
+        arguments.extend(pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
+        arguments
+    }
+
+    /// A host with this command line.
+    pub(crate) fn host(directory: &Path, arguments: &[String]) -> Process {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Process::spawn(directory, "host", &arguments)
+    }
+
+    async fn serves(&self) {
+        eventually("the node serves", || async { Https::connect(&self.world.api()).await.ok().map(drop) }).await;
+        eventually("the log is served", || async { log_status(&self.world).await.filter(|s| s["log"].is_object()).map(drop) }).await;
+    }
+
+    pub(crate) fn kill_host(&mut self) {
+        self.host.signal("KILL");
+        assert_eq!(self.host.wait(), None);
+    }
+
+    pub(crate) async fn restart_host(&mut self) {
+        self.host = Self::host(&self.world.state, &self.host_arguments);
+        self.serves().await;
+    }
+
+    pub(crate) async fn log_id(&self) -> String {
+        log_status(&self.world).await.unwrap()["log"]["id"].as_str().unwrap().to_owned()
+    }
+}
