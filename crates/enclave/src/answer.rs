@@ -2,6 +2,8 @@
 //!
 //! Under `exact` a stream owes the whole signed amount once its first frame was handed over, nothing before; a whole answer is settled
 //! before its body goes out (payment.md §6). A job runs in its own task: a client that goes away ends generation, not bookkeeping.
+//! The payer chooses the deadline and how much to ask for, so a stream that its time cuts is owed like any other: it ends, with its
+//! receipt, in the frame at which the time was over.
 //!
 //! Crash: a death before the checkpoint is stored has charged nothing (ADR 0005). A death after it leaves calldata with the host and a client
 //! whose payment is unresolved until its deadline.
@@ -25,7 +27,7 @@ use candor_x402::claims::{Ending, Execution};
 use candor_x402::exact::{Candidate, VerifiedPayment};
 use candor_x402::settlement::encode_transfer;
 use hyper::body::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::clock;
 use crate::http::StreamItem;
@@ -61,12 +63,20 @@ pub(crate) struct Job {
     stop_at_ms: u64,
 }
 
+/// A place at the engine, and until when it may be held: as long as the payment can be settled, and never longer than the node's cap.
+struct Turn {
+    place: OwnedSemaphorePermit,
+    stop_at_ms: u64,
+}
+
 /// How an answer ended for the client.
 pub(crate) enum Whole {
     /// Settled: body with the receipt in it, and what the chain says.
     Settled { body: Bytes, tx_hash: Hash32 },
     /// Logged, the transfer is not final yet. The answer is kept.
     Pending { tx_hash: Option<Hash32> },
+    /// Time was over before the answer was: nothing is handed over, nothing is charged.
+    Cut,
     /// The transfer can no longer happen; the answer is not given.
     Failed(SettlementFailure),
     /// No receipt could be stored, or the engine failed: nothing is charged.
@@ -114,68 +124,87 @@ impl Job {
         }
     }
 
-    /// Runs the engine on its own thread. Frames but the last arrive on the channel; the end is the task's result.
-    fn generate(&self, frames: mpsc::Sender<Vec<u8>>) -> tokio::task::JoinHandle<Option<Completed>> {
+    /// Waits for a place at the engine. `None` if one comes too late: the payment could no longer be settled, so nothing runs.
+    async fn turn(&self) -> Option<Turn> {
+        let wait = Duration::from_millis(self.stop_at_ms.saturating_sub(clock::now_ms()));
+        let place = tokio::time::timeout(wait, Arc::clone(&self.node.running).acquire_owned()).await.ok()?.ok()?;
+        let now_ms = clock::now_ms();
+        let cap_ms = self.node.config().generation_cap_s.saturating_mul(1000);
+        (now_ms < self.stop_at_ms).then(|| Turn { place, stop_at_ms: self.stop_at_ms.min(now_ms.saturating_add(cap_ms)) })
+    }
+
+    /// Runs the engine on its own thread. Frames but the last arrive on the channel; the end is the task's result. The last frame of what
+    /// its time cut is the one at which it was over: replayed, the frames are a beginning of the whole answer.
+    fn generate(&self, turn: Turn, frames: mpsc::Sender<Vec<u8>>) -> tokio::task::JoinHandle<Option<Completed>> {
         let (request, prompt, model) = (self.quote.request.clone(), self.quote.prompt.clone(), Arc::clone(&self.quote.served.model));
-        let (head, seed, stop_at_ms) = (self.head(), self.seed.0, self.stop_at_ms);
-        let running = Arc::clone(&self.node.running);
-        tokio::spawn(async move {
-            // A place that comes too late is worth nothing: the payment could no longer be settled, so nothing runs and nothing is owed.
-            let wait = Duration::from_millis(stop_at_ms.saturating_sub(clock::now_ms()));
-            let Ok(Ok(_permit)) = tokio::time::timeout(wait, running.acquire_owned()).await else { return None };
-            if stop_at_ms <= clock::now_ms() {
-                return None;
-            }
-            let run = tokio::task::spawn_blocking(move || {
-                chat::answer(&model, &request, &prompt, seed, &head, &Options::default(), &mut |frame| {
-                    // An empty frame is a heartbeat of a whole answer.
-                    let gone = if frame.is_empty() { frames.is_closed() } else { frames.blocking_send(frame.to_vec()).is_err() };
-                    if gone || stop_at_ms <= clock::now_ms() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                })
+        let (head, seed) = (self.head(), self.seed.0);
+        tokio::task::spawn_blocking(move || {
+            let Turn { place: _place, stop_at_ms } = turn;
+            let mut cut = None;
+            let completed = chat::answer(&model, &request, &prompt, seed, &head, &Options::default(), &mut |frame| {
+                if stop_at_ms <= clock::now_ms() {
+                    // An empty frame is a heartbeat: of a whole answer, or of a token without text.
+                    cut = (!frame.is_empty()).then(|| frame.to_vec());
+                    return ControlFlow::Break(());
+                }
+                let gone = if frame.is_empty() { frames.is_closed() } else { frames.blocking_send(frame.to_vec()).is_err() };
+                if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
-            run.await.ok()?.ok()
+            completed.ok().map(|completed| Completed { last_frame: completed.last_frame.or(cut), ..completed })
         })
     }
 
     /// Streams into `body`. `consumed` counts the frames that were taken from the channel, that is handed to the host.
     pub(crate) async fn stream(self, execution: Execution, body: mpsc::Sender<StreamItem>, consumed: Arc<AtomicU64>) {
         let (sender, mut frames) = mpsc::channel(1);
-        let engine = self.generate(sender);
+        let Some(turn) = self.turn().await else { return self.cut(execution, Ending::Forgiven, &body).await };
+        let stop_at_ms = turn.stop_at_ms;
+        let engine = self.generate(turn, sender);
         let mut transcript = TranscriptBuilder::new(self.transcript_seed);
         let mut leaves = Vec::new();
-        let mut aborted = false;
+        let (mut aborted, mut late) = (false, None);
         while let Some(frame) = frames.recv().await {
-            // A reader that stands still until the payment ends has left: it must not hold a core.
-            let left = Duration::from_millis(self.stop_at_ms.saturating_sub(clock::now_ms()));
+            // A reader that stands still until the time is over must not hold a core.
+            let left = Duration::from_millis(stop_at_ms.saturating_sub(clock::now_ms()));
             match tokio::time::timeout(left, body.send(Ok(sse(&frame)))).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => {
+                Ok(Ok(())) => leaves.push(transcript.push(&frame)),
+                Ok(Err(_)) => {
                     aborted = true;
                     break;
                 }
+                Err(_) => {
+                    late = Some(frame);
+                    break;
+                }
             }
-            leaves.push(transcript.push(&frame));
         }
         // Dropping the receiver stops the engine at its next frame.
         drop(frames);
-        let Some(completed) = engine.await.ok().flatten() else {
-            self.forgive(execution);
-            drop(body.send(Err(crate::http::Cut)).await);
-            return;
-        };
+        let Some(mut completed) = engine.await.ok().flatten() else { return self.cut(execution, Ending::Forgiven, &body).await };
+        if late.is_some() {
+            completed = Completed { last_frame: late, finish: Finish::Cancelled, ..completed };
+        }
+        if completed.finish == Finish::Cancelled {
+            count(&self.node.metrics.aborted);
+        }
         match completed.last_frame.clone().filter(|_| !aborted) {
-            Some(last) => self.finish_stream(execution, completed, last, transcript, leaves, body).await,
-            // Cut by us, not by the client: an answer without an end is not charged.
-            None if !aborted => {
-                self.forgive(execution);
-                drop(body.send(Err(crate::http::Cut)).await);
+            // A receipt in the first of all frames would be an answer for nothing handed over before.
+            Some(last) if completed.finish != Finish::Cancelled || !leaves.is_empty() => {
+                self.finish_stream(execution, completed, last, transcript, leaves, body).await;
             }
-            None => {
-                let handed = usize::try_from(consumed.load(Ordering::Acquire)).unwrap_or(usize::MAX).min(leaves.len());
+            Some(_) | None => {
+                let taken = usize::try_from(consumed.load(Ordering::Acquire)).unwrap_or(usize::MAX);
+                // Whoever is still there gets what is on its way.
+                let handed = if aborted { taken.min(leaves.len()) } else { leaves.len() };
                 self.abort(execution, &completed, leaves.get(..handed).unwrap_or_default()).await;
                 drop(body.send(Err(crate::http::Cut)).await);
             }
         }
+    }
+
+    async fn cut(&self, execution: Execution, ending: Ending, body: &mpsc::Sender<StreamItem>) {
+        self.node.claims().finish(execution, ending);
+        drop(body.send(Err(crate::http::Cut)).await);
     }
 
     async fn finish_stream(
@@ -207,13 +236,12 @@ impl Job {
         }
     }
 
-    /// The client went away. What it was handed is owed and gets a receipt that says so; nothing handed, nothing owed.
+    /// The client went away, or time was over. What was handed is owed and gets a receipt that says so; nothing handed, nothing owed.
     async fn abort(self, execution: Execution, completed: &Completed, handed: &[Hash32]) {
-        count(&self.node.metrics.aborted);
         let frames = u64::try_from(handed.len()).unwrap_or(u64::MAX);
         if frames == 0 {
-            // Not charged, but counted against the payer's cap until it expires: leaving early must not buy free work without end.
-            self.node.claims().finish(execution, Ending::Owed);
+            // Leaving early must not buy free work without end.
+            self.node.claims().finish(execution, Ending::Wasted);
             return;
         }
         let cancelled = Completed { last_frame: None, finish: Finish::Cancelled, usage: completed.usage };
@@ -243,10 +271,19 @@ impl Job {
     pub(crate) async fn whole(self, execution: Execution, key: Hash32) -> Whole {
         // The sender's other end is held here: a whole answer is finished even if its client left, and kept for a retry.
         let (sender, _frames) = mpsc::channel(1);
-        let completed = self.generate(sender).await.ok().flatten();
-        let Some((completed, last)) = completed.and_then(|done| done.last_frame.clone().map(|last| (done, last))) else {
+        let completed = match self.turn().await {
+            Some(turn) => self.generate(turn, sender).await.ok().flatten(),
+            None => None,
+        };
+        let Some(completed) = completed else {
             self.forgive(execution);
             return Whole::NotLogged;
+        };
+        let Some(last) = completed.last_frame.clone() else {
+            count(&self.node.metrics.aborted);
+            // Asking for more than there is time for must not buy the engine for nothing, again and again.
+            self.node.claims().finish(execution, Ending::Wasted);
+            return Whole::Cut;
         };
         let mut transcript = TranscriptBuilder::new(self.transcript_seed);
         let leaves = vec![transcript.push(&last)];

@@ -235,6 +235,21 @@ fn outcome(ended: Whole, kept: Option<&Kept>, node: &Node) -> ApiResponse {
             let api = ApiError { status: 402, kind: "payment_required", code: Some("settlement_failed"), param: None, message };
             (error(&api), settle(false, Some("invalid_transaction_state"), None))
         }
+        Whole::Cut => {
+            let message = format!(
+                "The answer was not finished by the end of the payment, or within the {} seconds that this node spends on one. Nothing was \
+                 charged; the payment counts as unsettled until it ends. Ask for fewer tokens, or for a stream.",
+                node.config().generation_cap_s
+            );
+            // Not a 5xx: an SDK would ask, and pay, again.
+            let api = ApiError {
+                status: 422,
+                code: Some("out_of_time"),
+                param: Some("max_tokens".into()),
+                ..ApiError::invalid_request(&message)
+            };
+            return error(&api);
+        }
         Whole::NotLogged => return ledger_error(LedgerError::Closed),
     };
     if kept.is_some() {
@@ -296,7 +311,7 @@ fn models(node: &Node) -> serde_json::Value {
                 "id": served.id, "object": "model", "created": created, "owned_by": node.order().operator.to_string(),
                 "candor": {
                     "digest": served.digest.to_string(), "engine": candor_engine::ENGINE,
-                    "context_tokens": served.model.config().context,
+                    "context_tokens": served.model.config().context, "generation_cap_seconds": node.config().generation_cap_s,
                     "price": {
                         "network": Eip155(served.price.chain_id).to_string(), "asset": served.price.asset.to_string(),
                         "per_million_prompt_tokens": served.price.per_million_prompt.to_string(),

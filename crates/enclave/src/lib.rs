@@ -61,7 +61,8 @@ pub struct Config {
     pub max_group: usize,
     /// Streamed answers whose transfer has not been seen, per payer: the operator's credit to a stranger.
     pub max_unsettled_per_payer: usize,
-    /// Seconds an answer may take at most; part of how long a payment must stay valid.
+    /// Seconds the engine spends on one answer at most, and how long a payment must at least stay valid beside the settle margin. What it
+    /// cuts is owed like what the payment's own deadline cuts, so it is published with the models.
     pub generation_cap_s: u64,
     /// A client that does not finish its TLS handshake in this time is cut off.
     pub handshake_max: Duration,

@@ -32,7 +32,7 @@ counters! {
     receipts "candor_receipts_total" "Receipts logged.";
     prompt_tokens "candor_prompt_tokens_total" "Prompt tokens of logged receipts.";
     completion_tokens "candor_completion_tokens_total" "Completion tokens of logged receipts.";
-    aborted "candor_aborted_total" "Answers whose client went away.";
+    aborted "candor_aborted_total" "Answers cut by their client or by their time.";
     host_unavailable "candor_host_unavailable_total" "Requests refused because host or chain could not be reached.";
 }
 

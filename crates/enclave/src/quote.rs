@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use candor_engine::chat::{self, ApiError, ChatRequest};
 use candor_verify::Hash32;
-use candor_verify::payment::{MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
+use candor_verify::payment::MAX_TIMEOUT_SECONDS;
 use candor_verify::receipt::{Offer, Scheme, seed_commitment};
 use candor_verify::transcript::request_commitment;
 use candor_x402::exact::Candidate;
@@ -28,7 +28,7 @@ pub(crate) struct Quote {
     pub(crate) terms: ExactTerms,
     /// Current bucket first, then the previous one.
     pub(crate) candidates: [Candidate; 2],
-    /// Seconds that generation and settlement may take.
+    /// G of payment.md §5: seconds that the engine may take. The settle margin is added where the payment is checked.
     pub(crate) generation_seconds: u64,
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn quote(node: &Node, method: &str, path: &str, body: &[u8], now_seco
         Candidate { offer, request_salt }
     };
     let candidates = [candidate(bucket), candidate(bucket.saturating_sub(1))];
-    let generation_seconds = node.config().generation_cap_s.saturating_add(SETTLE_MARGIN_SECONDS);
+    let generation_seconds = node.config().generation_cap_s;
     Ok(Quote { request, prompt, served, terms, candidates, generation_seconds })
 }
 

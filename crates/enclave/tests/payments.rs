@@ -15,8 +15,8 @@ async fn a_payment_whose_time_ran_out_while_the_chain_was_asked_is_not_claimed()
     let mut config = Config::default();
     config.generation_cap_s = 1;
     let world = World::start(config).await;
-    // Open for the work, the margin of the quote and the margin of the claim, and two seconds more.
-    let enough_s = 1 + 2 * SETTLE_MARGIN_SECONDS + 2;
+    // Open for the work and one margin, and two seconds more.
+    let enough_s = 1 + SETTLE_MARGIN_SECONDS + 2;
     for (delay, status) in [(Duration::from_secs(4), 402), (Duration::ZERO, 200)] {
         *world.host.payer_delay.lock().unwrap() = delay;
         let body = question(&format!("{delay:?}"), 2, false);

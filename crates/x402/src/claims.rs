@@ -137,6 +137,9 @@ pub struct Execution {
 pub enum Ending {
     /// An answer byte went out: the charge is owed, the payment stays open until it is settled.
     Owed,
+    /// Work was done by the payer's choice and nothing went out: nothing will be charged. The payment stays open until it expires, or
+    /// asking for more than its time allows would buy free work without end.
+    Wasted,
     /// Nothing went out: nothing will be charged. The payment is still not executed again.
     Forgiven,
 }
@@ -261,7 +264,7 @@ impl ClaimSet {
             entry.state = State::Executed;
         }
         match ending {
-            Ending::Owed => {}
+            Ending::Owed | Ending::Wasted => {}
             Ending::Forgiven => self.close(&execution.payment_id),
         }
     }

@@ -42,7 +42,7 @@ pub struct VerifyContext<'a> {
     pub now_seconds: u64,
     /// Unix seconds when this boot began.
     pub boot_seconds: u64,
-    /// G: this request's cap on generation plus its settlement margin, in seconds.
+    /// G of payment.md §5: the node's cap on generation, in seconds, without the settle margin.
     pub generation_seconds: u64,
     /// Public-key recovery.
     pub recover: &'a dyn Recover,

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use candor_enclave::{Attester, AttesterError, Config};
 use candor_link::{
     BlockHead, BootRequest, CheckpointStored, EnclaveReply, EnclaveRequest, Entry, FrameDecoder, HELLO_LEN, Hello, HostReply, HostRequest,
-    LogState, ModelPart, PayerState, Role, SettlementState, ToEnclave, ToHost,
+    LogState, ModelPart, PayerState, Role, Settlement, SettlementState, ToEnclave, ToHost,
 };
 use candor_log::LeafData;
 use candor_log::tree::FullTree;
@@ -73,6 +73,8 @@ impl Attester for NoTee {
 #[derive(Default)]
 pub(crate) struct Host {
     entries: Mutex<Vec<Entry>>,
+    /// Settlements that came beside checkpoints.
+    pub(crate) settlements: Mutex<Vec<Settlement>>,
     /// How long it takes to ask its chain about a payer.
     pub(crate) payer_delay: Mutex<Duration>,
 }
@@ -84,7 +86,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Boots an enclave that sells the fixture, with a context long enough for answers that no socket buffers.
+    /// Boots an enclave that sells the fixture.
     pub(crate) async fn start(config: Config) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("candor-enclave-{}-{}.sock", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -94,18 +96,7 @@ impl World {
         tokio::spawn(async move { candor_enclave::run(&path, config, Arc::new(NoTee)).await });
         let host = Arc::new(Host::default());
         let mut control = Control::connect(&socket, Arc::clone(&host)).await;
-        let shape = candor_engine::Config {
-            dim: 64,
-            layers: 2,
-            heads: 4,
-            kv_heads: 2,
-            head_dim: 16,
-            ffn: 128,
-            context: 8192,
-            norm_eps: 1e-5,
-            tied: false,
-        };
-        let model = candor_engine::fixture::random(shape, 1);
+        let model = model();
         let digest = Hash32(candor_engine::merkle_root(&model));
         let head = BlockHead { chain_id: CHAIN, number: 1, hash: Hash32([1; 32]), timestamp_s: now_s() };
         let boot = BootRequest { signed_order: order(digest).encode(), head, predecessor: None };
@@ -146,6 +137,22 @@ impl Drop for World {
     fn drop(&mut self) {
         drop(std::fs::remove_file(&self.socket));
     }
+}
+
+/// The fixture, with a context long enough for answers that no socket buffers.
+pub(crate) fn model() -> Vec<u8> {
+    let shape = candor_engine::Config {
+        dim: 64,
+        layers: 2,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 16,
+        ffn: 128,
+        context: 8192,
+        norm_eps: 1e-5,
+        tied: false,
+    };
+    candor_engine::fixture::random(shape, 1)
 }
 
 fn order(model: Hash32) -> SignedOrder {
@@ -256,6 +263,7 @@ fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answ
         }
         EnclaveRequest::Checkpoint(request) => {
             log.checkpointed = request.checkpoint.checkpoint.tree.size;
+            host.settlements.lock().unwrap().extend(request.settlements);
             let now = log.tree.now();
             HostReply::CheckpointStored(CheckpointStored {
                 size: log.checkpointed,

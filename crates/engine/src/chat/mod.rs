@@ -65,8 +65,8 @@ pub struct Completed {
 
 /// Generates and renders the answer to `request`, whose prompt is `prompt`.
 ///
-/// Every frame but the last goes to `on_frame` as soon as it is complete; `Break` cancels. A whole (not streamed) answer has only the last
-/// frame, and `on_frame` is then called with an empty frame after each token, so that a caller can still cancel. `server_seed` is used
+/// Every frame but the last goes to `on_frame` as soon as it is complete; `Break` cancels. After a token without a frame, which is each one
+/// of a whole (not streamed) answer, `on_frame` is called with an empty frame, so that a caller can always cancel. `server_seed` is used
 /// unless the request chose a seed.
 ///
 /// # Errors
@@ -100,7 +100,7 @@ pub fn answer(
         open(on_frame)?;
         match renderer.text(step.text) {
             Some(frame) => on_frame(&frame),
-            None => ControlFlow::Continue(()),
+            None => on_frame(&[]),
         }
     })
     .map_err(ApiError::from_generate)?;
