@@ -70,7 +70,8 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let book = SpendBook::open(&state.join("spends.json"))?;
     book.settle_up(&chain).await;
     let keep = args.bundle.clone().map_or_else(|| Keep::In(state.join("bundles")), Keep::At);
-    let buyer = Buyer { wallet: &wallet, book: &book, spend: &policy.spend, policy: &policy.policy, keep: &keep, pay_again: args.pay_again };
+    let buyer =
+        Buyer { wallet: &wallet, book: &book, spend: &policy.spend, policy: &policy.policy, keep: &keep, pay_again: args.pay_again };
     let body = request_body(&node, args.model.as_deref(), &args.prompt, args.max_tokens, args.temperature)?;
     let mut response = stream(&mut node, &buyer, &body, !json_output).await?;
     let settled = settle(&chain, &node, &mut response.bundle, &policy.policy, SETTLE_WAIT).await?;

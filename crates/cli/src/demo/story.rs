@@ -32,7 +32,8 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<(), Failure> {
     let (wallet, book) = (dev::wallet(), SpendBook::open(&stage.state.join("spends.json"))?);
     let path = stage.state.join("answer.candor");
     let keep = Keep::At(path.clone());
-    let buyer = Buyer { wallet: &wallet, book: &book, spend: &stage.policy.spend, policy: &stage.policy.policy, keep: &keep, pay_again: false };
+    let buyer =
+        Buyer { wallet: &wallet, book: &book, spend: &stage.policy.spend, policy: &stage.policy.policy, keep: &keep, pay_again: false };
     let body = body(&node, question)?;
     println!("asked    {question}\n");
     let mut response = answer::stream(&mut node, &buyer, &body, true).await?;
