@@ -89,7 +89,7 @@ fn records(paid: &Settlement) -> [StoredIntent; 3] {
 #[derive(Clone, Debug)]
 enum Step {
     Append(u64, Vec<Entry>),
-    Checkpoint(u64, SignedCheckpoint, Vec<Settlement>),
+    Checkpoint(u64, Box<SignedCheckpoint>, Vec<Settlement>),
     Record(Box<StoredIntent>),
     Anchor(Tree),
 }
@@ -104,7 +104,7 @@ impl Step {
             }
             Self::Checkpoint(first_index, checkpoint, settlements) => {
                 let size = checkpoint.checkpoint.tree.size;
-                let request = CheckpointRequest { first_index, checkpoint, settlements };
+                let request = CheckpointRequest { first_index, checkpoint: *checkpoint, settlements };
                 let (stored, _) = store.checkpoint(log_id, Box::new(request)).await.unwrap().wait().await.unwrap();
                 assert_eq!(stored.size, size);
             }
@@ -148,7 +148,7 @@ async fn a_host_stopped_at_any_write_of_any_step_is_before_or_after_it_and_goes_
     for _ in 0..2 {
         let (first, entries, paid) = group(&mut boot);
         steps.push(Step::Append(first, entries));
-        steps.push(Step::Checkpoint(first, boot.checkpoint(), paid.clone()));
+        steps.push(Step::Checkpoint(first, Box::new(boot.checkpoint()), paid.clone()));
         steps.extend(records(&paid[0]).map(|record| Step::Record(Box::new(record))));
         steps.push(Step::Anchor(boot.tree.now().tree()));
     }
@@ -209,7 +209,7 @@ async fn child() {
             let (id, size) = (boot.log_id(), boot.tree.size());
             Step::Append(first, entries).run(&store, id).await;
             said(number, "appended", size);
-            Step::Checkpoint(first, boot.checkpoint(), paid.clone()).run(&store, id).await;
+            Step::Checkpoint(first, Box::new(boot.checkpoint()), paid.clone()).run(&store, id).await;
             said(number, "checkpointed", size);
             for (sequence, record) in paid.iter().flat_map(|paid| records(paid).map(|record| (paid.sequence, record))) {
                 let revision = record.revision;
