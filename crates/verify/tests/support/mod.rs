@@ -146,10 +146,7 @@ impl Facts {
         let record = |json: &Value| RegistryRecord {
             k_sig: address(&json["k_sig"]),
             manifest_hash: hash(&json["manifest_hash"]),
-            // Cases without it are of keys whose validity has no gap.
-            status_at_finish: json["status_at_finish"]
-                .as_str()
-                .map_or(EnclaveStatus::Valid, |text| EnclaveStatus::parse(text).expect("a status")),
+            status_at_finish: json["status_at_finish"].as_str().and_then(EnclaveStatus::parse).expect("a status"),
             valid_from: number(&json["valid_from"]),
             valid_until: number(&json["valid_until"]),
             invalid_from: number(&json["invalid_from"]),
