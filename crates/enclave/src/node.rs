@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use candor_engine::Model;
 use candor_link::BlockHead;
-use candor_verify::bytes::{Amount, Hash32};
+use candor_verify::bytes::Hash32;
 use candor_verify::manifest::Manifest;
 use candor_verify::order::{OperatorOrder, Price, SignedOrder};
 use candor_x402::ClaimSet;
@@ -90,7 +90,6 @@ impl Node {
         let limits = ClaimLimits {
             max_claims: CLAIMS_MAX,
             max_open_per_payer: u32::try_from(parts.config.max_unsettled_per_payer).unwrap_or(u32::MAX),
-            max_open_amount_per_payer: Amount(u128::MAX),
         };
         Arc::new(Self {
             models: models.collect(),
