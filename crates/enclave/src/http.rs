@@ -6,7 +6,7 @@
 //! | `GET /v1/models` | what is served, at which price |
 //! | `GET /v1/receipts/{id}[?prefix=k]` | a receipt from the host's store, with proofs |
 //! | `GET /candor/evidence[?nonce=0x…]` | evidence of this enclave |
-//! | `GET /health`, `GET /metrics` | for operators |
+//! | `GET /health`, `GET /metrics` | for operators; metrics are at most a minute old |
 //!
 //! Errors have OpenAI's shape. Nothing here logs. Every read has a limit and a time.
 
@@ -122,7 +122,7 @@ pub(crate) async fn route(session: Arc<Session>, request: Request<Incoming>) -> 
         (&Method::GET, "/v1/models") => ok_json(models(&node)),
         (&Method::GET, "/candor/evidence") => evidence(&session, &query).await,
         (&Method::GET, "/health") => health(&node),
-        (&Method::GET, "/metrics") => whole(StatusCode::OK, "text/plain; version=0.0.4", node.metrics.render().into()),
+        (&Method::GET, "/metrics") => whole(StatusCode::OK, "text/plain; version=0.0.4", node.metrics.published(clock::now_ms()).into()),
         (&Method::GET, path) if path.starts_with("/v1/receipts/") => receipt(&node, path, &query).await,
         (_, "/v1/chat/completions" | "/v1/models" | "/candor/evidence" | "/health" | "/metrics") => {
             error(&ApiError { status: 405, ..ApiError::invalid_request("This method is not allowed here.") })

@@ -78,7 +78,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn start(parts: Parts) -> Arc<Self> {
         let keys = Arc::new(parts.keys);
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(clock::now_ms()));
         let ledger = Ledger::start(&parts.runtime, parts.port.clone(), Arc::clone(&keys), &parts.manifest, parts.config.max_group);
         let order = &parts.order.order;
         let models = order.models.iter().filter_map(|listed| {
