@@ -48,6 +48,12 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Quotes that one connection gets without paying: signing is the dearest thing a stranger can ask for.
 const UNPAID_QUOTES_MAX: u32 = 64;
 
+/// Challenges that one connection may send: a client needs one for each verification, and each costs the device a signature.
+const CHALLENGES_MAX: u32 = 8;
+
+/// How long a challenge waits for the device. Whoever came first is served first, so that nobody is starved by others who ask without end.
+const ATTEST_WAIT: Duration = Duration::from_secs(5);
+
 /// How long the host may take to find a receipt.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -77,11 +83,12 @@ pub(crate) struct Session {
     node: Arc<Node>,
     boot: Arc<Boot>,
     unpaid_quotes: AtomicU32,
+    challenges: AtomicU32,
 }
 
 impl Session {
     pub(crate) fn new(node: Arc<Node>, boot: Arc<Boot>) -> Self {
-        Self { node, boot, unpaid_quotes: AtomicU32::new(0) }
+        Self { node, boot, unpaid_quotes: AtomicU32::new(0), challenges: AtomicU32::new(0) }
     }
 }
 
@@ -340,12 +347,18 @@ async fn evidence(session: &Session, query: &str) -> ApiResponse {
         return error(&ApiError::invalid_request("nonce must be 0x and 64 hex digits, not all zero."));
     };
     let (boot, node) = (Arc::clone(&session.boot), Arc::clone(&session.node));
-    let head = node.head();
-    let Ok(permit) = Arc::clone(&node.attesting).try_acquire_owned() else {
-        let message = "The attestation device is busy.".to_owned();
-        let api = ApiError { status: 429, kind: "rate_limit_error", code: Some("attestation_busy"), param: None, message };
-        return retry_later(error(&api), 1);
+    let refuse = |code, message: &str| {
+        let api = ApiError { status: 429, kind: "rate_limit_error", code: Some(code), param: None, message: message.to_owned() };
+        retry_later(error(&api), 1)
     };
+    if CHALLENGES_MAX <= session.challenges.fetch_add(1, Ordering::Relaxed) {
+        return refuse("too_many_challenges", "Too many challenges on this connection. Open another.");
+    }
+    let Ok(Ok(permit)) = tokio::time::timeout(ATTEST_WAIT, Arc::clone(&node.attesting).acquire_owned()).await else {
+        return refuse("attestation_busy", "The attestation device is busy.");
+    };
+    // After the wait: the newest block.
+    let head = node.head();
     let attested = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         boot.re_attest(&node, &head, nonce)

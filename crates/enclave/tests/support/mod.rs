@@ -57,10 +57,12 @@ impl Key {
     }
 }
 
-struct NoTee;
+/// A device that takes its time.
+struct NoTee(Duration);
 
 impl Attester for NoTee {
     fn attest(&self, _: &[u8; 64]) -> Result<Vec<u8>, AttesterError> {
+        std::thread::sleep(self.0);
         Ok(vec![0; 32])
     }
 
@@ -88,12 +90,17 @@ pub(crate) struct World {
 impl World {
     /// Boots an enclave that sells the fixture.
     pub(crate) async fn start(config: Config) -> Self {
+        Self::start_with(config, Duration::ZERO).await
+    }
+
+    /// Boots one whose device takes so long for each document.
+    pub(crate) async fn start_with(config: Config, attest: Duration) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("candor-enclave-{}-{}.sock", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let socket = std::env::temp_dir().join(name);
         drop(std::fs::remove_file(&socket));
         let path = socket.clone();
-        tokio::spawn(async move { candor_enclave::run(&path, config, Arc::new(NoTee)).await });
+        tokio::spawn(async move { candor_enclave::run(&path, config, Arc::new(NoTee(attest))).await });
         let host = Arc::new(Host::default());
         let mut control = Control::connect(&socket, Arc::clone(&host)).await;
         let model = model();
