@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use candor_engine::chat::{self, Completed, Head};
 use candor_engine::{ENGINE, Finish, Options};
-use candor_link::{EnclaveRequest, HostReply, Settlement, SettlementFailure, SettlementState};
+use candor_link::{Settlement, SettlementFailure};
 use candor_verify::bytes::{Amount, Hash32, to_hex};
 use candor_verify::delivery::Delivery;
 use candor_verify::receipt::{
@@ -36,12 +36,7 @@ use crate::metrics::count;
 use crate::node::Node;
 use crate::pay::Paid;
 use crate::quote::Quote;
-
-/// How long a whole answer waits for its transfer before it is answered as pending and kept.
-const SETTLE_WAIT: Duration = Duration::from_secs(20);
-
-/// How long the host may hold one question about a settlement.
-const SETTLE_POLL: Duration = Duration::from_secs(5);
+use crate::settle;
 
 /// Whole answers kept for a retry of the same payment, at most.
 const KEPT_MAX: usize = 1024;
@@ -76,7 +71,7 @@ pub(crate) enum Whole {
     Pending { tx_hash: Option<Hash32> },
     /// Time was over before the answer was: nothing is handed over, nothing is charged.
     Cut,
-    /// The transfer can no longer happen; the answer is not given.
+    /// The payment is over, and as the host says the transfer did not happen; the answer is not given.
     Failed(SettlementFailure),
     /// No receipt could be stored, or the engine failed: nothing is charged.
     NotLogged,
@@ -220,12 +215,11 @@ impl Job {
             Ok(logged) => {
                 let delivery = self.delivery(&logged);
                 self.node.claims().finish(execution, Ending::Owed);
+                self.watch_settlement();
                 // Invariant: no terminal frame before the receipt is under a stored checkpoint; it is, from here.
                 if let Some(end) = end_of_stream(&last, &self.member(&delivery)) {
                     drop(body.send(Ok(end)).await);
                 }
-                drop(body);
-                self.watch_settlement().await;
             }
             Err(error) => {
                 self.not_logged(execution, error);
@@ -247,7 +241,7 @@ impl Job {
         match self.log(draft, &cancelled).await {
             Ok(_) => {
                 self.node.claims().finish(execution, Ending::Owed);
-                self.watch_settlement().await;
+                self.watch_settlement();
             }
             Err(error) => self.not_logged(execution, error),
         }
@@ -304,7 +298,11 @@ impl Job {
             valid_before_s: self.payment.authorization().valid_before,
         };
         self.node.kept.keep(key, kept.clone(), clock::now_ms() / 1000);
-        settle(&self.node, &kept).await
+        let ended = settle::settle(&self.node, &kept).await;
+        if let Whole::Pending { .. } = ended {
+            self.watch_settlement();
+        }
+        ended
     }
 
     fn decoding(&self) -> Decoding {
@@ -416,26 +414,10 @@ impl Job {
         format!(r#""receipt_id":"{}","delivery":"{encoded}""#, self.receipt_id()).into_bytes()
     }
 
-    /// Frees the payer's credit once the transfer is seen or can no longer happen.
-    async fn watch_settlement(&self) {
-        let id = self.payment.payment_id();
-        let until_s = self.payment.authorization().valid_before.saturating_add(60);
-        // Few at once: these questions must never crowd out the ledger's.
-        let Ok(_turn) = self.node.watching.acquire().await else { return };
-        while clock::now_ms() / 1000 < until_s {
-            match await_settlement(&self.node, id, SETTLE_POLL).await {
-                Some(SettlementState::Settled { .. }) => {
-                    self.node.claims().settled(&id);
-                    return;
-                }
-                Some(SettlementState::Failed { code: SettlementFailure::Expired }) => return,
-                // Whatever else went wrong can still be submitted again by anyone until it expires.
-                Some(SettlementState::Pending { .. } | SettlementState::Failed { .. }) => {
-                    tokio::time::sleep(Duration::from_millis(200)).await
-                }
-                None => tokio::time::sleep(SETTLE_POLL).await,
-            }
-        }
+    /// In a task of its own, which holds nothing of the answer.
+    fn watch_settlement(&self) {
+        let (node, id, valid_before_s) = (Arc::clone(&self.node), self.payment.payment_id(), self.payment.authorization().valid_before);
+        tokio::spawn(async move { settle::watch(&node, id, valid_before_s).await });
     }
 }
 
@@ -451,46 +433,14 @@ fn end_of_stream(last: &[u8], member: &[u8]) -> Option<Bytes> {
     Some([&frame, b": candor {".as_slice(), member, b"}\n\ndata: [DONE]\n\n"].concat().into())
 }
 
-/// Asks the host what became of a settlement; `None` if it cannot be asked.
-///
-/// Trust: a lie costs the operator (an answer given for nothing) or service; the client asks the chain itself.
-async fn await_settlement(node: &Node, payment_id: Hash32, wait: Duration) -> Option<SettlementState> {
-    let timeout_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    let request = EnclaveRequest::AwaitSettlement { payment_id, timeout_ms };
-    match node.port().request(request, wait.saturating_add(Duration::from_secs(5))).await {
-        Ok(HostReply::Settlement(state)) => Some(state),
-        Ok(_) | Err(_) => None,
-    }
-}
-
-/// Waits for the transfer of a kept answer and hands it over, or says where it stands.
-pub(crate) async fn settle(node: &Node, kept: &Kept) -> Whole {
-    let deadline_ms = clock::now_ms().saturating_add(u64::try_from(SETTLE_WAIT.as_millis()).unwrap_or(u64::MAX));
-    let mut tx = None;
-    while clock::now_ms() < deadline_ms {
-        match await_settlement(node, kept.payment_id, SETTLE_POLL).await {
-            Some(SettlementState::Settled { tx_hash, .. }) => {
-                node.claims().settled(&kept.payment_id);
-                return Whole::Settled { body: kept.body.clone(), tx_hash };
-            }
-            Some(SettlementState::Failed { code: code @ SettlementFailure::Expired }) => return Whole::Failed(code),
-            // A failed transaction leaves the authorization open for anyone until it expires: not final before that.
-            Some(SettlementState::Failed { .. }) => tokio::time::sleep(Duration::from_millis(250)).await,
-            Some(SettlementState::Pending { tx_hash }) => tx = tx_hash,
-            None => tokio::time::sleep(Duration::from_millis(250)).await,
-        }
-    }
-    Whole::Pending { tx_hash: tx }
-}
-
 /// A whole answer whose calldata is out.
 #[derive(Clone)]
 pub(crate) struct Kept {
-    body: Bytes,
-    payment_id: Hash32,
+    pub(crate) body: Bytes,
+    pub(crate) payment_id: Hash32,
     pub(crate) receipt_id: String,
     pub(crate) transcript_seed: Hash32,
-    valid_before_s: u64,
+    pub(crate) valid_before_s: u64,
 }
 
 /// Whole answers kept until validBefore, for a retry of the same payment for the same request (ADR 0005).

@@ -33,7 +33,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::answer::{self, Job, Kept, Whole};
+use crate::answer::{Job, Kept, Whole};
 use crate::boot::Boot;
 use crate::clock;
 use crate::ledger::LedgerError;
@@ -41,6 +41,7 @@ use crate::metrics::count;
 use crate::node::Node;
 use crate::pay::{self, PayError};
 use crate::quote::{self, Quote, internal};
+use crate::settle;
 
 /// A body that trickles is cut off.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -158,7 +159,7 @@ async fn chat(session: &Session, request: Request<Incoming>) -> ApiResponse {
     };
     let key = payment.as_ref().map(|header| sha256(&[&sha256(&[header]).0, path.as_bytes(), b"\n", &body]));
     if let Some(kept) = key.as_ref().and_then(|key| node.kept.get(key)) {
-        return finished(&kept, answer::settle(node, &kept).await, node);
+        return finished(&kept, settle::settle(node, &kept).await, node);
     }
     let quote = match quote::quote(node, "POST", &path, &body, clock::now_ms() / 1000) {
         Ok(quote) => quote,
@@ -238,7 +239,10 @@ fn outcome(ended: Whole, kept: Option<&Kept>, node: &Node) -> ApiResponse {
             (retry_later(error(&api), 2), settle(false, Some("settlement_pending"), tx_hash))
         }
         Whole::Failed(failure) => {
-            let message = format!("The payment could not be settled ({}). Nothing was charged.", failure.as_str());
+            let message = format!(
+                "Not charged as far as the host says ({}). Your authorization can no longer be used; ask a chain of your own.",
+                failure.as_str()
+            );
             let api = ApiError { status: 402, kind: "payment_required", code: Some("settlement_failed"), param: None, message };
             (error(&api), settle(false, Some("invalid_transaction_state"), None))
         }

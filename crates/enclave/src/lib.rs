@@ -11,6 +11,7 @@
 //! | `server`, `stall`, `http` | connections, their time limits, TLS, routes |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
 //! | `answer` | run the engine, stream, splice the receipt |
+//! | `settle` | what became of a payment |
 //! | `ledger` | receipts into the log, group by group, then settlements out |
 //! | `control` | the way to the host |
 //!
@@ -42,6 +43,7 @@ mod node;
 mod pay;
 mod quote;
 mod server;
+mod settle;
 mod stall;
 
 use std::time::Duration;

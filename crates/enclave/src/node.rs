@@ -17,13 +17,10 @@ use crate::control::HostPort;
 use crate::keys::{BootKeys, TlsIdentity};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
-use crate::{Config, clock};
+use crate::{Config, clock, settle};
 
 /// Payments remembered at once: at one per millisecond for as long as a payment may stay open.
 const CLAIMS_MAX: usize = 1 << 19;
-
-/// Settlements asked about at once; a small part of what the link carries.
-const WATCHED_MAX: usize = 256;
 
 /// Attestations for challenges at once.
 const ATTESTING_MAX: usize = 2;
@@ -62,8 +59,8 @@ pub(crate) struct Node {
     boot_ms: u64,
     ledger: Ledger,
     pub(crate) running: Arc<Semaphore>,
-    /// Settlements watched at once.
-    pub(crate) watching: Semaphore,
+    /// Questions about settlements at once.
+    pub(crate) asking: Semaphore,
     /// Attestations for challenges at once: each costs the device a signature and the asker nothing.
     pub(crate) attesting: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
@@ -94,7 +91,7 @@ impl Node {
         Arc::new(Self {
             models: models.collect(),
             running: Arc::new(Semaphore::new(parts.config.max_running)),
-            watching: Semaphore::new(WATCHED_MAX),
+            asking: Semaphore::new(settle::ASKED_MAX),
             attesting: Arc::new(Semaphore::new(ATTESTING_MAX)),
             port: parts.port,
             keys,

@@ -79,6 +79,8 @@ pub(crate) struct Host {
     pub(crate) settlements: Mutex<Vec<Settlement>>,
     /// How long it takes to ask its chain about a payer.
     pub(crate) payer_delay: Mutex<Duration>,
+    /// What it says of settlements; that they are settled if nothing else.
+    pub(crate) settlement: Mutex<Option<SettlementState>>,
 }
 
 /// A node under test.
@@ -281,7 +283,8 @@ fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answ
             })
         }
         EnclaveRequest::AwaitSettlement { .. } => {
-            HostReply::Settlement(SettlementState::Settled { tx_hash: Hash32([7; 32]), block_number: 1, by_third_party: false })
+            let settled = SettlementState::Settled { tx_hash: Hash32([7; 32]), block_number: 1, by_third_party: false };
+            HostReply::Settlement((*host.settlement.lock().unwrap()).unwrap_or(settled))
         }
         EnclaveRequest::FetchReceipt { .. } => HostReply::Receipt(None),
         EnclaveRequest::LogState { .. } => HostReply::LogState(LogState { durable: log.tree.now().tree(), checkpointed: log.checkpointed }),
