@@ -8,10 +8,9 @@
 //! Crash: a death before the checkpoint is stored has charged nothing (ADR 0005). A death after it leaves calldata with the host and a client
 //! whose payment is unresolved until its deadline.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use candor_engine::chat::{self, Completed, Head};
@@ -31,18 +30,13 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::clock;
 use crate::http::StreamItem;
+use crate::kept::{Kept, Place};
 use crate::ledger::{Draft, LedgerError, Logged};
 use crate::metrics::count;
 use crate::node::Node;
 use crate::pay::Paid;
 use crate::quote::Quote;
 use crate::settle;
-
-/// Whole answers kept for a retry of the same payment, at most.
-const KEPT_MAX: usize = 1024;
-
-/// How long after validBefore an answer is still kept, in seconds.
-const KEPT_AFTER_SECONDS: u64 = 300;
 
 /// Everything a running answer needs.
 pub(crate) struct Job {
@@ -260,7 +254,7 @@ impl Job {
     }
 
     /// A whole answer: generate, log, settle, and only then hand over.
-    pub(crate) async fn whole(self, execution: Execution, key: Hash32) -> Whole {
+    pub(crate) async fn whole(self, execution: Execution, key: Hash32, place: Place) -> Whole {
         // The sender's other end is held here: a whole answer is finished even if its client left, and kept for a retry.
         let (sender, _frames) = mpsc::channel(1);
         let completed = match self.turn().await {
@@ -291,13 +285,14 @@ impl Job {
         let delivery = self.delivery(&logged);
         let Some(body) = splice(&last, &self.member(&delivery)) else { return Whole::NotLogged };
         let kept = Kept {
+            key,
             body: body.into(),
             payment_id: self.payment.payment_id(),
             receipt_id: self.receipt_id(),
             transcript_seed: self.transcript_seed,
             valid_before_s: self.payment.authorization().valid_before,
         };
-        self.node.kept.keep(key, kept.clone(), clock::now_ms() / 1000);
+        place.keep(kept.clone());
         let ended = settle::settle(&self.node, &kept).await;
         if let Whole::Pending { .. } = ended {
             self.watch_settlement();
@@ -431,47 +426,6 @@ fn sse(value: &[u8]) -> Bytes {
 fn end_of_stream(last: &[u8], member: &[u8]) -> Option<Bytes> {
     let frame = sse(&splice(last, member)?);
     Some([&frame, b": candor {".as_slice(), member, b"}\n\ndata: [DONE]\n\n"].concat().into())
-}
-
-/// A whole answer whose calldata is out.
-#[derive(Clone)]
-pub(crate) struct Kept {
-    pub(crate) body: Bytes,
-    pub(crate) payment_id: Hash32,
-    pub(crate) receipt_id: String,
-    pub(crate) transcript_seed: Hash32,
-    pub(crate) valid_before_s: u64,
-}
-
-/// Whole answers kept until validBefore, for a retry of the same payment for the same request (ADR 0005).
-#[derive(Default)]
-pub(crate) struct KeptAnswers(
-    // Guards the map; held for one synchronous step.
-    Mutex<HashMap<Hash32, Kept>>,
-);
-
-impl KeptAnswers {
-    fn keep(&self, key: Hash32, kept: Kept, now_s: u64) {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Kept past its end: a transfer in the last block before it is answered too.
-        map.retain(|_, kept| now_s < kept.valid_before_s.saturating_add(KEPT_AFTER_SECONDS));
-        // Full: the newest is not kept. Its client still has the connection it waits on.
-        if map.len() < KEPT_MAX {
-            map.insert(key, kept);
-        }
-    }
-
-    /// Whether one more could be kept. Asked before a whole answer is paid for.
-    pub(crate) fn has_room(&self, now_s: u64) -> bool {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.retain(|_, kept| now_s < kept.valid_before_s.saturating_add(KEPT_AFTER_SECONDS));
-        map.len() < KEPT_MAX
-    }
-
-    /// The answer to exactly this request with exactly this payment header.
-    pub(crate) fn get(&self, key: &Hash32) -> Option<Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
 }
 
 #[cfg(test)]

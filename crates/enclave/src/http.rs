@@ -33,9 +33,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::answer::{Job, Kept, Whole};
+use crate::answer::{Job, Whole};
 use crate::boot::Boot;
 use crate::clock;
+use crate::kept::Kept;
 use crate::ledger::LedgerError;
 use crate::metrics::count;
 use crate::node::Node;
@@ -96,7 +97,16 @@ impl Session {
 /// A body: whole, or streamed from a job.
 pub(crate) enum ApiBody {
     Whole(Option<Bytes>),
-    Stream { items: mpsc::Receiver<StreamItem>, taken: Arc<AtomicU64> },
+    Stream {
+        items: mpsc::Receiver<StreamItem>,
+        taken: Arc<AtomicU64>,
+    },
+    /// A whole answer, which may make room once it was taken.
+    Kept {
+        body: Option<Bytes>,
+        key: Hash32,
+        node: Arc<Node>,
+    },
 }
 
 impl Body for ApiBody {
@@ -106,6 +116,10 @@ impl Body for ApiBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Kept { body, key, node } => Poll::Ready(body.take().map(|body| {
+                node.kept.handed_over(key);
+                Ok(Frame::data(body))
+            })),
             Self::Stream { items, taken } => items.poll_recv(cx).map(|item| {
                 let item = item?;
                 if item.is_ok() {
@@ -171,21 +185,23 @@ async fn chat(session: &Session, request: Request<Incoming>) -> ApiResponse {
     if let Err(full) = node.ledger().has_room() {
         return ledger_error(full);
     }
-    if !quote.request.stream && !node.kept.has_room(clock::now_ms() / 1000) {
-        return ledger_error(LedgerError::Full);
-    }
     let paid = match pay::claim(node, &quote, &header).await {
         Ok(paid) => paid,
         Err(refused) => return pay_error(session, Some(&quote), &path, refused),
     };
-    let streamed = quote.request.stream;
-    let (job, execution) = Job::new(Arc::clone(node), quote, paid);
-    if streamed {
+    if quote.request.stream {
+        let (job, execution) = Job::new(Arc::clone(node), quote, paid);
         return stream(job, execution);
     }
+    // Before anything runs: a whole answer that cannot be kept could be paid for and lost.
+    let Some(place) = node.kept.place(paid.payment.authorization().from, clock::now_ms() / 1000) else {
+        node.claims().release(paid.claim);
+        return ledger_error(LedgerError::Full);
+    };
+    let (job, execution) = Job::new(Arc::clone(node), quote, paid);
     let (receipt_id, transcript_seed) = (job.receipt_id(), job.transcript_seed());
     // Its own task: a client that hangs up does not undo a claim or lose an answer that will be charged.
-    let ended = tokio::spawn(async move { job.whole(execution, key).await }).await.unwrap_or(Whole::NotLogged);
+    let ended = tokio::spawn(async move { job.whole(execution, key, place).await }).await.unwrap_or(Whole::NotLogged);
     match node.kept.get(&key) {
         Some(kept) => finished(&kept, ended, node),
         None => with_ids(outcome(ended, None, node), &receipt_id, &transcript_seed),
@@ -210,12 +226,12 @@ fn with_ids(mut response: ApiResponse, receipt_id: &str, seed: &Hash32) -> ApiRe
     response
 }
 
-fn finished(kept: &Kept, ended: Whole, node: &Node) -> ApiResponse {
+fn finished(kept: &Kept, ended: Whole, node: &Arc<Node>) -> ApiResponse {
     with_ids(outcome(ended, Some(kept), node), &kept.receipt_id, &kept.transcript_seed)
 }
 
 /// The response to a whole answer, with PAYMENT-RESPONSE whenever a settlement was asked for.
-fn outcome(ended: Whole, kept: Option<&Kept>, node: &Node) -> ApiResponse {
+fn outcome(ended: Whole, kept: Option<&Kept>, node: &Arc<Node>) -> ApiResponse {
     let chain = node.models().next().map_or(0, |served| served.price.chain_id);
     let settle = |success: bool, reason: Option<&str>, tx: Option<Hash32>| SettleResponse {
         success,
@@ -228,7 +244,10 @@ fn outcome(ended: Whole, kept: Option<&Kept>, node: &Node) -> ApiResponse {
     };
     let (mut response, settled) = match ended {
         Whole::Settled { body, tx_hash } => {
-            let mut response = whole(StatusCode::OK, "application/json", body);
+            let mut response = whole(StatusCode::OK, "application/json", body.clone());
+            if let Some(Kept { key, .. }) = kept {
+                *response.body_mut() = ApiBody::Kept { body: Some(body), key: *key, node: Arc::clone(node) };
+            }
             set(response.headers_mut(), CACHE_CONTROL, &cache_control_paid(None));
             (response, settle(true, None, Some(tx_hash)))
         }

@@ -12,8 +12,8 @@ use candor_x402::ClaimSet;
 use candor_x402::claims::ClaimLimits;
 use tokio::sync::Semaphore;
 
-use crate::answer::KeptAnswers;
 use crate::control::HostPort;
+use crate::kept::KeptAnswers;
 use crate::keys::{BootKeys, TlsIdentity};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;

@@ -12,9 +12,10 @@ use candor_verify::check::ANCHOR_SKEW_SECONDS;
 use candor_verify::payment::MAX_SKEW_SECONDS;
 use tokio::sync::Semaphore;
 
-use crate::answer::{Kept, Whole};
+use crate::answer::Whole;
 use crate::clock;
 use crate::control::HostPort;
+use crate::kept::Kept;
 use crate::node::Node;
 
 /// Questions at once for watched payments; a small part of what the link carries, so that they never crowd out the ledger's.

@@ -47,3 +47,15 @@ async fn a_host_that_says_too_early_that_a_payment_expired_is_not_repeated() {
     }
     assert_eq!(world.receipts().len(), 1);
 }
+
+#[tokio::test]
+async fn a_payer_who_takes_its_answers_never_runs_out_of_places_for_them() {
+    let world = World::start(Config::default()).await;
+    // More than are kept for one payer.
+    for number in 0..70 {
+        let body = question(&format!("question {number}"), 1, false);
+        let payment = world.pay(&Key::of(9), &body, now_s() + 300).await;
+        let reply = world.ask(&body, Some(&payment)).await;
+        assert_eq!(reply.status, 200, "{number}: {reply:?}");
+    }
+}
