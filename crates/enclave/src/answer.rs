@@ -8,15 +8,14 @@
 //! Crash: a death before the checkpoint is stored has charged nothing (ADR 0005). A death after it leaves calldata with the host and a client
 //! whose payment is unresolved until its deadline.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use candor_engine::chat::{self, Completed, Head};
 use candor_engine::{ENGINE, Finish, Options};
-use candor_link::{EnclaveRequest, HostReply, Settlement, SettlementFailure, SettlementState};
+use candor_link::{Settlement, SettlementFailure};
 use candor_verify::bytes::{Amount, Hash32, to_hex};
 use candor_verify::delivery::Delivery;
 use candor_verify::receipt::{
@@ -31,24 +30,14 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::clock;
 use crate::http::StreamItem;
+use crate::kept::{Kept, Place};
 use crate::keys::Blinding;
 use crate::ledger::{Draft, LedgerError, Logged};
 use crate::metrics::count;
 use crate::node::Node;
 use crate::pay::Paid;
 use crate::quote::Quote;
-
-/// How long a whole answer waits for its transfer before it is answered as pending and kept.
-const SETTLE_WAIT: Duration = Duration::from_secs(20);
-
-/// How long the host may hold one question about a settlement.
-const SETTLE_POLL: Duration = Duration::from_secs(5);
-
-/// Whole answers kept for a retry of the same payment, at most.
-const KEPT_MAX: usize = 1024;
-
-/// How long after validBefore an answer is still kept, in seconds.
-const KEPT_AFTER_SECONDS: u64 = 300;
+use crate::settle;
 
 /// Everything a running answer needs.
 pub(crate) struct Job {
@@ -77,7 +66,7 @@ pub(crate) enum Whole {
     Pending { tx_hash: Option<Hash32> },
     /// Time was over before the answer was: nothing is handed over, nothing is charged.
     Cut,
-    /// The transfer can no longer happen; the answer is not given.
+    /// The payment is over, and as the host says the transfer did not happen; the answer is not given.
     Failed(SettlementFailure),
     /// No receipt could be stored, or the engine failed: nothing is charged.
     NotLogged,
@@ -222,12 +211,11 @@ impl Job {
             Ok(logged) => {
                 let delivery = self.delivery(&logged);
                 self.node.claims().finish(execution, Ending::Owed);
+                self.watch_settlement();
                 // Invariant: no terminal frame before the receipt is under a stored checkpoint; it is, from here.
                 if let Some(end) = end_of_stream(&last, &self.member(&delivery)) {
                     drop(body.send(Ok(end)).await);
                 }
-                drop(body);
-                self.watch_settlement().await;
             }
             Err(error) => {
                 self.not_logged(execution, error);
@@ -249,7 +237,7 @@ impl Job {
         match self.log(draft, &cancelled).await {
             Ok(_) => {
                 self.node.claims().finish(execution, Ending::Owed);
-                self.watch_settlement().await;
+                self.watch_settlement();
             }
             Err(error) => self.not_logged(execution, error),
         }
@@ -268,7 +256,7 @@ impl Job {
     }
 
     /// A whole answer: generate, log, settle, and only then hand over.
-    pub(crate) async fn whole(self, execution: Execution, key: Hash32) -> Whole {
+    pub(crate) async fn whole(self, execution: Execution, key: Hash32, place: Place) -> Whole {
         // The sender's other end is held here: a whole answer is finished even if its client left, and kept for a retry.
         let (sender, _frames) = mpsc::channel(1);
         let completed = match self.turn().await {
@@ -299,15 +287,21 @@ impl Job {
         let delivery = self.delivery(&logged);
         let Some(body) = splice(&last, &self.member(&delivery)) else { return Whole::NotLogged };
         let kept = Kept {
+            key,
             body: body.into(),
             payment_id: self.payment.payment_id(),
             receipt_id: self.receipt_id(),
             transcript_seed: self.transcript_seed,
             valid_before_s: self.payment.authorization().valid_before,
+            chain_id: self.payment.chain_id(),
             outdated: Arc::default(),
         };
-        self.node.kept.keep(key, kept.clone(), clock::now_ms() / 1000);
-        settle(&self.node, &kept).await
+        place.keep(kept.clone());
+        let ended = settle::settle(&self.node, &kept).await;
+        if let Whole::Pending { .. } = ended {
+            self.watch_settlement();
+        }
+        ended
     }
 
     fn decoding(&self) -> Decoding {
@@ -419,26 +413,10 @@ impl Job {
         format!(r#""receipt_id":"{}","delivery":"{encoded}""#, self.receipt_id()).into_bytes()
     }
 
-    /// Frees the payer's credit once the transfer is seen or can no longer happen.
-    async fn watch_settlement(&self) {
-        let id = self.payment.payment_id();
-        let until_s = self.payment.authorization().valid_before.saturating_add(60);
-        // Few at once: these questions must never crowd out the ledger's.
-        let Ok(_turn) = self.node.watching.acquire().await else { return };
-        while clock::now_ms() / 1000 < until_s {
-            match await_settlement(&self.node, id, SETTLE_POLL).await {
-                Some(SettlementState::Settled { .. }) => {
-                    self.node.claims().settled(&id);
-                    return;
-                }
-                Some(SettlementState::Failed { code: SettlementFailure::Expired }) => return,
-                // Whatever else went wrong can still be submitted again by anyone until it expires.
-                Some(SettlementState::Pending { .. } | SettlementState::Failed { .. }) => {
-                    tokio::time::sleep(Duration::from_millis(200)).await
-                }
-                None => tokio::time::sleep(SETTLE_POLL).await,
-            }
-        }
+    /// In a task of its own, which holds nothing of the answer.
+    fn watch_settlement(&self) {
+        let (node, id, valid_before_s) = (Arc::clone(&self.node), self.payment.payment_id(), self.payment.authorization().valid_before);
+        tokio::spawn(async move { settle::watch(&node, id, valid_before_s).await });
     }
 }
 
@@ -452,92 +430,6 @@ fn sse(value: &[u8]) -> Bytes {
 fn end_of_stream(last: &[u8], member: &[u8]) -> Option<Bytes> {
     let frame = sse(&splice(last, member)?);
     Some([&frame, b": candor {".as_slice(), member, b"}\n\ndata: [DONE]\n\n"].concat().into())
-}
-
-/// Asks the host what became of a settlement; `None` if it cannot be asked.
-///
-/// Trust: a lie costs the operator (an answer given for nothing) or service; the client asks the chain itself.
-async fn await_settlement(node: &Node, payment_id: Hash32, wait: Duration) -> Option<SettlementState> {
-    let timeout_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    let request = EnclaveRequest::AwaitSettlement { payment_id, timeout_ms };
-    match node.port().request(request, wait.saturating_add(Duration::from_secs(5))).await {
-        Ok(HostReply::Settlement(state)) => Some(state),
-        Ok(_) | Err(_) => None,
-    }
-}
-
-/// Waits for the transfer of a kept answer and hands it over, or says where it stands.
-pub(crate) async fn settle(node: &Node, kept: &Kept) -> Whole {
-    let deadline_ms = clock::now_ms().saturating_add(u64::try_from(SETTLE_WAIT.as_millis()).unwrap_or(u64::MAX));
-    let mut tx = None;
-    while clock::now_ms() < deadline_ms {
-        match await_settlement(node, kept.payment_id, SETTLE_POLL).await {
-            // What settles from now on is the newer authorization, which has its own answer.
-            _ if kept.outdated.load(Ordering::Acquire) => return Whole::Failed(SettlementFailure::Expired),
-            Some(SettlementState::Settled { tx_hash, .. }) => {
-                node.claims().settled(&kept.payment_id);
-                return Whole::Settled { body: kept.body.clone(), tx_hash };
-            }
-            Some(SettlementState::Failed { code: code @ SettlementFailure::Expired }) => return Whole::Failed(code),
-            // A failed transaction leaves the authorization open for anyone until it expires: not final before that.
-            Some(SettlementState::Failed { .. }) => tokio::time::sleep(Duration::from_millis(250)).await,
-            Some(SettlementState::Pending { tx_hash }) => tx = tx_hash,
-            None => tokio::time::sleep(Duration::from_millis(250)).await,
-        }
-    }
-    Whole::Pending { tx_hash: tx }
-}
-
-/// A whole answer whose calldata is out.
-#[derive(Clone)]
-pub(crate) struct Kept {
-    body: Bytes,
-    payment_id: Hash32,
-    pub(crate) receipt_id: String,
-    pub(crate) transcript_seed: Hash32,
-    valid_before_s: u64,
-    // Another authorization of the same payment id was claimed: this one ended unsettled, and the chain's answer is no longer about it.
-    outdated: Arc<AtomicBool>,
-}
-
-/// Whole answers kept until validBefore, for a retry of the same payment for the same request (ADR 0005).
-#[derive(Default)]
-pub(crate) struct KeptAnswers(
-    // Guards the map; held for one synchronous step.
-    Mutex<HashMap<Hash32, Kept>>,
-);
-
-impl KeptAnswers {
-    fn keep(&self, key: Hash32, kept: Kept, now_s: u64) {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Kept past its end: a transfer in the last block before it is answered too.
-        map.retain(|_, kept| now_s < kept.valid_before_s.saturating_add(KEPT_AFTER_SECONDS));
-        // Full: the newest is not kept. Its client still has the connection it waits on.
-        if map.len() < KEPT_MAX {
-            map.insert(key, kept);
-        }
-    }
-
-    /// Whether one more could be kept. Asked before a whole answer is paid for.
-    pub(crate) fn has_room(&self, now_s: u64) -> bool {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.retain(|_, kept| now_s < kept.valid_before_s.saturating_add(KEPT_AFTER_SECONDS));
-        map.len() < KEPT_MAX
-    }
-
-    /// Gives up the answer to an earlier authorization of a payment that is claimed again: one transfer must not pay for two answers.
-    fn outdate(&self, payment_id: &Hash32) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, kept| {
-            let is_outdated = kept.payment_id == *payment_id;
-            kept.outdated.fetch_or(is_outdated, Ordering::AcqRel);
-            !is_outdated
-        });
-    }
-
-    /// The answer to exactly this request with exactly this payment header.
-    pub(crate) fn get(&self, key: &Hash32) -> Option<Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
 }
 
 #[cfg(test)]
@@ -558,25 +450,5 @@ mod tests {
         assert_eq!(object, [b"{".as_slice(), member, b"}"].concat());
         assert_eq!(serde_json::from_slice::<serde_json::Value>(object).unwrap()["delivery"], "AAEC");
         assert_eq!(end_of_stream(b"[1]", member), None);
-    }
-
-    #[test]
-    fn an_answer_is_given_up_when_its_payment_is_claimed_again() {
-        let answers = KeptAnswers::default();
-        let kept = |payment: u8| Kept {
-            body: Bytes::new(),
-            payment_id: Hash32([payment; 32]),
-            receipt_id: String::new(),
-            transcript_seed: Hash32::ZERO,
-            valid_before_s: 100,
-            outdated: Arc::default(),
-        };
-        answers.keep(Hash32([1; 32]), kept(1), 50);
-        answers.keep(Hash32([2; 32]), kept(2), 50);
-        let waiting = answers.get(&Hash32([1; 32])).unwrap();
-        answers.outdate(&Hash32([1; 32]));
-        assert!(answers.get(&Hash32([1; 32])).is_none());
-        assert!(waiting.outdated.load(Ordering::Acquire), "a retry that waits already must not be answered by the next transfer");
-        assert!(!answers.get(&Hash32([2; 32])).unwrap().outdated.load(Ordering::Acquire));
     }
 }

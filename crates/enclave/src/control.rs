@@ -108,7 +108,8 @@ impl HostPort {
             link.waiting.clear();
             link.generation
         };
-        self.0.generation.send_replace(generation);
+        // Two that come at once must not leave the older one's number.
+        self.0.generation.send_modify(|newest| *newest = generation.max(*newest));
         generation
     }
 
@@ -150,12 +151,12 @@ pub(crate) trait Commands: Send + Sync + 'static {
     fn head(&self, head: candor_link::BlockHead);
 }
 
-/// Serves one control connection until it ends.
+/// Serves one control connection until it ends, or a newer one supersedes it (spec/link.md LINK-5).
 pub(crate) async fn serve<S>(stream: S, port: HostPort, commands: Arc<dyn Commands>)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
-    let (mut reader, mut writer) = tokio::io::split(stream);
+    let (reader, mut writer) = tokio::io::split(stream);
     let (outbox, mut outgoing) = mpsc::channel::<Vec<u8>>(OUTBOX);
     // The welcome goes first, before any request of ours can be queued.
     let Ok(welcome) = ToHost::Welcome(commands.phase()).encode() else { return };
@@ -170,27 +171,37 @@ where
             }
         }
     });
+    let mut newest = port.connections();
+    tokio::select! {
+        // Also in the middle of a command or of a frame that the old host does not take: what was in flight is neither done nor undone.
+        _ = newest.wait_for(|newest| generation < *newest) => {}
+        () = read(reader, &port, &commands, &outbox) => {}
+    }
+    port.detach(generation);
+    write.abort();
+}
+
+/// Reads messages and acts on them until the connection ends or says what is no message.
+async fn read(mut reader: impl AsyncRead + Unpin, port: &HostPort, commands: &Arc<dyn Commands>, outbox: &mpsc::Sender<Vec<u8>>) {
     let mut decoder = FrameDecoder::new();
     let mut buffer = vec![0; 64 * 1024];
-    'connection: loop {
+    loop {
         let read = match reader.read(&mut buffer).await {
-            Ok(0) | Err(_) => break,
+            Ok(0) | Err(_) => return,
             Ok(read) => read,
         };
         decoder.push(buffer.get(..read).unwrap_or_default());
         loop {
             match decoder.next_frame() {
                 Ok(Some(payload)) => match ToEnclave::parse(&payload) {
-                    Ok(message) => dispatch(message, &port, &commands, &outbox).await,
-                    Err(_) => break 'connection,
+                    Ok(message) => dispatch(message, port, commands, outbox).await,
+                    Err(_) => return,
                 },
                 Ok(None) => break,
-                Err(_) => break 'connection,
+                Err(_) => return,
             }
         }
     }
-    port.detach(generation);
-    write.abort();
 }
 
 async fn dispatch(message: ToEnclave, port: &HostPort, commands: &Arc<dyn Commands>, outbox: &mpsc::Sender<Vec<u8>>) {
@@ -282,5 +293,23 @@ mod tests {
         let head = BlockHead::default();
         theirs.write_all(&ToEnclave::Reply { id, reply: HostReply::Head(head) }.encode().unwrap()).await.unwrap();
         assert_eq!(asked.await.unwrap(), Ok(HostReply::Head(head)));
+    }
+
+    #[tokio::test]
+    async fn a_newer_control_connection_ends_the_older_one() {
+        let (port, mut decoder) = (HostPort::new(), FrameDecoder::new());
+        let (ours, mut older) = tokio::io::duplex(1 << 16);
+        let serving = tokio::spawn(serve(ours, port.clone(), Arc::new(Verbose)));
+        assert!(matches!(next(&mut older, &mut decoder).await, ToHost::Welcome(_)));
+        let (ours, mut newer) = tokio::io::duplex(1 << 16);
+        tokio::spawn(serve(ours, port.clone(), Arc::new(Verbose)));
+        assert!(matches!(next(&mut newer, &mut FrameDecoder::new()).await, ToHost::Welcome(_)));
+
+        tokio::time::timeout(PATIENCE, serving).await.expect("it ends").unwrap();
+        let ended = tokio::time::timeout(PATIENCE, older.read(&mut [0; 16])).await.expect("it is closed").unwrap();
+        assert_eq!(ended, 0);
+        // And the newer one is served.
+        newer.write_all(&ToEnclave::Request { id: 7, request: HostRequest::Ping }.encode().unwrap()).await.unwrap();
+        assert!(matches!(next(&mut newer, &mut decoder).await, ToHost::Reply { id: 7, .. }));
     }
 }

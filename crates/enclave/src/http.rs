@@ -6,7 +6,7 @@
 //! | `GET /v1/models` | what is served, at which price |
 //! | `GET /v1/receipts/{id}[?prefix=k]` | a receipt from the host's store, with proofs |
 //! | `GET /candor/evidence[?nonce=0x…]` | evidence of this enclave |
-//! | `GET /health`, `GET /metrics` | for operators |
+//! | `GET /health`, `GET /metrics` | for operators; metrics are at most a minute old |
 //!
 //! Errors have OpenAI's shape. Nothing here logs. Every read has a limit and a time.
 
@@ -33,20 +33,28 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::answer::{self, Job, Kept, Whole};
+use crate::answer::{Job, Whole};
 use crate::boot::Boot;
 use crate::clock;
+use crate::kept::Kept;
 use crate::ledger::LedgerError;
 use crate::metrics::count;
 use crate::node::Node;
 use crate::pay::{self, PayError};
 use crate::quote::{self, Quote, internal};
+use crate::settle;
 
 /// A body that trickles is cut off.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Quotes that one connection gets without paying: signing is the dearest thing a stranger can ask for.
 const UNPAID_QUOTES_MAX: u32 = 64;
+
+/// Challenges that one connection may send: a client needs one for each verification, and each costs the device a signature.
+const CHALLENGES_MAX: u32 = 8;
+
+/// How long a challenge waits for the device. Whoever came first is served first, so that nobody is starved by others who ask without end.
+const ATTEST_WAIT: Duration = Duration::from_secs(5);
 
 /// How long the host may take to find a receipt.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,18 +85,28 @@ pub(crate) struct Session {
     node: Arc<Node>,
     boot: Arc<Boot>,
     unpaid_quotes: AtomicU32,
+    challenges: AtomicU32,
 }
 
 impl Session {
     pub(crate) fn new(node: Arc<Node>, boot: Arc<Boot>) -> Self {
-        Self { node, boot, unpaid_quotes: AtomicU32::new(0) }
+        Self { node, boot, unpaid_quotes: AtomicU32::new(0), challenges: AtomicU32::new(0) }
     }
 }
 
 /// A body: whole, or streamed from a job.
 pub(crate) enum ApiBody {
     Whole(Option<Bytes>),
-    Stream { items: mpsc::Receiver<StreamItem>, taken: Arc<AtomicU64> },
+    Stream {
+        items: mpsc::Receiver<StreamItem>,
+        taken: Arc<AtomicU64>,
+    },
+    /// A whole answer, which may make room once it was taken.
+    Kept {
+        body: Option<Bytes>,
+        key: Hash32,
+        node: Arc<Node>,
+    },
 }
 
 impl Body for ApiBody {
@@ -98,6 +116,10 @@ impl Body for ApiBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Kept { body, key, node } => Poll::Ready(body.take().map(|body| {
+                node.kept.handed_over(key);
+                Ok(Frame::data(body))
+            })),
             Self::Stream { items, taken } => items.poll_recv(cx).map(|item| {
                 let item = item?;
                 if item.is_ok() {
@@ -122,7 +144,7 @@ pub(crate) async fn route(session: Arc<Session>, request: Request<Incoming>) -> 
         (&Method::GET, "/v1/models") => ok_json(models(&node)),
         (&Method::GET, "/candor/evidence") => evidence(&session, &query).await,
         (&Method::GET, "/health") => health(&node),
-        (&Method::GET, "/metrics") => whole(StatusCode::OK, "text/plain; version=0.0.4", node.metrics.render().into()),
+        (&Method::GET, "/metrics") => whole(StatusCode::OK, "text/plain; version=0.0.4", node.metrics.published(clock::now_ms()).into()),
         (&Method::GET, path) if path.starts_with("/v1/receipts/") => receipt(&node, path, &query).await,
         (_, "/v1/chat/completions" | "/v1/models" | "/candor/evidence" | "/health" | "/metrics") => {
             error(&ApiError { status: 405, ..ApiError::invalid_request("This method is not allowed here.") })
@@ -151,7 +173,7 @@ async fn chat(session: &Session, request: Request<Incoming>) -> ApiResponse {
     };
     let key = payment.as_ref().map(|header| sha256(&[&sha256(&[header]).0, path.as_bytes(), b"\n", &body]));
     if let Some(kept) = key.as_ref().and_then(|key| node.kept.get(key)) {
-        return finished(&kept, answer::settle(node, &kept).await, node);
+        return finished(&kept, settle::settle(node, &kept).await, node);
     }
     let quote = match quote::quote(node, "POST", &path, &body, clock::now_ms() / 1000) {
         Ok(quote) => quote,
@@ -163,21 +185,23 @@ async fn chat(session: &Session, request: Request<Incoming>) -> ApiResponse {
     if let Err(full) = node.ledger().has_room() {
         return ledger_error(full);
     }
-    if !quote.request.stream && !node.kept.has_room(clock::now_ms() / 1000) {
-        return ledger_error(LedgerError::Full);
-    }
     let paid = match pay::claim(node, &quote, &header).await {
         Ok(paid) => paid,
         Err(refused) => return pay_error(session, Some(&quote), &path, refused),
     };
-    let streamed = quote.request.stream;
-    let (job, execution) = Job::new(Arc::clone(node), quote, paid);
-    if streamed {
+    if quote.request.stream {
+        let (job, execution) = Job::new(Arc::clone(node), quote, paid);
         return stream(job, execution);
     }
+    // Before anything runs: a whole answer that cannot be kept could be paid for and lost.
+    let Some(place) = node.kept.place(paid.payment.authorization().from, clock::now_ms() / 1000) else {
+        node.claims().release(paid.claim);
+        return ledger_error(LedgerError::Full);
+    };
+    let (job, execution) = Job::new(Arc::clone(node), quote, paid);
     let (receipt_id, transcript_seed) = (job.receipt_id(), job.transcript_seed());
     // Its own task: a client that hangs up does not undo a claim or lose an answer that will be charged.
-    let ended = tokio::spawn(async move { job.whole(execution, key).await }).await.unwrap_or(Whole::NotLogged);
+    let ended = tokio::spawn(async move { job.whole(execution, key, place).await }).await.unwrap_or(Whole::NotLogged);
     match node.kept.get(&key) {
         Some(kept) => finished(&kept, ended, node),
         None => with_ids(outcome(ended, None, node), &receipt_id, &transcript_seed),
@@ -202,13 +226,14 @@ fn with_ids(mut response: ApiResponse, receipt_id: &str, seed: &Hash32) -> ApiRe
     response
 }
 
-fn finished(kept: &Kept, ended: Whole, node: &Node) -> ApiResponse {
+fn finished(kept: &Kept, ended: Whole, node: &Arc<Node>) -> ApiResponse {
     with_ids(outcome(ended, Some(kept), node), &kept.receipt_id, &kept.transcript_seed)
 }
 
 /// The response to a whole answer, with PAYMENT-RESPONSE whenever a settlement was asked for.
-fn outcome(ended: Whole, kept: Option<&Kept>, node: &Node) -> ApiResponse {
-    let chain = node.models().next().map_or(0, |served| served.price.chain_id);
+fn outcome(ended: Whole, kept: Option<&Kept>, node: &Arc<Node>) -> ApiResponse {
+    // Without a kept answer nothing is settled, and the statement is about no payment.
+    let chain = kept.map_or(0, |kept| kept.chain_id);
     let settle = |success: bool, reason: Option<&str>, tx: Option<Hash32>| SettleResponse {
         success,
         error_reason: reason.map(str::to_owned),
@@ -220,7 +245,10 @@ fn outcome(ended: Whole, kept: Option<&Kept>, node: &Node) -> ApiResponse {
     };
     let (mut response, settled) = match ended {
         Whole::Settled { body, tx_hash } => {
-            let mut response = whole(StatusCode::OK, "application/json", body);
+            let mut response = whole(StatusCode::OK, "application/json", body.clone());
+            if let Some(Kept { key, .. }) = kept {
+                *response.body_mut() = ApiBody::Kept { body: Some(body), key: *key, node: Arc::clone(node) };
+            }
             set(response.headers_mut(), CACHE_CONTROL, &cache_control_paid(None));
             (response, settle(true, None, Some(tx_hash)))
         }
@@ -231,7 +259,10 @@ fn outcome(ended: Whole, kept: Option<&Kept>, node: &Node) -> ApiResponse {
             (retry_later(error(&api), 2), settle(false, Some("settlement_pending"), tx_hash))
         }
         Whole::Failed(failure) => {
-            let message = format!("The payment could not be settled ({}). Nothing was charged.", failure.as_str());
+            let message = format!(
+                "Not charged as far as the host says ({}). Your authorization can no longer be used; ask a chain of your own.",
+                failure.as_str()
+            );
             let api = ApiError { status: 402, kind: "payment_required", code: Some("settlement_failed"), param: None, message };
             (error(&api), settle(false, Some("invalid_transaction_state"), None))
         }
@@ -340,12 +371,18 @@ async fn evidence(session: &Session, query: &str) -> ApiResponse {
         return error(&ApiError::invalid_request("nonce must be 0x and 64 hex digits, not all zero."));
     };
     let (boot, node) = (Arc::clone(&session.boot), Arc::clone(&session.node));
-    let head = node.head();
-    let Ok(permit) = Arc::clone(&node.attesting).try_acquire_owned() else {
-        let message = "The attestation device is busy.".to_owned();
-        let api = ApiError { status: 429, kind: "rate_limit_error", code: Some("attestation_busy"), param: None, message };
-        return retry_later(error(&api), 1);
+    let refuse = |code, message: &str| {
+        let api = ApiError { status: 429, kind: "rate_limit_error", code: Some(code), param: None, message: message.to_owned() };
+        retry_later(error(&api), 1)
     };
+    if CHALLENGES_MAX <= session.challenges.fetch_add(1, Ordering::Relaxed) {
+        return refuse("too_many_challenges", "Too many challenges on this connection. Open another.");
+    }
+    let Ok(Ok(permit)) = tokio::time::timeout(ATTEST_WAIT, Arc::clone(&node.attesting).acquire_owned()).await else {
+        return refuse("attestation_busy", "The attestation device is busy.");
+    };
+    // After the wait: the newest block.
+    let head = node.head();
     let attested = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         boot.re_attest(&node, &head, nonce)

@@ -11,6 +11,7 @@
 //! | `server`, `stall`, `http` | connections, their time limits, TLS, routes |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
 //! | `answer` | run the engine, stream, splice the receipt |
+//! | `settle`, `kept` | what became of a payment; whole answers kept until they are handed over |
 //! | `ledger` | receipts into the log, group by group, then settlements out |
 //! | `control` | the way to the host |
 //!
@@ -35,6 +36,7 @@ mod boot;
 mod clock;
 mod control;
 mod http;
+mod kept;
 mod keys;
 mod ledger;
 mod metrics;
@@ -42,6 +44,7 @@ mod node;
 mod pay;
 mod quote;
 mod server;
+mod settle;
 mod stall;
 
 use std::time::Duration;

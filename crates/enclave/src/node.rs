@@ -5,25 +5,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use candor_engine::Model;
 use candor_link::BlockHead;
-use candor_verify::bytes::{Amount, Hash32};
+use candor_verify::bytes::Hash32;
 use candor_verify::manifest::Manifest;
 use candor_verify::order::{OperatorOrder, Price, SignedOrder};
 use candor_x402::ClaimSet;
 use candor_x402::claims::ClaimLimits;
 use tokio::sync::Semaphore;
 
-use crate::answer::KeptAnswers;
 use crate::control::HostPort;
+use crate::kept::KeptAnswers;
 use crate::keys::{BootKeys, TlsIdentity};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
-use crate::{Config, clock};
+use crate::{Config, clock, settle};
 
 /// Payments remembered at once: at one per millisecond for as long as a payment may stay open.
 const CLAIMS_MAX: usize = 1 << 19;
-
-/// Settlements asked about at once; a small part of what the link carries.
-const WATCHED_MAX: usize = 256;
 
 /// Attestations for challenges at once.
 const ATTESTING_MAX: usize = 2;
@@ -62,8 +59,8 @@ pub(crate) struct Node {
     boot_ms: u64,
     ledger: Ledger,
     pub(crate) running: Arc<Semaphore>,
-    /// Settlements watched at once.
-    pub(crate) watching: Semaphore,
+    /// Questions about settlements at once.
+    pub(crate) asking: Semaphore,
     /// Attestations for challenges at once: each costs the device a signature and the asker nothing.
     pub(crate) attesting: Arc<Semaphore>,
     pub(crate) metrics: Arc<Metrics>,
@@ -78,7 +75,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn start(parts: Parts) -> Arc<Self> {
         let keys = Arc::new(parts.keys);
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::new(clock::now_ms()));
         let ledger = Ledger::start(&parts.runtime, parts.port.clone(), Arc::clone(&keys), &parts.manifest, parts.config.max_group);
         let order = &parts.order.order;
         let models = order.models.iter().filter_map(|listed| {
@@ -90,12 +87,11 @@ impl Node {
         let limits = ClaimLimits {
             max_claims: CLAIMS_MAX,
             max_open_per_payer: u32::try_from(parts.config.max_unsettled_per_payer).unwrap_or(u32::MAX),
-            max_open_amount_per_payer: Amount(u128::MAX),
         };
         Arc::new(Self {
             models: models.collect(),
             running: Arc::new(Semaphore::new(parts.config.max_running)),
-            watching: Semaphore::new(WATCHED_MAX),
+            asking: Semaphore::new(settle::ASKED_MAX),
             attesting: Arc::new(Semaphore::new(ATTESTING_MAX)),
             port: parts.port,
             keys,

@@ -1,10 +1,11 @@
-//! Payments between verification and claim, with a host that takes its time.
+//! Payments, with a host that takes its time or lies about them.
 
 mod support;
 
 use std::time::Duration;
 
 use candor_enclave::Config;
+use candor_link::{SettlementFailure, SettlementState};
 use candor_verify::payment::SETTLE_MARGIN_SECONDS;
 
 use support::client::question;
@@ -25,5 +26,36 @@ async fn a_payment_whose_time_ran_out_while_the_chain_was_asked_is_not_claimed()
         assert_eq!(reply.status, status, "{reply:?}");
         let refused = reply.text.contains("invalid_exact_evm_payload_authorization_valid_before");
         assert_eq!((refused, world.receipts().len()), (status == 402, usize::from(status == 200)));
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_says_too_early_that_a_payment_expired_is_not_repeated() {
+    let world = World::start(Config::default()).await;
+    let body = question("what it costs", 2, false);
+    let payment = world.pay(&Key::of(9), &body, now_s() + 300).await;
+    *world.host.settlement.lock().unwrap() = Some(SettlementState::Failed { code: SettlementFailure::Expired });
+    for _ in 0..2 {
+        let reply = world.ask(&body, Some(&payment)).await;
+        assert!(reply.status == 503 && reply.text.contains(r#""code":"settlement_pending""#), "{reply:?}");
+        assert!(reply.header("retry-after").is_some() && !reply.text.contains("harged"), "{reply:?}");
+    }
+    // The answer is there as soon as the transfer is seen, and as often as it is asked for.
+    *world.host.settlement.lock().unwrap() = None;
+    for _ in 0..2 {
+        assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
+    }
+    assert_eq!(world.receipts().len(), 1);
+}
+
+#[tokio::test]
+async fn a_payer_who_takes_its_answers_never_runs_out_of_places_for_them() {
+    let world = World::start(Config::default()).await;
+    // More than are kept for one payer.
+    for number in 0..70 {
+        let body = question(&format!("question {number}"), 1, false);
+        let payment = world.pay(&Key::of(9), &body, now_s() + 300).await;
+        let reply = world.ask(&body, Some(&payment)).await;
+        assert_eq!(reply.status, 200, "{number}: {reply:?}");
     }
 }

@@ -9,14 +9,14 @@
 //!                              └─ release ─▶ as if never claimed
 //! ```
 //!
-//! It also bounds the operator's risk: how much one payer can have run before the chain has shown the money. A payment counts as *open*
+//! It also bounds the operator's risk: how many answers one payer can have run before the chain has shown the money. A payment counts as *open*
 //! from its claim until [`ClaimSet::settled`] (or forgiveness, or expiry): a payer who emptied the account stays capped.
 //! Not here: the answers kept for a retry (`enclave`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::bytes::{Address, Hash32};
 use candor_verify::payment::{MAX_SKEW_SECONDS, SETTLE_MARGIN_SECONDS};
 
 use crate::exact::VerifiedPayment;
@@ -27,10 +27,9 @@ use crate::exact::VerifiedPayment;
 pub struct ClaimLimits {
     /// Payments remembered at once.
     pub max_claims: usize,
-    /// Open payments of one payer in one asset.
+    /// Open payments of one payer in one asset. By number, not by amount: what is at risk is the compute of so many answers, and an amount
+    /// that suits one asset suits no other.
     pub max_open_per_payer: u32,
-    /// Sum of the open payments of one payer in one asset, in its smallest unit.
-    pub max_open_amount_per_payer: Amount,
 }
 
 /// Why a payment cannot be claimed.
@@ -63,13 +62,6 @@ pub enum ClaimError {
         /// Open now.
         got: u32,
     },
-    /// The payer has too much money in unsettled payments.
-    PayerAmount {
-        /// Limit.
-        limit: Amount,
-        /// Open now, with this one; the largest amount there is, if the sum is even larger.
-        got: Amount,
-    },
 }
 
 impl ClaimError {
@@ -81,7 +73,7 @@ impl ClaimError {
             Self::AlreadyExecuted { .. } => "candor_payment_already_executed",
             Self::Expired { .. } => "invalid_exact_evm_payload_authorization_valid_before",
             Self::Full { .. } => "candor_too_many_payments",
-            Self::PayerOpen { .. } | Self::PayerAmount { .. } => "candor_payer_has_unsettled_payments",
+            Self::PayerOpen { .. } => "candor_payer_has_unsettled_payments",
         }
     }
 
@@ -92,7 +84,7 @@ impl ClaimError {
             Self::InFlight | Self::AlreadyExecuted { .. } => 409,
             Self::Expired { .. } => 402,
             Self::Full { .. } => 503,
-            Self::PayerOpen { .. } | Self::PayerAmount { .. } => 429,
+            Self::PayerOpen { .. } => 429,
         }
     }
 }
@@ -105,9 +97,6 @@ impl fmt::Display for ClaimError {
             Self::Expired { valid_before, got } => write!(f, "the payment ended at {valid_before}, it is {got}"),
             Self::Full { limit } => write!(f, "{limit} payments are open; try later"),
             Self::PayerOpen { limit, got } => write!(f, "the payer has {got} unsettled payments; at most {limit} are allowed"),
-            Self::PayerAmount { limit, got } => {
-                write!(f, "unsettled payments of this payer would reach {got}; at most {limit} are allowed")
-            }
         }
     }
 }
@@ -174,8 +163,8 @@ pub struct ClaimSet {
     entries: BTreeMap<Hash32, Entry>,
     // Invariant: one element per entry.
     by_expiry: BTreeSet<(u64, Hash32)>,
-    // Invariant: the sums over entries with `open`.
-    open: BTreeMap<Account, OpenTotal>,
+    // Invariant: the number of entries with `open`, never zero.
+    open: BTreeMap<Account, u32>,
     latest_seconds: u64,
 }
 
@@ -186,18 +175,11 @@ struct Account {
     asset: Address,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct OpenTotal {
-    payments: u32,
-    amount: Amount,
-}
-
 #[derive(Debug)]
 struct Entry {
     state: State,
     until_seconds: u64,
     account: Account,
-    amount: Amount,
     open: bool,
 }
 
@@ -236,11 +218,14 @@ impl ClaimSet {
             return Err(ClaimError::Full { limit: self.limits.max_claims });
         }
         let account = Account { payer: authorization.from, chain_id: payment.chain_id(), asset: payment.asset() };
-        let total = self.open_after(&account, authorization.value)?;
-        self.open.insert(account, total);
+        let (limit, got) = (self.limits.max_open_per_payer, self.open.get(&account).copied().unwrap_or_default());
+        if limit <= got {
+            return Err(ClaimError::PayerOpen { limit, got });
+        }
+        self.open.insert(account, got.saturating_add(1));
         let until_seconds = valid_before.saturating_add(MAX_SKEW_SECONDS);
         self.by_expiry.insert((until_seconds, payment_id));
-        let entry = Entry { state: State::InFlight, until_seconds, account, amount: authorization.value, open: true };
+        let entry = Entry { state: State::InFlight, until_seconds, account, open: true };
         self.entries.insert(payment_id, entry);
         Ok(Claim { payment_id, valid_before })
     }
@@ -299,27 +284,13 @@ impl ClaimSet {
         self.entries.is_empty()
     }
 
-    fn open_after(&self, account: &Account, amount: Amount) -> Result<OpenTotal, ClaimError> {
-        let now = self.open.get(account).copied().unwrap_or_default();
-        let limit = self.limits.max_open_per_payer;
-        if limit <= now.payments {
-            return Err(ClaimError::PayerOpen { limit, got: now.payments });
-        }
-        let limit = self.limits.max_open_amount_per_payer;
-        match now.amount.checked_add(amount) {
-            Some(sum) if sum <= limit => Ok(OpenTotal { payments: now.payments.saturating_add(1), amount: sum }),
-            sum => Err(ClaimError::PayerAmount { limit, got: sum.unwrap_or(Amount(u128::MAX)) }),
-        }
-    }
-
     fn close(&mut self, payment_id: &Hash32) {
         let Some(entry) = self.entries.get_mut(payment_id).filter(|entry| entry.open) else { return };
         entry.open = false;
-        let (account, amount) = (entry.account, entry.amount);
-        let Some(total) = self.open.get_mut(&account) else { return };
-        total.payments = total.payments.saturating_sub(1);
-        total.amount = total.amount.checked_sub(amount).unwrap_or_default();
-        if total.payments == 0 {
+        let account = entry.account;
+        let Some(open) = self.open.get_mut(&account) else { return };
+        *open = open.saturating_sub(1);
+        if *open == 0 {
             self.open.remove(&account);
         }
     }

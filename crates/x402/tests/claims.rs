@@ -5,13 +5,12 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
-use candor_verify::bytes::Amount;
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
 use candor_x402::ClaimSet;
 use candor_x402::claims::{ClaimError, ClaimLimits, Ending};
 use common::{NOW, World};
 
-const LIMITS: ClaimLimits = ClaimLimits { max_claims: 100, max_open_per_payer: 3, max_open_amount_per_payer: Amount(10_000) };
+const LIMITS: ClaimLimits = ClaimLimits { max_claims: 100, max_open_per_payer: 3 };
 const ENDS: u64 = NOW + MAX_TIMEOUT_SECONDS;
 
 #[test]
@@ -75,7 +74,7 @@ fn a_released_claim_is_as_if_never_made() {
 }
 
 #[test]
-fn a_payer_is_capped_by_count_and_by_amount_until_the_money_is_seen() {
+fn a_payer_is_capped_by_count_until_the_money_is_seen() {
     let world = World::new();
     let mut set = ClaimSet::new(LIMITS);
     for salt in 1..=3 {
@@ -91,16 +90,29 @@ fn a_payer_is_capped_by_count_and_by_amount_until_the_money_is_seen() {
     assert!(set.claim(&world.paid(4), NOW).is_ok());
     assert_eq!(set.claim(&world.paid(5), NOW).err().map(|error| error.status()), Some(429));
 
-    let mut set = ClaimSet::new(ClaimLimits { max_open_amount_per_payer: Amount(1999), ..LIMITS });
+    let mut set = ClaimSet::new(ClaimLimits { max_open_per_payer: 1, ..LIMITS });
     let first = set.claim(&world.paid(1), NOW).unwrap();
-    let error = ClaimError::PayerAmount { limit: Amount(1999), got: Amount(2000) };
-    assert_eq!(set.claim(&world.paid(2), NOW).err(), Some(error));
+    assert_eq!(set.claim(&world.paid(2), NOW).err(), Some(ClaimError::PayerOpen { limit: 1, got: 1 }));
     // Nothing went out: nothing is owed, but the payment is spent.
     let execution = set.start(first);
     set.finish(execution, Ending::Forgiven);
     assert!(matches!(set.claim(&world.paid(1), NOW), Err(ClaimError::AlreadyExecuted { .. })));
     assert!(set.claim(&world.paid(2), NOW).is_ok());
     // An unsettled payment stops counting when it can no longer be presented.
+    set.expire(ENDS + MAX_SKEW_SECONDS + 1);
+    assert!(set.is_empty());
+}
+
+#[test]
+fn work_that_was_wasted_counts_against_its_payer_until_the_payment_is_over() {
+    let world = World::new();
+    let mut set = ClaimSet::new(ClaimLimits { max_open_per_payer: 1, ..LIMITS });
+    let claim = set.claim(&world.paid(1), NOW).unwrap();
+    let execution = set.start(claim);
+    set.finish(execution, Ending::Wasted);
+    for now in [NOW, ENDS - 1] {
+        assert_eq!(set.claim(&world.paid(2), now).err(), Some(ClaimError::PayerOpen { limit: 1, got: 1 }));
+    }
     set.expire(ENDS + MAX_SKEW_SECONDS + 1);
     assert!(set.is_empty());
 }

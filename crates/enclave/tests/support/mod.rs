@@ -57,10 +57,12 @@ impl Key {
     }
 }
 
-struct NoTee;
+/// A device that takes its time.
+struct NoTee(Duration);
 
 impl Attester for NoTee {
     fn attest(&self, _: &[u8; 64]) -> Result<Vec<u8>, AttesterError> {
+        std::thread::sleep(self.0);
         Ok(vec![0; 32])
     }
 
@@ -77,6 +79,8 @@ pub(crate) struct Host {
     pub(crate) settlements: Mutex<Vec<Settlement>>,
     /// How long it takes to ask its chain about a payer.
     pub(crate) payer_delay: Mutex<Duration>,
+    /// What it says of settlements; that they are settled if nothing else.
+    pub(crate) settlement: Mutex<Option<SettlementState>>,
 }
 
 /// A node under test.
@@ -88,12 +92,17 @@ pub(crate) struct World {
 impl World {
     /// Boots an enclave that sells the fixture.
     pub(crate) async fn start(config: Config) -> Self {
+        Self::start_with(config, Duration::ZERO).await
+    }
+
+    /// Boots one whose device takes so long for each document.
+    pub(crate) async fn start_with(config: Config, attest: Duration) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("candor-enclave-{}-{}.sock", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let socket = std::env::temp_dir().join(name);
         drop(std::fs::remove_file(&socket));
         let path = socket.clone();
-        tokio::spawn(async move { candor_enclave::run(&path, config, Arc::new(NoTee)).await });
+        tokio::spawn(async move { candor_enclave::run(&path, config, Arc::new(NoTee(attest))).await });
         let host = Arc::new(Host::default());
         let mut control = Control::connect(&socket, Arc::clone(&host)).await;
         let model = model();
@@ -274,7 +283,8 @@ fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answ
             })
         }
         EnclaveRequest::AwaitSettlement { .. } => {
-            HostReply::Settlement(SettlementState::Settled { tx_hash: Hash32([7; 32]), block_number: 1, by_third_party: false })
+            let settled = SettlementState::Settled { tx_hash: Hash32([7; 32]), block_number: 1, by_third_party: false };
+            HostReply::Settlement((*host.settlement.lock().unwrap()).unwrap_or(settled))
         }
         EnclaveRequest::FetchReceipt { .. } => HostReply::Receipt(None),
         EnclaveRequest::LogState { .. } => HostReply::LogState(LogState { durable: log.tree.now().tree(), checkpointed: log.checkpointed }),
