@@ -38,6 +38,10 @@ const BUFFER: usize = 64 << 10;
 /// Time for the enclave to say where it stands.
 const WELCOME: Duration = Duration::from_secs(10);
 
+/// Dials that may fail in silence before the first success: host and enclave start together, and the enclave makes its socket when it
+/// is ready. With the growing pause between them, some seconds.
+const QUIET_DIALS: u32 = 4;
+
 /// Why a call to the enclave gave nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum CallError {
@@ -128,16 +132,18 @@ impl Link {
 pub(crate) async fn run(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
     let mut failures = 0_u32;
     let mut told = String::new();
+    // An enclave that was never there cannot be lost.
+    let mut was_there = false;
     loop {
         let ended = tokio::select! {
-            ended = session(&node, &mut failures) => ended,
+            ended = session(&node, &mut failures, &mut was_there) => ended,
             _ = stopped.changed() => return,
         };
         node.current.send_replace(None);
         node.update(|status| (status.phase, status.is_registered) = ("enclave not connected", false));
-        if failures == 0 {
+        if failures == 0 && was_there {
             node.notice(&Notice::EnclaveLost { reason: ended });
-        } else if ended != told {
+        } else if ended != told && (was_there || QUIET_DIALS <= failures) {
             // Once per reason, and not per attempt.
             node.trouble("enclave", ended.clone());
             told = ended;
@@ -155,12 +161,13 @@ pub(crate) async fn run(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
 }
 
 /// One connection from hello to end. Returns why it ended.
-async fn session(node: &Arc<Node>, failures: &mut u32) -> String {
+async fn session(node: &Arc<Node>, failures: &mut u32, was_there: &mut bool) -> String {
     let (mut reader, writer, phase) = match timeout(WELCOME, dial(node)).await {
         Ok(Ok(connected)) => connected,
         Ok(Err(error)) => return error.to_string(),
         Err(_) => return "the enclave did not say where it stands".to_owned(),
     };
+    *was_there = true;
     node.notice(&Notice::EnclaveConnected);
     node.clear_trouble("enclave");
     let (outgoing, frames) = mpsc::channel(OUTGOING);
