@@ -192,6 +192,38 @@ impl ChainClient {
         Ok((anchor.anchored_at_s != 0).then_some(anchor))
     }
 
+    /// Every anchor of a log, smallest first, from the contract's events since `from_block`. The contract's own word for the largest is
+    /// the cross-check: an endpoint that forgets events is an error, and not a log with fewer anchors.
+    ///
+    /// # Errors
+    /// As the transport; `Malformed` if the events do not end in the largest anchor.
+    pub async fn anchors(&self, log_anchor: &Address, log_id: &Hash32, from_block: u64) -> Result<Vec<Anchor>, ChainError> {
+        let filter = Filter::new().address(evm_address(log_anchor)).event_signature(LogAnchor::Anchored::SIGNATURE_HASH);
+        let filter = filter.topic1(b256(log_id));
+        let latest = self.latest_anchor(log_anchor, log_id).await?;
+        let (head, mut from) = (self.head().await?.number, from_block);
+        let mut anchors = Vec::new();
+        while from <= head {
+            let to = from.saturating_add(LOG_RANGE - 1).min(head);
+            for log in self.logs(&filter.clone().from_block(from).to_block(to)).await? {
+                // A node that ignores the filter must not slip in another.
+                let Ok(event) = LogAnchor::Anchored::decode_log_data_validate(log.data()) else { continue };
+                if log.address() == evm_address(log_anchor) && event.logId == b256(log_id) {
+                    anchors.push(Anchor { size: event.size, root: hash(event.root), anchored_at_s: event.anchoredAt });
+                }
+            }
+            from = to.saturating_add(1);
+        }
+        // One may be newer than what the contract said before: it grows while we read.
+        match latest {
+            Some(latest) if !anchors.contains(&latest) => Err(ChainError::Malformed {
+                what: "Anchored events",
+                detail: format!("expected one for size {}, the endpoint shows {} others", latest.size, anchors.len()),
+            }),
+            _ => Ok(anchors),
+        }
+    }
+
     /// Timestamp (Unix milliseconds by the enclave's clock) and K_sig's signature of the checkpoint anchored at exactly this size, from
     /// the contract's event; `None` if there is no such anchor, or the endpoint does not show its event (yet).
     ///

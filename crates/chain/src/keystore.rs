@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use alloy::signers::local::PrivateKeySigner;
+use candor_verify::Address;
 use rand::rngs::OsRng;
+use serde_json::Value;
 
 use crate::submit::Signer;
 
@@ -59,6 +61,7 @@ impl Signer {
         PrivateKeySigner::encrypt_keystore(directory, &mut OsRng, self.to_bytes(), passphrase, Some(&temporary))
             .map_err(|error| KeystoreError::Keystore(error.to_string()))?;
         let temporary = directory.join(temporary);
+        note_address(&temporary, &self.address())?;
         fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600))?;
         fs::File::open(&temporary)?.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -79,6 +82,23 @@ impl Signer {
     }
 }
 
+/// The address that a wallet file shows without its passphrase, as geth's and ours do; `None` if it shows none. Only as good as the file:
+/// for looking, not for paying.
+///
+/// # Errors
+/// `Io`.
+pub fn keystore_address(path: &Path) -> Result<Option<Address>, KeystoreError> {
+    let file: Value = serde_json::from_slice(&fs::read(path)?).unwrap_or_default();
+    Ok(file["address"].as_str().and_then(|text| Address::from_hex(&format!("0x{}", text.trim_start_matches("0x")))))
+}
+
+/// Adds the address, in geth's form, which the library that encrypts leaves out.
+fn note_address(path: &Path, address: &Address) -> Result<(), KeystoreError> {
+    let mut file: Value = serde_json::from_slice(&fs::read(path)?).map_err(|error| KeystoreError::Keystore(error.to_string()))?;
+    file["address"] = address.to_string().trim_start_matches("0x").into();
+    Ok(fs::write(path, file.to_string())?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +112,7 @@ mod tests {
         assert_eq!(Signer::load(&path, "right").unwrap().address(), signer.address());
         assert!(matches!(Signer::load(&path, "wrong"), Err(KeystoreError::Keystore(_))));
         assert!(matches!(signer.store(&path, "right"), Err(KeystoreError::Io(_))));
+        assert_eq!(keystore_address(&path).unwrap(), Some(signer.address()));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(Signer::load(&path, "right"), Err(KeystoreError::Exposed { mode: 0o644 })));
         fs::remove_dir_all(directory).unwrap();

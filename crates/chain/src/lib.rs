@@ -35,7 +35,7 @@ pub use contracts::{
 };
 pub use deploy::{DeployConfig, DeployError, Deployment};
 pub use error::ChainError;
-pub use keystore::KeystoreError;
+pub use keystore::{KeystoreError, keystore_address};
 pub use registry::{EnclaveRecord, Registered, Renewal, Submission, renew_calldata};
 pub use submit::{Fees, LogEntry, SignedTransaction, Signer, Transaction, TransactionReceipt};
 pub use transfers::{LogPosition, PayerState, mint_calldata};

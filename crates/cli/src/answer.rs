@@ -1,6 +1,5 @@
 //! `candor ask "…"`: resolve a node, verify it, pay, stream, verify the answer, keep the bundle.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use candor_verify::policy::Policy;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
 use serde_json::json;
 
-use crate::output::{Done, Failure, print_json};
+use crate::output::{Done, Failure, note, print_json, say, write_out};
 use crate::{dev, policy, verdict, wallet};
 
 /// How long to wait for the transfer and the anchor before the bundle is kept as it is.
@@ -58,13 +57,17 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let chain = ChainClient::connect(&args.rpc, None).await?;
     let policy = client_policy(args.policy.as_deref(), state, chain.chain_id())?;
-    let registry = policy.registry.ok_or_else(|| Failure::cannot("the policy names no registry (accept.registries)"))?.1;
-    let mut node = match &args.node {
-        None => resolve(&chain, &registry, &policy.policy).await?,
-        Some(url) => verify_live(&chain, &policy.policy, Endpoint::parse(url)?, None).await?,
+    let registry = policy::registry(&policy, args.policy.as_deref(), state)?;
+    let found = match &args.node {
+        None => resolve(&chain, &registry, &policy.policy).await,
+        Some(url) => verify_live(&chain, &policy.policy, Endpoint::parse(url)?, None).await,
+    };
+    let mut node = match found {
+        Ok(node) => node,
+        Err(error) => return Err(policy::explain(error, &chain, &policy, args.policy.as_deref(), state).await),
     };
     if !json_output {
-        eprintln!("{}", describe(&node));
+        note!("{}", describe(&node));
     }
     let wallet = wallet::open(state, chain.chain_id(), &args.passphrase)?;
     let book = SpendBook::open(&state.join("spends.json"))?;
@@ -80,11 +83,11 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         response.path = keep_as_refused(&response.path, &response.bundle)?;
     }
     keep_upgraded(&response.path, &response.bundle, &node, settled.facts.transfer_tx)?;
-    report(&response, &verdict, json_output);
+    report(&response, &verdict, policy.policy.require_level, json_output);
     Ok(verdict::exit_code(&verdict))
 }
 
-fn report(response: &VerifiedResponse, verdict: &Verdict, json_output: bool) {
+fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, json_output: bool) {
     let path = &response.path;
     let receipt = &response.bundle.delivery.receipt;
     if json_output {
@@ -96,7 +99,7 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, json_output: bool) {
         }));
         return;
     }
-    eprintln!(
+    note!(
         "{}, {}   {} + {} tokens, {}   {}",
         verdict.outcome().as_str(),
         verdict.log_level().as_str(),
@@ -106,7 +109,7 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, json_output: bool) {
         path.display()
     );
     if verdict.outcome() != Outcome::Verified {
-        verdict::print(verdict);
+        verdict::print(verdict, required);
     }
 }
 
@@ -114,9 +117,8 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, json_output: bool) {
 pub(crate) fn client_policy(named: Option<&Path>, state: &Path, chain_id: u64) -> Result<PolicyFile, Failure> {
     let path = policy::default_path(state);
     if named.is_none() && !path.exists() && chain_id == candor_devchain::DEFAULT_CHAIN_ID {
-        let file = dev::policy(state, chain_id)?;
-        write_private(&path, candor_client::template(&file).as_bytes())?;
-        eprintln!("wrote {}: it accepts SIMULATED evidence of this very program, on chain {chain_id} only", path.display());
+        policy::write_dev(&path, state, chain_id)?;
+        note!("wrote {}: it accepts SIMULATED evidence of this very program, on chain {chain_id} only", path.display());
     }
     policy::load(named, state)
 }
@@ -146,14 +148,12 @@ pub(crate) fn request_body(node: &Node, model: Option<&str>, prompt: &str, max_t
 pub(crate) async fn stream(node: &mut Node, buyer: &Buyer<'_>, body: &[u8], show: bool) -> Result<VerifiedResponse, Failure> {
     let mut print = |progress: Progress<'_>| {
         if let (true, Progress::Frame(frame) | Progress::Body(frame)) = (show, &progress) {
-            print!("{}", frame_text(frame));
-            // A closed standard output is noticed by the next command, not here.
-            drop(std::io::stdout().flush());
+            write_out(format_args!("{}", frame_text(frame)));
         }
     };
     let response = ask(node, buyer, body, &mut print).await;
     if show {
-        println!();
+        say!();
     }
     Ok(response?)
 }

@@ -10,10 +10,10 @@ use candor_verify::bytes::Amount;
 use serde_json::json;
 
 use crate::dev::Role;
-use crate::output::{Done, Failure, print_json};
+use crate::output::{Done, Failure, free_address, print_json, say};
 
-/// Units of the test token that the development wallet starts with: 1,000 USDC.
-const WALLET_START: Amount = Amount(1_000_000_000);
+/// Units of the test token that a development wallet starts with: 1,000 USDC.
+pub(crate) const WALLET_START: Amount = Amount(1_000_000_000);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -34,23 +34,23 @@ pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
         let client = ChainClient::connect(url, None).await?;
         candor_devchain::check_chain_id(client.chain_id()).map_err(|error| Failure::cannot(error.to_string()))?;
         let deployment = set_up(&client).await?;
-        say(url, client.chain_id(), &deployment, json_output);
+        announce(url, client.chain_id(), &deployment, json_output);
         return Ok(ExitCode::SUCCESS);
     }
+    let address = free_address(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)), "--port")?;
     let config = Config { chain_id: args.chain_id, ..Config::default() }.with_dev_accounts();
     let chain = SharedChain::new(DevChain::new(config).map_err(|error| Failure::cannot(error.to_string()))?);
     let client = ChainClient::from_provider(provider(&chain), None).await?;
     let deployment = set_up(&client).await?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let server = serve(chain, address).await.map_err(|error| Failure::cannot(error.to_string()))?;
     let url = server.url();
-    say(&url, args.chain_id, &deployment, json_output);
-    crate::output::asked_to_stop().await;
+    announce(&url, args.chain_id, &deployment, json_output);
+    crate::lifetime::asked_to_stop().await;
     server.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }
 
-fn say(url: &str, chain_id: u64, deployment: &Deployment, json_output: bool) {
+fn announce(url: &str, chain_id: u64, deployment: &Deployment, json_output: bool) {
     if json_output {
         print_json(&json!({
             "url": url, "chain_id": chain_id, "registry": deployment.registry.to_string(), "log_anchor": deployment.log_anchor.to_string(),
@@ -58,7 +58,7 @@ fn say(url: &str, chain_id: u64, deployment: &Deployment, json_output: bool) {
             "test_usd": deployment.test_usd.to_string(), "wallet": Role::Payer.address().to_string(),
         }));
     } else {
-        println!("chain {} at {url}   (development only: every key is public, state is in memory)", chain_id);
+        say!("chain {} at {url}   (development only: every key is public, state is in memory)", chain_id);
         for (name, at) in [
             ("EnclaveRegistry", deployment.registry),
             ("LogAnchor", deployment.log_anchor),
@@ -67,10 +67,10 @@ fn say(url: &str, chain_id: u64, deployment: &Deployment, json_output: bool) {
             ("QuorumVerifier", deployment.quorum_verifier),
             ("TestUSD", deployment.test_usd),
         ] {
-            println!("  {name:<16} {at}");
+            say!("  {name:<16} {at}");
         }
-        println!("  {:<16} {}   {}", "dev wallet", Role::Payer.address(), crate::dev::usd(WALLET_START));
-        println!("next: `candor serve` in a second terminal, `candor ask \"…\"` in a third");
+        say!("  {:<16} {}   {}", "dev wallet", Role::Payer.address(), crate::dev::usd(WALLET_START));
+        say!("next: `candor serve` in a second terminal, `candor ask \"…\"` in a third");
     }
 }
 

@@ -75,10 +75,16 @@ pub(crate) fn measurements() -> Result<Measurements, Failure> {
     Ok(Measurements::of_image(&crate::output::read(&path)?))
 }
 
+/// The workload of this very program under this state's software hypervisor.
+pub(crate) fn workload(state: &Path) -> Result<Hash32, Failure> {
+    let root = hypervisor(state)?.trust_root();
+    Ok(workload_id(TeeKind::Nitro, &Hash32(root.fingerprint), &measurements()?.concatenated()))
+}
+
 /// A policy that accepts this program, measured by this state's software hypervisor, and small payments in the test token.
 pub(crate) fn policy(state: &Path, chain_id: u64) -> Result<PolicyFile, Failure> {
     let root = hypervisor(state)?.trust_root();
-    let workload = workload_id(TeeKind::Nitro, &Hash32(root.fingerprint), &measurements()?.concatenated());
+    let workload = workload(state)?;
     let deployment = deployment(chain_id);
     let policy = Policy {
         roots: vec![root],

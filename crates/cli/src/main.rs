@@ -3,12 +3,15 @@
 //! Exit codes everywhere: 0 verified or done, 1 refused, 2 cannot tell or wrong usage. `--json` everywhere prints one JSON value.
 //! Thin: each command is one module; verdicts come from `candor-verify`.
 
+#![warn(clippy::print_stderr, clippy::print_stdout)] // `say!` and `note!` do not panic when the reader is gone.
+
 mod answer;
 mod attestor;
 mod chain;
 mod demo;
 mod dev;
 mod inspect;
+mod lifetime;
 mod log;
 mod node;
 mod output;
@@ -21,6 +24,7 @@ mod wallet;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -31,7 +35,7 @@ use crate::output::Failure;
 /// `candor demo` runs everything once. `candor verify FILE` checks a bundle offline. The other commands are the separate programs:
 /// `candor chain` (a development chain), `candor serve` (a node), `candor ask` (a client).
 #[derive(Parser)]
-#[command(version, max_term_width = 110)]
+#[command(name = "candor", version, max_term_width = 110)]
 struct Cli {
     /// Directory for keys, bundles and state.
     #[arg(long, global = true, env = "CANDOR_STATE", value_name = "DIR")]
@@ -39,6 +43,9 @@ struct Cli {
     /// Print one JSON value instead of text.
     #[arg(long, global = true)]
     json: bool,
+    /// End when standard input closes: for the children of `serve` and `demo`.
+    #[arg(long, global = true, hide = true)]
+    until_stdin_closes: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -46,6 +53,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the main job once: chain, node and client as separate processes, one paid and verified answer, ten lies refused.
+    /// With --json the story goes to standard error, and one JSON line with its outcome to standard output.
     Demo(demo::Args),
     /// Check a bundle: offline, or against a chain with --rpc.
     Verify(verdict::Args),
@@ -67,7 +75,7 @@ enum Command {
     Log(log::Args),
     /// Write a policy file.
     Policy(policy::Args),
-    /// Make a wallet, or show what it holds.
+    /// Make a wallet, fund it on a development chain, or show what it holds.
     Wallet(wallet::Args),
     /// The enclave half of a node (started by `serve`).
     #[command(hide = true)]
@@ -78,7 +86,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    if cli.until_stdin_closes {
+        lifetime::follow_parent();
+    }
     let state = match cli.state.map_or_else(dev::default_state, Ok) {
         Ok(state) => state,
         Err(failure) => return failure.report(cli.json),
@@ -106,8 +120,22 @@ fn main() -> ExitCode {
             Command::Host(args) => node::host(args).await,
         }
     });
-    match result {
-        Ok(code) => code,
-        Err(failure) => failure.report(json),
-    }
+    let code = result.unwrap_or_else(|failure| failure.report(json));
+    // An answer that is still being computed keeps nobody waiting.
+    runtime.shutdown_timeout(LAST_TASKS);
+    output::finish(code)
 }
+
+/// Help, version, or what is wrong with the arguments. Those are not parsed, so `--json` is looked for by hand.
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        return Failure::cannot(text.trim_start_matches("error: ").trim_end()).report(true);
+    }
+    // The reader may be gone.
+    drop(error.print());
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// How long blocking work may go on once the command has its result.
+const LAST_TASKS: Duration = Duration::from_secs(2);

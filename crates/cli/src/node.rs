@@ -1,11 +1,15 @@
 //! `candor serve`: a node. The parent makes an operator order, starts the enclave and the host as two processes of this program, and
-//! starts the enclave again if it ends (its log is over then; the next boot continues it as its successor).
+//! starts again what ends: the host goes on with its log; an enclave's log is over, and the next boot continues it as its successor.
+//! - **Invariant:** one `serve` per directory: it holds the directory's lock before it touches anything there.
 
-use std::net::{SocketAddr, TcpListener};
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use candor_chain::{ChainClient, EnclaveStatus, renew_calldata};
 use candor_devtee::{Hypervisor, Measurements, Request, permitted_chain};
@@ -15,21 +19,32 @@ use candor_host::{GasKeys, Host, HostConfig, ModelFile, Notice, Registering, Reg
 use candor_link::Ready;
 use candor_verify::bytes::Hash32;
 use candor_verify::evidence::Evidence;
+use candor_verify::hash::keccak256;
 use candor_verify::order;
 use candor_verify::policy::Policy;
-use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::ChildStdout;
 
 use crate::dev::{self, Role};
-use crate::output::{Done, Failure, print_json, read};
+use crate::lifetime::{Child, asked_to_stop};
+use crate::output::{Done, Failure, free_address, note, print_json, read, say};
 use crate::{attestor, policy};
 
 /// How long an operator order of `serve` is good for.
 const ORDER_DAYS: u64 = 30;
 
-/// Pause before an enclave that ended is started again.
+/// Pause before a half that ended is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a host may end in a row before that is an error of its own: a full disk does not go away by trying.
+const HOST_ENDS_MAX: u32 = 5;
+
+/// A host that ran this long was well; what ends it now is something new.
+const HOST_IS_WELL: Duration = Duration::from_secs(60);
+
+/// Time for a half to end by itself; less than the demo gives `serve`.
+const HALF_GRACE: Duration = Duration::from_secs(3);
 
 #[derive(clap::Args)]
 pub(crate) struct ServeArgs {
@@ -85,51 +100,133 @@ pub(crate) struct HostArgs {
 
 /// Runs a node until interrupted.
 pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> Done {
-    let chain = ChainClient::connect(&args.rpc, None).await?;
     let directory = state.join("node");
     std::fs::create_dir_all(&directory).map_err(|error| Failure::cannot(format!("{}: {error}", directory.display())))?;
-    let (listen, log_listen) = (fixed(args.listen)?, fixed(args.log_listen)?);
-    let model = model_file(args.model.as_deref(), &directory)?;
-    let order = order_file(&chain, &args, &model, listen, log_listen, &directory)?;
-    let policy_path = directory.join("attestor-policy.toml");
-    let policy_file = dev::policy(state, chain.chain_id())?;
-    candor_client::write_private(&policy_path, candor_client::template(&policy_file).as_bytes())?;
-    // Clients on this machine find a policy that accepts what runs here; it says SIMULATED in its first lines.
-    if !policy::default_path(state).exists() {
-        candor_client::write_private(&policy::default_path(state), candor_client::template(&policy_file).as_bytes())?;
+    // Before anything of the directory is touched: it may be another node's.
+    let _held = hold(&directory)?;
+    let mut stop = pin!(asked_to_stop());
+    let chain = ChainClient::connect(&args.rpc, None).await?;
+    let setup = set_up(args, state, directory, &chain).await?;
+    let mut enclave = setup.start_enclave()?;
+    let mut host = setup.start_host()?;
+    let mut lines = BufReader::new(host.stdout()?).lines();
+    tokio::select! {
+        biased;
+        () = &mut stop => return Ok(ExitCode::SUCCESS),
+        ended = enclave.ended() => return Err(Failure::cannot(format!("the enclave ended before the node was registered ({ended})"))),
+        announced = announce(&mut lines, json_output) => setup.say(&announced?, &enclave, &host, json_output),
     }
-    let socket = directory.join("enclave.sock");
-    let mut enclave = start_enclave(&socket, state)?;
-    let mut host = start_host(&args, &directory, &socket, &order, &model, &policy_path, listen, log_listen)?;
-    let mut lines = BufReader::new(host.stdout.take().ok_or_else(|| Failure::cannot("the host has no standard output"))?).lines();
-    announce(&mut lines, &enclave, &host, &socket, listen, log_listen, json_output).await?;
+    let mut host_lines = tokio::spawn(forward(lines, json_output));
+    let (mut host_ends, mut host_started) = (0, Instant::now());
     loop {
-        tokio::select! {
-            () = crate::output::asked_to_stop() => break,
-            status = host.wait() => return Err(Failure::cannot(format!("the host ended ({status:?})"))),
-            _ = enclave.wait() => {
-                eprintln!("candor serve: the enclave ended; starting another, whose log continues this one");
-                tokio::time::sleep(RESTART_PAUSE).await;
-                enclave = start_enclave(&socket, state)?;
+        let half = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            ended = host.ended() => {
+                host_ends = if host_started.elapsed() < HOST_IS_WELL { host_ends + 1 } else { 1 };
+                if HOST_ENDS_MAX < host_ends {
+                    let message = format!("the host ended {host_ends} times in a row, at last with {ended}; what it said is above. \
+                                           Nothing acknowledged is lost: start `candor serve` again when the cause is gone");
+                    return Err(Failure::cannot(message));
+                }
+                Half::Host(ended)
             }
-            line = lines.next_line() => if let (Ok(Some(line)), false) = (line, json_output) { println!("{line}") },
+            ended = enclave.ended() => Half::Enclave(ended),
+        };
+        // On Ctrl-C the halves end with us, not before us.
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            () = tokio::time::sleep(RESTART_PAUSE) => {}
+        }
+        match half {
+            Half::Host(ended) => {
+                note!(
+                    "candor serve: the host ended ({ended}); starting it again, its log goes on ({host_ends} of at most {HOST_ENDS_MAX})"
+                );
+                host = setup.start_host()?;
+                host_started = Instant::now();
+                host_lines = tokio::spawn(forward(BufReader::new(host.stdout()?).lines(), json_output));
+            }
+            Half::Enclave(ended) => {
+                note!("candor serve: the enclave ended ({ended}); starting another, whose log continues this one");
+                enclave = setup.start_enclave()?;
+            }
         }
     }
-    drop(host.kill().await);
-    drop(enclave.kill().await);
+    tokio::join!(host.stop(HALF_GRACE), enclave.stop(HALF_GRACE));
+    drop(host_lines.await);
     Ok(ExitCode::SUCCESS)
 }
 
-/// A free port for `:0`: the order names endpoints, so they must be known before anybody listens.
-fn fixed(address: SocketAddr) -> Result<SocketAddr, Failure> {
-    if address.port() != 0 {
-        return Ok(address);
-    }
-    let bound = TcpListener::bind(address).and_then(|listener| listener.local_addr());
-    bound.map_err(|error| Failure::cannot(format!("{address}: {error}")))
+/// Which half ended, and how.
+enum Half {
+    Enclave(String),
+    Host(String),
 }
 
-/// The model as a file, with the digest that the order will name.
+/// Takes the lock of a node's directory. The system lets it go when the process ends, however it ends.
+fn hold(directory: &Path) -> Result<File, Failure> {
+    let path = directory.join("serve.lock");
+    let cannot = |error: std::io::Error| Failure::cannot(format!("{}: {error}", path.display()));
+    let mut file = File::options().create(true).read(true).write(true).truncate(false).open(&path).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            drop(file.read_to_string(&mut pid));
+            return Err(Failure::cannot(format!(
+                "another `candor serve` (process {}) has {} and goes on serving; for a second node give a state and ports of its own: \
+                 --state DIR --listen ADDRESS --log-listen ADDRESS",
+                pid.trim(),
+                directory.display()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(cannot(error)),
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(cannot)?;
+    Ok(file)
+}
+
+/// What both halves are started with, and started again with.
+struct Setup {
+    args: ServeArgs,
+    state: PathBuf,
+    directory: PathBuf,
+    model: PathBuf,
+    order: PathBuf,
+    policy: PathBuf,
+}
+
+/// Writes the files that the halves read. Addresses are fixed here.
+async fn set_up(mut args: ServeArgs, state: &Path, directory: PathBuf, chain: &ChainClient) -> Result<Setup, Failure> {
+    args.listen = fixed(args.listen, "--listen").await?;
+    args.log_listen = fixed(args.log_listen, "--log-listen").await?;
+    let (model, digest, context_tokens) = model_file(args.model.as_deref(), &directory)?;
+    let models = vec![order::Model { id: args.model_id.clone(), digest, context_tokens }];
+    let order = order_file(chain, &args, models, &directory)?;
+    let policy = directory.join("attestor-policy.toml");
+    candor_client::write_private(&policy, candor_client::template(&dev::policy(state, chain.chain_id())?).as_bytes())?;
+    // Clients on this machine find a policy that accepts what runs here; it says SIMULATED in its first lines.
+    if !policy::default_path(state).exists() {
+        policy::write_dev(&policy::default_path(state), state, chain.chain_id())?;
+    }
+    Ok(Setup { args, state: state.to_owned(), directory, model, order, policy })
+}
+
+/// The order names endpoints, so they must be known, and free, before anybody listens. The host of a `serve` that was killed a moment
+/// ago may still have them.
+async fn fixed(address: SocketAddr, flag: &str) -> Result<SocketAddr, Failure> {
+    for _ in 0..20 {
+        if let Ok(address) = free_address(address, flag) {
+            return Ok(address);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    free_address(address, flag)
+}
+
+/// The model as a file, with the digest that the order will name, and its context.
 fn model_file(named: Option<&Path>, directory: &Path) -> Result<(PathBuf, Hash32, u32), Failure> {
     let bytes = match named {
         Some(path) => read(path)?,
@@ -141,16 +238,8 @@ fn model_file(named: Option<&Path>, directory: &Path) -> Result<(PathBuf, Hash32
     Ok((path, Hash32(model.digest()), model.config().context))
 }
 
-fn order_file(
-    chain: &ChainClient,
-    args: &ServeArgs,
-    model: &(PathBuf, Hash32, u32),
-    listen: SocketAddr,
-    log_listen: SocketAddr,
-    directory: &Path,
-) -> Result<PathBuf, Failure> {
-    let models = vec![order::Model { id: args.model_id.clone(), digest: model.1, context_tokens: model.2 }];
-    let endpoints = vec![format!("https://{listen}"), format!("http://{log_listen}")];
+fn order_file(chain: &ChainClient, args: &ServeArgs, models: Vec<order::Model>, directory: &Path) -> Result<PathBuf, Failure> {
+    let endpoints = vec![format!("https://{}", args.listen), format!("http://{}", args.log_listen)];
     let not_after = dev::now_ms() + ORDER_DAYS * 86_400_000;
     let signed = dev::order(chain.chain_id(), models, endpoints, not_after)?;
     let path = directory.join("order.cbor");
@@ -158,88 +247,108 @@ fn order_file(
     Ok(path)
 }
 
-fn start_enclave(socket: &Path, state: &Path) -> Result<Child, Failure> {
-    // A socket left by an enclave that is gone would keep the next one from listening.
-    match std::fs::remove_file(socket) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Failure::cannot(format!("{}: {error}", socket.display())));
-        }
-        _ => {}
+impl Setup {
+    fn socket(&self) -> PathBuf {
+        self.directory.join("enclave.sock")
     }
-    let mut command = this_program()?;
-    command.arg("enclave").arg("--socket").arg(socket).arg("--tee").arg(state.join("tee"));
-    command.stdin(Stdio::null()).kill_on_drop(true).spawn().map_err(|error| Failure::cannot(error.to_string()))
+
+    fn start_enclave(&self) -> Result<Child, Failure> {
+        let socket = self.socket();
+        // A socket left by an enclave that is gone would keep the next one from listening.
+        match std::fs::remove_file(&socket) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::cannot(format!("{}: {error}", socket.display())));
+            }
+            _ => {}
+        }
+        let mut command = Child::command()?;
+        command.arg("enclave").arg("--socket").arg(socket).arg("--tee").arg(self.state.join("tee"));
+        Child::start(command)
+    }
+
+    fn start_host(&self) -> Result<Child, Failure> {
+        let (args, directory) = (&self.args, &self.directory);
+        let mut command = Child::command()?;
+        command.arg("--state").arg(directory).arg("host").arg("--socket").arg(self.socket()).arg("--data").arg(directory.join("host"));
+        command
+            .arg("--order")
+            .arg(&self.order)
+            .arg("--model")
+            .arg(&self.model)
+            .arg("--policy")
+            .arg(&self.policy)
+            .arg("--rpc")
+            .arg(&args.rpc);
+        command.arg("--listen").arg(args.listen.to_string()).arg("--log-listen").arg(args.log_listen.to_string());
+        command.arg("--anchor-seconds").arg(args.anchor_seconds.to_string());
+        command.stdout(Stdio::piped());
+        Child::start(command)
+    }
+
+    /// Where everything is.
+    fn say(&self, registered: &Value, enclave: &Child, host: &Child, json_output: bool) {
+        let (api, log) = (format!("https://{}", self.args.listen), format!("http://{}", self.args.log_listen));
+        if json_output {
+            return print_json(&json!({
+                "enclave_pid": enclave.pid(), "host_pid": host.pid(), "socket": self.socket().display().to_string(), "api": api, "log": log,
+                "k_sig": registered["k_sig"], "log_id": registered["log_id"], "gas": registered["gas"],
+            }));
+        }
+        say!("{}", registered_prose(registered));
+        say!("enclave pid {}, host pid {}", enclave.pid(), host.pid());
+        say!("serving {api}   log {log}   SIMULATED");
+    }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call that spells out the host's command line")]
-fn start_host(
-    args: &ServeArgs,
-    directory: &Path,
-    socket: &Path,
-    order: &Path,
-    model: &(PathBuf, Hash32, u32),
-    policy: &Path,
-    listen: SocketAddr,
-    log_listen: SocketAddr,
-) -> Result<Child, Failure> {
-    let mut command = this_program()?;
-    command.arg("--state").arg(directory).arg("host").arg("--socket").arg(socket).arg("--data").arg(directory.join("host"));
-    command.arg("--order").arg(order).arg("--model").arg(&model.0).arg("--policy").arg(policy).arg("--rpc").arg(&args.rpc);
-    command.arg("--listen").arg(listen.to_string()).arg("--log-listen").arg(log_listen.to_string());
-    command.arg("--anchor-seconds").arg(args.anchor_seconds.to_string());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().map_err(|error| Failure::cannot(error.to_string()))
+/// Before the JSON line in which the host tells `serve` of a registration.
+const REGISTERED: &str = "registered ";
+
+fn registered_prose(registered: &Value) -> String {
+    let text = |key: &str| registered[key].as_str().unwrap_or_default().to_owned();
+    format!("registered {} through the development attestor, log {}, gas {}", text("k_sig"), text("log_id"), registered["gas"])
 }
 
-fn this_program() -> Result<Command, Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::cannot(format!("no path to this program: {error}")))?;
-    Ok(Command::new(program))
-}
-
-/// Waits for the host's word that the boot is registered, and says where everything is.
-async fn announce(
-    lines: &mut tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
-    enclave: &Child,
-    host: &Child,
-    socket: &Path,
-    listen: SocketAddr,
-    log_listen: SocketAddr,
-    json_output: bool,
-) -> Result<(), Failure> {
+/// Waits for the host's word that the boot is registered.
+async fn announce(lines: &mut Lines<BufReader<ChildStdout>>, json_output: bool) -> Result<Value, Failure> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     // Most often the last thing the host said is why.
     let mut said = "nothing".to_owned();
-    let registered = loop {
+    loop {
         let line = tokio::time::timeout_at(deadline, lines.next_line()).await;
         let line = line.map_err(|_| Failure::cannot(format!("the node was not registered within a minute; last, {said}")))?;
         let ended = || Failure::cannot(format!("the host ended before the node was registered; last, {said}"));
         let line = line.ok().flatten().ok_or_else(ended)?;
-        if let Some(json) = line.strip_prefix("registered ") {
-            break serde_json::from_str::<serde_json::Value>(json).unwrap_or_default();
+        if let Some(json) = line.strip_prefix(REGISTERED) {
+            return Ok(serde_json::from_str(json).unwrap_or_default());
         }
         if !json_output {
-            println!("{line}");
+            say!("{line}");
         }
         said = line;
-    };
-    if json_output {
-        print_json(&json!({
-            "enclave_pid": enclave.id(), "host_pid": host.id(), "socket": socket.display().to_string(), "api": format!("https://{listen}"),
-            "log": format!("http://{log_listen}"), "k_sig": registered["k_sig"], "log_id": registered["log_id"], "gas": registered["gas"],
-        }));
-    } else {
-        println!("enclave pid {}, host pid {}", enclave.id().unwrap_or_default(), host.id().unwrap_or_default());
-        println!("serving https://{listen}   log http://{log_listen}   SIMULATED");
     }
-    Ok(())
+}
+
+/// Passes on what the host says, for people, until it ends.
+async fn forward(mut lines: Lines<BufReader<ChildStdout>>, json_output: bool) {
+    while let Ok(Some(line)) = lines.next_line().await {
+        match line.strip_prefix(REGISTERED).map(serde_json::from_str) {
+            _ if json_output => {}
+            Some(Ok(registered)) => say!("{}", registered_prose(&registered)),
+            _ => say!("{line}"),
+        }
+    }
 }
 
 /// The enclave process.
 pub(crate) async fn enclave(args: EnclaveArgs) -> Done {
     let hypervisor = Hypervisor::open_or_create(&args.tee).map_err(|error| Failure::cannot(error.to_string()))?;
     let attester = Arc::new(SimulatedAttester { hypervisor, measurements: dev::measurements()? });
-    candor_enclave::run(&args.socket, candor_enclave::Config::default(), attester)
-        .await
-        .map_err(|error| Failure::cannot(error.to_string()))?;
+    tokio::select! {
+        ended = candor_enclave::run(&args.socket, candor_enclave::Config::default(), attester) => {
+            ended.map_err(|error| Failure::cannot(error.to_string()))?;
+        }
+        () = asked_to_stop() => {}
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -275,7 +384,8 @@ pub(crate) async fn host(args: HostArgs) -> Done {
     config.http_listen = args.log_listen;
     config.models = vec![ModelFile { digest: Hash32(model.digest()), path: args.model }];
     config.registrar = Arc::new(DevRegistrar { chain, policy });
-    config.notices = Arc::new(notice);
+    // What the operator sees: a line per event.
+    config.notices = Arc::new(|notice: &Notice| say!("{notice}"));
     let anchor = Duration::from_secs(args.anchor_seconds);
     let fast = Timing { head: Duration::from_millis(250), anchor, ..Timing::default() };
     config.timing = fast;
@@ -285,22 +395,11 @@ pub(crate) async fn host(args: HostArgs) -> Done {
     }
     let mut host = Host::start(config).await.map_err(|error| Failure::cannot(error.to_string()))?;
     let ended = tokio::select! {
-        () = crate::output::asked_to_stop() => Ok(ExitCode::SUCCESS),
+        () = asked_to_stop() => Ok(ExitCode::SUCCESS),
         error = host.ended() => Err(Failure::cannot(error.to_string())),
     };
     host.stop().await;
     ended
-}
-
-/// What the operator sees: a line per event.
-fn notice(notice: &Notice) {
-    notice_line(&notice.to_string());
-}
-
-/// One line on standard output. Whoever read it may be gone (`serve` was killed): that must not stop the host.
-fn notice_line(line: &str) {
-    use std::io::Write as _;
-    drop(writeln!(std::io::stdout(), "{line}"));
 }
 
 /// Registers each boot through the development attestor and the registrar's key.
@@ -323,10 +422,15 @@ impl DevRegistrar {
         let manifest = &evidence.manifest;
         let payer = Role::Registrar.signer();
         let status = self.chain.status_at(&manifest.registry, &manifest.k_sig, dev::now_ms() / 1000).await?;
+        let record = self.chain.enclave(&manifest.registry, &manifest.k_sig).await?;
+        // A host that was started again hears of a boot that it registered in its former life.
+        if status == EnclaveStatus::Valid && record.is_some_and(|record| record.evidence_hash == keccak256(&[&evidence.document])) {
+            return Ok(());
+        }
         if status == EnclaveStatus::Unregistered {
             let gas = attestor::register(&self.chain, &evidence, ready.boot_signature, &self.policy, &payer).await?;
             let (k_sig, log_id) = (manifest.k_sig.to_string(), manifest.log_id().to_string());
-            notice_line(&format!("registered {}", json!({"k_sig": k_sig, "log_id": log_id, "gas": gas})));
+            say!("{REGISTERED}{}", json!({"k_sig": k_sig, "log_id": log_id, "gas": gas}));
             return Ok(());
         }
         let data = attestor::attest(&evidence, &self.policy, self.chain.chain_id(), &Role::Attestor.signer())?;

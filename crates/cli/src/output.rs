@@ -1,10 +1,36 @@
 //! How the command speaks: text or one JSON value, failures with what to do next, exit codes that scripts can rely on.
+//!
+//! Everything goes through [`say!`] and [`note!`]: whoever reads may have heard enough (`candor verify FILE | head -3`), and that must
+//! neither stop a payment half-way nor change a verdict's exit code.
 
+use std::fmt;
+use std::io::{ErrorKind, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use candor_client::ClientError;
 use serde_json::{Value, json};
+
+/// A line on standard output; like `println!`, but a reader that is gone is no error.
+macro_rules! say {
+    () => { $crate::output::write_out(format_args!("\n")) };
+    ($($part:tt)*) => { $crate::output::write_out(format_args!("{}\n", format_args!($($part)*))) };
+}
+
+/// A line on standard error, likewise.
+macro_rules! note {
+    ($($part:tt)*) => { $crate::output::write_err(format_args!("{}\n", format_args!($($part)*))) };
+}
+
+pub(crate) use {note, say};
+
+/// Something that was said did not arrive, and not because its reader had enough.
+static IS_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Prose goes to standard error: standard output is for one JSON value.
+static IS_JSON_ONLY: AtomicBool = AtomicBool::new(false);
 
 /// A command that did not succeed.
 #[derive(Debug)]
@@ -24,6 +50,11 @@ impl Failure {
         Self { code: 2, check: None, bundle: None, message: message.into() }
     }
 
+    /// Exit code 1: it was judged, and this check refused it.
+    pub(crate) fn refused(check: &'static str, message: impl Into<String>) -> Self {
+        Self { code: 1, check: Some(check), bundle: None, message: message.into() }
+    }
+
     /// The message.
     pub(crate) fn message(&self) -> &str {
         &self.message
@@ -36,9 +67,9 @@ impl Failure {
             if let Some(bundle) = &self.bundle {
                 value["bundle"] = bundle.display().to_string().into();
             }
-            println!("{value}");
+            print_json(&value);
         } else {
-            eprintln!("candor: {}", self.message);
+            note!("candor: {}", self.message);
         }
         ExitCode::from(self.code)
     }
@@ -46,7 +77,9 @@ impl Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        Self { code: error.exit_code(), check: error.check(), bundle: error.kept().map(Path::to_owned), message: error.to_string() }
+        let hint = if matches!(error, ClientError::NoNode(_)) { "; is `candor serve` running?" } else { "" };
+        let bundle = error.kept().map(Path::to_owned);
+        Self { code: error.exit_code(), check: error.check(), bundle, message: format!("{error}{hint}") }
     }
 }
 
@@ -57,9 +90,45 @@ impl From<candor_chain::ChainError> for Failure {
     }
 }
 
+/// Behind [`say!`].
+pub(crate) fn write_out(text: fmt::Arguments<'_>) {
+    if IS_JSON_ONLY.load(Ordering::Relaxed) {
+        return write_err(text);
+    }
+    write_json_or_text(text);
+}
+
+/// Behind [`note!`]. What cannot be said here can be said nowhere.
+pub(crate) fn write_err(text: fmt::Arguments<'_>) {
+    drop(std::io::stderr().write_fmt(text));
+}
+
+fn write_json_or_text(text: fmt::Arguments<'_>) {
+    let mut stdout = std::io::stdout();
+    if let Err(error) = stdout.write_fmt(text).and_then(|()| stdout.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        IS_LOST.store(true, Ordering::Relaxed);
+    }
+}
+
+/// From here on standard output carries JSON only.
+pub(crate) fn json_only() {
+    IS_JSON_ONLY.store(true, Ordering::Relaxed);
+}
+
 /// Prints a JSON value on one line.
 pub(crate) fn print_json(value: &Value) {
-    println!("{value}");
+    write_json_or_text(format_args!("{value}\n"));
+}
+
+/// The exit code, or 2 if what was said is lost (a full disk): half a verdict is none.
+pub(crate) fn finish(code: ExitCode) -> ExitCode {
+    if !IS_LOST.load(Ordering::Relaxed) {
+        return code;
+    }
+    note!("candor: standard output could not be written");
+    ExitCode::from(2)
 }
 
 /// Reads a whole file, naming it if it cannot be read.
@@ -67,13 +136,8 @@ pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
 }
 
-/// Resolves when somebody asks this process to end: Ctrl-C, or `kill`.
-pub(crate) async fn asked_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    // Without a handler the default action ends the process, which is what was asked for.
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return drop(tokio::signal::ctrl_c().await) };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+/// The address if it can be listened on, with a free port for `:0`; else the flag that chooses another.
+pub(crate) fn free_address(address: SocketAddr, flag: &str) -> Result<SocketAddr, Failure> {
+    let bound = TcpListener::bind(address).and_then(|listener| listener.local_addr());
+    bound.map_err(|error| Failure::cannot(format!("cannot listen on {address}: {error}; choose another with {flag}")))
 }

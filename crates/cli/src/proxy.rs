@@ -8,8 +8,8 @@ use candor_chain::ChainClient;
 use candor_client::{Keep, Proxy, ProxyConfig, SpendBook};
 use serde_json::json;
 
-use crate::output::{Done, Failure, print_json};
-use crate::{answer, dev, wallet};
+use crate::output::{Done, free_address, print_json, say};
+use crate::{answer, dev, lifetime, policy, wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -28,28 +28,31 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let chain = ChainClient::connect(&args.rpc, None).await?;
-    let policy = answer::client_policy(args.policy.as_deref(), state, chain.chain_id())?;
-    let registry = policy.registry.ok_or_else(|| Failure::cannot("the policy names no registry (accept.registries)"))?.1;
+    let judge = answer::client_policy(args.policy.as_deref(), state, chain.chain_id())?;
+    let registry = policy::registry(&judge, args.policy.as_deref(), state)?;
     let config = ProxyConfig {
-        listen: args.listen,
+        listen: free_address(args.listen, "--listen")?,
         registry,
-        policy,
+        policy: judge.clone(),
         wallet: wallet::open(state, chain.chain_id(), &args.passphrase)?,
         book: SpendBook::open(&state.join("spends.json"))?,
         keep: Keep::In(state.join("bundles")),
-        chain,
+        chain: chain.clone(),
     };
     let bundles = state.join("bundles").display().to_string();
-    let proxy = Proxy::bind(config).await?;
+    let proxy = match Proxy::bind(config).await {
+        Ok(proxy) => proxy,
+        Err(error) => return Err(policy::explain(error, &chain, &judge, args.policy.as_deref(), state).await),
+    };
     let url = format!("http://{}/v1", proxy.local_addr()?);
     if json_output {
         print_json(&json!({"url": url, "bundles": bundles}));
     } else {
-        println!("proxy at {url}   use it as base_url with any API key\nbundles in {bundles}");
+        say!("proxy at {url}   use it as base_url with any API key\nbundles in {bundles}");
     }
     tokio::select! {
         result = proxy.serve() => result?,
-        () = crate::output::asked_to_stop() => {}
+        () = lifetime::asked_to_stop() => {}
     }
     Ok(ExitCode::SUCCESS)
 }

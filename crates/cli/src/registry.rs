@@ -10,8 +10,8 @@ use candor_verify::evidence::{Moment, verify_evidence};
 use candor_verify::policy::Policy;
 use serde_json::{Value, json};
 
-use crate::output::{Done, Failure, print_json};
-use crate::{answer, dev};
+use crate::output::{Done, print_json, say};
+use crate::{answer, dev, policy};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,18 +35,24 @@ enum Command {
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let Command::List { rpc, policy } = args.command;
     let chain = ChainClient::connect(&rpc, None).await?;
-    let policy = answer::client_policy(policy.as_deref(), state, chain.chain_id())?;
-    let registry = policy.registry.ok_or_else(|| Failure::cannot("the policy names no registry (accept.registries)"))?.1;
-    let rows: Vec<Value> = candidates(&chain, &registry).await?.iter().map(|candidate| row(candidate, &policy.policy)).collect();
+    let judge = answer::client_policy(policy.as_deref(), state, chain.chain_id())?;
+    let registry = policy::registry(&judge, policy.as_deref(), state)?;
+    let rows: Vec<Value> = candidates(&chain, &registry).await?.iter().map(|candidate| row(candidate, &judge.policy)).collect();
     if json_output {
         print_json(&Value::from(rows));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:<42}  {:<9}  {:<24}  endpoint", "K_sig", "registry", "policy");
     for row in &rows {
-        let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        println!("{:<42}  {:<9}  {:<24}  {}", text("k_sig"), text("status"), text("policy"), text("endpoint"));
+        let text = |key: &str| row[key].as_str().unwrap_or("unknown").to_owned();
+        let until = row["valid_until"].as_u64().unwrap_or_default().saturating_sub(dev::now_ms() / 1000);
+        let registered = match row["status"].as_str() {
+            Some("Valid") => format!("registered, for {} min more unless renewed", until / 60),
+            _ => format!("registered, {} now", text("status").to_lowercase()),
+        };
+        say!("K_sig     {}\n  registry  {registered}\n  evidence  {}", text("k_sig"), text("policy"));
+        say!("  endpoint  {}\n  K_log     {}\n  log       {}", text("endpoint"), text("k_log"), text("log_id"));
     }
+    say!("{} in registry {registry}. Registered is not running: `candor inspect ENDPOINT` asks who answers.", rows.len());
     Ok(ExitCode::SUCCESS)
 }
 

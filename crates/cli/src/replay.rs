@@ -12,7 +12,7 @@ use candor_verify::bytes::Hash32;
 use candor_verify::receipt::Kinds;
 use serde_json::json;
 
-use crate::output::{Done, Failure, print_json, read};
+use crate::output::{Done, Failure, print_json, read, say};
 use crate::{dev, verdict};
 
 #[derive(clap::Args)]
@@ -54,10 +54,10 @@ pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
     if json_output {
         print_json(&json!({"equal": equal, "frames": given.len(), "bytes": bytes, "first_difference": differs, "seconds": seconds}));
     } else if equal {
-        println!("equal: {} frames, {bytes} bytes, byte for byte, {} tokens in {seconds:.3} s", given.len(), work.completion_tokens);
+        say!("equal: {} frames, {bytes} bytes, byte for byte, {} tokens in {seconds:.3} s", given.len(), work.completion_tokens);
     } else {
         let at = differs.map_or(format!("{} frames, replayed {}", given.len(), frames.len()), |at| format!("frame {at} differs"));
-        println!("refused  replay  {at}");
+        say!("refused  replay  {at}");
     }
     Ok(if equal { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

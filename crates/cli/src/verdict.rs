@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use candor_chain::ChainClient;
 use candor_client::{Facts, chain_facts};
 use candor_verify::bundle::Bundle;
+use candor_verify::cbor::CborError;
 use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
-use candor_verify::verdict::{Check, Outcome, Question, Status, Verdict};
+use candor_verify::verdict::{Check, LogLevel, Outcome, Question, Status, Verdict};
 use serde_json::{Value, json};
 
-use crate::output::{Done, Failure, print_json, read};
+use crate::output::{Done, Failure, print_json, read, say};
 use crate::policy;
 
 #[derive(clap::Args)]
@@ -32,11 +33,10 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let bundle = match Bundle::parse(&bytes) {
         Ok(bundle) => bundle,
         Err(error) => {
-            let message = error.to_string();
             if json_output {
-                print_json(&json!({"outcome": "refused", "refused": "bundle.form", "got": message}));
+                print_json(&json!({"outcome": "refused", "refused": FORM, "got": error.to_string()}));
             } else {
-                println!("refused  bundle.form  {message}");
+                say!("{}", malformed(&args.bundle, &error).message());
             }
             return Ok(ExitCode::from(1));
         }
@@ -49,10 +49,16 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         }
     };
     let (verdict, _) = verify_bundle(&bundle, &policy, facts.as_chain_facts(), &K256);
+    let advice = policy::advice(&verdict, &bundle.evidence, args.policy.as_deref(), state);
     if json_output {
-        print_json(&to_json(&verdict));
+        let mut value = to_json(&verdict);
+        value["advice"] = advice.into();
+        print_json(&value);
     } else {
-        print(&verdict);
+        print(&verdict, policy.require_level);
+        if let Some(advice) = advice {
+            say!("what to do: {advice}");
+        }
     }
     Ok(exit_code(&verdict))
 }
@@ -85,22 +91,33 @@ pub(crate) fn to_json(verdict: &Verdict) -> Value {
     })
 }
 
-/// The verdict as text: the questions, each with the checks that answer it.
-pub(crate) fn print(verdict: &Verdict) {
+/// The verdict as text: the questions, each with the checks that answer it. `required` is the policy's level of the log.
+pub(crate) fn print(verdict: &Verdict, required: LogLevel) {
     for question in [Question::Ran, Question::Private, Question::Paid, Question::Logged] {
-        println!("\n{}", question.as_str());
+        say!("\n{}", question.as_str());
         for check in verdict.checks().iter().filter(|check| check.step.question == question) {
             print_check(check);
         }
     }
-    println!();
+    say!();
     match verdict.refused() {
-        Some(check) => println!("REFUSED by {} ({}): expected {}, got {}", check.id, check.step.spec, check.expected, check.got),
-        None => println!("{}, {}", verdict.outcome().as_str().to_uppercase(), verdict.log_level().as_str()),
+        Some(check) => say!("REFUSED by {} ({}): expected {}, got {}", check.id, check.step.spec, check.expected, check.got),
+        None => say!("{}, {}", verdict.outcome().as_str().to_uppercase(), verdict.log_level().as_str()),
     }
-    println!("who could still forge this: {}", verdict.assurance().as_str());
+    if verdict.outcome() == Outcome::CannotTell {
+        let is_unasked = verdict.checks().iter().any(|check| check.id == "log.anchored" && check.status == Status::NotChecked);
+        let why = match required {
+            LogLevel::Anchored if is_unasked => "only a chain shows anchors; name your own with --rpc URL",
+            LogLevel::Anchored => "the chain shows no anchor of a tree that holds this receipt (yet)",
+            _ => "too few witnesses of the policy cosigned its checkpoint",
+        };
+        say!("the policy requires {}: {why}", required.as_str());
+    }
+    if verdict.refused().is_none() {
+        say!("who could still forge this? {}", verdict.assurance().as_str());
+    }
     for item in verdict.not_proven() {
-        println!("not proven: {item}");
+        say!("not proven: {item}");
     }
 }
 
@@ -112,15 +129,22 @@ pub(crate) fn print_check(check: &Check) {
         Status::NotChecked => "  not checked",
         _ => "  not reached",
     };
-    println!("{mark} {:<20} {}", check.id, check.step.title);
+    say!("{mark} {:<20} {}", check.id, check.step.title);
     match check.status {
-        Status::Refused => println!("               expected {}\n               got      {}", check.expected, check.got),
-        Status::NotChecked => println!("               needs {}", check.expected),
+        Status::Refused => say!("               expected {}\n               got      {}", check.expected, check.got),
+        Status::NotChecked => say!("               needs {}", check.expected),
         _ => {}
     }
 }
 
-/// A bundle from a file.
+/// A bundle from a file. Spec: bundle.md §4: what is no bundle is refused.
 pub(crate) fn load(path: &Path) -> Result<Bundle, Failure> {
-    Bundle::parse(&read(path)?).map_err(|error| Failure::cannot(format!("{}: not a bundle: {error}", path.display())))
+    Bundle::parse(&read(path)?).map_err(|error| malformed(path, &error))
+}
+
+/// The check that every other one needs.
+const FORM: &str = "bundle.form";
+
+fn malformed(path: &Path, error: &CborError) -> Failure {
+    Failure::refused(FORM, format!("REFUSED by {FORM} (bundle.md §1): expected a bundle, got {}: {error}", path.display()))
 }

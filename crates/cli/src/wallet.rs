@@ -1,15 +1,16 @@
-//! `candor wallet new|balance`: the key that pays.
+//! `candor wallet new|fund|balance`: the key that pays.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::{ChainClient, Signer};
+use candor_chain::{ChainClient, KeystoreError, Signer, keystore_address, mint_calldata};
 use candor_client::Wallet;
 use candor_verify::bytes::Address;
 use serde_json::json;
 
+use crate::chain::WALLET_START;
 use crate::dev::{self, usd};
-use crate::output::{Done, Failure, print_json};
+use crate::output::{Done, Failure, print_json, say};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -23,23 +24,35 @@ enum Command {
     New {
         /// Where to write it; the state directory's wallet.json if not said.
         path: Option<PathBuf>,
-        /// Use the publicly known development key instead: no passphrase, development chains only.
+        /// Name the publicly known development wallet instead, which needs no file.
         #[arg(long)]
         dev: bool,
         #[command(flatten)]
         passphrase: Passphrase,
     },
+    /// Mint play money (TestUSD) to a wallet; development chains only.
+    Fund {
+        #[command(flatten)]
+        at: Whose,
+    },
     /// Show what a wallet holds of the development token.
     Balance {
-        /// RPC of the chain.
-        #[arg(long, default_value = dev::RPC_URL)]
-        rpc: String,
-        /// Whose balance; the wallet of this state directory, else the development wallet, if not said.
-        #[arg(long)]
-        address: Option<String>,
         #[command(flatten)]
-        passphrase: Passphrase,
+        at: Whose,
     },
+}
+
+/// Which wallet, on which chain.
+#[derive(clap::Args)]
+struct Whose {
+    /// RPC of the chain.
+    #[arg(long, default_value = dev::RPC_URL)]
+    rpc: String,
+    /// Whose; the wallet of this state directory, else the development wallet, if not said.
+    #[arg(long)]
+    address: Option<String>,
+    #[command(flatten)]
+    passphrase: Passphrase,
 }
 
 /// How a passphrase is given.
@@ -64,12 +77,20 @@ impl Passphrase {
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     match args.command {
-        Command::New { dev: true, .. } => {
+        Command::New { dev: true, path, .. } => {
+            let path = path.unwrap_or_else(|| default_path(state));
+            if path.exists() {
+                let what = "is another wallet, and candor pays from it; move it away to pay from the development wallet";
+                return Err(Failure::cannot(format!("{} {what}", path.display())));
+            }
             let address = dev::Role::Payer.address();
-            say(
+            answer(
                 json_output,
                 &json!({"address": address.to_string(), "dev": true}),
-                &format!("{address}   the development wallet: its key is public"),
+                &format!(
+                    "{address}   the development wallet; nothing to make: candor pays from it on chain 31337 while there is no {}",
+                    path.display()
+                ),
             );
         }
         Command::New { path, passphrase, .. } => {
@@ -78,30 +99,60 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             let passphrase = passphrase.get("passphrase for the new wallet: ")?;
             signer.store(&path, &passphrase).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
             let (address, shown) = (signer.address(), path.display().to_string());
-            say(json_output, &json!({"address": address.to_string(), "path": shown}), &format!("{address}   in {shown}"));
+            let text = format!("{address}   in {shown}, empty; on a development chain: candor wallet fund");
+            answer(json_output, &json!({"address": address.to_string(), "path": shown}), &text);
         }
-        Command::Balance { rpc, address, passphrase } => {
-            let chain = ChainClient::connect(&rpc, None).await?;
-            let address = match address {
-                Some(text) => Address::from_hex(&text).ok_or_else(|| Failure::cannot("--address is not an address"))?,
-                None => open(state, chain.chain_id(), &passphrase)?.address(),
-            };
-            let balance = chain.token_balance(&dev::deployment(chain.chain_id()).test_usd, &address).await?;
-            say(
-                json_output,
-                &json!({"address": address.to_string(), "balance": balance.to_string()}),
-                &format!("{address}   {}", usd(balance)),
-            );
+        Command::Fund { at } => {
+            let (chain, address) = at.find(state).await?;
+            candor_devchain::check_chain_id(chain.chain_id())
+                .map_err(|error| Failure::cannot(format!("only the play money of a development chain is minted here: {error}")))?;
+            let token = dev::deployment(chain.chain_id()).test_usd;
+            let sent = chain.send_and_wait(&dev::Role::Faucet.signer(), Some(&token), &mint_calldata(&address, WALLET_START)).await?;
+            if !sent.is_success {
+                return Err(Failure::cannot(format!("TestUSD at {token} refused to mint; was this chain set up by `candor chain`?")));
+            }
+            balance(&chain, &address, json_output).await?;
+        }
+        Command::Balance { at } => {
+            let (chain, address) = at.find(state).await?;
+            balance(&chain, &address, json_output).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn say(json_output: bool, value: &serde_json::Value, text: &str) {
+async fn balance(chain: &ChainClient, address: &Address, json_output: bool) -> Result<(), Failure> {
+    let balance = chain.token_balance(&dev::deployment(chain.chain_id()).test_usd, address).await?;
+    answer(
+        json_output,
+        &json!({"address": address.to_string(), "balance": balance.to_string()}),
+        &format!("{address}   {} (TestUSD: play money of a development chain)", usd(balance)),
+    );
+    Ok(())
+}
+
+impl Whose {
+    /// The chain and the address. No key is opened if the wallet file shows its address.
+    async fn find(self, state: &Path) -> Result<(ChainClient, Address), Failure> {
+        let chain = ChainClient::connect(&self.rpc, None).await?;
+        let path = default_path(state);
+        let cannot = |error: KeystoreError| Failure::cannot(format!("{}: {error}", path.display()));
+        let address = match &self.address {
+            Some(text) => Address::from_hex(text).ok_or_else(|| Failure::cannot("--address is not an address"))?,
+            None => match path.exists().then(|| keystore_address(&path)).transpose().map_err(cannot)?.flatten() {
+                Some(address) => address,
+                None => open(state, chain.chain_id(), &self.passphrase)?.address(),
+            },
+        };
+        Ok((chain, address))
+    }
+}
+
+fn answer(json_output: bool, value: &serde_json::Value, text: &str) {
     if json_output {
         print_json(value);
     } else {
-        println!("{text}");
+        say!("{text}");
     }
 }
 

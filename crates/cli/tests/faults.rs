@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use hyper::Method;
 
 use support::http::{CHAT, Frames, Https, Reply, chat, first_frames, get};
 use support::payer::{Offered, Payer, Signed, buy, question};
-use support::process::signal;
+use support::process::{Process, signal};
 use support::split::{Split, log_status};
 use support::{World, eventually};
 
@@ -308,10 +309,9 @@ async fn a_node_survives_several_dead_enclaves_and_chains_their_logs() {
 
 /// The child of a process whose command line has this word.
 fn child_of(parent: u32, word: &str) -> u32 {
-    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
     let is_it =
         |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.split('\0').any(|arg| arg == word));
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(is_it).unwrap()
+    children_of(parent).into_iter().find(is_it).unwrap()
 }
 
 #[tokio::test]
@@ -406,4 +406,115 @@ async fn an_interrupted_serve_ends_with_everything_it_started() {
     world.node.signal("INT");
     assert_eq!(world.node.wait(), Some(0));
     eventually("both halves end", || async { (!pids.iter().any(|pid| support::process::is_alive(*pid))).then_some(()) }).await;
+}
+
+/// Waits until no process of these is left.
+async fn all_end(pids: &[u32]) {
+    eventually("every process ends", || async { (!pids.iter().any(|pid| support::process::is_alive(*pid))).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn both_halves_end_with_a_serve_that_was_killed_and_the_next_one_has_the_node() {
+    let mut world = World::start(&[]);
+    let pids = ["enclave_pid", "host_pid"].map(|key| world.node.pid_of(key));
+    // Itself alone, and not its group.
+    world.node.signal("KILL");
+    assert_eq!(world.node.wait(), None);
+    all_end(&pids).await;
+    let (rpc, listen, log_listen) = (world.rpc(), world.api().replace("https://", ""), world.log().replace("http://", ""));
+    world.node = Process::start(&world.state, &["serve", "--rpc", &rpc, "--listen", &listen, "--log-listen", &log_listen]);
+    sell(&Payer::funded(&Arc::new(world)).await, "afterwards").await;
+}
+
+#[tokio::test]
+async fn a_serve_that_is_terminated_or_hung_up_ends_with_everything_it_started() {
+    for name in ["TERM", "HUP"] {
+        let mut world = World::start(&[]);
+        let pids = ["enclave_pid", "host_pid"].map(|key| world.node.pid_of(key));
+        world.node.signal(name);
+        assert_eq!(world.node.wait(), Some(0), "{name}");
+        all_end(&pids).await;
+    }
+}
+
+#[tokio::test]
+async fn serve_starts_a_killed_host_again_and_its_log_goes_on() {
+    let world = Arc::new(World::start(&[]));
+    let payer = Payer::funded(&world).await;
+    let log = world.node.text("log_id");
+    sell(&payer, "before").await;
+    signal("KILL", world.node.pid_of("host_pid"));
+    eventually("the host is back", || async {
+        let status = log_status(&world).await?;
+        (status["log"]["id"] == *log && Https::connect(&world.api()).await.is_ok()).then_some(())
+    })
+    .await;
+    sell(&payer, "after").await;
+    assert_log(&world, &log, 2).await;
+    let said = std::fs::read_to_string(world.state.join("serve.err")).unwrap();
+    assert!(said.contains("the host ended (signal: 9 (SIGKILL)); starting it again"), "{said}");
+}
+
+#[tokio::test]
+async fn a_second_serve_of_the_same_state_is_refused_and_the_first_goes_on() {
+    let world = Arc::new(World::start(&[]));
+    let payer = Payer::funded(&world).await;
+    let order = std::fs::read(world.state.join("node/order.cbor")).unwrap();
+    let rpc = world.rpc();
+    let second = world.candor(&["serve", "--rpc", &rpc, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"]);
+    let error = second.json["error"].as_str().unwrap();
+    assert_eq!(second.code, 2, "{second:?}");
+    for word in [&format!("process {}", world.node.pid()), "--state", "--listen", "--log-listen"] {
+        assert!(error.contains(word), "{error}");
+    }
+    assert_eq!(std::fs::read(world.state.join("node/order.cbor")).unwrap(), order, "it touched nothing");
+    sell(&payer, "still here").await;
+    // The addresses are the first one's too, whatever the state.
+    let other = support::process::new_directory();
+    let listen = world.api().replace("https://", "");
+    let third = support::process::run(&other, &["serve", "--rpc", &rpc, "--listen", &listen, "--log-listen", "127.0.0.1:0"]);
+    assert!(third.code == 2 && third.json["error"].as_str().unwrap().contains("--listen"), "{third:?}");
+    std::fs::remove_dir_all(other).unwrap();
+}
+
+/// The children of a process, whichever of its threads started them.
+fn children_of(parent: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let of_task = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+    tasks.flat_map(|task| of_task(task).split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+#[tokio::test]
+async fn whatever_ends_the_demo_its_four_processes_end_with_it() {
+    for name in ["KILL", "TERM", "HUP", "INT"] {
+        let state = support::process::new_directory();
+        let mut demo = Process::spawn(&state, "demo", &["demo"]);
+        demo.line(|line| line.starts_with("client "));
+        let own = children_of(demo.pid());
+        let all: Vec<u32> = own.iter().copied().chain(own.iter().flat_map(|pid| children_of(*pid))).collect();
+        assert_eq!(all.len(), 4, "chain, serve, enclave, host: {all:?}");
+        demo.signal(name);
+        assert_eq!(demo.wait(), if name == "KILL" { None } else { Some(2) }, "{name}");
+        all_end(&all).await;
+        drop(std::fs::remove_dir_all(std::env::temp_dir().join(format!("candor-demo-{}", demo.pid()))));
+        std::fs::remove_dir_all(state).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_kept_demo_leaves_chain_and_node_to_their_own_signals() {
+    let nowhere = support::process::new_directory();
+    let ran = support::process::run(&nowhere, &["demo", "--keep", "Who are you?"]);
+    assert_eq!((ran.code, &ran.json["outcome"], &ran.json["log_level"]), (0, &"verified".into(), &"ANCHORED".into()), "{ran:?}");
+    assert_eq!(ran.json["lies_refused_by"].as_array().unwrap().len(), 10);
+    let pids = ["node_pid", "chain_pid"].map(|key| u32::try_from(ran.json["kept"][key].as_u64().unwrap()).unwrap());
+    let state = ran.json["state"].as_str().unwrap().to_owned();
+    let asked =
+        support::process::run(Path::new(&state), &["ask", "Hi", "--rpc", ran.json["kept"]["rpc"].as_str().unwrap(), "--max-tokens", "4"]);
+    let halves = children_of(pids[0]);
+    pids.iter().for_each(|pid| signal("TERM", *pid));
+    assert_eq!((asked.code, halves.len()), (0, 2), "{asked:?}");
+    all_end(&[&pids[..], &halves].concat()).await;
+    std::fs::remove_dir_all(state).unwrap();
+    std::fs::remove_dir_all(nowhere).unwrap();
 }

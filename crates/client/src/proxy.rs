@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use candor_chain::ChainClient;
 use candor_verify::bytes::Address;
+use candor_verify::verdict::LogLevel;
 use http_body_util::{BodyExt, Limited, StreamBody, combinators::BoxBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
@@ -86,6 +87,15 @@ impl Proxy {
     pub async fn bind(config: ProxyConfig) -> Result<Self, ClientError> {
         if !config.listen.ip().is_loopback() {
             return Err(ClientError::Usage(format!("{} is not loopback: whoever reaches the proxy spends the wallet", config.listen)));
+        }
+        // An answer goes to its SDK at once, and what a log is worth by then is the enclave's own word.
+        let level = config.policy.policy.require_level;
+        if LogLevel::SelfLogged < level {
+            return Err(ClientError::Usage(format!(
+                "the policy requires {} (log.require), and no answer is that when it arrives: require self-logged for the proxy, and \
+                 `candor verify FILE --rpc URL` the bundles that it keeps",
+                level.as_str()
+            )));
         }
         let listener = TcpListener::bind(config.listen)
             .await

@@ -125,17 +125,20 @@ async fn from_chain(chain: &ChainClient, registry: &Address, record: &EnclaveRec
 }
 
 /// Enclaves that are tried before giving up. Anyone may register: each that is tried costs some calls and a connection.
-const MAX_TRIES: usize = 16;
+const MAX_TRIES: usize = 64;
 
 /// The newest enclave of the registry that the policy accepts and that answers, verified live.
 ///
 /// # Errors
 /// `NoNode` with the reason for each that was passed over; `Chain`.
 pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -> Result<Node, ClientError> {
-    let mut reasons = Vec::new();
+    let mut passed = Vec::new();
     let mut passed_over = 0_u64;
     // Newest first, and old or foreign keys cost one call each: anyone may register, so a registry only grows.
     for k_sig in keys(chain, registry).await?.iter().rev() {
+        if MAX_TRIES <= passed.len() {
+            break;
+        }
         let record = chain.enclave(registry, k_sig).await.map_err(chain_error)?;
         let now_s = clock::now_ms() / 1000;
         // An ended key is passed over whatever our clock says: it may be behind.
@@ -147,10 +150,6 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -
             passed_over = passed_over.saturating_add(1);
             continue;
         }
-        if MAX_TRIES <= reasons.len() {
-            reasons.push(format!("gave up after {MAX_TRIES}"));
-            break;
-        }
         let tried = match candidate(chain, registry, k_sig).await {
             Ok(Some(candidate)) => open(chain, policy, candidate).await,
             Ok(None) => continue,
@@ -158,14 +157,38 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -
         };
         match tried {
             Ok(node) => return Ok(node),
-            Err(error) => reasons.push(format!("{k_sig:#}: {error}")),
+            Err(error) => passed.push((*k_sig, error.to_string())),
         }
     }
+    let mut reasons = grouped(&passed);
     if passed_over != 0 {
         reasons.push(format!("{passed_over} ended, lapsed or of an operator that the policy does not name"));
     }
     let found = if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") };
     Err(ClientError::NoNode(format!("registry {registry} on chain {}: {found}", chain.chain_id())))
+}
+
+/// Reasons that are told of those that were passed over; a registry holds every boot that ever was.
+const REASONS_MAX: usize = 3;
+
+/// One text per reason, newest first: the boots of one endpoint mostly fail for the same one.
+fn grouped(passed: &[(Address, String)]) -> Vec<String> {
+    let mut reasons: Vec<(&str, &Address, usize)> = Vec::new();
+    for (k_sig, reason) in passed {
+        match reasons.iter_mut().find(|(known, _, _)| known == reason) {
+            Some((_, _, more)) => *more = more.saturating_add(1),
+            None => reasons.push((reason, k_sig, 0)),
+        }
+    }
+    let text = |(reason, newest, more): &(&str, &Address, usize)| match more {
+        0 => format!("{newest:#}: {reason}"),
+        more => format!("{newest:#} and {more} older: {reason}"),
+    };
+    let mut out: Vec<String> = reasons.iter().take(REASONS_MAX).map(text).collect();
+    if let Some(more) = reasons.len().checked_sub(REASONS_MAX).filter(|more| 0 < *more) {
+        out.push(format!("{more} more reasons"));
+    }
+    out
 }
 
 async fn open(chain: &ChainClient, policy: &Policy, candidate: Candidate) -> Result<Node, ClientError> {
@@ -254,4 +277,17 @@ pub(crate) fn random32() -> Result<Hash32, ClientError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| ClientError::Usage(format!("no randomness: {error}")))?;
     Ok(Hash32(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_told_once_newest_first_and_never_more_than_a_few() {
+        let of = |byte: u8, reason: &str| (Address([byte; 20]), reason.to_owned());
+        assert!(grouped(&[]).is_empty());
+        let told = grouped(&[of(9, "a"), of(8, "b"), of(7, "a"), of(6, "a"), of(5, "c"), of(4, "d"), of(3, "e")]);
+        assert_eq!(told, ["0x09090909… and 2 older: a", "0x08080808…: b", "0x05050505…: c", "2 more reasons"]);
+    }
 }

@@ -90,10 +90,19 @@ pub(crate) async fn connect(endpoint: &Endpoint, pinned: Option<Hash32>) -> Resu
         (_, Some((got, _))) if pinned.is_some_and(|expected| expected != got) => {
             Err(ClientError::WrongKey { expected: pinned.unwrap_or_default(), got })
         }
+        (Ok(Err(error)), _) if is_no_tls(&error) => {
+            Err(unreachable("expected TLS, got something else; is this the node's https port? (its log speaks plain HTTP)".into()))
+        }
         (Ok(Err(error)), _) => Err(unreachable(error.to_string())),
         (Ok(Ok(_)), None) => Err(unreachable("the server showed no certificate".into())),
         (Err(_), _) => Err(unreachable(format!("no TLS connection within {} s", CONNECT_TIMEOUT.as_secs()))),
     }
+}
+
+/// Whether the other side answered a TLS hello with bytes that are no TLS.
+fn is_no_tls(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
 }
 
 /// Accepts exactly one key, or (probing) any, and remembers which it saw. Handshake signatures are always checked: a copied

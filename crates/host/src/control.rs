@@ -39,6 +39,10 @@ const BUFFER: usize = 64 << 10;
 /// Time for the enclave to say where it stands.
 const WELCOME: Duration = Duration::from_secs(10);
 
+/// Dials that may fail in silence before the first success: host and enclave start together, and the enclave makes its socket when it
+/// is ready. With the growing pause between them, some seconds.
+const QUIET_DIALS: u32 = 4;
+
 /// Why a call to the enclave gave nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum CallError {
@@ -129,9 +133,11 @@ impl Link {
 pub(crate) async fn run(node: Arc<Node>, mut stopped: watch::Receiver<bool>) -> Option<Refused> {
     let mut failures = 0_u32;
     let mut told = String::new();
+    // An enclave that was never there cannot be lost.
+    let mut was_there = false;
     loop {
         let ended = tokio::select! {
-            ended = session(&node, &mut failures) => ended,
+            ended = session(&node, &mut failures, &mut was_there) => ended,
             _ = stopped.changed() => return None,
         };
         node.current.send_replace(None);
@@ -143,9 +149,9 @@ pub(crate) async fn run(node: Arc<Node>, mut stopped: watch::Receiver<bool>) -> 
                 return Some(refused);
             }
         };
-        if failures == 0 {
+        if failures == 0 && was_there {
             node.notice(&Notice::EnclaveLost { reason: ended });
-        } else if ended != told {
+        } else if ended != told && (was_there || QUIET_DIALS <= failures) {
             // Once per reason, and not per attempt.
             node.trouble("enclave", ended.clone());
             told = ended;
@@ -184,12 +190,13 @@ impl From<DriveError> for Ended {
 }
 
 /// One connection from hello to end. Returns why it ended.
-async fn session(node: &Arc<Node>, failures: &mut u32) -> Ended {
+async fn session(node: &Arc<Node>, failures: &mut u32, was_there: &mut bool) -> Ended {
     let (mut reader, writer, phase) = match timeout(WELCOME, dial(node)).await {
         Ok(Ok(connected)) => connected,
         Ok(Err(error)) => return Ended::Lost(error.to_string()),
         Err(_) => return Ended::Lost("the enclave did not say where it stands".to_owned()),
     };
+    *was_there = true;
     node.notice(&Notice::EnclaveConnected);
     node.clear_trouble("enclave");
     let (outgoing, frames) = mpsc::channel(OUTGOING);

@@ -11,7 +11,7 @@ use candor_verify::verdict::Outcome;
 
 use super::Stage;
 use crate::dev::{self, Role};
-use crate::output::Failure;
+use crate::output::{Failure, say};
 
 /// A lie: what is changed, and which check must say so.
 struct Lie {
@@ -37,20 +37,22 @@ const LIES: [Lie; 10] = [
     Lie { what: "the inclusion: of a receipt that was never logged", check: "log.inclusion", tell: never_logged },
 ];
 
-/// Tells them all.
-pub(crate) fn refuse_all(stage: &Stage, honest: &Bundle, chain: ChainFacts<'_>) -> Result<(), Failure> {
-    println!("\nTen lies");
+/// Tells them all; the checks that refused them.
+pub(crate) fn refuse_all(stage: &Stage, honest: &Bundle, chain: ChainFacts<'_>) -> Result<Vec<&'static str>, Failure> {
+    say!("\nTen lies");
+    let mut refused = Vec::new();
     for lie in LIES {
         let mut bundle = honest.clone();
         (lie.tell)(&mut bundle, stage)?;
         let (verdict, _) = verify_bundle(&bundle, &stage.policy.policy, chain, &K256);
         let check = verdict.refused().map_or("nothing", |check| check.id);
-        println!("  {}  {check:<20} {}", if verdict.outcome() == Outcome::Refused { "refused" } else { "BELIEVED" }, lie.what);
+        say!("  {}  {check:<20} {}", if verdict.outcome() == Outcome::Refused { "refused" } else { "BELIEVED" }, lie.what);
         if check != lie.check {
             return Err(Failure::cannot(format!("expected {} to refuse: {}", lie.check, lie.what)));
         }
+        refused.push(check);
     }
-    Ok(())
+    Ok(refused)
 }
 
 fn missing(what: &str) -> Failure {

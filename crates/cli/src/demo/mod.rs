@@ -7,14 +7,17 @@ mod lies;
 mod process;
 mod story;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
 use candor_chain::ChainClient;
-use candor_client::{PolicyFile, template, write_private};
+use candor_client::PolicyFile;
+use serde_json::{Value, json};
 
-use crate::output::{Done, Failure};
+use crate::lifetime::asked_to_stop;
+use crate::output::{Done, Failure, json_only, print_json, say};
 use crate::{dev, policy};
 use process::Child;
 
@@ -25,7 +28,7 @@ const DEFAULT_QUESTION: &str = "What is a receipt?";
 pub(crate) struct Args {
     /// The question to ask.
     prompt: Option<String>,
-    /// Leave chain and node running at the end.
+    /// Leave chain and node running at the end, for what only a chain can show.
     #[arg(long)]
     keep: bool,
 }
@@ -33,6 +36,9 @@ pub(crate) struct Args {
 /// Everything that runs while the demo does.
 struct Stage {
     state: PathBuf,
+    rpc: String,
+    is_kept: bool,
+    registration_gas: Option<u64>,
     chain: Child,
     node: Child,
     client: ChainClient,
@@ -40,64 +46,95 @@ struct Stage {
 }
 
 pub(crate) async fn run(args: Args, json_output: bool) -> Done {
-    let started = Instant::now();
-    let question = args.prompt.unwrap_or_else(|| DEFAULT_QUESTION.to_owned());
     if json_output {
-        return Err(Failure::cannot("the demo is for people; use `candor ask --json` and `candor verify --json` in scripts"));
+        json_only();
     }
-    println!("Candor: AI inference that shows its work.");
-    println!(
+    say!("Candor: AI inference that shows its work.");
+    say!(
         "Not proven by this run: there is no TEE hardware here. The enclave is SIMULATED: whoever holds the software root could forge it.\n"
     );
-    let stage = set_up().await?;
-    if let Err(failure) = story::tell(&stage, &question).await {
-        // Asked to stop, chain and node end their own processes; killed, they could not.
-        stage.node.stop().await;
-        stage.chain.stop().await;
-        return Err(failure);
+    // Dropped at a signal, the play takes its processes with it.
+    tokio::select! {
+        biased;
+        () = asked_to_stop() => Err(Failure::cannot("stopped; chain and node end with the demo")),
+        played = play(args, json_output) => played,
     }
-    println!("\n{:.1} s, this process {}", started.elapsed().as_secs_f64(), process::peak_memory());
-    finish(stage, args.keep).await
 }
 
-async fn set_up() -> Result<Stage, Failure> {
+async fn play(args: Args, json_output: bool) -> Done {
+    let started = Instant::now();
+    let question = args.prompt.unwrap_or_else(|| DEFAULT_QUESTION.to_owned());
+    let stage = set_up(args.keep).await?;
+    let mut summary = match story::tell(&stage, &question).await {
+        Ok(summary) => summary,
+        Err(failure) => {
+            stage.node.stop().await;
+            stage.chain.stop().await;
+            return Err(failure);
+        }
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    say!("\n{seconds:.1} s, this process {}", process::peak_memory());
+    if json_output {
+        summary["seconds"] = seconds.into();
+        summary["kept"] = match stage.is_kept {
+            true => json!({"rpc": stage.rpc, "chain_pid": stage.chain.pid(), "node_pid": stage.node.pid()}),
+            false => Value::Null,
+        };
+        print_json(&summary);
+    }
+    finish(stage).await
+}
+
+async fn set_up(is_kept: bool) -> Result<Stage, Failure> {
     let state = std::env::temp_dir().join(format!("candor-demo-{}", std::process::id()));
-    let mut chain = Child::start(&state, &["chain", "--port", "0"])?;
+    // What is kept must not hold on to the terminal or pipe of a demo that is over.
+    let errors = |name: &str| -> Result<Stdio, Failure> {
+        if !is_kept {
+            return Ok(Stdio::inherit());
+        }
+        let path = state.join(format!("{name}.err"));
+        let file = std::fs::create_dir_all(&state).and_then(|()| File::create(&path));
+        Ok(file.map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?.into())
+    };
+    let mut chain = Child::start(&state, &["chain", "--port", "0"], errors("chain")?)?;
     let up = chain.line().await?;
     let rpc = up["url"].as_str().unwrap_or_default().to_owned();
-    println!("chain    pid {:<7} {rpc}   contracts deployed, registry {}", chain.pid(), up["registry"].as_str().unwrap_or_default());
-    let mut node = Child::start(&state, &["serve", "--rpc", &rpc, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"])?;
+    say!("chain    pid {:<7} {rpc}   contracts deployed, registry {}", chain.pid(), up["registry"].as_str().unwrap_or_default());
+    let mut node =
+        Child::start(&state, &["serve", "--rpc", &rpc, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"], errors("node")?)?;
     let up = node.line().await?;
-    println!(
+    say!(
         "enclave  pid {:<7} {}   SIMULATED, measured and attested by the software hypervisor",
         up["enclave_pid"],
         up["socket"].as_str().unwrap_or_default()
     );
-    println!(
+    say!(
         "host     pid {:<7} {}   carries bytes; log at {}",
         up["host_pid"],
         up["api"].as_str().unwrap_or_default(),
         up["log"].as_str().unwrap_or_default()
     );
-    println!("node     registered {} by the dev attestor, gas {}", up["k_sig"].as_str().unwrap_or_default(), up["gas"]);
-    println!("client   pid {:<7} this process, knows the registry's address and a policy", std::process::id());
+    say!("node     registered {} by the dev attestor, gas {}", up["k_sig"].as_str().unwrap_or_default(), up["gas"]);
+    say!("client   pid {:<7} this process, knows the registry's address and a policy", std::process::id());
     let client = ChainClient::connect(&rpc, None).await?;
     let policy = dev::policy(&state, client.chain_id())?;
-    write_private(&policy::default_path(&state), template(&policy).as_bytes())?;
-    Ok(Stage { state, chain, node, client, policy })
+    policy::write_dev(&policy::default_path(&state), &state, client.chain_id())?;
+    let registration_gas = up["gas"].as_u64();
+    Ok(Stage { state, rpc, is_kept, registration_gas, chain, node, client, policy })
 }
 
-async fn finish(stage: Stage, keep: bool) -> Done {
-    let Stage { state, chain, node, .. } = stage;
-    if keep {
-        println!("chain and node are left running; stop them with: kill {} {}", node.pid(), chain.pid());
-        node.leave();
-        chain.leave();
+async fn finish(stage: Stage) -> Done {
+    let Stage { state, chain, node, is_kept, .. } = stage;
+    if is_kept {
+        say!("chain and node are left running; stop them with: kill {} {}", node.pid(), chain.pid());
+        node.leave().await?;
+        chain.leave().await?;
         return Ok(ExitCode::SUCCESS);
     }
     node.stop().await;
     chain.stop().await;
-    println!("bundle, policy and log stay in {}", state.display());
+    say!("bundle, policy and log stay in {}", state.display());
     Ok(ExitCode::SUCCESS)
 }
 

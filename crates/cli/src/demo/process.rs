@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{ChildStdout, Command};
+use tokio::process::ChildStdout;
 
+use crate::lifetime;
 use crate::output::Failure;
 
 /// How long a process may take to come up.
@@ -16,33 +17,21 @@ const UP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a process may take to go.
 const DOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A running child. Dropped, it is killed.
+/// A running child. Dropped, it is killed; when this process is gone, it ends.
 pub(crate) struct Child {
     name: String,
-    child: tokio::process::Child,
+    child: lifetime::Child,
     lines: Lines<BufReader<ChildStdout>>,
-    pid: u32,
 }
 
 impl Child {
-    /// Starts this program with these arguments; its errors go to our standard error.
-    pub(crate) fn start(state: &Path, args: &[&str]) -> Result<Self, Failure> {
-        let name = args.first().copied().unwrap_or_default().to_owned();
-        let cannot = |what: String| Failure::cannot(format!("candor {name}: {what}"));
-        let program = std::env::current_exe().map_err(|error| cannot(error.to_string()))?;
-        let mut child = Command::new(program)
-            .arg("--json")
-            .arg("--state")
-            .arg(state)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| cannot(error.to_string()))?;
-        let pid = child.id().unwrap_or_default();
-        let stdout = child.stdout.take().ok_or_else(|| cannot("no standard output".into()))?;
-        Ok(Self { name, child, lines: BufReader::new(stdout).lines(), pid })
+    /// Starts this program with these arguments.
+    pub(crate) fn start(state: &Path, args: &[&str], errors: Stdio) -> Result<Self, Failure> {
+        let mut command = lifetime::Child::command()?;
+        command.arg("--json").arg("--state").arg(state).args(args).stdout(Stdio::piped()).stderr(errors);
+        let mut child = lifetime::Child::start(command)?;
+        let lines = BufReader::new(child.stdout()?).lines();
+        Ok(Self { name: args.first().copied().unwrap_or_default().to_owned(), child, lines })
     }
 
     /// Its next line, as JSON.
@@ -63,29 +52,24 @@ impl Child {
 
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
-        self.pid
+        self.child.pid()
     }
 
-    /// Asks it to end, as Ctrl-C would, and ends it if it does not.
-    pub(crate) async fn stop(mut self) {
-        let asked = Command::new("kill").arg("-INT").arg(self.pid.to_string()).status().await;
-        if asked.is_ok() && tokio::time::timeout(DOWN_TIMEOUT, self.child.wait()).await.is_ok() {
-            return;
-        }
-        drop(self.child.kill().await);
+    /// Lets it end, and ends it if it does not.
+    pub(crate) async fn stop(self) {
+        self.child.stop(DOWN_TIMEOUT).await;
     }
 
     /// Lets it run on after us.
-    pub(crate) fn leave(self) {
-        // kill_on_drop would end it: forgetting the handle is the documented way to keep a child.
-        std::mem::forget(self.child);
+    pub(crate) async fn leave(self) -> Result<(), Failure> {
+        self.child.leave().await
     }
 }
 
 /// Runs this program to its end and returns exit code and output.
 pub(crate) async fn run_once(state: &Path, args: &[&str]) -> Result<(Option<i32>, String), Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::cannot(error.to_string()))?;
-    let output = Command::new(program).arg("--state").arg(state).args(args).stdin(Stdio::null()).output().await;
+    let mut command = lifetime::Child::command()?;
+    let output = command.arg("--state").arg(state).args(args).stdin(Stdio::null()).kill_on_drop(true).output().await;
     let output = output.map_err(|error| Failure::cannot(error.to_string()))?;
     Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
 }

@@ -1,26 +1,29 @@
 //! The story: balances, a question, its answer, the verdict, the same file again in a fresh process, the lies, and what to try next.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use candor_chain::{ProveRequest, create_policy_calldata, policy_id, propose_workload_calldata};
 use candor_client::{Buyer, Keep, Node, SpendBook, VerifiedResponse, plain, resolve};
+use candor_log::tiles::{Resource, Span};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
 use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
+use candor_verify::tlog::leaf_data;
 use candor_verify::verdict::{Outcome, Question, Status, Verdict};
+use serde_json::{Value, json};
 
 use super::{Stage, lies, process, shown};
 use crate::answer;
 use crate::dev::{self, Role, usd};
-use crate::output::Failure;
+use crate::output::{Failure, say};
 
 /// How long transfer and anchor may take.
 const SETTLE_WAIT: Duration = Duration::from_secs(30);
 
-/// Tells it.
-pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<(), Failure> {
+/// Tells it; what a script wants to know of it.
+pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure> {
     let chain = &stage.client;
     let deployment = dev::deployment(chain.chain_id());
     let (payer, payee) = (Role::Payer.address(), Role::Payee.address());
@@ -28,28 +31,36 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<(), Failure> {
 
     let asked = Instant::now();
     let mut node = resolve(chain, &deployment.registry, &stage.policy.policy).await?;
-    println!("\n{}", answer::describe(&node));
+    say!("\n{}", answer::describe(&node));
     let (wallet, book) = (dev::wallet(), SpendBook::open(&stage.state.join("spends.json"))?);
     let path = stage.state.join("answer.candor");
     let keep = Keep::At(path.clone());
     let buyer =
         Buyer { wallet: &wallet, book: &book, spend: &stage.policy.spend, policy: &stage.policy.policy, keep: &keep, pay_again: false };
     let body = body(&node, question)?;
-    println!("asked    {question}\n");
+    say!("asked    {question}\n");
     let mut response = answer::stream(&mut node, &buyer, &body, true).await?;
-    println!("\nanswered and verified in {:.2} s; waiting for settlement and anchor", asked.elapsed().as_secs_f64());
+    say!("\nanswered and verified in {:.2} s; waiting for settlement and anchor", asked.elapsed().as_secs_f64());
 
     let settled = answer::settle(chain, &node, &mut response.bundle, &stage.policy.policy, SETTLE_WAIT).await?;
     let (judged, verified) = verify_bundle(&response.bundle, &stage.policy.policy, settled.facts.as_chain_facts(), &K256);
     answer::keep_upgraded(&path, &response.bundle, &node, settled.facts.transfer_tx)?;
-    three_questions(&judged, &node);
+    four_questions(&judged, &node);
     if verified.is_none() || judged.outcome() != Outcome::Verified {
         return Err(Failure::cannot("the demo's own bundle did not verify"));
     }
-    money(stage, &response, before, settled.facts.transfer_tx).await?;
+    let settlement_gas = money(stage, &response, before, settled.facts.transfer_tx).await?;
     again_offline(stage, &path).await?;
-    lies::refuse_all(stage, &response.bundle, settled.facts.as_chain_facts())?;
-    try_it(stage, &node, &response.bundle, &path, settled.facts.transfer_tx).await
+    let refused = lies::refuse_all(stage, &response.bundle, settled.facts.as_chain_facts())?;
+    let prove_gas = prove(stage, &node, &response.bundle).await?;
+    genuine();
+    try_it(stage, &response.bundle, &path, settled.facts.transfer_tx)?;
+    Ok(json!({
+        "outcome": judged.outcome().as_str(), "log_level": judged.log_level().as_str(), "assurance": judged.assurance().as_str(),
+        "charged": response.bundle.delivery.receipt.money.charged.to_string(), "lies_refused_by": refused,
+        "gas": {"registration": stage.registration_gas, "settlement": settlement_gas, "prove": prove_gas},
+        "bundle": shown(&path), "state": shown(&stage.state),
+    }))
 }
 
 /// The request names its seed, so that the lie about another payment is caught by the payment's own check.
@@ -65,7 +76,7 @@ async fn balances(stage: &Stage, payer: &Address, payee: &Address) -> Result<(Am
     Ok((stage.client.token_balance(&asset, payer).await?, stage.client.token_balance(&asset, payee).await?))
 }
 
-fn three_questions(judged: &Verdict, node: &Node) {
+fn four_questions(judged: &Verdict, node: &Node) {
     for question in [Question::Ran, Question::Private, Question::Paid, Question::Logged] {
         let of = |status: Status| judged.checks().iter().filter(move |check| check.step.question == question && check.status == status);
         let passed = of(Status::Passed).count();
@@ -78,80 +89,136 @@ fn three_questions(judged: &Verdict, node: &Node) {
             Question::Paid => "charge = signed = offered = price table, to the attested payee; transfer seen on chain".into(),
             _ => format!("{} (levels: SELF-LOGGED < WITNESSED < ANCHORED)", judged.log_level().as_str()),
         };
-        println!("\n{}\n  {answer}", question.as_str());
+        say!("\n{}\n  {answer}", question.as_str());
         if question == Question::Private {
-            println!("  checks   tls.key: the server has the key that the evidence names; evidence.binding: the evidence names it");
+            say!("  checks   tls.key: the server has the key that the evidence names; evidence.binding: the evidence names it");
             continue;
         }
         let names: Vec<&str> = of(Status::Passed).map(|check| check.id).collect();
-        println!("  {passed} checks {}", names.join(" "));
+        say!("  {passed} checks {}", names.join(" "));
         if !unmade.is_empty() {
-            println!("  not checked: {}", unmade.join(" "));
+            say!("  not checked: {}", unmade.join(" "));
         }
     }
-    println!("\n{}: {}", judged.outcome().as_str().to_uppercase(), judged.assurance().as_str());
+    say!("\n{}, {}", judged.outcome().as_str().to_uppercase(), judged.log_level().as_str());
+    say!("who could still forge this? {}", judged.assurance().as_str());
 }
 
 fn model_name(node: &Node) -> String {
     node.enclave.order().models.first().map(|model| format!("{} ({:#})", model.id, model.digest)).unwrap_or_default()
 }
 
-async fn money(stage: &Stage, response: &VerifiedResponse, before: (Amount, Amount), transfer: Option<Hash32>) -> Result<(), Failure> {
+/// Balances and charge agree. Returns the gas of the settlement.
+async fn money(
+    stage: &Stage,
+    response: &VerifiedResponse,
+    before: (Amount, Amount),
+    transfer: Option<Hash32>,
+) -> Result<Option<u64>, Failure> {
     let after = balances(stage, &Role::Payer.address(), &Role::Payee.address()).await?;
     let receipt = &response.bundle.delivery.receipt;
-    println!("\npayer  {} -> {}", usd(before.0), usd(after.0));
-    println!("payee  {} -> {}", usd(before.1), usd(after.1));
+    say!("\npayer  {} -> {}", usd(before.0), usd(after.0));
+    say!("payee  {} -> {}", usd(before.1), usd(after.1));
     let work = &receipt.work;
-    println!(
+    say!(
         "charge {} for {} + {} tokens (offered for at most {})",
         usd(receipt.money.charged),
         work.prompt_tokens,
         work.completion_tokens,
         response.bundle.offer.max_tokens
     );
+    let mut gas = None;
     if let Some(hash) = transfer
         && let Some(mined) = stage.client.transaction_receipt(&hash).await?
     {
-        println!("settlement {hash}, gas {}", mined.gas_used);
+        say!("settlement {hash}, gas {}", mined.gas_used);
+        gas = Some(mined.gas_used);
     }
     let paid = before.0.checked_sub(after.0);
     if paid != Some(receipt.money.charged) || after.1.checked_sub(before.1) != paid {
         return Err(Failure::cannot("the balances do not show the charge"));
     }
-    Ok(())
+    Ok(gas)
 }
 
 /// The same file, offline, in a process that was not there.
 async fn again_offline(stage: &Stage, path: &Path) -> Result<(), Failure> {
     let (code, output) = process::run_once(&stage.state, &["verify", &shown(path)]).await?;
     let line = output.lines().find(|line| line.starts_with("VERIFIED") || line.starts_with("REFUSED")).unwrap_or_default();
-    println!("\nthe same file, offline, in a fresh process: exit {}  {line}", code.unwrap_or(-1));
+    say!("\nthe same file, offline, in a fresh process: exit {}  {line}", code.unwrap_or(-1));
     if code == Some(0) { Ok(()) } else { Err(Failure::cannot(format!("the fresh verifier did not agree:\n{output}"))) }
 }
 
-async fn try_it(stage: &Stage, node: &Node, bundle: &Bundle, path: &Path, transfer: Option<Hash32>) -> Result<(), Failure> {
-    let program = std::env::current_exe().map(|path| shown(&path)).unwrap_or_else(|_| "candor".into());
-    let file = shown(path);
-    let policy = shown(&crate::policy::default_path(&stage.state));
-    println!("\nTry it yourself");
-    println!(
-        "  flip a byte     cp {file} /tmp/flipped.candor && printf '\\xff' | dd of=/tmp/flipped.candor bs=1 seek=9000 conv=notrunc status=none"
+/// Commands that can be pasted as they are. What needs the chain is listed only if the chain stays.
+fn try_it(stage: &Stage, bundle: &Bundle, path: &Path, transfer: Option<Hash32>) -> Result<(), Failure> {
+    let program = std::env::current_exe().map(|path| quoted(&path)).unwrap_or_else(|_| "candor".into());
+    let candor = format!("{program} --state {}", quoted(&stage.state));
+    let (file, flipped) = (quoted(path), stage.state.join("flipped.candor"));
+    say!("\nTry it yourself");
+    say!("  the same file, every check\n    {candor} verify {file}");
+    say!("  one bit of it flipped: refused, by name");
+    say!(
+        "    python3 -c 'import sys; d = bytearray(open(sys.argv[1], \"rb\").read()); d[9000] ^= 1; open(sys.argv[2], \"wb\").write(d)' {file} {}",
+        quoted(&flipped)
     );
-    println!("                  {program} verify /tmp/flipped.candor --policy {policy}");
-    println!("  the whole one   {program} verify {file} --policy {policy}");
-    let (salt, receipt) = (&bundle.delivery.leaf_salt, &bundle.delivery.receipt);
-    let preimage = [candor_verify::tags::LEAF, &salt.0, &receipt.digest().0, &bundle.delivery.signature.0].concat();
-    println!("  the leaf        printf '{}' | xxd -r -p | sha256sum", to_hex(&preimage).trim_start_matches("0x"));
-    if let Some(hash) = transfer {
-        println!("  the transfer    cast receipt {hash} --rpc-url RPC     (while the chain runs: --keep)");
+    say!("    {candor} verify {}", quoted(&flipped));
+    say!("  the model again, byte for byte\n    {candor} replay {file}");
+    let leaf = stage.state.join("leaf");
+    let delivery = &bundle.delivery;
+    let preimage = [candor_verify::tags::LEAF, &delivery.leaf_salt.0, &delivery.receipt.digest().0, &delivery.signature.0].concat();
+    std::fs::write(&leaf, preimage).map_err(|error| Failure::cannot(format!("{}: {error}", leaf.display())))?;
+    let (entries, offset) = leaf_in_log(stage, bundle)?;
+    let hash = to_hex(&leaf_data(&delivery.leaf_salt, &delivery.receipt.digest(), &delivery.signature).0);
+    say!("  the receipt's leaf by hand, and where the log has it: both lines print {}", hash.trim_start_matches("0x"));
+    say!("    sha256sum {}", quoted(&leaf));
+    say!("    od -An -v -tx1 -w32 -j{offset} -N32 {} | tr -d ' '", quoted(&entries));
+    if !stage.is_kept {
+        say!("  on chain: the demo with --keep leaves chain and node running, and prints what to ask them");
+        return Ok(());
     }
-    prove(stage, node, bundle).await?;
-    genuine();
+    let (rpc, deployment) = (&stage.rpc, dev::deployment(stage.client.chain_id()));
+    let log = entries.ancestors().find(|directory| directory.join("checkpoint").exists()).unwrap_or(&entries);
+    say!("  the same file against the chain\n    {candor} verify {file} --rpc {rpc}");
+    say!("  who is registered, and the whole log against its anchors");
+    say!("    {candor} registry list --rpc {rpc}\n    {candor} log check {} --rpc {rpc}", quoted(log));
+    say!("  the chain without us; `cast` is Foundry's: https://getfoundry.sh, or npm install @foundry-rs/cast-linux-amd64");
+    if let Some(hash) = transfer {
+        say!("    cast receipt {hash} --rpc-url {rpc}");
+    }
+    say!("  the proof to a contract: digest of the receipt, K_sig, operator, workload, kind of evidence, Unix time of the anchor");
+    say!(
+        "    cast decode-abi 'prove()(bytes32,address,address,bytes32,uint32,uint64)' $(cast call {} --data $(cat {}) --rpc-url {rpc})",
+        deployment.receipt_verifier,
+        quoted(&stage.state.join(CALLDATA))
+    );
     Ok(())
 }
 
-/// Proves the receipt to a contract: the workload is put under a policy of ours, then one call.
-async fn prove(stage: &Stage, node: &Node, bundle: &Bundle) -> Result<(), Failure> {
+/// File and offset of the receipt's leaf in the published log. Spec: log.md §4: entries are 2 bytes of length and 32 of leaf.
+fn leaf_in_log(stage: &Stage, bundle: &Bundle) -> Result<(PathBuf, u64), Failure> {
+    let receipt = &bundle.delivery.receipt;
+    let log = stage.state.join("node/host/log").join(receipt.log_id.to_string().trim_start_matches("0x"));
+    let position = receipt.sequence % 256;
+    // The log may have grown since: any bundle of its row that reaches this far.
+    let widths = u16::try_from(position + 1).into_iter().flat_map(|first| first..=256);
+    let spans = widths.filter_map(|width| Span::full(receipt.sequence / 256)?.of_width(width));
+    let file = spans.map(|span| log.join(Resource::Entries { span }.to_string())).find(|file| file.exists());
+    let file = file.ok_or_else(|| Failure::cannot(format!("no entries are published in {}", log.display())))?;
+    Ok((file, position * 34 + 2))
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = shown(path);
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte));
+    if is_plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// Where the calldata of the proof is kept.
+const CALLDATA: &str = "prove.calldata";
+
+/// Proves the receipt to a contract: the workload is put under a policy of ours, then one call. Returns what it costs a contract.
+async fn prove(stage: &Stage, node: &Node, bundle: &Bundle) -> Result<u64, Failure> {
     let chain = &stage.client;
     let deployment = dev::deployment(chain.chain_id());
     let manifest = node.enclave.manifest();
@@ -177,11 +244,14 @@ async fn prove(stage: &Stage, node: &Node, bundle: &Bundle) -> Result<(), Failur
     };
     let proven = chain.prove(&deployment.receipt_verifier, &request).await?;
     let gas = chain.prove_gas(&owner.address(), &deployment.receipt_verifier, &request).await?;
-    println!("  on chain        ReceiptVerifier.prove says: signed by {}, anchored at {}; gas {gas}", proven.k_sig, proven.anchored_at_s);
-    let file = stage.state.join("prove.calldata");
+    say!(
+        "\non chain       ReceiptVerifier.prove: signed by {}, anchored at {} (Unix seconds); gas {gas}",
+        proven.k_sig,
+        proven.anchored_at_s
+    );
+    let file = stage.state.join(CALLDATA);
     std::fs::write(&file, to_hex(&request.calldata()?)).map_err(|error| Failure::cannot(error.to_string()))?;
-    println!("                  cast call {} --data $(cat {}) --rpc-url RPC", deployment.receipt_verifier, shown(&file));
-    Ok(())
+    Ok(gas)
 }
 
 /// A genuine AWS document, judged by the same code under the hardware root.
@@ -192,11 +262,11 @@ fn genuine() {
         verify_document(&document, &[TrustRoot::AWS_NITRO_G1], document.claimed_timestamp_ms(), Freshness::Historical)
     });
     match result {
-        Ok(verified) => println!(
-            "  real hardware   a genuine AWS Nitro document of {} ms verifies by the same code under AWS's root ({})",
+        Ok(verified) => say!(
+            "real hardware  a genuine AWS Nitro document of {} ms verifies by the same code under AWS's root ({})",
             verified.timestamp_ms(),
             verified.module_id()
         ),
-        Err(error) => println!("  real hardware   REFUSED {}: {error}", error.check()),
+        Err(error) => say!("real hardware  REFUSED {}: {error}", error.check()),
     }
 }
