@@ -190,6 +190,7 @@ alloy::sol! {
         error WrongPriceTableHash(bytes32 expected, bytes32 got);
         error OrderExpired(uint256 now_, uint64 notAfter);
         error WrongRegistrar(address expected, address got);
+        error WrongBootSigner(address expected, address got);
         error BlockOutOfRange(uint256 current, uint256 got);
         error WrongBlockHash(bytes32 expected, bytes32 got);
         error WrongAttestedBytes(bytes32 expected, bytes32 got);

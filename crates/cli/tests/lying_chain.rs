@@ -117,7 +117,7 @@ async fn an_invented_transfer_costs_the_operator_the_answer_and_the_client_nothi
     let offered = Offered::of(&world.api(), &body).await;
     let signed = payer.pay(&offered);
     let a = &signed.authorization;
-    liar.tell(Lie::Moved(Transfer { asset: world.token(), from: a.from, to: a.to, amount: a.value.0 }));
+    liar.tell(Lie::Moved(Transfer { asset: world.token(), from: a.from, to: a.to, amount: a.value.0, nonce: a.nonce }));
     let reply = buy(&world.api(), &body, &signed.header).await;
     assert!(liar.kept_back() != 0, "the transaction went past the liar");
     let said = parse_settle_response(reply.header("payment-response").unwrap().as_bytes()).unwrap();

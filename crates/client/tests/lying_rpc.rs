@@ -13,7 +13,7 @@ use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
 use candor_verify::hash::keccak256;
 use candor_verify::policy::Policy;
-use candor_verify::verdict::{LogLevel, Outcome, Verdict};
+use candor_verify::verdict::{LogLevel, Outcome, Status, Verdict};
 use serde_json::{Value, json};
 
 use support::rpc::{BLOCK, Says};
@@ -162,10 +162,6 @@ async fn a_lie_about_one_fact_is_refused_by_its_check() {
     story.assert_refused("payment.transfer").await;
 
     let story = Story::honest().await;
-    story.call("authorizationState(address,bytes32)", word(0));
-    story.assert_refused("payment.transfer").await;
-
-    let story = Story::honest().await;
     story.call("statusAt(address,uint64)", word(3));
     story.assert_refused("registry.listed").await;
 
@@ -182,6 +178,29 @@ async fn a_lie_about_one_fact_is_refused_by_its_check() {
     let story = Story::honest().await;
     story.call("logAnchor()", address_word(&Address([0x66; 20])));
     story.assert_cannot_tell("refused log.anchored").await;
+}
+
+/// An endpoint that hides a transfer cannot make a receipt false: nothing was charged *so far*, and the verdict says that it was not checked.
+#[tokio::test]
+async fn a_transfer_that_is_hidden_is_not_checked() {
+    let story = Story::honest().await;
+    story.call("authorizationState(address,bytes32)", word(0));
+    let verdict = story.verify().await.unwrap();
+    let check = verdict.checks().iter().find(|check| check.id == "payment.transfer").unwrap();
+    assert_eq!((verdict.outcome(), check.status), (Outcome::Verified, Status::NotChecked));
+}
+
+/// Cancelled in the same transaction as an equal payment: one transfer must not be shown for two.
+#[tokio::test]
+async fn a_cancelled_authorization_is_not_paid_by_another_ones_transfer() {
+    let story = Story::honest().await;
+    let cancelled = story.log("AuthorizationCanceled(address,bytes32)");
+    let (mut receipt, mut other) = (story.receipt(true), story.log("AuthorizationUsed(address,bytes32)"));
+    other["topics"][2] = json!(h(0x77).to_string());
+    receipt["logs"] = json!([cancelled, other, story.log("Transfer(address,address,uint256)")]);
+    story.scene.rpc.says("eth_getLogs", Says::Result(json!([cancelled])));
+    story.scene.rpc.says("eth_getTransactionReceipt", Says::Result(receipt));
+    story.assert_refused("payment.transfer").await;
 }
 
 #[tokio::test]

@@ -42,6 +42,8 @@ pub(crate) struct Transfer {
     pub(crate) from: Address,
     pub(crate) to: Address,
     pub(crate) amount: u128,
+    /// Of the authorization that it uses up.
+    pub(crate) nonce: Hash32,
 }
 
 /// `balanceOf(address)`.
@@ -152,17 +154,21 @@ async fn receipt(chain: &str, state: &Mutex<State>, asked: &Value) -> io::Result
     let head: Value = serde_json::from_slice(&forward(chain, question.to_string().into()).await?).unwrap();
     let (number, block) = (&head["result"]["number"], &head["result"]["hash"]);
     let topic = |address: &Address| format!("0x{}{}", "0".repeat(24), address.to_string().trim_start_matches("0x"));
-    let log = json!({
-        "address": transfer.asset.to_string(), "data": format!("0x{:064x}", transfer.amount),
-        "topics": [keccak256(&[b"Transfer(address,address,uint256)"]).to_string(), topic(&transfer.from), topic(&transfer.to)],
-        "blockNumber": number, "blockHash": block, "transactionHash": hash.to_string(), "transactionIndex": "0x0", "logIndex": "0x0",
-        "removed": false,
-    });
+    let log = |index: u8, event: &str, third: String, data: String| {
+        json!({
+            "address": transfer.asset.to_string(), "data": data,
+            "topics": [keccak256(&[event.as_bytes()]).to_string(), topic(&transfer.from), third],
+            "blockNumber": number, "blockHash": block, "transactionHash": hash.to_string(), "transactionIndex": "0x0",
+            "logIndex": format!("0x{index:x}"), "removed": false,
+        })
+    };
+    let used = log(0, "AuthorizationUsed(address,bytes32)", transfer.nonce.to_string(), "0x".into());
+    let moved = log(1, "Transfer(address,address,uint256)", topic(&transfer.to), format!("0x{:064x}", transfer.amount));
     Ok(Some(json!({
         "type": "0x2", "status": "0x1", "transactionHash": hash.to_string(), "transactionIndex": "0x0", "blockNumber": number,
         "blockHash": block, "from": Address([7; 20]).to_string(), "to": transfer.asset.to_string(), "contractAddress": null,
         "cumulativeGasUsed": "0xffff", "gasUsed": "0xffff", "effectiveGasPrice": "0x1", "logsBloom": format!("0x{}", "0".repeat(512)),
-        "logs": [log],
+        "logs": [used, moved],
     })))
 }
 

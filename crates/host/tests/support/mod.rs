@@ -59,7 +59,7 @@ pub struct Boot {
     pub manifest: Manifest,
     pub tree: FullTree,
     number: u8,
-    salts: u8,
+    salts: u64,
 }
 
 impl Boot {
@@ -94,8 +94,9 @@ impl Boot {
         self.salts = self.salts.wrapping_add(1);
         let receipt = receipt(&self.manifest, sequence, payment_id);
         let signature = self.k_sig.sign_digest(&receipt.digest()).unwrap();
-        let mut salt = Hash32([self.salts; 32]);
+        let mut salt = Hash32::ZERO;
         salt.0[0] = self.number;
+        salt.0[24..].copy_from_slice(&self.salts.to_be_bytes());
         let leaf_data = leaf_data(&salt, &receipt.digest(), &signature);
         self.tree.push(leaf_hash(&leaf_data.0)).unwrap();
         Entry {
@@ -103,7 +104,7 @@ impl Boot {
             receipt_id: candor_verify::receipt::receipt_id(&salt),
             receipt: receipt.encode().try_into().unwrap(),
             signature,
-            frame_leaf_hashes: vec![Hash32([1; 32]), Hash32([self.salts; 32])],
+            frame_leaf_hashes: vec![Hash32([1; 32]), salt],
         }
     }
 
@@ -158,14 +159,13 @@ pub fn receipt(manifest: &Manifest, sequence: u64, payment_id: Hash32) -> Receip
 
 /// A payment of 1000 units, signed by `payer` for `asset` on the development chain.
 pub fn settlement(payer: &Signer, payee: Address, asset: Address, nonce: u8, valid_before_s: u64, sequence: u64) -> Settlement {
-    let authorization = Authorization {
-        from: payer.address(),
-        to: payee,
-        value: Amount(1000),
-        valid_after: 0,
-        valid_before: valid_before_s,
-        nonce: Hash32([nonce; 32]),
-    };
+    settlement_of(payer, payee, asset, Hash32([nonce; 32]), valid_before_s, sequence)
+}
+
+/// The same with any nonce.
+pub fn settlement_of(payer: &Signer, payee: Address, asset: Address, nonce: Hash32, valid_before_s: u64, sequence: u64) -> Settlement {
+    let authorization =
+        Authorization { from: payer.address(), to: payee, value: Amount(1000), valid_after: 0, valid_before: valid_before_s, nonce };
     let domain = TokenDomain { name: "USDC".into(), version: "2".into(), chain_id: 31337, asset };
     let signature: Signature65 = payer.sign_digest(&authorization.digest(&domain)).unwrap();
     Settlement {
