@@ -41,6 +41,9 @@ const CLIENTS: usize = 16;
 /// Requests per connection: as many as an enclave quotes for nothing.
 const PER_CONNECTION: usize = 60;
 
+/// Streams that one account pays for: a node lets it have eight unsettled ones.
+const PER_PAYER: usize = 6;
+
 /// Connections of each client for the rows without payment.
 const ROUNDS: usize = 10;
 
@@ -76,7 +79,7 @@ async fn compare() {
 
 /// A node with a model that costs next to nothing.
 fn tiny() -> World {
-    let shape = Config { dim: 16, layers: 1, heads: 2, kv_heads: 2, head_dim: 8, ffn: 16, context: 256, norm_eps: 1e-5, tied: true };
+    let shape = Config { dim: 64, layers: 1, heads: 4, kv_heads: 2, head_dim: 16, ffn: 64, context: 256, norm_eps: 1e-5, tied: false };
     let directory = support::process::new_directory();
     let path = directory.join("tiny.cnd1");
     std::fs::write(&path, fixture::random(shape, 7)).unwrap();
@@ -153,15 +156,19 @@ async fn plain_load(address: &str) -> usize {
 
 /// One client's requests with their payments, signed beforehand: the client's work is not what is measured.
 struct Prepared {
-    payer: Payer,
-    requests: Vec<(Value, String, u128)>,
+    payers: Vec<Payer>,
+    owed: Vec<u128>,
+    requests: Vec<(Value, String)>,
 }
 
 async fn prepare(world: &Arc<World>) -> Vec<Prepared> {
     let mut clients = Vec::new();
-    for client in 0..CLIENTS {
-        clients.push(Prepared { payer: Payer::funded(world).await, requests: Vec::new() });
-        assert_eq!(clients.len(), client + 1);
+    for _ in 0..CLIENTS {
+        let (mut payers, count) = (Vec::new(), PER_CONNECTION.div_ceil(PER_PAYER));
+        for _ in 0..count {
+            payers.push(Payer::funded(world).await);
+        }
+        clients.push(Prepared { payers, owed: vec![0; count], requests: Vec::new() });
     }
     // Offers are good for a minute or two: these are made in one go.
     let mut tasks = JoinSet::new();
@@ -174,8 +181,9 @@ async fn prepare(world: &Arc<World>) -> Vec<Prepared> {
                 let json = [("content-type", "application/json")];
                 let reply = connection.send(Method::POST, CHAT, &json, body.to_string().into_bytes()).await;
                 let offered = Offered::read(&reply);
-                let signed = client.payer.pay(&offered);
-                client.requests.push((body, signed.header, offered.amount()));
+                let signed = client.payers[number / PER_PAYER].pay(&offered);
+                client.owed[number / PER_PAYER] += offered.amount();
+                client.requests.push((body, signed.header));
             }
             client
         });
@@ -191,7 +199,7 @@ async fn paid(world: &Arc<World>, prepared: Vec<Prepared>) -> usize {
         let api = world.api();
         clients.spawn(async move {
             let mut connection = Https::connect(&api).await.unwrap();
-            for (body, payment, _) in &client.requests {
+            for (body, payment) in &client.requests {
                 let headers = [("content-type", "application/json"), ("payment-signature", payment.as_str())];
                 let reply = connection.send(Method::POST, CHAT, &headers, body.to_string().into_bytes()).await;
                 assert_eq!(reply.status, 200, "{reply:?}");
@@ -202,12 +210,9 @@ async fn paid(world: &Arc<World>, prepared: Vec<Prepared>) -> usize {
     }
     let clients = clients.join_all().await;
     println!("{:34} answered in {:.1} s", "", started.elapsed().as_secs_f64());
-    for client in &clients {
-        let owed: u128 = client.requests.iter().map(|(_, _, amount)| amount).sum();
-        support::eventually("every payment is on the chain", || async {
-            (client.payer.balance().await == support::payer::FUNDS - owed).then_some(())
-        })
-        .await;
+    for (payer, owed) in clients.iter().flat_map(|client| client.payers.iter().zip(&client.owed)) {
+        let settled = || async { (payer.balance().await == support::payer::FUNDS - owed).then_some(()) };
+        support::eventually("every payment is on the chain", settled).await;
     }
     println!("{:34} settled in {:.1} s", "", started.elapsed().as_secs_f64());
     clients.iter().map(|client| client.requests.len()).sum()

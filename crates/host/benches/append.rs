@@ -4,7 +4,6 @@
 //! The floor beside it: the same signatures without a disk.
 
 #[path = "../tests/support/mod.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with the tests")]
 mod support;
 
 use std::time::{Duration, Instant};
