@@ -18,7 +18,7 @@ use crate::stall::Stall;
 use crate::{Config, http};
 
 /// A host that says nothing after connecting is cut off.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Before accepting again after an error: a loop without a pause would burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
