@@ -180,7 +180,8 @@ impl SpendBook {
                 let resolution = match chain.is_authorization_used_at(&spend.asset, &spend.payer, &spend.nonce, &head).await {
                     Ok(true) => Resolution::Charged,
                     Ok(false) => Resolution::UnusedAt { block_seconds: head.timestamp_s },
-                    Err(_) => return,
+                    // One that cannot be asked about (a token without code) must not hide those after it.
+                    Err(_) => continue,
                 };
                 // A block from before the deadline shows nothing yet.
                 drop(self.resolve(&spend.nonce, resolution));

@@ -283,9 +283,11 @@ impl Job {
                 return if error == LedgerError::Unknown { Whole::Pending { tx_hash: None } } else { Whole::NotLogged };
             }
         };
-        self.node.claims().finish(execution, Ending::Owed);
         let delivery = self.delivery(&logged);
-        let Some(body) = splice(&last, &self.member(&delivery)) else { return Whole::NotLogged };
+        let Some(body) = splice(&last, &self.member(&delivery)) else {
+            self.node.claims().finish(execution, Ending::Owed);
+            return Whole::NotLogged;
+        };
         let kept = Kept {
             key,
             body: body.into(),
@@ -296,7 +298,9 @@ impl Job {
             chain_id: self.payment.chain_id(),
             outdated: Arc::default(),
         };
+        // Kept before the claim is over: a retry in between finds the one or the other.
         place.keep(kept.clone());
+        self.node.claims().finish(execution, Ending::Owed);
         let ended = settle::settle(&self.node, &kept).await;
         if let Whole::Pending { .. } = ended {
             self.watch_settlement();

@@ -117,7 +117,7 @@ impl Body for ApiBody {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Kept { body, key, node } => Poll::Ready(body.take().map(|body| {
-                node.kept.handed_over(key);
+                node.kept.handed_over(key, clock::now_ms() / 1000);
                 Ok(Frame::data(body))
             })),
             Self::Stream { items, taken } => items.poll_recv(cx).map(|item| {
@@ -187,7 +187,11 @@ async fn chat(session: &Session, request: Request<Incoming>) -> ApiResponse {
     }
     let paid = match pay::claim(node, &quote, &header).await {
         Ok(paid) => paid,
-        Err(refused) => return pay_error(session, Some(&quote), &path, refused),
+        // It may have been finished since it was looked for above.
+        Err(refused) => match node.kept.get(&key) {
+            Some(kept) => return finished(&kept, settle::settle(node, &kept).await, node),
+            None => return pay_error(session, Some(&quote), &path, refused),
+        },
     };
     if quote.request.stream {
         let (job, execution) = Job::new(Arc::clone(node), quote, paid);

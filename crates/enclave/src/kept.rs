@@ -16,6 +16,10 @@ use hyper::body::Bytes;
 /// How long after validBefore an answer is still kept, in seconds: a transfer in the last block before it is answered too.
 const KEPT_AFTER_SECONDS: u64 = 300;
 
+/// The connection takes a body before the client has it. If it breaks off, the client comes again within this time, in seconds, and finds
+/// its answer whatever others do. Short: at many answers a second all places hold answers that were just handed over.
+const RECEIVED_AFTER_SECONDS: u64 = 5;
+
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
@@ -69,7 +73,7 @@ struct Held {
     kept: Kept,
     payer: Address,
     number: u64,
-    handed_over: bool,
+    handed_over_s: Option<u64>,
 }
 
 /// Room for one answer. Dropped, it is free again.
@@ -112,9 +116,9 @@ impl KeptAnswers {
     }
 
     /// The body was taken by the connection, after its transfer was seen.
-    pub(crate) fn handed_over(&self, key: &Hash32) {
+    pub(crate) fn handed_over(&self, key: &Hash32, now_s: u64) {
         if let Some(held) = lock(&self.0).answers.get_mut(key) {
-            held.handed_over = true;
+            held.handed_over_s = Some(now_s);
         }
     }
 }
@@ -127,7 +131,7 @@ impl Place {
         shelf.made = number.saturating_add(1);
         shelf.bytes = shelf.bytes.saturating_add(kept.body.len());
         // A key is one claimed payment: it cannot be here already.
-        shelf.answers.insert(kept.key, Held { kept, payer: self.payer, number, handed_over: false });
+        shelf.answers.insert(kept.key, Held { kept, payer: self.payer, number, handed_over_s: None });
     }
 }
 
@@ -153,11 +157,12 @@ impl Shelf {
         loop {
             let own = self.answers.values().filter(|held| of_payer(held)).count();
             let oldest = if limits.answers_per_payer <= own.saturating_add(self.awaited.get(payer).copied().unwrap_or_default()) {
-                self.oldest_handed_over(of_payer)
+                // It goes on taking answers, so it has received the older ones.
+                self.oldest_handed_over(of_payer, u64::MAX)
             } else if self.has_room(limits) {
                 return true;
             } else {
-                self.oldest_handed_over(|_| true)
+                self.oldest_handed_over(|_| true, now_s)
             };
             let Some(oldest) = oldest else { return false };
             self.remove(&oldest);
@@ -170,8 +175,9 @@ impl Shelf {
         self.answers.len().saturating_add(awaited) <= limits.answers && bytes <= limits.bytes
     }
 
-    fn oldest_handed_over(&self, of: impl Fn(&Held) -> bool) -> Option<Hash32> {
-        let handed_over = self.answers.iter().filter(|(_, held)| held.handed_over && of(held));
+    fn oldest_handed_over(&self, of: impl Fn(&Held) -> bool, now_s: u64) -> Option<Hash32> {
+        let is_received = |held: &Held| held.handed_over_s.is_some_and(|at_s| at_s.saturating_add(RECEIVED_AFTER_SECONDS) <= now_s);
+        let handed_over = self.answers.iter().filter(|(_, held)| is_received(held) && of(held));
         handed_over.min_by_key(|(_, held)| held.number).map(|(key, _)| *key)
     }
 
@@ -228,7 +234,7 @@ mod tests {
     fn a_full_shelf_makes_room_with_the_oldest_answer_that_was_handed_over() {
         let kept = shelf(&[1, 2, 3, 4]);
         for key in [3, 2] {
-            kept.handed_over(&Hash32([key; 32]));
+            kept.handed_over(&Hash32([key; 32]), NOW - 5);
         }
         assert!(kept.place_within(&SMALL, payer(5), NOW).is_some());
         assert_eq!(keys(&kept), [1, 3, 4]);
@@ -237,6 +243,8 @@ mod tests {
     #[test]
     fn what_was_not_handed_over_is_kept_to_its_end() {
         let kept = shelf(&[1, 2, 3, 4]);
+        // A connection that breaks off now has not delivered it.
+        kept.handed_over(&Hash32([1; 32]), NOW + 596);
         assert!(kept.place_within(&SMALL, payer(5), NOW + 599).is_none());
         assert_eq!(keys(&kept), [1, 2, 3, 4]);
         assert!(kept.place_within(&SMALL, payer(5), NOW + 600).is_some());
@@ -246,10 +254,10 @@ mod tests {
     #[test]
     fn one_payer_has_its_own_limit_and_makes_its_own_room() {
         let kept = shelf(&[2, 1, 1, 1]);
-        kept.handed_over(&Hash32([1; 32]));
+        kept.handed_over(&Hash32([1; 32]), NOW - 5);
         assert!(kept.place_within(&SMALL, payer(1), NOW).is_none());
         assert_eq!(keys(&kept), [1, 2, 3, 4]);
-        kept.handed_over(&Hash32([4; 32]));
+        kept.handed_over(&Hash32([4; 32]), NOW - 5);
         assert!(kept.place_within(&SMALL, payer(1), NOW).is_some());
         assert_eq!(keys(&kept), [1, 2, 3]);
     }
@@ -273,7 +281,7 @@ mod tests {
         let kept = KeptAnswers::default();
         kept.place_within(&SMALL, payer(1), NOW).expect("a place").keep(answer(1, 901));
         assert!(kept.place_within(&SMALL, payer(2), NOW).is_none());
-        kept.handed_over(&Hash32([1; 32]));
+        kept.handed_over(&Hash32([1; 32]), NOW - 5);
         assert!(kept.place_within(&SMALL, payer(2), NOW).is_some());
     }
 

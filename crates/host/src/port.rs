@@ -174,8 +174,10 @@ impl ChainPort for GasPort {
         let answer = match request {
             ChainRequest::SignAndBroadcast { purpose, account_nonce, gas_level, simulation, to, calldata } => {
                 let purpose: Purpose = purpose;
+                // An error comes before anything is handed to a node; after that it is `Unknown`.
                 let sent = self.broadcast(simulation, (account_nonce, gas_level), &to, calldata).await;
-                sent.map(|outcome| ChainAnswer::Broadcast { purpose, account_nonce, gas_level, outcome })
+                let outcome = sent.unwrap_or(BroadcastOutcome::NotSent);
+                Ok(ChainAnswer::Broadcast { purpose, account_nonce, gas_level, outcome })
             }
             ChainRequest::QueryReceipt { payment_id, hashes } => self.receipt_of(&hashes).await.map(|found| match found {
                 Some(receipt) => ChainAnswer::ReceiptFound { payment_id, receipt },

@@ -121,7 +121,8 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
                 },
                 _ = tick.tick() => {
                     if machine.open_count() < self.config.max_open / 2 && self.has_backlog.swap(false, Ordering::Relaxed) {
-                        for record in self.load().await.unwrap_or_default() {
+                        let is_open = |record: &StoredIntent| !matches!(record.progress, Progress::Done { .. });
+                        for record in self.load().await.unwrap_or_default().into_iter().filter(is_open) {
                             for action in machine.step(Event::Intent(record.intent), now_ms()) {
                                 self.act(action, &mut tasks, &to_send);
                             }

@@ -153,6 +153,38 @@ fn a_payer_who_has_the_money_again_pays() {
     }
 }
 
+/// A payer can cancel, or use up itself, what it signed: seen before it is sent, that holds up nobody else's settlement.
+#[test]
+fn an_authorization_that_its_payer_used_up_gives_its_account_nonce_back() {
+    let mut host = Host::new(MachineConfig { confirmations: 2, ..config() });
+    let payments: Vec<_> = (1..=5).map(|n| intent(n, ENDS)).collect();
+    for payment in &payments {
+        host.tell(payment.clone());
+    }
+    for payment in &payments[..4] {
+        host.third_party(payment);
+    }
+    host.settle_down();
+    let sent: Vec<_> = host.chain.mempool.values().flatten().map(|tx| &tx.calldata).collect();
+    assert!(sent.contains(&payments[4].calldata()), "{:?}", host.machine);
+    // The account nonces below it are used up by transactions that do nothing.
+    assert!(sent.iter().all(|calldata| *calldata == payments[4].calldata() || calldata.0.is_empty()), "{sent:?}");
+}
+
+/// An RPC that does not answer while a transaction is made ready: nothing was sent, and it is tried again soon, at the same price.
+#[test]
+fn what_could_not_be_sent_is_sent_soon() {
+    let mut host = Host::new(config());
+    let payment = intent(1, ENDS);
+    host.tell(payment.clone());
+    let (purpose, gas_level) = take_broadcast(&mut host);
+    let outcome = BroadcastOutcome::NotSent;
+    host.step(Event::Chain(ChainAnswer::Broadcast { purpose, account_nonce: 0, gas_level, outcome }));
+    host.now_ms += host.config.poll_ms;
+    host.step(Event::Tick);
+    assert_eq!(take_broadcast(&mut host), (purpose, gas_level));
+}
+
 /// Every revert on chain costs gas: after some, the payer's account is taken for what it is.
 #[test]
 fn transactions_that_revert_on_chain_are_counted() {

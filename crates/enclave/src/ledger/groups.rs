@@ -2,8 +2,6 @@
 
 use candor_link::{BlockHead, CheckpointStored, EnclaveReply, FrameDecoder, HostRequest, LogState, Phase, ToEnclave, ToHost};
 use candor_log::tree::FullTree;
-use candor_verify::bytes::{Address, Amount};
-use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Scheme, UsageSource, Work};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;
@@ -58,51 +56,11 @@ async fn host(mut stream: DuplexStream, appends: mpsc::UnboundedSender<usize>) {
 }
 
 fn draft(number: u8, frames: usize) -> Draft {
-    let money = Money {
-        payment_id: Hash32([number; 32]),
-        scheme: Scheme::ExactEip3009,
-        payer: Address([1; 20]),
-        payee: Address([2; 20]),
-        asset: Address([3; 20]),
-        chain_id: 31337,
-        settler: Address::ZERO,
-        max_amount: Amount(1),
-        charged: Amount(1),
-        cumulative_before: Amount::ZERO,
-        cumulative_after: Amount::ZERO,
-        offer_digest: Hash32([4; 32]),
-    };
-    let work = Work {
-        kinds: Kinds::LOCAL,
-        channel: Channel::Tls,
-        usage_source: UsageSource::Counted,
-        outcome: Outcome::Complete,
-        model_id: Hash32([5; 32]),
-        request_commitment: Hash32([6; 32]),
-        response_commitment: Hash32([7; 32]),
-        decoding_hash: Hash32([8; 32]),
-        prompt_tokens: 1,
-        completion_tokens: 1,
-        started_at: 1,
-        finished_at: 2,
-        block_number: 1,
-        block_hash: Hash32([9; 32]),
-    };
-    let settlement = Settlement {
-        payment_id: money.payment_id,
-        chain_id: money.chain_id,
-        to: money.asset,
-        calldata: vec![0; 292],
-        payer: money.payer,
-        payee: money.payee,
-        asset: money.asset,
-        amount: money.charged,
-        nonce: Hash32([10; 32]),
-        valid_before_s: 1,
-        sequence: 0,
-    };
-    let receipt = Receipt { manifest_hash: Hash32([11; 32]), log_id: Hash32::ZERO, sequence: 0, money, work };
-    Draft { receipt, leaf_salt: Hash32([number; 32]), frame_leaf_hashes: vec![Hash32([12; 32]); frames], settlement }
+    let mut draft = super::tests::draft(Hash32([11; 32]));
+    draft.receipt.money.payment_id = Hash32([number; 32]);
+    draft.settlement.payment_id = draft.receipt.money.payment_id;
+    draft.settlement.calldata = vec![0; 292];
+    Draft { leaf_salt: Hash32([number; 32]), frame_leaf_hashes: vec![Hash32([12; 32]); frames], ..draft }
 }
 
 /// A ledger that is open, and the lengths of the appends that its host gets.

@@ -93,7 +93,7 @@ async fn logged(lie: Lie) -> Option<Result<Logged, LedgerError>> {
     tokio::time::timeout(PATIENCE, ledger.log(draft(manifest.hash()))).await.ok()
 }
 
-fn draft(manifest_hash: Hash32) -> Draft {
+pub(super) fn draft(manifest_hash: Hash32) -> Draft {
     let (payer, payee, asset, amount) = (Address([1; 20]), Address([2; 20]), Address([3; 20]), Amount(5));
     let money = Money {
         payment_id: Hash32([4; 32]),

@@ -247,13 +247,16 @@ impl Entry {
                 self.seen.would_revert_at = Some(block);
                 self.poll_at_ms = 0;
             }
-            // The node lost a lower one, or another node was asked: again soon, at the same price. Without a simulation, because a doubled
+            // The node lost a lower one, or another node was asked, or none could be: again soon, at the same price. Without a simulation, because a doubled
             // answer can come when the next attempt is out.
-            BroadcastOutcome::NonceTooHigh if is_latest && matches!(self.send, Send::Out { .. }) => {
+            BroadcastOutcome::NonceTooHigh | BroadcastOutcome::NotSent if is_latest && matches!(self.send, Send::Out { .. }) => {
                 self.send = Send::AwaitingTurn { simulation: Simulation::Skip, from_ms: now_ms.saturating_add(config.poll_ms) };
             }
             // Late answers about transactions that have been replaced since.
-            BroadcastOutcome::Underpriced | BroadcastOutcome::WouldRevert { .. } | BroadcastOutcome::NonceTooHigh => {}
+            BroadcastOutcome::Underpriced
+            | BroadcastOutcome::WouldRevert { .. }
+            | BroadcastOutcome::NonceTooHigh
+            | BroadcastOutcome::NotSent => {}
         }
     }
 
@@ -303,13 +306,13 @@ impl Entry {
         }
         match state {
             AuthorizationState::Used { transaction: Some(receipt) } => {
-                self.seen.used = true;
+                self.on_used();
                 if config.confirmations <= receipt.confirmations {
                     self.finish(self.judge(receipt, self.submitter(receipt, &config.gas_account)), nonces);
                 }
             }
             AuthorizationState::Used { transaction: None } => {
-                self.seen.used = true;
+                self.on_used();
                 // Used, and the logs do not say how for so long that they never will.
                 if self.stored.intent.ends_at_ms().saturating_add(config.lookup_grace_ms) <= now_ms {
                     self.finish(SettlementStatus::Failed { code: FailureCode::NonceAlreadyUsed }, nonces);
@@ -317,6 +320,15 @@ impl Entry {
             }
             AuthorizationState::Unused => self.on_unused(at, now_ms, config, nonces),
         }
+    }
+
+    /// Nothing more is to be sent. An account nonce that was never sent is given back: all higher ones wait for it, and payers can use
+    /// their authorizations up themselves, one after the other.
+    fn on_used(&mut self) {
+        if let Some(attempts) = self.slot().filter(|_| !self.may_be_out).map(|slot| slot.attempts) {
+            self.release(attempts);
+        }
+        self.seen.used = true;
     }
 
     fn on_unused(&mut self, at: BlockRef, now_ms: u64, config: &MachineConfig, nonces: &mut Nonces) {

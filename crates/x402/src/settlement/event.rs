@@ -227,6 +227,8 @@ pub enum BroadcastOutcome {
     NonceTooLow,
     /// A lower account nonce is missing and this node keeps nothing that waits: it was not sent.
     NonceTooHigh,
+    /// It could not be made ready (the RPC does not answer, too much waits): it was not sent.
+    NotSent,
     /// A pending transaction with this nonce pays more.
     Underpriced,
     /// The gas key cannot pay.

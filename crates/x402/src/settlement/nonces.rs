@@ -113,7 +113,7 @@ impl Nonces {
                     moot.due_at_ms = 0;
                 }
             }
-            BroadcastOutcome::NonceTooHigh => moot.due_at_ms = retry_at_ms,
+            BroadcastOutcome::NonceTooHigh | BroadcastOutcome::NotSent => moot.due_at_ms = retry_at_ms,
             BroadcastOutcome::NoGasFunds | BroadcastOutcome::WouldRevert { .. } => {}
         }
     }
