@@ -43,6 +43,7 @@ const DUPLICATES_SNAPSHOT: Snapshot = Snapshot {
 
 pub(super) fn check(workspace: &Workspace, metadata: &Metadata, bless: bool, report: &mut Report) {
     licences(metadata, report);
+    one_build(workspace, report);
     match crates(workspace, &["--package", "candor-enclave", "--edges", "normal"]) {
         Ok(enclave) => {
             check_enclave(&enclave, report);
@@ -60,6 +61,40 @@ pub(super) fn check(workspace: &Workspace, metadata: &Metadata, bless: bool, rep
         }
         Err(error) => report.error("duplicates", DUPLICATES_SNAPSHOT.path, error),
     }
+}
+
+/// The demo builds the program, the tests build the workspace. Where a library of tests turns on a feature of a crate that the program is
+/// built on, cargo would build that crate and all above it twice.
+fn one_build(workspace: &Workspace, report: &mut Report) {
+    const PLACE: &str = "crates/cli/Cargo.toml";
+    let demo = features(workspace, &["--package", "candor-cli", "--edges", "normal,build"]);
+    let tests = features(workspace, &["--workspace", "--edges", "normal,build,dev"]);
+    match (demo, tests) {
+        (Ok(demo), Ok(tests)) => {
+            for (name, of_demo) in &demo {
+                let missing: Vec<&str> =
+                    tests.get(name).into_iter().flat_map(|of_tests| of_tests.difference(of_demo)).map(String::as_str).collect();
+                if !missing.is_empty() {
+                    let message = format!("tests build {name} with {}, the demo without: name them there", missing.join(", "));
+                    report.error("one build", PLACE, message);
+                }
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => report.error("one build", PLACE, error),
+    }
+}
+
+/// Which features are on, by crate and version; whatever is built for macros and build scripts included.
+fn features(workspace: &Workspace, selection: &[&str]) -> Result<BTreeMap<String, BTreeSet<String>>, String> {
+    let mut command = workspace.cargo(["tree", "--locked", "--target", PLATFORM, "--prefix", "none", "--format", "{p}|{f}"]);
+    command.args(selection);
+    let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in output(&mut command)?.lines().filter(|line| !line.is_empty()) {
+        let (package, features) = line.split_once('|').ok_or_else(|| format!("cargo tree printed {line:?}"))?;
+        let features = features.trim_end_matches(" (*)");
+        out.entry(package.to_string()).or_default().extend(features.split(',').filter(|name| !name.is_empty()).map(str::to_string));
+    }
+    Ok(out)
 }
 
 fn check_enclave(crates: &BTreeSet<(String, String)>, report: &mut Report) {

@@ -7,7 +7,7 @@
 //! | `edges` | who may use whom |
 //! | `purity` | no I/O, clock or environment where there must be none |
 //! | `sources` | headers, lengths, unfinished work |
-//! | `dependencies` | the enclave's list, forbidden crates, licences, duplicates |
+//! | `dependencies` | the enclave's list, forbidden crates, licences, duplicates, one build for demo and tests |
 //! | `spec` | domain tags and check steps against spec/ |
 //! | `references` | documents that are named exist; no host names, no machine paths |
 
