@@ -200,6 +200,17 @@ async fn a_payment_is_found_where_it_happened() {
     let other = world.client.authorization_ended(&asset, &payer, &Hash32([8; 32]), 0..=u64::MAX).await.unwrap();
     assert_eq!(other, None);
     assert!(world.client.payer_state(&asset, &payer, &authorization.nonce).await.unwrap().nonce_used);
+
+    // Long ago: found by its time, between the newest blocks and the first.
+    let then_s = world.client.block_by_number(receipt.block_number).await.unwrap().unwrap().timestamp_s;
+    for _ in 0..4_100 {
+        world.shared.lock().increase_time(1).unwrap();
+        world.shared.lock().mine().unwrap();
+    }
+    let nonce = &authorization.nonce;
+    let found = world.client.authorization_ended(&asset, &payer, nonce, then_s..=then_s + 300).await.unwrap();
+    assert_eq!(found, Some(LogPosition { tx_hash: receipt.hash, block_number: receipt.block_number }));
+    assert_eq!(world.client.authorization_ended(&asset, &payer, nonce, then_s + 10..=then_s + 300).await.unwrap(), None);
     assert_eq!(world.client.token_balance(&asset, &world.payee).await.unwrap(), Amount(1000));
 }
 

@@ -257,7 +257,13 @@ fn outcome(ended: Whole, kept: Option<&Kept>, node: &Arc<Node>) -> ApiResponse {
             (response, settle(true, None, Some(tx_hash)))
         }
         Whole::Pending { tx_hash } => {
-            let message = "The transfer is not final yet. Send the same request with the same payment again to get the answer.";
+            let message = match kept {
+                Some(_) => "The transfer is not final yet. Send the same request with the same payment again to get the answer.",
+                None => {
+                    "The log ended before the host confirmed this receipt, and the answer is lost. The payment may still be charged until \
+                     its end: ask a chain before you pay again."
+                }
+            };
             let api =
                 ApiError { status: 503, kind: "server_error", code: Some("settlement_pending"), param: None, message: message.into() };
             (retry_later(error(&api), 2), settle(false, Some("settlement_pending"), tx_hash))
@@ -297,6 +303,7 @@ fn outcome(ended: Whole, kept: Option<&Kept>, node: &Arc<Node>) -> ApiResponse {
 fn ledger_error(refused: LedgerError) -> ApiResponse {
     let message = match refused {
         LedgerError::Full => "Too many answers are waiting for their receipt. Nothing was charged; try again.",
+        // What is unknown is answered as pending (`Job::whole`), or cuts its stream; it does not come here.
         LedgerError::TooLong | LedgerError::Closed | LedgerError::Unknown => {
             "No receipt could be stored, so nothing is answered and nothing was charged; try again."
         }

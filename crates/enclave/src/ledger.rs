@@ -66,7 +66,7 @@ pub(crate) struct Logged {
     pub(crate) earlier_anchor: Option<AnchorLink>,
 }
 
-/// Why a receipt has no place. Nothing was charged.
+/// Why a receipt has no place. Nothing was charged, unless it is `Unknown`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum LedgerError {
     /// Too many are waiting.

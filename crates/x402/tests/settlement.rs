@@ -185,6 +185,23 @@ fn what_could_not_be_sent_is_sent_soon() {
     assert_eq!(take_broadcast(&mut host), (purpose, gas_level));
 }
 
+/// Sends that fail are no sign that the RPC is back.
+#[test]
+fn an_rpc_that_sends_nothing_is_asked_less_and_less() {
+    let mut host = Host::new(config());
+    host.tell(intent(1, ENDS));
+    let (purpose, gas_level) = take_broadcast(&mut host);
+    let failed = || Event::Chain(ChainAnswer::Broadcast { purpose, account_nonce: 0, gas_level, outcome: BroadcastOutcome::NotSent });
+    for _ in 0..6 {
+        host.step(Event::Chain(ChainAnswer::RpcDown));
+        host.step(failed());
+    }
+    host.actions.clear();
+    host.now_ms += host.config.poll_ms;
+    host.step(Event::Tick);
+    assert!(!host.actions.iter().any(|action| matches!(action, Action::Chain(_))), "{:?}", host.actions);
+}
+
 /// Every revert on chain costs gas: after some, the payer's account is taken for what it is.
 #[test]
 fn transactions_that_revert_on_chain_are_counted() {

@@ -1,26 +1,11 @@
 //! Groups that are cut by bytes: against a host that stores whatever comes.
 
-use candor_link::{BlockHead, CheckpointStored, EnclaveReply, FrameDecoder, HostRequest, LogState, Phase, ToEnclave, ToHost};
+use candor_link::{CheckpointStored, FrameDecoder, LogState, ToEnclave, ToHost};
 use candor_log::tree::FullTree;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::*;
-use crate::control::{Commands, serve};
-
-/// A boot that is asked nothing.
-struct Idle;
-
-impl Commands for Idle {
-    fn phase(&self) -> Phase {
-        Phase::AwaitingModels
-    }
-
-    fn handle(&self, _: HostRequest) -> EnclaveReply {
-        EnclaveReply::Done
-    }
-
-    fn head(&self, _: BlockHead) {}
-}
+use crate::control::serve;
 
 /// Stores whatever comes and says how long each append was.
 async fn host(mut stream: DuplexStream, appends: mpsc::UnboundedSender<usize>) {
@@ -56,7 +41,7 @@ async fn host(mut stream: DuplexStream, appends: mpsc::UnboundedSender<usize>) {
 }
 
 fn draft(number: u8, frames: usize) -> Draft {
-    let mut draft = super::tests::draft(Hash32([11; 32]));
+    let mut draft = tests::draft(Hash32([11; 32]));
     draft.receipt.money.payment_id = Hash32([number; 32]);
     draft.settlement.payment_id = draft.receipt.money.payment_id;
     draft.settlement.calldata = vec![0; 292];
@@ -70,7 +55,7 @@ async fn open() -> (Arc<Ledger>, mpsc::UnboundedReceiver<usize>) {
     let (port, keys) = (HostPort::new(), Arc::new(BootKeys::generate().unwrap()));
     let manifest = Manifest { k_sig: keys.k_sig(), k_log: keys.k_log(), ..Manifest::default() };
     tokio::spawn(host(theirs, sender));
-    tokio::spawn(serve(ours, port.clone(), Arc::new(Idle)));
+    tokio::spawn(serve(ours, port.clone(), Arc::new(tests::NoCommands)));
     let ledger = Ledger::start(&tokio::runtime::Handle::current(), port, keys, &manifest, 64);
     while ledger.has_room().is_err() {
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Changes what the host would say, or withholds it.
 type Lie = fn(&EnclaveRequest, HostReply) -> Option<HostReply>;
 
-struct NoCommands;
+/// A boot that is asked nothing.
+pub(super) struct NoCommands;
 
 impl Commands for NoCommands {
     fn phase(&self) -> Phase {

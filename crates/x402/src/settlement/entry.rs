@@ -247,8 +247,8 @@ impl Entry {
                 self.seen.would_revert_at = Some(block);
                 self.poll_at_ms = 0;
             }
-            // The node lost a lower one, or another node was asked, or none could be: again soon, at the same price. Without a simulation, because a doubled
-            // answer can come when the next attempt is out.
+            // The node lost a lower one, or another node was asked, or none could be: again soon, at the same price. Without a
+            // simulation, because a doubled answer can come when the next attempt is out.
             BroadcastOutcome::NonceTooHigh | BroadcastOutcome::NotSent if is_latest && matches!(self.send, Send::Out { .. }) => {
                 self.send = Send::AwaitingTurn { simulation: Simulation::Skip, from_ms: now_ms.saturating_add(config.poll_ms) };
             }

@@ -215,14 +215,14 @@ impl Machine {
     }
 
     fn on_answer(&mut self, answer: ChainAnswer, now_ms: u64) {
-        if answer == ChainAnswer::RpcDown {
+        if matches!(answer, ChainAnswer::RpcDown | ChainAnswer::Broadcast { outcome: BroadcastOutcome::NotSent, .. }) {
             let pause_ms = self.config.rpc_backoff_ms.saturating_mul(1 << self.rpc_failures.min(6));
             self.rpc_failures = self.rpc_failures.saturating_add(1);
             self.rpc_pause_until_ms = now_ms.saturating_add(pause_ms);
-            return;
+        } else {
+            self.rpc_failures = 0;
+            self.rpc_pause_until_ms = 0;
         }
-        self.rpc_failures = 0;
-        self.rpc_pause_until_ms = 0;
         let (config, nonces) = (&self.config, &mut self.nonces);
         match answer {
             ChainAnswer::Broadcast { purpose, account_nonce, gas_level, outcome } => {
