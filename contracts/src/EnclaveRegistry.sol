@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {LogAnchor} from "./LogAnchor.sol";
-import {Freshness, LogId, Manifest, Order, WorkloadId} from "./Types.sol";
+import {Freshness, LogId, Manifest, Terms, WorkloadId} from "./Types.sol";
 import {IAttestationVerifier} from "./interfaces/IAttestationVerifier.sol";
 import {IEnclaveRegistry} from "./interfaces/IEnclaveRegistry.sol";
 import {ILogAnchor} from "./interfaces/ILogAnchor.sol";
@@ -16,7 +16,7 @@ contract EnclaveRegistry is IEnclaveRegistry {
         uint64 until;
     }
 
-    /// The version of Manifest and Order that this contract reads.
+    /// The version of Manifest and Terms that this contract reads.
     uint8 public constant VERSION = 1;
 
     /// A Nitro document is 5 KB, a TDX quote with GPU evidence some 30 KB; more than this does not fit a transaction (EIP-7825).
@@ -60,13 +60,13 @@ contract EnclaveRegistry is IEnclaveRegistry {
 
     /// @inheritdoc IEnclaveRegistry
     function register(Submission calldata s) external returns (LogId logId) {
-        if (s.orderData.length > MAX_BYTES) revert TooLong(MAX_BYTES, s.orderData.length);
+        if (s.termsData.length > MAX_BYTES) revert TooLong(MAX_BYTES, s.termsData.length);
         address kSig = s.manifest.kSig;
         if (_enclaves[kSig].registeredBlock != 0) revert AlreadyRegistered(kSig);
 
         bytes32 manifestHash = Digests.manifest(s.manifest);
         _checkManifest(s.manifest);
-        _checkOrder(s.order, s.manifest);
+        _checkTerms(s.terms, s.manifest);
         _checkAuthority(s, manifestHash);
         bytes32 expected = _checkFreshness(kSig, manifestHash, s.freshness);
         IAttestationVerifier.Attested memory attested = _checkEvidence(s.kind, s.evidence, s.verifierData, expected);
@@ -89,7 +89,7 @@ contract EnclaveRegistry is IEnclaveRegistry {
         }
         if (attested.documentTime <= entry.documentTime) revert EvidenceNotNewer(entry.documentTime, attested.documentTime);
 
-        uint64 until = _min(attested.validUntil, entry.orderUntil);
+        uint64 until = _min(attested.validUntil, entry.termsUntil);
         if (until <= entry.validUntil || until < block.timestamp) revert NotExtended(entry.validUntil, until);
         if (entry.validUntil < block.timestamp) _startPeriod(kSig, entry);
         entry.validUntil = until;
@@ -161,8 +161,8 @@ contract EnclaveRegistry is IEnclaveRegistry {
         return _signers[index];
     }
 
-    // Registration, step by step. The evidence binds the manifest, the manifest binds the order, the operator signs the order, and the
-    // order names the registrar, who signs for kind and `orderData`; the key itself signs the manifest: nothing of a submission is the sender's
+    // Registration, step by step. The evidence binds the manifest, the manifest binds the terms, the operator signs them, and the
+    // terms name the registrar, who signs for kind and `termsData`; the key itself signs the manifest: nothing of a submission is the sender's
     // choice.
 
     function _checkManifest(Manifest calldata manifest) private view {
@@ -172,34 +172,34 @@ contract EnclaveRegistry is IEnclaveRegistry {
         if (manifest.payee == address(0)) revert ZeroPayee();
     }
 
-    function _checkOrder(Order calldata order, Manifest calldata manifest) private view {
-        if (order.version != VERSION) revert UnsupportedOrderVersion(VERSION, order.version);
-        bytes32 orderHash = Digests.order(order);
-        if (orderHash != manifest.orderHash) revert WrongOrderHash(manifest.orderHash, orderHash);
-        if (order.operator != manifest.operator) revert WrongOperator(manifest.operator, order.operator);
-        if (order.payee != manifest.payee) revert WrongPayee(manifest.payee, order.payee);
-        if (order.registry != address(this)) revert WrongRegistry(address(this), order.registry);
-        if (order.anchorChainId != block.chainid) revert WrongChain(block.chainid, order.anchorChainId);
-        if (order.contractsHash != manifest.contractsHash) revert WrongContractsHash(manifest.contractsHash, order.contractsHash);
-        if (order.modelSetRoot != manifest.modelSetRoot) revert WrongModelSetRoot(manifest.modelSetRoot, order.modelSetRoot);
-        if (order.priceTableHash != manifest.priceTableHash) {
-            revert WrongPriceTableHash(manifest.priceTableHash, order.priceTableHash);
+    function _checkTerms(Terms calldata terms, Manifest calldata manifest) private view {
+        if (terms.version != VERSION) revert UnsupportedTermsVersion(VERSION, terms.version);
+        bytes32 termsHash = Digests.terms(terms);
+        if (termsHash != manifest.termsHash) revert WrongTermsHash(manifest.termsHash, termsHash);
+        if (terms.operator != manifest.operator) revert WrongOperator(manifest.operator, terms.operator);
+        if (terms.payee != manifest.payee) revert WrongPayee(manifest.payee, terms.payee);
+        if (terms.registry != address(this)) revert WrongRegistry(address(this), terms.registry);
+        if (terms.anchorChainId != block.chainid) revert WrongChain(block.chainid, terms.anchorChainId);
+        if (terms.contractsHash != manifest.contractsHash) revert WrongContractsHash(manifest.contractsHash, terms.contractsHash);
+        if (terms.modelSetRoot != manifest.modelSetRoot) revert WrongModelSetRoot(manifest.modelSetRoot, terms.modelSetRoot);
+        if (terms.priceTableHash != manifest.priceTableHash) {
+            revert WrongPriceTableHash(manifest.priceTableHash, terms.priceTableHash);
         }
-        if (order.notAfter <= block.timestamp * 1000) revert OrderExpired(block.timestamp * 1000, order.notAfter);
+        if (terms.notAfter <= block.timestamp * 1000) revert TermsExpired(block.timestamp * 1000, terms.notAfter);
     }
 
     function _checkAuthority(Submission calldata s, bytes32 manifestHash) private view {
-        address operator = Signatures.recover(s.manifest.orderHash, s.operatorSignature);
+        address operator = Signatures.recover(s.manifest.termsHash, s.operatorSignature);
         if (operator != s.manifest.operator) revert WrongOperator(s.manifest.operator, operator);
         // A manifest names keys; evidence of anybody's own code can name anybody's keys. Only the key itself can say that the manifest
         // is its own: otherwise a stranger could register somebody's key first, under a manifest of the stranger's.
         address kSig = Signatures.recover(Digests.boot(manifestHash), s.bootSignature);
         if (kSig != s.manifest.kSig) revert WrongBootSigner(s.manifest.kSig, kSig);
-        // Kind and orderData are signed for too: otherwise whoever sees a registration waiting could send it first as another workload,
-        // or with an order that nobody can read, and a key registers only once.
-        bytes32 digest = Digests.registration(kSig, manifestHash, s.kind, keccak256(s.orderData), address(this), block.chainid);
+        // Kind and termsData are signed for too: otherwise whoever sees a registration waiting could send it first as another workload,
+        // or with terms that nobody can read, and a key registers only once.
+        bytes32 digest = Digests.registration(kSig, manifestHash, s.kind, keccak256(s.termsData), address(this), block.chainid);
         address registrar = Signatures.recover(digest, s.registrarSignature);
-        if (registrar != s.order.registrar) revert WrongRegistrar(s.order.registrar, registrar);
+        if (registrar != s.terms.registrar) revert WrongRegistrar(s.terms.registrar, registrar);
     }
 
     /// Returns the hash of the 64 bytes that the evidence must attest.
@@ -249,11 +249,11 @@ contract EnclaveRegistry is IEnclaveRegistry {
         private
     {
         Enclave storage entry = _enclaves[s.manifest.kSig];
-        uint64 orderUntil = s.order.notAfter / 1000;
+        uint64 termsUntil = s.terms.notAfter / 1000;
         entry.logId = logId;
-        entry.validUntil = _min(attested.validUntil, orderUntil);
+        entry.validUntil = _min(attested.validUntil, termsUntil);
         entry.documentTime = attested.documentTime;
-        entry.orderUntil = orderUntil;
+        entry.termsUntil = termsUntil;
         entry.workloadId = attested.workloadId;
         entry.manifestHash = manifestHash;
         entry.evidenceHash = keccak256(s.evidence);
@@ -285,7 +285,7 @@ contract EnclaveRegistry is IEnclaveRegistry {
     /// A function of its own because of the stack's depth.
     function _emitRegistered(Submission calldata s, WorkloadId workloadId) private {
         emit Registered(
-            s.manifest.kSig, s.manifest.operator, workloadId, s.manifest, s.evidence, s.orderData, s.operatorSignature, s.freshness
+            s.manifest.kSig, s.manifest.operator, workloadId, s.manifest, s.evidence, s.termsData, s.operatorSignature, s.freshness
         );
     }
 

@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 // The signed structures of Candor as the EVM sees them: every field one 32-byte word, in the order that is signed.
-// Spec: receipt.md, order-and-manifest.md, log.md. The Rust twins are in crates/verify; vectors/ holds both to the same bytes.
+// Spec: receipt.md, terms-and-manifest.md, log.md. The Rust twins are in crates/verify; vectors/ holds both to the same bytes.
 
 /// Identity of a log: sha256("candor/log/1" || K_sig address || K_log).
 type LogId is bytes32;
@@ -21,7 +21,7 @@ struct Manifest {
     bytes32 kHpke;
     bytes32 tlsSpkiHash;
     bytes32 keysHash;
-    bytes32 orderHash;
+    bytes32 termsHash;
     address operator;
     address payee;
     address registry;
@@ -35,8 +35,8 @@ struct Manifest {
     bytes32 buildId;
 }
 
-/// encodeData of an operator order: fixed fields as words, lists as digests. 14 words.
-struct Order {
+/// encodeData of operator terms: fixed fields as words, lists as digests. 14 words.
+struct Terms {
     uint8 version;
     address operator;
     address payee;

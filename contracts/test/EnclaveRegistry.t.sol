@@ -29,7 +29,7 @@ contract EnclaveRegistryTest is Fixture {
         assertEq(e.validFrom, START);
         assertEq(e.validUntil, START + DOCUMENT_LIFE);
         assertEq(e.documentTime, START - 10);
-        assertEq(e.orderUntil, START + 30 days);
+        assertEq(e.termsUntil, START + 30 days);
         assertEq(e.invalidFrom, 0);
         assertEq(registry.signerOf(logId), kSig);
         assertEq(registry.enclaveCount(), 1);
@@ -45,14 +45,14 @@ contract EnclaveRegistryTest is Fixture {
         emit IEnclaveRegistry.Attested(kSig, QUORUM, keccak256(s.evidence), START - 10, START + DOCUMENT_LIFE, s.verifierData);
         vm.expectEmit(true, true, true, true, address(registry));
         emit IEnclaveRegistry.Registered(
-            kSig, operator, workloadId(), s.manifest, s.evidence, s.orderData, s.operatorSignature, s.freshness
+            kSig, operator, workloadId(), s.manifest, s.evidence, s.termsData, s.operatorSignature, s.freshness
         );
         registry.register(s);
     }
 
-    function test_register_endsWithTheOrderIfThatIsSooner() public {
+    function test_register_endsWithTheTermsIfThatIsSooner() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.notAfter = (START + 60) * 1000 + 999;
+        s.terms.notAfter = (START + 60) * 1000 + 999;
         signAll(s);
         registry.register(s);
         assertEq(registry.enclave(kSig).validUntil, START + 60);
@@ -84,11 +84,11 @@ contract EnclaveRegistryTest is Fixture {
         refused(s, err(IEnclaveRegistry.UnsupportedManifestVersion.selector, 1, 2));
     }
 
-    function test_register_revertsIfOrderVersionIsUnknown() public {
+    function test_register_revertsIfTermsVersionIsUnknown() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.version = 2;
+        s.terms.version = 2;
         signAll(s);
-        refused(s, err(IEnclaveRegistry.UnsupportedOrderVersion.selector, 1, 2));
+        refused(s, err(IEnclaveRegistry.UnsupportedTermsVersion.selector, 1, 2));
     }
 
     function test_register_revertsIfManifestNamesAnotherRegistry() public {
@@ -98,9 +98,9 @@ contract EnclaveRegistryTest is Fixture {
         refused(s, err(IEnclaveRegistry.WrongRegistry.selector, address(registry), address(1)));
     }
 
-    function test_register_revertsIfOrderNamesAnotherRegistry() public {
+    function test_register_revertsIfTermsNamesAnotherRegistry() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.registry = address(1);
+        s.terms.registry = address(1);
         signAll(s);
         refused(s, err(IEnclaveRegistry.WrongRegistry.selector, address(registry), address(1)));
     }
@@ -112,9 +112,9 @@ contract EnclaveRegistryTest is Fixture {
         refused(s, err(IEnclaveRegistry.WrongChain.selector, block.chainid, 1));
     }
 
-    function test_register_revertsIfOrderNamesAnotherChain() public {
+    function test_register_revertsIfTermsNamesAnotherChain() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.anchorChainId = 1;
+        s.terms.anchorChainId = 1;
         signAll(s);
         refused(s, err(IEnclaveRegistry.WrongChain.selector, block.chainid, 1));
     }
@@ -128,28 +128,28 @@ contract EnclaveRegistryTest is Fixture {
 
     function test_register_revertsIfPayeeIsZero() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.payee = address(0);
+        s.terms.payee = address(0);
         s.manifest.payee = address(0);
         signAll(s);
         refused(s, err(IEnclaveRegistry.ZeroPayee.selector));
     }
 
-    function test_register_revertsIfOrderIsNotTheManifestsOrder() public {
+    function test_register_revertsIfTermsIsNotTheManifestsTerms() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.flags = 1;
-        refused(s, err(IEnclaveRegistry.WrongOrderHash.selector, s.manifest.orderHash, harness.order(s.order)));
+        s.terms.flags = 1;
+        refused(s, err(IEnclaveRegistry.WrongTermsHash.selector, s.manifest.termsHash, harness.terms(s.terms)));
     }
 
     function test_register_revertsIfOperatorsDiffer() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.operator = address(1);
+        s.terms.operator = address(1);
         signAll(s);
         refused(s, err(IEnclaveRegistry.WrongOperator.selector, operator, address(1)));
     }
 
     function test_register_revertsIfOperatorDidNotSign() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.operatorSignature = sign(STRANGER_KEY, s.manifest.orderHash);
+        s.operatorSignature = sign(STRANGER_KEY, s.manifest.termsHash);
         refused(s, err(IEnclaveRegistry.WrongOperator.selector, operator, vm.addr(STRANGER_KEY)));
     }
 
@@ -161,43 +161,43 @@ contract EnclaveRegistryTest is Fixture {
 
     function test_register_revertsIfPayeesDiffer() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.payee = address(1);
+        s.terms.payee = address(1);
         signAll(s);
         refused(s, err(IEnclaveRegistry.WrongPayee.selector, PAYEE, address(1)));
     }
 
     function test_register_revertsIfContractsDiffer() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.contractsHash = "other";
+        s.terms.contractsHash = "other";
         signAll(s);
         refused(s, err(IEnclaveRegistry.WrongContractsHash.selector, keccak256("contracts"), bytes32("other")));
     }
 
     function test_register_revertsIfModelsDiffer() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.modelSetRoot = "other";
+        s.terms.modelSetRoot = "other";
         signAll(s);
         refused(s, err(IEnclaveRegistry.WrongModelSetRoot.selector, keccak256("models"), bytes32("other")));
     }
 
     function test_register_revertsIfPricesDiffer() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.priceTableHash = "other";
+        s.terms.priceTableHash = "other";
         signAll(s);
         refused(s, err(IEnclaveRegistry.WrongPriceTableHash.selector, keccak256("prices"), bytes32("other")));
     }
 
-    function test_register_revertsIfOrderIsOver() public {
+    function test_register_revertsIfTermsIsOver() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.notAfter = START * 1000;
+        s.terms.notAfter = START * 1000;
         signAll(s);
-        refused(s, err(IEnclaveRegistry.OrderExpired.selector, uint256(START) * 1000, uint256(START) * 1000));
+        refused(s, err(IEnclaveRegistry.TermsExpired.selector, uint256(START) * 1000, uint256(START) * 1000));
     }
 
     function test_register_revertsIfRegistrarDidNotSign() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
         bytes32 digest = harness.registration(
-            kSig, harness.manifest(s.manifest), s.kind, keccak256(s.orderData), address(registry), block.chainid
+            kSig, harness.manifest(s.manifest), s.kind, keccak256(s.termsData), address(registry), block.chainid
         );
         s.registrarSignature = sign(STRANGER_KEY, digest);
         refused(s, err(IEnclaveRegistry.WrongRegistrar.selector, vm.addr(REGISTRAR_KEY), vm.addr(STRANGER_KEY)));
@@ -207,7 +207,7 @@ contract EnclaveRegistryTest is Fixture {
     function test_register_revertsIfRegistrarSignedForAnotherChain() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
         bytes32 digest =
-            harness.registration(kSig, harness.manifest(s.manifest), s.kind, keccak256(s.orderData), address(registry), 1);
+            harness.registration(kSig, harness.manifest(s.manifest), s.kind, keccak256(s.termsData), address(registry), 1);
         s.registrarSignature = sign(REGISTRAR_KEY, digest);
         refusedWith(s, IEnclaveRegistry.WrongRegistrar.selector);
     }
@@ -305,14 +305,14 @@ contract EnclaveRegistryTest is Fixture {
         signBoot(s);
         refused(s, err(IEnclaveRegistry.TooLong.selector, 65_536, 65_537));
         s = goodSubmission(ENCLAVE_KEY);
-        s.orderData = tooLong;
+        s.termsData = tooLong;
         refused(s, err(IEnclaveRegistry.TooLong.selector, 65_536, 65_537));
         s = goodSubmission(ENCLAVE_KEY);
         s.verifierData = tooLong;
         refused(s, err(IEnclaveRegistry.TooLong.selector, 65_536, 65_537));
     }
 
-    /// Nothing of a submission but `orderData` is the sender's choice: any other word changed, it is refused.
+    /// Nothing of a submission but `termsData` is the sender's choice: any other word changed, it is refused.
     function testFuzz_register_revertsIfAnyWordOfTheManifestIsChanged(uint256 word, uint256 flip) public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
         bytes memory encoded = abi.encode(s.manifest);
@@ -352,14 +352,14 @@ contract EnclaveRegistryTest is Fixture {
         refusedWith(s, IEnclaveRegistry.WrongRegistrar.selector);
     }
 
-    /// A key registers once. Were `orderData` not signed for, whoever saw this submission waiting could send it first with bytes that no
+    /// A key registers once. Were `termsData` not signed for, whoever saw this submission waiting could send it first with bytes that no
     /// client can read.
-    function test_register_revertsIfOrderDataWasExchanged() public {
+    function test_register_revertsIfTermsDataWasExchanged() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        bytes memory orderData = s.orderData;
-        s.orderData = "garbage of a front-runner";
+        bytes memory termsData = s.termsData;
+        s.termsData = "garbage of a front-runner";
         refusedWith(s, IEnclaveRegistry.WrongRegistrar.selector);
-        s.orderData = orderData;
+        s.termsData = termsData;
         registry.register(s);
     }
 
@@ -419,10 +419,10 @@ contract EnclaveRegistryTest is Fixture {
         (LogId predecessor, bytes32 root) = anchoredPredecessor();
         IEnclaveRegistry.Submission memory s = successorOf(predecessor, 3, root);
         address stranger = vm.addr(STRANGER_KEY);
-        s.order.operator = stranger;
+        s.terms.operator = stranger;
         s.manifest.operator = stranger;
         signAll(s);
-        s.operatorSignature = sign(STRANGER_KEY, s.manifest.orderHash);
+        s.operatorSignature = sign(STRANGER_KEY, s.manifest.termsHash);
         refused(s, err(IEnclaveRegistry.PredecessorOfAnotherOperator.selector, operator, stranger));
     }
 
@@ -500,7 +500,7 @@ contract EnclaveRegistryTest is Fixture {
 
     function test_renew_revertsIfItExtendsNothing() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.order.notAfter = (START + 1 hours) * 1000;
+        s.terms.notAfter = (START + 1 hours) * 1000;
         signAll(s);
         registry.register(s);
         pass(30 minutes);

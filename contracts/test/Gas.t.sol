@@ -13,7 +13,7 @@ contract GasTest is Fixture {
 
     /// A Nitro document is about this long.
     uint256 private constant EVIDENCE_LENGTH = 4500;
-    uint256 private constant ORDER_LENGTH = 700;
+    uint256 private constant TERMS_LENGTH = 700;
 
     function test_gas_register() public {
         IEnclaveRegistry.Submission memory s = realistic();
@@ -97,7 +97,7 @@ contract GasTest is Fixture {
     function realistic() private returns (IEnclaveRegistry.Submission memory s) {
         s = goodSubmission(ENCLAVE_KEY);
         s.evidence = noise(EVIDENCE_LENGTH);
-        s.orderData = noise(ORDER_LENGTH);
+        s.termsData = noise(TERMS_LENGTH);
         signAll(s);
     }
 

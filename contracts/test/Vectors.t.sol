@@ -2,7 +2,7 @@
 pragma solidity 0.8.37;
 
 import {QuorumVerifier} from "../src/QuorumVerifier.sol";
-import {Checkpoint, Freshness, LogId, Manifest, Order, ReceiptWords, WorkloadId} from "../src/Types.sol";
+import {Checkpoint, Freshness, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../src/Types.sol";
 import {IAttestationVerifier} from "../src/interfaces/IAttestationVerifier.sol";
 import {IQuorumVerifier} from "../src/interfaces/IQuorumVerifier.sol";
 import {Digests} from "../src/lib/Digests.sol";
@@ -81,12 +81,12 @@ contract VectorsTest is Base {
         }
     }
 
-    function test_vectors_order() public view {
-        Cases memory c = open("order");
+    function test_vectors_terms() public view {
+        Cases memory c = open("terms");
         while (next(c)) {
             bytes memory words = readBytes(c, "words");
             same(c, words.length, 448, "length");
-            same(c, harness.order(abi.decode(words, (Order))), read32(c, "digest"), "digest");
+            same(c, harness.terms(abi.decode(words, (Terms))), read32(c, "digest"), "digest");
             same(c, harness.recover(read32(c, "digest"), readBytes(c, "signature")), readAddress(c, "operator"), "operator");
         }
     }
@@ -98,7 +98,7 @@ contract VectorsTest is Base {
                 readAddress(c, "signer"),
                 read32(c, "manifestHash"),
                 uint32(readUint(c, "kind")),
-                read32(c, "orderDataHash"),
+                read32(c, "termsDataHash"),
                 readAddress(c, "registry"),
                 readUint(c, "chainId")
             );

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Freshness, LogId, Manifest, Order, WorkloadId} from "../Types.sol";
+import {Freshness, LogId, Manifest, Terms, WorkloadId} from "../Types.sol";
 import {IAttestationVerifier} from "./IAttestationVerifier.sol";
 import {ILogAnchor} from "./ILogAnchor.sol";
 
@@ -13,8 +13,8 @@ import {ILogAnchor} from "./ILogAnchor.sol";
 /// Powers: nobody owns this contract. Its verifiers are fixed at deployment. An operator can retire its own keys, for good.
 ///
 /// NOT proven by a registration: that the operator is anyone in particular; that the measured code is any good; that the enclave still
-/// runs; anything the key signed before `validFrom`; that `orderData` is the order (the registrar says so; its reader hashes it and compares
-/// with `orderHash`).
+/// runs; anything the key signed before `validFrom`; that `termsData` is the signed terms (the registrar says so; its reader hashes it and compares
+/// with `termsHash`).
 interface IEnclaveRegistry {
     /// @notice Where a key stands at a moment. Only `Valid` is good.
     enum Status {
@@ -40,8 +40,8 @@ interface IEnclaveRegistry {
         uint64 invalidFrom;
         /// When the newest evidence was made.
         uint64 documentTime;
-        /// Until when the operator's order lasts.
-        uint64 orderUntil;
+        /// Until when the operator's terms last.
+        uint64 termsUntil;
         WorkloadId workloadId;
         bytes32 manifestHash;
         /// keccak256 of the newest evidence; all of it is in the events.
@@ -64,16 +64,16 @@ interface IEnclaveRegistry {
         Manifest manifest;
         /// Preimage of the tag in the attested bytes.
         Freshness freshness;
-        Order order;
-        /// By `order.operator`, over the order.
+        Terms terms;
+        /// By `terms.operator`, over the terms.
         bytes operatorSignature;
         /// By K_sig, over Boot(manifest hash): the key says that this manifest is its own.
         bytes bootSignature;
-        /// By `order.registrar`, over Registration(K_sig, manifest hash, kind, keccak256(orderData), this registry, this chain).
+        /// By `terms.registrar`, over Registration(K_sig, manifest hash, kind, keccak256(termsData), this registry, this chain).
         bytes registrarSignature;
-        /// The signed order in its CBOR form. Emitted and not read here: its digest needs lists that a contract should not read. The
+        /// The signed terms in their CBOR form. Emitted and not read here: its digest needs lists that a contract should not read. The
         /// registrar signs for it, so a relayer cannot exchange it.
-        bytes orderData;
+        bytes termsData;
     }
 
     /// @notice A key was registered. With the block's time this is all a client needs to verify the evidence again, from the chain alone.
@@ -83,7 +83,7 @@ interface IEnclaveRegistry {
         WorkloadId indexed workloadId,
         Manifest manifest,
         bytes evidence,
-        bytes orderData,
+        bytes termsData,
         bytes operatorSignature,
         Freshness freshness
     );
@@ -111,12 +111,12 @@ interface IEnclaveRegistry {
     error TooLong(uint256 maximum, uint256 got);
 
     error UnsupportedManifestVersion(uint8 expected, uint8 got);
-    error UnsupportedOrderVersion(uint8 expected, uint8 got);
+    error UnsupportedTermsVersion(uint8 expected, uint8 got);
     error AlreadyRegistered(address kSig);
     error NotRegistered(address kSig);
     error WrongRegistry(address expected, address got);
     error WrongChain(uint256 expected, uint256 got);
-    error WrongOrderHash(bytes32 expected, bytes32 got);
+    error WrongTermsHash(bytes32 expected, bytes32 got);
     error WrongOperator(address expected, address got);
     error WrongPayee(address expected, address got);
     error ZeroPayee();
@@ -124,7 +124,7 @@ interface IEnclaveRegistry {
     error WrongModelSetRoot(bytes32 expected, bytes32 got);
     error WrongPriceTableHash(bytes32 expected, bytes32 got);
     /// @notice In Unix milliseconds.
-    error OrderExpired(uint256 now_, uint64 notAfter);
+    error TermsExpired(uint256 now_, uint64 notAfter);
     error WrongRegistrar(address expected, address got);
     /// @notice K_sig did not sign this manifest: somebody else names its key.
     error WrongBootSigner(address expected, address got);

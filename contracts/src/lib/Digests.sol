@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Checkpoint, Freshness, LogId, Manifest, Order, ReceiptWords, WorkloadId} from "../Types.sol";
+import {Checkpoint, Freshness, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../Types.sol";
 
 /// @title Every hash of the protocol that a contract recomputes, in one place.
 /// @notice EIP-712 digests are under one domain, {name: "Candor", version: "1"}: no chain id and no contract, because each struct that
 /// needs a replay scope carries it as a field, and whoever reads the struct compares that field with its own chain and address.
-/// @dev Type strings and tags equal those of crates/verify (receipt.rs, order.rs, tags.rs); test/Vectors.t.sol compares the bytes.
+/// @dev Type strings and tags equal those of crates/verify (receipt.rs, terms.rs, tags.rs); test/Vectors.t.sol compares the bytes.
 library Digests {
     bytes32 internal constant DOMAIN_SEPARATOR =
         keccak256(abi.encode(keccak256("EIP712Domain(string name,string version)"), keccak256("Candor"), keccak256("1")));
@@ -22,11 +22,11 @@ library Digests {
     );
     bytes32 internal constant CHECKPOINT_TYPEHASH =
         keccak256("Checkpoint(bytes32 logId,uint64 size,bytes32 root,uint64 timestamp)");
-    bytes32 internal constant ORDER_TYPEHASH = keccak256(
-        "OperatorOrder(uint8 version,address operator,address payee,address registrar,address registry,uint256 anchorChainId,uint64 notAfter,uint32 flags,Chain[] chains,Asset[] assets,Model[] models,Price[] prices,Upstream[] upstreams,string[] endpoints)Asset(uint256 chainId,address asset,string name,string version,uint8 decimals)Chain(uint256 chainId,address logAnchor,address settlerFactory,address batch,address uptoProxy,bytes32 channelPolicy)Model(string id,bytes32 digest,uint32 contextTokens)Price(bytes32 model,uint256 chainId,address asset,uint256 perMillionPrompt,uint256 perMillionCompletion,uint256 perRequest)Upstream(string name,string url,bytes32 trustAnchor)"
+    bytes32 internal constant TERMS_TYPEHASH = keccak256(
+        "OperatorTerms(uint8 version,address operator,address payee,address registrar,address registry,uint256 anchorChainId,uint64 notAfter,uint32 flags,Chain[] chains,Asset[] assets,Model[] models,Price[] prices,Upstream[] upstreams,string[] endpoints)Asset(uint256 chainId,address asset,string name,string version,uint8 decimals)Chain(uint256 chainId,address logAnchor,address settlerFactory,address batch,address uptoProxy,bytes32 channelPolicy)Model(string id,bytes32 digest,uint32 contextTokens)Price(bytes32 model,uint256 chainId,address asset,uint256 perMillionPrompt,uint256 perMillionCompletion,uint256 perRequest)Upstream(string name,string url,bytes32 trustAnchor)"
     );
     bytes32 internal constant REGISTRATION_TYPEHASH = keccak256(
-        "Registration(address signer,bytes32 manifestHash,uint32 kind,bytes32 orderDataHash,address registry,uint256 chainId)"
+        "Registration(address signer,bytes32 manifestHash,uint32 kind,bytes32 termsDataHash,address registry,uint256 chainId)"
     );
     bytes32 internal constant BOOT_TYPEHASH = keccak256("Boot(bytes32 manifestHash)");
     bytes32 internal constant RETIREMENT_TYPEHASH = keccak256("Retirement(address signer,address registry,uint256 chainId)");
@@ -53,18 +53,18 @@ library Digests {
         return typed(keccak256(abi.encode(CHECKPOINT_TYPEHASH, words)));
     }
 
-    /// @notice The digest of an operator order, which the operator signs and the manifest carries.
-    function order(Order calldata words) internal pure returns (bytes32) {
-        return typed(keccak256(abi.encode(ORDER_TYPEHASH, words)));
+    /// @notice The digest of operator terms, which the operator signs and the manifest carries.
+    function terms(Terms calldata words) internal pure returns (bytes32) {
+        return typed(keccak256(abi.encode(TERMS_TYPEHASH, words)));
     }
 
     /// @notice The digest that a registrar signs for one boot.
-    function registration(address signer, bytes32 manifest_, uint32 kind, bytes32 orderDataHash, address registry, uint256 chainId)
+    function registration(address signer, bytes32 manifest_, uint32 kind, bytes32 termsDataHash, address registry, uint256 chainId)
         internal
         pure
         returns (bytes32)
     {
-        return typed(keccak256(abi.encode(REGISTRATION_TYPEHASH, signer, manifest_, kind, orderDataHash, registry, chainId)));
+        return typed(keccak256(abi.encode(REGISTRATION_TYPEHASH, signer, manifest_, kind, termsDataHash, registry, chainId)));
     }
 
     /// @notice The digest by which K_sig says that a manifest is its own.

@@ -70,20 +70,20 @@ abstract contract Fixture is Base {
         knownKey(enclaveKey);
         s.kind = QUORUM;
         s.evidence = abi.encodePacked("attestation document of ", vm.addr(enclaveKey));
-        s.orderData = "order in CBOR";
-        s.order.version = 1;
-        s.order.operator = operator;
-        s.order.payee = PAYEE;
-        s.order.registrar = vm.addr(REGISTRAR_KEY);
-        s.order.registry = address(registry);
-        s.order.anchorChainId = block.chainid;
-        s.order.notAfter = uint64(block.timestamp + 30 days) * 1000 + 999;
-        s.order.contractsHash = keccak256("contracts");
-        s.order.assetsHash = keccak256("assets");
-        s.order.modelSetRoot = keccak256("models");
-        s.order.priceTableHash = keccak256("prices");
-        s.order.upstreamsHash = keccak256("upstreams");
-        s.order.endpointsHash = keccak256("endpoints");
+        s.termsData = "terms in CBOR";
+        s.terms.version = 1;
+        s.terms.operator = operator;
+        s.terms.payee = PAYEE;
+        s.terms.registrar = vm.addr(REGISTRAR_KEY);
+        s.terms.registry = address(registry);
+        s.terms.anchorChainId = block.chainid;
+        s.terms.notAfter = uint64(block.timestamp + 30 days) * 1000 + 999;
+        s.terms.contractsHash = keccak256("contracts");
+        s.terms.assetsHash = keccak256("assets");
+        s.terms.modelSetRoot = keccak256("models");
+        s.terms.priceTableHash = keccak256("prices");
+        s.terms.upstreamsHash = keccak256("upstreams");
+        s.terms.endpointsHash = keccak256("endpoints");
         Manifest memory m = s.manifest;
         m.version = 1;
         m.kSig = vm.addr(enclaveKey);
@@ -93,18 +93,18 @@ abstract contract Fixture is Base {
         m.payee = PAYEE;
         m.registry = address(registry);
         m.anchorChainId = block.chainid;
-        m.contractsHash = s.order.contractsHash;
-        m.modelSetRoot = s.order.modelSetRoot;
-        m.priceTableHash = s.order.priceTableHash;
+        m.contractsHash = s.terms.contractsHash;
+        m.modelSetRoot = s.terms.modelSetRoot;
+        m.priceTableHash = s.terms.priceTableHash;
         m.buildId = keccak256("build");
         s.freshness = freshNow();
         signAll(s);
     }
 
-    /// Binds and signs everything again, from the order down to the verdict.
+    /// Binds and signs everything again, from the terms down to the verdict.
     function signAll(IEnclaveRegistry.Submission memory s) internal view {
-        s.manifest.orderHash = harness.order(s.order);
-        s.operatorSignature = sign(OPERATOR_KEY, s.manifest.orderHash);
+        s.manifest.termsHash = harness.terms(s.terms);
+        s.operatorSignature = sign(OPERATOR_KEY, s.manifest.termsHash);
         signBoot(s);
     }
 
@@ -112,7 +112,7 @@ abstract contract Fixture is Base {
     function signBoot(IEnclaveRegistry.Submission memory s) internal view {
         s.bootSignature = sign(_keyOf[s.manifest.kSig], harness.boot(harness.manifest(s.manifest)));
         bytes32 digest = harness.registration(
-            s.manifest.kSig, harness.manifest(s.manifest), s.kind, keccak256(s.orderData), address(registry), block.chainid
+            s.manifest.kSig, harness.manifest(s.manifest), s.kind, keccak256(s.termsData), address(registry), block.chainid
         );
         s.registrarSignature = sign(REGISTRAR_KEY, digest);
         s.verifierData = signedVerdict(goodVerdict(s.evidence, s.manifest.kSig, harness.manifest(s.manifest), s.freshness));

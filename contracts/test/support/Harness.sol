@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Checkpoint, Freshness, LogId, Manifest, Order, ReceiptWords, WorkloadId} from "../../src/Types.sol";
+import {Checkpoint, Freshness, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../../src/Types.sol";
 import {Digests} from "../../src/lib/Digests.sol";
 import {Merkle9162} from "../../src/lib/Merkle9162.sol";
 import {Sha256} from "../../src/lib/Sha256.sol";
@@ -53,8 +53,8 @@ contract Harness {
         return Digests.checkpoint(words);
     }
 
-    function order(Order calldata words) external pure returns (bytes32) {
-        return Digests.order(words);
+    function terms(Terms calldata words) external pure returns (bytes32) {
+        return Digests.terms(words);
     }
 
     function manifest(Manifest calldata words) external pure returns (bytes32) {
@@ -65,11 +65,11 @@ contract Harness {
         address signer,
         bytes32 manifestHash,
         uint32 kind,
-        bytes32 orderDataHash,
+        bytes32 termsDataHash,
         address registry,
         uint256 chainId
     ) external pure returns (bytes32) {
-        return Digests.registration(signer, manifestHash, kind, orderDataHash, registry, chainId);
+        return Digests.registration(signer, manifestHash, kind, termsDataHash, registry, chainId);
     }
 
     function boot(bytes32 manifestHash) external pure returns (bytes32) {

@@ -19,7 +19,7 @@ alloy::sol! {
         bytes32 kHpke;
         bytes32 tlsSpkiHash;
         bytes32 keysHash;
-        bytes32 orderHash;
+        bytes32 termsHash;
         address operator;
         address payee;
         address registry;
@@ -33,7 +33,7 @@ alloy::sol! {
         bytes32 buildId;
     }
 
-    struct Order {
+    struct Terms {
         uint8 version;
         address operator;
         address payee;
@@ -115,7 +115,7 @@ alloy::sol! {
         uint64 validUntil;
         uint64 invalidFrom;
         uint64 documentTime;
-        uint64 orderUntil;
+        uint64 termsUntil;
         bytes32 workloadId;
         bytes32 manifestHash;
         bytes32 evidenceHash;
@@ -132,11 +132,11 @@ alloy::sol! {
         bytes verifierData;
         Manifest manifest;
         Freshness freshness;
-        Order order;
+        Terms terms;
         bytes operatorSignature;
         bytes bootSignature;
         bytes registrarSignature;
-        bytes orderData;
+        bytes termsData;
     }
 
     struct Proven {
@@ -163,7 +163,7 @@ alloy::sol! {
             bytes32 indexed workloadId,
             Manifest manifest,
             bytes evidence,
-            bytes orderData,
+            bytes termsData,
             bytes operatorSignature,
             Freshness freshness
         );
@@ -176,19 +176,19 @@ alloy::sol! {
         error UnknownKind(uint32 got);
         error TooLong(uint256 maximum, uint256 got);
         error UnsupportedManifestVersion(uint8 expected, uint8 got);
-        error UnsupportedOrderVersion(uint8 expected, uint8 got);
+        error UnsupportedTermsVersion(uint8 expected, uint8 got);
         error AlreadyRegistered(address kSig);
         error NotRegistered(address kSig);
         error WrongRegistry(address expected, address got);
         error WrongChain(uint256 expected, uint256 got);
-        error WrongOrderHash(bytes32 expected, bytes32 got);
+        error WrongTermsHash(bytes32 expected, bytes32 got);
         error WrongOperator(address expected, address got);
         error WrongPayee(address expected, address got);
         error ZeroPayee();
         error WrongContractsHash(bytes32 expected, bytes32 got);
         error WrongModelSetRoot(bytes32 expected, bytes32 got);
         error WrongPriceTableHash(bytes32 expected, bytes32 got);
-        error OrderExpired(uint256 now_, uint64 notAfter);
+        error TermsExpired(uint256 now_, uint64 notAfter);
         error WrongRegistrar(address expected, address got);
         error WrongBootSigner(address expected, address got);
         error BlockOutOfRange(uint256 current, uint256 got);

@@ -1,7 +1,7 @@
 //! Every contract, deployed by one key in one fixed order, so that addresses follow from the key and nobody needs flags.
 //!
 //! For development chains. `CREATE` addresses depend on the deployer and its nonce only: [`Deployment::of`] knows them before, and
-//! [`Deployment::deploy`] finds a chain that has them already. On public networks the order's addresses are given instead.
+//! [`Deployment::deploy`] finds a chain that has them already. On public networks the terms' addresses are given instead.
 
 use alloy::primitives::U256;
 use alloy::sol_types::SolConstructor;

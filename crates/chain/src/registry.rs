@@ -8,8 +8,8 @@ use alloy::rpc::types::{Filter, Log};
 use alloy::sol_types::{SolCall, SolEvent};
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::{Freshness, Manifest};
-use candor_verify::order::SignedOrder;
 use candor_verify::policy::EnclaveStatus;
+use candor_verify::terms::SignedTerms;
 use candor_verify::{Address, Hash32, Signature65};
 
 use crate::bindings::{self, EnclaveRegistry};
@@ -65,9 +65,9 @@ pub struct Registered {
     pub document: Vec<u8>,
     /// Preimage of the freshness tag.
     pub freshness: Freshness,
-    /// The order's CBOR, as the submitter sent it: believe it only if its digest is the manifest's order hash.
-    pub order_data: Vec<u8>,
-    /// By the operator over the order.
+    /// The terms' CBOR, as the submitter sent it: believe it only if its digest is the manifest's terms hash.
+    pub terms_data: Vec<u8>,
+    /// By the operator over the terms.
     pub operator_signature: Vec<u8>,
     /// Block of the event.
     pub block_number: u64,
@@ -99,8 +99,8 @@ pub struct Submission {
     pub manifest: Manifest,
     /// Preimage of the freshness tag.
     pub freshness: Freshness,
-    /// The order and the operator's signature.
-    pub order: SignedOrder,
+    /// The terms and the operator's signature.
+    pub terms: SignedTerms,
     /// By K_sig over `Boot`.
     pub boot_signature: Signature65,
     /// By the registrar over `Registration`.
@@ -119,11 +119,11 @@ impl Submission {
             verifierData: Bytes::copy_from_slice(&self.verifier_data),
             manifest: from_words::<bindings::Manifest>("manifest", &self.manifest.encode())?,
             freshness: registry_freshness(&self.freshness),
-            order: from_words::<bindings::Order>("order", self.order.order.words().as_slice())?,
-            operatorSignature: signature_bytes(&self.order.signature),
+            terms: from_words::<bindings::Terms>("terms", self.terms.terms.words().as_slice())?,
+            operatorSignature: signature_bytes(&self.terms.signature),
             bootSignature: signature_bytes(&self.boot_signature),
             registrarSignature: signature_bytes(&self.registrar_signature),
-            orderData: self.order.encode().into(),
+            termsData: self.terms.encode().into(),
         };
         Ok(EnclaveRegistry::registerCall { s: submission }.abi_encode())
     }
@@ -212,7 +212,7 @@ impl ChainClient {
             manifest: manifest(&event.manifest)?,
             document: event.evidence.to_vec(),
             freshness: freshness(&event.freshness)?,
-            order_data: event.orderData.to_vec(),
+            terms_data: event.termsData.to_vec(),
             operator_signature: event.operatorSignature.to_vec(),
             block_number: block,
         })

@@ -88,7 +88,7 @@ async fn a_registration_reads_back_and_renews() {
     let registered = world.client.registered(&registry, &record).await.unwrap();
     assert_eq!(registered.manifest, manifest);
     assert_eq!(registered.document, DOCUMENT);
-    assert_eq!(registered.order_data, world.order().encode());
+    assert_eq!(registered.terms_data, world.terms().encode());
     assert_eq!(world.client.newest_renewal(&registry, &record, &registered).await.unwrap(), None);
     let status = world.client.status_at(&registry, &k_sig.address(), record.valid_from_s).await.unwrap();
     assert_eq!(status, EnclaveStatus::Valid);

@@ -132,7 +132,7 @@ pub(crate) fn describe(node: &Node) -> String {
 
 /// An OpenAI chat request for one question.
 pub(crate) fn request_body(node: &Node, model: Option<&str>, prompt: &str, max_tokens: u32, temperature: f64) -> Result<Vec<u8>, Failure> {
-    let models = &node.enclave.order().models;
+    let models = &node.enclave.terms().models;
     let model = match model {
         Some(model) => model,
         None => models.first().map(|model| model.id.as_str()).ok_or_else(|| Failure::cannot("the node lists no model"))?,

@@ -10,8 +10,8 @@ use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, verify_evidence};
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::{TeeKind, attested_bytes};
-use candor_verify::order::Registration;
 use candor_verify::policy::Policy;
+use candor_verify::terms::Registration;
 
 use crate::dev::{self, Role};
 use crate::output::Failure;
@@ -64,9 +64,9 @@ pub(crate) async fn register(
         verifier_data,
         manifest: manifest.clone(),
         freshness: evidence.freshness,
-        order: evidence.order.clone(),
+        terms: evidence.terms.clone(),
         boot_signature,
-        registrar_signature: Role::Registrar.signer().sign_digest(&Registration::new(manifest, &evidence.order, QUORUM_KIND).digest())?,
+        registrar_signature: Role::Registrar.signer().sign_digest(&Registration::new(manifest, &evidence.terms, QUORUM_KIND).digest())?,
     };
     let receipt = chain.send_and_wait(payer, Some(&manifest.registry), &submission.calldata()?).await?;
     if !receipt.is_success {

@@ -11,8 +11,8 @@ use candor_devchain::dev_accounts;
 use candor_devtee::{Hypervisor, Measurements};
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::manifest::{TeeKind, workload_id};
-use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, SignedOrder};
 use candor_verify::policy::Policy;
+use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
 use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
 
@@ -102,8 +102,8 @@ pub(crate) fn policy(state: &Path, chain_id: u64) -> Result<PolicyFile, Failure>
     Ok(PolicyFile::new(policy, SpendPolicy { assets: vec![limit], payees: Vec::new() }))
 }
 
-/// An operator order for one model on a development chain, signed by the development operator.
-pub(crate) fn order(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, not_after: u64) -> Result<SignedOrder, Failure> {
+/// Operator terms for one model on a development chain, signed by the development operator.
+pub(crate) fn terms(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, not_after: u64) -> Result<SignedTerms, Failure> {
     let deployment = deployment(chain_id);
     let prices = models.iter().map(|model| Price {
         model: model.digest,
@@ -113,7 +113,7 @@ pub(crate) fn order(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, n
         per_million_completion: Amount(3_000_000),
         per_request: Amount(100),
     });
-    let order = OperatorOrder {
+    let terms = OperatorTerms {
         operator: Role::Operator.address(),
         payee: Role::Payee.address(),
         registrar: Role::Registrar.address(),
@@ -128,8 +128,8 @@ pub(crate) fn order(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, n
         upstreams: Vec::new(),
         endpoints,
     };
-    let signature = Role::Operator.signer().sign_digest(&order.digest())?;
-    Ok(SignedOrder { order, signature })
+    let signature = Role::Operator.signer().sign_digest(&terms.digest())?;
+    Ok(SignedTerms { terms, signature })
 }
 
 /// Amount of the test token for people: six decimals.

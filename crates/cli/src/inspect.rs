@@ -34,18 +34,18 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let is_named = evidence.manifest.tls_spki_hash == spki_hash;
     let attested = is_named && verdict.outcome() == Outcome::Verified;
     let advice = policy::advice(&verdict, &evidence, args.policy.as_deref(), state);
-    let order = &evidence.order.order;
+    let terms = &evidence.terms.terms;
     if json_output {
         print_json(&json!({
             "k_sig": evidence.manifest.k_sig.to_string(), "k_log": evidence.manifest.k_log.to_string(),
-            "log_id": evidence.manifest.log_id().to_string(), "operator": order.operator.to_string(), "payee": order.payee.to_string(),
-            "models": order.models.iter().map(|model| json!({"id": model.id, "digest": model.digest.to_string()})).collect::<Vec<_>>(),
+            "log_id": evidence.manifest.log_id().to_string(), "operator": terms.operator.to_string(), "payee": terms.payee.to_string(),
+            "models": terms.models.iter().map(|model| json!({"id": model.id, "digest": model.digest.to_string()})).collect::<Vec<_>>(),
             "tls_key_attested": attested, "verdict": verdict::to_json(&verdict), "advice": advice,
         }));
     } else {
         say!("K_sig     {}\nK_log     {}\nlog       {}", evidence.manifest.k_sig, evidence.manifest.k_log, evidence.manifest.log_id());
-        say!("operator  {}\npayee     {}", order.operator, order.payee);
-        for model in &order.models {
+        say!("operator  {}\npayee     {}", terms.operator, terms.payee);
+        for model in &terms.models {
             say!("model     {}  {}", model.id, model.digest);
         }
         let key = match (attested, is_named) {

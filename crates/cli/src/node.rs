@@ -1,4 +1,4 @@
-//! `candor serve`: a node. The parent makes an operator order, starts the enclave and the host as two processes of this program, and
+//! `candor serve`: a node. The parent makes operator terms, starts the enclave and the host as two processes of this program, and
 //! starts again what ends: the host goes on with its log; an enclave's log is over, and the next boot continues it as its successor.
 //! - **Invariant:** one `serve` per directory: it holds the directory's lock before it touches anything there.
 
@@ -20,8 +20,8 @@ use candor_link::Ready;
 use candor_verify::bytes::Hash32;
 use candor_verify::evidence::Evidence;
 use candor_verify::hash::keccak256;
-use candor_verify::order;
 use candor_verify::policy::Policy;
+use candor_verify::terms;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStdout;
@@ -31,8 +31,8 @@ use crate::lifetime::{Child, asked_to_stop};
 use crate::output::{Done, Failure, free_address, note, print_json, read, say};
 use crate::{attestor, policy};
 
-/// How long an operator order of `serve` is good for.
-const ORDER_DAYS: u64 = 30;
+/// How long operator terms of `serve` are good for.
+const TERMS_DAYS: u64 = 30;
 
 /// Pause before a half that ended is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -83,7 +83,7 @@ pub(crate) struct HostArgs {
     #[arg(long)]
     data: PathBuf,
     #[arg(long)]
-    order: PathBuf,
+    terms: PathBuf,
     #[arg(long)]
     model: PathBuf,
     #[arg(long)]
@@ -194,7 +194,7 @@ struct Setup {
     state: PathBuf,
     directory: PathBuf,
     model: PathBuf,
-    order: PathBuf,
+    terms: PathBuf,
     policy: PathBuf,
 }
 
@@ -203,18 +203,18 @@ async fn set_up(mut args: ServeArgs, state: &Path, directory: PathBuf, chain: &C
     args.listen = fixed(args.listen, "--listen").await?;
     args.log_listen = fixed(args.log_listen, "--log-listen").await?;
     let (model, digest, context_tokens) = model_file(args.model.as_deref(), &directory)?;
-    let models = vec![order::Model { id: args.model_id.clone(), digest, context_tokens }];
-    let order = order_file(chain, &args, models, &directory)?;
+    let models = vec![terms::Model { id: args.model_id.clone(), digest, context_tokens }];
+    let terms = terms_file(chain, &args, models, &directory)?;
     let policy = directory.join("attestor-policy.toml");
     candor_client::write_private(&policy, candor_client::template(&dev::policy(state, chain.chain_id())?).as_bytes())?;
     // Clients on this machine find a policy that accepts what runs here; it says SIMULATED in its first lines.
     if !policy::default_path(state).exists() {
         policy::write_dev(&policy::default_path(state), state, chain.chain_id())?;
     }
-    Ok(Setup { args, state: state.to_owned(), directory, model, order, policy })
+    Ok(Setup { args, state: state.to_owned(), directory, model, terms, policy })
 }
 
-/// The order names endpoints, so they must be known, and free, before anybody listens. The host of a `serve` that was killed a moment
+/// The terms name endpoints, so they must be known, and free, before anybody listens. The host of a `serve` that was killed a moment
 /// ago may still have them.
 async fn fixed(address: SocketAddr, flag: &str) -> Result<SocketAddr, Failure> {
     for _ in 0..20 {
@@ -226,7 +226,7 @@ async fn fixed(address: SocketAddr, flag: &str) -> Result<SocketAddr, Failure> {
     free_address(address, flag)
 }
 
-/// The model as a file, with the digest that the order will name, and its context.
+/// The model as a file, with the digest that the terms will name, and its context.
 fn model_file(named: Option<&Path>, directory: &Path) -> Result<(PathBuf, Hash32, u32), Failure> {
     let bytes = match named {
         Some(path) => read(path)?,
@@ -238,11 +238,11 @@ fn model_file(named: Option<&Path>, directory: &Path) -> Result<(PathBuf, Hash32
     Ok((path, Hash32(model.digest()), model.config().context))
 }
 
-fn order_file(chain: &ChainClient, args: &ServeArgs, models: Vec<order::Model>, directory: &Path) -> Result<PathBuf, Failure> {
+fn terms_file(chain: &ChainClient, args: &ServeArgs, models: Vec<terms::Model>, directory: &Path) -> Result<PathBuf, Failure> {
     let endpoints = vec![format!("https://{}", args.listen), format!("http://{}", args.log_listen)];
-    let not_after = dev::now_ms() + ORDER_DAYS * 86_400_000;
-    let signed = dev::order(chain.chain_id(), models, endpoints, not_after)?;
-    let path = directory.join("order.cbor");
+    let not_after = dev::now_ms() + TERMS_DAYS * 86_400_000;
+    let signed = dev::terms(chain.chain_id(), models, endpoints, not_after)?;
+    let path = directory.join("terms.cbor");
     std::fs::write(&path, signed.encode()).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
     Ok(path)
 }
@@ -271,8 +271,8 @@ impl Setup {
         let mut command = Child::command()?;
         command.arg("--state").arg(directory).arg("host").arg("--socket").arg(self.socket()).arg("--data").arg(directory.join("host"));
         command
-            .arg("--order")
-            .arg(&self.order)
+            .arg("--terms")
+            .arg(&self.terms)
             .arg("--model")
             .arg(&self.model)
             .arg("--policy")
@@ -379,7 +379,7 @@ pub(crate) async fn host(args: HostArgs) -> Done {
     };
     let model = Model::load(&read(&args.model)?).map_err(|error| Failure::cannot(error.to_string()))?;
     let policy = candor_client::PolicyFile::read(&args.policy)?.policy;
-    let mut config = HostConfig::new(args.socket, args.data, read(&args.order)?, chain.clone(), keys);
+    let mut config = HostConfig::new(args.socket, args.data, read(&args.terms)?, chain.clone(), keys);
     config.client_listen = args.listen;
     config.http_listen = args.log_listen;
     config.models = vec![ModelFile { digest: Hash32(model.digest()), path: args.model }];

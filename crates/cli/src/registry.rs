@@ -63,7 +63,7 @@ fn row(candidate: &Candidate, policy: &Policy) -> Value {
             let (verdict, enclave) = verify_evidence(evidence, policy, Moment::OwnTime, &K256);
             let refused = verdict.refused().map_or("refused".into(), |check| format!("refused {}", check.id));
             let accepted = enclave.map(|enclave| if enclave.is_simulated() { "accepted, SIMULATED" } else { "accepted, hardware" });
-            (accepted.map_or(refused, str::to_owned), evidence.order.order.endpoints.first().cloned())
+            (accepted.map_or(refused, str::to_owned), evidence.terms.terms.endpoints.first().cloned())
         }
     };
     // From the evidence, for `candor log check`; the registry's record has only its part in the log's id.

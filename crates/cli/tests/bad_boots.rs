@@ -1,4 +1,4 @@
-//! Orders and models that are not ones to boot with: the enclave refuses each by name, makes no key, serves nobody, and the host that
+//! Terms and models that are not ones to boot with: the enclave refuses each by name, makes no key, serves nobody, and the host that
 //! offered it ends and says why. Over the real program; the test is the host where it must lie.
 
 mod support;
@@ -13,14 +13,14 @@ use candor_devchain::{DEFAULT_CHAIN_ID, dev_accounts};
 use candor_engine::{Config, Model as Weights, fixture};
 use candor_link::*;
 use candor_verify::bytes::{Address, Amount, Hash32};
-use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, SignedOrder, Upstream};
+use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms, Upstream};
 
 use support::PATIENCE;
 use support::payer::now_s;
 use support::process::{self, Process, new_directory};
 use support::split::Split;
 
-/// Index of the well-known account that signs orders in development set-ups.
+/// Index of the well-known account that signs terms in development set-ups.
 const OPERATOR: usize = 1;
 
 /// A model that loads at once.
@@ -37,15 +37,15 @@ fn operator() -> Signer {
     Signer::from_bytes(&dev_accounts::ALL[OPERATOR].private_key.0).unwrap()
 }
 
-fn sign(order: OperatorOrder) -> SignedOrder {
-    let signature = operator().sign_digest(&order.digest()).unwrap();
-    SignedOrder { order, signature }
+fn sign(terms: OperatorTerms) -> SignedTerms {
+    let signature = operator().sign_digest(&terms.digest()).unwrap();
+    SignedTerms { terms, signature }
 }
 
-/// An order that an enclave boots with.
-fn order(weights: &[u8]) -> OperatorOrder {
+/// Terms that an enclave boots with.
+fn terms(weights: &[u8]) -> OperatorTerms {
     let (chain_id, asset, model) = (DEFAULT_CHAIN_ID, Address([0xa5; 20]), digest(weights));
-    OperatorOrder {
+    OperatorTerms {
         operator: operator().address(),
         payee: Address([0xb0; 20]),
         registrar: Address([0xb1; 20]),
@@ -105,9 +105,9 @@ impl FakeHost {
         }
     }
 
-    fn boot(&mut self, signed_order: Vec<u8>, chain_id: u64) -> EnclaveReply {
+    fn boot(&mut self, signed_terms: Vec<u8>, chain_id: u64) -> EnclaveReply {
         let head = BlockHead { chain_id, number: 1, hash: Hash32([1; 32]), timestamp_s: now_s() };
-        self.call(HostRequest::Boot(Box::new(BootRequest { signed_order, head, predecessor: None })))
+        self.call(HostRequest::Boot(Box::new(BootRequest { signed_terms, head, predecessor: None })))
     }
 
     fn part(&mut self, digest: Hash32, offset: u64, bytes: &[u8], total: u64) -> EnclaveReply {
@@ -167,13 +167,13 @@ impl Drop for Enclave {
     }
 }
 
-/// One deviation of a signed order, and what the refusal says.
-type Deviation = (&'static str, fn(SignedOrder) -> Vec<u8>, &'static str);
+/// One deviation of signed terms, and what the refusal says.
+type Deviation = (&'static str, fn(SignedTerms) -> Vec<u8>, &'static str);
 
-fn changed(signed: SignedOrder, change: impl FnOnce(&mut OperatorOrder)) -> Vec<u8> {
-    let mut order = signed.order;
-    change(&mut order);
-    sign(order).encode()
+fn changed(signed: SignedTerms, change: impl FnOnce(&mut OperatorTerms)) -> Vec<u8> {
+    let mut terms = signed.terms;
+    change(&mut terms);
+    sign(terms).encode()
 }
 
 const DEVIATIONS: &[Deviation] = &[
@@ -198,8 +198,8 @@ const DEVIATIONS: &[Deviation] = &[
         },
         "before byte 2: a value that is not allowed here",
     ),
-    ("an unknown flag", |signed| changed(signed, |order| order.flags = 2), "a flag that this version does not know"),
-    ("a flag that is not served", |signed| changed(signed, |order| order.flags = 1), "upfront payments"),
+    ("an unknown flag", |signed| changed(signed, |terms| terms.flags = 2), "a flag that this version does not know"),
+    ("a flag that is not served", |signed| changed(signed, |terms| terms.flags = 1), "upfront payments"),
     (
         "a broken signature",
         |mut signed| {
@@ -209,24 +209,24 @@ const DEVIATIONS: &[Deviation] = &[
         "not signed by its operator",
     ),
     (
-        "a signature over another order",
+        "a signature over other terms",
         |mut signed| {
-            signed.order.payee = Address([9; 20]);
+            signed.terms.payee = Address([9; 20]);
             signed.encode()
         },
         "not signed by its operator",
     ),
-    ("over", |signed| changed(signed, |order| order.not_after = now_s() * 1000 - 1), "the order ended at"),
-    ("no registry", |signed| changed(signed, |order| order.registry = Address::ZERO), "must not be zero"),
-    ("upstreams", |signed| changed(signed, |order| order.upstreams = vec![Upstream::default()]), "upstreams"),
-    ("no model", |signed| changed(signed, |order| order.models.clear()), "needs a model"),
-    ("a price of another model", |signed| changed(signed, |order| order.prices[0].model = Hash32([9; 32])), "does not list"),
+    ("over", |signed| changed(signed, |terms| terms.not_after = now_s() * 1000 - 1), "the terms ended at"),
+    ("no registry", |signed| changed(signed, |terms| terms.registry = Address::ZERO), "must not be zero"),
+    ("upstreams", |signed| changed(signed, |terms| terms.upstreams = vec![Upstream::default()]), "upstreams"),
+    ("no model", |signed| changed(signed, |terms| terms.models.clear()), "needs a model"),
+    ("a price of another model", |signed| changed(signed, |terms| terms.prices[0].model = Hash32([9; 32])), "does not list"),
     (
         "another anchor chain",
         |signed| {
-            changed(signed, |order| {
-                order.anchor_chain_id = 31338;
-                order.chains[0].chain_id = 31338;
+            changed(signed, |terms| {
+                terms.anchor_chain_id = 31338;
+                terms.chains[0].chain_id = 31338;
             })
         },
         "the anchor chain is 31338, the host's head is of 31337",
@@ -234,9 +234,9 @@ const DEVIATIONS: &[Deviation] = &[
     (
         "money of a main network",
         |signed| {
-            changed(signed, |order| {
-                order.assets[0].chain_id = 1;
-                order.prices[0].chain_id = 1;
+            changed(signed, |terms| {
+                terms.assets[0].chain_id = 1;
+                terms.prices[0].chain_id = 1;
             })
         },
         "chain 1",
@@ -244,38 +244,38 @@ const DEVIATIONS: &[Deviation] = &[
 ];
 
 #[test]
-fn an_order_that_is_not_one_to_boot_with_is_refused_by_name_and_changes_nothing() {
+fn terms_that_are_not_ones_to_boot_with_is_refused_by_name_and_changes_nothing() {
     let enclave = Enclave::start();
     let weights = weights(1);
     let (mut host, phase) = FakeHost::connect(&enclave.socket);
-    assert_eq!(phase, Phase::AwaitingOrder);
+    assert_eq!(phase, Phase::AwaitingTerms);
     for (name, deviate, says) in DEVIATIONS {
-        let reply = host.boot(deviate(sign(order(&weights))), DEFAULT_CHAIN_ID);
-        assert_refused(name, &reply, RefusalCode::OrderRefused, says);
-        assert_refused(name, &host.call(HostRequest::Start), RefusalCode::WrongPhase, "awaiting an order");
+        let reply = host.boot(deviate(sign(terms(&weights))), DEFAULT_CHAIN_ID);
+        assert_refused(name, &reply, RefusalCode::TermsRefused, says);
+        assert_refused(name, &host.call(HostRequest::Start), RefusalCode::WrongPhase, "awaiting terms");
         assert_no_client_is_served(&enclave.socket);
     }
     let (mut host, phase) = FakeHost::connect(&enclave.socket);
-    assert_eq!(phase, Phase::AwaitingOrder);
+    assert_eq!(phase, Phase::AwaitingTerms);
     // The one without a deviation, so that it was the deviation that was refused.
-    assert_eq!(host.boot(sign(order(&weights)).encode(), DEFAULT_CHAIN_ID), EnclaveReply::Done);
-    let again = host.boot(sign(order(&weights)).encode(), DEFAULT_CHAIN_ID);
-    assert_refused("a second order", &again, RefusalCode::WrongPhase, "has an order");
+    assert_eq!(host.boot(sign(terms(&weights)).encode(), DEFAULT_CHAIN_ID), EnclaveReply::Done);
+    let again = host.boot(sign(terms(&weights)).encode(), DEFAULT_CHAIN_ID);
+    assert_refused("second terms", &again, RefusalCode::WrongPhase, "has terms");
 }
 
 #[test]
-fn a_model_that_the_order_does_not_name_is_refused_and_no_key_is_made() {
+fn a_model_that_the_terms_do_not_name_is_refused_and_no_key_is_made() {
     let enclave = Enclave::start();
     let (named, other) = (weights(1), weights(2));
     let (mut host, _) = FakeHost::connect(&enclave.socket);
-    assert_eq!(host.boot(sign(order(&named)).encode(), DEFAULT_CHAIN_ID), EnclaveReply::Done);
+    assert_eq!(host.boot(sign(terms(&named)).encode(), DEFAULT_CHAIN_ID), EnclaveReply::Done);
     let (id, total) = (digest(&named), named.len() as u64);
     let refused = |name: &str, reply: &EnclaveReply, says: &str| {
         assert_refused(name, reply, RefusalCode::ModelRefused, says);
         assert_no_client_is_served(&enclave.socket);
     };
     refused("none", &host.call(HostRequest::Start), "has not arrived");
-    refused("unlisted", &host.part(digest(&other), 0, &other, other.len() as u64), "the order lists no model");
+    refused("unlisted", &host.part(digest(&other), 0, &other, other.len() as u64), "the terms list no model");
     refused("others' bytes", &host.part(id, 0, &other, other.len() as u64), "expected model");
     let mut flipped = named.clone();
     *flipped.last_mut().unwrap() ^= 1;
@@ -285,30 +285,30 @@ fn a_model_that_the_order_does_not_name_is_refused_and_no_key_is_made() {
     refused("after all that", &host.call(HostRequest::Start), "has not arrived");
     assert_eq!(host.part(id, 0, &named, total), EnclaveReply::Done);
     let EnclaveReply::Ready(ready) = host.call(HostRequest::Start) else { panic!("the right model starts") };
-    assert_eq!(ready.manifest.order_hash, order_hash(&ready));
+    assert_eq!(ready.manifest.terms_hash, terms_hash(&ready));
 }
 
-/// The digest of the order that the evidence carries.
-fn order_hash(ready: &Ready) -> Hash32 {
-    candor_verify::evidence::Evidence::parse(&ready.evidence).unwrap().order.order.digest()
+/// The digest of the terms that the evidence carries.
+fn terms_hash(ready: &Ready) -> Hash32 {
+    candor_verify::evidence::Evidence::parse(&ready.evidence).unwrap().terms.terms.digest()
 }
 
 #[tokio::test]
-async fn a_host_whose_order_is_refused_ends_says_why_and_never_served() {
+async fn a_host_whose_terms_are_refused_ends_says_why_and_never_served() {
     let world = Split::ended();
     let node = world.state.join("node");
-    let written = SignedOrder::parse(&std::fs::read(node.join("order.cbor")).unwrap()).unwrap();
+    let written = SignedTerms::parse(&std::fs::read(node.join("terms.cbor")).unwrap()).unwrap();
     let _enclave = Split::enclave(&world);
     let path = node.join("changed.cbor");
     let mut arguments = Split::host_arguments(&world);
-    let at = arguments.iter().position(|argument| argument == "--order").unwrap();
+    let at = arguments.iter().position(|argument| argument == "--terms").unwrap();
     arguments[at + 1] = path.to_str().unwrap().to_owned();
     let unknown_model: Deviation = (
         "a model that is not there",
         |signed| {
-            changed(signed, |order| {
-                order.models[0].digest = Hash32([9; 32]);
-                order.prices[0].model = Hash32([9; 32]);
+            changed(signed, |terms| {
+                terms.models[0].digest = Hash32([9; 32]);
+                terms.prices[0].model = Hash32([9; 32]);
             })
         },
         "no file is given for it",
@@ -335,11 +335,11 @@ async fn a_host_whose_order_is_refused_ends_says_why_and_never_served() {
 }
 
 #[tokio::test]
-async fn a_node_whose_order_names_another_registry_is_never_registered_and_clients_refuse_it() {
+async fn a_node_whose_terms_name_another_registry_is_never_registered_and_clients_refuse_it() {
     let world = Split::ended();
-    let path = world.state.join("node/order.cbor");
-    let written = SignedOrder::parse(&std::fs::read(&path).unwrap()).unwrap();
-    std::fs::write(&path, changed(written, |order| order.registry = Address([0xe9; 20]))).unwrap();
+    let path = world.state.join("node/terms.cbor");
+    let written = SignedTerms::parse(&std::fs::read(&path).unwrap()).unwrap();
+    std::fs::write(&path, changed(written, |terms| terms.registry = Address([0xe9; 20]))).unwrap();
     let _enclave = Split::enclave(&world);
     let host = Split::host(&world.state, &Split::host_arguments(&world));
     host.line(|line| {
@@ -353,7 +353,7 @@ async fn a_node_whose_order_names_another_registry_is_never_registered_and_clien
 }
 
 #[tokio::test]
-async fn serve_with_an_order_that_is_refused_ends_and_says_why() {
+async fn serve_with_terms_that_are_refused_ends_and_says_why() {
     let world = Split::ended();
     let state = new_directory();
     let name = "m".repeat(257);
@@ -361,6 +361,6 @@ async fn serve_with_an_order_that_is_refused_ends_and_says_why() {
     let ran = process::run(&state, &arguments);
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.json["error"].as_str().unwrap().contains("the host ended before the node was registered"), "{ran:?}");
-    assert!(ran.stderr.contains("the signed order"), "{ran:?}");
+    assert!(ran.stderr.contains("the signed terms"), "{ran:?}");
     std::fs::remove_dir_all(state).unwrap();
 }

@@ -15,15 +15,15 @@ use support::World;
 use support::http::{CHAT, Https, Reply, chat};
 use support::payer::{Draft, Offered, Payer, Signed, buy, now_s, question};
 
-/// One refusal: 402 with fresh terms that name the same code, or another status without terms; nothing moved either way.
+/// One refusal: 402 with fresh requirements that name the same code, or another status without requirements; nothing moved either way.
 async fn assert_refused(payer: &Payer, reply: &Reply, status: u16, code: &str) {
     assert_eq!((reply.status, reply.error_code().as_str()), (status, code), "{reply:?}");
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     assert!(reply.header("payment-response").is_none() && reply.header("x-receipt-id").is_none(), "{reply:?}");
-    let terms = reply.header("payment-required").map(|header| parse_payment_required(header.as_bytes()).unwrap());
-    assert_eq!(terms.is_some(), status == 402, "{reply:?}");
-    if let Some(terms) = terms {
-        assert_eq!(terms.error.as_deref(), Some(code));
+    let requirements = reply.header("payment-required").map(|header| parse_payment_required(header.as_bytes()).unwrap());
+    assert_eq!(requirements.is_some(), status == 402, "{reply:?}");
+    if let Some(requirements) = requirements {
+        assert_eq!(requirements.error.as_deref(), Some(code));
     }
     payer.assert_paid(&[]).await;
 }

@@ -459,7 +459,7 @@ async fn serve_starts_a_killed_host_again_and_its_log_goes_on() {
 async fn a_second_serve_of_the_same_state_is_refused_and_the_first_goes_on() {
     let world = Arc::new(World::start(&[]));
     let payer = Payer::funded(&world).await;
-    let order = std::fs::read(world.state.join("node/order.cbor")).unwrap();
+    let terms = std::fs::read(world.state.join("node/terms.cbor")).unwrap();
     let rpc = world.rpc();
     let second = world.candor(&["serve", "--rpc", &rpc, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"]);
     let error = second.json["error"].as_str().unwrap();
@@ -467,7 +467,7 @@ async fn a_second_serve_of_the_same_state_is_refused_and_the_first_goes_on() {
     for word in [&format!("process {}", world.node.pid()), "--state", "--listen", "--log-listen"] {
         assert!(error.contains(word), "{error}");
     }
-    assert_eq!(std::fs::read(world.state.join("node/order.cbor")).unwrap(), order, "it touched nothing");
+    assert_eq!(std::fs::read(world.state.join("node/terms.cbor")).unwrap(), terms, "it touched nothing");
     sell(&payer, "still here").await;
     // The addresses are the first one's too, whatever the state.
     let other = support::process::new_directory();

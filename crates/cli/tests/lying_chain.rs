@@ -138,7 +138,7 @@ async fn an_endpoint_that_says_it_is_another_chain_starts_no_node_and_moves_a_ru
     liar.tell(Lie::ChainId(31338));
     assert_sells(&world).await;
 
-    // The host is asked to start with an order for the true chain.
+    // The host is asked to start with terms for the true chain.
     let ended = Split::ended();
     let other = Liar::start(&ended.rpc());
     other.tell(Lie::ChainId(31338));
@@ -148,14 +148,14 @@ async fn an_endpoint_that_says_it_is_another_chain_starts_no_node_and_moves_a_ru
     let mut host = Split::host(&ended.state, &arguments);
     assert_eq!(host.wait(), Some(2));
     let said = std::fs::read_to_string(ended.state.join("host.err")).unwrap();
-    assert!(said.contains("the order's anchor chain is 31337, the endpoint's is 31338"), "{said}");
+    assert!(said.contains("the terms' anchor chain is 31337, the endpoint's is 31338"), "{said}");
 
-    // A whole node for a chain where money has a value: the enclave refuses the order.
+    // A whole node for a chain where money has a value: the enclave refuses the terms.
     other.tell(Lie::ChainId(1));
     let state = new_directory();
     let arguments = ["serve", "--rpc", &other.url, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"];
     let ran = process::run(&state, &arguments);
     assert_eq!(ran.code, 2, "{ran:?}");
-    assert!(ran.json["error"].as_str().unwrap().contains("the enclave refused: order_refused"), "{ran:?}");
+    assert!(ran.json["error"].as_str().unwrap().contains("the enclave refused: terms_refused"), "{ran:?}");
     std::fs::remove_dir_all(state).unwrap();
 }

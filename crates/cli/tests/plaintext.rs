@@ -277,7 +277,7 @@ async fn searched_everywhere(world: &World, node: &Spoken, search: &Search, rece
     let mut paths = Vec::new();
     files(&world.state.join("node"), &mut paths);
     files(&world.state.join("tee"), &mut paths);
-    for name in ["host.db", "host.db-wal", "order.cbor", "checkpoint"] {
+    for name in ["host.db", "host.db-wal", "terms.cbor", "checkpoint"] {
         assert!(paths.iter().any(|path| path.ends_with(name)), "{name} is not among {paths:?}");
     }
     // What the processes said: serve in words with its halves, serve in JSON, the chain.

@@ -228,7 +228,7 @@ async fn quote(node: &mut Node, buyer: &Buyer<'_>, body: &[u8]) -> Result<Choice
 
 /// The same rules as `offer.terms` and `offer.price` in a bundle, before anything is signed.
 fn check_offer(node: &Node, choice: &Choice, body: &[u8], policy: &Policy) -> Result<(), ClientError> {
-    let (signed, order) = (choice.signed_offer(), node.enclave.order());
+    let (signed, terms) = (choice.signed_offer(), node.enclave.terms());
     let offer = &signed.offer;
     let refuse = |check: &'static str, what: String| Err(ClientError::Dishonest { check, what });
     if offer.manifest_hash != node.enclave.manifest().hash() {
@@ -240,7 +240,7 @@ fn check_offer(node: &Node, choice: &Choice, body: &[u8], policy: &Policy) -> Re
     // The model that was asked for, and one that the policy accepts: after paying it is too late to refuse.
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let asked = json["model"].as_str().unwrap_or_default();
-    let named = order.models.iter().find(|model| model.id == asked).map(|model| model.digest);
+    let named = terms.models.iter().find(|model| model.id == asked).map(|model| model.digest);
     if named != Some(offer.model_id) {
         return refuse("offer.terms", format!("the offer is for model {}, not for {asked:?}", offer.model_id));
     }
@@ -248,7 +248,7 @@ fn check_offer(node: &Node, choice: &Choice, body: &[u8], policy: &Policy) -> Re
         return refuse("work.model", format!("the policy does not accept model {}", offer.model_id));
     }
     let price =
-        order.price(&offer.model_id, offer.chain_id, &offer.asset).and_then(|price| price.amount(offer.prompt_tokens, offer.max_tokens));
+        terms.price(&offer.model_id, offer.chain_id, &offer.asset).and_then(|price| price.amount(offer.prompt_tokens, offer.max_tokens));
     if price != Some(offer.amount) {
         let expected = price.map_or("no price".into(), |amount| amount.to_string());
         return refuse("offer.price", format!("the signed price table says {expected}, the offer {}", offer.amount));
@@ -262,7 +262,7 @@ fn request_key(body: &[u8]) -> Hash32 {
 }
 
 fn sign(node: &Node, buyer: &Buyer<'_>, choice: Choice, request: Hash32) -> Result<(SentPayment, InFlight), ClientError> {
-    debug_assert_eq!(choice.terms().pay_to, node.enclave.manifest().payee);
+    debug_assert_eq!(choice.requirements().pay_to, node.enclave.manifest().payee);
     let purchase = Purchase { request, payer: buyer.wallet.address(), client_salt: random32()? };
     // Crash: the reservation is on disk before the signature exists, and the payment before it is sent. Stopped in between, the next ask
     // for the same finds a reservation that nobody waits for and nobody was sent, and forgets it.

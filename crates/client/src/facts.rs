@@ -153,15 +153,15 @@ async fn anchors(chain: &ChainClient, bundle: &Bundle) -> Result<Vec<KnownAnchor
     Ok(out)
 }
 
-/// The registry's own log anchor, which the order must name too: one of the operator's choice could say anything.
+/// The registry's own log anchor, which the terms must name too: one of the operator's choice could say anything.
 async fn log_anchor(chain: &ChainClient, bundle: &Bundle) -> Result<candor_verify::Address, ClientError> {
-    let order = &bundle.evidence.order.order;
+    let terms = &bundle.evidence.terms.terms;
     let expected = chain.log_anchor_of(&bundle.evidence.manifest.registry).await.map_err(chain_error)?;
-    let named = order.chains.iter().find(|chain| chain.chain_id == order.anchor_chain_id).map(|chain| chain.log_anchor);
+    let named = terms.chains.iter().find(|chain| chain.chain_id == terms.anchor_chain_id).map(|chain| chain.log_anchor);
     match named {
         Some(got) if got == expected => Ok(expected),
         got => {
-            let what = format!("the registry anchors logs at {expected}, the order says {got:?}");
+            let what = format!("the registry anchors logs at {expected}, the terms say {got:?}");
             Err(ClientError::Dishonest { check: "log.anchored", what })
         }
     }

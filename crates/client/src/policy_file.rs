@@ -183,7 +183,7 @@ pub fn template(policy: &PolicyFile) -> String {
          operators = [{}]\n\
          # Registries where nodes are looked for; the first is the default.\n\
          registries = [{registries}]\n\
-         # Model digests; empty accepts any model of the operator's signed order.\n\
+         # Model digests; empty accepts any model of the operator's signed terms.\n\
          models = [{}]\n\
          # Oldest attestation accepted live, in seconds.\n\
          max_age_seconds = {}\n\n\

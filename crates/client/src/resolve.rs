@@ -8,8 +8,8 @@ use candor_chain::{ChainClient, EnclaveRecord, EnclaveStatus};
 use candor_verify::bytes::{Address, Hash32, Signature65};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
-use candor_verify::order::SignedOrder;
 use candor_verify::policy::Policy;
+use candor_verify::terms::SignedTerms;
 use candor_verify::verdict::Verdict;
 
 use crate::clock;
@@ -33,10 +33,10 @@ pub struct Node {
 }
 
 impl Node {
-    /// Where its host serves the log, if the signed order says so.
+    /// Where its host serves the log, if the signed terms say so.
     #[must_use]
     pub fn log_url(&self) -> Option<&str> {
-        self.enclave.order().endpoints.iter().map(String::as_str).find(|url| url.starts_with("http://"))
+        self.enclave.terms().endpoints.iter().map(String::as_str).find(|url| url.starts_with("http://"))
     }
 
     /// The same verified enclave over a connection of its own, pinned to the attested key.
@@ -114,14 +114,14 @@ async fn from_chain(chain: &ChainClient, registry: &Address, record: &EnclaveRec
         Some(renewal) => (renewal.document, renewal.freshness),
         None => (registered.document, registered.freshness),
     };
-    let order = match SignedOrder::parse(&registered.order_data) {
-        Ok(order) => order,
-        Err(error) => return Ok(Err(format!("the order beside the registration is unreadable: {error}"))),
+    let terms = match SignedTerms::parse(&registered.terms_data) {
+        Ok(terms) => terms,
+        Err(error) => return Ok(Err(format!("the terms beside the registration are unreadable: {error}"))),
     };
-    // The registry checked this signature; the one inside the order data is only what the submitter sent.
-    let signature = Signature65::from_slice(&registered.operator_signature).unwrap_or(order.signature);
-    let order = SignedOrder { signature, ..order };
-    Ok(Ok(Evidence { document, manifest: registered.manifest, freshness, order }))
+    // The registry checked this signature; the one inside the terms data is only what the submitter sent.
+    let signature = Signature65::from_slice(&registered.operator_signature).unwrap_or(terms.signature);
+    let terms = SignedTerms { signature, ..terms };
+    Ok(Ok(Evidence { document, manifest: registered.manifest, freshness, terms }))
 }
 
 /// Enclaves that are tried before giving up. Anyone may register: each that is tried costs some calls and a connection.
@@ -202,8 +202,8 @@ async fn open(chain: &ChainClient, policy: &Policy, candidate: Candidate) -> Res
         let what = format!("expected manifest {}, got {}", candidate.record.manifest_hash, enclave.manifest().hash());
         return Err(ClientError::Dishonest { check: "registry.listed", what });
     }
-    let url = enclave.order().endpoints.iter().find(|url| url.starts_with("https://"));
-    let endpoint = Endpoint::parse(url.ok_or_else(|| ClientError::NoNode("the order has no https endpoint".into()))?)?;
+    let url = enclave.terms().endpoints.iter().find(|url| url.starts_with("https://"));
+    let endpoint = Endpoint::parse(url.ok_or_else(|| ClientError::NoNode("the terms have no https endpoint".into()))?)?;
     let pinned = enclave.manifest().tls_spki_hash;
     let node = verify_live(chain, policy, endpoint, Some(pinned)).await?;
     if node.enclave.manifest().hash() != enclave.manifest().hash() {

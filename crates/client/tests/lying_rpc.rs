@@ -67,7 +67,7 @@ impl Story {
             word(finished + 3_600), // validUntil
             word(0),                // invalidFrom
             word(finished),         // documentTime
-            word(finished + 7_200), // orderUntil
+            word(finished + 7_200), // termsUntil
             bare(&h(0x01)),         // workloadId
             bare(&manifest.hash()),
             bare(&h(0x02)), // evidenceHash

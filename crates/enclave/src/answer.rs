@@ -78,7 +78,7 @@ impl Job {
         let Paid { payment, claim, candidate } = paid;
         let execution = node.claims().start(claim);
         let share = node.keys().seed_share(&candidate.offer.request_commitment);
-        let Blinding { transcript_seed, leaf_salt } = node.keys().blinding(payment.authorization(), &quote.terms.domain());
+        let Blinding { transcript_seed, leaf_salt } = node.keys().blinding(payment.authorization(), &quote.requirements.domain());
         node.kept.outdate(&payment.payment_id());
         let job = Self {
             seed: seed_from_share(&share, &payment.authorization().nonce),

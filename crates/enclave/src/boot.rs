@@ -1,10 +1,10 @@
-//! From an operator order to a serving node: the phases of one boot (ADR 0002).
+//! From operator terms to a serving node: the phases of one boot (ADR 0002).
 //!
 //! ```text
-//! AwaitingOrder ──Boot──▶ AwaitingModels ──ModelPart…, Start──▶ Ready
+//! AwaitingTerms ──Boot──▶ AwaitingModels ──ModelPart…, Start──▶ Ready
 //! ```
 //!
-//! Nothing is read from disk or environment: order and models come over the link and are judged here. Keys are made at `Start`, after
+//! Nothing is read from disk or environment: terms and models come over the link and are judged here. Keys are made at `Start`, after
 //! everything they will vouch for is known. A refusal changes nothing.
 
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use candor_verify::Hash32;
 use candor_verify::eip712::{K256, signer};
 use candor_verify::evidence::Evidence;
 use candor_verify::manifest::{Freshness, Manifest, attested_bytes};
-use candor_verify::order::SignedOrder;
+use candor_verify::terms::SignedTerms;
 
 use crate::attester::Attester;
 use crate::control::{Commands, HostPort};
@@ -37,20 +37,20 @@ pub(crate) struct Boot {
     build_id: Hash32,
     // Guards the phase; held while a model is loaded, because nothing else may happen in a boot meanwhile. Never taken on an async worker.
     phase: Mutex<State>,
-    // Set once, when an order was taken: what a new control connection is told without taking the phase.
-    has_order: AtomicBool,
+    // Set once, when terms were taken: what a new control connection is told without taking the phase.
+    has_terms: AtomicBool,
     // Set once, on Ready; read by the connection handlers without taking the phase.
     node: tokio::sync::watch::Sender<Option<Arc<Node>>>,
 }
 
 enum State {
-    AwaitingOrder,
-    AwaitingModels(Box<Ordered>),
+    AwaitingTerms,
+    AwaitingModels(Box<Loading>),
     Ready(Arc<Node>),
 }
 
-struct Ordered {
-    order: SignedOrder,
+struct Loading {
+    terms: SignedTerms,
     head: BlockHead,
     predecessor: Option<Predecessor>,
     partial: HashMap<Hash32, Vec<u8>>,
@@ -61,7 +61,7 @@ impl Boot {
     pub(crate) fn new(config: Config, attester: Arc<dyn Attester>, port: HostPort, runtime: tokio::runtime::Handle) -> Self {
         let build_id = candor_verify::hash::sha256(&[b"candor-enclave ", env!("CARGO_PKG_VERSION").as_bytes()]);
         let node = tokio::sync::watch::Sender::new(None);
-        Self { config, attester, port, runtime, build_id, phase: Mutex::new(State::AwaitingOrder), has_order: AtomicBool::new(false), node }
+        Self { config, attester, port, runtime, build_id, phase: Mutex::new(State::AwaitingTerms), has_terms: AtomicBool::new(false), node }
     }
 
     /// The node, once it serves.
@@ -78,27 +78,27 @@ impl Boot {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn order(&self, state: &mut State, request: BootRequest) -> Result<EnclaveReply, Refused> {
-        if !matches!(state, State::AwaitingOrder) {
-            return Err(Refused::new(RefusalCode::WrongPhase, "this boot has an order; restart the enclave for another"));
+    fn terms(&self, state: &mut State, request: BootRequest) -> Result<EnclaveReply, Refused> {
+        if !matches!(state, State::AwaitingTerms) {
+            return Err(Refused::new(RefusalCode::WrongPhase, "this boot has terms; restart the enclave for others"));
         }
-        let refuse = |reason: String| Refused::new(RefusalCode::OrderRefused, reason);
-        let order = SignedOrder::parse(&request.signed_order).map_err(|error| refuse(error.to_string()))?;
-        let terms = &order.order;
-        if signer(&K256, &terms.digest(), &order.signature) != Some(terms.operator) {
-            return Err(refuse(format!("the order is not signed by its operator {}", terms.operator)));
+        let refuse = |reason: String| Refused::new(RefusalCode::TermsRefused, reason);
+        let signed = SignedTerms::parse(&request.signed_terms).map_err(|error| refuse(error.to_string()))?;
+        let terms = &signed.terms;
+        if signer(&K256, &terms.digest(), &signed.signature) != Some(terms.operator) {
+            return Err(refuse(format!("the terms are not signed by their operator {}", terms.operator)));
         }
         terms.check_consistent().map_err(|reason| refuse(reason.into()))?;
         let now_ms = clock::now_ms();
         if terms.not_after <= now_ms {
-            return Err(refuse(format!("the order ended at {} ms, it is {now_ms} ms", terms.not_after)));
+            return Err(refuse(format!("the terms ended at {} ms, it is {now_ms} ms", terms.not_after)));
         }
-        // Named, not ignored: an order for upstreams on a build without them would sell something that is not there.
+        // Named, not ignored: terms for upstreams on a build without them would sell something that is not there.
         if !terms.upstreams.is_empty() {
-            return Err(refuse("the order lists upstreams, which this build does not serve".into()));
+            return Err(refuse("the terms list upstreams, which this build does not serve".into()));
         }
         if terms.flags != 0 {
-            return Err(refuse("the order allows upfront payments, which this build does not take".into()));
+            return Err(refuse("the terms allow upfront payments, which this build does not take".into()));
         }
         if request.head.chain_id != terms.anchor_chain_id {
             return Err(refuse(format!("the anchor chain is {}, the host's head is of {}", terms.anchor_chain_id, request.head.chain_id)));
@@ -107,30 +107,30 @@ impl Boot {
         for chain_id in chains.chain([terms.anchor_chain_id]) {
             self.attester.check_chain(chain_id).map_err(|error| refuse(error.to_string()))?;
         }
-        *state = State::AwaitingModels(Box::new(Ordered {
+        *state = State::AwaitingModels(Box::new(Loading {
             head: request.head,
             predecessor: request.predecessor,
-            order,
+            terms: signed,
             partial: HashMap::new(),
             models: HashMap::new(),
         }));
-        self.has_order.store(true, Ordering::Release);
+        self.has_terms.store(true, Ordering::Release);
         Ok(EnclaveReply::Done)
     }
 
     fn start(&self, state: &mut State) -> Result<EnclaveReply, Refused> {
-        let State::AwaitingModels(ordered) = state else {
+        let State::AwaitingModels(loading) = state else {
             return Err(wrong_phase(state));
         };
-        if let Some(missing) = ordered.order.order.models.iter().find(|model| !ordered.models.contains_key(&model.digest)) {
+        if let Some(missing) = loading.terms.terms.models.iter().find(|model| !loading.models.contains_key(&model.digest)) {
             return Err(Refused::new(RefusalCode::ModelRefused, format!("model {} ({}) has not arrived", missing.id, missing.digest)));
         }
         let internal = |reason: String| Refused::new(RefusalCode::Internal, reason);
         let keys = BootKeys::generate().map_err(|error| internal(error.to_string()))?;
         let tls =
-            TlsIdentity::generate(&ordered.order.order.endpoints).map_err(|reason| Refused::new(RefusalCode::OrderRefused, reason))?;
-        let manifest = self.manifest(ordered, &keys, &tls);
-        let evidence = self.attest(&manifest, &ordered.order, &ordered.head, Hash32::ZERO)?;
+            TlsIdentity::generate(&loading.terms.terms.endpoints).map_err(|reason| Refused::new(RefusalCode::TermsRefused, reason))?;
+        let manifest = self.manifest(loading, &keys, &tls);
+        let evidence = self.attest(&manifest, &loading.terms, &loading.head, Hash32::ZERO)?;
         let node = Node::start(crate::node::Parts {
             config: self.config.clone(),
             port: self.port.clone(),
@@ -138,9 +138,9 @@ impl Boot {
             keys,
             tls,
             manifest,
-            order: ordered.order.clone(),
-            models: std::mem::take(&mut ordered.models),
-            head: ordered.head,
+            terms: loading.terms.clone(),
+            models: std::mem::take(&mut loading.models),
+            head: loading.head,
             evidence: evidence.encode(),
         });
         *state = State::Ready(Arc::clone(&node));
@@ -148,9 +148,9 @@ impl Boot {
         Ok(EnclaveReply::Ready(Box::new(ready_of(&node))))
     }
 
-    fn manifest(&self, ordered: &Ordered, keys: &BootKeys, tls: &TlsIdentity) -> Manifest {
-        let order = &ordered.order.order;
-        let predecessor = ordered.predecessor.as_ref();
+    fn manifest(&self, loading: &Loading, keys: &BootKeys, tls: &TlsIdentity) -> Manifest {
+        let terms = &loading.terms.terms;
+        let predecessor = loading.predecessor.as_ref();
         Manifest {
             k_sig: keys.k_sig(),
             k_log: keys.k_log(),
@@ -158,14 +158,14 @@ impl Boot {
             k_hpke: Hash32::ZERO,
             tls_spki_hash: tls.spki_hash,
             keys_hash: Hash32::ZERO,
-            order_hash: order.digest(),
-            operator: order.operator,
-            payee: order.payee,
-            registry: order.registry,
-            anchor_chain_id: order.anchor_chain_id,
-            contracts_hash: order.contracts_hash(),
-            model_set_root: order.model_set_root(),
-            price_table_hash: order.price_table_hash(),
+            terms_hash: terms.digest(),
+            operator: terms.operator,
+            payee: terms.payee,
+            registry: terms.registry,
+            anchor_chain_id: terms.anchor_chain_id,
+            contracts_hash: terms.contracts_hash(),
+            model_set_root: terms.model_set_root(),
+            price_table_hash: terms.price_table_hash(),
             predecessor_log: predecessor.map(|p| p.log_id).unwrap_or_default(),
             predecessor_size: predecessor.map(|p| p.tree.size).unwrap_or_default(),
             predecessor_root: predecessor.map(|p| p.tree.root).unwrap_or_default(),
@@ -174,11 +174,11 @@ impl Boot {
     }
 
     /// Evidence for this manifest, dated by this block. Trust: a false block makes the evidence stale or unregistrable, nothing more.
-    fn attest(&self, manifest: &Manifest, order: &SignedOrder, head: &BlockHead, nonce: Hash32) -> Result<Evidence, Refused> {
+    fn attest(&self, manifest: &Manifest, terms: &SignedTerms, head: &BlockHead, nonce: Hash32) -> Result<Evidence, Refused> {
         let freshness = Freshness { chain_id: head.chain_id, block_number: head.number, block_hash: head.hash, nonce };
         let attested = attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness);
         let document = self.attester.attest(&attested).map_err(|error| Refused::new(RefusalCode::AttestationFailed, error.to_string()))?;
-        Ok(Evidence { document, manifest: manifest.clone(), freshness, order: order.clone() })
+        Ok(Evidence { document, manifest: manifest.clone(), freshness, terms: terms.clone() })
     }
 
     /// New evidence under the same manifest; becomes the current one unless it answers a challenge.
@@ -186,7 +186,7 @@ impl Boot {
         if head.chain_id != node.manifest().anchor_chain_id {
             return Err(Refused::new(RefusalCode::Malformed, "the head is of another chain than the manifest's"));
         }
-        let evidence = self.attest(node.manifest(), node.signed_order(), head, nonce)?.encode();
+        let evidence = self.attest(node.manifest(), node.signed_terms(), head, nonce)?.encode();
         if nonce.is_zero() {
             node.set_evidence(evidence.clone());
         }
@@ -196,9 +196,9 @@ impl Boot {
     fn request(&self, request: HostRequest) -> Result<EnclaveReply, Refused> {
         let mut state = self.lock();
         match request {
-            HostRequest::Boot(boot) => self.order(&mut state, *boot),
+            HostRequest::Boot(boot) => self.terms(&mut state, *boot),
             HostRequest::ModelPart(part) => match &mut *state {
-                State::AwaitingModels(ordered) => ordered.take_part(part),
+                State::AwaitingModels(loading) => loading.take_part(part),
                 other => Err(wrong_phase(other)),
             },
             HostRequest::Start => self.start(&mut state),
@@ -213,7 +213,7 @@ impl Boot {
 
 fn wrong_phase(state: &State) -> Refused {
     let now = match state {
-        State::AwaitingOrder => "awaiting an order",
+        State::AwaitingTerms => "awaiting terms",
         State::AwaitingModels(_) => "awaiting models",
         State::Ready(_) => "ready",
     };
@@ -225,11 +225,11 @@ fn ready_of(node: &Node) -> Ready {
     Ready { boot_signature: node.keys().sign_boot(&manifest), manifest, evidence: node.evidence().to_vec() }
 }
 
-impl Ordered {
+impl Loading {
     fn take_part(&mut self, part: ModelPart) -> Result<EnclaveReply, Refused> {
         let refuse = |reason: String| Refused::new(RefusalCode::ModelRefused, reason);
-        if self.order.order.model(&part.digest).is_none() {
-            return Err(refuse(format!("the order lists no model {}", part.digest)));
+        if self.terms.terms.model(&part.digest).is_none() {
+            return Err(refuse(format!("the terms list no model {}", part.digest)));
         }
         if self.models.contains_key(&part.digest) {
             return Ok(EnclaveReply::Done);
@@ -266,8 +266,8 @@ impl Commands for Boot {
     fn phase(&self) -> Phase {
         match self.node() {
             Some(node) => Phase::Ready(Box::new(ready_of(&node))),
-            None if self.has_order.load(Ordering::Acquire) => Phase::AwaitingModels,
-            None => Phase::AwaitingOrder,
+            None if self.has_terms.load(Ordering::Acquire) => Phase::AwaitingModels,
+            None => Phase::AwaitingTerms,
         }
     }
 
@@ -308,7 +308,7 @@ mod tests {
         let (asked, (sender, receiver)) = (Arc::clone(&boot), std::sync::mpsc::channel());
         std::thread::spawn(move || sender.send(asked.phase()));
         let phase = receiver.recv_timeout(std::time::Duration::from_secs(10));
-        assert_eq!(phase, Ok(Phase::AwaitingOrder), "it does not wait for the load");
+        assert_eq!(phase, Ok(Phase::AwaitingTerms), "it does not wait for the load");
         drop(loading);
     }
 }

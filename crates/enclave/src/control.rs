@@ -239,7 +239,7 @@ mod tests {
 
     impl Commands for Verbose {
         fn phase(&self) -> Phase {
-            Phase::AwaitingOrder
+            Phase::AwaitingTerms
         }
 
         fn handle(&self, _: HostRequest) -> EnclaveReply {
@@ -267,7 +267,7 @@ mod tests {
         let port = HostPort::new();
         tokio::spawn(serve(ours, port.clone(), Arc::new(Verbose)));
         let mut decoder = FrameDecoder::new();
-        assert!(matches!(next(&mut theirs, &mut decoder).await, ToHost::Welcome(Phase::AwaitingOrder)));
+        assert!(matches!(next(&mut theirs, &mut decoder).await, ToHost::Welcome(Phase::AwaitingTerms)));
 
         let entry = Entry {
             leaf_data: Hash32::ZERO,

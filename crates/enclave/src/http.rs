@@ -350,7 +350,7 @@ fn models(node: &Node) -> serde_json::Value {
         .models()
         .map(|served| {
             json!({
-                "id": served.id, "object": "model", "created": created, "owned_by": node.order().operator.to_string(),
+                "id": served.id, "object": "model", "created": created, "owned_by": node.terms().operator.to_string(),
                 "candor": {
                     "digest": served.digest.to_string(), "engine": candor_engine::ENGINE,
                     "context_tokens": served.model.config().context, "generation_cap_seconds": node.config().generation_cap_s,

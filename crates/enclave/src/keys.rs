@@ -124,7 +124,7 @@ fn random32() -> Result<Zeroizing<[u8; 32]>, getrandom::Error> {
     Ok(bytes)
 }
 
-/// The TLS identity of one boot: a fresh P-256 key and a self-signed certificate for the order's hosts.
+/// The TLS identity of one boot: a fresh P-256 key and a self-signed certificate for the terms' hosts.
 #[derive(Debug)]
 pub(crate) struct TlsIdentity {
     /// For rustls.
@@ -138,7 +138,7 @@ impl TlsIdentity {
     pub(crate) fn generate(endpoints: &[String]) -> Result<Self, String> {
         let hosts: Vec<String> = endpoints.iter().filter_map(|url| host_of(url)).collect();
         if hosts.is_empty() {
-            return Err("no endpoint of the order is an https:// URL".into());
+            return Err("no endpoint of the terms is an https:// URL".into());
         }
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|error| error.to_string())?;
         let mut params = rcgen::CertificateParams::new(hosts).map_err(|error| error.to_string())?;

@@ -6,7 +6,7 @@
 //!
 //! | room | what |
 //! |---|---|
-//! | `boot` | order and models in, keys, manifest and evidence out |
+//! | `boot` | terms and models in, keys, manifest and evidence out |
 //! | `node` | everything one boot serves with |
 //! | `server`, `stall`, `http` | connections, their time limits, TLS, routes |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |

@@ -7,7 +7,7 @@ use candor_engine::Model;
 use candor_link::BlockHead;
 use candor_verify::bytes::Hash32;
 use candor_verify::manifest::Manifest;
-use candor_verify::order::{OperatorOrder, Price, SignedOrder};
+use candor_verify::terms::{OperatorTerms, Price, SignedTerms};
 use candor_x402::ClaimSet;
 use candor_x402::claims::ClaimLimits;
 use tokio::sync::Semaphore;
@@ -33,13 +33,13 @@ pub(crate) struct Parts {
     pub(crate) keys: BootKeys,
     pub(crate) tls: TlsIdentity,
     pub(crate) manifest: Manifest,
-    pub(crate) order: SignedOrder,
+    pub(crate) terms: SignedTerms,
     pub(crate) models: HashMap<Hash32, Arc<Model>>,
     pub(crate) head: BlockHead,
     pub(crate) evidence: Vec<u8>,
 }
 
-/// A model with its name and its price: the first price of it that the order lists.
+/// A model with its name and its price: the first price of it that the terms list.
 pub(crate) struct Served {
     pub(crate) id: String,
     pub(crate) digest: Hash32,
@@ -54,7 +54,7 @@ pub(crate) struct Node {
     keys: Arc<BootKeys>,
     tls: TlsIdentity,
     manifest: Manifest,
-    order: SignedOrder,
+    terms: SignedTerms,
     models: HashMap<String, Arc<Served>>,
     boot_ms: u64,
     ledger: Ledger,
@@ -77,10 +77,10 @@ impl Node {
         let keys = Arc::new(parts.keys);
         let metrics = Arc::new(Metrics::new(clock::now_ms()));
         let ledger = Ledger::start(&parts.runtime, parts.port.clone(), Arc::clone(&keys), &parts.manifest, parts.config.max_group);
-        let order = &parts.order.order;
-        let models = order.models.iter().filter_map(|listed| {
+        let terms = &parts.terms.terms;
+        let models = terms.models.iter().filter_map(|listed| {
             // A model without a price is not for sale.
-            let price = order.prices.iter().find(|price| price.model == listed.digest)?.clone();
+            let price = terms.prices.iter().find(|price| price.model == listed.digest)?.clone();
             let model = Arc::clone(parts.models.get(&listed.digest)?);
             Some((listed.id.clone(), Arc::new(Served { id: listed.id.clone(), digest: listed.digest, model, price })))
         });
@@ -104,7 +104,7 @@ impl Node {
             kept: KeptAnswers::default(),
             head: RwLock::new(parts.head),
             evidence: RwLock::new(parts.evidence.into()),
-            order: parts.order,
+            terms: parts.terms,
             config: parts.config,
         })
     }
@@ -129,12 +129,12 @@ impl Node {
         &self.manifest
     }
 
-    pub(crate) fn order(&self) -> &OperatorOrder {
-        &self.order.order
+    pub(crate) fn terms(&self) -> &OperatorTerms {
+        &self.terms.terms
     }
 
-    pub(crate) fn signed_order(&self) -> &SignedOrder {
-        &self.order
+    pub(crate) fn signed_terms(&self) -> &SignedTerms {
+        &self.terms
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {
@@ -149,9 +149,9 @@ impl Node {
         self.models.get(id)
     }
 
-    /// Models for sale, in the order's order.
+    /// Models for sale, in the terms' order.
     pub(crate) fn models(&self) -> impl Iterator<Item = &Arc<Served>> {
-        self.order.order.models.iter().filter_map(|listed| self.models.get(&listed.id))
+        self.terms.terms.models.iter().filter_map(|listed| self.models.get(&listed.id))
     }
 
     pub(crate) fn claims(&self) -> MutexGuard<'_, ClaimSet> {

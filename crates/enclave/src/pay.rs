@@ -30,7 +30,7 @@ pub(crate) struct Paid {
 
 /// Why there is no claim.
 pub(crate) enum PayError {
-    /// 402 again, with fresh terms and this code.
+    /// 402 again, with fresh requirements and this code.
     Refused { code: String, message: String, retry_after: Option<u64> },
     /// Another status, in the shape of the API.
     Api(ApiError, Option<u64>),
@@ -83,7 +83,7 @@ pub(crate) async fn claim(node: &Node, quote: &Quote, header: &[u8]) -> Result<P
     Ok(Paid { payment, claim, candidate })
 }
 
-/// A payment that this boot took is told so (409), whatever the chain says of it by now: "nonce already used" comes with fresh terms,
+/// A payment that this boot took is told so (409), whatever the chain says of it by now: "nonce already used" comes with fresh requirements,
 /// and a client that only lost its connection would pay for the same request a second time. It also spares the chain the question.
 fn refuse_taken(node: &Node, payment: &VerifiedPayment) -> Result<(), PayError> {
     let mut claims = node.claims();
@@ -96,7 +96,7 @@ fn refuse_taken(node: &Node, payment: &VerifiedPayment) -> Result<(), PayError> 
 fn verify(node: &Node, quote: &Quote, header: &[u8]) -> Result<VerifiedPayment, PayError> {
     let payload = parse_payment_payload(header)?;
     let context = VerifyContext {
-        terms: &quote.terms,
+        requirements: &quote.requirements,
         candidates: &quote.candidates,
         now_seconds: clock::now_ms() / 1000,
         boot_seconds: node.boot_seconds(),

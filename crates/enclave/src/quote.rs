@@ -13,7 +13,7 @@ use candor_verify::receipt::{Offer, Scheme, seed_commitment};
 use candor_verify::transcript::request_commitment;
 use candor_x402::exact::Candidate;
 use candor_x402::extension::SignedOffer;
-use candor_x402::protocol::{Eip155, ExactTerms, PaymentRequired, ResourceInfo, X402_VERSION};
+use candor_x402::protocol::{Eip155, ExactRequirements, PaymentRequired, ResourceInfo, X402_VERSION};
 
 use crate::node::{Node, Served};
 
@@ -25,7 +25,7 @@ pub(crate) struct Quote {
     pub(crate) request: ChatRequest,
     pub(crate) prompt: Vec<u32>,
     pub(crate) served: Arc<Served>,
-    pub(crate) terms: ExactTerms,
+    pub(crate) requirements: ExactRequirements,
     /// Current bucket first, then the previous one.
     pub(crate) candidates: [Candidate; 2],
     /// G of payment.md §5: seconds that the engine may take. The settle margin is added where the payment is checked.
@@ -42,13 +42,13 @@ pub(crate) fn quote(node: &Node, method: &str, path: &str, body: &[u8], now_seco
     let amount = price
         .amount(prompt_tokens, request.max_tokens.into())
         .ok_or_else(|| ApiError::invalid_request("The price of this request is larger than any amount."))?;
-    let order = node.order();
+    let terms = node.terms();
     // check_consistent at boot: every price names a listed asset.
-    let asset = order.asset(price.chain_id, &price.asset).ok_or_else(|| internal("the order's price names no asset"))?;
-    let terms = ExactTerms {
+    let asset = terms.asset(price.chain_id, &price.asset).ok_or_else(|| internal("the terms' price names no asset"))?;
+    let requirements = ExactRequirements {
         network: Eip155(price.chain_id),
         asset: price.asset,
-        pay_to: order.payee,
+        pay_to: terms.payee,
         amount,
         max_timeout_seconds: MAX_TIMEOUT_SECONDS,
         token_name: asset.name.clone(),
@@ -63,11 +63,11 @@ pub(crate) fn quote(node: &Node, method: &str, path: &str, body: &[u8], now_seco
             request_commitment: commitment,
             model_id: served.digest,
             scheme: Scheme::ExactEip3009,
-            payee: terms.pay_to,
-            asset: terms.asset,
-            chain_id: terms.network.0,
+            payee: requirements.pay_to,
+            asset: requirements.asset,
+            chain_id: requirements.network.0,
             settler: candor_verify::Address::ZERO,
-            amount: terms.amount,
+            amount: requirements.amount,
             prompt_tokens,
             max_tokens: request.max_tokens.into(),
             seed_commitment: match request.seed {
@@ -80,16 +80,16 @@ pub(crate) fn quote(node: &Node, method: &str, path: &str, body: &[u8], now_seco
     };
     let candidates = [candidate(bucket), candidate(bucket.saturating_sub(1))];
     let generation_seconds = node.config().generation_cap_s;
-    Ok(Quote { request, prompt, served, terms, candidates, generation_seconds })
+    Ok(Quote { request, prompt, served, requirements, candidates, generation_seconds })
 }
 
-/// The 402 for a quote: terms, and the signed offer of the current bucket.
+/// The 402 for a quote: requirements, and the signed offer of the current bucket.
 pub(crate) fn payment_required(node: &Node, quote: &Quote, path: &str, error: &str) -> PaymentRequired {
     let [current, _] = &quote.candidates;
     let signed =
         SignedOffer { offer: current.offer.clone(), signature: node.keys().sign_offer(&current.offer), request_salt: current.request_salt };
-    // Absolute, and from the signed order: never from a Host header.
-    let base = node.order().endpoints.first().map(|url| url.trim_end_matches('/')).unwrap_or_default();
+    // Absolute, and from the signed terms: never from a Host header.
+    let base = node.terms().endpoints.first().map(|url| url.trim_end_matches('/')).unwrap_or_default();
     PaymentRequired {
         x402_version: X402_VERSION,
         error: Some(error.to_owned()),
@@ -98,7 +98,7 @@ pub(crate) fn payment_required(node: &Node, quote: &Quote, path: &str, error: &s
             description: Some(format!("One answer of {} with its receipt", quote.served.id)),
             mime_type: Some(if quote.request.stream { "text/event-stream" } else { "application/json" }.to_owned()),
         },
-        accepts: vec![quote.terms.to_requirements()],
+        accepts: vec![quote.requirements.to_requirements()],
         extensions: Some(signed.to_extensions()),
     }
 }

@@ -114,7 +114,7 @@ mod tests {
 
     impl Commands for Idle {
         fn phase(&self) -> Phase {
-            Phase::AwaitingOrder
+            Phase::AwaitingTerms
         }
 
         fn handle(&self, _: HostRequest) -> EnclaveReply {

@@ -70,5 +70,5 @@ async fn with_few_descriptors(socket: PathBuf) {
         let read = tokio::time::timeout(Duration::from_secs(10), control.read(&mut buffer)).await.unwrap().unwrap();
         decoder.push(&buffer[..read]);
     };
-    assert_eq!(welcome, ToHost::Welcome(Phase::AwaitingOrder));
+    assert_eq!(welcome, ToHost::Welcome(Phase::AwaitingTerms));
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use candor_chain::{Anchor, ChainClient, ChainError, NonceAt, Signer, Transaction, TransactionReceipt, anchor_calldata};
-use candor_verify::order::OperatorOrder;
+use candor_verify::terms::OperatorTerms;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32};
 
@@ -123,9 +123,9 @@ fn anchor_call(open: &OpenLog, anchored_size: u64) -> Option<(u64, Vec<u8>)> {
     Some((signed.checkpoint.tree.size, anchor_calldata(signed, &consistency)))
 }
 
-/// The anchors' contract that an order names.
-pub(crate) fn log_anchor_of(order: &OperatorOrder) -> Option<Address> {
-    let chain = order.chains.iter().find(|chain| chain.chain_id == order.anchor_chain_id)?;
+/// The anchors' contract that the terms name.
+pub(crate) fn log_anchor_of(terms: &OperatorTerms) -> Option<Address> {
+    let chain = terms.chains.iter().find(|chain| chain.chain_id == terms.anchor_chain_id)?;
     Some(chain.log_anchor).filter(|address| !address.is_zero())
 }
 

@@ -1,4 +1,4 @@
-//! Drives an enclave from its welcome to service: order, models, start, log, registration; then heads and fresh evidence.
+//! Drives an enclave from its welcome to service: terms, models, start, log, registration; then heads and fresh evidence.
 //!
 //! Everything is repeated from the welcome on if the connection breaks: the enclave says where it stands. Spec: link.md §8.
 
@@ -76,16 +76,16 @@ async fn serve_ready(node: &Arc<Node>, link: &Link, phase: Phase) -> Result<Read
     if let Phase::Ready(ready) = phase {
         return Ok(*ready);
     }
-    if phase == Phase::AwaitingOrder {
+    if phase == Phase::AwaitingTerms {
         node.update(|status| status.phase = "booting");
         let predecessor = predecessor(node).await?;
-        let boot = BootRequest { signed_order: node.config.signed_order.clone(), head: node.fresh_head().await?, predecessor };
+        let boot = BootRequest { signed_terms: node.config.signed_terms.clone(), head: node.fresh_head().await?, predecessor };
         done(link.call(HostRequest::Boot(Box::new(boot)), node.config.timing.request).await?)?;
     }
     node.update(|status| status.phase = "loading models");
-    for model in &node.order.order.models {
+    for model in &node.terms.terms.models {
         let file = node.config.models.iter().find(|file| file.digest == model.digest);
-        let missing = || DriveError::Model { digest: model.digest, message: format!("the order lists {}, no file is given", model.id) };
+        let missing = || DriveError::Model { digest: model.digest, message: format!("the terms list {}, no file is given", model.id) };
         send_model(link, file.ok_or_else(missing)?, node.config.timing.boot_step).await?;
     }
     match link.call(HostRequest::Start, node.config.timing.boot_step).await? {
@@ -138,16 +138,16 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
 
 /// The newest log of this operator that nobody continued yet, at an anchored size. What it still holds is anchored first.
 async fn predecessor(node: &Arc<Node>) -> Result<Option<Predecessor>, DriveError> {
-    let order = &node.order.order;
+    let terms = &node.terms.terms;
     let ids = node.store.log_ids().await.map_err(DriveError::Store)?;
     for log_id in ids.iter().rev().take(FORMER) {
         let Some(open) = node.store.log(log_id).await.map_err(DriveError::Store)? else { continue };
         let m = &open.row().manifest;
-        if (m.operator, m.registry, m.anchor_chain_id) != (order.operator, order.registry, order.anchor_chain_id) {
+        if (m.operator, m.registry, m.anchor_chain_id) != (terms.operator, terms.registry, terms.anchor_chain_id) {
             continue;
         }
         let chain = &node.config.anchor_chain;
-        let successor = chain.successor_of(&order.registry, log_id).await.map_err(|error| DriveError::Chain(error.to_string()))?;
+        let successor = chain.successor_of(&terms.registry, log_id).await.map_err(|error| DriveError::Chain(error.to_string()))?;
         if successor.is_some() {
             // Continued already: this node goes on as an additional one.
             return Ok(None);

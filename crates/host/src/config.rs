@@ -12,11 +12,11 @@ use candor_verify::Hash32;
 use crate::notice::{Notice, NoticeSink};
 use crate::registrar::{NoRegistrar, Registrar};
 
-/// A model that the order lists, and the file that holds it.
+/// A model that the terms list, and the file that holds it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a digest and where its bytes are")]
 pub struct ModelFile {
-    /// Digest, as the order names it. The enclave checks it over the bytes it copied.
+    /// Digest, as the terms name it. The enclave checks it over the bytes it copied.
     pub digest: Hash32,
     /// The container.
     pub path: PathBuf,
@@ -113,9 +113,9 @@ pub struct HostConfig {
     pub http_listen: SocketAddr,
     /// Database, published logs. Created with mode 0700.
     pub data_dir: PathBuf,
-    /// The operator's signed order, CBOR.
-    pub signed_order: Vec<u8>,
-    /// Files of the models that the order lists.
+    /// The operator's signed terms, CBOR.
+    pub signed_terms: Vec<u8>,
+    /// Files of the models that the terms list.
     pub models: Vec<ModelFile>,
     /// Chain of registry and anchors.
     pub anchor_chain: ChainClient,
@@ -142,13 +142,13 @@ pub struct HostConfig {
 impl HostConfig {
     /// A host on loopback with free ports, without a registrar, with every default.
     #[must_use]
-    pub fn new(enclave_socket: PathBuf, data_dir: PathBuf, signed_order: Vec<u8>, anchor_chain: ChainClient, keys: GasKeys) -> Self {
+    pub fn new(enclave_socket: PathBuf, data_dir: PathBuf, signed_terms: Vec<u8>, anchor_chain: ChainClient, keys: GasKeys) -> Self {
         Self {
             enclave_socket,
             client_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             http_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             data_dir,
-            signed_order,
+            signed_terms,
             models: Vec::new(),
             anchor_chain,
             payment_chains: Vec::new(),

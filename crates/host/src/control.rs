@@ -172,7 +172,7 @@ pub(crate) async fn run(node: Arc<Node>, mut stopped: watch::Receiver<bool>) -> 
 enum Ended {
     /// Another one is tried.
     Lost(String),
-    /// The order or a model is not one to boot with. Another connection would offer the same bytes, so there is none.
+    /// The terms or a model is not one to boot with. Another connection would offer the same bytes, so there is none.
     Refused(Refused),
 }
 
@@ -180,7 +180,7 @@ impl From<DriveError> for Ended {
     fn from(error: DriveError) -> Self {
         match error {
             DriveError::Call(CallError::Refused(refused))
-                if matches!(refused.code, RefusalCode::OrderRefused | RefusalCode::ModelRefused) =>
+                if matches!(refused.code, RefusalCode::TermsRefused | RefusalCode::ModelRefused) =>
             {
                 Self::Refused(refused)
             }

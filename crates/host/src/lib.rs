@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! clients ──TCP──▶ clients ──unix socket──▶ enclave
-//!                  control ◀─requests, replies─▶ enclave      boot: order, models, registration, heads, attestations
+//!                  control ◀─requests, replies─▶ enclave      boot: terms, models, registration, heads, attestations
 //!                    └─ answer ─▶ store (SQLite, one writer) ─▶ settle ─▶ port ─▶ chain
 //!                                   └─▶ publish ─▶ data/log/… ◀─ http ── readers of the log
 //!                                   └─▶ anchor ─▶ LogAnchor

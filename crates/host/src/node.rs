@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candor_chain::{ChainClient, Head};
 use candor_link::{BlockHead, RefusalCode, Refused};
-use candor_verify::order::SignedOrder;
+use candor_verify::terms::SignedTerms;
 use candor_verify::{Address, Hash32};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
@@ -18,7 +18,7 @@ use crate::store::{OpenLog, Store};
 /// One running host.
 pub(crate) struct Node {
     pub(crate) config: HostConfig,
-    pub(crate) order: SignedOrder,
+    pub(crate) terms: SignedTerms,
     pub(crate) log_anchor: Address,
     pub(crate) store: Store,
     pub(crate) chains: HashMap<u64, ChainClient>,

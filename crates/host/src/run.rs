@@ -12,7 +12,7 @@ use candor_link::Refused;
 use candor_log::store::DirStore;
 use candor_verify::Hash32;
 use candor_verify::cbor::CborError;
-use candor_verify::order::SignedOrder;
+use candor_verify::terms::SignedTerms;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, oneshot, watch};
 use tokio::task::JoinSet;
@@ -46,13 +46,13 @@ pub enum HostError {
     },
     /// The database.
     Store(StoreError),
-    /// The order's bytes are no order.
-    Order(CborError),
+    /// The terms' bytes are no terms.
+    Terms(CborError),
     /// A task that should run for ever has ended.
     TaskEnded(String),
-    /// The enclave refused the order or a model. It would refuse the same bytes again.
+    /// The enclave refused the terms or a model. It would refuse the same bytes again.
     Refused(Refused),
-    /// The order and what this host is told do not fit.
+    /// The terms and what this host is told do not fit.
     Config(String),
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for HostError {
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
             Self::Directory { path, error } => write!(f, "cannot make {}: {error}", path.display()),
             Self::Store(error) => error.fmt(f),
-            Self::Order(error) => write!(f, "the signed order: {error}"),
+            Self::Terms(error) => write!(f, "the signed terms: {error}"),
             Self::TaskEnded(message) => write!(f, "a part of the host has ended: {message}"),
             Self::Refused(refused) => write!(f, "the enclave refused: {refused}"),
             Self::Config(message) => f.write_str(message),
@@ -90,8 +90,8 @@ impl Host {
     /// # Errors
     /// [`HostError`]: nothing was started.
     pub async fn start(config: HostConfig) -> Result<Self, HostError> {
-        let order = SignedOrder::parse(&config.signed_order).map_err(HostError::Order)?;
-        let log_anchor = check(&config, &order)?;
+        let terms = SignedTerms::parse(&config.signed_terms).map_err(HostError::Terms)?;
+        let log_anchor = check(&config, &terms)?;
         let make = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
         make.map_err(|error| HostError::Directory { path: config.data_dir.clone(), error })?;
         let options = StoreOptions { quota_bytes: config.quota_bytes };
@@ -118,7 +118,7 @@ impl Host {
         }
         let anchorer = Anchorer::new(config.anchor_chain.clone(), config.anchor_key.clone(), store.clone());
         let node = Arc::new(Node {
-            order,
+            terms,
             log_anchor,
             store,
             chains,
@@ -223,33 +223,33 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), HostEr
     Ok((listener, bound))
 }
 
-/// What can be said about an order before an enclave reads it. Returns the anchors' contract.
-fn check(config: &HostConfig, order: &SignedOrder) -> Result<candor_verify::Address, HostError> {
+/// What can be said about terms before an enclave reads them. Returns the anchors' contract.
+fn check(config: &HostConfig, terms: &SignedTerms) -> Result<candor_verify::Address, HostError> {
     let refuse = |message: String| Err(HostError::Config(message));
-    let order = &order.order;
-    if let Err(rule) = order.check_consistent() {
-        return refuse(format!("the signed order: {rule}"));
+    let terms = &terms.terms;
+    if let Err(rule) = terms.check_consistent() {
+        return refuse(format!("the signed terms: {rule}"));
     }
-    if order.anchor_chain_id != config.anchor_chain.chain_id() {
+    if terms.anchor_chain_id != config.anchor_chain.chain_id() {
         return refuse(format!(
-            "the order's anchor chain is {}, the endpoint's is {}",
-            order.anchor_chain_id,
+            "the terms' anchor chain is {}, the endpoint's is {}",
+            terms.anchor_chain_id,
             config.anchor_chain.chain_id()
         ));
     }
     if config.gas_key.address() == config.anchor_key.address() {
         return refuse("gas key and anchor key must be two accounts: each owner numbers its account's transactions".to_owned());
     }
-    for model in &order.models {
+    for model in &terms.models {
         if !config.models.iter().any(|file| file.digest == model.digest) {
-            return refuse(format!("the order lists model {} ({}), no file is given for it", model.id, model.digest));
+            return refuse(format!("the terms list model {} ({}), no file is given for it", model.id, model.digest));
         }
     }
     let reachable = |chain_id: u64| config.payment_chains.iter().chain([&config.anchor_chain]).any(|chain| chain.chain_id() == chain_id);
-    if let Some(asset) = order.assets.iter().find(|asset| !reachable(asset.chain_id)) {
-        return refuse(format!("the order prices in an asset of chain {}, no endpoint is given for it", asset.chain_id));
+    if let Some(asset) = terms.assets.iter().find(|asset| !reachable(asset.chain_id)) {
+        return refuse(format!("the terms price in an asset of chain {}, no endpoint is given for it", asset.chain_id));
     }
-    log_anchor_of(order).ok_or_else(|| HostError::Config("the order names no log anchor".to_owned()))
+    log_anchor_of(terms).ok_or_else(|| HostError::Config("the terms name no log anchor".to_owned()))
 }
 
 /// Publishes after each checkpoint, and again after a failure.
@@ -325,7 +325,7 @@ async fn anchor_loop(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
                 }
             };
             let m = &open.row().manifest;
-            if (m.registry, m.anchor_chain_id) != (node.order.order.registry, node.order.order.anchor_chain_id) {
+            if (m.registry, m.anchor_chain_id) != (node.terms.terms.registry, node.terms.terms.anchor_chain_id) {
                 continue;
             }
             let outcome = node.anchorer.lock().await.anchor(&node.log_anchor, &open).await;

@@ -102,7 +102,7 @@ impl Running {
 }
 
 #[tokio::test]
-async fn a_boot_gets_its_order_its_model_and_its_registration() {
+async fn a_boot_gets_its_terms_its_model_and_its_registration() {
     let world = Arc::new(World::start().await);
     let scratch = Scratch::new("boot");
     let enclave = FakeEnclave::listen(&scratch);
@@ -111,7 +111,7 @@ async fn a_boot_gets_its_order_its_model_and_its_registration() {
     let model: Vec<u8> = (0..(MAX_MODEL_PART + 12_345)).map(|i| (i % 251) as u8).collect();
     let host = Host::start(config(&world, &scratch, &enclave.socket, &model)).await.unwrap();
     let (_control, request, received) = enclave.boot(&boot).await;
-    assert_eq!(request.signed_order, world.order().encode());
+    assert_eq!(request.signed_terms, world.terms().encode());
     assert_eq!(request.predecessor, None);
     let block = world.client.block_by_number(request.head.number).await.unwrap().unwrap();
     assert_eq!((request.head.hash, request.head.chain_id), (block.hash, 31337));
@@ -258,7 +258,7 @@ async fn idle_half_open_and_too_many_connections_are_closed() {
         ..ClientLimits::default()
     };
     let host = Host::start(config).await.unwrap();
-    let _control = enclave.control(Phase::AwaitingOrder).await;
+    let _control = enclave.control(Phase::AwaitingTerms).await;
     let mut first = TcpStream::connect(host.client_address()).await.unwrap();
     let (_, _inner_first) = enclave.accept().await;
     let mut second = TcpStream::connect(host.client_address()).await.unwrap();
@@ -490,11 +490,11 @@ async fn configurations_that_cannot_work_are_refused_by_name() {
     same_key.anchor_key = same_key.gas_key.clone();
     let mut no_model = good();
     no_model.models.clear();
-    let mut bad_order = good();
-    bad_order.signed_order.push(0);
-    for config in [same_key, no_model, bad_order] {
+    let mut bad_terms = good();
+    bad_terms.signed_terms.push(0);
+    for config in [same_key, no_model, bad_terms] {
         let refused = Host::start(config).await;
-        assert!(matches!(refused, Err(HostError::Config(_) | HostError::Order(_))), "{refused:?}");
+        assert!(matches!(refused, Err(HostError::Config(_) | HostError::Terms(_))), "{refused:?}");
     }
 }
 

@@ -16,7 +16,7 @@
 //! answer "the client's money, privacy or verdict". One rule has no exception: a one-shot payment signature reaches the host only
 //! inside the calldata of [`CheckpointRequest::settlements`], that is together with the checkpoint that covers its receipt.
 //!
-//! Not here: sockets, timeouts, retries (the shells), the tree (`candor-log`), receipts and orders (`candor-verify`).
+//! Not here: sockets, timeouts, retries (the shells), the tree (`candor-log`), receipts and terms (`candor-verify`).
 //!
 //! **Invariant:** no panic is reachable from input, and decoding allocates at most what has arrived.
 

@@ -10,10 +10,10 @@ pub const MAX_FRAME: usize = 16 << 20;
 /// Bytes of a model in one [`crate::ModelPart`]: small enough that requests interleave with a load, large enough to be few.
 pub const MAX_MODEL_PART: usize = 4 << 20;
 
-/// Bytes of a signed operator order: 64 entries of each list with texts of 256 bytes are about 150 KiB.
-pub const MAX_ORDER: usize = 256 << 10;
+/// Bytes of signed operator terms: 64 entries of each list with texts of 256 bytes are about 150 KiB.
+pub const MAX_TERMS: usize = 256 << 10;
 
-/// Bytes of an evidence: an attestation document is 5 to 20 KiB, an order may be [`MAX_ORDER`].
+/// Bytes of an evidence: an attestation document is 5 to 20 KiB, terms may be [`MAX_TERMS`].
 pub const MAX_EVIDENCE: usize = 512 << 10;
 
 /// Leaves that one checkpoint may add, and so paths in one answer: 4096 × 64 hashes are half a frame. `candor_log::GROUP_MAX`.

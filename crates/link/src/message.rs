@@ -41,8 +41,8 @@ pub struct Predecessor {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
 pub struct BootRequest {
-    /// `SignedOrder` in its CBOR.
-    pub signed_order: Vec<u8>,
+    /// `SignedTerms` in their CBOR.
+    pub signed_terms: Vec<u8>,
     /// Newest block, for the freshness tag.
     pub head: BlockHead,
     /// Log of the boot before, if there is one.
@@ -53,7 +53,7 @@ pub struct BootRequest {
 #[derive(Clone, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
 pub struct ModelPart {
-    /// Digest of the whole model, as the order names it.
+    /// Digest of the whole model, as the terms name it.
     pub digest: Hash32,
     /// Byte offset of this piece.
     pub offset: u64,
@@ -86,8 +86,8 @@ pub struct Ready {
 #[expect(clippy::exhaustive_enums, reason = "complete: a phase more is another version")]
 pub enum Phase {
     /// Nothing yet: send [`BootRequest`].
-    AwaitingOrder,
-    /// An order was taken: send the models it lists, then start. After a broken connection each model begins again at offset 0.
+    AwaitingTerms,
+    /// Terms were taken: send the models it lists, then start. After a broken connection each model begins again at offset 0.
     AwaitingModels,
     /// Serving. The host may have restarted; the log goes on.
     Ready(Box<Ready>),
@@ -395,8 +395,8 @@ pub enum RefusalCode {
     WrongPhase,
     /// Too many requests in flight.
     TooMany,
-    /// The order is not one to boot with.
-    OrderRefused,
+    /// The terms are not one to boot with.
+    TermsRefused,
     /// A model part or digest is wrong.
     ModelRefused,
     /// The attestation device refused.
@@ -414,7 +414,7 @@ impl RefusalCode {
         Self::Malformed,
         Self::WrongPhase,
         Self::TooMany,
-        Self::OrderRefused,
+        Self::TermsRefused,
         Self::ModelRefused,
         Self::AttestationFailed,
         Self::Internal,
@@ -431,7 +431,7 @@ impl RefusalCode {
             Self::Malformed => "malformed",
             Self::WrongPhase => "wrong_phase",
             Self::TooMany => "too_many",
-            Self::OrderRefused => "order_refused",
+            Self::TermsRefused => "terms_refused",
             Self::ModelRefused => "model_refused",
             Self::AttestationFailed => "attestation_failed",
             Self::Internal => "internal",

@@ -10,7 +10,7 @@ use crate::codec::{
     read_refused, read_tree, write_anchored, write_hash_run, write_head, write_optional, write_proof, write_refused, write_tree,
 };
 use crate::frame::{FrameError, frame};
-use crate::limits::{MAX_FRAME_HASHES, MAX_MODEL_PART, MAX_NEW_LEAVES, MAX_ORDER, MAX_PATH};
+use crate::limits::{MAX_FRAME_HASHES, MAX_MODEL_PART, MAX_NEW_LEAVES, MAX_PATH, MAX_TERMS};
 use crate::message::{
     BlockHead, BootRequest, CheckpointStored, LogState, ModelPart, PayerState, Predecessor, Refused, SettlementFailure, SettlementState,
     StoredReceipt,
@@ -42,9 +42,9 @@ pub enum ToEnclave {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: a request more is another version")]
 pub enum HostRequest {
-    /// Take this order. `Done` or `Refused`. The order is signed by its operator and enters the manifest; clients judge it.
+    /// Take these terms. `Done` or `Refused`. The terms are signed by their operator and enter the manifest; clients judge them.
     Boot(Box<BootRequest>),
-    /// Take this piece of a model. `Done` or `Refused`. The digest over the copied bytes must be one the order lists.
+    /// Take this piece of a model. `Done` or `Refused`. The digest over the copied bytes must be one the terms list.
     ModelPart(ModelPart),
     /// Every model is there: make the evidence and serve. `Ready` or `Refused`.
     Start,
@@ -153,7 +153,7 @@ fn write_request(id: u64, request: &HostRequest) -> Writer {
     match request {
         HostRequest::Boot(boot) => {
             let mut w = message(kind::BOOT, id, 3);
-            w.bytes(&boot.signed_order);
+            w.bytes(&boot.signed_terms);
             write_head(&mut w, &boot.head);
             write_optional(&mut w, boot.predecessor.as_ref(), |w, p| {
                 w.array(2).bytes(&p.log_id.0);
@@ -180,7 +180,7 @@ fn write_request(id: u64, request: &HostRequest) -> Writer {
 fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<HostRequest> {
     Ok(match kind {
         kind::BOOT => HostRequest::Boot(Box::new(BootRequest {
-            signed_order: r.bytes(MAX_ORDER)?.to_vec(),
+            signed_terms: r.bytes(MAX_TERMS)?.to_vec(),
             head: read_head(r)?,
             predecessor: r.optional(|r| {
                 r.array_of(2)?;

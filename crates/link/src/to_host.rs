@@ -142,7 +142,7 @@ impl ToHost {
 fn write_welcome(phase: &Phase) -> Writer {
     let mut w = message(kind::WELCOME, 0, 4);
     match phase {
-        Phase::AwaitingOrder => w.u64(1).bytes(&[]).bytes(&[]).bytes(&[]),
+        Phase::AwaitingTerms => w.u64(1).bytes(&[]).bytes(&[]).bytes(&[]),
         Phase::AwaitingModels => w.u64(2).bytes(&[]).bytes(&[]).bytes(&[]),
         Phase::Ready(ready) => {
             w.u64(3);
@@ -155,7 +155,7 @@ fn write_welcome(phase: &Phase) -> Writer {
 
 fn read_welcome(r: &mut Reader<'_>) -> Parsed<Phase> {
     let phase = match r.u64()? {
-        1 => Phase::AwaitingOrder,
+        1 => Phase::AwaitingTerms,
         2 => Phase::AwaitingModels,
         3 => return Ok(Phase::Ready(Box::new(read_ready(r)?))),
         _ => return Err(MessageError::Field { name: "phase" }),

@@ -72,7 +72,7 @@ fn refused() -> impl Strategy<Value = Refused> {
         RefusalCode::Malformed,
         RefusalCode::WrongPhase,
         RefusalCode::TooMany,
-        RefusalCode::OrderRefused,
+        RefusalCode::TermsRefused,
         RefusalCode::ModelRefused,
         RefusalCode::AttestationFailed,
         RefusalCode::Internal,
@@ -83,7 +83,7 @@ fn refused() -> impl Strategy<Value = Refused> {
 fn host_request() -> impl Strategy<Value = HostRequest> {
     let predecessor = (hash(), tree()).prop_map(|(log_id, tree)| Predecessor { log_id, tree });
     let boot = (vec(any::<u8>(), 0..300), head(), prop::option::of(predecessor))
-        .prop_map(|(signed_order, head, predecessor)| HostRequest::Boot(Box::new(BootRequest { signed_order, head, predecessor })));
+        .prop_map(|(signed_terms, head, predecessor)| HostRequest::Boot(Box::new(BootRequest { signed_terms, head, predecessor })));
     let part = (hash(), 0..u64::MAX / 2, any::<u32>(), vec(any::<u8>(), 1..300)).prop_map(|(digest, offset, more, bytes)| {
         let total = offset + bytes.len() as u64 + u64::from(more);
         HostRequest::ModelPart(ModelPart { digest, offset, total, bytes })
@@ -205,7 +205,7 @@ fn to_host() -> impl Strategy<Value = ToHost> {
         refused().prop_map(EnclaveReply::Refused),
     ];
     let phase =
-        prop_oneof![Just(Phase::AwaitingOrder), Just(Phase::AwaitingModels), ready().prop_map(|ready| Phase::Ready(Box::new(ready)))];
+        prop_oneof![Just(Phase::AwaitingTerms), Just(Phase::AwaitingModels), ready().prop_map(|ready| Phase::Ready(Box::new(ready)))];
     prop_oneof![
         phase.prop_map(ToHost::Welcome),
         (1..=u64::MAX, enclave_request()).prop_map(|(id, request)| ToHost::Request { id, request }),
@@ -395,6 +395,6 @@ fn the_examples_of_the_specification_hold() {
     assert_eq!(done.encode().unwrap(), [0, 0, 0, 4, 0x82, 0x18, 0x40, 0x07]);
     let appended = ToEnclave::Reply { id: 1, reply: HostReply::Appended { size: 12 } };
     assert_eq!(appended.encode().unwrap(), [0, 0, 0, 5, 0x83, 0x18, 0x32, 0x01, 0x0c]);
-    let welcome = ToHost::Welcome(Phase::AwaitingOrder);
+    let welcome = ToHost::Welcome(Phase::AwaitingTerms);
     assert_eq!(welcome.encode().unwrap(), [0, 0, 0, 7, 0x86, 0x02, 0x00, 0x01, 0x40, 0x40, 0x40]);
 }

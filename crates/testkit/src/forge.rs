@@ -16,12 +16,12 @@ use candor_verify::delivery::{AnchorLink, Delivery};
 use candor_verify::eip712::address_of;
 use candor_verify::evidence::Evidence;
 use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
-use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, SignedOrder};
 use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
 use candor_verify::policy::Policy;
 use candor_verify::receipt::{
     Channel, Decoding, Kinds, Money, Offer, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, seed_commitment, seed_from_share,
 };
+use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, root_of};
 use ed25519_dalek::Signer as _;
@@ -59,8 +59,8 @@ impl Key {
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "each field is the stage it changes")]
 pub struct Lie {
-    pub order: fn(&mut OperatorOrder),
-    pub order_signer: u8,
+    pub terms: fn(&mut OperatorTerms),
+    pub terms_signer: u8,
     pub manifest: fn(&mut Manifest),
     pub freshness: fn(&mut Freshness),
     pub document_age_ms: u64,
@@ -77,8 +77,8 @@ pub struct Lie {
 impl Default for Lie {
     fn default() -> Self {
         Self {
-            order: |_| {},
-            order_signer: OPERATOR,
+            terms: |_| {},
+            terms_signer: OPERATOR,
             manifest: |_| {},
             freshness: |_| {},
             document_age_ms: 0,
@@ -173,21 +173,21 @@ impl Forge {
     }
 
     fn evidence(&self, lie: &Lie) -> Evidence {
-        let mut order = honest_order();
-        (lie.order)(&mut order);
-        let signature = Key::of(lie.order_signer).sign(&order.digest());
+        let mut terms = honest_terms();
+        (lie.terms)(&mut terms);
+        let signature = Key::of(lie.terms_signer).sign(&terms.digest());
         let mut manifest = Manifest {
             k_sig: Key::of(K_SIG).address(),
             k_log: Hash32(ed(K_LOG).verifying_key().to_bytes()),
             tls_spki_hash: Hash32([0x81; 32]),
-            order_hash: order.digest(),
-            operator: order.operator,
-            payee: order.payee,
-            registry: order.registry,
-            anchor_chain_id: order.anchor_chain_id,
-            contracts_hash: order.contracts_hash(),
-            model_set_root: order.model_set_root(),
-            price_table_hash: order.price_table_hash(),
+            terms_hash: terms.digest(),
+            operator: terms.operator,
+            payee: terms.payee,
+            registry: terms.registry,
+            anchor_chain_id: terms.anchor_chain_id,
+            contracts_hash: terms.contracts_hash(),
+            model_set_root: terms.model_set_root(),
+            price_table_hash: terms.price_table_hash(),
             ..Manifest::default()
         };
         (lie.manifest)(&mut manifest);
@@ -196,7 +196,7 @@ impl Forge {
         let user_data = attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness);
         let at = NOW_MS - lie.document_age_ms;
         let document = self.document(&user_data, at);
-        Evidence { document, manifest, freshness, order: SignedOrder { order, signature } }
+        Evidence { document, manifest, freshness, terms: SignedTerms { terms, signature } }
     }
 }
 
@@ -276,11 +276,11 @@ pub(crate) fn integer_seed(seed: i64) -> Hash32 {
     Hash32(bytes)
 }
 
-/// The story's order.
+/// The story's terms.
 #[must_use]
-pub fn honest_order() -> OperatorOrder {
+pub fn honest_terms() -> OperatorTerms {
     let (asset, model) = (Address([0xa5; 20]), Hash32([0x91; 32]));
-    OperatorOrder {
+    OperatorTerms {
         operator: Key::of(OPERATOR).address(),
         payee: Address([0xb0; 20]),
         registrar: Key::of(REGISTRAR).address(),
@@ -320,7 +320,7 @@ pub(crate) fn honest_response() -> Response {
 }
 
 fn offer(evidence: &Evidence, commitment: Hash32, share: &Hash32, lie: &Lie) -> Offer {
-    let order = &evidence.order.order;
+    let terms = &evidence.terms.terms;
     let mut offer = Offer {
         manifest_hash: evidence.manifest.hash(),
         request_commitment: commitment,
@@ -330,7 +330,7 @@ fn offer(evidence: &Evidence, commitment: Hash32, share: &Hash32, lie: &Lie) -> 
         asset: Address([0xa5; 20]),
         chain_id: CHAIN_ID,
         settler: Address::ZERO,
-        amount: order.prices.first().and_then(|price| price.amount(12, 64)).unwrap_or_default(),
+        amount: terms.prices.first().and_then(|price| price.amount(12, 64)).unwrap_or_default(),
         prompt_tokens: 12,
         max_tokens: 64,
         seed_commitment: seed_commitment(share),

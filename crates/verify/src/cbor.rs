@@ -1,4 +1,4 @@
-//! Deterministic CBOR for what we write ourselves: operator orders, evidence, bundles, link messages.
+//! Deterministic CBOR for what we write ourselves: operator terms, evidence, bundles, link messages.
 //!
 //! Arrays of known length, unsigned integers, byte and text strings, nothing else; one encoding per value. Reading is
 //! `attest::cbor::Reader` in its definite mode with our own value types on top. Spec: bundle.md §1.

@@ -13,10 +13,10 @@ use crate::checkpoint::Checkpoint;
 use crate::eip712::{Recover, signer};
 use crate::evidence::{self, Moment, VerifiedEnclave};
 use crate::manifest::Freshness;
-use crate::order::Asset;
 use crate::payment::{self, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, TokenDomain};
 use crate::policy::{EnclaveStatus, KnownAnchor, Policy, RegistryRecord};
 use crate::receipt::{self, Channel, Kinds, Outcome as WorkOutcome, Receipt, Scheme, SeedSource};
+use crate::terms::Asset;
 use crate::tlog::{self, Included, Tree};
 use crate::transcript;
 use crate::verdict::{Assurance, LogLevel, Outcome, Question, Recorder, Step, Stop, Verdict};
@@ -98,7 +98,7 @@ const fn step(id: &'static str, question: Question, title: &'static str, spec: &
 pub const STEPS: &[Step] = &[
     evidence::DOCUMENT,
     evidence::BINDING,
-    evidence::ORDER,
+    evidence::TERMS,
     evidence::OPERATOR,
     evidence::MANIFEST,
     evidence::WORKLOAD,
@@ -112,7 +112,7 @@ pub const STEPS: &[Step] = &[
     step("receipt.block", Question::Ran, "the recent block in the receipt exists", "receipt.md §4"),
     step("request.commitment", Question::Ran, "the request is the one committed to", "transcript.md §1"),
     step("response.commitment", Question::Ran, "the answer is the one committed to, frame for frame", "transcript.md §2"),
-    step("work.model", Question::Ran, "the model is one the order lists and the policy accepts", "receipt.md §4"),
+    step("work.model", Question::Ran, "the model is one the terms list and the policy accepts", "receipt.md §4"),
     step("work.claim", Question::Ran, "what the receipt claims about the work is well formed", "receipt.md §4"),
     step("work.decoding", Question::Ran, "the decoding record is the one the receipt names", "receipt.md §5"),
     step("work.seed", Question::Ran, "neither side alone chose the seed, or the request named it", "receipt.md §5"),
@@ -256,8 +256,8 @@ impl Run<'_> {
         let (started, finished) = (receipt.work.started_at, receipt.work.finished_at);
         let earliest = document.saturating_sub(self.policy.skew_ms);
         let latest = document.saturating_add(self.policy.max_age_ms).saturating_add(self.policy.skew_ms);
-        let ok = started <= finished && earliest <= started && finished <= latest && finished <= enclave.order().not_after;
-        let expected = format!("between {earliest} and {latest} ms, order in force until {} ms", enclave.order().not_after);
+        let ok = started <= finished && earliest <= started && finished <= latest && finished <= enclave.terms().not_after;
+        let expected = format!("between {earliest} and {latest} ms, terms in force until {} ms", enclave.terms().not_after);
         self.checks.require("receipt.time", ok, expected, format!("started {started}, finished {finished} ms"))
     }
 
@@ -271,9 +271,9 @@ impl Run<'_> {
         let commitment = transcript::commitment_of(&bundle.response.seed, frames);
         self.checks.equal("response.commitment", work.response_commitment, commitment)?;
 
-        let listed = enclave.order().model(&work.model_id).is_some();
+        let listed = enclave.terms().model(&work.model_id).is_some();
         let allowed = self.policy.models.is_empty() || self.policy.models.contains(&work.model_id);
-        let expected = if allowed { "a model of the signed order" } else { "a model of the policy" };
+        let expected = if allowed { "a model of the signed terms" } else { "a model of the policy" };
         self.checks.require("work.model", listed && allowed, expected, work.model_id.to_string())?;
 
         let known = work.kinds.is_well_formed();
@@ -350,7 +350,7 @@ impl Run<'_> {
         let got = format!("payee {} by {}, settler {}", offer.payee, offer.scheme.as_str(), offer.settler);
         self.checks.require("offer.terms", payee_ok, format!("payee {} by exact/eip3009, no settler", manifest.payee), got)?;
 
-        let price = enclave.order().price(&offer.model_id, offer.chain_id, &offer.asset);
+        let price = enclave.terms().price(&offer.model_id, offer.chain_id, &offer.asset);
         let expected = price.and_then(|price| price.amount(offer.prompt_tokens, offer.max_tokens));
         let show = |amount: Option<Amount>| amount.map_or("no price in this asset".into(), |a| format!("{a} units"));
         self.checks.require("offer.price", expected == Some(offer.amount), show(expected), show(Some(offer.amount)))
@@ -360,7 +360,7 @@ impl Run<'_> {
         let (offer, payment) = (&self.bundle.offer, &self.bundle.payment);
         let authorization = &payment.authorization;
         let empty = Asset::default();
-        let asset = enclave.order().asset(offer.chain_id, &offer.asset).unwrap_or(&empty);
+        let asset = enclave.terms().asset(offer.chain_id, &offer.asset).unwrap_or(&empty);
         let domain = TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: offer.chain_id, asset: offer.asset };
         // A payer's wallet may sign high s (the token would refuse it, or not); here one form counts, so that no flip goes unnoticed.
         let recovered = signer(self.recover, &authorization.digest(&domain), &payment.signature);

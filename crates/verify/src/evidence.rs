@@ -1,7 +1,7 @@
 //! Evidence: everything needed to believe in one boot of one enclave, and the function that does.
 //!
-//! In: an attestation document, a manifest, the freshness preimage and the signed operator order, none believed. Out:
-//! [`VerifiedEnclave`], the only value from which a client may take keys, payee, models and prices. Spec: attestation.md, order-and-manifest.md.
+//! In: an attestation document, a manifest, the freshness preimage and the signed operator terms, none believed. Out:
+//! [`VerifiedEnclave`], the only value from which a client may take keys, payee, models and prices. Spec: attestation.md, terms-and-manifest.md.
 //!
 //! Not proven: that the registry lists it (the client asks its own RPC), that the block in the freshness tag is real (likewise), or
 //! that the TEE vendor is honest (see `verdict::Assurance`).
@@ -15,8 +15,8 @@ use crate::bytes::{Hash32, to_hex};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::eip712::{Recover, signer};
 use crate::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
-use crate::order::{OperatorOrder, SignedOrder};
 use crate::policy::Policy;
+use crate::terms::{OperatorTerms, SignedTerms};
 use crate::verdict::{Assurance, LogLevel, Outcome, Question, Recorder, Step, Stop, Verdict};
 
 /// Version of [`Evidence`] that this code reads and writes.
@@ -25,8 +25,8 @@ pub const VERSION: u64 = 1;
 /// Longest attestation document, in bytes (real ones are under 5 KiB).
 pub const DOCUMENT_MAX: usize = 16_384;
 
-/// Longest signed order, in bytes.
-pub const ORDER_MAX: usize = 65_536;
+/// Longest signed terms, in bytes.
+pub const TERMS_MAX: usize = 65_536;
 
 /// Evidence as it travels: in `GET /candor/evidence`, in the registry's event, in a bundle. Nothing is believed yet.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,8 +38,8 @@ pub struct Evidence {
     pub manifest: Manifest,
     /// Preimage of the freshness tag.
     pub freshness: Freshness,
-    /// The order it runs under.
-    pub order: SignedOrder,
+    /// The terms it runs under.
+    pub terms: SignedTerms,
 }
 
 impl Evidence {
@@ -50,7 +50,7 @@ impl Evidence {
         w.array(5).u64(VERSION).bytes(&self.document).bytes(&self.manifest.encode());
         let f = &self.freshness;
         w.array(4).u64(f.chain_id).u64(f.block_number).bytes(&f.block_hash.0).bytes(&f.nonce.0);
-        w.bytes(&self.order.encode());
+        w.bytes(&self.terms.encode());
         w.into_vec()
     }
 
@@ -66,9 +66,9 @@ impl Evidence {
         let manifest = Manifest::parse(&r.fixed::<576>()?).map_err(|_| CborError::Value { offset: 0 })?;
         r.array_of(4)?;
         let freshness = Freshness { chain_id: r.u64()?, block_number: r.u64()?, block_hash: r.hash()?, nonce: r.hash()? };
-        let order = SignedOrder::parse(r.bytes(ORDER_MAX)?)?;
+        let terms = SignedTerms::parse(r.bytes(TERMS_MAX)?)?;
         r.end()?;
-        Ok(Self { document, manifest, freshness, order })
+        Ok(Self { document, manifest, freshness, terms })
     }
 }
 
@@ -105,7 +105,7 @@ pub enum Moment {
 #[must_use]
 pub struct VerifiedEnclave {
     manifest: Manifest,
-    order: OperatorOrder,
+    terms: OperatorTerms,
     workload: Hash32,
     document_time_ms: u64,
     hardware: bool,
@@ -119,10 +119,10 @@ impl VerifiedEnclave {
         &self.manifest
     }
 
-    /// The order it runs under.
+    /// The terms it runs under.
     #[must_use]
-    pub fn order(&self) -> &OperatorOrder {
-        &self.order
+    pub fn terms(&self) -> &OperatorTerms {
+        &self.terms
     }
 
     /// Its workload id.
@@ -157,15 +157,15 @@ impl VerifiedEnclave {
 }
 
 /// Steps of evidence, in the order they are made.
-pub const STEPS: &[Step] = &[DOCUMENT, BINDING, ORDER, OPERATOR, MANIFEST, WORKLOAD, OPERATOR_ALLOWED, REGISTRY];
+pub const STEPS: &[Step] = &[DOCUMENT, BINDING, TERMS, OPERATOR, MANIFEST, WORKLOAD, OPERATOR_ALLOWED, REGISTRY];
 
 pub(crate) const DOCUMENT: Step =
     step("attest.document", "the document is a genuine attestation under a root of the policy", "attestation.md §1");
 pub(crate) const BINDING: Step =
     step("evidence.binding", "the attested 64 bytes name K_sig, the manifest and a recent block", "attestation.md §2");
-pub(crate) const ORDER: Step = step("evidence.order", "the manifest names exactly this operator order", "order-and-manifest.md §1");
-pub(crate) const OPERATOR: Step = step("evidence.operator", "the order is signed by the operator it names", "order-and-manifest.md §1");
-pub(crate) const MANIFEST: Step = step("evidence.manifest", "manifest and order say the same", "order-and-manifest.md §3");
+pub(crate) const TERMS: Step = step("evidence.terms", "the manifest names exactly these operator terms", "terms-and-manifest.md §1");
+pub(crate) const OPERATOR: Step = step("evidence.operator", "the terms are signed by the operator they name", "terms-and-manifest.md §1");
+pub(crate) const MANIFEST: Step = step("evidence.manifest", "manifest and terms say the same", "terms-and-manifest.md §3");
 pub(crate) const WORKLOAD: Step = step("policy.workload", "the measured workload is one the policy accepts", "policy.md §2");
 pub(crate) const OPERATOR_ALLOWED: Step = step("policy.operator", "the operator is one the policy accepts", "policy.md §2");
 pub(crate) const REGISTRY: Step = step("policy.registry", "the registry is one the policy accepts", "policy.md §2");
@@ -198,13 +198,13 @@ pub(crate) fn check_evidence(
 ) -> Result<VerifiedEnclave, Stop> {
     let document = check_document(checks, evidence, policy, moment)?;
     let manifest = &evidence.manifest;
-    let order = &evidence.order.order;
+    let terms = &evidence.terms.terms;
 
     let expected = attested_bytes(&manifest.k_sig, &manifest.hash(), &evidence.freshness);
     checks.equal("evidence.binding", to_hex(&expected), to_hex(document.user_data()))?;
-    checks.equal("evidence.order", manifest.order_hash, order.digest())?;
+    checks.equal("evidence.terms", manifest.terms_hash, terms.digest())?;
     check_operator(checks, evidence, recover)?;
-    check_manifest(checks, manifest, order, document.timestamp_ms(), &evidence.freshness)?;
+    check_manifest(checks, manifest, terms, document.timestamp_ms(), &evidence.freshness)?;
 
     let workload = workload_id(TeeKind::Nitro, &Hash32(document.root_fingerprint()), document.measurements());
     let accepted = match policy.workloads.as_slice() {
@@ -222,7 +222,7 @@ pub(crate) fn check_evidence(
 
     Ok(VerifiedEnclave {
         manifest: manifest.clone(),
-        order: order.clone(),
+        terms: terms.clone(),
         workload,
         document_time_ms: document.timestamp_ms(),
         hardware: document.is_hardware_root(),
@@ -264,32 +264,32 @@ fn check_document(checks: &mut Recorder, evidence: &Evidence, policy: &Policy, m
 }
 
 fn check_operator(checks: &mut Recorder, evidence: &Evidence, recover: &dyn Recover) -> Result<(), Stop> {
-    let order = &evidence.order;
-    let recovered = signer(recover, &order.order.digest(), &order.signature);
+    let terms = &evidence.terms;
+    let recovered = signer(recover, &terms.terms.digest(), &terms.signature);
     checks.require(
         "evidence.operator",
-        recovered == Some(order.order.operator),
-        order.order.operator.to_string(),
+        recovered == Some(terms.terms.operator),
+        terms.terms.operator.to_string(),
         recovered.map_or("no valid signature".into(), |address| address.to_string()),
     )
 }
 
-/// Manifest and order must agree field by field, and the order must have been in force.
+/// Manifest and terms must agree field by field, and the terms must have been in force.
 fn check_manifest(
     checks: &mut Recorder,
     manifest: &Manifest,
-    order: &OperatorOrder,
+    terms: &OperatorTerms,
     document_time_ms: u64,
     freshness: &Freshness,
 ) -> Result<(), Stop> {
     let pairs = [
-        ("operator", manifest.operator.to_string(), order.operator.to_string()),
-        ("payee", manifest.payee.to_string(), order.payee.to_string()),
-        ("registry", manifest.registry.to_string(), order.registry.to_string()),
-        ("anchor chain", manifest.anchor_chain_id.to_string(), order.anchor_chain_id.to_string()),
-        ("contracts", manifest.contracts_hash.to_string(), order.contracts_hash().to_string()),
-        ("models", manifest.model_set_root.to_string(), order.model_set_root().to_string()),
-        ("prices", manifest.price_table_hash.to_string(), order.price_table_hash().to_string()),
+        ("operator", manifest.operator.to_string(), terms.operator.to_string()),
+        ("payee", manifest.payee.to_string(), terms.payee.to_string()),
+        ("registry", manifest.registry.to_string(), terms.registry.to_string()),
+        ("anchor chain", manifest.anchor_chain_id.to_string(), terms.anchor_chain_id.to_string()),
+        ("contracts", manifest.contracts_hash.to_string(), terms.contracts_hash().to_string()),
+        ("models", manifest.model_set_root.to_string(), terms.model_set_root().to_string()),
+        ("prices", manifest.price_table_hash.to_string(), terms.price_table_hash().to_string()),
         ("further keys", Hash32::ZERO.to_string(), manifest.keys_hash.to_string()),
         ("freshness chain", manifest.anchor_chain_id.to_string(), freshness.chain_id.to_string()),
     ];
@@ -298,12 +298,12 @@ fn check_manifest(
             return checks.require("evidence.manifest", false, format!("{name} {expected}"), format!("{name} {got}"));
         }
     }
-    if let Err(reason) = order.check_consistent() {
-        return checks.require("evidence.manifest", false, "a consistent order", reason);
+    if let Err(reason) = terms.check_consistent() {
+        return checks.require("evidence.manifest", false, "consistent terms", reason);
     }
-    if order.not_after < document_time_ms {
-        let expected = format!("an order in force at {document_time_ms} ms");
-        return checks.require("evidence.manifest", false, expected, format!("notAfter {} ms", order.not_after));
+    if terms.not_after < document_time_ms {
+        let expected = format!("terms in force at {document_time_ms} ms");
+        return checks.require("evidence.manifest", false, expected, format!("notAfter {} ms", terms.not_after));
     }
     checks.require("evidence.manifest", true, "equal fields", "equal fields")
 }

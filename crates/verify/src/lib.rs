@@ -5,7 +5,7 @@
 //! from here.
 //!
 //! ```text
-//! evidence ──▶ attest ──▶ manifest, order ──▶ VerifiedEnclave ─┐
+//! evidence ──▶ attest ──▶ manifest, terms ──▶ VerifiedEnclave ─┐
 //! bundle ──▶ offer, payment, receipt, transcript, tlog ────────┴──▶ Verdict: one Check per step of the spec
 //! ```
 //!
@@ -44,11 +44,11 @@ pub mod eip712;
 pub mod evidence;
 pub mod hash;
 pub mod manifest;
-pub mod order;
 pub mod payment;
 pub mod policy;
 pub mod receipt;
 pub mod tags;
+pub mod terms;
 pub mod tlog;
 pub mod transcript;
 pub mod verdict;

@@ -1,7 +1,7 @@
 //! The manifest: every key and promise of one boot, in eighteen words that the attestation commits to.
 //!
 //! Its keccak256 sits in the attested 64 bytes beside K_sig and a freshness tag, so one hardware signature covers it all. Lists enter
-//! as digests; the lists themselves are in the operator order, which travels with the evidence. Spec: order-and-manifest.md §2-3.
+//! as digests; the lists themselves are in the operator terms, which travel with the evidence. Spec: terms-and-manifest.md §2-3.
 //! Not here: the attestation formats (`attest`) and what is acceptable (`policy`).
 
 use alloc::vec::Vec;
@@ -29,9 +29,9 @@ pub struct Manifest {
     pub tls_spki_hash: Hash32,
     /// Digest of the list of further keys; zero if the list is empty.
     pub keys_hash: Hash32,
-    /// EIP-712 digest of the operator order.
-    pub order_hash: Hash32,
-    /// Who signed the order.
+    /// EIP-712 digest of the operator terms.
+    pub terms_hash: Hash32,
+    /// Who signed the terms.
     pub operator: Address,
     /// Who is paid.
     pub payee: Address,
@@ -69,7 +69,7 @@ impl Manifest {
             .hash(&self.k_hpke)
             .hash(&self.tls_spki_hash)
             .hash(&self.keys_hash)
-            .hash(&self.order_hash)
+            .hash(&self.terms_hash)
             .address(&self.operator)
             .address(&self.payee)
             .address(&self.registry)
@@ -99,7 +99,7 @@ impl Manifest {
             k_hpke: r.hash()?,
             tls_spki_hash: r.hash()?,
             keys_hash: r.hash()?,
-            order_hash: r.hash()?,
+            terms_hash: r.hash()?,
             operator: r.address()?,
             payee: r.address()?,
             registry: r.address()?,

@@ -23,7 +23,7 @@ pub struct Policy {
     pub operators: Vec<Address>,
     /// Accepted (chain id, registry); empty accepts any.
     pub registries: Vec<(u64, Address)>,
-    /// Accepted model digests; empty accepts any that the operator's signed order lists.
+    /// Accepted model digests; empty accepts any that the operator's signed terms list.
     pub models: Vec<Hash32>,
     /// Oldest attestation document accepted live, and longest distance from document to receipt in a bundle, in milliseconds.
     pub max_age_ms: u64,

@@ -179,7 +179,7 @@ pub struct Work {
     pub usage_source: UsageSource,
     /// How it ended.
     pub outcome: Outcome,
-    /// Digest of the model, as named in the operator order.
+    /// Digest of the model, as named in the operator terms.
     pub model_id: Hash32,
     /// Salted commitment to method, path and body.
     pub request_commitment: Hash32,

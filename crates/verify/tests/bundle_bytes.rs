@@ -16,8 +16,8 @@ use candor_verify::check::{ChainFacts, verify_bundle};
 use candor_verify::delivery::Delivery;
 use candor_verify::eip712::K256;
 use candor_verify::evidence::Evidence;
-use candor_verify::order::SignedOrder;
 use candor_verify::policy::Policy;
+use candor_verify::terms::SignedTerms;
 use candor_verify::verdict::Outcome;
 use proptest::prelude::*;
 use support::{json, policy, read};
@@ -46,7 +46,7 @@ fn any_flipped_byte_of_a_bundle_is_refused_by_a_named_check() {
     for check in [
         "parse",
         "evidence.binding",
-        "evidence.order",
+        "evidence.terms",
         "evidence.operator",
         "receipt.signature",
         "request.commitment",
@@ -142,8 +142,8 @@ proptest! {
         if let Ok(evidence) = Evidence::parse(&bytes) {
             prop_assert_eq!(evidence.encode(), &bytes[..]);
         }
-        if let Ok(order) = SignedOrder::parse(&bytes) {
-            prop_assert_eq!(order.encode(), &bytes[..]);
+        if let Ok(terms) = SignedTerms::parse(&bytes) {
+            prop_assert_eq!(terms.encode(), &bytes[..]);
         }
     }
 

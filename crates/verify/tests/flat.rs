@@ -11,12 +11,12 @@ use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature, open_
 use candor_verify::eip712::{K256, signer};
 use candor_verify::hash::{keccak256, sha256};
 use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, log_id, workload_id};
-use candor_verify::order::{OperatorOrder, Price, Registration, SignedOrder};
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
 use candor_verify::receipt::{
     Decoding, Offer, Receipt, SeedSource, receipt_id, requested_seed, seed_commitment, seed_from_share, stop_hash,
 };
 use candor_verify::tags;
+use candor_verify::terms::{OperatorTerms, Price, Registration, SignedTerms};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, verify_consistency, verify_inclusion};
 use candor_verify::transcript::{commitment_of, frame_leaf_hash, request_commitment, request_salt, splice, unsplice};
 use support::{Case, flat};
@@ -101,26 +101,26 @@ fn notes() {
 }
 
 #[test]
-fn orders() {
-    let (cases, rejects) = flat("order");
+fn terms() {
+    let (cases, rejects) = flat("terms");
     for case in cases {
-        let signed = SignedOrder::parse(&case.bytes("cbor")).unwrap_or_else(|error| panic!("{}: {error}", case.name()));
-        let order = &signed.order;
+        let signed = SignedTerms::parse(&case.bytes("cbor")).unwrap_or_else(|error| panic!("{}: {error}", case.name()));
+        let terms = &signed.terms;
         assert_eq!(signed.encode(), case.bytes("cbor"), "{}", case.name());
-        assert_eq!(order.words().into_vec(), case.bytes("words"), "{}", case.name());
-        assert_eq!(OperatorOrder::WORDS * 32, case.bytes("words").len());
-        assert_eq!(order.digest(), case.hash("digest"), "{}", case.name());
-        assert_eq!(order.contracts_hash(), case.hash("contractsHash"));
-        assert_eq!(order.model_set_root(), case.hash("modelSetRoot"));
-        assert_eq!(order.price_table_hash(), case.hash("priceTableHash"));
-        assert_eq!((order.check_consistent(), order.operator), (Ok(()), case.address("operator")), "{}", case.name());
-        assert_eq!(signer(&K256, &order.digest(), &case.signature("signature")), Some(order.operator), "{}", case.name());
+        assert_eq!(terms.words().into_vec(), case.bytes("words"), "{}", case.name());
+        assert_eq!(OperatorTerms::WORDS * 32, case.bytes("words").len());
+        assert_eq!(terms.digest(), case.hash("digest"), "{}", case.name());
+        assert_eq!(terms.contracts_hash(), case.hash("contractsHash"));
+        assert_eq!(terms.model_set_root(), case.hash("modelSetRoot"));
+        assert_eq!(terms.price_table_hash(), case.hash("priceTableHash"));
+        assert_eq!((terms.check_consistent(), terms.operator), (Ok(()), case.address("operator")), "{}", case.name());
+        assert_eq!(signer(&K256, &terms.digest(), &case.signature("signature")), Some(terms.operator), "{}", case.name());
     }
     for case in rejects {
-        let by = match SignedOrder::parse(&case.bytes("cbor")) {
+        let by = match SignedTerms::parse(&case.bytes("cbor")) {
             Err(_) => "parse",
-            Ok(signed) if signer(&K256, &signed.order.digest(), &signed.signature) != Some(signed.order.operator) => "evidence.operator",
-            Ok(signed) if signed.order.check_consistent().is_err() => "evidence.manifest",
+            Ok(signed) if signer(&K256, &signed.terms.digest(), &signed.signature) != Some(signed.terms.operator) => "evidence.operator",
+            Ok(signed) if signed.terms.check_consistent().is_err() => "evidence.manifest",
             Ok(_) => "accepted",
         };
         assert_eq!(by, case.refused_by(), "{}", case.name());
@@ -134,7 +134,7 @@ fn registrations() {
         signer: case.address("signer"),
         manifest_hash: case.hash("manifestHash"),
         kind: u32::try_from(case.number("kind")).unwrap(),
-        order_data_hash: case.hash("orderDataHash"),
+        terms_data_hash: case.hash("termsDataHash"),
         registry: case.address("registry"),
         chain_id: case.number("chainId"),
     };

@@ -9,7 +9,7 @@ use candor_verify::bundle::{Bundle, LaterAnchor};
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature};
 use candor_verify::delivery::{AnchorLink, Delivery};
-use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, SignedOrder, Upstream};
+use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms, Upstream};
 use candor_verify::tlog::{Tree, empty_root, leaf_hash, node_hash, verify_consistency, verify_inclusion};
 use candor_verify::transcript::{splice, unsplice};
 use proptest::collection::vec;
@@ -58,7 +58,7 @@ fn cosignature() -> impl Strategy<Value = Cosignature> {
     })
 }
 
-fn order() -> impl Strategy<Value = SignedOrder> {
+fn terms() -> impl Strategy<Value = SignedTerms> {
     let text = || ".{0,40}";
     let chain = (any::<u64>(), address(), address(), hash()).prop_map(|(chain_id, log_anchor, batch, channel_policy)| Chain {
         chain_id,
@@ -90,7 +90,7 @@ fn order() -> impl Strategy<Value = SignedOrder> {
     (address(), address(), any::<u64>(), any::<u32>(), lists, signature()).prop_map(
         |(operator, payee, not_after, flags, lists, signature)| {
             let (chains, assets, models, prices, upstreams, endpoints) = lists;
-            let order = OperatorOrder {
+            let terms = OperatorTerms {
                 operator,
                 payee,
                 not_after,
@@ -101,9 +101,9 @@ fn order() -> impl Strategy<Value = SignedOrder> {
                 prices,
                 upstreams,
                 endpoints,
-                ..OperatorOrder::default()
+                ..OperatorTerms::default()
             };
-            SignedOrder { order, signature }
+            SignedTerms { terms, signature }
         },
     )
 }
@@ -185,8 +185,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn an_order_reads_back_as_written(order in order()) {
-        prop_assert_eq!(SignedOrder::parse(&order.encode()), Ok(order));
+    fn terms_read_back_as_written(terms in terms()) {
+        prop_assert_eq!(SignedTerms::parse(&terms.encode()), Ok(terms));
     }
 
     #[test]
@@ -199,13 +199,13 @@ proptest! {
         texts in ("[A-Z]{0,16}", "/.{0,100}"),
         body in vec(any::<u8>(), 0..300),
         frames in vec(vec(any::<u8>(), 0..40), 0..40),
-        (delivery, order, later) in (delivery(), order(), later_anchor()),
+        (delivery, terms, later) in (delivery(), terms(), later_anchor()),
         (value, valid_before, salt) in (amount(), any::<u64>(), prop::option::of(hash())),
     ) {
         let mut bundle = Bundle::parse(&support::read("bundle/honest.candor")).expect("a bundle");
         (bundle.request.method, bundle.request.path) = texts;
         (bundle.request.body, bundle.response.frames) = (body, frames);
-        (bundle.delivery, bundle.evidence.order, bundle.later_anchor) = (delivery, order, later);
+        (bundle.delivery, bundle.evidence.terms, bundle.later_anchor) = (delivery, terms, later);
         // The log id is not written: it is the bundle's own.
         let log_id = bundle.delivery.checkpoint.checkpoint.log_id;
         bundle.later_anchor.iter_mut().for_each(|later| later.checkpoint.log_id = log_id);

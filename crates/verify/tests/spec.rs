@@ -17,7 +17,7 @@ use serde_json::Value;
 use support::{json, read};
 
 const DOCUMENTS: [&str; 8] =
-    ["order-and-manifest.md", "attestation.md", "receipt.md", "transcript.md", "payment.md", "policy.md", "bundle.md", "domain-tags.md"];
+    ["terms-and-manifest.md", "attestation.md", "receipt.md", "transcript.md", "payment.md", "policy.md", "bundle.md", "domain-tags.md"];
 
 fn spec(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../spec").join(name);

@@ -21,14 +21,14 @@ pub enum PaymentError {
         /// What came.
         got: u64,
     },
-    /// The chosen terms name a payment flow that was not offered.
+    /// The chosen requirements name a payment flow that was not offered.
     PaymentFlow {
         /// The flow that was offered.
         expected: &'static str,
         /// What came, at most 64 characters; `None` if it is not a string.
         got: Option<String>,
     },
-    /// The chosen terms name a transfer method that was not offered.
+    /// The chosen requirements name a transfer method that was not offered.
     TransferMethod {
         /// The method that was offered.
         expected: &'static str,
@@ -54,7 +54,7 @@ pub enum PaymentError {
         /// What came, at most 64 characters.
         got: String,
     },
-    /// The chosen terms are not among those offered for this request (the price may have changed).
+    /// The chosen requirements are not among those offered for this request (the price may have changed).
     Accepted {
         /// The first field that differs.
         field: &'static str,
@@ -176,7 +176,7 @@ impl PaymentError {
         }
     }
 
-    /// The HTTP status: 400 for what is malformed, 500 for our own fault, otherwise 402 with fresh terms.
+    /// The HTTP status: 400 for what is malformed, 500 for our own fault, otherwise 402 with fresh requirements.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::error::{PaymentError, excerpt};
 use crate::extension::OfferEcho;
-use crate::protocol::{self, ExactTerms, JsonObject, PaymentPayload, PaymentRequirements, X402_VERSION};
+use crate::protocol::{self, ExactRequirements, JsonObject, PaymentPayload, PaymentRequirements, X402_VERSION};
 
 /// An offer that this enclave makes for the request at hand: recomputed, never remembered.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,8 +34,8 @@ pub const MAX_CANDIDATES: usize = 2;
 #[expect(missing_debug_implementations, reason = "holds a `dyn Recover`")]
 #[derive(Clone, Copy)]
 pub struct VerifyContext<'a> {
-    /// Terms offered for this request, by the price of now.
-    pub terms: &'a ExactTerms,
+    /// Requirements offered for this request, by the price of now.
+    pub requirements: &'a ExactRequirements,
     /// Offers of this boot for this request: the current bucket and the previous one.
     pub candidates: &'a [Candidate],
     /// Unix seconds by the enclave's clock.
@@ -154,41 +154,41 @@ pub fn verify_exact(payload: &PaymentPayload, context: &VerifyContext<'_>) -> Re
     if payload.x402_version != X402_VERSION {
         return Err(PaymentError::Version { expected: X402_VERSION, got: payload.x402_version });
     }
-    check_accepted(&payload.accepted, context.terms)?;
+    check_accepted(&payload.accepted, context.requirements)?;
     let echo = check_echo(payload.extensions.as_ref(), context.candidates)?;
     let (authorization, signature) = check_signature(&payload.payload, context)?;
     check_authorization(&authorization, context)?;
     let binding = check_binding(&authorization, echo.as_ref().map(|(echo, _)| echo), context.now_seconds)?;
     check_boot(&authorization, binding, context)?;
-    let (chain_id, asset) = (context.terms.network.0, context.terms.asset);
+    let (chain_id, asset) = (context.requirements.network.0, context.requirements.asset);
     let payment_id = authorization.payment_id(chain_id, &asset);
     let answers = echo.map(|(_, candidate)| candidate.clone());
     Ok(VerifiedPayment { authorization, signature, payment_id, chain_id, asset, binding, answers })
 }
 
-/// Our own offers must be for our own terms; a contradiction is a bug of the caller and accepts nothing.
+/// Our own offers must be for our own requirements; a contradiction is a bug of the caller and accepts nothing.
 fn check_context(context: &VerifyContext<'_>) -> Result<(), PaymentError> {
     if MAX_CANDIDATES < context.candidates.len() {
         return Err(PaymentError::Misuse { what: "more offers than buckets" });
     }
-    let terms = context.terms;
+    let requirements = context.requirements;
     let consistent = |offer: &Offer| {
         offer.scheme == Scheme::ExactEip3009
-            && offer.payee == terms.pay_to
-            && offer.asset == terms.asset
-            && offer.chain_id == terms.network.0
-            && offer.amount == terms.amount
+            && offer.payee == requirements.pay_to
+            && offer.asset == requirements.asset
+            && offer.chain_id == requirements.network.0
+            && offer.amount == requirements.amount
             && offer.settler.is_zero()
     };
     if context.candidates.iter().all(|candidate| consistent(&candidate.offer)) {
         Ok(())
     } else {
-        Err(PaymentError::Misuse { what: "an offer contradicts the terms" })
+        Err(PaymentError::Misuse { what: "an offer contradicts the requirements" })
     }
 }
 
-/// Checks 1 to 3 with their own strings, then the rest of the chosen terms.
-fn check_accepted(accepted: &PaymentRequirements, terms: &ExactTerms) -> Result<(), PaymentError> {
+/// Checks 1 to 3 with their own strings, then the rest of the chosen requirements.
+fn check_accepted(accepted: &PaymentRequirements, requirements: &ExactRequirements) -> Result<(), PaymentError> {
     let extra = accepted.extra.as_ref();
     let flow = protocol::payment_flow(extra);
     if flow != Some(protocol::FLOW_AUTHORIZATION) {
@@ -206,9 +206,9 @@ fn check_accepted(accepted: &PaymentRequirements, terms: &ExactTerms) -> Result<
             return Err(PaymentError::MissingDomain { field });
         }
     }
-    let offered = terms.to_requirements();
+    let offered = requirements.to_requirements();
     if accepted.network != offered.network {
-        return Err(PaymentError::Network { expected: terms.network, got: excerpt(&accepted.network) });
+        return Err(PaymentError::Network { expected: requirements.network, got: excerpt(&accepted.network) });
     }
     match protocol::accepted_mismatch(&offered, accepted) {
         None => Ok(()),
@@ -232,14 +232,14 @@ fn check_echo<'a>(
     Err(PaymentError::OtherOffer { expected, got: echo.signed.offer.digest() })
 }
 
-/// Check 4. The object is parsed only now: a payment under other terms may have another shape, and the error should say so.
+/// Check 4. The object is parsed only now: a payment under other requirements may have another shape, and the error should say so.
 fn check_signature(payload: &JsonObject, context: &VerifyContext<'_>) -> Result<(Authorization, Signature65), PaymentError> {
     let authorization = parse_authorization(payload)?;
     let text = payload.text("signature").ok_or(PaymentError::Malformed { field: "payload.signature" })?;
     let signature = Signature65::from_hex(text)
         .ok_or_else(|| PaymentError::SignatureForm { expected: 65, got: candor_verify::bytes::from_hex(text).map(|bytes| bytes.len()) })?;
     // Low s and v of 27 or 28 only: the token's own rule (USDC and ours), so anything else could not be settled.
-    let signer = eip712::signer(context.recover, &authorization.digest(&context.terms.domain()), &signature);
+    let signer = eip712::signer(context.recover, &authorization.digest(&context.requirements.domain()), &signature);
     if signer != Some(authorization.from) {
         return Err(PaymentError::Signature { expected: authorization.from, got: signer });
     }
@@ -248,16 +248,16 @@ fn check_signature(payload: &JsonObject, context: &VerifyContext<'_>) -> Result<
 
 /// Checks 5 to 8.
 fn check_authorization(authorization: &Authorization, context: &VerifyContext<'_>) -> Result<(), PaymentError> {
-    if authorization.to != context.terms.pay_to {
-        return Err(PaymentError::Recipient { expected: context.terms.pay_to, got: authorization.to });
+    if authorization.to != context.requirements.pay_to {
+        return Err(PaymentError::Recipient { expected: context.requirements.pay_to, got: authorization.to });
     }
     let now = context.now_seconds;
     check_valid_before(authorization, now, context.generation_seconds)?;
     if now < authorization.valid_after {
         return Err(PaymentError::ValidAfter { at_most: now, got: authorization.valid_after });
     }
-    if authorization.value != context.terms.amount {
-        return Err(PaymentError::Value { expected: context.terms.amount, got: authorization.value });
+    if authorization.value != context.requirements.amount {
+        return Err(PaymentError::Value { expected: context.requirements.amount, got: authorization.value });
     }
     Ok(())
 }

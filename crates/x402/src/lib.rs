@@ -1,6 +1,6 @@
 //! x402 payments without I/O: what is said on the wire, what makes a payment good, and how it reaches the chain.
 //!
-//! x402 is HTTP's "402 Payment Required" made usable: the server answers 402 with its terms, the client signs a payment and sends the
+//! x402 is HTTP's "402 Payment Required" made usable: the server answers 402 with its requirements, the client signs a payment and sends the
 //! request again. In Candor the enclave checks the payment itself, with nobody in between, and hands finished calldata to the host.
 //!
 //! ```text

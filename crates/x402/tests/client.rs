@@ -6,7 +6,7 @@ use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::MAX_SKEW_SECONDS;
 use candor_x402::Libsecp;
 use candor_x402::client::*;
-use candor_x402::protocol::{PaymentRequired, PaymentRequirements, TermsError, encode_header, parse_payment_required};
+use candor_x402::protocol::{PaymentRequired, PaymentRequirements, RequirementsError, encode_header, parse_payment_required};
 use common::{Key, NOW, World};
 
 fn choose_from(world: &World, required: &PaymentRequired) -> Result<Choice, ChooseError> {
@@ -16,7 +16,7 @@ fn choose_from(world: &World, required: &PaymentRequired) -> Result<Choice, Choo
 #[test]
 fn unknown_schemes_flows_and_chains_are_dropped_and_the_first_good_entry_is_taken() {
     let world = World::new();
-    let good = world.terms.to_requirements();
+    let good = world.requirements.to_requirements();
     let mut upfront = good.clone();
     upfront.extra.as_mut().unwrap().0.insert("paymentFlow".into(), "upfront".into());
     let mut barter = good.clone();
@@ -27,9 +27,9 @@ fn unknown_schemes_flows_and_chains_are_dropped_and_the_first_good_entry_is_take
     let required = PaymentRequired { accepts, ..world.required() };
     // Over the wire and back.
     let required = parse_payment_required(encode_header(&required).as_bytes()).unwrap();
-    assert_eq!(choose_from(&world, &required).unwrap().terms(), &world.terms);
+    assert_eq!(choose_from(&world, &required).unwrap().requirements(), &world.requirements);
     let none = PaymentRequired { accepts: vec![upto], ..world.required() };
-    let reasons = vec![SkipReason::Terms(TermsError::Scheme)];
+    let reasons = vec![SkipReason::Requirements(RequirementsError::Scheme)];
     assert_eq!(choose_from(&world, &none).err(), Some(ChooseError::NoEntry(reasons)));
 }
 
@@ -56,9 +56,9 @@ fn the_policy_names_what_it_does_not_allow() {
         Err(ChooseError::NoEntry(reasons)) => reasons[0],
         other => panic!("{other:?}"),
     };
-    let asset = PolicyError::Asset { network: world.terms.network, asset: world.terms.asset };
+    let asset = PolicyError::Asset { network: world.requirements.network, asset: world.requirements.asset };
     assert_eq!(refuse(SpendPolicy::default()), SkipReason::Policy(asset));
-    let payee = PolicyError::Payee { got: world.terms.pay_to };
+    let payee = PolicyError::Payee { got: world.requirements.pay_to };
     assert_eq!(refuse(SpendPolicy { payees: vec![Address([1; 20])], ..world.policy() }), SkipReason::Policy(payee));
     let mut small = world.policy();
     small.assets[0].max_per_request = Amount(999);
@@ -125,7 +125,7 @@ fn a_request_that_was_answered_may_be_bought_again() {
     }
     // The same salt under the same offer would be the same payment.
     assert_eq!(ledger.reserve(world.purchase(1), world.choice(), NOW).err(), Some(LedgerError::AlreadyPaid));
-    assert_eq!(ledger.day_total(world.terms.network, &world.terms.asset, NOW), Amount(2000));
+    assert_eq!(ledger.day_total(world.requirements.network, &world.requirements.asset, NOW), Amount(2000));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn the_budget_of_a_day_counts_unresolved_payments_and_rolls() {
     assert_eq!(ledger.resolve(&last.unwrap(), Resolution::NeverSent), Ok(()));
     assert!(ledger.reserve(world.purchase(99), world.choice(), NOW + 10).is_ok());
     // A day later the charged ones are history; the unresolved ones still count.
-    assert_eq!(ledger.day_total(world.terms.network, &world.terms.asset, NOW + 86_400), Amount(10_000));
+    assert_eq!(ledger.day_total(world.requirements.network, &world.requirements.asset, NOW + 86_400), Amount(10_000));
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn a_payment_of_our_client_is_good_and_bound_to_the_offer() {
     let verified = world.verify(&payload).unwrap();
     let offer_digest = world.candidate.offer.digest();
     assert_eq!(verified.binding(), Binding::Offer { client_salt: Hash32([4; 32]), offer_digest });
-    assert_eq!(verified.payment_id(), verified.authorization().payment_id(common::CHAIN, &world.terms.asset));
+    assert_eq!(verified.payment_id(), verified.authorization().payment_id(common::CHAIN, &world.requirements.asset));
     assert_eq!(verified.authorization().from, world.payer.address());
 }
 
@@ -77,7 +77,7 @@ fn what_was_signed_is_compared_field_by_field() {
     let other = Address([1; 20]);
     assert_eq!(
         verify(candor_verify::payment::Authorization { to: other, ..base }),
-        Err(PaymentError::Recipient { expected: world.terms.pay_to, got: other })
+        Err(PaymentError::Recipient { expected: world.requirements.pay_to, got: other })
     );
     // Equality, in both directions.
     for got in [Amount(999), Amount(1001), Amount(0), Amount(u128::MAX)] {
@@ -122,7 +122,7 @@ fn a_signature_by_somebody_else_or_over_something_else_is_refused() {
     World::set(&mut changed, "value", "1001");
     assert!(matches!(world.verify(&changed), Err(PaymentError::Signature { got: Some(_), .. })));
     // The same token has another name on another chain, and signs in another domain.
-    world.terms.token_name = "USD Coin".into();
+    world.requirements.token_name = "USD Coin".into();
     let mut renamed = good.clone();
     extra(&mut renamed, "name", "USD Coin".into());
     assert_eq!(world.verify(&renamed).unwrap_err().code(), "invalid_exact_evm_signature");
@@ -167,7 +167,7 @@ fn the_checks_come_in_the_order_of_the_reference() {
     assert_eq!(code(&payload), "invalid_exact_evm_signature");
     signature(&mut payload, good_signature);
     assert_eq!(code(&payload), "invalid_exact_evm_recipient_mismatch");
-    let to = world.terms.pay_to;
+    let to = world.requirements.pay_to;
     let payload = world.stock(candor_verify::payment::Authorization { to, ..wrong }, false);
     assert_eq!(code(&payload), "invalid_exact_evm_payload_authorization_valid_before");
     let ends = NOW + 300;
@@ -184,7 +184,7 @@ fn a_payment_for_another_request_at_the_same_price_is_refused() {
     let ours = world.committed(4);
     let stock = world.stock(world.authorization(), true);
     let got = world.candidate.offer.digest();
-    world.candidate = World::candidate(&world.terms, 2);
+    world.candidate = World::candidate(&world.requirements, 2);
     let expected = vec![world.candidate.offer.digest()];
     for payload in [&ours, &stock] {
         assert_eq!(world.verify(payload), Err(PaymentError::OtherOffer { expected: expected.clone(), got }));
@@ -199,7 +199,7 @@ fn a_payment_for_another_request_at_the_same_price_is_refused() {
 fn the_previous_bucket_still_counts_and_an_ended_offer_does_not() {
     let world = World::new();
     let payload = world.committed(4);
-    let newer = World::candidate(&world.terms, 2);
+    let newer = World::candidate(&world.requirements, 2);
     assert!(world.verify_against(&payload, &[newer.clone(), world.candidate.clone()]).is_ok());
     assert!(matches!(world.verify_against(&payload, std::slice::from_ref(&newer)), Err(PaymentError::OtherOffer { .. })));
     let three = [newer.clone(), newer, world.candidate.clone()];
@@ -213,7 +213,7 @@ fn the_previous_bucket_still_counts_and_an_ended_offer_does_not() {
 fn a_payment_answers_the_offer_that_was_echoed_of_this_bucket_or_the_one_before() {
     let world = World::new();
     // The client holds the previous bucket's offer; the current one is another.
-    let (current, previous) = (World::candidate(&world.terms, 2), world.candidate.clone());
+    let (current, previous) = (World::candidate(&world.requirements, 2), world.candidate.clone());
     let candidates = [current, previous.clone()];
     let stock = world.stock(world.authorization(), true);
     for payload in [&stock, &world.committed(1)] {

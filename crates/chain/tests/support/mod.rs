@@ -8,7 +8,7 @@ use candor_chain::*;
 use candor_devchain::{Config, DevChain, SharedChain, dev_accounts, provider};
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
-use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, Registration, SignedOrder};
+use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, Registration, SignedTerms};
 use candor_verify::{Address, Amount, Hash32, Signature65};
 
 pub const MODEL: Hash32 = Hash32([8; 32]);
@@ -54,9 +54,9 @@ impl World {
         }
     }
 
-    pub fn order(&self) -> SignedOrder {
+    pub fn terms(&self) -> SignedTerms {
         let c = &self.contracts;
-        let order = OperatorOrder {
+        let terms = OperatorTerms {
             operator: self.operator.address(),
             payee: self.payee,
             registrar: self.registrar.address(),
@@ -78,23 +78,23 @@ impl World {
             upstreams: vec![],
             endpoints: vec!["https://127.0.0.1:8443".into()],
         };
-        let signature = self.operator.sign_digest(&order.digest()).unwrap();
-        SignedOrder { order, signature }
+        let signature = self.operator.sign_digest(&terms.digest()).unwrap();
+        SignedTerms { terms, signature }
     }
 
     pub fn manifest(&self, k_sig: &Signer, k_log: Hash32) -> Manifest {
-        let order = self.order().order;
+        let terms = self.terms().terms;
         Manifest {
             k_sig: k_sig.address(),
             k_log,
-            order_hash: order.digest(),
-            operator: order.operator,
-            payee: order.payee,
-            registry: order.registry,
-            anchor_chain_id: order.anchor_chain_id,
-            contracts_hash: order.contracts_hash(),
-            model_set_root: order.model_set_root(),
-            price_table_hash: order.price_table_hash(),
+            terms_hash: terms.digest(),
+            operator: terms.operator,
+            payee: terms.payee,
+            registry: terms.registry,
+            anchor_chain_id: terms.anchor_chain_id,
+            contracts_hash: terms.contracts_hash(),
+            model_set_root: terms.model_set_root(),
+            price_table_hash: terms.price_table_hash(),
             ..Manifest::default()
         }
     }
@@ -112,15 +112,15 @@ impl World {
             valid_until: head.timestamp_s + 7200,
         };
         let signature = self.attestor.sign_digest(&verdict.digest(head.chain_id, &self.contracts.quorum_verifier)).unwrap();
-        let order = self.order();
-        let registration = Registration::new(manifest, &order, QUORUM_KIND);
+        let terms = self.terms();
+        let registration = Registration::new(manifest, &terms, QUORUM_KIND);
         Submission {
             kind: QUORUM_KIND,
             document: document.to_vec(),
             verifier_data: verdict.verifier_data(&[signature]),
             manifest: manifest.clone(),
             freshness,
-            order,
+            terms,
             boot_signature,
             registrar_signature: self.registrar.sign_digest(&registration.digest()).unwrap(),
         }

@@ -23,7 +23,7 @@ struct Lie {
 const LIES: [Lie; 10] = [
     Lie { what: "the answer: one character of a frame", check: "response.commitment", tell: alter_answer },
     Lie { what: "the request: one character of the question", check: "request.commitment", tell: alter_request },
-    Lie { what: "the model: other weights in the operator's order", check: "evidence.order", tell: swap_model },
+    Lie { what: "the model: other weights in the operator's terms", check: "evidence.terms", tell: swap_model },
     Lie { what: "the price: raised in the offer after signing", check: "offer.signature", tell: raise_price },
     Lie {
         what: "the receipt: shown for another payment, honestly signed by the same payer",
@@ -72,7 +72,7 @@ fn alter_request(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
 }
 
 fn swap_model(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
-    let model = bundle.evidence.order.order.models.first_mut().ok_or_else(|| missing("model"))?;
+    let model = bundle.evidence.terms.terms.models.first_mut().ok_or_else(|| missing("model"))?;
     model.digest = Hash32([0x5a; 32]);
     Ok(())
 }
@@ -86,7 +86,7 @@ fn raise_price(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
 fn reuse_receipt(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
     let salt = Hash32([0x5b; 32]);
     let offer = &bundle.offer;
-    let asset = bundle.evidence.order.order.asset(offer.chain_id, &offer.asset).ok_or_else(|| missing("asset"))?;
+    let asset = bundle.evidence.terms.terms.asset(offer.chain_id, &offer.asset).ok_or_else(|| missing("asset"))?;
     let domain = TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: offer.chain_id, asset: offer.asset };
     let payment = &mut bundle.payment;
     payment.authorization.nonce = offer_nonce(&offer.digest(), &salt);

@@ -105,7 +105,7 @@ fn four_questions(judged: &Verdict, node: &Node) {
 }
 
 fn model_name(node: &Node) -> String {
-    node.enclave.order().models.first().map(|model| format!("{} ({:#})", model.id, model.digest)).unwrap_or_default()
+    node.enclave.terms().models.first().map(|model| format!("{} ({:#})", model.id, model.digest)).unwrap_or_default()
 }
 
 /// Balances and charge agree. Returns the gas of the settlement.

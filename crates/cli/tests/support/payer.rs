@@ -9,7 +9,7 @@ use candor_verify::bytes::{Address, Hash32, Signature65, to_hex};
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
 use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{
-    ExactTerms, PaymentRequired, encode_header, parse_payment_required, parse_settle_response, parse_single_header,
+    ExactRequirements, PaymentRequired, encode_header, parse_payment_required, parse_settle_response, parse_single_header,
 };
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ pub(crate) fn now_s() -> u64 {
 /// A quote.
 pub(crate) struct Offered {
     pub(crate) required: PaymentRequired,
-    pub(crate) terms: ExactTerms,
+    pub(crate) requirements: ExactRequirements,
     pub(crate) signed: SignedOffer,
 }
 
@@ -46,15 +46,15 @@ impl Offered {
     pub(crate) fn read(reply: &Reply) -> Self {
         assert_eq!(reply.status, 402, "{reply:?}");
         let values = reply.headers.get_all("payment-required").iter().map(|value| value.as_bytes());
-        let required = parse_payment_required(parse_single_header(values).unwrap().expect("a 402 has terms")).unwrap();
-        let terms = ExactTerms::parse(&required.accepts[0]).unwrap();
+        let required = parse_payment_required(parse_single_header(values).unwrap().expect("a 402 has requirements")).unwrap();
+        let requirements = ExactRequirements::parse(&required.accepts[0]).unwrap();
         let signed = SignedOffer::parse(required.extensions.as_ref()).unwrap().expect("a 402 has a signed offer");
-        Self { required, terms, signed }
+        Self { required, requirements, signed }
     }
 
     /// The price.
     pub(crate) fn amount(&self) -> u128 {
-        self.terms.amount.0
+        self.requirements.amount.0
     }
 }
 
@@ -120,14 +120,14 @@ impl Payer {
         extensions["candor"]["info"]["clientSalt"] = salt.to_string().into();
         let authorization = Authorization {
             from: self.address(),
-            to: offered.terms.pay_to,
-            value: offered.terms.amount,
+            to: offered.requirements.pay_to,
+            value: offered.requirements.amount,
             valid_after: 0,
             valid_before: now_s() + 300,
             nonce: offer_nonce(&offered.signed.offer.digest(), &salt),
         };
         let accepted = serde_json::to_value(&offered.required.accepts[0]).unwrap();
-        let mut draft = Draft { authorization, domain: offered.terms.domain(), accepted, extensions, version: 2 };
+        let mut draft = Draft { authorization, domain: offered.requirements.domain(), accepted, extensions, version: 2 };
         change(&mut draft);
         let signature = self.wallet.sign(&draft.authorization.digest(&draft.domain));
         let Draft { authorization: a, accepted, extensions, version, .. } = draft;

@@ -61,7 +61,7 @@ impl Split {
         let pairs = [
             ("--socket", path("split.sock")),
             ("--data", path("host")),
-            ("--order", path("order.cbor")),
+            ("--terms", path("terms.cbor")),
             ("--model", path("model.cnd1")),
             ("--policy", path("attestor-policy.toml")),
             ("--rpc", world.rpc()),

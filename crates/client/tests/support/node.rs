@@ -6,24 +6,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use candor_devtee::{Hypervisor, Measurements, Request as AttestationRequest};
-use candor_testkit::forge::{Key, honest_order};
+use candor_testkit::forge::{Key, honest_terms};
 use candor_verify::bytes::{Address, Amount, Hash32, from_hex, to_hex};
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::delivery::Delivery;
 use candor_verify::evidence::Evidence;
 use candor_verify::hash::sha256;
 use candor_verify::manifest::{Freshness, Manifest, attested_bytes};
-use candor_verify::order::SignedOrder;
 use candor_verify::payment::MAX_TIMEOUT_SECONDS;
 use candor_verify::receipt::{
     Channel, Decoding, Kinds, Money, Offer, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, receipt_id, seed_commitment,
     seed_from_share,
 };
+use candor_verify::terms::SignedTerms;
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, splice};
 use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{
-    Eip155, ExactTerms, PaymentPayload, PaymentRequired, ResourceInfo, SettleResponse, X402_VERSION, encode_header, parse_payment_payload,
+    Eip155, ExactRequirements, PaymentPayload, PaymentRequired, ResourceInfo, SettleResponse, X402_VERSION, encode_header,
+    parse_payment_payload,
 };
 use ed25519_dalek::Signer as _;
 use http_body_util::{BodyExt as _, Full};
@@ -37,7 +38,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{CHAIN_ID, h, now_ms, rpc};
 
-/// The token of [`honest_order`].
+/// The token of [`honest_terms`].
 pub(crate) const ASSET: Address = Address([0xa5; 20]);
 
 /// Text of the answer.
@@ -49,7 +50,7 @@ const REQUEST_SALT: Hash32 = Hash32([0x73; 32]);
 
 /// What every answer costs.
 pub(crate) fn price() -> Amount {
-    honest_order().prices[0].amount(12, 64).unwrap()
+    honest_terms().prices[0].amount(12, 64).unwrap()
 }
 
 /// What becomes of a paid request.
@@ -174,30 +175,30 @@ async fn route(state: Arc<State>, request: Request<Incoming>) -> Result<Response
 impl State {
     fn evidence(&self, nonce: Hash32) -> Evidence {
         // Loud times for a test: the story of the testkit is over by now.
-        let order = candor_verify::order::OperatorOrder { not_after: now_ms() + 86_400_000, ..honest_order() };
-        // The same order for the whole boot, or every challenge would be another manifest.
-        static ORDER: std::sync::OnceLock<candor_verify::order::OperatorOrder> = std::sync::OnceLock::new();
-        let order = ORDER.get_or_init(|| order).clone();
+        let terms = candor_verify::terms::OperatorTerms { not_after: now_ms() + 86_400_000, ..honest_terms() };
+        // The same terms for the whole boot, or every challenge would be another manifest.
+        static TERMS: std::sync::OnceLock<candor_verify::terms::OperatorTerms> = std::sync::OnceLock::new();
+        let terms = TERMS.get_or_init(|| terms).clone();
         let manifest = Manifest {
             k_sig: self.boot.k_sig.address(),
             k_log: Hash32(self.boot.k_log.verifying_key().to_bytes()),
             tls_spki_hash: self.spki_hash,
-            order_hash: order.digest(),
-            operator: order.operator,
-            payee: order.payee,
-            registry: order.registry,
-            anchor_chain_id: order.anchor_chain_id,
-            contracts_hash: order.contracts_hash(),
-            model_set_root: order.model_set_root(),
-            price_table_hash: order.price_table_hash(),
+            terms_hash: terms.digest(),
+            operator: terms.operator,
+            payee: terms.payee,
+            registry: terms.registry,
+            anchor_chain_id: terms.anchor_chain_id,
+            contracts_hash: terms.contracts_hash(),
+            model_set_root: terms.model_set_root(),
+            price_table_hash: terms.price_table_hash(),
             ..Manifest::default()
         };
         let freshness = Freshness { chain_id: CHAIN_ID, block_number: rpc::BLOCK, block_hash: h(0x82), nonce };
         let user_data = attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness);
         let request = AttestationRequest { user_data: Some(&user_data), ..AttestationRequest::default() };
         let document = self.boot.hypervisor.attest(&Measurements::of_image(b"a test"), &request, now_ms()).unwrap();
-        let signature = Key::of(0x11).sign(&order.digest());
-        Evidence { document, manifest, freshness, order: SignedOrder { order, signature } }
+        let signature = Key::of(0x11).sign(&terms.digest());
+        Evidence { document, manifest, freshness, terms: SignedTerms { terms, signature } }
     }
 
     fn required(&self, body: &[u8]) -> PaymentRequired {
@@ -217,7 +218,7 @@ impl State {
             seed_commitment: seed_commitment(&SHARE),
             valid_until: now_ms() + 120_000,
         };
-        let terms = ExactTerms {
+        let requirements = ExactRequirements {
             network: Eip155(CHAIN_ID),
             asset: ASSET,
             pay_to: offer.payee,
@@ -231,7 +232,7 @@ impl State {
             x402_version: X402_VERSION,
             error: None,
             resource: ResourceInfo::default(),
-            accepts: vec![terms.to_requirements()],
+            accepts: vec![requirements.to_requirements()],
             extensions: Some(SignedOffer { offer, signature, request_salt: REQUEST_SALT }.to_extensions()),
         }
     }

@@ -22,7 +22,7 @@ pub(super) struct NoCommands;
 
 impl Commands for NoCommands {
     fn phase(&self) -> Phase {
-        Phase::AwaitingOrder
+        Phase::AwaitingTerms
     }
 
     fn handle(&self, _: HostRequest) -> EnclaveReply {

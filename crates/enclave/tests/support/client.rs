@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candor_verify::bytes::{Hash32, to_hex};
 use candor_verify::payment::{Authorization, offer_nonce};
 use candor_x402::extension::SignedOffer;
-use candor_x402::protocol::{ExactTerms, encode_header, parse_payment_required};
+use candor_x402::protocol::{ExactRequirements, encode_header, parse_payment_required};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -84,20 +84,20 @@ impl World {
         let unpaid = self.ask(body, None).await;
         assert_eq!(unpaid.status, 402, "{unpaid:?}");
         let required = parse_payment_required(unpaid.header("payment-required").unwrap().as_bytes()).unwrap();
-        let terms = ExactTerms::parse(&required.accepts[0]).unwrap();
+        let requirements = ExactRequirements::parse(&required.accepts[0]).unwrap();
         let signed = SignedOffer::parse(required.extensions.as_ref()).unwrap().unwrap();
         let salt = Hash32([5; 32]);
         let mut extensions = serde_json::to_value(&required.extensions).unwrap();
         extensions["candor"]["info"]["clientSalt"] = salt.to_string().into();
         let a = Authorization {
             from: payer.address(),
-            to: terms.pay_to,
-            value: terms.amount,
+            to: requirements.pay_to,
+            value: requirements.amount,
             valid_after: 0,
             valid_before,
             nonce: offer_nonce(&signed.offer.digest(), &salt),
         };
-        let signature = payer.sign(&a.digest(&terms.domain()));
+        let signature = payer.sign(&a.digest(&requirements.domain()));
         encode_header(&json!({
             "x402Version": 2, "resource": required.resource, "accepted": required.accepts[0], "extensions": extensions,
             "payload": {

@@ -18,8 +18,8 @@ use candor_log::LeafData;
 use candor_log::tree::FullTree;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::eip712::address_of;
-use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, SignedOrder};
 use candor_verify::receipt::Receipt;
+use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
 use k256::ecdsa::SigningKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -108,7 +108,7 @@ impl World {
         let model = model();
         let digest = Hash32(candor_engine::merkle_root(&model));
         let head = BlockHead { chain_id: CHAIN, number: 1, hash: Hash32([1; 32]), timestamp_s: now_s() };
-        let boot = BootRequest { signed_order: order(digest).encode(), head, predecessor: None };
+        let boot = BootRequest { signed_terms: terms(digest).encode(), head, predecessor: None };
         control.ask(HostRequest::Boot(Box::new(boot))).await;
         let total = u64::try_from(model.len()).unwrap();
         control.ask(HostRequest::ModelPart(ModelPart { digest, offset: 0, total, bytes: model })).await;
@@ -164,9 +164,9 @@ pub(crate) fn model() -> Vec<u8> {
     candor_engine::fixture::random(shape, 1)
 }
 
-fn order(model: Hash32) -> SignedOrder {
+fn terms(model: Hash32) -> SignedTerms {
     let operator = Key::of(3);
-    let order = OperatorOrder {
+    let terms = OperatorTerms {
         operator: operator.address(),
         payee: Address([0xb2; 20]),
         registrar: Address([0xb3; 20]),
@@ -188,8 +188,8 @@ fn order(model: Hash32) -> SignedOrder {
         upstreams: vec![],
         endpoints: vec!["https://127.0.0.1:8443".into()],
     };
-    let signature = operator.sign(&order.digest());
-    SignedOrder { order, signature }
+    let signature = operator.sign(&terms.digest());
+    SignedTerms { terms, signature }
 }
 
 /// The control connection of the host.

@@ -220,9 +220,9 @@ impl FakeEnclave {
         control
     }
 
-    /// A whole boot from an order to service. Returns what was asked on the way.
+    /// A whole boot from terms to service. Returns what was asked on the way.
     pub async fn boot(&self, boot: &Boot) -> (Control, BootRequest, Vec<u8>) {
-        let mut control = self.control(Phase::AwaitingOrder).await;
+        let mut control = self.control(Phase::AwaitingTerms).await;
         let HostRequest::Boot(request) = control.serve_one(EnclaveReply::Done).await else { panic!("expected Boot") };
         let mut model = Vec::new();
         loop {
@@ -352,7 +352,7 @@ pub fn config(world: &Arc<World>, scratch: &Scratch, socket: &Path, model: &[u8]
     let path = scratch.path().join("model.bin");
     std::fs::write(&path, model).unwrap();
     let keys = GasKeys { gas: world.gas.clone(), anchor: world::dev_signer(6) };
-    let mut config = HostConfig::new(socket.to_owned(), scratch.path().join("host"), world.order().encode(), world.client.clone(), keys);
+    let mut config = HostConfig::new(socket.to_owned(), scratch.path().join("host"), world.terms().encode(), world.client.clone(), keys);
     config.models = vec![ModelFile { digest: MODEL, path }];
     config.registrar = Arc::new(WorldRegistrar(Arc::clone(world)));
     config.timing = Timing {

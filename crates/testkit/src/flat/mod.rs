@@ -8,8 +8,8 @@
 
 mod commitments;
 mod digests;
-mod orders;
 mod proofs;
+mod terms;
 
 use candor_verify::bytes::{Address, Hash32, to_hex};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub type File = (&'static str, Value);
 /// Every file.
 #[must_use]
 pub fn all() -> Vec<File> {
-    [digests::files(), orders::files(), proofs::files(), commitments::files()].concat()
+    [digests::files(), terms::files(), proofs::files(), commitments::files()].concat()
 }
 
 /// The text of a file: one case per line.

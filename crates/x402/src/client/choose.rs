@@ -1,6 +1,6 @@
 //! Which entry of a 402 to pay: the first that this crate can pay, that policy allows, and that the signed offer confirms.
 //!
-//! Unknown schemes, chains and payment flows are dropped, not errors. Terms without a confirming offer are dropped too: our
+//! Unknown schemes, chains and payment flows are dropped, not errors. Requirements without a confirming offer are dropped too: our
 //! client pays nothing that K_sig did not sign.
 
 use std::fmt;
@@ -11,15 +11,15 @@ use candor_verify::receipt::{Offer, Scheme};
 
 use super::policy::{AssetLimit, PolicyError, SpendPolicy};
 use crate::extension::{ExtensionError, SignedOffer};
-use crate::protocol::{ExactTerms, JsonObject, PaymentRequired, PaymentRequirements, ResourceInfo, TermsError};
+use crate::protocol::{ExactRequirements, JsonObject, PaymentRequired, PaymentRequirements, RequirementsError, ResourceInfo};
 
-/// Terms that may be paid, with the offer that confirms them. Private fields: only [`choose()`] makes one.
+/// Requirements that may be paid, with the offer that confirms them. Private fields: only [`choose()`] makes one.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Choice {
     pub(super) resource: ResourceInfo,
     pub(super) accepted: PaymentRequirements,
-    pub(super) terms: ExactTerms,
+    pub(super) requirements: ExactRequirements,
     pub(super) limit: AssetLimit,
     pub(super) signed: SignedOffer,
     pub(super) extensions: JsonObject,
@@ -30,7 +30,7 @@ pub struct Choice {
 #[non_exhaustive]
 pub enum SkipReason {
     /// This crate cannot pay it.
-    Terms(TermsError),
+    Requirements(RequirementsError),
     /// The policy does not allow it.
     Policy(PolicyError),
     /// The signed offer says something else.
@@ -78,10 +78,10 @@ impl fmt::Display for ChooseError {
 impl std::error::Error for ChooseError {}
 
 impl Choice {
-    /// The terms to be paid.
+    /// The requirements to be paid.
     #[must_use]
-    pub fn terms(&self) -> &ExactTerms {
-        &self.terms
+    pub fn requirements(&self) -> &ExactRequirements {
+        &self.requirements
     }
 
     /// The offer. Whether it is for *this request* is the caller's to check (its request commitment, opened by the salt beside it).
@@ -117,11 +117,11 @@ pub fn choose(
     for entry in &required.accepts {
         match check_entry(entry, policy, &signed.offer) {
             Err(reason) => reasons.push(reason),
-            Ok((terms, limit)) => {
+            Ok((requirements, limit)) => {
                 return Ok(Choice {
                     resource: required.resource.clone(),
                     accepted: entry.clone(),
-                    terms,
+                    requirements,
                     limit,
                     signed,
                     extensions: required.extensions.clone().unwrap_or_default(),
@@ -132,13 +132,13 @@ pub fn choose(
     Err(ChooseError::NoEntry(reasons))
 }
 
-fn check_entry(entry: &PaymentRequirements, policy: &SpendPolicy, offer: &Offer) -> Result<(ExactTerms, AssetLimit), SkipReason> {
-    let terms = ExactTerms::parse(entry).map_err(SkipReason::Terms)?;
-    let limit = policy.check(&terms).map_err(SkipReason::Policy)?;
+fn check_entry(entry: &PaymentRequirements, policy: &SpendPolicy, offer: &Offer) -> Result<(ExactRequirements, AssetLimit), SkipReason> {
+    let requirements = ExactRequirements::parse(entry).map_err(SkipReason::Requirements)?;
+    let limit = policy.check(&requirements).map_err(SkipReason::Policy)?;
     let is_the_offer = offer.scheme == Scheme::ExactEip3009
-        && offer.payee == terms.pay_to
-        && offer.asset == terms.asset
-        && offer.chain_id == terms.network.0
-        && offer.amount == terms.amount;
-    if is_the_offer { Ok((terms, limit)) } else { Err(SkipReason::NotTheOffer) }
+        && offer.payee == requirements.pay_to
+        && offer.asset == requirements.asset
+        && offer.chain_id == requirements.network.0
+        && offer.amount == requirements.amount;
+    if is_the_offer { Ok((requirements, limit)) } else { Err(SkipReason::NotTheOffer) }
 }

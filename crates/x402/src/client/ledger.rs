@@ -225,7 +225,7 @@ impl Ledger {
         blocked.map_or(Ok(None), Err)
     }
 
-    /// Reserves a payment, on the chosen terms and no others.
+    /// Reserves a payment, on the chosen requirements and no others.
     ///
     /// # Errors
     /// See [`LedgerError`].
@@ -239,21 +239,21 @@ impl Ledger {
         if MAX_SPENDS <= self.spends.len() {
             return Err(LedgerError::Full { limit: MAX_SPENDS });
         }
-        let (terms, limit) = (&choice.terms, choice.limit.max_per_day);
-        let day = self.day_total(terms.network, &terms.asset, now_seconds).checked_add(terms.amount);
+        let (requirements, limit) = (&choice.requirements, choice.limit.max_per_day);
+        let day = self.day_total(requirements.network, &requirements.asset, now_seconds).checked_add(requirements.amount);
         match day {
             Some(day) if day <= limit => {}
             day => return Err(LedgerError::PerDay { limit, got: day.unwrap_or(Amount(u128::MAX)) }),
         }
-        let valid_before = now_seconds.saturating_add(terms.max_timeout_seconds.min(MAX_TIMEOUT_SECONDS));
+        let valid_before = now_seconds.saturating_add(requirements.max_timeout_seconds.min(MAX_TIMEOUT_SECONDS));
         let spend = Spend {
             nonce,
             request: purchase.request,
             boot: offer.manifest_hash,
             payer: purchase.payer,
-            network: terms.network,
-            asset: terms.asset,
-            amount: terms.amount,
+            network: requirements.network,
+            asset: requirements.asset,
+            amount: requirements.amount,
             reserved_at: now_seconds,
             valid_before,
             state: SpendState::Reserved,

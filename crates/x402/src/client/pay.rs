@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::ledger::{Purchase, Reservation};
 use crate::exact::parse_authorization;
 use crate::extension::{OfferEcho, SignedOffer, echo_with_salt};
-use crate::protocol::{Eip155, ExactTerms, JsonObject, PaymentPayload, X402_VERSION, encode_header, parse_payment_payload};
+use crate::protocol::{Eip155, ExactRequirements, JsonObject, PaymentPayload, X402_VERSION, encode_header, parse_payment_payload};
 
 /// Why a payment could not be made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,7 +53,7 @@ impl SentPayment {
     #[must_use]
     pub fn parse(header: &str) -> Option<Self> {
         let payload = parse_payment_payload(header.as_bytes()).ok()?;
-        let terms = ExactTerms::parse(&payload.accepted).ok()?;
+        let requirements = ExactRequirements::parse(&payload.accepted).ok()?;
         let echo = OfferEcho::parse(payload.extensions.as_ref()).ok()??;
         let client_salt = echo.client_salt?;
         let authorization = parse_authorization(&payload.payload).ok()?;
@@ -62,7 +62,7 @@ impl SentPayment {
             return None;
         }
         let payment = Payment { authorization, signature, client_salt: Some(client_salt) };
-        Some(Self { header: header.to_owned(), payment, signed: echo.signed, network: terms.network, asset: terms.asset })
+        Some(Self { header: header.to_owned(), payment, signed: echo.signed, network: requirements.network, asset: requirements.asset })
     }
 
     /// Value of `PAYMENT-SIGNATURE`, the same each time.
@@ -115,9 +115,15 @@ pub fn build_payment(
 ) -> Result<SentPayment, PayError> {
     let Reservation { purchase, nonce, valid_before, choice } = reservation;
     let Purchase { payer, client_salt, .. } = purchase;
-    let authorization =
-        Authorization { from: payer, to: choice.terms.pay_to, value: choice.terms.amount, valid_after: 0, valid_before, nonce };
-    let digest = authorization.digest(&choice.terms.domain());
+    let authorization = Authorization {
+        from: payer,
+        to: choice.requirements.pay_to,
+        value: choice.requirements.amount,
+        valid_after: 0,
+        valid_before,
+        nonce,
+    };
+    let digest = authorization.digest(&choice.requirements.domain());
     let signature = sign(&digest);
     let got = eip712::signer(recover, &digest, &signature);
     if got != Some(payer) {
@@ -131,7 +137,7 @@ pub fn build_payment(
         extensions: Some(echo_with_salt(&choice.extensions, &client_salt)),
     };
     let payment = Payment { authorization, signature, client_salt: Some(client_salt) };
-    let (network, asset) = (choice.terms.network, choice.terms.asset);
+    let (network, asset) = (choice.requirements.network, choice.requirements.asset);
     Ok(SentPayment { header: encode_header(&payload), payment, signed: choice.signed, network, asset })
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use candor_verify::bytes::{Address, Amount};
 
-use crate::protocol::{Eip155, ExactTerms};
+use crate::protocol::{Eip155, ExactRequirements};
 
 /// The limits of one asset. An asset without limits may not be spent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,7 +30,7 @@ pub struct SpendPolicy {
     pub payees: Vec<Address>,
 }
 
-/// Why terms are outside the policy.
+/// Why requirements are outside the policy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum PolicyError {
@@ -68,19 +68,19 @@ impl fmt::Display for PolicyError {
 impl std::error::Error for PolicyError {}
 
 impl SpendPolicy {
-    /// The limits under which these terms may be paid. The day's total is the ledger's to check.
+    /// The limits under which these requirements may be paid. The day's total is the ledger's to check.
     ///
     /// # Errors
     /// See [`PolicyError`].
-    pub fn check(&self, terms: &ExactTerms) -> Result<AssetLimit, PolicyError> {
-        let (network, asset) = (terms.network, terms.asset);
+    pub fn check(&self, requirements: &ExactRequirements) -> Result<AssetLimit, PolicyError> {
+        let (network, asset) = (requirements.network, requirements.asset);
         let limit = self.assets.iter().find(|limit| limit.network == network && limit.asset == asset);
         let limit = limit.ok_or(PolicyError::Asset { network, asset })?;
-        if !self.payees.contains(&terms.pay_to) {
-            return Err(PolicyError::Payee { got: terms.pay_to });
+        if !self.payees.contains(&requirements.pay_to) {
+            return Err(PolicyError::Payee { got: requirements.pay_to });
         }
-        if limit.max_per_request < terms.amount {
-            return Err(PolicyError::PerRequest { limit: limit.max_per_request, got: terms.amount });
+        if limit.max_per_request < requirements.amount {
+            return Err(PolicyError::PerRequest { limit: limit.max_per_request, got: requirements.amount });
         }
         Ok(*limit)
     }

@@ -1,4 +1,4 @@
-//! Comparing what came back with what we sent: the chosen terms, and the echoed extensions.
+//! Comparing what came back with what we sent: the chosen requirements, and the echoed extensions.
 //!
 //! The client returns one entry of `accepts` and our extensions. It may add to `extra` and to extensions; it may change nothing.
 //! Addresses compare as bytes, because letter case is not meaning. Reference: x402 v2, HTTP transport.
@@ -79,7 +79,7 @@ fn contains(theirs: &Value, ours: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::terms::tests::sample;
+    use super::super::requirements::tests::sample;
     use super::*;
 
     fn object(json: &str) -> JsonObject {

@@ -10,7 +10,7 @@
 mod header;
 mod matching;
 mod network;
-mod terms;
+mod requirements;
 mod types;
 
 use std::fmt;
@@ -21,7 +21,9 @@ pub use header::{
 };
 pub use matching::{EchoMismatch, accepted_mismatch, check_echo};
 pub use network::Eip155;
-pub use terms::{ExactTerms, FLOW_AUTHORIZATION, METHOD_EIP3009, SCHEME_EXACT, TermsError, payment_flow, transfer_method};
+pub use requirements::{
+    ExactRequirements, FLOW_AUTHORIZATION, METHOD_EIP3009, RequirementsError, SCHEME_EXACT, payment_flow, transfer_method,
+};
 pub use types::{JsonObject, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse};
 
 /// Version of x402 that this crate speaks.

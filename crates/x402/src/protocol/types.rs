@@ -1,7 +1,7 @@
 //! The JSON objects of x402 v2, as strings and numbers that nobody has believed yet.
 //!
 //! Shapes only: a requirement of another scheme or chain must read as well as ours, so amounts and addresses stay text here and become
-//! typed in `terms.rs`. Reference: x402 v2, HTTP transport.
+//! typed in `requirements.rs`. Reference: x402 v2, HTTP transport.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ impl FromIterator<(String, Value)> for JsonObject {
     }
 }
 
-/// What a 402 says: the terms under which the resource is served.
+/// What a 402 says: the requirements under which the resource is served.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::exhaustive_structs, reason = "complete by x402 v2")]

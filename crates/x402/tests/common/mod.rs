@@ -11,7 +11,9 @@ use candor_x402::client::{AssetLimit, Choice, Ledger, Purchase, Reservation, Sen
 use candor_x402::error::PaymentError;
 use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
 use candor_x402::extension::SignedOffer;
-use candor_x402::protocol::{Eip155, ExactTerms, PaymentPayload, PaymentRequired, ResourceInfo, X402_VERSION, parse_payment_payload};
+use candor_x402::protocol::{
+    Eip155, ExactRequirements, PaymentPayload, PaymentRequired, ResourceInfo, X402_VERSION, parse_payment_payload,
+};
 use secp256k1::ecdsa::RecoverableSignature;
 use secp256k1::{Message, SecretKey};
 use serde_json::Value;
@@ -49,7 +51,7 @@ impl Key {
 pub struct World {
     pub k_sig: Key,
     pub payer: Key,
-    pub terms: ExactTerms,
+    pub requirements: ExactRequirements,
     pub candidate: Candidate,
     pub now: u64,
     pub boot: u64,
@@ -58,7 +60,7 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let terms = ExactTerms {
+        let requirements = ExactRequirements {
             network: Eip155(CHAIN),
             asset: Address([0xa7; 20]),
             pay_to: Address([0xb2; 20]),
@@ -67,22 +69,22 @@ impl World {
             token_name: "USDC".into(),
             token_version: "2".into(),
         };
-        let candidate = Self::candidate(&terms, 1);
-        Self { k_sig: Key::new(7), payer: Key::new(9), terms, candidate, now: NOW, boot: BOOT, generation: 60 }
+        let candidate = Self::candidate(&requirements, 1);
+        Self { k_sig: Key::new(7), payer: Key::new(9), requirements, candidate, now: NOW, boot: BOOT, generation: 60 }
     }
 
     /// The offer for another request is one with another commitment.
-    pub fn candidate(terms: &ExactTerms, request: u8) -> Candidate {
+    pub fn candidate(requirements: &ExactRequirements, request: u8) -> Candidate {
         let offer = Offer {
             manifest_hash: Hash32([1; 32]),
             request_commitment: Hash32([request; 32]),
             model_id: Hash32([3; 32]),
             scheme: Scheme::ExactEip3009,
-            payee: terms.pay_to,
-            asset: terms.asset,
-            chain_id: terms.network.0,
+            payee: requirements.pay_to,
+            asset: requirements.asset,
+            chain_id: requirements.network.0,
             settler: Address::ZERO,
-            amount: terms.amount,
+            amount: requirements.amount,
             prompt_tokens: 7,
             max_tokens: 64,
             seed_commitment: Hash32([9; 32]),
@@ -104,15 +106,19 @@ impl World {
             x402_version: X402_VERSION,
             error: None,
             resource: ResourceInfo { url: "https://node.example/v1/chat/completions".into(), ..ResourceInfo::default() },
-            accepts: vec![self.terms.to_requirements()],
+            accepts: vec![self.requirements.to_requirements()],
             extensions: Some(self.signed_offer().to_extensions()),
         }
     }
 
     pub fn policy(&self) -> SpendPolicy {
-        let limit =
-            AssetLimit { network: self.terms.network, asset: self.terms.asset, max_per_request: Amount(5000), max_per_day: Amount(20_000) };
-        SpendPolicy { assets: vec![limit], payees: vec![self.terms.pay_to] }
+        let limit = AssetLimit {
+            network: self.requirements.network,
+            asset: self.requirements.asset,
+            max_per_request: Amount(5000),
+            max_per_day: Amount(20_000),
+        };
+        SpendPolicy { assets: vec![limit], payees: vec![self.requirements.pay_to] }
     }
 
     pub fn choice(&self) -> Choice {
@@ -141,8 +147,8 @@ impl World {
     pub fn authorization(&self) -> Authorization {
         Authorization {
             from: self.payer.address(),
-            to: self.terms.pay_to,
-            value: self.terms.amount,
+            to: self.requirements.pay_to,
+            value: self.requirements.amount,
             valid_after: 0,
             valid_before: self.now + MAX_TIMEOUT_SECONDS,
             nonce: Hash32([0x55; 32]),
@@ -153,7 +159,7 @@ impl World {
     pub fn stock(&self, authorization: Authorization, echo: bool) -> PaymentPayload {
         let mut payload = self.committed(1);
         payload.extensions = if echo { Some(self.signed_offer().to_extensions()) } else { None };
-        let signature = self.payer.sign(&authorization.digest(&self.terms.domain()));
+        let signature = self.payer.sign(&authorization.digest(&self.requirements.domain()));
         payload.payload.0.insert("signature".into(), candor_verify::bytes::to_hex(&signature.0).into());
         let members = serde_json::json!({
             "from": authorization.from.to_string(),
@@ -177,7 +183,7 @@ impl World {
 
     pub fn verify_against(&self, payload: &PaymentPayload, candidates: &[Candidate]) -> Result<VerifiedPayment, PaymentError> {
         let context = VerifyContext {
-            terms: &self.terms,
+            requirements: &self.requirements,
             candidates,
             now_seconds: self.now,
             boot_seconds: self.boot,

@@ -1,6 +1,6 @@
-//! The terms of `exact` over EIP-3009, typed: what our server asks and what our client reads out of a foreign entry.
+//! The requirements of `exact` over EIP-3009, typed: what our server asks and what our client reads out of a foreign entry.
 //!
-//! One struct, two directions: [`ExactTerms::to_requirements`] for the 402, [`ExactTerms::parse`] for whoever reads one. Reserved
+//! One struct, two directions: [`ExactRequirements::to_requirements`] for the 402, [`ExactRequirements::parse`] for whoever reads one. Reserved
 //! members of `extra` (`paymentFlow`, `assetTransferMethod`) are read here too. Reference: x402 v2, `exact` on EVM.
 
 use candor_verify::bytes::{Address, Amount};
@@ -23,7 +23,7 @@ const MAX_DOMAIN_TEXT: usize = 128;
 /// What must be signed so that it pays: `exact`, EIP-3009, flow `authorization`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete by the scheme")]
-pub struct ExactTerms {
+pub struct ExactRequirements {
     /// Chain of the token.
     pub network: Eip155,
     /// Token contract.
@@ -43,7 +43,7 @@ pub struct ExactTerms {
 /// Why an entry of `accepts` is not payable by this crate. Names the field.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum TermsError {
+pub enum RequirementsError {
     /// Another scheme than `exact`.
     Scheme,
     /// Not an EVM chain.
@@ -64,31 +64,31 @@ pub enum TermsError {
     Domain,
 }
 
-impl ExactTerms {
+impl ExactRequirements {
     /// Reads an entry of `accepts`. Believes nothing.
     ///
     /// # Errors
     /// The first field that this crate cannot pay.
-    pub fn parse(entry: &PaymentRequirements) -> Result<Self, TermsError> {
+    pub fn parse(entry: &PaymentRequirements) -> Result<Self, RequirementsError> {
         let extra = entry.extra.as_ref();
         if entry.scheme != SCHEME_EXACT {
-            return Err(TermsError::Scheme);
+            return Err(RequirementsError::Scheme);
         }
         if payment_flow(extra) != Some(FLOW_AUTHORIZATION) {
-            return Err(TermsError::PaymentFlow);
+            return Err(RequirementsError::PaymentFlow);
         }
         if transfer_method(extra) != Some(METHOD_EIP3009) {
-            return Err(TermsError::TransferMethod);
+            return Err(RequirementsError::TransferMethod);
         }
         let text = |key| extra.and_then(|extra| extra.text(key)).filter(|text| text.len() <= MAX_DOMAIN_TEXT).map(str::to_owned);
         Ok(Self {
-            network: Eip155::parse(&entry.network).ok_or(TermsError::Network)?,
-            asset: Address::from_hex(&entry.asset).ok_or(TermsError::Asset)?,
-            pay_to: Address::from_hex(&entry.pay_to).ok_or(TermsError::PayTo)?,
-            amount: Amount::from_decimal(&entry.amount).ok_or(TermsError::Amount)?,
-            max_timeout_seconds: Some(entry.max_timeout_seconds).filter(|s| *s != 0).ok_or(TermsError::MaxTimeout)?,
-            token_name: text("name").ok_or(TermsError::Domain)?,
-            token_version: text("version").ok_or(TermsError::Domain)?,
+            network: Eip155::parse(&entry.network).ok_or(RequirementsError::Network)?,
+            asset: Address::from_hex(&entry.asset).ok_or(RequirementsError::Asset)?,
+            pay_to: Address::from_hex(&entry.pay_to).ok_or(RequirementsError::PayTo)?,
+            amount: Amount::from_decimal(&entry.amount).ok_or(RequirementsError::Amount)?,
+            max_timeout_seconds: Some(entry.max_timeout_seconds).filter(|s| *s != 0).ok_or(RequirementsError::MaxTimeout)?,
+            token_name: text("name").ok_or(RequirementsError::Domain)?,
+            token_version: text("version").ok_or(RequirementsError::Domain)?,
         })
     }
 
@@ -134,8 +134,8 @@ fn reserved<'a>(extra: Option<&'a JsonObject>, key: &str, default: &'static str)
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn sample() -> ExactTerms {
-        ExactTerms {
+    pub(crate) fn sample() -> ExactRequirements {
+        ExactRequirements {
             network: Eip155(31337),
             asset: Address([7; 20]),
             pay_to: Address([2; 20]),
@@ -148,7 +148,7 @@ pub(crate) mod tests {
 
     #[test]
     fn terms_read_back_as_written() {
-        assert_eq!(ExactTerms::parse(&sample().to_requirements()), Ok(sample()));
+        assert_eq!(ExactRequirements::parse(&sample().to_requirements()), Ok(sample()));
     }
 
     #[test]
@@ -156,35 +156,35 @@ pub(crate) mod tests {
         let change = |key: &str, value: Value| {
             let mut entry = sample().to_requirements();
             entry.extra.as_mut().unwrap().0.insert(key.into(), value);
-            ExactTerms::parse(&entry)
+            ExactRequirements::parse(&entry)
         };
-        assert_eq!(change("paymentFlow", "upfront".into()), Err(TermsError::PaymentFlow));
-        assert_eq!(change("paymentFlow", "barter".into()), Err(TermsError::PaymentFlow));
-        assert_eq!(change("paymentFlow", 7.into()), Err(TermsError::PaymentFlow));
+        assert_eq!(change("paymentFlow", "upfront".into()), Err(RequirementsError::PaymentFlow));
+        assert_eq!(change("paymentFlow", "barter".into()), Err(RequirementsError::PaymentFlow));
+        assert_eq!(change("paymentFlow", 7.into()), Err(RequirementsError::PaymentFlow));
         assert_eq!(change("paymentFlow", "authorization".into()), Ok(sample()));
         assert_eq!(change("paymentFlow", Value::Null), Ok(sample()));
-        assert_eq!(change("assetTransferMethod", "permit2".into()), Err(TermsError::TransferMethod));
+        assert_eq!(change("assetTransferMethod", "permit2".into()), Err(RequirementsError::TransferMethod));
         assert_eq!(change("assetTransferMethod", "eip3009".into()), Ok(sample()));
-        assert_eq!(change("name", Value::Null), Err(TermsError::Domain));
-        assert_eq!(change("version", "x".repeat(129).into()), Err(TermsError::Domain));
+        assert_eq!(change("name", Value::Null), Err(RequirementsError::Domain));
+        assert_eq!(change("version", "x".repeat(129).into()), Err(RequirementsError::Domain));
         let change = |break_it: fn(&mut PaymentRequirements)| {
             let mut entry = sample().to_requirements();
             break_it(&mut entry);
-            ExactTerms::parse(&entry)
+            ExactRequirements::parse(&entry)
         };
-        assert_eq!(change(|e| e.scheme = "upto".into()), Err(TermsError::Scheme));
-        assert_eq!(change(|e| e.network = "solana:x".into()), Err(TermsError::Network));
-        assert_eq!(change(|e| e.asset = "USD".into()), Err(TermsError::Asset));
-        assert_eq!(change(|e| e.pay_to = "merchant".into()), Err(TermsError::PayTo));
-        assert_eq!(change(|e| e.max_timeout_seconds = 0), Err(TermsError::MaxTimeout));
-        assert_eq!(change(|e| e.extra = None), Err(TermsError::Domain));
+        assert_eq!(change(|e| e.scheme = "upto".into()), Err(RequirementsError::Scheme));
+        assert_eq!(change(|e| e.network = "solana:x".into()), Err(RequirementsError::Network));
+        assert_eq!(change(|e| e.asset = "USD".into()), Err(RequirementsError::Asset));
+        assert_eq!(change(|e| e.pay_to = "merchant".into()), Err(RequirementsError::PayTo));
+        assert_eq!(change(|e| e.max_timeout_seconds = 0), Err(RequirementsError::MaxTimeout));
+        assert_eq!(change(|e| e.extra = None), Err(RequirementsError::Domain));
     }
 
     #[test]
     fn amounts_that_are_not_plain_decimals_are_refused() {
         for text in ["", "1abc", "USD 10", "$1", "1e3", "+1", " 1", "-1", "01", "1.0", "0x10", "340282366920938463463374607431768211456"] {
             let entry = PaymentRequirements { amount: text.into(), ..sample().to_requirements() };
-            assert_eq!(ExactTerms::parse(&entry), Err(TermsError::Amount), "{text}");
+            assert_eq!(ExactRequirements::parse(&entry), Err(RequirementsError::Amount), "{text}");
         }
     }
 }

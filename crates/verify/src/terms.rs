@@ -1,8 +1,8 @@
-//! The operator order: what an operator allows an enclave to do, signed once by the operator's key.
+//! The operator terms: what an operator allows an enclave to do, signed once by the operator's key.
 //!
-//! Payee, registrar, chains and contracts, assets, models, prices, upstreams, endpoints. An enclave boots only with a signed order, and
+//! Payee, registrar, chains and contracts, assets, models, prices, upstreams, endpoints. An enclave boots only with signed terms, and
 //! whatever affects privacy or money and is not a field here is fixed in the image. Lists enter the signed struct as digests, so a
-//! contract can check an order from 14 words without reading a list. Spec: order-and-manifest.md §1.
+//! contract can check terms from 14 words without reading a list. Spec: terms-and-manifest.md §1.
 //! Also here: [`Registration`], which the registrar key signs for one boot.
 //! Not here: whether anybody should trust this operator (`policy`).
 
@@ -16,20 +16,20 @@ use crate::eip712;
 use crate::hash::keccak256;
 use crate::manifest::Manifest;
 
-/// Version of [`OperatorOrder`] that this code reads and writes.
+/// Version of [`OperatorTerms`] that this code reads and writes.
 pub const VERSION: u8 = 1;
 
-/// At most this many entries in any list of an order: a node with more is several nodes.
+/// At most this many entries in any list of terms: a node with more is several nodes.
 pub const MAX_LIST: usize = 64;
 
-/// At most this many bytes in any text of an order.
+/// At most this many bytes in any text of terms.
 pub const MAX_TEXT: usize = 256;
 
 /// Flag bits that this version knows.
 pub mod flags {
     /// `upfront` payments are allowed: settle first, then run. A death then is charged without an answer.
     pub const ALLOW_UPFRONT: u32 = 1;
-    /// Every known bit; an order with another is refused.
+    /// Every known bit; terms with another are refused.
     pub const ALL: u32 = ALLOW_UPFRONT;
 }
 
@@ -73,7 +73,7 @@ pub struct Asset {
 pub struct Model {
     /// The name clients ask for.
     pub id: String,
-    /// Digest of the weights and everything beside them. Unique in an order.
+    /// Digest of the weights and everything beside them. Unique in terms.
     pub digest: Hash32,
     /// Context length in tokens.
     pub context_tokens: u32,
@@ -112,18 +112,18 @@ pub struct Upstream {
 /// What the operator signs.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
-pub struct OperatorOrder {
-    /// Who signs this order.
+pub struct OperatorTerms {
+    /// Who signs these terms.
     pub operator: Address,
     /// Who is paid.
     pub payee: Address,
-    /// Key that may register boots under this order without a human.
+    /// Key that may register boots under these terms without a human.
     pub registrar: Address,
     /// `EnclaveRegistry`.
     pub registry: Address,
     /// Chain of the registry and of the anchors.
     pub anchor_chain_id: u64,
-    /// Unix milliseconds after which the order allows nothing more.
+    /// Unix milliseconds after which the terms allow nothing more.
     pub not_after: u64,
     /// [`flags`].
     pub flags: u32,
@@ -148,10 +148,10 @@ const MODEL_TYPE: &str = "Model(string id,bytes32 digest,uint32 contextTokens)";
 const PRICE_TYPE: &str =
     "Price(bytes32 model,uint256 chainId,address asset,uint256 perMillionPrompt,uint256 perMillionCompletion,uint256 perRequest)";
 const UPSTREAM_TYPE: &str = "Upstream(string name,string url,bytes32 trustAnchor)";
-const ORDER_TYPE: &str = "OperatorOrder(uint8 version,address operator,address payee,address registrar,address registry,uint256 anchorChainId,uint64 notAfter,uint32 flags,Chain[] chains,Asset[] assets,Model[] models,Price[] prices,Upstream[] upstreams,string[] endpoints)Asset(uint256 chainId,address asset,string name,string version,uint8 decimals)Chain(uint256 chainId,address logAnchor,address settlerFactory,address batch,address uptoProxy,bytes32 channelPolicy)Model(string id,bytes32 digest,uint32 contextTokens)Price(bytes32 model,uint256 chainId,address asset,uint256 perMillionPrompt,uint256 perMillionCompletion,uint256 perRequest)Upstream(string name,string url,bytes32 trustAnchor)";
+const TERMS_TYPE: &str = "OperatorTerms(uint8 version,address operator,address payee,address registrar,address registry,uint256 anchorChainId,uint64 notAfter,uint32 flags,Chain[] chains,Asset[] assets,Model[] models,Price[] prices,Upstream[] upstreams,string[] endpoints)Asset(uint256 chainId,address asset,string name,string version,uint8 decimals)Chain(uint256 chainId,address logAnchor,address settlerFactory,address batch,address uptoProxy,bytes32 channelPolicy)Model(string id,bytes32 digest,uint32 contextTokens)Price(bytes32 model,uint256 chainId,address asset,uint256 perMillionPrompt,uint256 perMillionCompletion,uint256 perRequest)Upstream(string name,string url,bytes32 trustAnchor)";
 
-impl OperatorOrder {
-    /// Words of encodeData; `contracts/` reads an order in this form.
+impl OperatorTerms {
+    /// Words of encodeData; `contracts/` reads terms in this form.
     pub const WORDS: usize = 14;
 
     /// encodeData: fixed fields as words, lists as digests.
@@ -174,10 +174,10 @@ impl OperatorOrder {
             .hash(&eip712::array(self.endpoints.iter().map(|url| eip712::string(url))))
     }
 
-    /// The EIP-712 digest that the operator signs; the manifest carries it as the order hash.
+    /// The EIP-712 digest that the operator signs; the manifest carries it as the terms hash.
     #[must_use]
     pub fn digest(&self) -> Hash32 {
-        eip712::digest(&eip712::candor_domain(), &eip712::hash_struct(ORDER_TYPE, &self.words()))
+        eip712::digest(&eip712::candor_domain(), &eip712::hash_struct(TERMS_TYPE, &self.words()))
     }
 
     /// The manifest's `contractsHash`.
@@ -220,7 +220,7 @@ impl OperatorOrder {
         self.assets.iter().find(|entry| entry.chain_id == chain_id && entry.asset == *asset)
     }
 
-    /// Why an enclave must not boot with this order, if there is a reason that needs no clock and no signature.
+    /// Why an enclave must not boot with these terms, if there is a reason that needs no clock and no signature.
     ///
     /// # Errors
     /// The name of the rule that is broken.
@@ -228,16 +228,16 @@ impl OperatorOrder {
         let lists =
             [self.chains.len(), self.assets.len(), self.models.len(), self.prices.len(), self.upstreams.len(), self.endpoints.len()];
         if lists.iter().any(|len| *len > MAX_LIST) {
-            return Err("a list of the order is longer than 64 entries");
+            return Err("a list of the terms is longer than 64 entries");
         }
         if self.flags & !flags::ALL != 0 {
-            return Err("the order has a flag that this version does not know");
+            return Err("the terms have a flag that this version does not know");
         }
         if [self.operator, self.payee, self.registrar, self.registry].iter().any(Address::is_zero) {
             return Err("operator, payee, registrar and registry must not be zero");
         }
         if self.models.is_empty() || self.prices.is_empty() || self.endpoints.is_empty() {
-            return Err("an order needs a model, a price and an endpoint");
+            return Err("terms need a model, a price and an endpoint");
         }
         if !self.chains.iter().any(|chain| chain.chain_id == self.anchor_chain_id && !chain.log_anchor.is_zero()) {
             return Err("the anchor chain has no log anchor in the list of chains");
@@ -253,7 +253,7 @@ impl OperatorOrder {
         }
         for price in &self.prices {
             if self.model(&price.model).is_none() || self.asset(price.chain_id, &price.asset).is_none() {
-                return Err("a price names a model or an asset that the order does not list");
+                return Err("a price names a model or an asset that the terms do not list");
             }
         }
         Ok(())
@@ -331,21 +331,21 @@ impl Upstream {
     }
 }
 
-/// The order with the operator's signature, as it travels.
+/// The terms with the operator's signature, as they travel.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
-pub struct SignedOrder {
+pub struct SignedTerms {
     /// What is signed.
-    pub order: OperatorOrder,
-    /// By `order.operator`.
+    pub terms: OperatorTerms,
+    /// By `terms.operator`.
     pub signature: Signature65,
 }
 
-impl SignedOrder {
+impl SignedTerms {
     /// Deterministic CBOR: an array of every field in the order of the struct, the signature last.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let o = &self.order;
+        let o = &self.terms;
         let mut w = Writer::new();
         w.array(15).u64(VERSION.into()).bytes(&o.operator.0).bytes(&o.payee.0).bytes(&o.registrar.0).bytes(&o.registry.0);
         w.u64(o.anchor_chain_id).u64(o.not_after).u64(o.flags.into());
@@ -382,7 +382,7 @@ impl SignedOrder {
     /// Reads the one encoding. Unknown fields, trailing bytes and over-long lists are refused. Believes nothing.
     ///
     /// # Errors
-    /// Where and why the bytes are not an order.
+    /// Where and why the bytes are not terms.
     pub fn parse(bytes: &[u8]) -> Result<Self, CborError> {
         let mut r = Reader::new(bytes);
         let signed = Self::read(&mut r)?;
@@ -393,7 +393,7 @@ impl SignedOrder {
     fn read(r: &mut Reader<'_>) -> Result<Self, CborError> {
         r.array_of(15)?;
         r.exactly(VERSION.into())?;
-        let order = OperatorOrder {
+        let terms = OperatorTerms {
             operator: r.address()?,
             payee: r.address()?,
             registrar: r.address()?,
@@ -443,7 +443,7 @@ impl SignedOrder {
             })?,
             endpoints: r.list(MAX_LIST, |r| Ok(r.text(MAX_TEXT)?.into()))?,
         };
-        Ok(Self { order, signature: r.signature()? })
+        Ok(Self { terms, signature: r.signature()? })
     }
 }
 
@@ -457,9 +457,9 @@ pub struct Registration {
     pub manifest_hash: Hash32,
     /// Kind of evidence, as the registry numbers its verifiers: under another kind the boot would be another workload.
     pub kind: u32,
-    /// keccak256 of the signed order's CBOR, which the registry emits for clients to read. Signed for, because a registry takes a key
+    /// keccak256 of the signed terms' CBOR, which the registry emits for clients to read. Signed for, because a registry takes a key
     /// once: with bytes of the sender's choice, whoever is first could make a boot unreadable.
-    pub order_data_hash: Hash32,
+    pub terms_data_hash: Hash32,
     /// Registry it is for.
     pub registry: Address,
     /// Chain of the registry.
@@ -467,14 +467,14 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// What the registrar of `order` signs for the boot of `manifest`.
+    /// What the registrar of `terms` signs for the boot of `manifest`.
     #[must_use]
-    pub fn new(manifest: &Manifest, order: &SignedOrder, kind: u32) -> Self {
+    pub fn new(manifest: &Manifest, terms: &SignedTerms, kind: u32) -> Self {
         Self {
             signer: manifest.k_sig,
             manifest_hash: manifest.hash(),
             kind,
-            order_data_hash: keccak256(&[&order.encode()]),
+            terms_data_hash: keccak256(&[&terms.encode()]),
             registry: manifest.registry,
             chain_id: manifest.anchor_chain_id,
         }
@@ -484,8 +484,8 @@ impl Registration {
     #[must_use]
     pub fn digest(&self) -> Hash32 {
         const TYPE: &str =
-            "Registration(address signer,bytes32 manifestHash,uint32 kind,bytes32 orderDataHash,address registry,uint256 chainId)";
-        let data = Words::new().address(&self.signer).hash(&self.manifest_hash).u64(self.kind.into()).hash(&self.order_data_hash);
+            "Registration(address signer,bytes32 manifestHash,uint32 kind,bytes32 termsDataHash,address registry,uint256 chainId)";
+        let data = Words::new().address(&self.signer).hash(&self.manifest_hash).u64(self.kind.into()).hash(&self.terms_data_hash);
         let struct_hash = eip712::hash_struct(TYPE, &data.address(&self.registry).u64(self.chain_id));
         eip712::digest(&eip712::candor_domain(), &struct_hash)
     }
@@ -495,9 +495,9 @@ impl Registration {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn sample() -> OperatorOrder {
+    pub(crate) fn sample() -> OperatorTerms {
         let asset = Address([7; 20]);
-        OperatorOrder {
+        OperatorTerms {
             operator: Address([1; 20]),
             payee: Address([2; 20]),
             registrar: Address([3; 20]),
@@ -522,21 +522,21 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_order_type_is_its_parts() {
-        let head = ORDER_TYPE.split_once(')').unwrap().0;
-        assert_eq!(ORDER_TYPE, alloc::format!("{head}){ASSET_TYPE}{CHAIN_TYPE}{MODEL_TYPE}{PRICE_TYPE}{UPSTREAM_TYPE}"));
+    fn the_terms_type_is_its_parts() {
+        let head = TERMS_TYPE.split_once(')').unwrap().0;
+        assert_eq!(TERMS_TYPE, alloc::format!("{head}){ASSET_TYPE}{CHAIN_TYPE}{MODEL_TYPE}{PRICE_TYPE}{UPSTREAM_TYPE}"));
     }
 
     #[test]
-    fn an_order_reads_back_as_written_and_any_flip_changes_it() {
-        let signed = SignedOrder { order: sample(), signature: Signature65([5; 65]) };
+    fn terms_read_back_as_written_and_any_flip_changes_it() {
+        let signed = SignedTerms { terms: sample(), signature: Signature65([5; 65]) };
         let bytes = signed.encode();
-        assert_eq!(SignedOrder::parse(&bytes), Ok(signed.clone()));
+        assert_eq!(SignedTerms::parse(&bytes), Ok(signed.clone()));
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1;
-            if let Ok(other) = SignedOrder::parse(&flipped) {
-                let same = other.order.digest() == signed.order.digest() && other.signature == signed.signature;
+            if let Ok(other) = SignedTerms::parse(&flipped) {
+                let same = other.terms.digest() == signed.terms.digest() && other.signature == signed.signature;
                 assert!(!same, "byte {at} is not covered");
             }
         }
@@ -552,9 +552,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn inconsistent_orders_are_named() {
+    fn inconsistent_terms_are_named() {
         assert_eq!(sample().check_consistent(), Ok(()));
-        type Break = fn(&mut OperatorOrder);
+        type Break = fn(&mut OperatorTerms);
         let broken: [(Break, &str); 8] = [
             (|o| o.flags = 2, "flag"),
             (|o| o.payee = Address::ZERO, "zero"),
@@ -566,9 +566,9 @@ pub(crate) mod tests {
             (|o| o.prices[0].model = Hash32([1; 32]), "does not list"),
         ];
         for (break_it, word) in broken {
-            let mut order = sample();
-            break_it(&mut order);
-            assert!(order.check_consistent().unwrap_err().contains(word), "{word}");
+            let mut terms = sample();
+            break_it(&mut terms);
+            assert!(terms.check_consistent().unwrap_err().contains(word), "{word}");
         }
     }
 }

@@ -1,21 +1,21 @@
-//! Operator order, registration, manifest, freshness, workload, prices: what one boot is made of.
+//! Operator terms, registration, manifest, freshness, workload, prices: what one boot is made of.
 
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
-use candor_verify::order::{Asset, Chain, Model, OperatorOrder, Price, Registration, SignedOrder, Upstream};
+use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, Registration, SignedTerms, Upstream};
 use serde_json::{Value, json};
 
 use super::{File, a, address, file, h, hash, hex, number};
-use crate::forge::{K_SIG, Key, OPERATOR, REGISTRAR, honest_order};
+use crate::forge::{K_SIG, Key, OPERATOR, REGISTRAR, honest_terms};
 
 pub(super) fn files() -> Vec<File> {
-    vec![orders(), registrations(), boots(), manifests(), freshness(), workloads(), prices()]
+    vec![terms(), registrations(), boots(), manifests(), freshness(), workloads(), prices()]
 }
 
-fn full_order() -> OperatorOrder {
-    let mut order = honest_order();
-    order.flags = 1;
-    order.chains.push(Chain {
+fn full_terms() -> OperatorTerms {
+    let mut terms = honest_terms();
+    terms.flags = 1;
+    terms.chains.push(Chain {
         chain_id: 8453,
         log_anchor: Address::ZERO,
         settler_factory: a(1),
@@ -23,9 +23,9 @@ fn full_order() -> OperatorOrder {
         upto_proxy: a(3),
         channel_policy: h(4),
     });
-    order.assets.push(Asset { chain_id: 8453, asset: a(5), name: "USD Coin".into(), version: "2".into(), decimals: 6 });
-    order.models.push(Model { id: "größer".into(), digest: h(6), context_tokens: u32::MAX });
-    order.prices.push(Price {
+    terms.assets.push(Asset { chain_id: 8453, asset: a(5), name: "USD Coin".into(), version: "2".into(), decimals: 6 });
+    terms.models.push(Model { id: "größer".into(), digest: h(6), context_tokens: u32::MAX });
+    terms.prices.push(Price {
         model: h(6),
         chain_id: 8453,
         asset: a(5),
@@ -33,29 +33,29 @@ fn full_order() -> OperatorOrder {
         per_million_completion: Amount(0),
         per_request: Amount(1),
     });
-    order.upstreams.push(Upstream { name: "up".into(), url: "https://up.example/v1".into(), trust_anchor: h(7) });
-    order.endpoints.push("https://node.example:8443".into());
-    order
+    terms.upstreams.push(Upstream { name: "up".into(), url: "https://up.example/v1".into(), trust_anchor: h(7) });
+    terms.endpoints.push("https://node.example:8443".into());
+    terms
 }
 
-type Change = fn(&mut OperatorOrder);
+type Change = fn(&mut OperatorTerms);
 
-fn orders() -> File {
-    let signed = |order: OperatorOrder, key: u8| SignedOrder { signature: Key::of(key).sign(&order.digest()), order };
-    let case = |name: &str, signed: &SignedOrder| {
-        let order = &signed.order;
+fn terms() -> File {
+    let signed = |terms: OperatorTerms, key: u8| SignedTerms { signature: Key::of(key).sign(&terms.digest()), terms };
+    let case = |name: &str, signed: &SignedTerms| {
+        let terms = &signed.terms;
         json!({
-            "name": name, "words": hex(order.words().as_slice()), "digest": hash(&order.digest()), "signature": hex(&signed.signature.0),
-            "operator": address(&order.operator), "contractsHash": hash(&order.contracts_hash()),
-            "modelSetRoot": hash(&order.model_set_root()), "priceTableHash": hash(&order.price_table_hash()), "cbor": hex(&signed.encode()),
+            "name": name, "words": hex(terms.words().as_slice()), "digest": hash(&terms.digest()), "signature": hex(&signed.signature.0),
+            "operator": address(&terms.operator), "contractsHash": hash(&terms.contracts_hash()),
+            "modelSetRoot": hash(&terms.model_set_root()), "priceTableHash": hash(&terms.price_table_hash()), "cbor": hex(&signed.encode()),
         })
     };
     let cases = vec![
-        case("one chain, model and price", &signed(honest_order(), OPERATOR)),
-        case("two of everything", &signed(full_order(), OPERATOR)),
+        case("one chain, model and price", &signed(honest_terms(), OPERATOR)),
+        case("two of everything", &signed(full_terms(), OPERATOR)),
     ];
     let mut rejects = vec![{
-        let stranger = signed(honest_order(), 0x77);
+        let stranger = signed(honest_terms(), 0x77);
         json!({ "name": "signed by a stranger", "cbor": hex(&stranger.encode()), "refusedBy": "evidence.operator" })
     }];
     let inconsistent: [(&str, Change); 9] = [
@@ -70,11 +70,11 @@ fn orders() -> File {
         ("a price for an unknown asset", |o| o.prices[0].asset = a(1)),
     ];
     for (name, change) in inconsistent {
-        let mut order = honest_order();
-        change(&mut order);
-        rejects.push(json!({ "name": name, "cbor": hex(&signed(order, OPERATOR).encode()), "refusedBy": "evidence.manifest" }));
+        let mut terms = honest_terms();
+        change(&mut terms);
+        rejects.push(json!({ "name": name, "cbor": hex(&signed(terms, OPERATOR).encode()), "refusedBy": "evidence.manifest" }));
     }
-    let bytes = signed(honest_order(), OPERATOR).encode();
+    let bytes = signed(honest_terms(), OPERATOR).encode();
     assert_eq!(bytes[..2], [0x8f, 0x01], "fifteen members, version 1");
     let malformed = |name: &str, bytes: Vec<u8>| json!({ "name": name, "cbor": hex(&bytes), "refusedBy": "parse" });
     rejects.extend([
@@ -83,7 +83,7 @@ fn orders() -> File {
         malformed("trailing byte", [bytes.as_slice(), &[0]].concat()),
         malformed("cut short", bytes[..bytes.len() - 1].to_vec()),
     ]);
-    file("order", cases, rejects)
+    file("terms", cases, rejects)
 }
 
 fn registrations() -> File {
@@ -91,13 +91,13 @@ fn registrations() -> File {
         let key = Key::of(REGISTRAR);
         json!({
             "name": name, "signer": address(&registration.signer), "manifestHash": hash(&registration.manifest_hash),
-            "kind": registration.kind, "orderDataHash": hash(&registration.order_data_hash), "registry": address(&registration.registry), "chainId": number(registration.chain_id),
+            "kind": registration.kind, "termsDataHash": hash(&registration.terms_data_hash), "registry": address(&registration.registry), "chainId": number(registration.chain_id),
             "digest": hash(&registration.digest()), "signature": hex(&key.sign(&registration.digest()).0), "registrar": address(&key.address()),
         })
     };
-    let dev = Registration { signer: a(1), manifest_hash: h(2), kind: 0x51, order_data_hash: h(4), registry: a(3), chain_id: 31337 };
-    let mut exchanged = case("order data exchanged after signing", dev);
-    exchanged["orderDataHash"] = hash(&h(5));
+    let dev = Registration { signer: a(1), manifest_hash: h(2), kind: 0x51, terms_data_hash: h(4), registry: a(3), chain_id: 31337 };
+    let mut exchanged = case("terms data exchanged after signing", dev);
+    exchanged["termsDataHash"] = hash(&h(5));
     exchanged["refusedBy"] = json!("WrongRegistrar");
     let mut another_kind = case("kind exchanged after signing", dev);
     another_kind["kind"] = json!(1);
@@ -107,21 +107,21 @@ fn registrations() -> File {
 }
 
 fn manifest() -> Manifest {
-    let order = honest_order();
+    let terms = honest_terms();
     Manifest {
         k_sig: a(1),
         k_log: h(2),
         k_hpke: h(3),
         tls_spki_hash: h(4),
         keys_hash: h(5),
-        order_hash: order.digest(),
-        operator: order.operator,
-        payee: order.payee,
-        registry: order.registry,
+        terms_hash: terms.digest(),
+        operator: terms.operator,
+        payee: terms.payee,
+        registry: terms.registry,
         anchor_chain_id: 31337,
-        contracts_hash: order.contracts_hash(),
-        model_set_root: order.model_set_root(),
-        price_table_hash: order.price_table_hash(),
+        contracts_hash: terms.contracts_hash(),
+        model_set_root: terms.model_set_root(),
+        price_table_hash: terms.price_table_hash(),
         predecessor_log: h(6),
         predecessor_size: 7,
         predecessor_root: h(8),
