@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use candor_chain::ChainClient;
 use candor_client::{
-    Buyer, Endpoint, Keep, Node, PolicyFile, Progress, SpendBook, VerifiedResponse, ask, chain_facts, frame_text, keep_as_refused, resolve,
-    upgrade, verify_live, write_private,
+    Buyer, Endpoint, Keep, PolicyFile, Progress, SpendBook, VerifiedNode, VerifiedResponse, ask, chain_facts, frame_text, keep_as_refused,
+    resolve, upgrade, verify_live, write_private,
 };
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
@@ -124,14 +124,20 @@ pub(crate) fn client_policy(named: Option<&Path>, state: &Path, chain_id: u64) -
 }
 
 /// One line about who was verified.
-pub(crate) fn describe(node: &Node) -> String {
+pub(crate) fn describe(node: &VerifiedNode) -> String {
     let manifest = node.enclave.manifest();
     let kind = if node.enclave.is_simulated() { "SIMULATED" } else { "hardware" };
     format!("verified enclave {} ({kind}) at {}, payee {}", manifest.k_sig, node.endpoint.authority(), manifest.payee)
 }
 
 /// An OpenAI chat request for one question.
-pub(crate) fn request_body(node: &Node, model: Option<&str>, prompt: &str, max_tokens: u32, temperature: f64) -> Result<Vec<u8>, Failure> {
+pub(crate) fn request_body(
+    node: &VerifiedNode,
+    model: Option<&str>,
+    prompt: &str,
+    max_tokens: u32,
+    temperature: f64,
+) -> Result<Vec<u8>, Failure> {
     let models = &node.enclave.terms().models;
     let model = match model {
         Some(model) => model,
@@ -145,7 +151,7 @@ pub(crate) fn request_body(node: &Node, model: Option<&str>, prompt: &str, max_t
 }
 
 /// Asks, and shows the answer as it streams.
-pub(crate) async fn stream(node: &mut Node, buyer: &Buyer<'_>, body: &[u8], show: bool) -> Result<VerifiedResponse, Failure> {
+pub(crate) async fn stream(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u8], show: bool) -> Result<VerifiedResponse, Failure> {
     let mut print = |progress: Progress<'_>| {
         if let (true, Progress::Frame(frame) | Progress::Body(frame)) = (show, &progress) {
             write_out(format_args!("{}", frame_text(frame)));
@@ -168,7 +174,7 @@ pub(crate) struct Settled {
 /// Waits until the transfer is seen and a tree that holds the receipt is anchored, and upgrades the bundle to it.
 pub(crate) async fn settle(
     chain: &ChainClient,
-    node: &Node,
+    node: &VerifiedNode,
     bundle: &mut Bundle,
     policy: &Policy,
     wait: Duration,
@@ -194,7 +200,7 @@ pub(crate) async fn settle(
 }
 
 /// Writes the bundle again with what settlement added, and the hints beside it that no verdict reads.
-pub(crate) fn keep_upgraded(path: &Path, bundle: &Bundle, node: &Node, transfer: Option<Hash32>) -> Result<(), Failure> {
+pub(crate) fn keep_upgraded(path: &Path, bundle: &Bundle, node: &VerifiedNode, transfer: Option<Hash32>) -> Result<(), Failure> {
     write_private(path, &bundle.encode())?;
     let hints = json!({
         "node": node.endpoint.authority(), "log": node.log_url(), "transfer": transfer.map(|hash| hash.to_string()),

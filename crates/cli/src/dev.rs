@@ -11,7 +11,7 @@ use candor_devchain::dev_accounts;
 use candor_devtee::{Hypervisor, Measurements};
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::manifest::{TeeKind, workload_id};
-use candor_verify::policy::Policy;
+use candor_verify::policy::{Accept, Policy, Workloads};
 use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
 use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
@@ -88,9 +88,9 @@ pub(crate) fn policy(state: &Path, chain_id: u64) -> Result<PolicyFile, Failure>
     let deployment = deployment(chain_id);
     let policy = Policy {
         roots: vec![root],
-        workloads: vec![workload],
-        operators: vec![Role::Operator.address()],
-        registries: vec![(chain_id, deployment.registry)],
+        workloads: Workloads::Only(vec![workload]),
+        operators: Accept::Only(vec![Role::Operator.address()]),
+        registries: Accept::Only(vec![(chain_id, deployment.registry)]),
         ..Policy::default()
     };
     let limit = AssetLimit {
@@ -99,7 +99,7 @@ pub(crate) fn policy(state: &Path, chain_id: u64) -> Result<PolicyFile, Failure>
         max_per_request: Amount(10_000),
         max_per_day: Amount(1_000_000),
     };
-    Ok(PolicyFile::new(policy, SpendPolicy { assets: vec![limit], payees: Vec::new() }))
+    Ok(PolicyFile::new(policy, SpendPolicy { assets: vec![limit] }))
 }
 
 /// Operator terms for one model on a development chain, signed by the development operator.

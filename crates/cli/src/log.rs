@@ -106,7 +106,7 @@ fn registry_of(named: Option<&str>, state: &Path, chain_id: u64) -> Result<Addre
         return Address::from_hex(text).ok_or_else(|| Failure::cannot("--registry is not an address"));
     }
     let policy = policy::load(None, state)?.policy;
-    let listed = policy.registries.iter().find(|(id, _)| *id == chain_id).map(|(_, address)| *address);
+    let listed = policy.registries.named().iter().find(|(id, _)| *id == chain_id).map(|(_, address)| *address);
     let is_dev = chain_id == candor_devchain::DEFAULT_CHAIN_ID;
     listed
         .or_else(|| is_dev.then(|| dev::deployment(chain_id).registry))

@@ -79,8 +79,8 @@ pub(crate) fn to_json(verdict: &Verdict) -> Value {
         .iter()
         .map(|check| {
             json!({
-                "id": check.id, "step": check.step.id, "question": check.step.question.as_str(), "title": check.step.title,
-                "status": check.status.as_str(), "expected": check.expected, "got": check.got, "spec": check.step.spec,
+                "id": check.id, "step": check.step.id(), "question": check.step.question().as_str(), "title": check.step.title(),
+                "status": check.status.as_str(), "expected": check.expected, "got": check.got, "spec": check.step.spec(),
             })
         })
         .collect();
@@ -95,13 +95,13 @@ pub(crate) fn to_json(verdict: &Verdict) -> Value {
 pub(crate) fn print(verdict: &Verdict, required: LogLevel) {
     for question in [Question::Ran, Question::Private, Question::Paid, Question::Logged] {
         say!("\n{}", question.as_str());
-        for check in verdict.checks().iter().filter(|check| check.step.question == question) {
+        for check in verdict.checks().iter().filter(|check| check.step.question() == question) {
             print_check(check);
         }
     }
     say!();
     match verdict.refused() {
-        Some(check) => say!("REFUSED by {} ({}): expected {}, got {}", check.id, check.step.spec, check.expected, check.got),
+        Some(check) => say!("REFUSED by {} ({}): expected {}, got {}", check.id, check.step.spec(), check.expected, check.got),
         None => say!("{}, {}", verdict.outcome().as_str().to_uppercase(), verdict.log_level().as_str()),
     }
     if verdict.outcome() == Outcome::CannotTell {
@@ -129,7 +129,7 @@ pub(crate) fn print_check(check: &Check) {
         Status::NotChecked => "  not checked",
         _ => "  not reached",
     };
-    say!("{mark} {:<20} {}", check.id, check.step.title);
+    say!("{mark} {:<20} {}", check.id, check.step.title());
     match check.status {
         Status::Refused => say!("               expected {}\n               got      {}", check.expected, check.got),
         Status::NotChecked => say!("               needs {}", check.expected),

@@ -13,11 +13,14 @@ use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle};
 use candor_verify::delivery::Delivery;
 use candor_verify::eip712::K256;
 use candor_verify::hash::sha256;
+use candor_verify::offer::{Asked, MaxTokens, VerifiedOffer, verify_offer};
 use candor_verify::policy::Policy;
+use candor_verify::step::Step;
 use candor_verify::transcript::{request_commitment, unsplice};
 use candor_verify::verdict::Verdict;
 use candor_x402::Libsecp;
 use candor_x402::client::{Choice, Purchase, Resolution, SentPayment, SpendPolicy, build_payment, check_statement, choose};
+use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{
     HEADER_PAYMENT_REQUIRED, HEADER_PAYMENT_RESPONSE, HEADER_PAYMENT_SIGNATURE, parse_payment_required, parse_single_header,
 };
@@ -29,7 +32,7 @@ use crate::clock;
 use crate::error::ClientError;
 use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
 use crate::keep::Keep;
-use crate::resolve::{Node, random32};
+use crate::resolve::{VerifiedNode, random32};
 use crate::spend::{InFlight, SpendBook, Wallet};
 
 /// Seconds before the payment's end at which it is not sent again: a node could not run it any more.
@@ -90,7 +93,7 @@ pub struct Buyer<'a> {
     pub wallet: &'a Wallet,
     /// Remembers payments across runs.
     pub book: &'a SpendBook,
-    /// Assets and caps. Payees are replaced by the attested one.
+    /// Assets and caps. Only the attested payee is ever paid.
     pub spend: &'a SpendPolicy,
     /// What counts as verified.
     pub policy: &'a Policy,
@@ -105,7 +108,7 @@ pub struct Buyer<'a> {
 /// # Errors
 /// Every variant of [`ClientError`] says whether anything was paid.
 pub async fn ask(
-    node: &mut Node,
+    node: &mut VerifiedNode,
     buyer: &Buyer<'_>,
     body: &[u8],
     on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
@@ -119,7 +122,7 @@ pub async fn ask(
         None => {
             let choice = quote(node, buyer, body).await?;
             on_progress(Progress::Paying(&choice));
-            sign(node, buyer, choice, request)?
+            sign(buyer, choice, request)?
         }
     };
     let payment = *sent.payment();
@@ -168,7 +171,12 @@ pub async fn ask(
 }
 
 /// Sends the paid request until it is answered: on a broken connection or a pending settlement the *same* payment again, never another.
-async fn send_paid(node: &mut Node, headers: &HeaderMap, body: &[u8], deadline_s: u64) -> Result<hyper::Response<Incoming>, ClientError> {
+async fn send_paid(
+    node: &mut VerifiedNode,
+    headers: &HeaderMap,
+    body: &[u8],
+    deadline_s: u64,
+) -> Result<hyper::Response<Incoming>, ClientError> {
     loop {
         let sent = match node.reconnect().await {
             Ok(()) => node.http.send(Method::POST, CHAT_PATH, headers, Bytes::copy_from_slice(body)).await,
@@ -207,7 +215,7 @@ fn judge(bundle: &Bundle, policy: &Policy, receipt_id: &str, said_receipt_id: &s
 }
 
 /// Sends the request without payment and checks the offer that comes back against evidence, request and price table.
-async fn quote(node: &mut Node, buyer: &Buyer<'_>, body: &[u8]) -> Result<Choice, ClientError> {
+async fn quote(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u8]) -> Result<Choice, ClientError> {
     let response = node.http.send(Method::POST, CHAT_PATH, &json_headers(), Bytes::copy_from_slice(body)).await?;
     if response.status() != StatusCode::PAYMENT_REQUIRED {
         return Err(node_error(node, response).await);
@@ -218,42 +226,29 @@ async fn quote(node: &mut Node, buyer: &Buyer<'_>, body: &[u8]) -> Result<Choice
     let header = header.ok_or_else(|| dishonest("a 402 without PAYMENT-REQUIRED".into()))?;
     let required = parse_payment_required(header).map_err(|error| dishonest(error.to_string()))?;
     drop(node.http.body(response).await?);
-    let manifest = node.enclave.manifest();
-    let spend = SpendPolicy { payees: vec![manifest.payee], ..buyer.spend.clone() };
-    let choice =
-        choose(&required, &spend, &manifest.k_sig, clock::now_ms(), &Libsecp).map_err(|error| ClientError::Spend(error.to_string()))?;
-    check_offer(node, &choice, body, buyer.policy)?;
-    Ok(choice)
+    let signed = SignedOffer::parse(required.extensions.as_ref()).map_err(|error| dishonest(error.to_string()))?;
+    let signed = signed.ok_or_else(|| dishonest("the 402 has no signed offer".into()))?;
+    let verified = verified_offer(node, &signed, body, buyer.policy)?;
+    choose(&required, &verified, buyer.spend, clock::now_ms()).map_err(|error| ClientError::Spend(error.to_string()))
 }
 
-/// The same rules as `offer.terms` and `offer.price` in a bundle, before anything is signed.
-fn check_offer(node: &Node, choice: &Choice, body: &[u8], policy: &Policy) -> Result<(), ClientError> {
-    let (signed, terms) = (choice.signed_offer(), node.enclave.terms());
-    let offer = &signed.offer;
-    let refuse = |check: &'static str, what: String| Err(ClientError::Dishonest { check, what });
-    if offer.manifest_hash != node.enclave.manifest().hash() {
-        return refuse("offer.terms", format!("the offer is of manifest {}", offer.manifest_hash));
-    }
-    if offer.request_commitment != request_commitment(&signed.request_salt, "POST", CHAT_PATH, body) {
-        return refuse("offer.terms", "the offer is for another request".into());
-    }
-    // The model that was asked for, and one that the policy accepts: after paying it is too late to refuse.
+/// Judges the offer by the rules of a bundle, before anything is signed.
+fn verified_offer(node: &VerifiedNode, signed: &SignedOffer, body: &[u8], policy: &Policy) -> Result<VerifiedOffer, ClientError> {
+    // The body went out as it is; what cannot be read from it is not held against the offer here, but the model must be named.
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let asked = json["model"].as_str().unwrap_or_default();
-    let named = terms.models.iter().find(|model| model.id == asked).map(|model| model.digest);
-    if named != Some(offer.model_id) {
-        return refuse("offer.terms", format!("the offer is for model {}, not for {asked:?}", offer.model_id));
-    }
-    if !policy.models.is_empty() && !policy.models.contains(&offer.model_id) {
-        return refuse("work.model", format!("the policy does not accept model {}", offer.model_id));
-    }
-    let price =
-        terms.price(&offer.model_id, offer.chain_id, &offer.asset).and_then(|price| price.amount(offer.prompt_tokens, offer.max_tokens));
-    if price != Some(offer.amount) {
-        let expected = price.map_or("no price".into(), |amount| amount.to_string());
-        return refuse("offer.price", format!("the signed price table says {expected}, the offer {}", offer.amount));
-    }
-    Ok(())
+    let name = json["model"].as_str().unwrap_or_default();
+    let Some(model) = node.enclave.terms().models.iter().find(|model| model.id == name) else {
+        let what = format!("the terms list no model {name:?}");
+        return Err(ClientError::Dishonest { check: Step::OfferTerms.id(), what });
+    };
+    let limit = json["max_completion_tokens"].as_u64().or_else(|| json["max_tokens"].as_u64());
+    let asked = Asked {
+        request_commitment: request_commitment(&signed.request_salt, "POST", CHAT_PATH, body),
+        model_id: model.digest,
+        max_tokens: limit.map_or(MaxTokens::Unnamed, MaxTokens::AtMost),
+    };
+    verify_offer(&signed.offer, &signed.signature, &node.enclave, &asked, policy, &Libsecp)
+        .map_err(|check| ClientError::Dishonest { check: check.id, what: format!("expected {}, got {}", check.expected, check.got) })
 }
 
 /// Names a request in the book: the same each time the same is asked.
@@ -261,8 +256,7 @@ fn request_key(body: &[u8]) -> Hash32 {
     sha256(&[b"POST ", CHAT_PATH.as_bytes(), b"\n", body])
 }
 
-fn sign(node: &Node, buyer: &Buyer<'_>, choice: Choice, request: Hash32) -> Result<(SentPayment, InFlight), ClientError> {
-    debug_assert_eq!(choice.requirements().pay_to, node.enclave.manifest().payee);
+fn sign(buyer: &Buyer<'_>, choice: Choice, request: Hash32) -> Result<(SentPayment, InFlight), ClientError> {
     let purchase = Purchase { request, payer: buyer.wallet.address(), client_salt: random32()? };
     // Crash: the reservation is on disk before the signature exists, and the payment before it is sent. Stopped in between, the next ask
     // for the same finds a reservation that nobody waits for and nobody was sent, and forgets it.
@@ -298,7 +292,7 @@ impl Answer {
 }
 
 async fn read_answer(
-    node: &Node,
+    node: &VerifiedNode,
     response: hyper::Response<Incoming>,
     on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Answer, ClientError> {
@@ -324,7 +318,7 @@ async fn read_answer(
 
 /// Reads frames until `[DONE]`. All but the last are reported at once: the last one holds the delivery.
 async fn read_stream(
-    node: &Node,
+    node: &VerifiedNode,
     mut body: Incoming,
     on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Vec<Vec<u8>>, ClientError> {
@@ -366,7 +360,7 @@ fn read_member(member: &[u8]) -> Option<(String, Delivery)> {
     Some((member.receipt_id, Delivery::parse(&bytes).ok()?))
 }
 
-async fn node_error(node: &Node, response: hyper::Response<Incoming>) -> ClientError {
+async fn node_error(node: &VerifiedNode, response: hyper::Response<Incoming>) -> ClientError {
     let status = response.status().as_u16();
     let body = match node.http.body(response).await {
         Ok(body) => body,

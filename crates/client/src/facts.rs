@@ -73,7 +73,7 @@ pub async fn chain_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) 
     };
     // The registry's address comes out of the bundle: an operator's own contract would answer whatever its operator likes. Only a
     // registry that the policy names is asked, and its own log anchor.
-    if !policy.registries.contains(&(manifest.anchor_chain_id, manifest.registry)) {
+    if !policy.registries.named().contains(&(manifest.anchor_chain_id, manifest.registry)) {
         return Ok(facts);
     }
     let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;

@@ -1,7 +1,7 @@
 //! Resolve, verify, pay, stream, verify again, keep the bundle.
 //!
 //! ```text
-//! registry ──▶ resolve ──▶ Node (verified, TLS key pinned) ──▶ ask ──▶ VerifiedResponse + Bundle ──▶ facts, upgrade
+//! registry ──▶ resolve ──▶ VerifiedNode (verified, TLS key pinned) ──▶ ask ──▶ VerifiedResponse + Bundle ──▶ facts, upgrade
 //! ```
 //!
 //! Every verdict comes from `candor-verify`; this crate carries bytes to it. A prompt is sent only over a connection whose key is in
@@ -27,6 +27,6 @@ pub use facts::{Facts, chain_facts, upgrade};
 pub use keep::{Keep, keep_as_refused};
 pub use policy_file::{PolicyFile, template};
 pub use proxy::{Proxy, ProxyConfig};
-pub use resolve::{Candidate, Node, candidates, inspect, resolve, verify_live};
+pub use resolve::{Candidate, VerifiedNode, candidates, inspect, resolve, verify_live};
 pub use spend::{SpendBook, Wallet, write_private};
 pub use tls::Endpoint;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Address, Amount, Hash32};
-use candor_verify::policy::Policy;
+use candor_verify::policy::{Accept, Policy, Workloads};
 use candor_verify::verdict::LogLevel;
 use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
@@ -29,7 +29,7 @@ pub struct PolicyFile {
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
-    accept: Accept,
+    accept: AcceptTable,
     #[serde(default)]
     log: Log,
     #[serde(default)]
@@ -38,14 +38,39 @@ struct File {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Accept {
+struct AcceptTable {
     roots: Vec<String>,
     workloads: Vec<String>,
     dangerous_any_workload: bool,
-    operators: Vec<String>,
-    registries: Vec<Registry>,
-    models: Vec<String>,
+    operators: AnyOf<String>,
+    registries: AnyOf<Registry>,
+    models: AnyOf<String>,
     max_age_seconds: Option<u64>,
+}
+
+/// `"any"`, or a list. Left out, it is "any"; an empty list is refused, since it would accept nothing and look like everything.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyOf<T> {
+    Word(String),
+    List(Vec<T>),
+}
+
+impl<T> Default for AnyOf<T> {
+    fn default() -> Self {
+        Self::Word("any".into())
+    }
+}
+
+impl<T> AnyOf<T> {
+    fn accept<U>(&self, field: &str, read: impl Fn(&T) -> Result<U, String>) -> Result<Accept<U>, String> {
+        match self {
+            Self::Word(word) if word == "any" => Ok(Accept::Any),
+            Self::Word(word) => Err(format!("{field}: {word:?} is neither \"any\" nor a list")),
+            Self::List(items) if items.is_empty() => Err(format!("{field}: an empty list accepts nothing; write \"any\", or name some")),
+            Self::List(items) => items.iter().map(read).collect::<Result<_, _>>().map(Accept::Only),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -89,19 +114,18 @@ impl PolicyFile {
     pub fn parse(text: &str) -> Result<Self, String> {
         let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
         let accept = file.accept;
-        let registries = accept
-            .registries
-            .iter()
-            .map(|registry| Ok((registry.chain_id, address("accept.registries.address", &registry.address)?)))
-            .collect::<Result<Vec<_>, String>>()?;
         let default = Policy::default();
         let policy = Policy {
             roots: accept.roots.iter().map(|text| root(text)).collect::<Result<_, _>>()?,
-            workloads: hashes("accept.workloads", &accept.workloads)?,
-            dangerous_any_workload: accept.dangerous_any_workload,
-            operators: accept.operators.iter().map(|text| address("accept.operators", text)).collect::<Result<_, _>>()?,
-            registries: registries.clone(),
-            models: hashes("accept.models", &accept.models)?,
+            workloads: match hashes("accept.workloads", &accept.workloads)? {
+                _ if accept.dangerous_any_workload => Workloads::DangerousAny,
+                listed => Workloads::Only(listed),
+            },
+            operators: accept.operators.accept("accept.operators", |text| address("accept.operators", text))?,
+            registries: accept.registries.accept("accept.registries", |registry| {
+                Ok((registry.chain_id, address("accept.registries.address", &registry.address)?))
+            })?,
+            models: accept.models.accept("accept.models", |text| hash("accept.models", text))?,
             max_age_ms: accept.max_age_seconds.map_or(default.max_age_ms, |seconds| seconds.saturating_mul(1000)),
             witnesses: hashes("log.witnesses", &file.log.witnesses)?,
             witness_threshold: file.log.threshold,
@@ -112,7 +136,7 @@ impl PolicyFile {
             return Err(format!("log.threshold is {}, there are {} witnesses", policy.witness_threshold, policy.witnesses.len()));
         }
         let assets = file.spend.iter().map(Spend::limit).collect::<Result<_, _>>()?;
-        Ok(Self { policy, spend: SpendPolicy { assets, payees: Vec::new() }, registry: registries.first().copied() })
+        Ok(Self::new(policy, SpendPolicy { assets }))
     }
 }
 
@@ -141,7 +165,11 @@ fn address(field: &str, text: &str) -> Result<Address, String> {
 }
 
 fn hashes(field: &str, texts: &[String]) -> Result<Vec<Hash32>, String> {
-    texts.iter().map(|text| Hash32::from_hex(text).ok_or(format!("{field}: {text:?} is not 32 bytes of hex"))).collect()
+    texts.iter().map(|text| hash(field, text)).collect()
+}
+
+fn hash(field: &str, text: &str) -> Result<Hash32, String> {
+    Hash32::from_hex(text).ok_or(format!("{field}: {text:?} is not 32 bytes of hex"))
 }
 
 fn level(text: Option<&str>) -> Result<LogLevel, String> {
@@ -159,12 +187,11 @@ pub fn template(policy: &PolicyFile) -> String {
     let quoted = |items: Vec<String>| items.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(", ");
     let p = &policy.policy;
     let roots = p.roots.iter().map(|root| if root.is_hardware() { "aws-nitro-g1".into() } else { Hash32(root.fingerprint).to_string() });
-    let registries: String = p
-        .registries
-        .iter()
-        .map(|(chain_id, address)| format!("{{ chain_id = {chain_id}, address = \"{address}\" }}"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let registries = any_or_list(&p.registries, |(chain_id, address)| format!("{{ chain_id = {chain_id}, address = \"{address}\" }}"));
+    let workloads = match &p.workloads {
+        Workloads::DangerousAny => &[],
+        Workloads::Only(listed) => listed.as_slice(),
+    };
     let level = match p.require_level {
         LogLevel::Anchored => "anchored",
         LogLevel::Witnessed => "witnessed",
@@ -179,12 +206,12 @@ pub fn template(policy: &PolicyFile) -> String {
          workloads = [{}]\n\
          # For development only: accept whatever is measured under an accepted root. The verdict says so.\n\
          dangerous_any_workload = {}\n\
-         # Operators (addresses) you deal with; empty accepts any.\n\
-         operators = [{}]\n\
-         # Registries where nodes are looked for; the first is the default.\n\
-         registries = [{registries}]\n\
-         # Model digests; empty accepts any model of the operator's signed terms.\n\
-         models = [{}]\n\
+         # Operators (addresses) you deal with, or \"any\": then whoever registered last gets your payments.\n\
+         operators = {}\n\
+         # Registries where nodes are looked for, the first is the default; or \"any\".\n\
+         registries = {registries}\n\
+         # Model digests, or \"any\" of the operator's signed terms.\n\
+         models = {}\n\
          # Oldest attestation accepted live, in seconds.\n\
          max_age_seconds = {}\n\n\
          [log]\n\
@@ -194,10 +221,10 @@ pub fn template(policy: &PolicyFile) -> String {
          witnesses = [{}]\n\
          threshold = {}\n",
         quoted(roots.collect()),
-        quoted(p.workloads.iter().map(ToString::to_string).collect()),
-        p.dangerous_any_workload,
-        quoted(p.operators.iter().map(ToString::to_string).collect()),
-        quoted(p.models.iter().map(ToString::to_string).collect()),
+        quoted(workloads.iter().map(ToString::to_string).collect()),
+        p.workloads == Workloads::DangerousAny,
+        any_or_list(&p.operators, |operator| format!("\"{operator}\"")),
+        any_or_list(&p.models, |model| format!("\"{model}\"")),
         p.max_age_ms / 1000,
         quoted(p.witnesses.iter().map(ToString::to_string).collect()),
         p.witness_threshold,
@@ -212,11 +239,18 @@ pub fn template(policy: &PolicyFile) -> String {
     out
 }
 
+fn any_or_list<T>(accept: &Accept<T>, text: impl Fn(&T) -> String) -> String {
+    match accept {
+        Accept::Any => "\"any\"".into(),
+        Accept::Only(items) => format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(", ")),
+    }
+}
+
 impl PolicyFile {
     /// A policy file from its parts.
     #[must_use]
     pub fn new(policy: Policy, spend: SpendPolicy) -> Self {
-        let registry = policy.registries.first().copied();
+        let registry = policy.registries.named().first().copied();
         Self { policy, spend, registry }
     }
 }
@@ -228,16 +262,16 @@ mod tests {
     fn sample() -> PolicyFile {
         let policy = Policy {
             roots: vec![TrustRoot::AWS_NITRO_G1, TrustRoot { fingerprint: [7; 32] }],
-            workloads: vec![Hash32([1; 32])],
-            operators: vec![Address([2; 20])],
-            registries: vec![(31337, Address([3; 20]))],
+            workloads: Workloads::Only(vec![Hash32([1; 32])]),
+            operators: Accept::Only(vec![Address([2; 20])]),
+            registries: Accept::Only(vec![(31337, Address([3; 20]))]),
             witnesses: vec![Hash32([4; 32])],
             witness_threshold: 1,
             require_level: LogLevel::Anchored,
             ..Policy::default()
         };
         let limit = AssetLimit { network: Eip155(31337), asset: Address([5; 20]), max_per_request: Amount(10), max_per_day: Amount(100) };
-        PolicyFile::new(policy, SpendPolicy { assets: vec![limit], payees: vec![] })
+        PolicyFile::new(policy, SpendPolicy { assets: vec![limit] })
     }
 
     #[test]
@@ -253,6 +287,8 @@ mod tests {
         for (text, word) in [
             ("[accept]\nrots = []", "rots"),
             ("[accept]\nroots = [\"aws\"]", "accept.roots"),
+            ("[accept]\noperators = []", "accept.operators: an empty list accepts nothing"),
+            ("[accept]\nmodels = \"all\"", "accept.models"),
             ("[accept]\nworkloads = [\"0x01\"]", "accept.workloads"),
             ("[log]\nrequire = \"notarised\"", "log.require"),
             ("[log]\nthreshold = 1", "log.threshold"),
@@ -264,6 +300,6 @@ mod tests {
             assert!(PolicyFile::parse(text).unwrap_err().contains(word), "{text}");
         }
         let empty = PolicyFile::parse("").unwrap();
-        assert!(empty.policy.roots.is_empty() && empty.policy.workloads.is_empty() && empty.spend.assets.is_empty());
+        assert!(empty.policy.roots.is_empty() && empty.policy.workloads == Workloads::Only(vec![]) && empty.spend.assets.is_empty());
     }
 }

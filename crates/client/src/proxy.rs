@@ -26,7 +26,7 @@ use crate::clock;
 use crate::error::ClientError;
 use crate::keep::Keep;
 use crate::policy_file::PolicyFile;
-use crate::resolve::{Node, resolve};
+use crate::resolve::{VerifiedNode, resolve};
 use crate::spend::{SpendBook, Wallet};
 
 /// Largest request body taken.
@@ -76,7 +76,7 @@ struct Shared {
     config: ProxyConfig,
     running: Semaphore,
     // Guards the verified node that connections are made from; held while it is verified anew, so that it happens once.
-    node: Mutex<Option<(u64, Node)>>,
+    node: Mutex<Option<(u64, VerifiedNode)>>,
 }
 
 impl Proxy {
@@ -142,7 +142,7 @@ impl Proxy {
 
 impl Shared {
     /// A connection of its own to the verified node.
-    async fn connection(&self) -> Result<Node, ClientError> {
+    async fn connection(&self) -> Result<VerifiedNode, ClientError> {
         let mut current = self.node.lock().await;
         let fresh = matches!(&*current, Some((at, _)) if clock::now_ms().saturating_sub(*at) < EVIDENCE_AGE_MS);
         if fresh

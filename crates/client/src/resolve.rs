@@ -1,8 +1,8 @@
 //! From a registry and a policy to an enclave one may talk to.
 //!
 //! registry (own RPC) → evidence of a registered key → judged by the policy → connect pinned to its TLS key → fresh evidence for our own
-//! challenge over that connection → judged live → the block it names looked up on our own RPC. Only then is there a [`Node`], and only a
-//! [`Node`] is ever sent a prompt.
+//! challenge over that connection → judged live → the block it names looked up on our own RPC. Only then is there a [`VerifiedNode`], and only a
+//! [`VerifiedNode`] is ever sent a prompt.
 
 use candor_chain::{ChainClient, EnclaveRecord, EnclaveStatus};
 use candor_verify::bytes::{Address, Hash32, Signature65};
@@ -20,7 +20,7 @@ use crate::tls::Endpoint;
 /// A verified enclave, where it is, and the evidence that a bundle keeps.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Node {
+pub struct VerifiedNode {
     /// What was verified.
     pub enclave: VerifiedEnclave,
     /// The live verdict that says so.
@@ -32,7 +32,7 @@ pub struct Node {
     pub(crate) http: Http,
 }
 
-impl Node {
+impl VerifiedNode {
     /// Where its host serves the log, if the signed terms say so.
     #[must_use]
     pub fn log_url(&self) -> Option<&str> {
@@ -131,7 +131,7 @@ const MAX_TRIES: usize = 64;
 ///
 /// # Errors
 /// `NoNode` with the reason for each that was passed over; `Chain`.
-pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -> Result<Node, ClientError> {
+pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -> Result<VerifiedNode, ClientError> {
     let mut passed = Vec::new();
     let mut passed_over = 0_u64;
     // Newest first, and old or foreign keys cost one call each: anyone may register, so a registry only grows.
@@ -144,7 +144,7 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -
         // An ended key is passed over whatever our clock says: it may be behind.
         let is_wanted = record.is_some_and(|record| {
             let in_force = record.invalid_from_s.is_none() && now_s <= record.valid_until_s;
-            in_force && (policy.operators.is_empty() || policy.operators.contains(&record.operator))
+            in_force && policy.operators.accepts(&record.operator)
         });
         if !is_wanted {
             passed_over = passed_over.saturating_add(1);
@@ -191,7 +191,7 @@ fn grouped(passed: &[(Address, String)]) -> Vec<String> {
     out
 }
 
-async fn open(chain: &ChainClient, policy: &Policy, candidate: Candidate) -> Result<Node, ClientError> {
+async fn open(chain: &ChainClient, policy: &Policy, candidate: Candidate) -> Result<VerifiedNode, ClientError> {
     if candidate.status != EnclaveStatus::Valid {
         return Err(ClientError::NoNode(format!("the registry says {:?}", candidate.status)));
     }
@@ -217,7 +217,12 @@ async fn open(chain: &ChainClient, policy: &Policy, candidate: Candidate) -> Res
 ///
 /// # Errors
 /// `WrongKey`, `Refused`, `Dishonest`, `Unreachable`, `Chain`.
-pub async fn verify_live(chain: &ChainClient, policy: &Policy, endpoint: Endpoint, pinned: Option<Hash32>) -> Result<Node, ClientError> {
+pub async fn verify_live(
+    chain: &ChainClient,
+    policy: &Policy,
+    endpoint: Endpoint,
+    pinned: Option<Hash32>,
+) -> Result<VerifiedNode, ClientError> {
     let mut http = Http::connect(&endpoint, pinned).await?;
     let nonce = random32()?;
     let evidence = fetch_evidence(&mut http, Some(nonce)).await?;
@@ -237,7 +242,7 @@ pub async fn verify_live(chain: &ChainClient, policy: &Policy, endpoint: Endpoin
     }
     let manifest = enclave.manifest();
     // Genuine is not registered: a retired key is genuine for ever. Asked of the registry that the policy names, if it names one.
-    if policy.registries.contains(&(manifest.anchor_chain_id, manifest.registry)) {
+    if policy.registries.named().contains(&(manifest.anchor_chain_id, manifest.registry)) {
         let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
         let status = chain.status_at(&manifest.registry, &manifest.k_sig, clock::now_ms() / 1000).await.map_err(chain_error)?;
         let listed = record.is_some_and(|record| record.manifest_hash == manifest.hash() && record.invalid_from_s.is_none());
@@ -246,7 +251,7 @@ pub async fn verify_live(chain: &ChainClient, policy: &Policy, endpoint: Endpoin
             return Err(ClientError::Dishonest { check: "registry.listed", what });
         }
     }
-    Ok(Node { enclave, verdict, evidence, endpoint, http })
+    Ok(VerifiedNode { enclave, verdict, evidence, endpoint, http })
 }
 
 /// Evidence and certificate of whoever answers at an endpoint, unjudged: for `candor inspect`. Nothing else is sent.

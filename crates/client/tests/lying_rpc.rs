@@ -12,7 +12,7 @@ use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
 use candor_verify::hash::keccak256;
-use candor_verify::policy::Policy;
+use candor_verify::policy::{Accept, Policy};
 use candor_verify::verdict::{LogLevel, Outcome, Status, Verdict};
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ impl Story {
         let bundle = scene.ask(BODY).await.unwrap().bundle;
         let manifest = &bundle.evidence.manifest;
         let registries = vec![(manifest.anchor_chain_id, manifest.registry)];
-        let policy = Policy { registries, require_level: LogLevel::Anchored, ..scene.policy.clone() };
+        let policy = Policy { registries: Accept::Only(registries), require_level: LogLevel::Anchored, ..scene.policy.clone() };
         let story = Self { scene, bundle, policy };
         story.call("authorizationState(address,bytes32)", word(1));
         story.call("enclave(address)", story.record());

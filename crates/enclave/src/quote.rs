@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use candor_engine::chat::{self, ApiError, ChatRequest};
 use candor_verify::Hash32;
+use candor_verify::offer::Offer;
 use candor_verify::payment::MAX_TIMEOUT_SECONDS;
-use candor_verify::receipt::{Offer, Scheme, seed_commitment};
+use candor_verify::receipt::{Scheme, seed_commitment};
 use candor_verify::transcript::request_commitment;
 use candor_x402::exact::Candidate;
 use candor_x402::extension::SignedOffer;

@@ -5,7 +5,7 @@
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::{ChainFacts, Transfer};
-use candor_verify::policy::{EnclaveStatus, KnownAnchor, Policy, RegistryRecord};
+use candor_verify::policy::{Accept, EnclaveStatus, KnownAnchor, Policy, RegistryRecord, Workloads};
 use candor_verify::receipt::{Channel, Kinds, Outcome, SeedSource};
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
@@ -125,11 +125,11 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     push("not_cosigned_where_witnesses_are_only_named", &honest, witnesses(itself), "verified", itself);
     let anchored = Policy { require_level: LogLevel::Anchored, ..forge.policy() };
     push("offline_where_an_anchor_is_required", &honest, anchored, "cannot tell", itself);
-    let any = Policy { workloads: vec![], dangerous_any_workload: true, ..forge.policy() };
+    let any = Policy { workloads: Workloads::DangerousAny, ..forge.policy() };
     push("any_workload_where_the_policy_says_so", &honest, any, "verified", itself);
-    let named = Policy { models: vec![Hash32([0x91; 32])], ..forge.policy() };
+    let named = Policy { models: Accept::Only(vec![Hash32([0x91; 32])]), ..forge.policy() };
     push("model_that_the_policy_names", &honest, named, "verified", itself);
-    let open = Policy { operators: vec![], registries: vec![], ..forge.policy() };
+    let open = Policy { operators: Accept::Any, registries: Accept::Any, ..forge.policy() };
     push("any_operator_and_registry_where_the_policy_names_none", &honest, open, "verified", itself);
     let mut stock = honest.clone();
     stock.payment.client_salt = None;
@@ -168,14 +168,18 @@ fn by_policy(forge: &Forge, stranger: &Forge, cases: &mut Vec<Case>) {
     let own = || forge.policy();
     push("evidence_from_another_root", stranger.policy(), "attest.root");
     push("simulated_evidence_under_the_hardware_policy", Policy::hardware(), "attest.root");
-    let hardware_any = Policy { dangerous_any_workload: true, ..Policy::hardware() };
+    let hardware_any = Policy { workloads: Workloads::DangerousAny, ..Policy::hardware() };
     push("simulated_evidence_under_the_hardware_policy_for_any_workload", hardware_any, "attest.root");
     push("no_root_in_the_policy", Policy { roots: vec![], ..own() }, "attest.root");
-    push("no_workload_in_the_policy", Policy { workloads: vec![], ..own() }, "policy.workload");
-    push("another_workload_in_the_policy", Policy { workloads: vec![Hash32([1; 32])], ..own() }, "policy.workload");
-    push("another_operator_in_the_policy", Policy { operators: vec![Address([1; 20])], ..own() }, "policy.operator");
-    push("same_registry_on_another_chain_in_the_policy", Policy { registries: vec![(1, Address([0xe1; 20]))], ..own() }, "policy.registry");
-    push("another_model_in_the_policy", Policy { models: vec![Hash32([1; 32])], ..own() }, "work.model");
+    push("no_workload_in_the_policy", Policy { workloads: Workloads::Only(vec![]), ..own() }, "policy.workload");
+    push("another_workload_in_the_policy", Policy { workloads: Workloads::Only(vec![Hash32([1; 32])]), ..own() }, "policy.workload");
+    push("another_operator_in_the_policy", Policy { operators: Accept::Only(vec![Address([1; 20])]), ..own() }, "policy.operator");
+    push(
+        "same_registry_on_another_chain_in_the_policy",
+        Policy { registries: Accept::Only(vec![(1, Address([0xe1; 20]))]), ..own() },
+        "policy.registry",
+    );
+    push("another_model_in_the_policy", Policy { models: Accept::Only(vec![Hash32([1; 32])]), ..own() }, "work.model");
     push("younger_evidence_in_the_policy", Policy { max_age_ms: 1_000, skew_ms: 0, ..own() }, "receipt.time");
 }
 

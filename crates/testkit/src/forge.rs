@@ -13,13 +13,14 @@ use candor_verify::bundle::{Bundle, LaterAnchor, Request, Response};
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
 use candor_verify::delivery::{AnchorLink, Delivery};
-use candor_verify::eip712::address_of;
-use candor_verify::evidence::Evidence;
+use candor_verify::eip712::{K256, address_of};
+use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
 use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
+use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
-use candor_verify::policy::Policy;
+use candor_verify::policy::{Accept, Policy, Workloads};
 use candor_verify::receipt::{
-    Channel, Decoding, Kinds, Money, Offer, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, seed_commitment, seed_from_share,
+    Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, seed_commitment, seed_from_share,
 };
 use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
@@ -96,7 +97,8 @@ impl Default for Lie {
 
 pub(crate) const OPERATOR: u8 = 0x11;
 pub(crate) const REGISTRAR: u8 = 0x22;
-pub(crate) const K_SIG: u8 = 0x33;
+/// Byte of K_sig's key ([`Key::of`]).
+pub const K_SIG: u8 = 0x33;
 pub(crate) const PAYER: u8 = 0x44;
 pub(crate) const K_LOG: u8 = 0x55;
 const WITNESS: u8 = 0x66;
@@ -132,9 +134,9 @@ impl Forge {
         let root = self.hypervisor.root_fingerprint();
         Policy {
             roots: vec![TrustRoot { fingerprint: root }],
-            workloads: vec![workload_id(TeeKind::Nitro, &Hash32(root), &self.measurements.concatenated())],
-            operators: vec![Key::of(OPERATOR).address()],
-            registries: vec![(CHAIN_ID, Address([0xe1; 20]))],
+            workloads: Workloads::Only(vec![workload_id(TeeKind::Nitro, &Hash32(root), &self.measurements.concatenated())]),
+            operators: Accept::Only(vec![Key::of(OPERATOR).address()]),
+            registries: Accept::Only(vec![(CHAIN_ID, Address([0xe1; 20]))]),
             witnesses: vec![witness_key()],
             ..Policy::default()
         }
@@ -170,6 +172,16 @@ impl Forge {
         let mut bundle = Bundle { evidence, request, response, offer, offer_signature, payment, delivery, later_anchor: None };
         (lie.bundle)(&mut bundle);
         bundle
+    }
+
+    /// The verified enclave of evidence with this lie in it.
+    ///
+    /// # Panics
+    /// If the policy refuses it.
+    #[must_use]
+    pub fn enclave(&self, lie: &Lie) -> VerifiedEnclave {
+        let (verdict, enclave) = verify_evidence(&self.evidence(lie), &self.policy(), Moment::OwnTime, &K256);
+        enclave.unwrap_or_else(|| panic!("{verdict:?}"))
     }
 
     fn evidence(&self, lie: &Lie) -> Evidence {

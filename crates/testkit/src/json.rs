@@ -2,7 +2,7 @@
 
 use candor_verify::bytes::{Hash32, to_hex};
 use candor_verify::check::Transfer;
-use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
+use candor_verify::policy::{Accept, KnownAnchor, Policy, RegistryRecord, Workloads};
 use serde_json::{Value, json};
 
 use crate::cases::{Case, Facts};
@@ -25,13 +25,20 @@ fn case_json(case: &Case) -> Value {
     })
 }
 
+/// `"any"`, or the list.
+fn accepted<T>(accept: &Accept<T>, item: impl Fn(&T) -> Value) -> Value {
+    match accept {
+        Accept::Any => json!("any"),
+        Accept::Only(items) => items.iter().map(item).collect(),
+    }
+}
+
 /// A policy, every field.
 #[must_use]
 pub fn policy_json(policy: &Policy) -> Value {
     let Policy {
         roots,
         workloads,
-        dangerous_any_workload,
         operators,
         registries,
         models,
@@ -44,11 +51,13 @@ pub fn policy_json(policy: &Policy) -> Value {
     } = policy;
     json!({
         "roots": roots.iter().map(|root| to_hex(&root.fingerprint)).collect::<Vec<_>>(),
-        "workloads": hashes(workloads),
-        "dangerous_any_workload": dangerous_any_workload,
-        "operators": operators.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "registries": registries.iter().map(|(chain, registry)| json!({ "chain_id": chain, "registry": registry.to_string() })).collect::<Vec<_>>(),
-        "models": hashes(models),
+        "workloads": match workloads {
+            Workloads::DangerousAny => json!("dangerous-any"),
+            Workloads::Only(listed) => json!(hashes(listed)),
+        },
+        "operators": accepted(operators, |operator| json!(operator.to_string())),
+        "registries": accepted(registries, |(chain, registry)| json!({ "chain_id": chain, "registry": registry.to_string() })),
+        "models": accepted(models, |model| json!(model.to_string())),
         "max_age_ms": max_age_ms,
         "skew_ms": skew_ms,
         "witnesses": hashes(witnesses),

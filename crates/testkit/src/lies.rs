@@ -118,7 +118,7 @@ fn work_lies() -> Vec<Row> {
 }
 
 fn money_lies() -> Vec<Row> {
-    let offer = |name, expect, offer: fn(&mut candor_verify::receipt::Offer)| (name, expect, Lie { offer, ..Lie::default() });
+    let offer = |name, expect, offer: fn(&mut candor_verify::offer::Offer)| (name, expect, Lie { offer, ..Lie::default() });
     let paid = |name, expect, authorization: fn(&mut candor_verify::payment::Authorization)| {
         (name, expect, Lie { authorization, ..Lie::default() })
     };

@@ -8,8 +8,9 @@ use candor_testkit::cases::{self, Case};
 use candor_testkit::forge::Forge;
 use candor_testkit::{flat, fresh_hypervisor};
 use candor_verify::bundle::Bundle;
-use candor_verify::check::{STEPS, verify_bundle};
+use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
+use candor_verify::step::Step;
 use candor_verify::verdict::{Outcome, Status, Verdict};
 
 fn judge(case: &Case) -> Result<Verdict, String> {
@@ -28,14 +29,18 @@ fn every_case_ends_as_it_says_and_every_step_has_both_kinds() {
         let got = match judge(&case) {
             Err(_) => "parse",
             Ok(verdict) => {
-                let ids: Vec<&str> = verdict.checks().iter().map(|check| check.step.id).collect();
-                assert!(ids.len() == STEPS.len() && STEPS.iter().all(|step| ids.contains(&step.id)), "{}: {ids:?}", case.name);
+                let ids: Vec<&str> = verdict.checks().iter().map(|check| check.step.id()).collect();
+                assert!(
+                    ids.len() == Step::BUNDLE.len() && Step::BUNDLE.iter().all(|step| ids.contains(&step.id())),
+                    "{}: {ids:?}",
+                    case.name
+                );
                 if verdict.outcome() == Outcome::Verified {
                     let held = verdict.checks().iter().filter(|check| check.status == Status::Passed);
-                    held.for_each(|check| *passed.entry(check.step.id).or_insert(0) += 1);
+                    held.for_each(|check| *passed.entry(check.step.id()).or_insert(0) += 1);
                 }
                 if let Some(check) = verdict.refused() {
-                    *refused.entry(check.step.id).or_insert(0) += 1;
+                    *refused.entry(check.step.id()).or_insert(0) += 1;
                 }
                 assert_eq!(verdict.log_level(), case.level, "{}", case.name);
                 verdict.refused().map_or(verdict.outcome().as_str(), |check| check.id)
@@ -46,9 +51,9 @@ fn every_case_ends_as_it_says_and_every_step_has_both_kinds() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    for step in STEPS {
-        assert!(passed.contains_key(step.id), "no accepting case for {}", step.id);
-        assert!(refused.contains_key(step.id), "no rejecting case for {}", step.id);
+    for step in Step::BUNDLE.iter().copied() {
+        assert!(passed.contains_key(step.id()), "no accepting case for {}", step.id());
+        assert!(refused.contains_key(step.id()), "no rejecting case for {}", step.id());
     }
 }
 

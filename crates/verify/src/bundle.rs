@@ -4,19 +4,19 @@
 //! proofs). Deterministic CBOR read by one strict reader; every value in it is signed, or hashed by something signed, so any flipped
 //! byte is refused by a named check (Invariant 7). Spec: bundle.md.
 //!
-//! [`crate::check::verify_bundle`] makes the checks of [`crate::check::STEPS`] in order; this file only reads and writes.
+//! [`crate::check::verify_bundle`] makes the checks of [`crate::step::Step::BUNDLE`] in order; this file only reads and writes.
 //! Not here: locations (transaction hashes, URLs) sit beside a bundle in `.hints.json`, which no verdict reads.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::bytes::{Address, Hash32, Signature65};
+use crate::bytes::{Hash32, Signature65};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::checkpoint::Checkpoint;
 use crate::delivery::Delivery;
 use crate::evidence::Evidence;
+use crate::offer::Offer;
 use crate::payment::{Authorization, Payment};
-use crate::receipt::Offer;
 use crate::tlog::{PATH_MAX, Tree};
 
 /// Version of [`Bundle`] that this code reads and writes.
@@ -168,9 +168,4 @@ fn read_payment(r: &mut Reader<'_>) -> Result<Payment, CborError> {
         nonce: r.hash()?,
     };
     Ok(Payment { authorization, signature: r.signature()?, client_salt: r.optional(Reader::hash)? })
-}
-
-/// The address that a receipt's payee may be: the attested payee itself. (Its forwarder joins when channels do.)
-pub(crate) fn is_attested_payee(payee: &Address, attested: &Address) -> bool {
-    payee == attested
 }

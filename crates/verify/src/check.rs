@@ -1,25 +1,26 @@
-//! Checking a bundle: the steps of bundle.md §4, one function each, in the order of [`STEPS`].
+//! Checking a bundle: the steps of bundle.md §4, in the order of [`Step::BUNDLE`].
 //!
 //! In: a bundle nobody believes, a policy, and what the caller read from a chain (possibly nothing). Out: a verdict with one check per
 //! step, and a [`VerifiedBundle`] if none refused. Parsing is `bundle`; the parts are `evidence`, `receipt`, `payment`, `tlog`.
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::bundle::{Bundle, is_attested_payee};
+use crate::bundle::Bundle;
 use crate::bytes::{Amount, Hash32};
 use crate::checkpoint::Checkpoint;
 use crate::eip712::{Recover, signer};
 use crate::evidence::{self, Moment, VerifiedEnclave};
 use crate::manifest::Freshness;
-use crate::payment::{self, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, TokenDomain};
+use crate::offer::{self, Asked, MaxTokens, VerifiedOffer};
+use crate::payment::{self, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use crate::policy::{EnclaveStatus, KnownAnchor, Policy, RegistryRecord};
-use crate::receipt::{self, Channel, Kinds, Outcome as WorkOutcome, Receipt, Scheme, SeedSource};
-use crate::terms::Asset;
+use crate::receipt::{self, Channel, Kinds, Outcome as WorkOutcome, Receipt, SeedSource};
+use crate::step::Step;
 use crate::tlog::{self, Included, Tree};
 use crate::transcript;
-use crate::verdict::{Assurance, LogLevel, Outcome, Question, Recorder, Step, Stop, Verdict};
+use crate::verdict::{Assurance, Check, LogLevel, Outcome, Recorded, Recorder, Status, Stop, Verdict};
 
 /// How far the clocks of an enclave and of a chain may differ, in seconds; the same number as in `ReceiptVerifier.CLOCK_SKEW`.
 pub const ANCHOR_SKEW_SECONDS: u64 = 120;
@@ -90,60 +91,18 @@ impl VerifiedBundle {
     }
 }
 
-const fn step(id: &'static str, question: Question, title: &'static str, spec: &'static str) -> Step {
-    Step { id, question, title, spec }
-}
-
-/// Steps of a bundle after those of its evidence, in the order they are made.
-pub const STEPS: &[Step] = &[
-    evidence::DOCUMENT,
-    evidence::BINDING,
-    evidence::TERMS,
-    evidence::OPERATOR,
-    evidence::MANIFEST,
-    evidence::WORKLOAD,
-    evidence::OPERATOR_ALLOWED,
-    evidence::REGISTRY,
-    step("evidence.block", Question::Ran, "the block that dates the evidence exists", "attestation.md §3"),
-    step("registry.listed", Question::Ran, "the registry lists this key and manifest for that time", "bundle.md §4"),
-    step("receipt.signature", Question::Ran, "the receipt is signed by the attested K_sig", "receipt.md §1"),
-    step("receipt.boot", Question::Ran, "the receipt names this boot's manifest and log", "receipt.md §2"),
-    step("receipt.time", Question::Ran, "the receipt fits the time of its evidence", "receipt.md §4"),
-    step("receipt.block", Question::Ran, "the recent block in the receipt exists", "receipt.md §4"),
-    step("request.commitment", Question::Ran, "the request is the one committed to", "transcript.md §1"),
-    step("response.commitment", Question::Ran, "the answer is the one committed to, frame for frame", "transcript.md §2"),
-    step("work.model", Question::Ran, "the model is one the terms list and the policy accepts", "receipt.md §4"),
-    step("work.claim", Question::Ran, "what the receipt claims about the work is well formed", "receipt.md §4"),
-    step("work.decoding", Question::Ran, "the decoding record is the one the receipt names", "receipt.md §5"),
-    step("work.seed", Question::Ran, "neither side alone chose the seed, or the request named it", "receipt.md §5"),
-    step("privacy.channel", Question::Private, "the request was sealed to a key that exists only in the enclave", "receipt.md §4"),
-    step("offer.signature", Question::Paid, "the offer is signed by the attested K_sig", "payment.md §3"),
-    step("offer.terms", Question::Paid, "the offer names this boot, request, model and payee", "payment.md §3"),
-    step("offer.price", Question::Paid, "the price is the signed price table's", "payment.md §3"),
-    step("payment.signature", Question::Paid, "the authorization is signed by its payer", "payment.md §2"),
-    step("payment.terms", Question::Paid, "the payer signed exactly the offered amount to the attested payee", "payment.md §2"),
-    step("payment.binding", Question::Paid, "the payer's nonce commits to this offer", "payment.md §4"),
-    step("receipt.payment", Question::Paid, "the receipt is for this payment and this offer", "receipt.md §3"),
-    step("receipt.charge", Question::Paid, "the charge is what the scheme allows and no more", "receipt.md §3"),
-    step("payment.transfer", Question::Paid, "the chain saw exactly this transfer", "payment.md §6"),
-    step("log.inclusion", Question::Logged, "the receipt's leaf is in the checkpoint's tree, at its sequence", "log.md §2"),
-    step("log.checkpoint", Question::Logged, "the checkpoint is signed by K_log and K_sig", "log.md §3"),
-    step("log.witnesses", Question::Logged, "witnesses of the policy cosigned it", "bundle.md §5"),
-    step("log.consistency", Question::Logged, "the log only grew between the anchored trees and this one", "log.md §1"),
-    step("log.anchored", Question::Logged, "a tree that holds the receipt is anchored on chain", "bundle.md §5"),
-];
-
 /// Judges a bundle. The verdict has one check per step, whatever happens; the verified bundle is there only if none refused.
 ///
 /// # Security
 /// Not proven, and said in the verdict: delivery (only hand-over to the host), that the TEE vendor is honest, and offline everything
 /// that needs a chain: registration, blocks, transfer, anchor.
 pub fn verify_bundle(bundle: &Bundle, policy: &Policy, chain: ChainFacts<'_>, recover: &dyn Recover) -> (Verdict, Option<VerifiedBundle>) {
-    let mut run = Run { checks: Recorder::new(STEPS), bundle, policy, chain, recover };
+    let mut run = Run { checks: Recorder::new(Step::BUNDLE), bundle, policy, chain, recover };
     let result = run.all();
+    let Recorded { checks, complete } = run.checks.finish();
     let (verified, log_level) = match result {
-        Ok((verified, level)) => (Some(verified), level),
-        Err(Stop) => (None, LogLevel::None),
+        Ok((verified, level)) if complete => (Some(verified), level),
+        Ok(_) | Err(Stop) => (None, LogLevel::None),
     };
     let outcome = match &verified {
         None => Outcome::Refused,
@@ -151,18 +110,21 @@ pub fn verify_bundle(bundle: &Bundle, policy: &Policy, chain: ChainFacts<'_>, re
         Some(_) => Outcome::Verified,
     };
     let assurance = verified.as_ref().map_or(Assurance::None, |v| v.enclave.assurance());
-    let verdict = Verdict { checks: run.checks.finish(), outcome, log_level, assurance, not_proven: not_proven(bundle, chain) };
+    let not_proven = not_proven(bundle, &checks);
+    let verdict = Verdict { checks, outcome, log_level, assurance, not_proven };
     (verdict, verified.filter(|_| outcome == Outcome::Verified))
 }
 
-fn not_proven(bundle: &Bundle, chain: ChainFacts<'_>) -> Vec<&'static str> {
+fn not_proven(bundle: &Bundle, checks: &[Check]) -> Vec<String> {
     let mut out = Vec::new();
-    out.push("delivery: a receipt proves production and hand-over to the host, not that the client read it");
+    out.push("delivery: a receipt proves production and hand-over to the host, not that the client read it".into());
     if bundle.delivery.receipt.work.channel == Channel::Tls {
-        out.push("privacy after the fact: TLS is private only to a client that pinned the attested key when it connected");
+        out.push("privacy after the fact: TLS is private only to a client that pinned the attested key when it connected".into());
     }
-    if chain.anchors.is_empty() && chain.registry.is_none() {
-        out.push("everything that needs a chain: registration, blocks, the transfer, the anchor");
+    let waiting = checks.iter().filter(|check| check.status == Status::NotChecked && check.step.needs_chain());
+    let waiting: Vec<&str> = waiting.map(|check| check.step.id()).collect();
+    if !waiting.is_empty() {
+        out.push(format!("what needs a chain: {}", waiting.join(", ")));
     }
     out
 }
@@ -184,9 +146,9 @@ impl Run<'_> {
         self.receipt(&enclave)?;
         self.work(&enclave)?;
         self.privacy(&enclave)?;
-        self.offer(&enclave)?;
-        self.payment(&enclave)?;
-        self.charge(&enclave)?;
+        let offer = self.offer(&enclave)?;
+        self.payment(&offer)?;
+        self.charge(&offer)?;
         let included = self.inclusion()?;
         let level = self.log(&enclave)?;
         Ok((VerifiedBundle { enclave, receipt: bundle.delivery.receipt.clone(), included }, level))
@@ -195,15 +157,15 @@ impl Run<'_> {
     fn evidence_block(&mut self, freshness: &Freshness) -> Result<(), Stop> {
         let expected = format!("block {} {:#} of chain {}", freshness.block_number, freshness.block_hash, freshness.chain_id);
         match self.chain.evidence_block_known {
-            None => self.checks.not_checked("evidence.block", "a chain"),
-            Some(known) => self.checks.require("evidence.block", known, expected, if known { "it exists" } else { "no such block" })?,
+            None => self.checks.not_checked(Step::EvidenceBlock, "a chain")?,
+            Some(known) => self.checks.require(Step::EvidenceBlock, known, expected, if known { "it exists" } else { "no such block" })?,
         }
         Ok(())
     }
 
     fn registry(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
         let Some(record) = self.chain.registry else {
-            self.checks.not_checked("registry.listed", "a chain");
+            self.checks.not_checked(Step::RegistryListed, "a chain")?;
             return Ok(());
         };
         let finished = self.bundle.delivery.receipt.work.finished_at / 1000;
@@ -226,25 +188,25 @@ impl Run<'_> {
             record.invalid_from,
             anchored_at.map_or("no known time".into(), |at| at.to_string())
         );
-        self.checks.require("registry.listed", same && in_time, expected, got)
+        self.checks.require(Step::RegistryListed, same && in_time, expected, got)
     }
 
     fn receipt(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
         let delivery = &self.bundle.delivery;
         let receipt = &delivery.receipt;
-        self.signed_by_k_sig("receipt.signature", enclave, &receipt.digest(), &delivery.signature)?;
+        self.signed_by_k_sig(Step::ReceiptSignature, enclave, &receipt.digest(), &delivery.signature)?;
 
         let expected = (enclave.manifest().hash(), enclave.manifest().log_id());
         let got = (receipt.manifest_hash, receipt.log_id);
         let show = |pair: (Hash32, Hash32)| format!("manifest {} log {}", pair.0, pair.1);
-        self.checks.require("receipt.boot", expected == got, show(expected), show(got))?;
+        self.checks.require(Step::ReceiptBoot, expected == got, show(expected), show(got))?;
 
         self.receipt_time(enclave, receipt)?;
         match self.chain.receipt_block_known {
-            None => self.checks.not_checked("receipt.block", "a chain"),
+            None => self.checks.not_checked(Step::ReceiptBlock, "a chain")?,
             Some(known) => {
                 let expected = format!("block {} {:#}", receipt.work.block_number, receipt.work.block_hash);
-                self.checks.require("receipt.block", known, expected, if known { "it exists" } else { "no such block" })?;
+                self.checks.require(Step::ReceiptBlock, known, expected, if known { "it exists" } else { "no such block" })?;
             }
         }
         Ok(())
@@ -258,7 +220,7 @@ impl Run<'_> {
         let latest = document.saturating_add(self.policy.max_age_ms).saturating_add(self.policy.skew_ms);
         let ok = started <= finished && earliest <= started && finished <= latest && finished <= enclave.terms().not_after;
         let expected = format!("between {earliest} and {latest} ms, terms in force until {} ms", enclave.terms().not_after);
-        self.checks.require("receipt.time", ok, expected, format!("started {started}, finished {finished} ms"))
+        self.checks.require(Step::ReceiptTime, ok, expected, format!("started {started}, finished {finished} ms"))
     }
 
     fn work(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
@@ -266,15 +228,15 @@ impl Run<'_> {
         let work = &bundle.delivery.receipt.work;
         let request = &bundle.request;
         let commitment = transcript::request_commitment(&request.salt, &request.method, &request.path, &request.body);
-        self.checks.equal("request.commitment", work.request_commitment, commitment)?;
+        self.checks.equal(Step::RequestCommitment, work.request_commitment, commitment)?;
         let frames = bundle.response.frames.iter().map(Vec::as_slice);
         let commitment = transcript::commitment_of(&bundle.response.seed, frames);
-        self.checks.equal("response.commitment", work.response_commitment, commitment)?;
+        self.checks.equal(Step::ResponseCommitment, work.response_commitment, commitment)?;
 
         let listed = enclave.terms().model(&work.model_id).is_some();
-        let allowed = self.policy.models.is_empty() || self.policy.models.contains(&work.model_id);
+        let allowed = self.policy.models.accepts(&work.model_id);
         let expected = if allowed { "a model of the signed terms" } else { "a model of the policy" };
-        self.checks.require("work.model", listed && allowed, expected, work.model_id.to_string())?;
+        self.checks.require(Step::WorkModel, listed && allowed, expected, work.model_id.to_string())?;
 
         let known = work.kinds.is_well_formed();
         let counted = !work.kinds.contains(Kinds::LOCAL) || work.usage_source == receipt::UsageSource::Counted;
@@ -291,14 +253,14 @@ impl Run<'_> {
             bundle.offer.max_tokens,
             work.outcome.as_str()
         );
-        self.checks.require("work.claim", known && counted && tokens && ended, expected, got)?;
+        self.checks.require(Step::WorkClaim, known && counted && tokens && ended, expected, got)?;
         self.decoding()
     }
 
     fn decoding(&mut self) -> Result<(), Stop> {
         let bundle = self.bundle;
         let decoding = &bundle.delivery.decoding;
-        self.checks.equal("work.decoding", bundle.delivery.receipt.work.decoding_hash, decoding.struct_hash())?;
+        self.checks.equal(Step::WorkDecoding, bundle.delivery.receipt.work.decoding_hash, decoding.struct_hash())?;
         let (expected, ok) = match (decoding.seed_source, &bundle.delivery.seed_share) {
             (SeedSource::Request, None) => {
                 (Hash32::ZERO, receipt::requested_seed(&decoding.seed).is_some() && bundle.offer.seed_commitment.is_zero())
@@ -313,7 +275,7 @@ impl Run<'_> {
             SeedSource::Request => "an integer as the seed, named by the request, and no share committed in the offer".to_string(),
             SeedSource::ServerAndPayment => format!("{expected} from the share committed in the offer and the payment's nonce"),
         };
-        self.checks.require("work.seed", ok, wanted, decoding.seed.to_string())
+        self.checks.require(Step::WorkSeed, ok, wanted, decoding.seed.to_string())
     }
 
     /// What a bundle can say about privacy. A live client that pinned the attested key knows more, and says so itself.
@@ -321,51 +283,32 @@ impl Run<'_> {
         match self.bundle.delivery.receipt.work.channel {
             Channel::Sealed => {
                 let key = enclave.manifest().k_hpke;
-                self.checks.require("privacy.channel", !key.is_zero(), "SEALED to an attested K_hpke", format!("SEALED, K_hpke {key}"))
+                self.checks.require(Step::PrivacyChannel, !key.is_zero(), "SEALED to an attested K_hpke", format!("SEALED, K_hpke {key}"))
             }
             Channel::Tls => {
-                self.checks.not_checked("privacy.channel", "a sealed request (this one travelled in TLS)");
+                self.checks.not_checked(Step::PrivacyChannel, "a sealed request (this one travelled in TLS)")?;
                 Ok(())
             }
         }
     }
 
-    fn offer(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
-        let (offer, work) = (&self.bundle.offer, &self.bundle.delivery.receipt.work);
-        self.signed_by_k_sig("offer.signature", enclave, &offer.digest(), &self.bundle.offer_signature)?;
-
-        let manifest = enclave.manifest();
-        let terms = [
-            ("manifest", manifest.hash().to_string(), offer.manifest_hash.to_string()),
-            ("request", work.request_commitment.to_string(), offer.request_commitment.to_string()),
-            ("model", work.model_id.to_string(), offer.model_id.to_string()),
-            ("max tokens", self.bundle.delivery.decoding.max_tokens.to_string(), offer.max_tokens.to_string()),
-        ];
-        for (name, expected, got) in terms {
-            if expected != got {
-                return self.checks.require("offer.terms", false, format!("{name} {expected}"), format!("{name} {got}"));
-            }
-        }
-        let payee_ok = is_attested_payee(&offer.payee, &manifest.payee) && offer.scheme == Scheme::ExactEip3009 && offer.settler.is_zero();
-        let got = format!("payee {} by {}, settler {}", offer.payee, offer.scheme.as_str(), offer.settler);
-        self.checks.require("offer.terms", payee_ok, format!("payee {} by exact/eip3009, no settler", manifest.payee), got)?;
-
-        let price = enclave.terms().price(&offer.model_id, offer.chain_id, &offer.asset);
-        let expected = price.and_then(|price| price.amount(offer.prompt_tokens, offer.max_tokens));
-        let show = |amount: Option<Amount>| amount.map_or("no price in this asset".into(), |a| format!("{a} units"));
-        self.checks.require("offer.price", expected == Some(offer.amount), show(expected), show(Some(offer.amount)))
+    fn offer(&mut self, enclave: &VerifiedEnclave) -> Result<VerifiedOffer, Stop> {
+        let (bundle, work) = (self.bundle, &self.bundle.delivery.receipt.work);
+        let asked = Asked {
+            request_commitment: work.request_commitment,
+            model_id: work.model_id,
+            max_tokens: MaxTokens::Exactly(bundle.delivery.decoding.max_tokens.into()),
+        };
+        offer::check_offer(&mut self.checks, &bundle.offer, &bundle.offer_signature, enclave, &asked, self.policy, self.recover)
     }
 
-    fn payment(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
-        let (offer, payment) = (&self.bundle.offer, &self.bundle.payment);
+    fn payment(&mut self, verified: &VerifiedOffer) -> Result<(), Stop> {
+        let (offer, payment) = (verified.offer(), &self.bundle.payment);
         let authorization = &payment.authorization;
-        let empty = Asset::default();
-        let asset = enclave.terms().asset(offer.chain_id, &offer.asset).unwrap_or(&empty);
-        let domain = TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: offer.chain_id, asset: offer.asset };
         // A payer's wallet may sign high s (the token would refuse it, or not); here one form counts, so that no flip goes unnoticed.
-        let recovered = signer(self.recover, &authorization.digest(&domain), &payment.signature);
+        let recovered = signer(self.recover, &authorization.digest(verified.token()), &payment.signature);
         let got = recovered.map_or("no valid signature".into(), |address| address.to_string());
-        self.checks.require("payment.signature", recovered == Some(authorization.from), authorization.from.to_string(), got)?;
+        self.checks.require(Step::PaymentSignature, recovered == Some(authorization.from), authorization.from.to_string(), got)?;
 
         let (finished, started) =
             (self.bundle.delivery.receipt.work.finished_at / 1000, self.bundle.delivery.receipt.work.started_at / 1000);
@@ -378,7 +321,7 @@ impl Run<'_> {
             "{} units to {}, open from {} to {}",
             authorization.value, authorization.to, authorization.valid_after, authorization.valid_before
         );
-        self.checks.require("payment.terms", ok, expected, got)?;
+        self.checks.require(Step::PaymentTerms, ok, expected, got)?;
         self.binding()
     }
 
@@ -387,17 +330,17 @@ impl Run<'_> {
         let Some(salt) = payment.client_salt else {
             if self.policy.require_offer_binding {
                 let got = "a nonce without a client salt (equal price only)";
-                return self.checks.require("payment.binding", false, "a nonce that commits to the offer", got);
+                return self.checks.require(Step::PaymentBinding, false, "a nonce that commits to the offer", got);
             }
-            self.checks.not_checked("payment.binding", "a client that commits to the offer (equal price only)");
+            self.checks.not_checked(Step::PaymentBinding, "a client that commits to the offer (equal price only)")?;
             return Ok(());
         };
         let expected = payment::offer_nonce(&self.bundle.offer.digest(), &salt);
-        self.checks.equal("payment.binding", expected, payment.authorization.nonce)
+        self.checks.equal(Step::PaymentBinding, expected, payment.authorization.nonce)
     }
 
-    fn charge(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
-        let (offer, money) = (&self.bundle.offer, &self.bundle.delivery.receipt.money);
+    fn charge(&mut self, verified: &VerifiedOffer) -> Result<(), Stop> {
+        let (offer, money) = (verified.offer(), &self.bundle.delivery.receipt.money);
         let authorization = &self.bundle.payment.authorization;
         let pairs = [
             ("payment id", authorization.payment_id(offer.chain_id, &offer.asset).to_string(), money.payment_id.to_string()),
@@ -410,31 +353,36 @@ impl Run<'_> {
         ];
         for (name, expected, got) in pairs {
             if expected != got {
-                return self.checks.require("receipt.payment", false, format!("{name} {expected}"), format!("{name} {got}"));
+                return self.checks.require(Step::ReceiptPayment, false, format!("{name} {expected}"), format!("{name} {got}"));
             }
         }
-        self.checks.require("receipt.payment", true, "this payment", money.payment_id.to_string())?;
+        self.checks.require(Step::ReceiptPayment, true, "this payment", money.payment_id.to_string())?;
 
-        // `exact` moves the whole signed price: signed = offered = charged, to the attested payee; no channel fields.
+        // `exact` moves the whole signed price: signed = offered = charged, to the offer's payee, which is the attested one; no channel fields.
         let ok = money.max_amount == authorization.value
             && money.charged == authorization.value
-            && is_attested_payee(&money.payee, &enclave.manifest().payee)
+            && money.payee == offer.payee
             && money.cumulative_before == Amount::ZERO
             && money.cumulative_after == Amount::ZERO;
-        let expected = format!("{} units to {}", authorization.value, enclave.manifest().payee);
+        let expected = format!("{} units to {}", authorization.value, offer.payee);
         let got = format!("{} of at most {} units to {}", money.charged, money.max_amount, money.payee);
-        self.checks.require("receipt.charge", ok, expected, got)?;
+        self.checks.require(Step::ReceiptCharge, ok, expected, got)?;
         let (amount, asset, chain_id) = (money.charged, money.asset, money.chain_id);
         let expected = format!("Transfer of {amount} units of {asset} on chain {chain_id} from {} to {}", money.payer, money.payee);
         match self.chain.transfer {
-            None => self.checks.not_checked("payment.transfer", "a chain"),
+            None => self.checks.not_checked(Step::PaymentTransfer, "a chain")?,
             Some(Transfer::NotYet) => {
                 self.checks
-                    .not_checked("payment.transfer", "the transfer itself (the authorization is unused so far: nothing was charged)");
+                    .not_checked(Step::PaymentTransfer, "the transfer itself (the authorization is unused so far: nothing was charged)")?;
             }
-            Some(Transfer::Seen) => self.checks.require("payment.transfer", true, expected, "seen")?,
+            Some(Transfer::Seen) => self.checks.require(Step::PaymentTransfer, true, expected, "seen")?,
             Some(Transfer::Otherwise) => {
-                self.checks.require("payment.transfer", false, expected, "the authorization was cancelled, or used for something else")?;
+                self.checks.require(
+                    Step::PaymentTransfer,
+                    false,
+                    expected,
+                    "the authorization was cancelled, or used for something else",
+                )?;
             }
         }
         Ok(())
@@ -448,7 +396,7 @@ impl Run<'_> {
         let result = tlog::verify_inclusion(leaf, delivery.receipt.sequence, &delivery.inclusion, &tree);
         let expected = format!("leaf {} in tree {:#} of {}", delivery.receipt.sequence, tree.root, tree.size);
         let got = result.map_or_else(|error| format!("{error:?}"), |_| "included".into());
-        self.checks.require("log.inclusion", result.is_ok(), expected, got)?;
+        self.checks.require(Step::LogInclusion, result.is_ok(), expected, got)?;
         result.map_err(|_| Stop)
     }
 
@@ -467,7 +415,7 @@ impl Run<'_> {
             if note_ok { "right" } else { "wrong" },
             recovered.map_or("none".into(), |address| address.to_string())
         );
-        self.checks.require("log.checkpoint", ok, expected, got)?;
+        self.checks.require(Step::LogCheckpoint, ok, expected, got)?;
         let witnessed = self.witnesses(&body)?;
         self.consistency(enclave, checkpoint)?;
         let anchored = self.anchored()?;
@@ -488,20 +436,20 @@ impl Run<'_> {
             let known = self.policy.witnesses.contains(&cosignature.witness);
             if !known || seen.contains(&cosignature.witness) || !cosignature.is_valid(note_body) {
                 let expected = "each cosignature valid, by a witness of the policy, once";
-                return self.checks.require("log.witnesses", false, expected, cosignature.witness.to_string()).map(|()| false);
+                return self.checks.require(Step::LogWitnesses, false, expected, cosignature.witness.to_string()).map(|()| false);
             }
             seen.push(cosignature.witness);
         }
         let threshold = self.policy.witness_threshold;
         if threshold == 0 {
-            self.checks.not_checked("log.witnesses", "a policy that names witnesses");
+            self.checks.not_asked(Step::LogWitnesses, "a policy that names witnesses")?;
             return Ok(false);
         }
         let reached = threshold <= seen.len();
         if reached {
-            self.checks.require("log.witnesses", true, format!("{threshold} witnesses"), format!("{} witnesses", seen.len()))?;
+            self.checks.require(Step::LogWitnesses, true, format!("{threshold} witnesses"), format!("{} witnesses", seen.len()))?;
         } else {
-            self.checks.not_checked("log.witnesses", format!("{threshold} witnesses, {} cosigned so far", seen.len()));
+            self.checks.not_checked(Step::LogWitnesses, format!("{threshold} witnesses, {} cosigned so far", seen.len()))?;
         }
         Ok(reached)
     }
@@ -520,7 +468,7 @@ impl Run<'_> {
             if signed.log_id != checkpoint.log_id || recovered != Some(k_sig) {
                 let expected = format!("the later anchor, size {} of log {:#}, signed by {k_sig}", signed.tree.size, checkpoint.log_id);
                 let who = recovered.map_or("none".into(), |address| address.to_string());
-                return self.checks.require("log.consistency", false, expected, format!("log {:#}, signer {who}", signed.log_id));
+                return self.checks.require(Step::LogConsistency, false, expected, format!("log {:#}, signer {who}", signed.log_id));
             }
             self.extends(&tree, &signed.tree, &later.consistency)?;
         }
@@ -535,9 +483,9 @@ impl Run<'_> {
         });
         if let Some((known, tree)) = fork {
             let expected = format!("anchored root {} at size {}", known.root, known.size);
-            return self.checks.require("log.consistency", false, expected, format!("{} (a fork)", tree.root));
+            return self.checks.require(Step::LogConsistency, false, expected, format!("{} (a fork)", tree.root));
         }
-        self.checks.require("log.consistency", true, "append-only", "append-only")
+        self.checks.require(Step::LogConsistency, true, "append-only", "append-only")
     }
 
     /// Refuses unless `new` begins with all of `old`, which is not empty: an empty one would carry bytes that nothing checks.
@@ -548,7 +496,7 @@ impl Run<'_> {
             Err(error) => format!("{error:?}"),
         };
         let expected = format!("tree {:#} of {} extends {:#} of {}", new.root, new.size, old.root, old.size);
-        self.checks.require("log.consistency", false, expected, reason)
+        self.checks.require(Step::LogConsistency, false, expected, reason)
     }
 
     fn anchored(&mut self) -> Result<bool, Stop> {
@@ -560,11 +508,11 @@ impl Run<'_> {
                 let expected =
                     format!("an anchored tree that holds the receipt, no earlier than {ANCHOR_SKEW_SECONDS} s before {finished}");
                 let got = format!("size {} anchored at {}", anchor.tree.size, anchor.anchored_at);
-                self.checks.require("log.anchored", finished <= latest, expected, got)?;
+                self.checks.require(Step::LogAnchored, finished <= latest, expected, got)?;
                 Ok(true)
             }
             None => {
-                self.checks.not_checked("log.anchored", "a chain, and a bundle upgraded to an anchored tree");
+                self.checks.not_checked(Step::LogAnchored, "a chain, and a bundle upgraded to an anchored tree")?;
                 Ok(false)
             }
         }
@@ -582,7 +530,7 @@ impl Run<'_> {
 
     fn signed_by_k_sig(
         &mut self,
-        id: &'static str,
+        step: Step,
         enclave: &VerifiedEnclave,
         digest: &Hash32,
         signature: &crate::bytes::Signature65,
@@ -590,6 +538,6 @@ impl Run<'_> {
         let expected = enclave.manifest().k_sig;
         let recovered = signer(self.recover, digest, signature);
         let got = recovered.map_or("no valid signature".into(), |address| address.to_string());
-        self.checks.require(id, recovered == Some(expected), expected.to_string(), got)
+        self.checks.require(step, recovered == Some(expected), expected.to_string(), got)
     }
 }

@@ -7,17 +7,18 @@
 //! that the TEE vendor is honest (see `verdict::Assurance`).
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use crate::attest::{self, VerifiedDocument};
-use crate::bytes::{Hash32, to_hex};
+use crate::bytes::{Address, Hash32, to_hex};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::eip712::{Recover, signer};
 use crate::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
-use crate::policy::Policy;
+use crate::policy::{Accept, Policy};
+use crate::step::Step;
 use crate::terms::{OperatorTerms, SignedTerms};
-use crate::verdict::{Assurance, LogLevel, Outcome, Question, Recorder, Step, Stop, Verdict};
+use crate::verdict::{Assurance, LogLevel, Outcome, Recorded, Recorder, Stop, Verdict};
 
 /// Version of [`Evidence`] that this code reads and writes.
 pub const VERSION: u64 = 1;
@@ -156,34 +157,18 @@ impl VerifiedEnclave {
     }
 }
 
-/// Steps of evidence, in the order they are made.
-pub const STEPS: &[Step] = &[DOCUMENT, BINDING, TERMS, OPERATOR, MANIFEST, WORKLOAD, OPERATOR_ALLOWED, REGISTRY];
-
-pub(crate) const DOCUMENT: Step =
-    step("attest.document", "the document is a genuine attestation under a root of the policy", "attestation.md §1");
-pub(crate) const BINDING: Step =
-    step("evidence.binding", "the attested 64 bytes name K_sig, the manifest and a recent block", "attestation.md §2");
-pub(crate) const TERMS: Step = step("evidence.terms", "the manifest names exactly these operator terms", "terms-and-manifest.md §1");
-pub(crate) const OPERATOR: Step = step("evidence.operator", "the terms are signed by the operator they name", "terms-and-manifest.md §1");
-pub(crate) const MANIFEST: Step = step("evidence.manifest", "manifest and terms say the same", "terms-and-manifest.md §3");
-pub(crate) const WORKLOAD: Step = step("policy.workload", "the measured workload is one the policy accepts", "policy.md §2");
-pub(crate) const OPERATOR_ALLOWED: Step = step("policy.operator", "the operator is one the policy accepts", "policy.md §2");
-pub(crate) const REGISTRY: Step = step("policy.registry", "the registry is one the policy accepts", "policy.md §2");
-
-const fn step(id: &'static str, title: &'static str, spec: &'static str) -> Step {
-    Step { id, question: Question::Ran, title, spec }
-}
-
 /// Judges evidence. The verdict has one check per step, whether it passed or not; the enclave is there only if all passed.
 pub fn verify_evidence(evidence: &Evidence, policy: &Policy, moment: Moment, recover: &dyn Recover) -> (Verdict, Option<VerifiedEnclave>) {
-    let mut checks = Recorder::new(STEPS);
-    let enclave = check_evidence(&mut checks, evidence, policy, moment, recover).ok();
+    let mut recorder = Recorder::new(Step::EVIDENCE);
+    let result = check_evidence(&mut recorder, evidence, policy, moment, recover);
+    let Recorded { checks, complete } = recorder.finish();
+    let enclave = result.ok().filter(|_| complete);
     let verdict = Verdict {
-        checks: checks.finish(),
+        checks,
         outcome: if enclave.is_some() { Outcome::Verified } else { Outcome::Refused },
         log_level: LogLevel::None,
         assurance: enclave.as_ref().map_or(Assurance::None, VerifiedEnclave::assurance),
-        not_proven: alloc::vec!["that the registry lists this enclave, and that the block it names exists: ask a chain"],
+        not_proven: alloc::vec!["that the registry lists this enclave, and that the block it names exists: ask a chain".into()],
     };
     (verdict, enclave)
 }
@@ -201,24 +186,23 @@ pub(crate) fn check_evidence(
     let terms = &evidence.terms.terms;
 
     let expected = attested_bytes(&manifest.k_sig, &manifest.hash(), &evidence.freshness);
-    checks.equal("evidence.binding", to_hex(&expected), to_hex(document.user_data()))?;
-    checks.equal("evidence.terms", manifest.terms_hash, terms.digest())?;
+    checks.equal(Step::EvidenceBinding, to_hex(&expected), to_hex(document.user_data()))?;
+    checks.equal(Step::EvidenceTerms, manifest.terms_hash, terms.digest())?;
     check_operator(checks, evidence, recover)?;
     check_manifest(checks, manifest, terms, document.timestamp_ms(), &evidence.freshness)?;
 
     let workload = workload_id(TeeKind::Nitro, &Hash32(document.root_fingerprint()), document.measurements());
-    let accepted = match policy.workloads.as_slice() {
-        _ if policy.dangerous_any_workload => "any workload (dangerous_any_workload)".into(),
-        [] => "none (the policy lists no workload)".into(),
-        listed => list(listed),
-    };
-    checks.require("policy.workload", policy.accepts_workload(&workload), accepted, workload.to_string())?;
-    let operator_ok = policy.operators.is_empty() || policy.operators.contains(&manifest.operator);
-    checks.require("policy.operator", operator_ok, list(&policy.operators), manifest.operator.to_string())?;
+    let ok = policy.workloads.accepts(&workload);
+    checks.require(Step::PolicyWorkload, ok, policy.workloads.to_string(), workload.to_string())?;
+    let ok = policy.operators.accepts(&manifest.operator);
+    checks.require(Step::PolicyOperator, ok, policy.operators.to_string(), manifest.operator.to_string())?;
     let registry = (manifest.anchor_chain_id, manifest.registry);
-    let registry_ok = policy.registries.is_empty() || policy.registries.contains(&registry);
-    let registries: Vec<String> = policy.registries.iter().map(|(chain, address)| format!("{address} on {chain}")).collect();
-    checks.require("policy.registry", registry_ok, list(&registries), format!("{} on {}", registry.1, registry.0))?;
+    let on = |(chain_id, address): &(u64, Address)| format!("{address} on {chain_id}");
+    let expected = match &policy.registries {
+        Accept::Any => Accept::Any,
+        Accept::Only(listed) => Accept::Only(listed.iter().map(on).collect::<Vec<_>>()),
+    };
+    checks.require(Step::PolicyRegistry, policy.registries.accepts(&registry), expected.to_string(), on(&registry))?;
 
     Ok(VerifiedEnclave {
         manifest: manifest.clone(),
@@ -248,18 +232,18 @@ fn check_document(checks: &mut Recorder, evidence: &Evidence, policy: &Policy, m
         Ok(document) => document,
         Err(error) => {
             let wanted = "a genuine document under a root that the policy names";
-            return Err(checks.refuse("attest.document", error.check(), wanted, error.to_string()));
+            return Err(checks.refuse(Step::AttestDocument, error.check(), wanted, error.to_string()));
         }
     };
     if let Moment::Live { nonce: Some(nonce), .. } = moment {
         // The challenge travels inside the freshness tag, not in the document's own nonce field (attestation.md §3).
         if nonce != evidence.freshness.nonce {
-            return Err(checks.refuse("attest.document", "attest.nonce", nonce.to_string(), evidence.freshness.nonce.to_string()));
+            return Err(checks.refuse(Step::AttestDocument, "attest.nonce", nonce.to_string(), evidence.freshness.nonce.to_string()));
         }
     }
     let kind = if document.is_hardware_root() { "hardware" } else { "SIMULATED" };
     let got = format!("{kind} root {}", to_hex(&document.root_fingerprint()));
-    checks.require("attest.document", true, "a root that the policy names", got)?;
+    checks.require(Step::AttestDocument, true, "a root that the policy names", got)?;
     Ok(document)
 }
 
@@ -267,7 +251,7 @@ fn check_operator(checks: &mut Recorder, evidence: &Evidence, recover: &dyn Reco
     let terms = &evidence.terms;
     let recovered = signer(recover, &terms.terms.digest(), &terms.signature);
     checks.require(
-        "evidence.operator",
+        Step::EvidenceOperator,
         recovered == Some(terms.terms.operator),
         terms.terms.operator.to_string(),
         recovered.map_or("no valid signature".into(), |address| address.to_string()),
@@ -295,23 +279,15 @@ fn check_manifest(
     ];
     for (name, expected, got) in pairs {
         if expected != got {
-            return checks.require("evidence.manifest", false, format!("{name} {expected}"), format!("{name} {got}"));
+            return checks.require(Step::EvidenceManifest, false, format!("{name} {expected}"), format!("{name} {got}"));
         }
     }
     if let Err(reason) = terms.check_consistent() {
-        return checks.require("evidence.manifest", false, "consistent terms", reason);
+        return checks.require(Step::EvidenceManifest, false, "consistent terms", reason);
     }
     if terms.not_after < document_time_ms {
         let expected = format!("terms in force at {document_time_ms} ms");
-        return checks.require("evidence.manifest", false, expected, format!("notAfter {} ms", terms.not_after));
+        return checks.require(Step::EvidenceManifest, false, expected, format!("notAfter {} ms", terms.not_after));
     }
-    checks.require("evidence.manifest", true, "equal fields", "equal fields")
-}
-
-/// A list for people: its members, or "any" if it restricts nothing.
-fn list<T: ToString>(items: &[T]) -> String {
-    match items {
-        [] => "any".into(),
-        items => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-    }
+    checks.require(Step::EvidenceManifest, true, "equal fields", "equal fields")
 }

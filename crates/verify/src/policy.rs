@@ -1,13 +1,89 @@
 //! The policy: what the relying party accepts. Plain data; its commented TOML form lives in the client.
 //!
 //! Genuine, fresh and allowed are three questions: `attest` answers the first, `max_age_ms` bounds the second, this answers the third.
-//! Only a policy names roots (Invariant 2). An empty list of workloads accepts nothing. Spec: policy.md §1-2.
+//! Only a policy names roots (Invariant 2). An empty list accepts nothing. Spec: policy.md §1-2.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::attest::TrustRoot;
 use crate::bytes::{Address, Hash32};
 use crate::verdict::LogLevel;
+
+/// What a policy accepts in one respect. An empty list accepts nothing: a typing error must not turn "none" into "any".
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: all, or those that are named")]
+pub enum Accept<T> {
+    /// Whatever there is.
+    Any,
+    /// These and no others.
+    Only(Vec<T>),
+}
+
+impl<T: PartialEq> Accept<T> {
+    /// Whether this one is accepted.
+    #[must_use]
+    pub fn accepts(&self, item: &T) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(items) => items.contains(item),
+        }
+    }
+
+    /// Those that are named; none if any is accepted.
+    #[must_use]
+    pub fn named(&self) -> &[T] {
+        match self {
+            Self::Any => &[],
+            Self::Only(items) => items,
+        }
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Accept<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any"),
+            Self::Only(items) => write_list(f, items),
+        }
+    }
+}
+
+/// Which measured workloads a policy accepts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: all, or those that are named")]
+pub enum Workloads {
+    /// Any measurement under an accepted root. For development only; the verdict records it.
+    DangerousAny,
+    /// These and no others.
+    Only(Vec<Hash32>),
+}
+
+impl Workloads {
+    /// Whether this one is accepted.
+    #[must_use]
+    pub fn accepts(&self, workload: &Hash32) -> bool {
+        match self {
+            Self::DangerousAny => true,
+            Self::Only(listed) => listed.contains(workload),
+        }
+    }
+}
+
+impl fmt::Display for Workloads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DangerousAny => f.write_str("any workload (dangerous_any_workload)"),
+            Self::Only(listed) => write_list(f, listed),
+        }
+    }
+}
+
+fn write_list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    let Some((first, rest)) = items.split_first() else { return f.write_str("none (the policy's list is empty)") };
+    write!(f, "{first}")?;
+    rest.iter().try_for_each(|item| write!(f, ", {item}"))
+}
 
 /// What a relying party accepts. `Default` accepts nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,16 +91,14 @@ use crate::verdict::LogLevel;
 pub struct Policy {
     /// Roots of attestation. Empty accepts no evidence.
     pub roots: Vec<TrustRoot>,
-    /// Accepted workload ids ([`crate::manifest::workload_id`]). Empty accepts none, unless the next field says otherwise.
-    pub workloads: Vec<Hash32>,
-    /// Accept any measurement under an accepted root. For development only; the verdict records it.
-    pub dangerous_any_workload: bool,
-    /// Accepted operators; empty accepts any (the operator is shown, and an attested enclave cannot be told to lie by one).
-    pub operators: Vec<Address>,
-    /// Accepted (chain id, registry); empty accepts any.
-    pub registries: Vec<(u64, Address)>,
-    /// Accepted model digests; empty accepts any that the operator's signed terms list.
-    pub models: Vec<Hash32>,
+    /// Accepted workload ids ([`crate::manifest::workload_id`]).
+    pub workloads: Workloads,
+    /// Accepted operators. The operator is shown, and an attested enclave cannot be told to lie by one.
+    pub operators: Accept<Address>,
+    /// Accepted (chain id, registry).
+    pub registries: Accept<(u64, Address)>,
+    /// Accepted model digests; `Any` accepts those that the operator's signed terms list.
+    pub models: Accept<Hash32>,
     /// Oldest attestation document accepted live, and longest distance from document to receipt in a bundle, in milliseconds.
     pub max_age_ms: u64,
     /// Clock skew tolerated, in milliseconds.
@@ -43,11 +117,10 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             roots: Vec::new(),
-            workloads: Vec::new(),
-            dangerous_any_workload: false,
-            operators: Vec::new(),
-            registries: Vec::new(),
-            models: Vec::new(),
+            workloads: Workloads::Only(Vec::new()),
+            operators: Accept::Any,
+            registries: Accept::Any,
+            models: Accept::Any,
             max_age_ms: 2 * 3_600_000,
             skew_ms: 60_000,
             witnesses: Vec::new(),
@@ -63,12 +136,6 @@ impl Policy {
     #[must_use]
     pub fn hardware() -> Self {
         Self { roots: alloc::vec![TrustRoot::AWS_NITRO_G1], ..Self::default() }
-    }
-
-    /// Whether a workload is accepted.
-    #[must_use]
-    pub fn accepts_workload(&self, workload: &Hash32) -> bool {
-        self.dangerous_any_workload || self.workloads.contains(workload)
     }
 }
 

@@ -7,6 +7,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::step::Step;
+
 /// The three questions of Candor, and the log that carries the answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -42,8 +44,10 @@ pub enum Status {
     Passed,
     /// Made, and it did not hold.
     Refused,
-    /// Not made: it needs a chain, a live connection or a policy that was not given. Says so; never counts as passed.
+    /// Not made: it needs a chain or a live connection that was not given. Says so; never counts as passed.
     NotChecked,
+    /// Not made, because the policy does not ask for it.
+    NotAsked,
     /// Not reached, because an earlier check refused.
     NotReached,
 }
@@ -56,30 +60,18 @@ impl Status {
             Self::Passed => "passed",
             Self::Refused => "refused",
             Self::NotChecked => "not checked",
+            Self::NotAsked => "not asked",
             Self::NotReached => "not reached",
         }
     }
-}
-
-/// A step of the spec: its stable id, its question, its meaning and its place.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "a table row")]
-pub struct Step {
-    /// Stable dotted id, for machines.
-    pub id: &'static str,
-    /// Which question it helps to answer.
-    pub question: Question,
-    /// One line for people.
-    pub title: &'static str,
-    /// Where the rule is written.
-    pub spec: &'static str,
 }
 
 /// One step, made or not.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "plain data for readers")]
 pub struct Check {
-    /// Stable dotted id; more specific than the step's where an attestation names its own inner check.
+    /// Stable dotted id; more specific than the step's where an attestation names its own inner check, and [`BUG`] where a step was not
+    /// made as the table says.
     pub id: &'static str,
     /// The step.
     pub step: Step,
@@ -89,6 +81,13 @@ pub struct Check {
     pub expected: String,
     /// What was found.
     pub got: String,
+}
+
+impl Check {
+    /// A step that was not made as its table says.
+    pub(crate) fn bug(step: Step) -> Self {
+        Self { id: BUG, step, status: Status::Refused, expected: String::new(), got: String::new() }
+    }
 }
 
 /// How strongly the log holds. Levels are never merged.
@@ -182,7 +181,7 @@ pub struct Verdict {
     pub(crate) outcome: Outcome,
     pub(crate) log_level: LogLevel,
     pub(crate) assurance: Assurance,
-    pub(crate) not_proven: Vec<&'static str>,
+    pub(crate) not_proven: Vec<String>,
 }
 
 impl Verdict {
@@ -218,7 +217,7 @@ impl Verdict {
 
     /// What this verdict does not prove, in words.
     #[must_use]
-    pub fn not_proven(&self) -> &[&'static str] {
+    pub fn not_proven(&self) -> &[String] {
         &self.not_proven
     }
 }
@@ -227,11 +226,25 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stop;
 
-/// Writes down checks as they are made, in the order of a table of steps.
+/// The id under which a verdict refuses when its own steps were not made as the table says: a fault of this crate, never of a bundle.
+pub const BUG: &str = "verify.bug";
+
+/// Writes down checks as they are made. It knows which row of the table comes next and refuses every other.
+///
+/// Invariant: `finish` says *complete* only if every row was made and none refused. Without it "no check refused" would count as verified,
+/// and a step that was forgotten would be an open door.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     steps: &'static [Step],
+    checks: Vec<Check>,
+}
+
+/// Every check of a table, and whether all of them were made.
+#[derive(Debug)]
+pub(crate) struct Recorded {
     pub(crate) checks: Vec<Check>,
+    /// Every row was made, in order, and none refused.
+    pub(crate) complete: bool,
 }
 
 impl Recorder {
@@ -239,44 +252,97 @@ impl Recorder {
         Self { steps, checks: Vec::with_capacity(steps.len()) }
     }
 
-    /// The next step's outcome. Steps are made in the order of the table: a step that is skipped is a bug that tests catch.
-    fn record(&mut self, id: &'static str, inner: Option<&'static str>, status: Status, expected: String, got: String) {
-        let step =
-            self.steps.iter().find(|step| step.id == id).copied().unwrap_or(Step { id, question: Question::Ran, title: "", spec: "" });
-        self.checks.push(Check { id: inner.unwrap_or(id), step, status, expected, got });
+    fn record(&mut self, check: Check) -> Result<(), Stop> {
+        let next = self.steps.get(self.checks.len());
+        if next != Some(&check.step) || self.has_refused() {
+            let expected = next.map_or("no further step".into(), |step| step.id().into());
+            self.checks.push(Check { id: BUG, status: Status::Refused, expected, got: check.step.id().into(), ..check });
+            return Err(Stop);
+        }
+        let refused = check.status == Status::Refused;
+        self.checks.push(check);
+        if refused { Err(Stop) } else { Ok(()) }
+    }
+
+    fn has_refused(&self) -> bool {
+        self.checks.iter().any(|check| check.status == Status::Refused)
     }
 
     /// The check held if `expected == got`; both are shown.
-    pub(crate) fn equal<T: PartialEq + core::fmt::Display>(&mut self, id: &'static str, expected: T, got: T) -> Result<(), Stop> {
+    pub(crate) fn equal<T: PartialEq + core::fmt::Display>(&mut self, step: Step, expected: T, got: T) -> Result<(), Stop> {
         let ok = expected == got;
-        self.require(id, ok, alloc::format!("{expected}"), alloc::format!("{got}"))
+        self.require(step, ok, alloc::format!("{expected}"), alloc::format!("{got}"))
     }
 
     /// The check held if `ok`.
-    pub(crate) fn require(&mut self, id: &'static str, ok: bool, expected: impl Into<String>, got: impl Into<String>) -> Result<(), Stop> {
+    pub(crate) fn require(&mut self, step: Step, ok: bool, expected: impl Into<String>, got: impl Into<String>) -> Result<(), Stop> {
         let status = if ok { Status::Passed } else { Status::Refused };
-        self.record(id, None, status, expected.into(), got.into());
-        if ok { Ok(()) } else { Err(Stop) }
+        self.record(Check { id: step.id(), step, status, expected: expected.into(), got: got.into() })
     }
 
     /// The check refused under a more specific name.
-    pub(crate) fn refuse(&mut self, id: &'static str, inner: &'static str, expected: impl Into<String>, got: impl Into<String>) -> Stop {
-        self.record(id, Some(inner), Status::Refused, expected.into(), got.into());
-        Stop
+    pub(crate) fn refuse(&mut self, step: Step, inner: &'static str, expected: impl Into<String>, got: impl Into<String>) -> Stop {
+        let check = Check { id: inner, step, status: Status::Refused, expected: expected.into(), got: got.into() };
+        self.record(check).err().unwrap_or(Stop)
     }
 
     /// The check could not be made here, for this reason.
-    pub(crate) fn not_checked(&mut self, id: &'static str, needs: impl Into<String>) {
-        self.record(id, None, Status::NotChecked, needs.into(), "not checked".into());
+    pub(crate) fn not_checked(&mut self, step: Step, needs: impl Into<String>) -> Result<(), Stop> {
+        self.record(Check { id: step.id(), step, status: Status::NotChecked, expected: needs.into(), got: "not checked".into() })
     }
 
-    /// Marks every step that was not recorded as not reached, in the table's order at the end.
-    pub(crate) fn finish(mut self) -> Vec<Check> {
-        let missing: Vec<Step> =
-            self.steps.iter().filter(|step| !self.checks.iter().any(|check| check.step.id == step.id)).copied().collect();
-        for step in missing {
-            self.record(step.id, None, Status::NotReached, String::new(), String::new());
+    /// The policy does not ask for this check; `would` says what would.
+    pub(crate) fn not_asked(&mut self, step: Step, would: impl Into<String>) -> Result<(), Stop> {
+        self.record(Check { id: step.id(), step, status: Status::NotAsked, expected: would.into(), got: "not asked".into() })
+    }
+
+    /// Rows that were not made are *not reached*, behind the check that refused. If none refused, the first of them is the refusal.
+    pub(crate) fn finish(mut self) -> Recorded {
+        let made = self.checks.len();
+        let mut complete = !self.has_refused();
+        for step in self.steps.iter().skip(made).copied() {
+            let missing = Check { id: step.id(), status: Status::NotReached, ..Check::bug(step) };
+            self.checks.push(if complete { Check::bug(step) } else { missing });
+            complete = false;
         }
-        self.checks
+        Recorded { checks: self.checks, complete }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pass(recorder: &mut Recorder, steps: &[Step]) -> Result<(), Stop> {
+        steps.iter().try_for_each(|step| recorder.require(*step, true, "", ""))
+    }
+
+    #[test]
+    fn a_table_is_complete_only_if_every_row_was_made() {
+        let mut recorder = Recorder::new(Step::EVIDENCE);
+        assert_eq!(pass(&mut recorder, Step::EVIDENCE), Ok(()));
+        assert!(recorder.finish().complete);
+
+        let mut recorder = Recorder::new(Step::EVIDENCE);
+        assert_eq!(pass(&mut recorder, &Step::EVIDENCE[..7]), Ok(()));
+        let recorded = recorder.finish();
+        assert!(!recorded.complete);
+        assert_eq!(recorded.checks.iter().find(|check| check.status == Status::Refused).map(|check| check.id), Some(BUG));
+    }
+
+    #[test]
+    fn a_step_out_of_its_place_refuses_and_so_does_whatever_follows_a_refusal() {
+        let mut recorder = Recorder::new(Step::EVIDENCE);
+        assert_eq!(recorder.require(Step::EvidenceBinding, true, "", ""), Err(Stop));
+        assert_eq!(pass(&mut recorder, Step::EVIDENCE), Err(Stop));
+        let recorded = recorder.finish();
+        assert!(!recorded.complete);
+        assert_eq!(recorded.checks[0].id, BUG);
+
+        let mut recorder = Recorder::new(Step::EVIDENCE);
+        assert_eq!(recorder.not_checked(Step::AttestDocument, "a chain"), Ok(()));
+        assert_eq!(recorder.require(Step::EvidenceBinding, false, "", ""), Err(Stop));
+        assert_eq!(recorder.require(Step::EvidenceTerms, true, "", ""), Err(Stop));
+        assert!(!recorder.finish().complete);
     }
 }

@@ -11,10 +11,9 @@ use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature, open_
 use candor_verify::eip712::{K256, signer};
 use candor_verify::hash::{keccak256, sha256};
 use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, log_id, workload_id};
+use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
-use candor_verify::receipt::{
-    Decoding, Offer, Receipt, SeedSource, receipt_id, requested_seed, seed_commitment, seed_from_share, stop_hash,
-};
+use candor_verify::receipt::{Decoding, Receipt, SeedSource, receipt_id, requested_seed, seed_commitment, seed_from_share, stop_hash};
 use candor_verify::tags;
 use candor_verify::terms::{OperatorTerms, Price, Registration, SignedTerms};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, verify_consistency, verify_inclusion};

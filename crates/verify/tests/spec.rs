@@ -9,10 +9,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use candor_verify::bytes::to_hex;
-use candor_verify::check::{STEPS, verify_bundle};
+use candor_verify::check::verify_bundle;
 use candor_verify::eip712::{K256, candor_domain};
+use candor_verify::step::Step;
 use candor_verify::verdict::Status;
-use candor_verify::{bundle::Bundle, evidence, tags};
+use candor_verify::{bundle::Bundle, tags};
 use serde_json::Value;
 use support::{json, read};
 
@@ -26,10 +27,10 @@ fn spec(name: &str) -> String {
 
 #[test]
 fn each_step_names_a_section_that_exists() {
-    for step in STEPS.iter().chain(evidence::STEPS) {
-        let (document, section) = step.spec.split_once(" §").unwrap_or_else(|| panic!("{}: {}", step.id, step.spec));
+    for step in Step::BUNDLE.iter().chain(Step::EVIDENCE) {
+        let (document, section) = step.spec().split_once(" §").unwrap_or_else(|| panic!("{}: {}", step.id(), step.spec()));
         let heading = format!("\n## {section}. ");
-        assert!(spec(document).contains(&heading), "{} names {}", step.id, step.spec);
+        assert!(spec(document).contains(&heading), "{} names {}", step.id(), step.spec());
     }
 }
 
@@ -38,7 +39,7 @@ fn the_table_of_steps_is_the_codes() {
     let text = spec("bundle.md");
     let rows =
         text.lines().filter(|line| line.starts_with("| ") && line.split('|').nth(1).is_some_and(|cell| cell.trim().parse::<u8>().is_ok()));
-    let expected = STEPS.iter().zip(1..).map(|(step, n)| format!("| {n} | `{}` | {} | {} |", step.id, step.title, step.spec));
+    let expected = Step::BUNDLE.iter().zip(1..).map(|(step, n)| format!("| {n} | `{}` | {} | {} |", step.id(), step.title(), step.spec()));
     assert_eq!(rows.map(str::to_owned).collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 

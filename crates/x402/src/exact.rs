@@ -8,8 +8,9 @@
 
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::eip712::{self, Recover};
+use candor_verify::offer::Offer;
 use candor_verify::payment::{self, Authorization, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
-use candor_verify::receipt::{Offer, Scheme};
+use candor_verify::receipt::Scheme;
 use serde_json::Value;
 
 use crate::error::{PaymentError, excerpt};

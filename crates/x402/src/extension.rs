@@ -9,9 +9,8 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use candor_verify::bytes::{Address, Hash32, Signature65};
-use candor_verify::eip712::{self, Recover};
-use candor_verify::receipt::Offer;
+use candor_verify::bytes::{Hash32, Signature65};
+use candor_verify::offer::Offer;
 use serde_json::Value;
 
 use crate::protocol::JsonObject;
@@ -109,12 +108,6 @@ impl SignedOffer {
         info(extensions)?.as_ref().map(Self::read).transpose()
     }
 
-    /// Who signed the offer, under our rule for signatures (low s).
-    #[must_use]
-    pub fn signer(&self, recover: &dyn Recover) -> Option<Address> {
-        eip712::signer(recover, &self.offer.digest(), &self.signature)
-    }
-
     fn read(info: &JsonObject) -> Result<Self, ExtensionError> {
         let version = info.member("version").and_then(Value::as_u64);
         if version != Some(EXTENSION_VERSION) {
@@ -186,7 +179,7 @@ fn hash_member(info: &JsonObject, field: &'static str) -> Result<Hash32, Extensi
 
 #[cfg(test)]
 mod tests {
-    use candor_verify::bytes::Amount;
+    use candor_verify::bytes::{Address, Amount};
     use candor_verify::receipt::Scheme;
 
     use super::*;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::payment::MAX_SKEW_SECONDS;
 use candor_x402::Libsecp;
 use candor_x402::client::*;
@@ -10,7 +10,7 @@ use candor_x402::protocol::{PaymentRequired, PaymentRequirements, RequirementsEr
 use common::{Key, NOW, World};
 
 fn choose_from(world: &World, required: &PaymentRequired) -> Result<Choice, ChooseError> {
-    choose(required, &world.policy(), &world.k_sig.address(), world.now * 1000, &Libsecp)
+    choose(required, &world.verified_offer().unwrap(), &world.policy(), world.now * 1000)
 }
 
 #[test]
@@ -39,8 +39,11 @@ fn nothing_is_paid_that_the_attested_key_did_not_sign() {
     let required = PaymentRequired { extensions: None, ..world.required() };
     assert_eq!(choose_from(&world, &required).err(), Some(ChooseError::NoOffer));
     let rogue = World { k_sig: Key::new(8), ..World::new() };
-    let expected = ChooseError::OfferSigner { expected: world.k_sig.address(), got: Some(rogue.k_sig.address()) };
-    assert_eq!(choose_from(&world, &rogue.required()).err(), Some(expected));
+    assert_eq!(rogue.verified_offer().unwrap_err().id, "offer.signature");
+    // Another offer of the same key than the one that was verified.
+    let mut other = World::new();
+    other.candidate.offer.prompt_tokens += 1;
+    assert!(matches!(choose_from(&world, &other.required()), Err(ChooseError::OtherOffer { .. })));
     // The price in the 402 is raised after signing.
     let mut raised = world.required();
     raised.accepts[0].amount = "1001".into();
@@ -52,14 +55,12 @@ fn nothing_is_paid_that_the_attested_key_did_not_sign() {
 #[test]
 fn the_policy_names_what_it_does_not_allow() {
     let world = World::new();
-    let refuse = |policy: SpendPolicy| match choose(&world.required(), &policy, &world.k_sig.address(), NOW * 1000, &Libsecp) {
+    let refuse = |policy: SpendPolicy| match choose(&world.required(), &world.verified_offer().unwrap(), &policy, NOW * 1000) {
         Err(ChooseError::NoEntry(reasons)) => reasons[0],
         other => panic!("{other:?}"),
     };
     let asset = PolicyError::Asset { network: world.requirements.network, asset: world.requirements.asset };
     assert_eq!(refuse(SpendPolicy::default()), SkipReason::Policy(asset));
-    let payee = PolicyError::Payee { got: world.requirements.pay_to };
-    assert_eq!(refuse(SpendPolicy { payees: vec![Address([1; 20])], ..world.policy() }), SkipReason::Policy(payee));
     let mut small = world.policy();
     small.assets[0].max_per_request = Amount(999);
     assert_eq!(refuse(small), SkipReason::Policy(PolicyError::PerRequest { limit: Amount(999), got: Amount(1000) }));
@@ -71,7 +72,6 @@ fn restarted(ledger: &Ledger) -> Ledger {
 }
 
 const REQUEST: Hash32 = Hash32([1; 32]);
-const BOOT: Hash32 = Hash32([1; 32]);
 const OTHER_BOOT: Hash32 = Hash32([2; 32]);
 
 #[test]
@@ -84,16 +84,19 @@ fn an_unresolved_payment_is_sent_again_to_its_boot_and_holds_the_request_elsewhe
     let sent = world.sent(reservation);
     ledger.sent(sent.clone()).unwrap();
     let mut ledger = restarted(&ledger);
-    assert_eq!(ledger.resume(&REQUEST, &BOOT, &[], ends - 1), Ok(Some(sent.clone())));
+    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], ends - 1), Ok(Some(sent.clone())));
     assert_eq!(SentPayment::parse(sent.header()), Some(sent));
     // Another request is another matter, and so is an ask that still waits for its own answer.
-    assert_eq!(ledger.resume(&Hash32([9; 32]), &BOOT, &[], NOW), Ok(None));
-    assert_eq!(ledger.resume(&REQUEST, &BOOT, &[nonce], NOW), Ok(None));
+    assert_eq!(ledger.resume(&Hash32([9; 32]), &world.enclave.manifest().hash(), &[], NOW), Ok(None));
+    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[nonce], NOW), Ok(None));
     // A boot that cannot run it, or a time at which nobody can.
     let until = ends + MAX_SKEW_SECONDS;
     assert_eq!(ledger.resume(&REQUEST, &OTHER_BOOT, &[], NOW), Err(LedgerError::Unresolved { until }));
-    assert_eq!(ledger.resume(&REQUEST, &BOOT, &[], ends), Err(LedgerError::Unresolved { until }));
-    assert_eq!(ledger.resume(&REQUEST, &BOOT, &[], until + 1), Err(LedgerError::AskTheChain { valid_before: ends }));
+    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], ends), Err(LedgerError::Unresolved { until }));
+    assert_eq!(
+        ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], until + 1),
+        Err(LedgerError::AskTheChain { valid_before: ends })
+    );
 }
 
 #[test]
@@ -121,7 +124,7 @@ fn a_request_that_was_answered_may_be_bought_again() {
         ledger.sent(world.sent(reservation)).unwrap();
         ledger.resolve(&nonce, Resolution::Charged).unwrap();
         assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_seconds: u64::MAX }), Err(LedgerError::AlreadyPaid));
-        assert_eq!(ledger.resume(&REQUEST, &BOOT, &[], NOW), Ok(None));
+        assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], NOW), Ok(None));
     }
     // The same salt under the same offer would be the same payment.
     assert_eq!(ledger.reserve(world.purchase(1), world.choice(), NOW).err(), Some(LedgerError::AlreadyPaid));
@@ -134,10 +137,10 @@ fn an_abandoned_reservation_was_sent_to_nobody_and_is_forgotten() {
     let mut ledger = Ledger::default();
     let reservation = world.reserve(&mut ledger, 1);
     // While its ask lives it counts.
-    assert_eq!(ledger.resume(&REQUEST, &BOOT, &[reservation.nonce()], NOW), Ok(None));
+    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[reservation.nonce()], NOW), Ok(None));
     assert_eq!(ledger.spends().count(), 1);
     let mut ledger = restarted(&ledger);
-    assert_eq!(ledger.resume(&REQUEST, &BOOT, &[], NOW), Ok(None));
+    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], NOW), Ok(None));
     assert_eq!(ledger.spends().count(), 0);
     assert_eq!(ledger.sent(world.sent(reservation)), Err(LedgerError::Unknown));
 }

@@ -184,7 +184,7 @@ fn a_payment_for_another_request_at_the_same_price_is_refused() {
     let ours = world.committed(4);
     let stock = world.stock(world.authorization(), true);
     let got = world.candidate.offer.digest();
-    world.candidate = World::candidate(&world.requirements, 2);
+    world.candidate = World::candidate(&world.enclave, &world.requirements, 2);
     let expected = vec![world.candidate.offer.digest()];
     for payload in [&ours, &stock] {
         assert_eq!(world.verify(payload), Err(PaymentError::OtherOffer { expected: expected.clone(), got }));
@@ -199,7 +199,7 @@ fn a_payment_for_another_request_at_the_same_price_is_refused() {
 fn the_previous_bucket_still_counts_and_an_ended_offer_does_not() {
     let world = World::new();
     let payload = world.committed(4);
-    let newer = World::candidate(&world.requirements, 2);
+    let newer = World::candidate(&world.enclave, &world.requirements, 2);
     assert!(world.verify_against(&payload, &[newer.clone(), world.candidate.clone()]).is_ok());
     assert!(matches!(world.verify_against(&payload, std::slice::from_ref(&newer)), Err(PaymentError::OtherOffer { .. })));
     let three = [newer.clone(), newer, world.candidate.clone()];
@@ -213,7 +213,7 @@ fn the_previous_bucket_still_counts_and_an_ended_offer_does_not() {
 fn a_payment_answers_the_offer_that_was_echoed_of_this_bucket_or_the_one_before() {
     let world = World::new();
     // The client holds the previous bucket's offer; the current one is another.
-    let (current, previous) = (World::candidate(&world.requirements, 2), world.candidate.clone());
+    let (current, previous) = (World::candidate(&world.enclave, &world.requirements, 2), world.candidate.clone());
     let candidates = [current, previous.clone()];
     let stock = world.stock(world.authorization(), true);
     for payload in [&stock, &world.committed(1)] {

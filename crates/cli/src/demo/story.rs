@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use candor_chain::{ProveRequest, create_policy_calldata, policy_id, propose_workload_calldata};
-use candor_client::{Buyer, Keep, Node, SpendBook, VerifiedResponse, plain, resolve};
+use candor_client::{Buyer, Keep, SpendBook, VerifiedNode, VerifiedResponse, plain, resolve};
 use candor_log::tiles::{Resource, Span};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
@@ -64,7 +64,7 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
 }
 
 /// The request names its seed, so that the lie about another payment is caught by the payment's own check.
-fn body(node: &Node, question: &str) -> Result<Vec<u8>, Failure> {
+fn body(node: &VerifiedNode, question: &str) -> Result<Vec<u8>, Failure> {
     let body = answer::request_body(node, None, question, 64, 0.0)?;
     let mut json: serde_json::Value = serde_json::from_slice(&body).map_err(|error| Failure::cannot(error.to_string()))?;
     json["seed"] = 7.into();
@@ -76,9 +76,9 @@ async fn balances(stage: &Stage, payer: &Address, payee: &Address) -> Result<(Am
     Ok((stage.client.token_balance(&asset, payer).await?, stage.client.token_balance(&asset, payee).await?))
 }
 
-fn four_questions(judged: &Verdict, node: &Node) {
+fn four_questions(judged: &Verdict, node: &VerifiedNode) {
     for question in [Question::Ran, Question::Private, Question::Paid, Question::Logged] {
-        let of = |status: Status| judged.checks().iter().filter(move |check| check.step.question == question && check.status == status);
+        let of = |status: Status| judged.checks().iter().filter(move |check| check.step.question() == question && check.status == status);
         let passed = of(Status::Passed).count();
         let unmade: Vec<&str> = of(Status::NotChecked).map(|check| check.id).collect();
         let answer = match question {
@@ -104,7 +104,7 @@ fn four_questions(judged: &Verdict, node: &Node) {
     say!("who could still forge this? {}", judged.assurance().as_str());
 }
 
-fn model_name(node: &Node) -> String {
+fn model_name(node: &VerifiedNode) -> String {
     node.enclave.terms().models.first().map(|model| format!("{} ({:#})", model.id, model.digest)).unwrap_or_default()
 }
 
@@ -218,7 +218,7 @@ fn quoted(path: &Path) -> String {
 const CALLDATA: &str = "prove.calldata";
 
 /// Proves the receipt to a contract: the workload is put under a policy of ours, then one call. Returns what it costs a contract.
-async fn prove(stage: &Stage, node: &Node, bundle: &Bundle) -> Result<u64, Failure> {
+async fn prove(stage: &Stage, node: &VerifiedNode, bundle: &Bundle) -> Result<u64, Failure> {
     let chain = &stage.client;
     let deployment = dev::deployment(chain.chain_id());
     let manifest = node.enclave.manifest();

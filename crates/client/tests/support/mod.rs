@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use candor_chain::ChainClient;
-use candor_client::{Buyer, ClientError, Endpoint, Keep, Node, SpendBook, VerifiedResponse, Wallet, ask, verify_live};
+use candor_client::{Buyer, ClientError, Endpoint, Keep, SpendBook, VerifiedNode, VerifiedResponse, Wallet, ask, verify_live};
 use candor_testkit::fresh_hypervisor;
 use candor_verify::bytes::{Amount, Hash32};
-use candor_verify::policy::Policy;
+use candor_verify::policy::{Policy, Workloads};
 use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
 use serde_json::Value;
@@ -53,7 +53,7 @@ impl Scene {
         let state = std::env::temp_dir().join(format!("candor-client-{name}"));
         std::fs::create_dir_all(&state).unwrap();
         let hypervisor = Arc::new(fresh_hypervisor(&name));
-        let policy = Policy { roots: vec![hypervisor.trust_root()], dangerous_any_workload: true, ..Policy::default() };
+        let policy = Policy { roots: vec![hypervisor.trust_root()], workloads: Workloads::DangerousAny, ..Policy::default() };
         let node = Server::start(Boot::new(hypervisor, 0x33)).await;
         let limit = AssetLimit {
             network: Eip155(CHAIN_ID),
@@ -61,7 +61,7 @@ impl Scene {
             max_per_request: Amount(10_000),
             max_per_day: Amount(node::price().0 * 3),
         };
-        let spend = SpendPolicy { assets: vec![limit], payees: Vec::new() };
+        let spend = SpendPolicy { assets: vec![limit] };
         Self { rpc: Rpc::start().await, node, policy, spend, state, pay_again: false }
     }
 
@@ -71,7 +71,7 @@ impl Scene {
     }
 
     /// The node, verified.
-    pub(crate) async fn verified(&self) -> Node {
+    pub(crate) async fn verified(&self) -> VerifiedNode {
         let endpoint = Endpoint::parse(&self.node.url()).unwrap();
         verify_live(&self.chain().await, &self.policy, endpoint, None).await.unwrap()
     }

@@ -13,10 +13,10 @@ use candor_verify::delivery::Delivery;
 use candor_verify::evidence::Evidence;
 use candor_verify::hash::sha256;
 use candor_verify::manifest::{Freshness, Manifest, attested_bytes};
+use candor_verify::offer::Offer;
 use candor_verify::payment::MAX_TIMEOUT_SECONDS;
 use candor_verify::receipt::{
-    Channel, Decoding, Kinds, Money, Offer, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, receipt_id, seed_commitment,
-    seed_from_share,
+    Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, receipt_id, seed_commitment, seed_from_share,
 };
 use candor_verify::terms::SignedTerms;
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash};

@@ -5,10 +5,11 @@ use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature};
 use candor_verify::eip712;
 use candor_verify::hash::keccak256;
+use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
 use candor_verify::receipt::{
-    Channel, Decoding, Kinds, Money, Offer, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, receipt_id, seed_commitment,
-    seed_from_share, stop_hash,
+    Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, receipt_id, seed_commitment, seed_from_share,
+    stop_hash,
 };
 use candor_verify::tlog::Tree;
 use ed25519_dalek::Signer as _;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Address, Hash32, Signature65, from_hex};
 use candor_verify::check::{ChainFacts, Transfer};
-use candor_verify::policy::{EnclaveStatus, KnownAnchor, Policy, RegistryRecord};
+use candor_verify::policy::{Accept, EnclaveStatus, KnownAnchor, Policy, RegistryRecord, Workloads};
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
 use serde_json::Value;
@@ -108,15 +108,21 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
 }
 
+fn accepted<T>(json: &Value, any: &str, item: impl Fn(&Value) -> T) -> Accept<T> {
+    if json == any { Accept::Any } else { Accept::Only(items(json).iter().map(item).collect()) }
+}
+
 pub fn policy(json: &Value) -> Policy {
     let levels = [LogLevel::None, LogLevel::SelfLogged, LogLevel::Witnessed, LogLevel::Anchored];
     Policy {
         roots: items(&json["roots"]).iter().map(|root| TrustRoot { fingerprint: hash(root).0 }).collect(),
-        workloads: items(&json["workloads"]).iter().map(hash).collect(),
-        dangerous_any_workload: json["dangerous_any_workload"].as_bool().expect("a flag"),
-        operators: items(&json["operators"]).iter().map(address).collect(),
-        registries: items(&json["registries"]).iter().map(|entry| (number(&entry["chain_id"]), address(&entry["registry"]))).collect(),
-        models: items(&json["models"]).iter().map(hash).collect(),
+        workloads: match accepted(&json["workloads"], "dangerous-any", hash) {
+            Accept::Any => Workloads::DangerousAny,
+            Accept::Only(listed) => Workloads::Only(listed),
+        },
+        operators: accepted(&json["operators"], "any", address),
+        registries: accepted(&json["registries"], "any", |entry| (number(&entry["chain_id"]), address(&entry["registry"]))),
+        models: accepted(&json["models"], "any", hash),
         max_age_ms: number(&json["max_age_ms"]),
         skew_ms: number(&json["skew_ms"]),
         witnesses: items(&json["witnesses"]).iter().map(hash).collect(),

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use candor_verify::bytes::Address;
-use candor_verify::eip712::Recover;
-use candor_verify::receipt::{Offer, Scheme};
+use candor_verify::Hash32;
+use candor_verify::offer::{Offer, VerifiedOffer};
+use candor_verify::receipt::Scheme;
 
 use super::policy::{AssetLimit, PolicyError, SpendPolicy};
 use crate::extension::{ExtensionError, SignedOffer};
@@ -37,6 +37,16 @@ pub enum SkipReason {
     NotTheOffer,
 }
 
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requirements(error) => error.fmt(f),
+            Self::Policy(error) => error.fmt(f),
+            Self::NotTheOffer => f.write_str("the signed offer says something else"),
+        }
+    }
+}
+
 /// Why nothing can be paid.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -45,12 +55,12 @@ pub enum ChooseError {
     Extension(ExtensionError),
     /// There is no signed offer.
     NoOffer,
-    /// The offer is not signed by the attested key.
-    OfferSigner {
-        /// K_sig.
-        expected: Address,
-        /// Who signed; `None` if nobody can be recovered.
-        got: Option<Address>,
+    /// The offer that was verified is not the one in this 402.
+    OtherOffer {
+        /// Digest of the offer that was verified.
+        expected: Hash32,
+        /// Digest of the offer in the 402.
+        got: Hash32,
     },
     /// The offer has ended. Unix milliseconds.
     OfferExpired {
@@ -68,9 +78,12 @@ impl fmt::Display for ChooseError {
         match self {
             Self::Extension(error) => error.fmt(f),
             Self::NoOffer => f.write_str("the 402 has no signed offer"),
-            Self::OfferSigner { expected, got } => write!(f, "an offer signed by {expected} expected, got {got:?}"),
+            Self::OtherOffer { expected, got } => write!(f, "the verified offer is {expected}, the 402 has {got}"),
             Self::OfferExpired { valid_until, got } => write!(f, "the offer ended at {valid_until} ms, it is {got}"),
-            Self::NoEntry(reasons) => write!(f, "no way to pay is both supported and allowed: {reasons:?}"),
+            Self::NoEntry(reasons) => {
+                f.write_str("no way to pay is both supported and allowed")?;
+                reasons.iter().zip(1..).try_for_each(|(reason, number)| write!(f, "; entry {number}: {reason}"))
+            }
         }
     }
 }
@@ -84,7 +97,7 @@ impl Choice {
         &self.requirements
     }
 
-    /// The offer. Whether it is for *this request* is the caller's to check (its request commitment, opened by the salt beside it).
+    /// The offer, which was verified, with the salt that opens its request commitment.
     #[must_use]
     pub fn signed_offer(&self) -> &SignedOffer {
         &self.signed
@@ -97,18 +110,11 @@ impl Choice {
 /// See [`ChooseError`].
 ///
 /// # Security
-/// `k_sig` must come from verified evidence. The request commitment of the offer is not checked here.
-pub fn choose(
-    required: &PaymentRequired,
-    policy: &SpendPolicy,
-    k_sig: &Address,
-    now_ms: u64,
-    recover: &dyn Recover,
-) -> Result<Choice, ChooseError> {
+/// Only an entry that says what the verified offer says is taken, so its payee is the attested one and its price the signed price list's.
+pub fn choose(required: &PaymentRequired, verified: &VerifiedOffer, policy: &SpendPolicy, now_ms: u64) -> Result<Choice, ChooseError> {
     let signed = SignedOffer::parse(required.extensions.as_ref()).map_err(ChooseError::Extension)?.ok_or(ChooseError::NoOffer)?;
-    let got = signed.signer(recover);
-    if got != Some(*k_sig) {
-        return Err(ChooseError::OfferSigner { expected: *k_sig, got });
+    if signed.offer != *verified.offer() {
+        return Err(ChooseError::OtherOffer { expected: verified.offer().digest(), got: signed.offer.digest() });
     }
     if signed.offer.valid_until < now_ms {
         return Err(ChooseError::OfferExpired { valid_until: signed.offer.valid_until, got: now_ms });

@@ -1,4 +1,5 @@
-//! What a client may spend: which assets, how much per request and per day, to whom. Integers in the asset's smallest unit.
+//! What a client may spend: which assets, how much per request and per day. Integers in the asset's smallest unit. To whom is no matter of
+//! policy: only the payee of a verified offer is ever paid, and that is the attested one.
 
 use std::fmt;
 
@@ -26,8 +27,6 @@ pub struct AssetLimit {
 pub struct SpendPolicy {
     /// Assets that may be spent.
     pub assets: Vec<AssetLimit>,
-    /// Who may be paid: the attested payee and its forwarder. Empty: nobody.
-    pub payees: Vec<Address>,
 }
 
 /// Why requirements are outside the policy.
@@ -40,11 +39,6 @@ pub enum PolicyError {
         network: Eip155,
         /// Token contract.
         asset: Address,
-    },
-    /// The payee is not one of those allowed.
-    Payee {
-        /// Who would be paid.
-        got: Address,
     },
     /// Too much for one request.
     PerRequest {
@@ -59,7 +53,6 @@ impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Asset { network, asset } => write!(f, "the spend policy does not name asset {asset} on {network}"),
-            Self::Payee { got } => write!(f, "the spend policy does not name payee {got}"),
             Self::PerRequest { limit, got } => write!(f, "the spend policy allows {limit} per request, the price is {got}"),
         }
     }
@@ -76,9 +69,6 @@ impl SpendPolicy {
         let (network, asset) = (requirements.network, requirements.asset);
         let limit = self.assets.iter().find(|limit| limit.network == network && limit.asset == asset);
         let limit = limit.ok_or(PolicyError::Asset { network, asset })?;
-        if !self.payees.contains(&requirements.pay_to) {
-            return Err(PolicyError::Payee { got: requirements.pay_to });
-        }
         if limit.max_per_request < requirements.amount {
             return Err(PolicyError::PerRequest { limit: limit.max_per_request, got: requirements.amount });
         }

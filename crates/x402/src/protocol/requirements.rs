@@ -3,6 +3,8 @@
 //! One struct, two directions: [`ExactRequirements::to_requirements`] for the 402, [`ExactRequirements::parse`] for whoever reads one. Reserved
 //! members of `extra` (`paymentFlow`, `assetTransferMethod`) are read here too. Reference: x402 v2, `exact` on EVM.
 
+use std::fmt;
+
 use candor_verify::bytes::{Address, Amount};
 use candor_verify::payment::TokenDomain;
 use serde_json::Value;
@@ -62,6 +64,22 @@ pub enum RequirementsError {
     MaxTimeout,
     /// `extra.name` or `extra.version` is missing or over-long.
     Domain,
+}
+
+impl fmt::Display for RequirementsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scheme => "a scheme other than exact",
+            Self::Network => "not an EVM chain",
+            Self::PaymentFlow => "a payment flow other than authorization",
+            Self::TransferMethod => "a transfer method other than EIP-3009",
+            Self::Amount => "an amount that is no plain decimal below 2^128",
+            Self::Asset => "an asset that is no address",
+            Self::PayTo => "a payee that is no address",
+            Self::MaxTimeout => "a timeout of zero",
+            Self::Domain => "no name or version of the token",
+        })
+    }
 }
 
 impl ExactRequirements {

@@ -2,10 +2,19 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
+use std::sync::OnceLock;
+
+use candor_testkit::forge::{Forge, K_SIG, Lie};
+use candor_testkit::fresh_hypervisor;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::eip712::address_of;
+use candor_verify::evidence::VerifiedEnclave;
+use candor_verify::offer::{Asked, MaxTokens, Offer, VerifiedOffer, verify_offer};
 use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS};
-use candor_verify::receipt::{Offer, Scheme};
+use candor_verify::policy::Policy;
+use candor_verify::receipt::Scheme;
+use candor_verify::terms::{OperatorTerms, Price};
+use candor_verify::verdict::Check;
 use candor_x402::Libsecp;
 use candor_x402::client::{AssetLimit, Choice, Ledger, Purchase, Reservation, SentPayment, SpendPolicy, build_payment, choose};
 use candor_x402::error::PaymentError;
@@ -48,8 +57,18 @@ impl Key {
     }
 }
 
+/// One answer costs 1,000 units, whatever it holds.
+fn priced(terms: &mut OperatorTerms) {
+    terms.payee = Address([0xb2; 20]);
+    terms.assets[0].asset = Address([0xa7; 20]);
+    let model = terms.models[0].digest;
+    let price = Price { model, chain_id: CHAIN, asset: Address([0xa7; 20]), per_request: Amount(1000), ..Price::default() };
+    terms.prices = vec![price];
+}
+
 pub struct World {
     pub k_sig: Key,
+    pub enclave: VerifiedEnclave,
     pub payer: Key,
     pub requirements: ExactRequirements,
     pub candidate: Candidate,
@@ -60,6 +79,9 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        // Its evidence is judged once: a P-384 chain takes milliseconds, and each test makes many worlds.
+        static ENCLAVE: OnceLock<VerifiedEnclave> = OnceLock::new();
+        let enclave = ENCLAVE.get_or_init(|| Forge::new(fresh_hypervisor("x402 tests")).enclave(&Lie { terms: priced, ..Lie::default() }));
         let requirements = ExactRequirements {
             network: Eip155(CHAIN),
             asset: Address([0xa7; 20]),
@@ -69,16 +91,25 @@ impl World {
             token_name: "USDC".into(),
             token_version: "2".into(),
         };
-        let candidate = Self::candidate(&requirements, 1);
-        Self { k_sig: Key::new(7), payer: Key::new(9), requirements, candidate, now: NOW, boot: BOOT, generation: 60 }
+        let candidate = Self::candidate(enclave, &requirements, 1);
+        Self {
+            k_sig: Key::new(K_SIG),
+            enclave: enclave.clone(),
+            payer: Key::new(9),
+            requirements,
+            candidate,
+            now: NOW,
+            boot: BOOT,
+            generation: 60,
+        }
     }
 
     /// The offer for another request is one with another commitment.
-    pub fn candidate(requirements: &ExactRequirements, request: u8) -> Candidate {
+    pub fn candidate(enclave: &VerifiedEnclave, requirements: &ExactRequirements, request: u8) -> Candidate {
         let offer = Offer {
-            manifest_hash: Hash32([1; 32]),
+            manifest_hash: enclave.manifest().hash(),
             request_commitment: Hash32([request; 32]),
-            model_id: Hash32([3; 32]),
+            model_id: enclave.terms().models[0].digest,
             scheme: Scheme::ExactEip3009,
             payee: requirements.pay_to,
             asset: requirements.asset,
@@ -118,11 +149,17 @@ impl World {
             max_per_request: Amount(5000),
             max_per_day: Amount(20_000),
         };
-        SpendPolicy { assets: vec![limit], payees: vec![self.requirements.pay_to] }
+        SpendPolicy { assets: vec![limit] }
     }
 
     pub fn choice(&self) -> Choice {
-        choose(&self.required(), &self.policy(), &self.k_sig.address(), self.now * 1000, &Libsecp).unwrap()
+        choose(&self.required(), &self.verified_offer().unwrap(), &self.policy(), self.now * 1000).unwrap()
+    }
+
+    pub fn verified_offer(&self) -> Result<VerifiedOffer, Box<Check>> {
+        let SignedOffer { offer, signature, .. } = self.signed_offer();
+        let asked = Asked { request_commitment: offer.request_commitment, model_id: offer.model_id, max_tokens: MaxTokens::AtMost(64) };
+        verify_offer(&offer, &signature, &self.enclave, &asked, &Policy::default(), &Libsecp)
     }
 
     /// A payment by our own client, whose nonce commits to the offer.

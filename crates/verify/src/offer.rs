@@ -1,0 +1,289 @@
+//! The offer: a quote that K_sig signed for one request, and the rules by which anybody believes one.
+//!
+//! In: an offer nobody believes, a verified enclave, and what was asked for. Out: [`VerifiedOffer`], which the bundle's verdict, the client
+//! before it signs a payment, and the chooser among a server's entries all ask for: one set of rules, so that nothing is paid that a bundle
+//! would refuse. Spec: payment.md §3. Not proven: that the enclave will honour it, and that the payer pays it.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::abi::{AbiError, WordReader, Words};
+use crate::bytes::{Address, Amount, Hash32, Signature65};
+use crate::eip712::{self, Recover, signer};
+use crate::evidence::VerifiedEnclave;
+use crate::payment::TokenDomain;
+use crate::policy::Policy;
+use crate::receipt::{Scheme, VERSION};
+use crate::step::Step;
+use crate::verdict::{Check, Recorder, Status, Stop};
+
+/// The signed quote for one request: what a 402 offers. Spec: payment.md §3.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Offer {
+    /// Manifest of the boot that signed it.
+    pub manifest_hash: Hash32,
+    /// The request, by the same commitment that the receipt carries.
+    pub request_commitment: Hash32,
+    /// Digest of the model.
+    pub model_id: Hash32,
+    /// How the money would move.
+    pub scheme: Scheme,
+    /// Who would be paid.
+    pub payee: Address,
+    /// Token contract.
+    pub asset: Address,
+    /// Chain of the token.
+    pub chain_id: u64,
+    /// Settler clone; zero for `exact`.
+    pub settler: Address,
+    /// The price (`exact`) or its ceiling, in the asset's smallest unit.
+    pub amount: Amount,
+    /// Tokens in, as counted (`exact`) or bounded.
+    pub prompt_tokens: u64,
+    /// Tokens out at most.
+    pub max_tokens: u64,
+    /// Commitment to the server's share of the sampling seed; zero if the request names the seed.
+    pub seed_commitment: Hash32,
+    /// Unix milliseconds after which the enclave no longer honours it.
+    pub valid_until: u64,
+}
+
+const OFFER_TYPE: &str = "Offer(uint8 version,bytes32 manifestHash,bytes32 requestCommitment,bytes32 modelId,uint8 scheme,address payee,address asset,uint256 chainId,address settler,uint256 amount,uint64 promptTokens,uint64 maxTokens,bytes32 seedCommitment,uint64 validUntil)";
+
+impl Offer {
+    /// Words in the encoding.
+    pub const WORDS: usize = 14;
+
+    fn words(&self) -> Words {
+        Words::new()
+            .u64(VERSION.into())
+            .hash(&self.manifest_hash)
+            .hash(&self.request_commitment)
+            .hash(&self.model_id)
+            .u64(self.scheme.code().into())
+            .address(&self.payee)
+            .address(&self.asset)
+            .u64(self.chain_id)
+            .address(&self.settler)
+            .amount(self.amount)
+            .u64(self.prompt_tokens)
+            .u64(self.max_tokens)
+            .hash(&self.seed_commitment)
+            .u64(self.valid_until)
+    }
+
+    /// The one encoding: 448 bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        self.words().into_vec()
+    }
+
+    /// Reads the one encoding. Believes nothing.
+    ///
+    /// # Errors
+    /// `Length` or `Range`.
+    pub fn parse(bytes: &[u8]) -> Result<Self, AbiError> {
+        let mut r = WordReader::new(bytes, Self::WORDS)?;
+        if r.u8()? != VERSION {
+            return Err(AbiError::Range { word: 0 });
+        }
+        Ok(Self {
+            manifest_hash: r.hash()?,
+            request_commitment: r.hash()?,
+            model_id: r.hash()?,
+            scheme: Scheme::from_code(r.u8()?).ok_or(AbiError::Range { word: 4 })?,
+            payee: r.address()?,
+            asset: r.address()?,
+            chain_id: r.u64()?,
+            settler: r.address()?,
+            amount: r.amount()?,
+            prompt_tokens: r.u64()?,
+            max_tokens: r.u64()?,
+            seed_commitment: r.hash()?,
+            valid_until: r.u64()?,
+        })
+    }
+
+    /// The EIP-712 digest that K_sig signs and that a client's nonce commits to.
+    #[must_use]
+    pub fn digest(&self) -> Hash32 {
+        eip712::digest(&eip712::candor_domain(), &eip712::hash_struct(OFFER_TYPE, &self.words()))
+    }
+}
+
+/// What the asker knows of the request that an offer must be for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: callers must give each")]
+pub struct Asked {
+    /// The request, by its commitment.
+    pub request_commitment: Hash32,
+    /// Digest of the model that was asked for.
+    pub model_id: Hash32,
+    /// How many tokens out.
+    pub max_tokens: MaxTokens,
+}
+
+/// What is known of the limit on tokens out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: known, bounded or unknown")]
+pub enum MaxTokens {
+    /// The decoding record names it.
+    Exactly(u64),
+    /// The request names it; a node may offer fewer.
+    AtMost(u64),
+    /// The request names none.
+    Unnamed,
+}
+
+impl MaxTokens {
+    fn allows(self, offered: u64) -> bool {
+        match self {
+            Self::Exactly(tokens) => offered == tokens,
+            Self::AtMost(tokens) => offered <= tokens,
+            Self::Unnamed => true,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::Exactly(tokens) => tokens.to_string(),
+            Self::AtMost(tokens) => format!("at most {tokens}"),
+            Self::Unnamed => "any number".into(),
+        }
+    }
+}
+
+/// An offer that is this enclave's, for this request, at its signed price, to its attested payee. Only [`verify_offer`] and the check of a
+/// bundle make one:
+///
+/// ```compile_fail,E0451
+/// fn forge(real: candor_verify::offer::VerifiedOffer, offer: candor_verify::offer::Offer) -> candor_verify::offer::VerifiedOffer {
+///     candor_verify::offer::VerifiedOffer { offer, ..real }
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn make<T: Default>() -> T { T::default() }
+/// let forged: candor_verify::offer::VerifiedOffer = make();
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[must_use]
+pub struct VerifiedOffer {
+    offer: Offer,
+    token: TokenDomain,
+}
+
+impl VerifiedOffer {
+    /// The offer.
+    #[must_use]
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// The domain in which its asset signs, by the operator's terms.
+    #[must_use]
+    pub fn token(&self) -> &TokenDomain {
+        &self.token
+    }
+}
+
+/// Judges an offer before it is paid.
+///
+/// # Errors
+/// The check that refuses.
+pub fn verify_offer(
+    offer: &Offer,
+    signature: &Signature65,
+    enclave: &VerifiedEnclave,
+    asked: &Asked,
+    policy: &Policy,
+    recover: &dyn Recover,
+) -> Result<VerifiedOffer, Box<Check>> {
+    let mut recorder = Recorder::new(Step::OFFER);
+    let result = check_offer(&mut recorder, offer, signature, enclave, asked, policy, recover);
+    let recorded = recorder.finish();
+    match (result, recorded.checks.into_iter().find(|check| check.status == Status::Refused)) {
+        (Ok(verified), None) if recorded.complete => Ok(verified),
+        (_, Some(refused)) => Err(Box::new(refused)),
+        (_, None) => Err(Box::new(Check::bug(Step::OfferSignature))),
+    }
+}
+
+/// The steps themselves, in order; shared with bundles.
+pub(crate) fn check_offer(
+    checks: &mut Recorder,
+    offer: &Offer,
+    signature: &Signature65,
+    enclave: &VerifiedEnclave,
+    asked: &Asked,
+    policy: &Policy,
+    recover: &dyn Recover,
+) -> Result<VerifiedOffer, Stop> {
+    let manifest = enclave.manifest();
+    let recovered = signer(recover, &offer.digest(), signature);
+    let got = recovered.map_or("no valid signature".into(), |address| address.to_string());
+    checks.require(Step::OfferSignature, recovered == Some(manifest.k_sig), manifest.k_sig.to_string(), got)?;
+
+    let pairs = [
+        ("manifest", manifest.hash().to_string(), offer.manifest_hash.to_string()),
+        ("request", asked.request_commitment.to_string(), offer.request_commitment.to_string()),
+        ("model", asked.model_id.to_string(), offer.model_id.to_string()),
+        ("payee", manifest.payee.to_string(), offer.payee.to_string()),
+        ("scheme", Scheme::ExactEip3009.as_str().to_string(), offer.scheme.as_str().to_string()),
+        ("settler", Address::ZERO.to_string(), offer.settler.to_string()),
+    ];
+    for (name, expected, got) in pairs {
+        if expected != got {
+            return checks.require(Step::OfferTerms, false, format!("{name} {expected}"), format!("{name} {got}")).and(Err(Stop));
+        }
+    }
+    let (wanted, max_tokens) = (asked.max_tokens.text(), offer.max_tokens);
+    if !asked.max_tokens.allows(max_tokens) {
+        let got = format!("max tokens {max_tokens}");
+        return checks.require(Step::OfferTerms, false, format!("max tokens {wanted}"), got).and(Err(Stop));
+    }
+    // A bundle refuses another model at work.model; before a payment this is the only place.
+    let expected = format!("this boot, request, payee, {wanted} tokens, and a model the policy accepts: {}", policy.models);
+    checks.require(Step::OfferTerms, policy.models.accepts(&offer.model_id), expected, format!("model {}", offer.model_id))?;
+
+    let price = enclave.terms().price(&offer.model_id, offer.chain_id, &offer.asset);
+    let expected = price.and_then(|price| price.amount(offer.prompt_tokens, offer.max_tokens));
+    let show = |amount: Option<Amount>| amount.map_or("no price in this asset".into(), |amount| format!("{amount} units"));
+    checks.require(Step::OfferPrice, expected == Some(offer.amount), show(expected), show(Some(offer.amount)))?;
+
+    // Evidence was verified, so its terms are consistent: every price names an asset that they list.
+    let Some(asset) = enclave.terms().asset(offer.chain_id, &offer.asset) else { return Err(Stop) };
+    let token = TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: offer.chain_id, asset: offer.asset };
+    Ok(VerifiedOffer { offer: offer.clone(), token })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_reads_back_as_written() {
+        let offer = Offer {
+            manifest_hash: Hash32([1; 32]),
+            request_commitment: Hash32([2; 32]),
+            model_id: Hash32([3; 32]),
+            scheme: Scheme::ExactEip3009,
+            payee: Address([4; 20]),
+            asset: Address([5; 20]),
+            chain_id: 31337,
+            settler: Address::ZERO,
+            amount: Amount(6),
+            prompt_tokens: 7,
+            max_tokens: 8,
+            seed_commitment: Hash32([9; 32]),
+            valid_until: 10,
+        };
+        assert_eq!(Offer::parse(&offer.encode()), Ok(offer.clone()));
+        assert!(Offer::parse(&offer.encode()[1..]).is_err());
+        let dearer = Offer { amount: Amount(7), ..offer.clone() };
+        assert_ne!(dearer.digest(), offer.digest());
+    }
+}
