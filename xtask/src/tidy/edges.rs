@@ -32,7 +32,7 @@ const ROOMS: &[Room] = &[
     Room { name: "client", may_use: &["verify", "x402", "chain", "engine"], reason: "needs nothing of a node; the engine is for replay" },
     Room {
         name: "cli",
-        may_use: &["verify", "link", "x402", "log", "engine", "chain", "devchain", "devtee", "enclave", "host", "client"],
+        may_use: &["verify", "link", "x402", "log", "engine", "chain", "devchain", "devtee", "enclave", "host", "client", "workspace-hack"],
         reason: "one binary that can be every process",
     },
     Room {
@@ -40,6 +40,7 @@ const ROOMS: &[Room] = &[
         may_use: &["verify", "link", "x402", "log", "engine", "chain", "devchain", "devtee", "enclave", "host", "client"],
         reason: "for tests; nothing of the product may use it",
     },
+    Room { name: "workspace-hack", may_use: &[], reason: "no code, only features of others: one build for demo and tests" },
 ];
 
 /// Crates of others that only some rooms may use, because a second user would be a second door.
