@@ -15,7 +15,7 @@ const ROOMS: &[Room] = &[
     Room { name: "link", may_use: &["verify"], reason: "frames and messages, and the words in them" },
     Room { name: "x402", may_use: &["verify"], reason: "usable on its own" },
     Room { name: "log", may_use: &["verify"], reason: "what it writes is what the verifier reads" },
-    Room { name: "engine", may_use: &["verify"], reason: "a function from bytes to bytes" },
+    Room { name: "engine", may_use: &[], reason: "a function from bytes to bytes, usable on its own" },
     Room { name: "chain", may_use: &["verify"], reason: "the only door to an EVM chain" },
     Room { name: "devchain", may_use: &[], reason: "a chain knows nothing of us" },
     Room { name: "devtee", may_use: &["verify"], reason: "signs what the verifier reads" },
