@@ -1,4 +1,7 @@
-//! `cargo xtask bench`: every criterion bench of the workspace, found in cargo's metadata.
+//! `cargo xtask bench`: every bench of the workspace, found in cargo's metadata.
+//!
+//! They are built for the whole workspace, as the tests are. Cargo turns on the features that the selected packages ask for: with one
+//! package selected, alloy, revm and hyper would be built again.
 
 use crate::Failure;
 use crate::json::Value;
@@ -17,6 +20,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
     }
 
     let all = benches(&workspace.metadata(&["--no-deps"])?)?;
+    check_distinct(&all)?;
     let wanted: Vec<&Bench> = all.iter().filter(|bench| names.is_empty() || names.iter().any(|name| bench.matches(name))).collect();
     if wanted.is_empty() {
         let known: Vec<String> = all.iter().map(|bench| format!("{} ({})", bench.name, bench.package)).collect();
@@ -25,15 +29,25 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
     if !dist {
         println!("a dry run: figures that are published come from `cargo xtask bench --dist`");
     }
+    let mut command = workspace.cargo(["bench", "--locked", "--workspace"]);
+    if dist {
+        command.args(["--profile", "dist"]);
+    }
     for bench in wanted {
-        let mut command = workspace.cargo(["bench", "--locked", "--package", &bench.package, "--bench", &bench.name]);
-        if dist {
-            command.args(["--profile", "dist"]);
+        command.arg("--bench").arg(&bench.name);
+    }
+    if !theirs.is_empty() {
+        command.arg("--").args(theirs);
+    }
+    Ok(run_command(&mut command)?)
+}
+
+/// `--bench NAME` selects the benches of that name in every package.
+fn check_distinct(benches: &[Bench]) -> Result<(), String> {
+    for (at, bench) in benches.iter().enumerate() {
+        if let Some(other) = benches[..at].iter().find(|other| other.name == bench.name) {
+            return Err(format!("{} and {} both have a bench `{}`: rename one", other.package, bench.package, bench.name));
         }
-        if !theirs.is_empty() {
-            command.arg("--").args(theirs);
-        }
-        run_command(&mut command)?;
     }
     Ok(())
 }
@@ -60,4 +74,17 @@ fn benches(metadata: &Value) -> Result<Vec<Bench>, String> {
         }
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bench, check_distinct};
+
+    #[test]
+    fn two_benches_of_one_name_are_refused() {
+        let bench = |package: &str, name: &str| Bench { package: package.into(), name: name.into() };
+        assert!(check_distinct(&[bench("a", "x"), bench("b", "y")]).is_ok());
+        let error = check_distinct(&[bench("a", "x"), bench("b", "y"), bench("c", "x")]).unwrap_err();
+        assert_eq!(error, "a and c both have a bench `x`: rename one");
+    }
 }

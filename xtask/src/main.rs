@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main ─┬─ demo    build the command line, then become `candor demo`
-//!       ├─ test    every check, step by step        steps.rs lists them, npm.rs finds node
+//!       ├─ test    the checks, step by step         steps.rs lists them, npm.rs finds node
 //!       ├─ tidy    what a compiler does not check   tidy/
 //!       └─ bench   the figures
 //! ```
@@ -30,8 +30,9 @@ Candor's project tasks.
 usage: cargo xtask <command> [arguments]
 
   demo [ARGS]         build `candor` and run `candor demo ARGS`; `cargo demo` is the same
-  test                every check, in order; stops at the first that fails
-  test --list         the names of the steps
+  test                the checks of the tier `core`, in order; stops at the first that fails
+  test --long         every check: after those of `core` the ones that cost much
+  test --list         the names of the steps, and their tiers
   test --only STEP    one step (may be repeated)
   tidy                crate edges, file headers, licences, snapshots, spec against code
   tidy --bless        the same, and rewrite the snapshots in xtask/

@@ -55,9 +55,29 @@ pub(crate) fn print_times(steps: &[Ran]) {
     println!("  {:width$}  {:7.1}", "total", total.as_secs_f64());
 }
 
+/// Names the steps of the tier `long` that have not run, so that nobody takes a run of the core for all there is.
+pub(crate) fn not_run(long: &[String], ran: &[Ran]) -> Option<String> {
+    let missing: Vec<&str> = long.iter().map(String::as_str).filter(|name| !ran.iter().any(|ran| ran.name == *name)).collect();
+    (!missing.is_empty()).then(|| format!("long: NOT RUN (cargo xtask test --long): {}", missing.join(", ")))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Totals;
+    use std::time::Duration;
+
+    use super::{Ran, Totals, not_run};
+
+    #[test]
+    fn long_steps_that_did_not_run_are_named() {
+        let ran = |names: &[&str]| -> Vec<Ran> {
+            names.iter().map(|name| Ran { name: (*name).to_string(), time: Duration::ZERO, good: true }).collect()
+        };
+        let long = ["benches".to_string(), "fuzz".to_string()];
+        let line = |names: &[&str]| not_run(&long, &ran(names));
+        assert_eq!(line(&["tidy"]).as_deref(), Some("long: NOT RUN (cargo xtask test --long): benches, fuzz"));
+        assert_eq!(line(&["tidy", "benches"]).as_deref(), Some("long: NOT RUN (cargo xtask test --long): fuzz"));
+        assert_eq!(line(&["fuzz", "benches"]), None);
+    }
 
     #[test]
     fn result_lines_are_added_and_nothing_else_is() {

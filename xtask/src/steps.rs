@@ -1,11 +1,16 @@
 //! The steps of `cargo xtask test`, cheapest first. Each says how to repeat it; none is advisory and none is skipped in silence.
+//!
+//! A step is in one of two tiers. `core` is what every change has to pass. `long` is what costs much and seldom fails alone; it runs with
+//! `--long`, and a run without it says so at its end.
 
 use std::cell::{Cell, OnceCell};
+use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::json;
 use crate::npm::{self, Node};
 use crate::report::Totals;
 use crate::tidy;
@@ -19,8 +24,34 @@ const WASM: &str = "wasm32-unknown-unknown";
 /// Directories with a package-lock.json, for the `npm` step; those under `tests/` are added.
 const NPM_ROOTS: &[&str] = &["contracts"];
 
+/// What the step `build` builds and the step `test` runs, so that nothing is built twice. Clippy has looked at benches and examples by
+/// then; each that is linked costs a program with alloy and revm in it.
+const PROGRAMS: &str = "--release --locked --workspace --lib --bins --tests";
+
+/// The npm script of a directory under `tests/` that belongs to the tier `long`.
+const LONG_SCRIPT: &str = "test:long";
+
+/// When a step runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Tier {
+    /// With every change: less than half an hour on two cores, from nothing.
+    Core,
+    /// With `--long` only.
+    Long,
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Core => "core",
+            Self::Long => "long",
+        })
+    }
+}
+
 pub(crate) struct Step {
     pub(crate) name: String,
+    pub(crate) tier: Tier,
     pub(crate) about: String,
     pub(crate) run: Action,
 }
@@ -64,21 +95,29 @@ pub(crate) fn all(workspace: &Workspace) -> Result<Vec<Step>, String> {
         step("doc", "documentation builds, warnings are errors", |c| {
             run(c.cargo("doc --release --locked --workspace --no-deps --document-private-items").env("RUSTDOCFLAGS", "-D warnings"))
         }),
-        step("build", "everything that the tests run, benches and examples too", |c| {
-            run(&mut c.cargo("build --release --locked --workspace --all-targets"))
-        }),
+        step("build", "everything that the steps below run", |c| run(&mut c.cargo(&format!("build {PROGRAMS}")))),
         step("vectors", "the deterministic vectors regenerate byte for byte", vectors),
         step("test", "every Rust test", rust_tests),
     ];
+    let mut long = vec![Step {
+        tier: Tier::Long,
+        ..step("benches", "benches and examples link", |c| run(&mut c.cargo("build --release --locked --workspace --benches --examples")))
+    }];
     for directory in suites(workspace)? {
         let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        steps.push(Step { about: format!("the scripts of tests/{name}"), name, run: Box::new(move |c| suite(c, &directory)) });
+        if has_script(&directory, LONG_SCRIPT)? {
+            let (name, about, directory) = (format!("{name}-long"), format!("`{LONG_SCRIPT}` of tests/{name}"), directory.clone());
+            let run: Action = Box::new(move |c| npm_script(c, &directory, LONG_SCRIPT));
+            long.push(Step { name, tier: Tier::Long, about, run });
+        }
+        steps.push(step(&name, &format!("the scripts of tests/{name}"), move |c| suite(c, &directory)));
     }
+    steps.extend(long);
     Ok(steps)
 }
 
 fn step(name: &str, about: &str, run: impl Fn(&Context<'_>) -> Result<(), String> + 'static) -> Step {
-    Step { name: name.into(), about: about.into(), run: Box::new(run) }
+    Step { name: name.into(), tier: Tier::Core, about: about.into(), run: Box::new(run) }
 }
 
 /// Installs through rustup what is missing, if there is a rustup.
@@ -169,12 +208,21 @@ fn built(context: &Context<'_>, name: &str) -> Result<PathBuf, String> {
     if program.is_file() { Ok(program) } else { Err(format!("{} is missing: cargo xtask test --only build", program.display())) }
 }
 
-/// Runs every Rust test and counts them while their output passes through.
+/// Runs every Rust test. Those in documentation are a run of their own: without a selection of targets cargo would link examples too.
 fn rust_tests(context: &Context<'_>) -> Result<(), String> {
-    let mut command = context.cargo("test --release --locked --workspace --no-fail-fast");
+    let programs = cargo_test(context, &format!("test {PROGRAMS} --no-fail-fast"));
+    let documentation = cargo_test(context, "test --release --locked --workspace --doc --no-fail-fast");
+    let failures: Vec<String> = [programs, documentation].into_iter().filter_map(Result::err).collect();
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+}
+
+/// Counts tests while their output passes through.
+fn cargo_test(context: &Context<'_>, arguments: &str) -> Result<(), String> {
+    let mut command = context.cargo(arguments);
     println!("$ {}", Shown(&command));
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(|error| format!("cargo test: {error}"))?;
-    let mut totals = Totals::default();
+    let before = context.totals.get();
+    let mut totals = before;
     let mut failed = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).split(b'\n') {
@@ -187,9 +235,9 @@ fn rust_tests(context: &Context<'_>) -> Result<(), String> {
     }
     let status = child.wait().map_err(|error| format!("cargo test: {error}"))?;
     context.totals.set(totals);
-    match (status.success(), totals.passed) {
-        (true, 0) => Err("no test ran".into()),
-        (true, _) => Ok(()),
+    match (status.success(), before.passed < totals.passed) {
+        (true, true) => Ok(()),
+        (true, false) => Err(format!("`{}` ran no test", Shown(&command))),
         (false, _) => Err(format!("{}\n`{}` ended with {status}", failed.join("\n"), Shown(&command))),
     }
 }
@@ -214,16 +262,13 @@ fn suites(workspace: &Workspace) -> Result<Vec<PathBuf>, String> {
 
 /// One directory under `tests/`: its npm script `test` if it has one, else each `.mjs` file in it. `CANDOR` names our binary.
 fn suite(context: &Context<'_>, directory: &Path) -> Result<(), String> {
+    if has_script(directory, "test")? {
+        return npm_script(context, directory, "test");
+    }
     let candor = built(context, "candor")?;
     let node = context.node()?;
-    let manifest = directory.join("package.json");
-    if manifest.is_file() {
+    if directory.join("package.json").is_file() {
         npm::install(node, directory)?;
-        let text = fs::read_to_string(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
-        let package = crate::json::parse(&text).map_err(|error| format!("{}: {error}", manifest.display()))?;
-        if package.get("scripts").and_then(|scripts| scripts.get("test")).is_some() {
-            return run(node.command("npm", directory)?.args(["run", "--silent", "test"]).env("CANDOR", &candor));
-        }
     }
     let problem = |error: std::io::Error| format!("{}: {error}", directory.display());
     let mut scripts = Vec::new();
@@ -241,4 +286,23 @@ fn suite(context: &Context<'_>, directory: &Path) -> Result<(), String> {
         run(node.command("node", directory)?.arg(script.file_name().unwrap_or_default()).env("CANDOR", &candor))?;
     }
     Ok(())
+}
+
+/// One npm script of a directory under `tests/`. `CANDOR` names our binary.
+fn npm_script(context: &Context<'_>, directory: &Path, script: &str) -> Result<(), String> {
+    let candor = built(context, "candor")?;
+    let node = context.node()?;
+    npm::install(node, directory)?;
+    run(node.command("npm", directory)?.args(["run", "--silent", script]).env("CANDOR", &candor))
+}
+
+/// Whether a directory has a package.json with this script.
+fn has_script(directory: &Path, script: &str) -> Result<bool, String> {
+    let manifest = directory.join("package.json");
+    if !manifest.is_file() {
+        return Ok(false);
+    }
+    let text = fs::read_to_string(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
+    let package = json::parse(&text).map_err(|error| format!("{}: {error}", manifest.display()))?;
+    Ok(package.get("scripts").and_then(|scripts| scripts.get(script)).is_some())
 }

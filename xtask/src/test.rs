@@ -1,4 +1,5 @@
-//! `cargo xtask test`: runs the steps of `steps.rs` in order and stops at the first that fails.
+//! `cargo xtask test`: runs the steps of `steps.rs` in order and stops at the first that fails. Without `--long` those of the tier `long`
+//! are left out, and named at the end.
 //!
 //! The last line of a full run is the number of tests, alone on its line, so that a program can read it.
 
@@ -6,22 +7,23 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use crate::Failure;
-use crate::report::{Ran, print_times};
-use crate::steps::{self, Context, Step};
+use crate::report::{Ran, not_run, print_times};
+use crate::steps::{self, Context, Step, Tier};
 use crate::workspace::Workspace;
 
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     let steps = steps::all(workspace)?;
-    let chosen = match arguments {
-        [] => steps,
-        [list] if list == "--list" => {
+    let long: Vec<String> = steps.iter().filter(|step| step.tier == Tier::Long).map(|step| step.name.clone()).collect();
+    let (chosen, whole) = match arguments {
+        [] => (steps.into_iter().filter(|step| step.tier == Tier::Core).collect(), true),
+        [option] if option == "--long" => (steps, true),
+        [option] if option == "--list" => {
             let width = steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
-            steps.iter().for_each(|step| println!("{:width$}  {}", step.name, step.about));
+            steps.iter().for_each(|step| println!("{:width$}  {}  {}", step.name, step.tier, step.about));
             return Ok(());
         }
-        pairs => only(steps, pairs)?,
+        pairs => (only(steps, pairs)?, false),
     };
-    let whole = arguments.is_empty();
 
     let context = Context::new(workspace);
     let mut ran = Vec::new();
@@ -49,6 +51,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
     }
     if 0 < totals.ignored {
         println!("\n{} tests are marked to be ignored (`grep -rn '#\\[ignore' crates` says why)", totals.ignored);
+    }
+    if let Some(line) = not_run(&long, &ran).filter(|_| whole) {
+        println!("\n{line}");
     }
     if whole || totals.passed + totals.failed != 0 {
         println!("\n{totals}");

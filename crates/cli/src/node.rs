@@ -66,6 +66,9 @@ pub(crate) struct ServeArgs {
     /// Seconds between anchors. Each costs gas.
     #[arg(long, default_value_t = 1)]
     anchor_seconds: u64,
+    /// Seconds after which receipts that the host does not confirm end the log. To be set shorter than it is, by tests that wait for it.
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..=90))]
+    confirm_seconds: Option<u64>,
 }
 
 #[derive(clap::Args)]
@@ -74,6 +77,8 @@ pub(crate) struct EnclaveArgs {
     socket: PathBuf,
     #[arg(long)]
     tee: PathBuf,
+    #[arg(long)]
+    confirm_seconds: Option<u64>,
 }
 
 #[derive(clap::Args)]
@@ -263,6 +268,9 @@ impl Setup {
         }
         let mut command = Child::command()?;
         command.arg("enclave").arg("--socket").arg(socket).arg("--tee").arg(self.state.join("tee"));
+        if let Some(seconds) = self.args.confirm_seconds {
+            command.arg("--confirm-seconds").arg(seconds.to_string());
+        }
         Child::start(command)
     }
 
@@ -343,8 +351,12 @@ async fn forward(mut lines: Lines<BufReader<ChildStdout>>, json_output: bool) {
 pub(crate) async fn enclave(args: EnclaveArgs) -> Done {
     let hypervisor = Hypervisor::open_or_create(&args.tee).map_err(|error| Failure::cannot(error.to_string()))?;
     let attester = Arc::new(SimulatedAttester { hypervisor, measurements: dev::measurements()? });
+    let mut config = candor_enclave::Config::default();
+    if let Some(seconds) = args.confirm_seconds {
+        config.confirm_max = Duration::from_secs(seconds);
+    }
     tokio::select! {
-        ended = candor_enclave::run(&args.socket, candor_enclave::Config::default(), attester) => {
+        ended = candor_enclave::run(&args.socket, config, attester) => {
             ended.map_err(|error| Failure::cannot(error.to_string()))?;
         }
         () = asked_to_stop() => {}

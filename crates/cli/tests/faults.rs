@@ -4,7 +4,7 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use support::http::{CHAT, Frames, Https, Reply, chat, first_frames, get};
 use support::payer::{Offered, Payer, Signed, buy, question};
 use support::process::{Process, signal};
 use support::split::{Split, log_status};
-use support::{World, eventually};
+use support::{PATIENCE, World, eventually};
 
 /// Asks and pays, and fails unless it is answered.
 async fn sell(payer: &Payer, name: &str) -> (Reply, u128) {
@@ -138,7 +138,7 @@ async fn a_killed_enclave_ends_its_log_and_a_registered_successor_serves_and_tak
 
 #[tokio::test]
 async fn an_enclave_killed_in_the_middle_of_an_answer_has_charged_nothing() {
-    let world = Arc::new(World::slow());
+    let world = Arc::new(World::slow(&[]));
     let payer = Payer::funded(&world).await;
     let old_log = world.node.text("log_id");
     let mut body = question("killed in the middle", true);
@@ -179,8 +179,8 @@ fn fill_disk(pid: u32, is_full: bool) {
     assert!(status.success(), "{status:?}");
 }
 
-/// A streamed answer that was begun: what came of it until nothing more comes.
-async fn begin_stream(payer: &Payer, name: &str) -> (Signed, Offered, hyper::body::Incoming, Vec<u8>) {
+/// A streamed answer that was begun.
+async fn open_stream(payer: &Payer, name: &str) -> (Signed, Offered, hyper::body::Incoming) {
     let body = question(name, true);
     let offered = Offered::of(&payer.world.api(), &body).await;
     let signed = payer.pay(&offered);
@@ -188,12 +188,17 @@ async fn begin_stream(payer: &Payer, name: &str) -> (Signed, Offered, hyper::bod
     let headers = [("content-type", "application/json"), ("payment-signature", signed.header.as_str())];
     let response = connection.open(Method::POST, CHAT, &headers, body.to_string().into_bytes()).await.unwrap();
     assert_eq!(response.status(), 200);
-    let (mut stream, mut bytes) = (response.into_body(), Vec::new());
+    (signed, offered, response.into_body())
+}
+
+/// What came of an answer until nothing more comes.
+async fn until_quiet(stream: &mut hyper::body::Incoming) -> Vec<u8> {
+    let mut bytes = Vec::new();
     while let Ok(piece) = tokio::time::timeout(Duration::from_secs(2), stream.frame()).await {
         bytes.extend_from_slice(&piece.expect("it is not over").unwrap().into_data().unwrap());
     }
     assert_no_end(&bytes);
-    (signed, offered, stream, bytes)
+    bytes
 }
 
 /// The frames of an answer, without the one that has the receipt.
@@ -215,7 +220,8 @@ async fn on_a_full_disk_nothing_is_claimed_and_nothing_ends_and_with_room_what_w
     let (_, price) = sell(&payer, "room").await;
     fill_disk(host, true);
     // Begun before anybody knows. Its receipt has no place, so it has no end and no charge.
-    let (_, begun, stream, mut bytes) = begin_stream(&payer, "begun").await;
+    let (_, begun, mut stream) = open_stream(&payer, "begun").await;
+    let mut bytes = until_quiet(&mut stream).await;
     payer.assert_paid(&[price]).await;
     let mut refused = Vec::new();
     for stream in [false, true] {
@@ -251,7 +257,8 @@ async fn on_a_full_disk_nothing_is_claimed_and_nothing_ends_and_with_room_what_w
 
 #[tokio::test]
 async fn a_disk_that_stays_full_ends_the_log_without_a_charge_and_a_successor_serves_when_there_is_room() {
-    let world = Arc::new(World::slow());
+    // Without a durable step for so long its log ends: longer than either answer takes, which is to be made by then.
+    let world = Arc::new(World::slow(&["--confirm-seconds", "20"]));
     let (payer, other) = (Payer::funded(&world).await, Payer::funded(&world).await);
     let (host, old_log) = (world.node.pid_of("host_pid"), world.node.text("log_id"));
     let (_, price) = sell(&payer, "room").await;
@@ -263,13 +270,18 @@ async fn a_disk_that_stays_full_ends_the_log_without_a_charge_and_a_successor_se
     let unanswered = payer.pay(&offered);
     fill_disk(host, true);
     let headers = [("content-type", "application/json"), ("payment-signature", unanswered.header.as_str())];
-    // Longer than a group may be in flight.
-    let mut connection = Https::connect(&world.api()).await.unwrap().with_patience(Duration::from_secs(150));
+    let mut connection = Https::connect(&world.api()).await.unwrap();
     let whole = connection.send(Method::POST, CHAT, &headers, body.to_string().into_bytes());
     let streamed = async {
-        let (signed, _, stream, bytes) = begin_stream(&other, "streamed").await;
-        let rest = tokio::time::timeout(Duration::from_secs(150), stream.collect()).await.expect("an end in time");
-        assert!(rest.is_err(), "cut, and not ended");
+        let (signed, _, mut stream) = open_stream(&other, "streamed").await;
+        let mut bytes = Vec::new();
+        let end = loop {
+            match tokio::time::timeout(PATIENCE, stream.frame()).await.expect("an end in time") {
+                Some(Ok(piece)) => bytes.extend_from_slice(&piece.into_data().unwrap()),
+                end => break end,
+            }
+        };
+        assert!(matches!(end, Some(Err(_))), "cut, and not ended");
         assert_no_end(&bytes);
         signed
     };
@@ -435,6 +447,25 @@ async fn a_serve_that_is_terminated_or_hung_up_ends_with_everything_it_started()
         assert_eq!(world.node.wait(), Some(0), "{name}");
         all_end(&pids).await;
     }
+}
+
+#[test]
+fn what_a_test_under_nohup_starts_is_ended_by_a_hangup() {
+    const UNDER_NOHUP: &str = "CANDOR_TEST_UNDER_NOHUP";
+    if std::env::var_os(UNDER_NOHUP).is_none() {
+        // This test again in a process that ignores the signal.
+        let mut again = Command::new("nohup");
+        again.arg(std::env::current_exe().unwrap()).args(["--exact", "what_a_test_under_nohup_starts_is_ended_by_a_hangup"]);
+        let ran = again.env(UNDER_NOHUP, "1").stdin(Stdio::null()).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+        assert!(String::from_utf8_lossy(&ran.stdout).contains("1 passed"), "{ran:?}");
+        return;
+    }
+    let state = support::process::new_directory();
+    let mut chain = Process::start(&state, &["chain", "--port", "0"]);
+    chain.signal("HUP");
+    assert_eq!(chain.wait(), Some(0));
+    std::fs::remove_dir_all(state).unwrap();
 }
 
 #[tokio::test]

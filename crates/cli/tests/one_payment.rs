@@ -172,7 +172,7 @@ async fn a_whole_answer_whose_client_hung_up_is_charged_once_and_kept_for_the_re
 
 #[tokio::test]
 async fn a_client_that_leaves_in_the_middle_is_charged_once_and_proves_its_part() {
-    let world = Arc::new(World::slow());
+    let world = Arc::new(World::slow(&[]));
     let payer = Payer::funded(&world).await;
     let mut body = question("leaves", true);
     body["max_tokens"] = 1800.into();

@@ -100,12 +100,18 @@ impl Ledger {
         port: HostPort,
         keys: Arc<BootKeys>,
         manifest: &Manifest,
-        group_max: usize,
+        limits: &crate::Config,
     ) -> Self {
         let (jobs, receiver) = mpsc::channel(QUEUE);
         let (closed_sender, closed) = watch::channel(false);
         let (open_sender, open) = watch::channel(false);
-        let config = Config { group_max, group_bytes_max: MAX_GROUP_BYTES, queue_max: QUEUE, ..Config::default() };
+        let config = Config {
+            group_max: limits.max_group,
+            group_bytes_max: MAX_GROUP_BYTES,
+            queue_max: QUEUE,
+            confirm_max_ms: u64::try_from(limits.confirm_max.as_millis()).unwrap_or(u64::MAX),
+            ..Config::default()
+        };
         let (events, event_receiver) = mpsc::unbounded_channel();
         let task = Task {
             log_id: manifest.log_id(),

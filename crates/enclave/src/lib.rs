@@ -62,6 +62,8 @@ pub struct Config {
     pub max_running: usize,
     /// Receipts in one group at most.
     pub max_group: usize,
+    /// A group that the host has not confirmed in this time ends the log (spec/log.md §7).
+    pub confirm_max: Duration,
     /// Streamed answers whose transfer has not been seen, per payer: the operator's credit to a stranger.
     pub max_unsettled_per_payer: usize,
     /// Seconds the engine spends on one answer at most, and how long a payment must at least stay valid beside the settle margin. What it
@@ -82,6 +84,8 @@ impl Default for Config {
             max_connections: 1024,
             max_running: cores,
             max_group: 64,
+            // Outlives a host's restart, not its loss; shorter than what a payment must stay valid after its answer.
+            confirm_max: Duration::from_secs(90),
             max_unsettled_per_payer: 8,
             generation_cap_s: 60,
             handshake_max: Duration::from_secs(10),

@@ -76,7 +76,7 @@ impl Node {
     pub(crate) fn start(parts: Parts) -> Arc<Self> {
         let keys = Arc::new(parts.keys);
         let metrics = Arc::new(Metrics::new(clock::now_ms()));
-        let ledger = Ledger::start(&parts.runtime, parts.port.clone(), Arc::clone(&keys), &parts.manifest, parts.config.max_group);
+        let ledger = Ledger::start(&parts.runtime, parts.port.clone(), Arc::clone(&keys), &parts.manifest, &parts.config);
         let terms = &parts.terms.terms;
         let models = terms.models.iter().filter_map(|listed| {
             // A model without a price is not for sale.

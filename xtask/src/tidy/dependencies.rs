@@ -64,9 +64,9 @@ pub(super) fn check(workspace: &Workspace, metadata: &Metadata, bless: bool, rep
 }
 
 /// The demo builds the program, the tests build the workspace. Where a library of tests turns on a feature of a crate that the program is
-/// built on, cargo would build that crate and all above it twice.
+/// built on, cargo would build that crate and all above it twice. `workspace-hack` turns the same feature on for the program.
 fn one_build(workspace: &Workspace, report: &mut Report) {
-    const PLACE: &str = "crates/cli/Cargo.toml";
+    const PLACE: &str = "crates/workspace-hack/Cargo.toml";
     let demo = features(workspace, &["--package", "candor-cli", "--edges", "normal,build"]);
     let tests = features(workspace, &["--workspace", "--edges", "normal,build,dev"]);
     match (demo, tests) {

@@ -8,6 +8,7 @@
 //! | `purity` | no I/O, clock or environment where there must be none |
 //! | `sources` | headers, lengths, unfinished work |
 //! | `dependencies` | the enclave's list, forbidden crates, licences, duplicates, one build for demo and tests |
+//! | `names` | one public type per name |
 //! | `spec` | domain tags and check steps against spec/ |
 //! | `references` | documents that are named exist; no host names, no machine paths |
 
@@ -15,6 +16,7 @@ mod dependencies;
 mod edges;
 mod licence;
 mod metadata;
+mod names;
 mod purity;
 mod references;
 mod sources;
@@ -52,6 +54,7 @@ pub(crate) fn check(workspace: &Workspace, bless: bool) -> Result<(), String> {
     }
     purity::check(&tree, &mut report);
     sources::check(&tree, &mut report);
+    names::check(&tree, &mut report);
     spec::check(&tree, &mut report);
     references::check(&tree, &mut report);
     report.finish(tree.files.len())

@@ -1,7 +1,6 @@
 //! An HTTPS client that takes any certificate, so that tests can be anybody: a stock client, a rude one, one that breaks off.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -56,7 +55,6 @@ impl Reply {
 pub(crate) struct Https {
     sender: SendRequest<Full<Bytes>>,
     authority: String,
-    patience: Duration,
 }
 
 impl Https {
@@ -65,12 +63,7 @@ impl Https {
         let authority = api.trim_start_matches("https://").to_owned();
         let (sender, driver) = handshake(TokioIo::new(tls(api).await?)).await.map_err(std::io::Error::other)?;
         tokio::spawn(async move { drop(driver.await) });
-        Ok(Self { sender, authority, patience: PATIENCE })
-    }
-
-    /// Waits longer for answers.
-    pub(crate) fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+        Ok(Self { sender, authority })
     }
 
     /// Sends a request and reads the head of the answer.
@@ -87,7 +80,7 @@ impl Https {
         }
         self.sender.ready().await?;
         let answer = self.sender.send_request(request.body(Full::new(body.into())).unwrap());
-        tokio::time::timeout(self.patience, answer).await.expect("an answer in time")
+        tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time")
     }
 
     /// Sends a request and reads the whole answer.

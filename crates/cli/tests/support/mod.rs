@@ -79,14 +79,14 @@ impl World {
     }
 
     /// A new one whose model is slow enough for something to happen in the middle of an answer: a thousand times the work of the
-    /// fixture's.
-    pub(crate) fn slow() -> Self {
+    /// fixture's. With further arguments for `serve`.
+    pub(crate) fn slow(serve: &[&str]) -> Self {
         let shape =
             Config { dim: 512, layers: 6, heads: 8, kv_heads: 8, head_dim: 64, ffn: 2048, context: 2048, norm_eps: 1e-5, tied: false };
         let directory = process::new_directory();
         let path = directory.join("slow.cnd1");
         std::fs::write(&path, fixture::random(shape, 7)).unwrap();
-        let world = Self::start(&["--model", path.to_str().unwrap()]);
+        let world = Self::start(&[&["--model", path.to_str().unwrap()][..], serve].concat());
         // `serve` has made its own copy.
         std::fs::remove_dir_all(directory).unwrap();
         world

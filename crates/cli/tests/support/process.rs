@@ -42,9 +42,10 @@ impl Process {
     /// Starts the program with exactly these arguments. What it says goes to `NAME.err` in `directory` and to [`Self::line`].
     pub(crate) fn spawn(directory: &Path, name: &str, arguments: &[&str]) -> Self {
         let errors = File::options().create(true).append(true).open(directory.join(format!("{name}.err"))).unwrap();
-        // The shell becomes the program. With the signal ignored, a limit on file sizes is an error of the write, as a full disk is.
-        let mut command = Command::new("sh");
-        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM]);
+        // `env` becomes the program. What a process ignores its children ignore: a test under `nohup` would start programs that no hangup
+        // ends. And with XFSZ ignored, a limit on file sizes is an error of the write, as a full disk is.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP", "--ignore-signal=XFSZ", PROGRAM]);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).process_group(0);
         let mut child = command.spawn().unwrap();
         // Its standard input closes when we are gone, however we went.

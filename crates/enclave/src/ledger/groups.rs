@@ -56,7 +56,7 @@ async fn open() -> (Arc<Ledger>, mpsc::UnboundedReceiver<usize>) {
     let manifest = Manifest { k_sig: keys.k_sig(), k_log: keys.k_log(), ..Manifest::default() };
     tokio::spawn(host(theirs, sender));
     tokio::spawn(serve(ours, port.clone(), Arc::new(tests::NoCommands)));
-    let ledger = Ledger::start(&tokio::runtime::Handle::current(), port, keys, &manifest, 64);
+    let ledger = Ledger::start(&tokio::runtime::Handle::current(), port, keys, &manifest, &crate::Config::default());
     while ledger.has_room().is_err() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -11,8 +11,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::*;
 use crate::control::{self, Commands};
 
-/// Long enough for every answer of a host in memory and some repetitions, far below the time after which a log closes by itself.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Long enough for every answer of a host in memory and some repetitions: how long a test looks that a receipt is not released.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// For what comes: it says "never", not "slow".
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// After which a log closes by itself: not while a test waits.
+const CONFIRM_MAX: Duration = Duration::from_secs(3600);
 
 /// Changes what the host would say, or withholds it.
 type Lie = fn(&EnclaveRequest, HostReply) -> Option<HostReply>;
@@ -81,17 +87,18 @@ fn stored() -> CheckpointStored {
     CheckpointStored { size: 1, first_index: 0, inclusions: vec![vec![]], anchored: None, consistency: vec![] }
 }
 
-/// What becomes of one receipt with this host; `None` if it still waits when patience ends.
-async fn logged(lie: Lie) -> Option<Result<Logged, LedgerError>> {
+/// What becomes of one receipt with this host; `None` if it still waits after this time.
+async fn logged(lie: Lie, within: Duration) -> Option<Result<Logged, LedgerError>> {
     let keys = Arc::new(BootKeys::generate().unwrap());
     let manifest = Manifest { k_sig: keys.k_sig(), k_log: keys.k_log(), ..Manifest::default() };
     let port = HostPort::new();
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let ledger = Ledger::start(&tokio::runtime::Handle::current(), port.clone(), Arc::clone(&keys), &manifest, 64);
+    let limits = crate::Config { confirm_max: CONFIRM_MAX, ..crate::Config::default() };
+    let ledger = Ledger::start(&tokio::runtime::Handle::current(), port.clone(), Arc::clone(&keys), &manifest, &limits);
     let state = LogState { durable: Tree { size: 0, root: empty_root() }, checkpointed: 0 };
     tokio::spawn(Host { stream: theirs, state, lie }.serve());
     tokio::spawn(control::serve(ours, port, Arc::new(NoCommands)));
-    tokio::time::timeout(PATIENCE, ledger.log(draft(manifest.hash()))).await.ok()
+    tokio::time::timeout(within, ledger.log(draft(manifest.hash()))).await.ok()
 }
 
 pub(super) fn draft(manifest_hash: Hash32) -> Draft {
@@ -155,23 +162,25 @@ fn falsified(change: impl FnOnce(&mut CheckpointStored)) -> Option<HostReply> {
 
 #[tokio::test]
 async fn a_receipt_is_released_by_an_honest_host() {
-    let logged = logged(|_, honest| Some(honest)).await.unwrap().unwrap();
+    let logged = logged(|_, honest| Some(honest), PATIENCE).await.unwrap().unwrap();
     assert_eq!((logged.receipt.sequence, logged.checkpoint.checkpoint.tree.size), (0, 1));
 }
 
 /// Without this a payer could have an enclave try for 90 seconds what can never succeed, and clients wait for nothing.
 #[tokio::test]
 async fn a_contradiction_closes_the_log_at_once() {
-    let appended = logged(|request, honest| match request {
+    let append: Lie = |request, honest| match request {
         EnclaveRequest::Append(_) => refused(RefusalCode::Contradiction),
         _ => Some(honest),
-    });
+    };
+    let appended = logged(append, PATIENCE);
     assert_eq!(appended.await.expect("closed at once").err(), Some(LedgerError::Closed));
     // The calldata is out: only the chain knows whether it was charged.
-    let checkpointed = logged(|request, honest| match request {
+    let checkpoint: Lie = |request, honest| match request {
         EnclaveRequest::Checkpoint(_) => refused(RefusalCode::Contradiction),
         _ => Some(honest),
-    });
+    };
+    let checkpointed = logged(checkpoint, PATIENCE);
     assert_eq!(checkpointed.await.expect("closed at once").err(), Some(LedgerError::Unknown));
 }
 
@@ -240,7 +249,7 @@ async fn no_wrong_answer_of_a_host_releases_a_receipt() {
         }),
         ("state withheld", |request, honest| (!matches!(request, EnclaveRequest::LogState { .. })).then_some(honest)),
     ];
-    let outcomes = lies.map(|(name, lie)| (name, tokio::spawn(logged(lie))));
+    let outcomes = lies.map(|(name, lie)| (name, tokio::spawn(logged(lie, LOOK))));
     for (name, outcome) in outcomes {
         assert!(!matches!(outcome.await.unwrap(), Some(Ok(_))), "{name}");
     }

@@ -6,9 +6,9 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { CANDOR, start } from "./node.mjs";
+import { CANDOR, start } from "../node.mjs";
 
-const ANVIL = join(import.meta.dirname, "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil");
+const ANVIL = join(import.meta.dirname, "../node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil");
 const state = mkdtempSync(join(tmpdir(), "candor-anvil-"));
 let anvil, node, rpc;
 
