@@ -8,6 +8,7 @@ use candor_client::{
     Buyer, Endpoint, Keep, PolicyFile, Progress, SpendBook, VerifiedNode, VerifiedResponse, ask, chain_facts, frame_text, keep_as_refused,
     resolve, upgrade, verify_live, write_private,
 };
+use candor_report::verdict_json;
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
 use candor_verify::check::verify_bundle;
@@ -95,7 +96,7 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, js
             "text": response.text, "receipt_id": response.receipt_id, "bundle": path.display().to_string(),
             "charged": receipt.money.charged.to_string(), "asset": receipt.money.asset.to_string(),
             "prompt_tokens": receipt.work.prompt_tokens, "completion_tokens": receipt.work.completion_tokens,
-            "verdict": verdict::to_json(verdict),
+            "verdict": verdict_json(verdict),
         }));
         return;
     }

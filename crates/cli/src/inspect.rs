@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_client::{Endpoint, inspect};
+use candor_report::verdict_json;
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Moment, verify_evidence};
 use candor_verify::verdict::Outcome;
@@ -40,7 +41,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             "k_sig": evidence.manifest.k_sig.to_string(), "k_log": evidence.manifest.k_log.to_string(),
             "log_id": evidence.manifest.log_id().to_string(), "operator": terms.operator.to_string(), "payee": terms.payee.to_string(),
             "models": terms.models.iter().map(|model| json!({"id": model.id, "digest": model.digest.to_string()})).collect::<Vec<_>>(),
-            "tls_key_attested": attested, "verdict": verdict::to_json(&verdict), "advice": advice,
+            "tls_key_attested": attested, "verdict": verdict_json(&verdict), "advice": advice,
         }));
     } else {
         say!("K_sig     {}\nK_log     {}\nlog       {}", evidence.manifest.k_sig, evidence.manifest.k_log, evidence.manifest.log_id());

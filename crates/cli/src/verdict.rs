@@ -1,16 +1,19 @@
-//! `candor verify BUNDLE`: every check with its evidence, offline or against a chain; and how a verdict looks in text and JSON.
+//! `candor verify BUNDLE`: every check with its evidence, offline or against a chain; and how a verdict looks in text.
+//!
+//! Not here: its JSON (`candor-report`).
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_chain::ChainClient;
 use candor_client::{Facts, chain_facts};
+use candor_report::bundle_json;
 use candor_verify::bundle::Bundle;
 use candor_verify::cbor::CborError;
 use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
 use candor_verify::verdict::{Check, LogLevel, Outcome, Question, Status, Verdict};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::output::{Done, Failure, print_json, read, say};
 use crate::policy;
@@ -51,7 +54,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let (verdict, _) = verify_bundle(&bundle, &policy, facts.as_chain_facts(), &K256);
     let advice = policy::advice(&verdict, &bundle.evidence, args.policy.as_deref(), state);
     if json_output {
-        let mut value = to_json(&verdict);
+        let mut value = bundle_json(&verdict, &bundle);
         value["advice"] = advice.into();
         print_json(&value);
     } else {
@@ -70,25 +73,6 @@ pub(crate) fn exit_code(verdict: &Verdict) -> ExitCode {
         Outcome::Refused => ExitCode::from(1),
         _ => ExitCode::from(2),
     }
-}
-
-/// The verdict as JSON.
-pub(crate) fn to_json(verdict: &Verdict) -> Value {
-    let checks: Vec<Value> = verdict
-        .checks()
-        .iter()
-        .map(|check| {
-            json!({
-                "id": check.id, "step": check.step.id(), "question": check.step.question().as_str(), "title": check.step.title(),
-                "status": check.status.as_str(), "expected": check.expected, "got": check.got, "spec": check.step.spec(),
-            })
-        })
-        .collect();
-    json!({
-        "outcome": verdict.outcome().as_str(), "refused": verdict.refused().map(|check| check.id),
-        "log_level": verdict.log_level().as_str(), "assurance": verdict.assurance().as_str(),
-        "not_proven": verdict.not_proven(), "checks": checks,
-    })
 }
 
 /// The verdict as text: the questions, each with the checks that answer it. `required` is the policy's level of the log.

@@ -51,6 +51,11 @@ fn verify_accepts_a_good_bundle_offline_and_says_what_it_did_not_check() {
     let checks = ran.json["checks"].as_array().unwrap();
     assert!(checks.iter().any(|check| check["status"] == "not checked"), "{ran:?}");
     assert!(checks.iter().all(|check| check["spec"].as_str().is_some_and(|spec| !spec.is_empty())));
+    let receipt = Bundle::parse(&std::fs::read(world.bundle()).unwrap()).unwrap().delivery.receipt;
+    let facts = &ran.json["facts"];
+    assert_eq!(facts["digest"], receipt.digest().to_string());
+    assert_eq!(facts["receipt"]["money"]["charged"], receipt.money.charged.to_string());
+    assert!(ran.json["claims"].is_null(), "{ran:?}");
 }
 
 #[test]
@@ -63,7 +68,7 @@ fn verify_with_an_rpc_reaches_anchored() {
 #[test]
 fn verify_cannot_tell_offline_if_the_policy_requires_an_anchor() {
     let world = World::shared();
-    let strict = policy(&world, "anchored.toml", "require = \"self-logged\"", "require = \"anchored\"");
+    let strict = policy(&world, "anchored.toml", "require_level = \"self-logged\"", "require_level = \"anchored\"");
     let offline = world.candor(&["verify", text(world.bundle()), "--policy", text(&strict)]);
     assert_eq!((offline.code, &offline.json["outcome"]), (2, &"cannot tell".into()), "{offline:?}");
     let online = world.candor(&["verify", text(world.bundle()), "--policy", text(&strict), "--rpc", &world.rpc()]);
@@ -84,6 +89,7 @@ fn verify_refuses_any_flipped_byte_and_names_the_check() {
         let ran = world.candor(&["verify", text(&path)]);
         assert_eq!((ran.code, &ran.json["outcome"]), (1, &"refused".into()), "byte {at}: {ran:?}");
         assert!(ran.json["refused"].as_str().is_some_and(|check| !check.is_empty()), "byte {at}: {ran:?}");
+        assert!(ran.json["facts"].is_null(), "byte {at}: {ran:?}");
     }
 }
 

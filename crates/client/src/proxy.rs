@@ -92,7 +92,7 @@ impl Proxy {
         let level = config.policy.policy.require_level;
         if LogLevel::SelfLogged < level {
             return Err(ClientError::Usage(format!(
-                "the policy requires {} (log.require), and no answer is that when it arrives: require self-logged for the proxy, and \
+                "the policy requires {} (log.require_level), and no answer is that when it arrives: require self-logged for the proxy, and \
                  `candor verify FILE --rpc URL` the bundles that it keeps",
                 level.as_str()
             )));

@@ -1,4 +1,4 @@
-//! The policy: what the relying party accepts. Plain data; its commented TOML form lives in the client.
+//! The policy: what the relying party accepts. Plain data; its commented TOML form lives in `candor-report`.
 //!
 //! Genuine, fresh and allowed are three questions: `attest` answers the first, `max_age_ms` bounds the second, this answers the third.
 //! Only a policy names roots (Invariant 2). An empty list accepts nothing. Spec: policy.md §1-2.
@@ -73,7 +73,7 @@ impl Workloads {
 impl fmt::Display for Workloads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DangerousAny => f.write_str("any workload (dangerous_any_workload)"),
+            Self::DangerousAny => f.write_str("any workload (dangerous-any)"),
             Self::Only(listed) => write_list(f, listed),
         }
     }

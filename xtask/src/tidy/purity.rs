@@ -9,25 +9,25 @@ use super::{Report, Tree};
 /// Crates and the names that must not occur in their code, with the reason.
 const BANS: &[Ban] = &[
     Ban {
-        crates: &["verify", "link", "x402", "log", "engine"],
+        crates: &["verify", "link", "x402", "log", "engine", "report"],
         names: &["SystemTime", "Instant::now", "std::env", "env::var", "std::process", "std::net", "tokio::", "thread::sleep"],
         except: &[],
         reason: "time, environment and sockets are parameters or belong to the shells",
     },
     Ban {
-        crates: &["verify", "link", "x402", "log", "engine"],
+        crates: &["verify", "link", "x402", "log", "engine", "report"],
         names: &["std::fs", "File::open", "File::create"],
         except: &["crates/log/src/store.rs"],
         reason: "files belong to the shells",
     },
     Ban {
-        crates: &["verify", "link", "x402", "log", "engine", "chain", "enclave", "host", "client"],
+        crates: &["verify", "link", "x402", "log", "engine", "chain", "report", "enclave", "host", "client"],
         names: &["println!(", "print!(", "eprintln!(", "eprint!(", "dbg!("],
         except: &[],
         reason: "a library does not write to the terminal; what an enclave prints, its host reads",
     },
     Ban {
-        crates: &["verify", "link", "x402", "log", "chain", "enclave", "host", "client"],
+        crates: &["verify", "link", "x402", "log", "chain", "report", "enclave", "host", "client"],
         names: &["f32", "f64"],
         except: &[],
         reason: "money is integers with an asset; floats live in the engine",
@@ -43,7 +43,7 @@ struct Ban {
 }
 
 /// Crates that read bytes of strangers: a panic there is an outage or worse, so clippy denies what can panic.
-const PANIC_FREE: &[&str] = &["verify", "link", "x402", "log", "enclave"];
+const PANIC_FREE: &[&str] = &["verify", "link", "x402", "log", "report", "enclave"];
 
 /// Shells may read the clock, each in one file, so that there is one place to look at.
 const CLOCK: &str = "SystemTime::now";

@@ -1,0 +1,30 @@
+//! What people and programs read and write around a verdict: policy text in, verdicts as JSON out.
+//!
+//! ```text
+//! policy.toml ──▶ PolicyText ──▶ candor-verify ──▶ Verdict ──▶ verdict_json, bundle_json
+//! ```
+//!
+//! The client reads policy files and the command prints verdicts through this crate, and a web page can do both through it too: so one
+//! text is one policy, and one verdict one JSON value, wherever they are read. The same verdict as one HTML page will be written here.
+//! Not here: any check (`candor-verify`), files (`candor-client`), the words for a terminal (`candor-cli`).
+//!
+//! - **Invariant:** no I/O, clock or environment. Texts and values come in, texts and values go out.
+//! - **Invariant:** nothing here decides. What a bundle says is called facts only if the verdict on it is *verified*.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
+mod policy;
+mod verdict;
+
+pub use policy::{PolicyText, PolicyTextError, SpendLimit};
+pub use verdict::{bundle_json, verdict_json};
