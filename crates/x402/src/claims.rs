@@ -237,7 +237,8 @@ impl ClaimSet {
     pub fn claim(&mut self, payment: &VerifiedPayment, now_seconds: u64) -> Result<Claim, ClaimError> {
         self.check(payment, now_seconds)?;
         let (payment_id, valid_before, account) = (payment.payment_id(), payment.authorization().valid_before, Account::of(payment));
-        self.open.insert(account, self.open_of(&account).saturating_add(1));
+        let open = self.open_of(&account).saturating_add(1);
+        self.open.insert(account, open);
         let until_seconds = valid_before.saturating_add(MAX_SKEW_SECONDS);
         self.by_expiry.insert((until_seconds, payment_id));
         let entry = Entry { state: State::InFlight, until_seconds, account, open: true };
