@@ -128,8 +128,7 @@ pub async fn ask(
     let payment = *sent.payment();
     let mut headers = json_headers();
     let value = HeaderValue::from_str(sent.header()).map_err(|_| ClientError::Usage("the payment does not fit a header".into()))?;
-    headers.insert(HeaderName::from_static("payment-signature"), value);
-    debug_assert_eq!(HEADER_PAYMENT_SIGNATURE.to_ascii_lowercase(), "payment-signature");
+    headers.insert(HeaderName::from_static(HEADER_PAYMENT_SIGNATURE), value);
     let deadline = payment.authorization.valid_before.saturating_sub(RESEND_MARGIN_SECONDS);
     let (payment_id, until_seconds) = (sent.payment_id(), payment.authorization.valid_before);
     let refused = |check, what, kept| ClientError::RefusedAnswer { check, what, kept, payment_id, until_seconds };

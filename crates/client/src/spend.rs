@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use candor_chain::ChainClient;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
-use candor_verify::eip712::address_of;
+use candor_verify::eip712::{address_of, recoverable};
 use candor_x402::client::{Choice, Ledger, LedgerError, Purchase, Reservation, Resolution, SentPayment, Spend, SpendState};
 use candor_x402::protocol::Eip155;
 use k256::ecdsa::SigningKey;
@@ -37,7 +37,8 @@ impl Wallet {
     pub fn from_bytes(secret: &[u8; 32]) -> Result<Self, ClientError> {
         let key = SigningKey::from_slice(secret).map_err(|_| ClientError::Usage("not a secp256k1 secret key".into()))?;
         let point = key.verifying_key().to_sec1_point(false);
-        let address = point.as_bytes().get(1..).and_then(address_of).unwrap_or_default();
+        let address = point.as_bytes().get(1..).and_then(address_of);
+        let address = address.ok_or_else(|| ClientError::Usage("this key has no address".into()))?;
         Ok(Self { key, address })
     }
 
@@ -51,11 +52,7 @@ impl Wallet {
     #[must_use]
     pub fn sign(&self, digest: &Hash32) -> Signature65 {
         let (rs, id) = self.key.sign_prehash_recoverable(&digest.0);
-        let mut out = [0; 65];
-        for (to, from) in out.iter_mut().zip(rs.to_bytes().into_iter().chain([27_u8.saturating_add(id.to_byte())])) {
-            *to = from;
-        }
-        Signature65(out)
+        recoverable(rs.to_bytes().into(), id.to_byte())
     }
 }
 

@@ -22,7 +22,7 @@ use candor_verify::terms::SignedTerms;
 use crate::attester::Attester;
 use crate::control::{Commands, HostPort};
 use crate::keys::{BootKeys, TlsIdentity};
-use crate::node::Node;
+use crate::serving::{Parts, Serving};
 use crate::{Config, clock};
 
 /// Largest model that is taken, in bytes: what a node of this kind can hold twice in memory while it is loaded.
@@ -40,13 +40,13 @@ pub(crate) struct Boot {
     // Set once, when terms were taken: what a new control connection is told without taking the phase.
     has_terms: AtomicBool,
     // Set once, on Ready; read by the connection handlers without taking the phase.
-    node: tokio::sync::watch::Sender<Option<Arc<Node>>>,
+    serving: tokio::sync::watch::Sender<Option<Arc<Serving>>>,
 }
 
 enum State {
     AwaitingTerms,
     AwaitingModels(Box<Loading>),
-    Ready(Arc<Node>),
+    Ready(Arc<Serving>),
 }
 
 struct Loading {
@@ -60,18 +60,19 @@ struct Loading {
 impl Boot {
     pub(crate) fn new(config: Config, attester: Arc<dyn Attester>, port: HostPort, runtime: tokio::runtime::Handle) -> Self {
         let build_id = candor_verify::hash::sha256(&[b"candor-enclave ", env!("CARGO_PKG_VERSION").as_bytes()]);
-        let node = tokio::sync::watch::Sender::new(None);
-        Self { config, attester, port, runtime, build_id, phase: Mutex::new(State::AwaitingTerms), has_terms: AtomicBool::new(false), node }
+        let serving = tokio::sync::watch::Sender::new(None);
+        let (phase, has_terms) = (Mutex::new(State::AwaitingTerms), AtomicBool::new(false));
+        Self { config, attester, port, runtime, build_id, phase, has_terms, serving }
     }
 
-    /// The node, once it serves.
-    pub(crate) fn node(&self) -> Option<Arc<Node>> {
-        self.node.borrow().clone()
+    /// What this boot serves with, once it serves.
+    pub(crate) fn serving(&self) -> Option<Arc<Serving>> {
+        self.serving.borrow().clone()
     }
 
-    /// Changes once, when the node serves.
-    pub(crate) fn nodes(&self) -> tokio::sync::watch::Receiver<Option<Arc<Node>>> {
-        self.node.subscribe()
+    /// Changes once, when this boot serves.
+    pub(crate) fn serves(&self) -> tokio::sync::watch::Receiver<Option<Arc<Serving>>> {
+        self.serving.subscribe()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -126,12 +127,12 @@ impl Boot {
             return Err(Refused::new(RefusalCode::ModelRefused, format!("model {} ({}) has not arrived", missing.id, missing.digest)));
         }
         let internal = |reason: String| Refused::new(RefusalCode::Internal, reason);
-        let keys = BootKeys::generate().map_err(|error| internal(error.to_string()))?;
+        let keys = BootKeys::generate().map_err(internal)?;
         let tls =
             TlsIdentity::generate(&loading.terms.terms.endpoints).map_err(|reason| Refused::new(RefusalCode::TermsRefused, reason))?;
         let manifest = self.manifest(loading, &keys, &tls);
         let evidence = self.attest(&manifest, &loading.terms, &loading.head, Hash32::ZERO)?;
-        let node = Node::start(crate::node::Parts {
+        let serving = Serving::start(Parts {
             config: self.config.clone(),
             port: self.port.clone(),
             runtime: self.runtime.clone(),
@@ -143,9 +144,9 @@ impl Boot {
             head: loading.head,
             evidence: evidence.encode(),
         });
-        *state = State::Ready(Arc::clone(&node));
-        self.node.send_replace(Some(Arc::clone(&node)));
-        Ok(EnclaveReply::Ready(Box::new(ready_of(&node))))
+        *state = State::Ready(Arc::clone(&serving));
+        self.serving.send_replace(Some(Arc::clone(&serving)));
+        Ok(EnclaveReply::Ready(Box::new(ready_of(&serving))))
     }
 
     fn manifest(&self, loading: &Loading, keys: &BootKeys, tls: &TlsIdentity) -> Manifest {
@@ -182,13 +183,13 @@ impl Boot {
     }
 
     /// New evidence under the same manifest; becomes the current one unless it answers a challenge.
-    pub(crate) fn re_attest(&self, node: &Node, head: &BlockHead, nonce: Hash32) -> Result<Vec<u8>, Refused> {
-        if head.chain_id != node.manifest().anchor_chain_id {
+    pub(crate) fn re_attest(&self, serving: &Serving, head: &BlockHead, nonce: Hash32) -> Result<Vec<u8>, Refused> {
+        if head.chain_id != serving.manifest().anchor_chain_id {
             return Err(Refused::new(RefusalCode::Malformed, "the head is of another chain than the manifest's"));
         }
-        let evidence = self.attest(node.manifest(), node.signed_terms(), head, nonce)?.encode();
+        let evidence = self.attest(serving.manifest(), serving.signed_terms(), head, nonce)?.encode();
         if nonce.is_zero() {
-            node.set_evidence(evidence.clone());
+            serving.set_evidence(evidence.clone());
         }
         Ok(evidence)
     }
@@ -203,7 +204,7 @@ impl Boot {
             },
             HostRequest::Start => self.start(&mut state),
             HostRequest::Attest { nonce, head } => match &*state {
-                State::Ready(node) => self.re_attest(node, &head, nonce).map(EnclaveReply::Evidence),
+                State::Ready(serving) => self.re_attest(serving, &head, nonce).map(EnclaveReply::Evidence),
                 other => Err(wrong_phase(other)),
             },
             HostRequest::Ping => Ok(EnclaveReply::Done),
@@ -220,9 +221,9 @@ fn wrong_phase(state: &State) -> Refused {
     Refused::new(RefusalCode::WrongPhase, format!("the enclave is {now}"))
 }
 
-fn ready_of(node: &Node) -> Ready {
-    let manifest = node.manifest().clone();
-    Ready { boot_signature: node.keys().sign_boot(&manifest), manifest, evidence: node.evidence().to_vec() }
+fn ready_of(serving: &Serving) -> Ready {
+    let manifest = serving.manifest().clone();
+    Ready { boot_signature: serving.keys().sign_boot(&manifest), manifest, evidence: serving.evidence().to_vec() }
 }
 
 impl Loading {
@@ -264,8 +265,8 @@ impl Loading {
 
 impl Commands for Boot {
     fn phase(&self) -> Phase {
-        match self.node() {
-            Some(node) => Phase::Ready(Box::new(ready_of(&node))),
+        match self.serving() {
+            Some(serving) => Phase::Ready(Box::new(ready_of(&serving))),
             None if self.has_terms.load(Ordering::Acquire) => Phase::AwaitingModels,
             None => Phase::AwaitingTerms,
         }
@@ -276,8 +277,8 @@ impl Commands for Boot {
     }
 
     fn head(&self, head: BlockHead) {
-        if let Some(node) = self.node() {
-            node.set_head(head);
+        if let Some(serving) = self.serving() {
+            serving.set_head(head);
         }
     }
 }

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use candor_verify::bytes::{Address, Hash32};
 use hyper::body::Bytes;
 
+use crate::receipt::Ids;
+
 /// How long after validBefore an answer is still kept, in seconds: a transfer in the last block before it is answered too.
 const KEPT_AFTER_SECONDS: u64 = 300;
 
@@ -36,19 +38,17 @@ struct Limits {
 const LIMITS: Limits = Limits { answers: 1024, answers_per_payer: 64, bytes: 128 << 20, bytes_awaited: 64 << 10 };
 
 /// A whole answer whose calldata is out.
-#[derive(Clone)]
 pub(crate) struct Kept {
     /// Names the request and the payment header.
     pub(crate) key: Hash32,
     pub(crate) body: Bytes,
     pub(crate) payment_id: Hash32,
-    pub(crate) receipt_id: String,
-    pub(crate) transcript_seed: Hash32,
+    pub(crate) ids: Ids,
     pub(crate) valid_before_s: u64,
     /// Chain of the payment.
     pub(crate) chain_id: u64,
     /// Another authorization of the same payment id was claimed: this one ended unsettled, and the chain's answer is no longer about it.
-    pub(crate) outdated: Arc<AtomicBool>,
+    pub(crate) outdated: AtomicBool,
 }
 
 /// The answers of one boot.
@@ -70,7 +70,7 @@ struct Shelf {
 }
 
 struct Held {
-    kept: Kept,
+    kept: Arc<Kept>,
     payer: Address,
     number: u64,
     handed_over_s: Option<u64>,
@@ -111,8 +111,8 @@ impl KeptAnswers {
     }
 
     /// The answer to exactly this request with exactly this payment header.
-    pub(crate) fn get(&self, key: &Hash32) -> Option<Kept> {
-        lock(&self.0).answers.get(key).map(|held| held.kept.clone())
+    pub(crate) fn get(&self, key: &Hash32) -> Option<Arc<Kept>> {
+        lock(&self.0).answers.get(key).map(|held| Arc::clone(&held.kept))
     }
 
     /// The body was taken by the connection, after its transfer was seen.
@@ -125,13 +125,16 @@ impl KeptAnswers {
 
 impl Place {
     /// Puts the answer in its place.
-    pub(crate) fn keep(self, kept: Kept) {
+    pub(crate) fn keep(self, kept: Kept) -> Arc<Kept> {
+        let kept = Arc::new(kept);
         let mut shelf = lock(&self.shelf);
         let number = shelf.made;
         shelf.made = number.saturating_add(1);
         shelf.bytes = shelf.bytes.saturating_add(kept.body.len());
         // A key is one claimed payment: it cannot be here already.
-        shelf.answers.insert(kept.key, Held { kept, payer: self.payer, number, handed_over_s: None });
+        let held = Held { kept: Arc::clone(&kept), payer: self.payer, number, handed_over_s: None };
+        shelf.answers.insert(kept.key, held);
+        kept
     }
 }
 
@@ -209,11 +212,10 @@ mod tests {
             key: Hash32([key; 32]),
             body: vec![0; len].into(),
             payment_id: Hash32::ZERO,
-            receipt_id: String::new(),
-            transcript_seed: Hash32::ZERO,
+            ids: Ids { receipt_id: String::new(), transcript_seed: Hash32::ZERO },
             valid_before_s: NOW + 300,
             chain_id: 31337,
-            outdated: Arc::default(),
+            outdated: AtomicBool::new(false),
         }
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 
 use candor_verify::bytes::{Address, Hash32, Signature65};
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
-use candor_verify::eip712::address_of;
+use candor_verify::eip712::{address_of, recoverable};
 use candor_verify::hash::{hmac_sha256, sha256};
 use candor_verify::manifest::Manifest;
 use candor_verify::offer::Offer;
@@ -28,7 +28,7 @@ pub(crate) struct BootKeys {
 
 impl BootKeys {
     /// Fresh keys from the operating system's randomness.
-    pub(crate) fn generate() -> Result<Self, getrandom::Error> {
+    pub(crate) fn generate() -> Result<Self, String> {
         // A uniform 32-byte string is a valid scalar but for about 2^-128 of them: try again then.
         let k_sig = loop {
             if let Ok(key) = SigningKey::from_slice(&*random32()?) {
@@ -36,7 +36,8 @@ impl BootKeys {
             }
         };
         let point = k_sig.verifying_key().to_sec1_point(false);
-        let address = point.as_bytes().get(1..).and_then(address_of).unwrap_or_default();
+        // An address that is not the key's own would go into the manifest: no boot rather than that.
+        let address = point.as_bytes().get(1..).and_then(address_of).ok_or("the signing key has no address")?;
         let k_log = ed25519_dalek::SigningKey::from_bytes(&*random32()?);
         Ok(Self { k_sig, address, k_log, boot_secret: random32()? })
     }
@@ -72,11 +73,7 @@ impl BootKeys {
     /// Private, so that only the closed list above can be signed.
     fn sign(&self, digest: &Hash32) -> Signature65 {
         let (rs, id) = self.k_sig.sign_prehash_recoverable(&digest.0);
-        let mut out = [0; 65];
-        for (to, from) in out.iter_mut().zip(rs.to_bytes().into_iter().chain([27_u8.saturating_add(id.to_byte())])) {
-            *to = from;
-        }
-        Signature65(out)
+        recoverable(rs.to_bytes().into(), id.to_byte())
     }
 
     fn secret(&self) -> Hash32 {
@@ -119,9 +116,9 @@ impl fmt::Debug for BootKeys {
     }
 }
 
-fn random32() -> Result<Zeroizing<[u8; 32]>, getrandom::Error> {
+fn random32() -> Result<Zeroizing<[u8; 32]>, String> {
     let mut bytes = Zeroizing::new([0; 32]);
-    getrandom::fill(bytes.as_mut_slice())?;
+    getrandom::fill(bytes.as_mut_slice()).map_err(|error| error.to_string())?;
     Ok(bytes)
 }
 

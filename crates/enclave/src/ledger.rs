@@ -20,7 +20,7 @@ use candor_verify::bytes::{Hash32, Signature65};
 use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::delivery::AnchorLink;
 use candor_verify::manifest::Manifest;
-use candor_verify::receipt::{Receipt, receipt_id};
+use candor_verify::receipt::{Receipt, Unplaced, receipt_id};
 use candor_verify::tlog::{Tree, empty_root, leaf_data};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -37,12 +37,41 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause before asking again.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// A receipt without its place: the ledger fills in log id and sequence, and signs.
+/// What is to be logged: a receipt and its settlement, both without their place, and what goes beside them.
 pub(crate) struct Draft {
-    pub(crate) receipt: Receipt,
+    pub(crate) receipt: Unplaced,
     pub(crate) leaf_salt: Hash32,
     pub(crate) frame_leaf_hashes: Vec<Hash32>,
-    pub(crate) settlement: Settlement,
+    pub(crate) settlement: UnplacedSettlement,
+}
+
+/// What a settlement says that its receipt does not. `Debug` is left out: the calldata holds the payer's signature.
+#[derive(Clone)]
+pub(crate) struct UnplacedSettlement {
+    pub(crate) calldata: Vec<u8>,
+    pub(crate) nonce: Hash32,
+    pub(crate) valid_before_s: u64,
+}
+
+impl UnplacedSettlement {
+    /// The settlement of this receipt: payer, payee, asset, amount and place are the receipt's, so they cannot differ from it.
+    fn placed(self, receipt: &Receipt) -> Settlement {
+        let money = &receipt.money;
+        Settlement {
+            payment_id: money.payment_id,
+            chain_id: money.chain_id,
+            // Under `exact` the token is called.
+            to: money.asset,
+            calldata: self.calldata,
+            payer: money.payer,
+            payee: money.payee,
+            asset: money.asset,
+            amount: money.charged,
+            nonce: self.nonce,
+            valid_before_s: self.valid_before_s,
+            sequence: receipt.sequence,
+        }
+    }
 }
 
 impl Draft {
@@ -88,10 +117,18 @@ pub(crate) struct Ledger {
 
 struct Job {
     draft: Draft,
-    signed: Option<Signature65>,
+    // From the moment that the sequencer gave it a place.
+    sealed: Option<Sealed>,
     // Whether its calldata was sent beside a checkpoint.
     sent: bool,
     answer: oneshot::Sender<Result<Logged, LedgerError>>,
+}
+
+/// A receipt in its place, signed there, and its settlement.
+struct Sealed {
+    receipt: Receipt,
+    signature: Signature65,
+    settlement: Settlement,
 }
 
 impl Ledger {
@@ -134,7 +171,7 @@ impl Ledger {
     /// Logs a receipt and waits until it is stored under a stored checkpoint.
     pub(crate) async fn log(&self, draft: Draft) -> Result<Logged, LedgerError> {
         let (answer, receiver) = oneshot::channel();
-        self.jobs.try_send(Job { draft, signed: None, sent: false, answer }).map_err(|_| self.refusal())?;
+        self.jobs.try_send(Job { draft, sealed: None, sent: false, answer }).map_err(|_| self.refusal())?;
         receiver.await.unwrap_or(Err(LedgerError::Closed))
     }
 
@@ -288,12 +325,11 @@ impl Task {
         let mut leaves = Vec::with_capacity(tickets.len());
         for (ticket, index) in tickets.iter().zip(first_index..) {
             let Some(job) = self.jobs.get_mut(ticket) else { continue };
-            job.draft.receipt.log_id = self.log_id;
-            job.draft.receipt.sequence = index;
-            job.draft.settlement.sequence = index;
-            let signature = self.keys.sign_receipt(&job.draft.receipt);
-            job.signed = Some(signature);
-            leaves.push(LeafData(leaf_data(&job.draft.leaf_salt, &job.draft.receipt.digest(), &signature)));
+            let receipt = job.draft.receipt.clone().placed(self.log_id, index);
+            let settlement = job.draft.settlement.clone().placed(&receipt);
+            let signature = self.keys.sign_receipt(&receipt);
+            leaves.push(LeafData(leaf_data(&job.draft.leaf_salt, &receipt.digest(), &signature)));
+            job.sealed = Some(Sealed { receipt, signature, settlement });
         }
         leaves
     }
@@ -301,11 +337,12 @@ impl Task {
     fn send_append(&mut self, first_index: u64, leaves: &[(Ticket, LeafData)]) {
         let entries = leaves.iter().filter_map(|(ticket, leaf)| {
             let job = self.jobs.get(ticket)?;
+            let sealed = job.sealed.as_ref()?;
             Some(Entry {
                 leaf_data: leaf.0,
                 receipt_id: receipt_id(&job.draft.leaf_salt),
-                receipt: job.draft.receipt.encode().try_into().ok()?,
-                signature: job.signed?,
+                receipt: sealed.receipt.encode().try_into().ok()?,
+                signature: sealed.signature,
                 frame_leaf_hashes: job.draft.frame_leaf_hashes.clone(),
             })
         });
@@ -322,7 +359,7 @@ impl Task {
                 job.sent = true;
             }
         }
-        let settlements = tickets.iter().filter_map(|ticket| Some(self.jobs.get(ticket)?.draft.settlement.clone())).collect();
+        let settlements = tickets.iter().filter_map(|ticket| Some(self.jobs.get(ticket)?.sealed.as_ref()?.settlement.clone())).collect();
         let tree = signed.checkpoint.tree;
         let request = EnclaveRequest::Checkpoint(Box::new(CheckpointRequest { first_index, checkpoint: signed, settlements }));
         self.ask(request, move |reply| match reply {
@@ -381,10 +418,10 @@ impl Task {
             (anchored.tree.size != 0).then(|| AnchorLink { tree: anchored.tree, consistency: anchored.consistency.clone() });
         for ReleasedLeaf { ticket, inclusion, .. } in &released.leaves {
             let Some(job) = self.jobs.remove(ticket) else { continue };
-            let Some(signature) = job.signed else { continue };
+            let Some(sealed) = job.sealed else { continue };
             let logged = Logged {
-                receipt: job.draft.receipt,
-                signature,
+                receipt: sealed.receipt,
+                signature: sealed.signature,
                 checkpoint: released.signed.clone(),
                 inclusion: inclusion.clone(),
                 earlier_anchor: earlier_anchor.clone(),

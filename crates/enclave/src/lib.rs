@@ -7,10 +7,13 @@
 //! | room | what |
 //! |---|---|
 //! | `boot` | terms and models in, keys, manifest and evidence out |
-//! | `node` | everything one boot serves with |
-//! | `server`, `stall`, `http` | connections, their time limits, TLS, routes |
+//! | `serving` | everything one boot serves with |
+//! | `server`, `stall`, `session` | connections, their time limits, TLS, what one connection gets for nothing |
+//! | `http`, `views` | routes; what can be read without paying |
+//! | `reply`, `refusal`, `body` | how answers and errors are said in HTTP |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
-//! | `answer` | run the engine, stream, splice the receipt |
+//! | `source` | where an answer comes from |
+//! | `answer`, `receipt` | have it made, stream it, log it; what its receipt says |
 //! | `settle`, `kept` | what became of a payment; whole answers kept until they are handed over |
 //! | `ledger` | receipts into the log, group by group, then settlements out |
 //! | `control` | the way to the host |
@@ -32,6 +35,7 @@
 
 mod answer;
 mod attester;
+mod body;
 mod boot;
 mod clock;
 mod control;
@@ -40,12 +44,18 @@ mod kept;
 mod keys;
 mod ledger;
 mod metrics;
-mod node;
 mod pay;
 mod quote;
+mod receipt;
+mod refusal;
+mod reply;
 mod server;
+mod serving;
+mod session;
 mod settle;
+mod source;
 mod stall;
+mod views;
 
 use std::time::Duration;
 

@@ -5,18 +5,17 @@
 
 use std::time::Duration;
 
-use candor_engine::chat::ApiError;
 use candor_link::{EnclaveRequest, HostReply, PayerQuery};
-use candor_x402::claims::ClaimError;
 use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
-use candor_x402::protocol::{ProtocolError, parse_payment_payload};
-use candor_x402::{Claim, Libsecp, PaymentError};
+use candor_x402::protocol::parse_payment_payload;
+use candor_x402::{Claim, Libsecp};
 
 use crate::clock;
 use crate::control::HostError;
 use crate::metrics::count;
-use crate::node::Node;
 use crate::quote::Quote;
+use crate::refusal::Refusal;
+use crate::serving::Serving;
 
 /// How long the host may take to ask its chain about a payer.
 const PAYER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,78 +27,37 @@ pub(crate) struct Paid {
     pub(crate) candidate: Candidate,
 }
 
-/// Why there is no claim.
-pub(crate) enum PayError {
-    /// 402 again, with fresh requirements and this code.
-    Refused { code: String, message: String, retry_after: Option<u64> },
-    /// Another status, in the shape of the API.
-    Api(ApiError, Option<u64>),
-}
-
-impl From<PaymentError> for PayError {
-    fn from(error: PaymentError) -> Self {
-        refusal(error.status(), error.code(), error.to_string(), error.retry_after_seconds())
-    }
-}
-
-impl From<ProtocolError> for PayError {
-    fn from(error: ProtocolError) -> Self {
-        refusal(error.status(), error.code(), error.to_string(), None)
-    }
-}
-
-impl From<ClaimError> for PayError {
-    fn from(error: ClaimError) -> Self {
-        refusal(error.status(), error.code(), error.to_string(), None)
-    }
-}
-
-fn refusal(status: u16, code: &'static str, message: String, retry_after: Option<u64>) -> PayError {
-    if status == 402 {
-        return PayError::Refused { code: code.to_owned(), message, retry_after };
-    }
-    let kind = if status < 500 { "invalid_request_error" } else { "server_error" };
-    PayError::Api(ApiError { status, kind, code: Some(code), param: None, message }, retry_after)
-}
-
 /// Verifies and claims.
-pub(crate) async fn claim(node: &Node, quote: &Quote, header: &[u8]) -> Result<Paid, PayError> {
-    let payment = verify(node, quote, header).inspect_err(|_| count(&node.metrics.payments_refused))?;
-    // The offer that was echoed, of this bucket or the one before: the receipt names what the client was told. Who echoes nothing paid the
-    // price of the current one.
+pub(crate) async fn claim(serving: &Serving, quote: &Quote, header: &[u8]) -> Result<Paid, Refusal> {
+    let payment = verify(serving, quote, header).inspect_err(|_| count(&serving.metrics().payments_refused))?;
+    // The offer that was echoed, of this bucket or the one before: the receipt names what the client was told. A client that echoes no offer
+    // paid the price of the current bucket.
     let [current, _] = &quote.candidates;
     let candidate = payment.answers().unwrap_or(current).clone();
-    refuse_taken(node, &payment)?;
-    if let Err(refused) = check_payer(node, &payment).await {
+    // A payment that this boot took is told so (409), whatever the chain says of it by now: "nonce already used" comes with fresh
+    // requirements, and a client that only lost its connection would pay for the same request a second time. It also spares the chain the
+    // question.
+    serving.check_claim(&payment)?;
+    if let Err(refused) = check_payer(serving, &payment).await {
         // Again: while the chain was asked, another copy may have been claimed, run and settled.
-        refuse_taken(node, &payment)?;
+        serving.check_claim(&payment)?;
         return Err(refused);
     }
     let now_s = clock::now_ms() / 1000;
     // Again: the host took its time, and an answer that cannot be settled any more is work for nothing.
-    payment.check_open(now_s, quote.generation_seconds).inspect_err(|_| count(&node.metrics.payments_refused))?;
-    let claim = node.claims().claim(&payment, now_s)?;
-    count(&node.metrics.claims);
+    payment.check_open(now_s, quote.generation_seconds).inspect_err(|_| count(&serving.metrics().payments_refused))?;
+    let claim = serving.claim(&payment, now_s)?;
+    count(&serving.metrics().claims);
     Ok(Paid { payment, claim, candidate })
 }
 
-/// A payment that this boot took is told so (409), whatever the chain says of it by now: "nonce already used" comes with fresh requirements,
-/// and a client that only lost its connection would pay for the same request a second time. It also spares the chain the question.
-fn refuse_taken(node: &Node, payment: &VerifiedPayment) -> Result<(), PayError> {
-    let mut claims = node.claims();
-    // Released in the same synchronous step: nothing is held across the question to the chain, so a client that leaves undoes nothing.
-    let claim = claims.claim(payment, clock::now_ms() / 1000)?;
-    claims.release(claim);
-    Ok(())
-}
-
-fn verify(node: &Node, quote: &Quote, header: &[u8]) -> Result<VerifiedPayment, PayError> {
+fn verify(serving: &Serving, quote: &Quote, header: &[u8]) -> Result<VerifiedPayment, Refusal> {
     let payload = parse_payment_payload(header)?;
     let context = VerifyContext {
         requirements: &quote.requirements,
         candidates: &quote.candidates,
         now_seconds: clock::now_ms() / 1000,
-        boot_seconds: node.boot_seconds(),
+        boot_seconds: serving.boot_seconds(),
         generation_seconds: quote.generation_seconds,
         recover: &Libsecp,
     };
@@ -109,30 +67,27 @@ fn verify(node: &Node, quote: &Quote, header: &[u8]) -> Result<VerifiedPayment, 
 /// Asks the host whether the payer can pay. No signature leaves here.
 ///
 /// Trust: a lie costs the operator an unpaid answer, or service; the client's own RPC shows the transfer.
-async fn check_payer(node: &Node, payment: &VerifiedPayment) -> Result<(), PayError> {
+async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<(), Refusal> {
     let authorization = payment.authorization();
     let query = PayerQuery { chain_id: payment.chain_id(), asset: payment.asset(), payer: authorization.from, nonce: authorization.nonce };
-    let state = match node.port().request(EnclaveRequest::PayerState(query), PAYER_TIMEOUT).await {
+    let state = match serving.port().request(EnclaveRequest::PayerState(query), PAYER_TIMEOUT).await {
         Ok(HostReply::PayerState(state)) => state,
         Ok(_) | Err(HostError::LinkLost | HostError::TimedOut | HostError::Busy | HostError::TooLong(_) | HostError::Refused(_)) => {
-            count(&node.metrics.host_unavailable);
+            count(&serving.metrics().host_unavailable);
             let message = "The chain cannot be asked about this payment now. Nothing was charged; send the same payment again.";
-            return Err(PayError::Api(
-                ApiError { status: 503, kind: "server_error", code: Some("chain_unavailable"), param: None, message: message.into() },
-                Some(2),
-            ));
+            return Err(Refusal::unavailable(message).code("chain_unavailable"));
         }
     };
-    let refuse = |code: &str, message: String| PayError::Refused { code: code.into(), message, retry_after: None };
     if !state.asset_has_code {
-        return Err(refuse("asset_not_deployed_contract", format!("there is no contract at {}", payment.asset())));
+        let message = format!("there is no contract at {}", payment.asset());
+        return Err(Refusal::new(402, message).code("asset_not_deployed_contract"));
     }
     if state.nonce_used {
-        return Err(refuse("invalid_exact_evm_nonce_already_used", "the authorization was used or cancelled".into()));
+        return Err(Refusal::new(402, "the authorization was used or cancelled").code("invalid_exact_evm_nonce_already_used"));
     }
     if state.balance < authorization.value {
         let message = format!("the payer has {} units, the payment is {}", state.balance, authorization.value);
-        return Err(refuse("invalid_exact_evm_insufficient_balance", message));
+        return Err(Refusal::new(402, message).code("invalid_exact_evm_insufficient_balance"));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use candor_engine::chat::{self, ApiError, ChatRequest};
+use candor_engine::chat::{ApiError, ChatRequest};
 use candor_verify::Hash32;
 use candor_verify::offer::Offer;
 use candor_verify::payment::MAX_TIMEOUT_SECONDS;
@@ -16,7 +16,9 @@ use candor_x402::exact::Candidate;
 use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{Eip155, ExactRequirements, PaymentRequired, ResourceInfo, X402_VERSION};
 
-use crate::node::{Node, Served};
+use crate::refusal::Refusal;
+use crate::serving::{Served, Serving};
+use crate::source::Prompt;
 
 /// Length of a bucket in seconds. An offer is honoured in its bucket and the next: one to two minutes.
 const BUCKET_SECONDS: u64 = 60;
@@ -24,7 +26,7 @@ const BUCKET_SECONDS: u64 = 60;
 /// A request that was parsed, counted and priced.
 pub(crate) struct Quote {
     pub(crate) request: ChatRequest,
-    pub(crate) prompt: Vec<u32>,
+    pub(crate) prompt: Prompt,
     pub(crate) served: Arc<Served>,
     pub(crate) requirements: ExactRequirements,
     /// Current bucket first, then the previous one.
@@ -34,18 +36,18 @@ pub(crate) struct Quote {
 }
 
 /// Prices a request. Nothing is signed here.
-pub(crate) fn quote(node: &Node, method: &str, path: &str, body: &[u8], now_seconds: u64) -> Result<Quote, ApiError> {
+pub(crate) fn quote(serving: &Serving, method: &str, path: &str, body: &[u8], now_seconds: u64) -> Result<Quote, Refusal> {
     let request = ChatRequest::parse(body)?;
-    let served = Arc::clone(node.model(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?);
-    let prompt = chat::prompt_tokens(&served.model, &request)?;
+    let served = Arc::clone(serving.model(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?);
+    let prompt = served.source.prompt(&request)?;
     let price = &served.price;
-    let prompt_tokens = u64::try_from(prompt.len()).unwrap_or(u64::MAX);
+    let prompt_tokens = prompt.tokens();
     let amount = price
         .amount(prompt_tokens, request.max_tokens.into())
-        .ok_or_else(|| ApiError::invalid_request("The price of this request is larger than any amount."))?;
-    let terms = node.terms();
+        .ok_or_else(|| Refusal::new(400, "The price of this request is larger than any amount."))?;
+    let terms = serving.terms();
     // check_consistent at boot: every price names a listed asset.
-    let asset = terms.asset(price.chain_id, &price.asset).ok_or_else(|| internal("the terms' price names no asset"))?;
+    let asset = terms.asset(price.chain_id, &price.asset).ok_or_else(|| Refusal::new(500, "the terms' price names no asset"))?;
     let requirements = ExactRequirements {
         network: Eip155(price.chain_id),
         asset: price.asset,
@@ -57,10 +59,10 @@ pub(crate) fn quote(node: &Node, method: &str, path: &str, body: &[u8], now_seco
     };
     let bucket = now_seconds / BUCKET_SECONDS;
     let candidate = |bucket: u64| {
-        let request_salt = node.keys().request_salt(bucket, method, path, body);
+        let request_salt = serving.keys().request_salt(bucket, method, path, body);
         let commitment = request_commitment(&request_salt, method, path, body);
         let offer = Offer {
-            manifest_hash: node.manifest().hash(),
+            manifest_hash: serving.manifest().hash(),
             request_commitment: commitment,
             model_id: served.digest,
             scheme: Scheme::ExactEip3009,
@@ -73,24 +75,27 @@ pub(crate) fn quote(node: &Node, method: &str, path: &str, body: &[u8], now_seco
             max_tokens: request.max_tokens.into(),
             seed_commitment: match request.seed {
                 Some(_) => Hash32::ZERO,
-                None => seed_commitment(&node.keys().seed_share(&commitment)),
+                None => seed_commitment(&serving.keys().seed_share(&commitment)),
             },
             valid_until: bucket.saturating_add(2).saturating_mul(BUCKET_SECONDS.saturating_mul(1000)),
         };
         Candidate { offer, request_salt }
     };
     let candidates = [candidate(bucket), candidate(bucket.saturating_sub(1))];
-    let generation_seconds = node.config().generation_cap_s;
+    let generation_seconds = serving.config().generation_cap_s;
     Ok(Quote { request, prompt, served, requirements, candidates, generation_seconds })
 }
 
 /// The 402 for a quote: requirements, and the signed offer of the current bucket.
-pub(crate) fn payment_required(node: &Node, quote: &Quote, path: &str, error: &str) -> PaymentRequired {
+pub(crate) fn payment_required(serving: &Serving, quote: &Quote, path: &str, error: &str) -> PaymentRequired {
     let [current, _] = &quote.candidates;
-    let signed =
-        SignedOffer { offer: current.offer.clone(), signature: node.keys().sign_offer(&current.offer), request_salt: current.request_salt };
+    let signed = SignedOffer {
+        offer: current.offer.clone(),
+        signature: serving.keys().sign_offer(&current.offer),
+        request_salt: current.request_salt,
+    };
     // Absolute, and from the signed terms: never from a Host header.
-    let base = node.terms().endpoints.first().map(|url| url.trim_end_matches('/')).unwrap_or_default();
+    let base = serving.terms().endpoints.first().map(|url| url.trim_end_matches('/')).unwrap_or_default();
     PaymentRequired {
         x402_version: X402_VERSION,
         error: Some(error.to_owned()),
@@ -102,9 +107,4 @@ pub(crate) fn payment_required(node: &Node, quote: &Quote, path: &str, error: &s
         accepts: vec![quote.requirements.to_requirements()],
         extensions: Some(signed.to_extensions()),
     }
-}
-
-/// A fault of ours in the shape of the API.
-pub(crate) fn internal(message: &str) -> ApiError {
-    ApiError { status: 500, kind: "server_error", ..ApiError::invalid_request(message) }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use candor_link::{HELLO_LEN, Hello, Role};
+use candor_verify::receipt::Channel;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
@@ -13,7 +14,8 @@ use tokio::sync::Semaphore;
 use crate::attester::Attester;
 use crate::boot::Boot;
 use crate::control::{self, HostPort};
-use crate::node::Node;
+use crate::serving::Serving;
+use crate::session::Session;
 use crate::stall::Stall;
 use crate::{Config, http};
 
@@ -52,11 +54,11 @@ pub async fn run(socket: &Path, config: Config, attester: Arc<dyn Attester>) -> 
     }
 }
 
-/// Resolves when a node was started and its log has closed.
+/// Resolves when the boot served and its log has closed.
 async fn log_is_over(boot: Arc<Boot>) {
-    let mut nodes = boot.nodes();
-    while let Ok(()) = nodes.changed().await {
-        let closed = nodes.borrow().as_ref().map(|node| node.ledger().closed());
+    let mut serves = boot.serves();
+    while let Ok(()) = serves.changed().await {
+        let closed = serves.borrow().as_ref().map(|serving| serving.ledger().closed());
         if let Some(mut closed) = closed {
             // An error means that the ledger's task is gone, which is as final.
             drop(closed.wait_for(|closed| *closed).await);
@@ -74,19 +76,19 @@ async fn connection(mut stream: UnixStream, boot: Arc<Boot>, port: HostPort, con
     match Hello::parse(&hello).map(|hello| hello.role) {
         Ok(Role::Control) => control::serve(stream, port, boot).await,
         Ok(Role::Client) => {
-            let (Some(node), Ok(_permit)) = (boot.node(), connections.try_acquire()) else { return };
-            client(stream, node, boot).await;
+            let (Some(serving), Ok(_permit)) = (boot.serving(), connections.try_acquire()) else { return };
+            client(stream, serving, boot).await;
         }
         Ok(_) | Err(_) => {}
     }
 }
 
-async fn client(stream: UnixStream, node: Arc<Node>, boot: Arc<Boot>) {
-    let acceptor = tokio_rustls::TlsAcceptor::from(node.tls());
-    let (handshake_max, idle_max) = (node.config().handshake_max, node.config().idle_max);
-    let stream = Stall::new(stream, node.config().stall_max);
+async fn client(stream: UnixStream, serving: Arc<Serving>, boot: Arc<Boot>) {
+    let acceptor = tokio_rustls::TlsAcceptor::from(serving.tls());
+    let (handshake_max, idle_max) = (serving.config().handshake_max, serving.config().idle_max);
+    let stream = Stall::new(stream, serving.config().stall_max);
     let Ok(Ok(tls)) = tokio::time::timeout(handshake_max, acceptor.accept(stream)).await else { return };
-    let session = Arc::new(http::Session::new(node, boot));
+    let session = Arc::new(Session::new(serving, boot, Channel::Tls));
     let service = hyper::service::service_fn(move |request| http::route(Arc::clone(&session), request));
     // Errors of one connection concern that connection only; what they would say could quote the client's bytes.
     drop(
@@ -105,9 +107,9 @@ async fn re_attest(boot: Arc<Boot>) {
     timer.tick().await;
     loop {
         timer.tick().await;
-        let Some(node) = boot.node() else { continue };
-        let (boot, head) = (Arc::clone(&boot), node.head());
+        let Some(serving) = boot.serving() else { continue };
+        let (boot, head) = (Arc::clone(&boot), serving.head());
         // A refusal leaves the old evidence, which clients will call stale: nothing to decide here.
-        drop(tokio::task::spawn_blocking(move || boot.re_attest(&node, &head, candor_verify::Hash32::ZERO)).await);
+        drop(tokio::task::spawn_blocking(move || boot.re_attest(&serving, &head, candor_verify::Hash32::ZERO)).await);
     }
 }

@@ -10,17 +10,14 @@ use std::time::Duration;
 use candor_link::{EnclaveRequest, HostReply, SettlementFailure, SettlementState};
 use candor_verify::bytes::Hash32;
 use candor_verify::check::ANCHOR_SKEW_SECONDS;
-use candor_verify::payment::MAX_SKEW_SECONDS;
 use tokio::sync::Semaphore;
 
-use crate::answer::Whole;
 use crate::clock;
 use crate::control::HostPort;
 use crate::kept::Kept;
-use crate::node::Node;
 
 /// Questions at once for watched payments; a small part of what the link carries, so that they never crowd out the ledger's.
-pub(crate) const ASKED_MAX: usize = 256;
+const ASKED_MAX: usize = 256;
 
 /// How long a whole answer waits for its transfer before it is answered as pending and kept.
 const SETTLE_WAIT: Duration = Duration::from_secs(20);
@@ -31,71 +28,82 @@ const SETTLE_POLL: Duration = Duration::from_secs(5);
 /// Pause before the same is asked again; doubles up to the second.
 const PAUSE: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(15)];
 
-/// Frees the payer's credit once the transfer is seen. Whatever else the host says, anyone can still submit the payment until it is over.
-pub(crate) async fn watch(node: &Node, payment_id: Hash32, valid_before_s: u64) {
-    // Then the claim is forgotten, and its credit with it.
-    let until_s = valid_before_s.saturating_add(MAX_SKEW_SECONDS);
-    if transfer_seen(node.port(), &node.asking, payment_id, until_s).await {
-        node.claims().settled(&payment_id);
-    }
+/// Where the payment of a kept answer stands.
+pub(crate) enum Standing {
+    /// The transfer is in a block.
+    Settled { tx_hash: Hash32 },
+    /// Not final, or not known. The answer stays kept.
+    Pending { tx_hash: Option<Hash32> },
+    /// The payment is over, and as the host says the transfer did not happen; the answer is not given.
+    Failed(SettlementFailure),
 }
 
-/// Asks again and again, ever more slowly. A turn is held for one question, not for one payment: payments that never settle must not
-/// keep those that do from being seen.
-async fn transfer_seen(port: &HostPort, asking: &Semaphore, payment_id: Hash32, until_s: u64) -> bool {
-    let [mut pause, longest] = PAUSE;
-    while clock::now_ms() / 1000 < until_s {
-        // While few ask, the host may hold the question until there is news.
-        let wait = if ASKED_MAX / 2 < asking.available_permits() { SETTLE_POLL } else { Duration::ZERO };
-        let Ok(turn) = asking.acquire().await else { return false };
-        let state = ask(port, payment_id, wait).await;
-        drop(turn);
-        if let Some(SettlementState::Settled { .. }) = state {
-            return true;
-        }
-        tokio::time::sleep(pause).await;
-        pause = pause.saturating_mul(2).min(longest);
-    }
-    false
+/// What became of transfers, as the host says.
+pub(crate) struct Transfers {
+    port: HostPort,
+    // Turns of those who watch a payment to its end.
+    asking: Semaphore,
 }
 
-/// Waits for the transfer of a kept answer and hands it over, or says where it stands.
-pub(crate) async fn settle(node: &Node, kept: &Kept) -> Whole {
-    let deadline_ms = clock::now_ms().saturating_add(u64::try_from(SETTLE_WAIT.as_millis()).unwrap_or(u64::MAX));
-    let mut tx = None;
-    while clock::now_ms() < deadline_ms {
-        match ask(node.port(), kept.payment_id, SETTLE_POLL).await {
-            // What settles from now on is the newer authorization, which has its own answer. This one's time was over before that.
-            _ if kept.outdated.load(Ordering::Acquire) => return Whole::Failed(SettlementFailure::Expired),
-            Some(SettlementState::Settled { tx_hash, .. }) => {
-                node.claims().settled(&kept.payment_id);
-                return Whole::Settled { body: kept.body.clone(), tx_hash };
+impl Transfers {
+    pub(crate) fn new(port: HostPort) -> Self {
+        Self { port, asking: Semaphore::new(ASKED_MAX) }
+    }
+
+    /// Whether the transfer is seen before this time. Asks again and again, ever more slowly. A turn is held for one question, not for one
+    /// payment: payments that never settle must not keep those that do from being seen.
+    pub(crate) async fn seen(&self, payment_id: Hash32, until_s: u64) -> bool {
+        let [mut pause, longest] = PAUSE;
+        while clock::now_ms() / 1000 < until_s {
+            // While few ask, the host may hold the question until there is news.
+            let wait = if ASKED_MAX / 2 < self.asking.available_permits() { SETTLE_POLL } else { Duration::ZERO };
+            let Ok(turn) = self.asking.acquire().await else { return false };
+            let state = self.ask(payment_id, wait).await;
+            drop(turn);
+            if let Some(SettlementState::Settled { .. }) = state {
+                return true;
             }
-            Some(SettlementState::Failed { code }) => return failed(code, kept.valid_before_s, clock::now_ms() / 1000),
-            Some(SettlementState::Pending { tx_hash }) => tx = tx_hash,
-            None => {}
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(longest);
         }
-        // A host that holds no question is not asked without end.
-        tokio::time::sleep(PAUSE[0]).await;
+        false
     }
-    Whole::Pending { tx_hash: tx }
+
+    /// Waits a while for the transfer of a kept answer, and says where it stands.
+    pub(crate) async fn standing(&self, kept: &Kept) -> Standing {
+        let deadline_ms = clock::now_ms().saturating_add(u64::try_from(SETTLE_WAIT.as_millis()).unwrap_or(u64::MAX));
+        let mut tx = None;
+        while clock::now_ms() < deadline_ms {
+            match self.ask(kept.payment_id, SETTLE_POLL).await {
+                // What settles from now on is the newer authorization, which has its own answer. This one's time was over before that.
+                _ if kept.outdated.load(Ordering::Acquire) => return Standing::Failed(SettlementFailure::Expired),
+                Some(SettlementState::Settled { tx_hash, .. }) => return Standing::Settled { tx_hash },
+                Some(SettlementState::Failed { code }) => return failed(code, kept.valid_before_s, clock::now_ms() / 1000),
+                Some(SettlementState::Pending { tx_hash }) => tx = tx_hash,
+                None => {}
+            }
+            // A host that holds no question is not asked without end.
+            tokio::time::sleep(PAUSE[0]).await;
+        }
+        Standing::Pending { tx_hash: tx }
+    }
+
+    /// Asks the host what became of a settlement; `None` if it cannot be asked.
+    async fn ask(&self, payment_id: Hash32, wait: Duration) -> Option<SettlementState> {
+        let timeout_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let request = EnclaveRequest::AwaitSettlement { payment_id, timeout_ms };
+        match self.port.request(request, wait.saturating_add(Duration::from_secs(5))).await {
+            Ok(HostReply::Settlement(state)) => Some(state),
+            Ok(_) | Err(_) => None,
+        }
+    }
 }
 
 /// What a failure means, by the host's word, at this time.
-fn failed(code: SettlementFailure, valid_before_s: u64, now_s: u64) -> Whole {
+fn failed(code: SettlementFailure, valid_before_s: u64, now_s: u64) -> Standing {
     // The chain's clock may be behind by so much.
     let over_s = valid_before_s.saturating_add(ANCHOR_SKEW_SECONDS);
-    if over_s <= now_s { Whole::Failed(code) } else { Whole::Pending { tx_hash: None } }
-}
-
-/// Asks the host what became of a settlement; `None` if it cannot be asked.
-async fn ask(port: &HostPort, payment_id: Hash32, wait: Duration) -> Option<SettlementState> {
-    let timeout_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    let request = EnclaveRequest::AwaitSettlement { payment_id, timeout_ms };
-    match port.request(request, wait.saturating_add(Duration::from_secs(5))).await {
-        Ok(HostReply::Settlement(state)) => Some(state),
-        Ok(_) | Err(_) => None,
-    }
+    if over_s <= now_s { Standing::Failed(code) } else { Standing::Pending { tx_hash: None } }
 }
 
 #[cfg(test)]
@@ -148,7 +156,8 @@ mod tests {
     #[tokio::test]
     async fn payments_that_never_settle_do_not_keep_one_that_does_from_being_seen() {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let (port, asking) = (HostPort::new(), Arc::new(Semaphore::new(1)));
+        let port = HostPort::new();
+        let transfers = Arc::new(Transfers { port: port.clone(), asking: Semaphore::new(1) });
         tokio::spawn(host(theirs));
         tokio::spawn(serve(ours, port.clone(), Arc::new(Idle)));
         while port.connections().borrow().eq(&0) {
@@ -156,11 +165,11 @@ mod tests {
         }
         let until_s = clock::now_ms() / 1000 + 300;
         for other in 2..20 {
-            let (port, asking) = (port.clone(), Arc::clone(&asking));
-            tokio::spawn(async move { transfer_seen(&port, &asking, Hash32([other; 32]), until_s).await });
+            let transfers = Arc::clone(&transfers);
+            tokio::spawn(async move { transfers.seen(Hash32([other; 32]), until_s).await });
         }
         tokio::task::yield_now().await;
-        let seen = tokio::time::timeout(Duration::from_secs(20), transfer_seen(&port, &asking, SETTLES, until_s)).await;
+        let seen = tokio::time::timeout(Duration::from_secs(20), transfers.seen(SETTLES, until_s)).await;
         assert_eq!(seen, Ok(true));
     }
 
@@ -169,9 +178,9 @@ mod tests {
         let valid_before = 1_790_000_300;
         for code in [SettlementFailure::Expired, SettlementFailure::NonceUsed, SettlementFailure::Unknown] {
             for now in [0, valid_before, valid_before + 119] {
-                assert!(matches!(failed(code, valid_before, now), Whole::Pending { tx_hash: None }), "{code:?} at {now}");
+                assert!(matches!(failed(code, valid_before, now), Standing::Pending { tx_hash: None }), "{code:?} at {now}");
             }
-            assert!(matches!(failed(code, valid_before, valid_before + 120), Whole::Failed(believed) if believed == code));
+            assert!(matches!(failed(code, valid_before, valid_before + 120), Standing::Failed(believed) if believed == code));
         }
     }
 }

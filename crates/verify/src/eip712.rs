@@ -45,6 +45,16 @@ pub fn address_of(coordinates: &[u8]) -> Option<Address> {
     hash.0.split_first_chunk::<12>().and_then(|(_, low)| Address::from_slice(low))
 }
 
+/// The 65 bytes of a signature, from r ‖ s and the recovery id (0 or 1) that a signing library gives: v is 27 or 28.
+#[must_use]
+pub fn recoverable(rs: [u8; 64], recovery_id: u8) -> Signature65 {
+    let mut out = [27_u8.saturating_add(recovery_id); 65];
+    for (to, from) in out.iter_mut().zip(rs) {
+        *to = from;
+    }
+    Signature65(out)
+}
+
 /// Who signed `digest`, under our own rule for signatures: low s only, so each of ours has one form (EIP-2).
 #[must_use]
 pub fn signer(recover: &dyn Recover, digest: &Hash32, signature: &Signature65) -> Option<Address> {
@@ -110,10 +120,7 @@ mod tests {
 
     fn sign(key: &SigningKey, digest: &Hash32) -> Signature65 {
         let (rs, id) = key.sign_prehash_recoverable(&digest.0);
-        let mut out = [0; 65];
-        out[..64].copy_from_slice(&rs.to_bytes());
-        out[64] = 27 + id.to_byte();
-        Signature65(out)
+        recoverable(rs.to_bytes().into(), id.to_byte())
     }
 
     #[test]

@@ -217,6 +217,26 @@ pub struct Receipt {
     pub work: Work,
 }
 
+/// A receipt that has no place in a log yet. It is no [`Receipt`]: it has no digest and cannot be signed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Unplaced {
+    /// Manifest of the boot that will sign it.
+    pub manifest_hash: Hash32,
+    /// The half about money.
+    pub money: Money,
+    /// The half about work.
+    pub work: Work,
+}
+
+impl Unplaced {
+    /// The receipt at this leaf of this log.
+    #[must_use]
+    pub fn placed(self, log_id: Hash32, sequence: u64) -> Receipt {
+        Receipt { manifest_hash: self.manifest_hash, log_id, sequence, money: self.money, work: self.work }
+    }
+}
+
 const MONEY_TYPE: &str = "Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)";
 const WORK_TYPE: &str = "Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash)";
 const RECEIPT_TYPE: &str = "Receipt(uint8 version,bytes32 manifestHash,bytes32 logId,uint64 sequence,Money money,Work work)Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash)";
@@ -475,6 +495,14 @@ pub(crate) mod tests {
     fn the_receipt_type_is_its_parts() {
         let head = "Receipt(uint8 version,bytes32 manifestHash,bytes32 logId,uint64 sequence,Money money,Work work)";
         assert_eq!(RECEIPT_TYPE, alloc::format!("{head}{MONEY_TYPE}{WORK_TYPE}"));
+    }
+
+    #[test]
+    fn a_receipt_differs_by_nothing_but_its_place() {
+        let Receipt { manifest_hash, log_id, sequence, money, work } = sample();
+        let unplaced = Unplaced { manifest_hash, money, work };
+        assert_eq!(unplaced.clone().placed(log_id, sequence), sample());
+        assert_ne!(unplaced.placed(log_id, sequence + 1).digest(), sample().digest());
     }
 
     #[test]

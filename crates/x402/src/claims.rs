@@ -175,6 +175,12 @@ struct Account {
     asset: Address,
 }
 
+impl Account {
+    fn of(payment: &VerifiedPayment) -> Self {
+        Self { payer: payment.authorization().from, chain_id: payment.chain_id(), asset: payment.asset() }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     state: State,
@@ -196,20 +202,20 @@ impl ClaimSet {
         Self { limits, entries: BTreeMap::new(), by_expiry: BTreeSet::new(), open: BTreeMap::new(), latest_seconds: 0 }
     }
 
-    /// Claims the payment: the one step that makes it single-use.
+    /// Whether the payment could be claimed now. Takes nothing; only what is over is forgotten first, or a set that was once full would
+    /// refuse for ever.
     ///
     /// # Errors
-    /// See [`ClaimError`].
-    pub fn claim(&mut self, payment: &VerifiedPayment, now_seconds: u64) -> Result<Claim, ClaimError> {
+    /// What [`Self::claim`] would say.
+    pub fn check(&mut self, payment: &VerifiedPayment, now_seconds: u64) -> Result<(), ClaimError> {
         self.expire(now_seconds);
-        let (payment_id, authorization) = (payment.payment_id(), payment.authorization());
-        if let Some(entry) = self.entries.get(&payment_id) {
+        if let Some(entry) = self.entries.get(&payment.payment_id()) {
             return Err(match entry.state {
                 State::InFlight => ClaimError::InFlight,
                 State::Executed => ClaimError::AlreadyExecuted { until_seconds: entry.until_seconds },
             });
         }
-        let valid_before = authorization.valid_before;
+        let valid_before = payment.authorization().valid_before;
         // By the latest clock ever seen: a clock that steps back must not make room for what was already forgotten.
         if valid_before <= self.latest_seconds {
             return Err(ClaimError::Expired { valid_before, got: self.latest_seconds });
@@ -217,12 +223,22 @@ impl ClaimSet {
         if self.limits.max_claims <= self.entries.len() {
             return Err(ClaimError::Full { limit: self.limits.max_claims });
         }
-        let account = Account { payer: authorization.from, chain_id: payment.chain_id(), asset: payment.asset() };
-        let (limit, got) = (self.limits.max_open_per_payer, self.open.get(&account).copied().unwrap_or_default());
+        let (limit, got) = (self.limits.max_open_per_payer, self.open_of(&Account::of(payment)));
         if limit <= got {
             return Err(ClaimError::PayerOpen { limit, got });
         }
-        self.open.insert(account, got.saturating_add(1));
+        Ok(())
+    }
+
+    /// Claims the payment: the one step that makes it single-use.
+    ///
+    /// # Errors
+    /// See [`ClaimError`].
+    pub fn claim(&mut self, payment: &VerifiedPayment, now_seconds: u64) -> Result<Claim, ClaimError> {
+        self.check(payment, now_seconds)?;
+        let (payment_id, valid_before, account) = (payment.payment_id(), payment.authorization().valid_before, Account::of(payment));
+        let open = self.open_of(&account).saturating_add(1);
+        self.open.insert(account, open);
         let until_seconds = valid_before.saturating_add(MAX_SKEW_SECONDS);
         self.by_expiry.insert((until_seconds, payment_id));
         let entry = Entry { state: State::InFlight, until_seconds, account, open: true };
@@ -282,6 +298,10 @@ impl ClaimSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    fn open_of(&self, account: &Account) -> u32 {
+        self.open.get(account).copied().unwrap_or_default()
     }
 
     fn close(&mut self, payment_id: &Hash32) {

@@ -213,17 +213,19 @@ impl fmt::Display for PaymentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Version { expected, got } => write!(f, "x402 version {expected} expected, got {got}"),
-            Self::PaymentFlow { expected, got } => write!(f, "payment flow {expected} expected, got {got:?}"),
-            Self::TransferMethod { expected, got } => write!(f, "transfer method {expected} expected, got {got:?}"),
-            Self::Scheme { expected, got } => write!(f, "scheme {expected} expected, got {got:?}"),
+            Self::PaymentFlow { expected, got } => write!(f, "payment flow {expected} expected, got {}", Text(got)),
+            Self::TransferMethod { expected, got } => write!(f, "transfer method {expected} expected, got {}", Text(got)),
+            Self::Scheme { expected, got } => write!(f, "scheme {expected} expected, got '{got}'"),
             Self::MissingDomain { field } => write!(f, "accepted.extra.{field} is missing"),
-            Self::Network { expected, got } => write!(f, "network {expected} expected, got {got:?}"),
+            Self::Network { expected, got } => write!(f, "network {expected} expected, got '{got}'"),
             Self::Accepted { field } => write!(f, "accepted.{field} is not what is offered for this request"),
             Self::Echo(error) => error.fmt(f),
             Self::OtherOffer { got, .. } => write!(f, "offer {got:#} is for another request or no longer current"),
             Self::Malformed { field } => write!(f, "{field} is missing or malformed"),
-            Self::SignatureForm { expected, got } => write!(f, "a signature of {expected} bytes expected, got {got:?}"),
-            Self::Signature { expected, got } => write!(f, "signature of {expected} expected, got {got:?}"),
+            Self::SignatureForm { expected, got: Some(got) } => write!(f, "a signature of {expected} bytes expected, got {got}"),
+            Self::SignatureForm { expected, got: None } => write!(f, "a signature of {expected} bytes in hex expected, got no hex"),
+            Self::Signature { expected, got: Some(got) } => write!(f, "signature of {expected} expected, got one of {got}"),
+            Self::Signature { expected, got: None } => write!(f, "signature of {expected} expected, got nobody's"),
             Self::Recipient { expected, got } => write!(f, "payment to {expected} expected, got {got}"),
             Self::ValidBefore { at_least, at_most, got } => write!(f, "validBefore from {at_least} to {at_most} expected, got {got}"),
             Self::ValidAfter { at_most, got } => write!(f, "validAfter of at most {at_most} expected, got {got}"),
@@ -240,7 +242,50 @@ impl fmt::Display for PaymentError {
 
 impl std::error::Error for PaymentError {}
 
+/// A member that should have been a text, for people.
+struct Text<'a>(&'a Option<String>);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(text) => write!(f, "'{text}'"),
+            None => f.write_str("no text"),
+        }
+    }
+}
+
 /// At most 64 characters of foreign text, printable ASCII only: errors are logged and sent back.
 pub(crate) fn excerpt(text: &str) -> String {
     text.chars().take(64).map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stranger reads these, in any language: no `Some(…)`, no `Address(…)`, no escaped quotes.
+    #[test]
+    fn no_message_shows_how_rust_prints_a_value() {
+        let (text, none) = (Some("upto".to_owned()), None);
+        let errors = [
+            PaymentError::PaymentFlow { expected: "authorization", got: text.clone() },
+            PaymentError::PaymentFlow { expected: "authorization", got: none.clone() },
+            PaymentError::TransferMethod { expected: "eip3009", got: text },
+            PaymentError::TransferMethod { expected: "eip3009", got: none },
+            PaymentError::Scheme { expected: "exact", got: "upto".into() },
+            PaymentError::Network { expected: Eip155(1), got: "eip155:2".into() },
+            PaymentError::SignatureForm { expected: 65, got: Some(64) },
+            PaymentError::SignatureForm { expected: 65, got: None },
+            PaymentError::Signature { expected: Address([1; 20]), got: Some(Address([2; 20])) },
+            PaymentError::Signature { expected: Address([1; 20]), got: None },
+            PaymentError::Echo(ExtensionError::Version { expected: 1, got: Some(2) }),
+            PaymentError::Echo(ExtensionError::Version { expected: 1, got: None }),
+        ];
+        for error in errors {
+            let message = error.to_string();
+            assert!(!["Some", "None", "Address(", "\""].iter().any(|debug| message.contains(debug)), "{message}");
+        }
+        let upto = PaymentError::Scheme { expected: "exact", got: "upto".into() };
+        assert_eq!(upto.to_string(), "scheme exact expected, got 'upto'");
+    }
 }

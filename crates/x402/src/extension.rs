@@ -1,7 +1,7 @@
 //! The `candor` extension: how a signed offer travels in a 402, and how a client says that its payment answers it.
 //!
-//! Server: `extensions.candor.info = {version, offer, signature, requestSalt, manifestHash}`. Client: the same, echoed, plus
-//! `clientSalt`, with which its nonce commits to the offer. A stock x402 client echoes without the salt; then the payment is bound to the
+//! Server: `extensions.candor = {info: {version, offer, signature, requestSalt, manifestHash}, schema}`, the schema for clients that look
+//! at it. Client: the same, echoed, plus `info.clientSalt`, with which its nonce commits to the offer. A stock x402 client echoes without the salt; then the payment is bound to the
 //! request on our side only and the verdict says *equal price only*. Spec: payment.md §3 and §4.
 //! Not here: whether K_sig is attested (`candor-verify`), and the comparison of the nonce (`exact.rs`).
 
@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use candor_verify::bytes::{Hash32, Signature65};
 use candor_verify::offer::Offer;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::protocol::JsonObject;
 
@@ -74,7 +74,8 @@ impl fmt::Display for ExtensionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed { field } => write!(f, "extensions.candor.info.{field} is missing or malformed"),
-            Self::Version { expected, got } => write!(f, "extensions.candor: version {expected} expected, got {got:?}"),
+            Self::Version { expected, got: Some(got) } => write!(f, "extensions.candor: version {expected} expected, got {got}"),
+            Self::Version { expected, got: None } => write!(f, "extensions.candor: version {expected} expected, got no number"),
             Self::ManifestHash { expected, got } => {
                 write!(f, "extensions.candor: manifest hash {expected:#} in the offer, {got:#} beside it")
             }
@@ -156,8 +157,27 @@ pub fn echo_with_salt(extensions: &JsonObject, client_salt: &Hash32) -> JsonObje
 }
 
 fn extension(info: JsonObject) -> JsonObject {
-    let ours: JsonObject = [("info".to_owned(), Value::Object(info.0))].into_iter().collect();
+    let ours: JsonObject = [("info".to_owned(), Value::Object(info.0)), ("schema".to_owned(), schema())].into_iter().collect();
     [(EXTENSION_KEY.to_owned(), Value::Object(ours.0))].into_iter().collect()
+}
+
+/// JSON Schema of `info`, as x402 wants one beside it. Nothing is decided by it: [`OfferEcho::parse`] reads what came.
+fn schema() -> Value {
+    let base64 = json!({"type": "string", "contentEncoding": "base64", "maxLength": MAX_BASE64});
+    let hash = json!({"type": "string", "pattern": "^0x[0-9a-fA-F]{64}$"});
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {
+            "version": {"const": EXTENSION_VERSION},
+            "offer": base64,
+            "signature": base64,
+            "requestSalt": hash,
+            "manifestHash": hash,
+            "clientSalt": hash,
+        },
+        "required": ["version", "offer", "signature", "requestSalt", "manifestHash"],
+    })
 }
 
 fn info(extensions: Option<&JsonObject>) -> Result<Option<JsonObject>, ExtensionError> {
@@ -211,6 +231,28 @@ mod tests {
         let echoed = echo_with_salt(&extensions, &Hash32([8; 32]));
         assert_eq!(OfferEcho::parse(Some(&echoed)), Ok(Some(OfferEcho { signed: sample(), client_salt: Some(Hash32([8; 32])) })));
         assert_eq!(crate::protocol::check_echo(&extensions, Some(&echoed)), Ok(()));
+    }
+
+    /// Clients may leave the schema out of their echo, or echo another: only `info` is ours to hold them to.
+    #[test]
+    fn the_schema_names_every_member_of_info_and_need_not_be_echoed() {
+        let sent = sample().to_extensions();
+        let ours = &sent.0["candor"];
+        let (info, schema) = (ours["info"].as_object().unwrap(), &ours["schema"]);
+        let properties = schema["properties"].as_object().unwrap();
+        assert!(info.keys().all(|member| properties.contains_key(member)), "{schema}");
+        let required: Vec<&str> = schema["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert!(required.len() == info.len() && required.iter().all(|member| info.contains_key(*member)), "{schema}");
+        for other in [None, Some(Value::from(7))] {
+            let mut echoed = sent.clone();
+            let members = echoed.0["candor"].as_object_mut().unwrap();
+            match other {
+                Some(other) => drop(members.insert("schema".to_owned(), other)),
+                None => drop(members.remove("schema")),
+            }
+            assert_eq!(crate::protocol::check_echo(&sent, Some(&echoed)), Ok(()));
+            assert_eq!(OfferEcho::parse(Some(&echoed)), Ok(Some(OfferEcho { signed: sample(), client_salt: None })));
+        }
     }
 
     #[test]

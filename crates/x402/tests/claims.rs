@@ -74,6 +74,32 @@ fn a_released_claim_is_as_if_never_made() {
 }
 
 #[test]
+fn a_check_says_what_a_claim_would_and_takes_nothing() {
+    let world = World::new();
+    let mut set = ClaimSet::new(ClaimLimits { max_open_per_payer: 1, ..LIMITS });
+    for _ in 0..2 {
+        assert_eq!((set.check(&world.paid(1), NOW), set.len()), (Ok(()), 0));
+    }
+    let claim = set.claim(&world.paid(1), NOW).unwrap();
+    assert_eq!(set.check(&world.paid(1), NOW), Err(ClaimError::InFlight));
+    assert_eq!(set.check(&world.paid(2), NOW), Err(ClaimError::PayerOpen { limit: 1, got: 1 }));
+    set.release(claim);
+    assert_eq!(set.check(&world.paid(1), NOW), Ok(()));
+    assert!(matches!(set.check(&world.paid(1), ENDS), Err(ClaimError::Expired { .. })));
+}
+
+#[test]
+fn a_check_forgets_what_is_over_so_that_a_full_set_does_not_stay_full() {
+    let (first, second) = (World::new().paid(1), World { payer: common::Key::new(10), ..World::new() }.paid(2));
+    let mut set = ClaimSet::new(ClaimLimits { max_claims: 1, ..LIMITS });
+    let execution = set.claim(&first, NOW).map(|claim| set.start(claim)).unwrap();
+    set.finish(execution, Ending::Owed);
+    assert_eq!(set.check(&second, NOW), Err(ClaimError::Full { limit: 1 }));
+    assert!(matches!(set.check(&second, ENDS + MAX_SKEW_SECONDS + 1), Err(ClaimError::Expired { .. })));
+    assert!(set.is_empty());
+}
+
+#[test]
 fn a_payer_is_capped_by_count_until_the_money_is_seen() {
     let world = World::new();
     let mut set = ClaimSet::new(LIMITS);

@@ -133,20 +133,8 @@ pub(super) fn draft(manifest_hash: Hash32) -> Draft {
         block_number: 3,
         block_hash: Hash32([11; 32]),
     };
-    let settlement = Settlement {
-        payment_id: money.payment_id,
-        chain_id: money.chain_id,
-        to: asset,
-        calldata: vec![1],
-        payer,
-        payee,
-        asset,
-        amount,
-        nonce: Hash32([12; 32]),
-        valid_before_s: 9,
-        sequence: 0,
-    };
-    let receipt = Receipt { manifest_hash, log_id: Hash32::ZERO, sequence: 0, money, work };
+    let settlement = UnplacedSettlement { calldata: vec![1], nonce: Hash32([12; 32]), valid_before_s: 9 };
+    let receipt = Unplaced { manifest_hash, money, work };
     Draft { receipt, leaf_salt: Hash32([13; 32]), frame_leaf_hashes: vec![Hash32([14; 32])], settlement }
 }
 
@@ -158,6 +146,17 @@ fn falsified(change: impl FnOnce(&mut CheckpointStored)) -> Option<HostReply> {
     let mut stored = stored();
     change(&mut stored);
     Some(HostReply::CheckpointStored(stored))
+}
+
+#[test]
+fn a_settlement_moves_what_its_receipt_says_and_names_its_place() {
+    let Draft { receipt, settlement, .. } = draft(Hash32([1; 32]));
+    let receipt = receipt.placed(Hash32([2; 32]), 7);
+    let settlement = settlement.placed(&receipt);
+    let money = &receipt.money;
+    assert_eq!((settlement.sequence, settlement.payment_id, settlement.amount), (7, money.payment_id, money.charged));
+    assert_eq!((settlement.payer, settlement.payee, settlement.asset), (money.payer, money.payee, money.asset));
+    assert_eq!((settlement.to, settlement.nonce, settlement.valid_before_s), (money.asset, Hash32([12; 32]), 9));
 }
 
 #[tokio::test]

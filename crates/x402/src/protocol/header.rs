@@ -14,12 +14,12 @@ use serde_json::Value;
 use super::types::{JsonObject, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse};
 use super::{MAX_ACCEPTS, ProtocolError, X402_VERSION};
 
-/// Server to client, on a 402.
-pub const HEADER_PAYMENT_REQUIRED: &str = "PAYMENT-REQUIRED";
+/// Server to client, on a 402. In lower case, as HTTP/2 and the types of header names want it; a name means the same in any case.
+pub const HEADER_PAYMENT_REQUIRED: &str = "payment-required";
 /// Client to server.
-pub const HEADER_PAYMENT_SIGNATURE: &str = "PAYMENT-SIGNATURE";
+pub const HEADER_PAYMENT_SIGNATURE: &str = "payment-signature";
 /// Server to client, once the payment has moved or failed to.
-pub const HEADER_PAYMENT_RESPONSE: &str = "PAYMENT-RESPONSE";
+pub const HEADER_PAYMENT_RESPONSE: &str = "payment-response";
 
 /// Longest header value that is read, in bytes. Extensions with JSON schemas pass 8 KiB; 32 KiB is the reference's advice.
 pub const MAX_HEADER_BYTES: usize = 32 * 1024;

@@ -1,0 +1,236 @@
+//! Receipts: from an answer that ended to what is signed, what is settled, and what its client is handed.
+//!
+//! Pure functions. Whatever a receipt says is an input; the three facts that differ by connection and by source have names of their own
+//! (channel, kinds, usage source). Spec: receipt.md, transcript.md §3. Not here: the place in the log and the signature (`ledger`).
+
+use candor_engine::chat::ChatRequest;
+use candor_engine::{Finish, Usage};
+use candor_link::BlockHead;
+use candor_verify::bytes::{Amount, Hash32, to_hex};
+use candor_verify::delivery::Delivery;
+use candor_verify::offer::Offer;
+use candor_verify::receipt::{Channel, Decoding, Kinds, Money, Outcome, SeedSource, Unplaced, UsageSource, Work, receipt_id, stop_hash};
+use candor_verify::transcript::splice;
+use candor_x402::VerifiedPayment;
+use candor_x402::settlement::encode_transfer;
+use hyper::body::Bytes;
+
+use crate::ledger::{Draft, Logged, UnplacedSettlement};
+
+/// What a client is told of its receipt before the first byte of the answer.
+pub(crate) struct Ids {
+    /// Under which the receipt can be fetched, in hex.
+    pub(crate) receipt_id: String,
+    /// Blinds the transcript.
+    pub(crate) transcript_seed: Hash32,
+}
+
+/// What was agreed for one answer: known before it is made.
+pub(crate) struct Sale {
+    pub(crate) manifest_hash: Hash32,
+    pub(crate) offer: Offer,
+    pub(crate) payment: VerifiedPayment,
+    pub(crate) decoding: Decoding,
+    /// The server's share of the seed, which the delivery opens; `None` if the request named the seed.
+    pub(crate) seed_share: Option<Hash32>,
+    pub(crate) leaf_salt: Hash32,
+}
+
+/// How one answer was made and how it ended.
+pub(crate) struct Made {
+    pub(crate) kinds: Kinds,
+    pub(crate) channel: Channel,
+    pub(crate) usage_source: UsageSource,
+    pub(crate) finish: Finish,
+    pub(crate) usage: Usage,
+    /// Commitment to the transcript.
+    pub(crate) response_commitment: Hash32,
+    pub(crate) started_at_ms: u64,
+    pub(crate) finished_at_ms: u64,
+    pub(crate) head: BlockHead,
+}
+
+/// The receipt without its place, and the settlement that goes with it.
+pub(crate) fn draft(sale: &Sale, made: &Made, frame_leaf_hashes: Vec<Hash32>) -> Draft {
+    let receipt = Unplaced {
+        manifest_hash: sale.manifest_hash,
+        money: money(&sale.offer, &sale.payment),
+        work: work(&sale.offer, sale.decoding.struct_hash(), made),
+    };
+    Draft { receipt, leaf_salt: sale.leaf_salt, frame_leaf_hashes, settlement: settlement(&sale.payment) }
+}
+
+/// How tokens are chosen by this engine for this request.
+pub(crate) fn decoding(engine: &str, request: &ChatRequest, server_seed: &Hash32) -> Decoding {
+    let chosen = request.decoding(server_seed.0);
+    Decoding {
+        engine: engine.to_owned(),
+        seed: Hash32(chosen.seed),
+        seed_source: if request.seed.is_some() { SeedSource::Request } else { SeedSource::ServerAndPayment },
+        temperature_e6: request.temperature_e6,
+        top_p_e6: request.top_p_e6,
+        top_k: request.top_k,
+        max_tokens: request.max_tokens,
+        stop_hash: stop_hash(&request.stop),
+    }
+}
+
+fn money(offer: &Offer, payment: &VerifiedPayment) -> Money {
+    let authorization = payment.authorization();
+    Money {
+        payment_id: payment.payment_id(),
+        scheme: offer.scheme,
+        payer: authorization.from,
+        payee: authorization.to,
+        asset: offer.asset,
+        chain_id: offer.chain_id,
+        settler: offer.settler,
+        max_amount: authorization.value,
+        // Under `exact` the whole signed amount moves.
+        charged: authorization.value,
+        cumulative_before: Amount::ZERO,
+        cumulative_after: Amount::ZERO,
+        offer_digest: offer.digest(),
+    }
+}
+
+fn work(offer: &Offer, decoding_hash: Hash32, made: &Made) -> Work {
+    Work {
+        kinds: made.kinds,
+        channel: made.channel,
+        usage_source: made.usage_source,
+        outcome: match made.finish {
+            Finish::Stop => Outcome::Complete,
+            Finish::Length => Outcome::Length,
+            Finish::Cancelled => Outcome::AbortedByClient,
+        },
+        model_id: offer.model_id,
+        request_commitment: offer.request_commitment,
+        response_commitment: made.response_commitment,
+        decoding_hash,
+        prompt_tokens: made.usage.prompt_tokens.into(),
+        completion_tokens: made.usage.completion_tokens.into(),
+        started_at: made.started_at_ms,
+        // By a clock that may have been set back meanwhile.
+        finished_at: made.finished_at_ms.max(made.started_at_ms),
+        block_number: made.head.number,
+        block_hash: made.head.hash,
+    }
+}
+
+/// The payer's signature leaves the enclave here, as finished calldata, and only beside the checkpoint that covers the receipt.
+fn settlement(payment: &VerifiedPayment) -> UnplacedSettlement {
+    let authorization = payment.authorization();
+    UnplacedSettlement {
+        calldata: encode_transfer(authorization, payment.signature()).0,
+        nonce: authorization.nonce,
+        valid_before_s: authorization.valid_before,
+    }
+}
+
+/// The receipt in its place, with everything that its client needs to check it at once.
+pub(crate) fn delivery(sale: &Sale, logged: Logged) -> Delivery {
+    Delivery {
+        receipt: logged.receipt,
+        signature: logged.signature,
+        leaf_salt: sale.leaf_salt,
+        decoding: sale.decoding.clone(),
+        seed_share: sale.seed_share,
+        checkpoint: logged.checkpoint,
+        inclusion: logged.inclusion,
+        earlier_anchor: logged.earlier_anchor,
+    }
+}
+
+/// Under which a receipt can be fetched, in hex.
+pub(crate) fn id(leaf_salt: &Hash32) -> String {
+    to_hex(&receipt_id(leaf_salt)).trim_start_matches("0x").to_owned()
+}
+
+/// Inside of the spliced member: hex and base64 only, so that readers can cut it out as bytes.
+pub(crate) fn member(delivery: &Delivery) -> Vec<u8> {
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(delivery.encode());
+    format!(r#""receipt_id":"{}","delivery":"{encoded}""#, id(&delivery.leaf_salt)).into_bytes()
+}
+
+/// One SSE event. The value has no line break: it is JSON without white space.
+pub(crate) fn sse(value: &[u8]) -> Bytes {
+    [b"data: ".as_slice(), value, b"\n\n"].concat().into()
+}
+
+/// The last frame with the member in it, the member once more as a comment for SDKs that drop what they do not know, and the end mark.
+/// Spec: transcript.md §3.
+pub(crate) fn end_of_stream(last: &[u8], member: &[u8]) -> Option<Bytes> {
+    let frame = sse(&splice(last, member)?);
+    Some([&frame, b": candor {".as_slice(), member, b"}\n\ndata: [DONE]\n\n"].concat().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use candor_verify::bytes::Address;
+    use candor_verify::receipt::Scheme;
+    use candor_verify::transcript::unsplice;
+
+    use super::*;
+
+    fn offer() -> Offer {
+        Offer {
+            manifest_hash: Hash32([1; 32]),
+            request_commitment: Hash32([2; 32]),
+            model_id: Hash32([3; 32]),
+            scheme: Scheme::ExactEip3009,
+            payee: Address([4; 20]),
+            asset: Address([5; 20]),
+            chain_id: 31337,
+            settler: Address::ZERO,
+            amount: Amount(6),
+            prompt_tokens: 7,
+            max_tokens: 8,
+            seed_commitment: Hash32([9; 32]),
+            valid_until: 10,
+        }
+    }
+
+    #[test]
+    fn a_receipt_says_of_channel_kinds_and_usage_what_it_is_told() {
+        let usage = Usage { prompt_tokens: 7, completion_tokens: 3 };
+        let head = BlockHead { chain_id: 31337, number: 11, hash: Hash32([12; 32]), timestamp_s: 13 };
+        for (channel, kinds, usage_source) in [
+            (Channel::Tls, Kinds::LOCAL.and(Kinds::REEXEC), UsageSource::Counted),
+            (Channel::Sealed, Kinds::PROXY, UsageSource::UpstreamDeclared),
+        ] {
+            let made = Made {
+                kinds,
+                channel,
+                usage_source,
+                finish: Finish::Length,
+                usage,
+                response_commitment: Hash32([14; 32]),
+                started_at_ms: 20,
+                // Its clock was set back.
+                finished_at_ms: 19,
+                head,
+            };
+            let work = work(&offer(), Hash32([15; 32]), &made);
+            assert_eq!((work.channel, work.kinds, work.usage_source), (channel, kinds, usage_source));
+            assert_eq!((work.outcome, work.prompt_tokens, work.completion_tokens), (Outcome::Length, 7, 3));
+            assert_eq!((work.started_at, work.finished_at, work.block_number), (20, 20, 11));
+            assert_eq!((work.model_id, work.request_commitment), (offer().model_id, offer().request_commitment));
+        }
+    }
+
+    #[test]
+    fn a_stream_ends_with_its_receipt_in_the_last_frame_and_in_a_comment_line() {
+        let last = br#"{"choices":[],"usage":{"total_tokens":9}}"#;
+        let member = br#""receipt_id":"00","delivery":"AAEC""#;
+        let end = end_of_stream(last, member).unwrap();
+        let lines: Vec<&[u8]> = end.split(|byte| *byte == b'\n').collect();
+        let [frame, b"", comment, b"", b"data: [DONE]", b"", b""] = lines.as_slice() else { panic!("{lines:?}") };
+        assert_eq!(unsplice(frame.strip_prefix(b"data: ").unwrap()), Some((last.to_vec(), member.as_slice())));
+        let object = comment.strip_prefix(b": candor ").unwrap();
+        assert_eq!(object, [b"{".as_slice(), member, b"}"].concat());
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(object).unwrap()["delivery"], "AAEC");
+        assert_eq!(end_of_stream(b"[1]", member), None);
+    }
+}

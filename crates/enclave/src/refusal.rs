@@ -1,0 +1,134 @@
+//! Refusals: what goes wrong, as an OpenAI client expects to be told, and when it may come again.
+//!
+//! Every error of the API is one of these. Its status decides its type; codes are stable. `Display` texts of other crates become messages
+//! here and nowhere else. Not here: what is beside an error in a response (`reply`).
+
+use candor_engine::chat::ApiError;
+use candor_x402::PaymentError;
+use candor_x402::claims::ClaimError;
+use candor_x402::protocol::ProtocolError;
+
+use crate::ledger::LedgerError;
+
+/// An error to send back, and after how many seconds the same request may do better.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    error: ApiError,
+    retry_after_s: Option<u64>,
+}
+
+impl Refusal {
+    /// A refusal without a code. The type follows from the status.
+    pub(crate) fn new(status: u16, message: impl Into<String>) -> Self {
+        let kind = match status {
+            402 => "payment_required",
+            500.. => "server_error",
+            _ => "invalid_request_error",
+        };
+        let error = ApiError { status, kind, code: None, param: None, message: message.into() };
+        Self { error, retry_after_s: None }
+    }
+
+    /// 429: this client asked for more than its share.
+    pub(crate) fn too_many(message: impl Into<String>) -> Self {
+        let mut refusal = Self::new(429, message).after(Some(1));
+        refusal.error.kind = "rate_limit_error";
+        refusal
+    }
+
+    /// 503: something that this node needs is not there now.
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(503, message).after(Some(2))
+    }
+
+    pub(crate) fn code(mut self, code: &'static str) -> Self {
+        self.error.code = Some(code);
+        self
+    }
+
+    pub(crate) fn param(mut self, param: &str) -> Self {
+        self.error.param = Some(param.to_owned());
+        self
+    }
+
+    fn after(mut self, seconds: Option<u64>) -> Self {
+        self.retry_after_s = seconds;
+        self
+    }
+
+    pub(crate) fn error(&self) -> &ApiError {
+        &self.error
+    }
+
+    pub(crate) fn retry_after_s(&self) -> Option<u64> {
+        self.retry_after_s
+    }
+
+    /// Whether another payment would do: then the refusal comes with fresh requirements.
+    pub(crate) fn wants_payment(&self) -> bool {
+        self.error.status == 402
+    }
+}
+
+/// An error of the request itself.
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self { error, retry_after_s: None }
+    }
+}
+
+impl From<PaymentError> for Refusal {
+    fn from(error: PaymentError) -> Self {
+        Self::new(error.status(), error.to_string()).code(error.code()).after(error.retry_after_seconds())
+    }
+}
+
+impl From<ProtocolError> for Refusal {
+    fn from(error: ProtocolError) -> Self {
+        Self::new(error.status(), error.to_string()).code(error.code())
+    }
+}
+
+impl From<ClaimError> for Refusal {
+    fn from(error: ClaimError) -> Self {
+        Self::new(error.status(), error.to_string()).code(error.code())
+    }
+}
+
+impl From<LedgerError> for Refusal {
+    fn from(refused: LedgerError) -> Self {
+        let message = match refused {
+            LedgerError::Full => "Too many answers are waiting for their receipt. Nothing was charged; try again.",
+            // What is unknown is answered as pending (`Whole::Lost`), or cuts its stream; it does not come here.
+            LedgerError::TooLong | LedgerError::Closed | LedgerError::Unknown => {
+                "No receipt could be stored, so nothing is answered and nothing was charged; try again."
+            }
+        };
+        Self::unavailable(message).code("receipt_unavailable")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_type_code_and_wait_are_those_that_clients_know() {
+        let not_this_boot = PaymentError::NotThisBoot { later_than: 9, got: 8, retry_after_seconds: 7 };
+        let rows = [
+            (Refusal::new(404, "."), 404, "invalid_request_error", None, None),
+            (Refusal::new(500, "."), 500, "server_error", None, None),
+            (Refusal::too_many(".").code("too_many_quotes"), 429, "rate_limit_error", Some("too_many_quotes"), Some(1)),
+            (LedgerError::Full.into(), 503, "server_error", Some("receipt_unavailable"), Some(2)),
+            (not_this_boot.into(), 402, "payment_required", Some("candor_not_this_boot"), Some(7)),
+            (PaymentError::Misuse { what: "." }.into(), 500, "server_error", Some("unexpected_verify_error"), None),
+            (ProtocolError::Duplicate.into(), 400, "invalid_request_error", Some("invalid_payload"), None),
+            (ClaimError::InFlight.into(), 409, "invalid_request_error", Some("candor_payment_in_flight"), None),
+        ];
+        for (refusal, status, kind, code, retry_after_s) in rows {
+            let error = refusal.error();
+            assert_eq!((error.status, error.kind, error.code, refusal.retry_after_s()), (status, kind, code, retry_after_s));
+            assert_eq!(refusal.wants_payment(), status == 402);
+        }
+    }
+}

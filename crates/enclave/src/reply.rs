@@ -1,0 +1,226 @@
+//! Responses: how answers, refusals and settlements are said in HTTP.
+//!
+//! | response | headers besides |
+//! |---|---|
+//! | an answer, whole or streamed, and a refusal after the claim | `x-receipt-id`, `x-candor-transcript-seed` |
+//! | whatever is said about a kept answer | `payment-response` |
+//! | a refusal that another payment would mend | `payment-required` |
+//! | a refusal that waiting would mend | `retry-after` |
+//! | every response | that a page of any origin may read it |
+//!
+//! Not here: what is refused and why (`refusal` and whoever makes one).
+
+use std::sync::Arc;
+
+use candor_verify::bytes::Hash32;
+use candor_x402::protocol::{
+    CACHE_CONTROL_UNPAID, Eip155, HEADER_PAYMENT_REQUIRED, HEADER_PAYMENT_RESPONSE, SettleResponse, cache_control_paid, encode_header,
+};
+use hyper::body::Bytes;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
+    CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
+use hyper::{Response, StatusCode};
+
+use crate::answer::Whole;
+use crate::body::ApiBody;
+use crate::kept::Kept;
+use crate::ledger::LedgerError;
+use crate::quote::{self, Quote};
+use crate::receipt::Ids;
+use crate::refusal::Refusal;
+use crate::serving::Serving;
+use crate::settle::Standing;
+
+/// Response header with the id of the receipt.
+const RECEIPT_ID: HeaderName = HeaderName::from_static("x-receipt-id");
+
+/// Response header with the blinding seed of the transcript: sent before the first token.
+const TRANSCRIPT_SEED: HeaderName = HeaderName::from_static("x-candor-transcript-seed");
+
+/// Methods that a page of another origin may use.
+const ALLOWED_METHODS: &str = "GET, HEAD, POST";
+
+/// Headers that a page of another origin may send: a payment, and whatever SDKs add. The star does not cover `authorization`, which SDKs
+/// always send and nobody reads here.
+const ALLOWED_HEADERS: &str = "authorization, content-type, payment-signature, *";
+
+/// Headers that a page of another origin may read.
+const EXPOSED_HEADERS: &str = "payment-required, payment-response, retry-after, x-receipt-id, x-candor-transcript-seed";
+
+pub(crate) type ApiResponse = Response<ApiBody>;
+
+/// A response with this body.
+pub(crate) fn with_body(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> ApiResponse {
+    let mut response = Response::new(ApiBody::Whole(Some(body.into())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// 200 with this object.
+pub(crate) fn json(value: &serde_json::Value) -> ApiResponse {
+    with_body(StatusCode::OK, "application/json", value.to_string())
+}
+
+/// What a browser asks before a page of another origin may send a request.
+pub(crate) fn preflight() -> ApiResponse {
+    let mut response = Response::new(ApiBody::Whole(None));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    set(response.headers_mut(), ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
+    set(response.headers_mut(), ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+    response
+}
+
+/// Lets a page of any origin read the response. Nothing is given to who is logged in: no cookie, address or session means anything here,
+/// so a page gets by its visitor's browser what it would get by itself.
+pub(crate) fn for_any_origin(mut response: ApiResponse) -> ApiResponse {
+    set(response.headers_mut(), ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    set(response.headers_mut(), ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+    response
+}
+
+/// A refusal.
+pub(crate) fn refused(refusal: &Refusal) -> ApiResponse {
+    let error = refusal.error();
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = with_body(status, "application/json", error.to_json());
+    set(response.headers_mut(), CACHE_CONTROL, CACHE_CONTROL_UNPAID);
+    if let Some(seconds) = refusal.retry_after_s() {
+        set(response.headers_mut(), RETRY_AFTER, &seconds.to_string());
+    }
+    response
+}
+
+/// A refusal that another payment would mend, with a signed offer. x402 clients read the header; the body has the shape that OpenAI's know.
+pub(crate) fn unpaid(serving: &Serving, quote: &Quote, path: &str, refusal: &Refusal) -> ApiResponse {
+    let mut response = refused(refusal);
+    let error = refusal.error();
+    let required = quote::payment_required(serving, quote, path, error.code.unwrap_or(error.kind));
+    set(response.headers_mut(), HeaderName::from_static(HEADER_PAYMENT_REQUIRED), &encode_header(&required));
+    response
+}
+
+/// The head of a stream.
+pub(crate) fn stream(body: ApiBody, ids: &Ids) -> ApiResponse {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    set(response.headers_mut(), CACHE_CONTROL, &cache_control_paid(Some("no-cache")));
+    with_ids(response, ids)
+}
+
+/// What became of a whole answer that was claimed.
+pub(crate) fn whole(serving: &Arc<Serving>, ended: Whole, ids: &Ids) -> ApiResponse {
+    let refusal = match ended {
+        Whole::Kept { kept, standing } => return about_kept(serving, &kept, &standing),
+        Whole::Lost => {
+            let message = "The log ended before the host confirmed this receipt, and the answer is lost. The payment may still be charged \
+                           until its end: ask a chain before you pay again.";
+            Refusal::unavailable(message).code("settlement_pending")
+        }
+        Whole::Cut => {
+            let message = format!(
+                "The answer was not finished by the end of the payment, or within the {} seconds that this node spends on one. Nothing was \
+                 charged; the payment counts as unsettled until it ends. Ask for fewer tokens, or for a stream.",
+                serving.config().generation_cap_s
+            );
+            // Not a 5xx: an SDK would ask, and pay, again.
+            Refusal::new(422, message).code("out_of_time").param("max_tokens")
+        }
+        Whole::NotLogged => LedgerError::Closed.into(),
+    };
+    with_ids(refused(&refusal), ids)
+}
+
+/// A kept answer if its payment is settled; otherwise where the payment stands.
+pub(crate) fn about_kept(serving: &Arc<Serving>, kept: &Kept, standing: &Standing) -> ApiResponse {
+    let mut response = match standing {
+        Standing::Settled { .. } => answer(serving, kept),
+        Standing::Pending { .. } => {
+            let message = "The transfer is not final yet. Send the same request with the same payment again to get the answer.";
+            refused(&Refusal::unavailable(message).code("settlement_pending"))
+        }
+        Standing::Failed(failure) => {
+            let message = format!(
+                "Not charged as far as the host says ({}). Your authorization can no longer be used; ask a chain of your own.",
+                failure.as_str()
+            );
+            refused(&Refusal::new(402, message).code("settlement_failed"))
+        }
+    };
+    let statement = encode_header(&statement(Eip155(kept.chain_id), standing));
+    set(response.headers_mut(), HeaderName::from_static(HEADER_PAYMENT_RESPONSE), &statement);
+    with_ids(response, &kept.ids)
+}
+
+fn answer(serving: &Arc<Serving>, kept: &Kept) -> ApiResponse {
+    let mut response = with_body(StatusCode::OK, "application/json", Bytes::new());
+    *response.body_mut() = ApiBody::Kept { body: Some(kept.body.clone()), key: kept.key, serving: Arc::clone(serving) };
+    set(response.headers_mut(), CACHE_CONTROL, &cache_control_paid(None));
+    response
+}
+
+/// What x402 says about a payment: success only when the transfer was seen.
+fn statement(network: Eip155, standing: &Standing) -> SettleResponse {
+    let (error_reason, tx_hash) = match standing {
+        Standing::Settled { tx_hash } => (None, Some(*tx_hash)),
+        Standing::Pending { tx_hash } => (Some("settlement_pending"), *tx_hash),
+        Standing::Failed(_) => (Some("invalid_transaction_state"), None),
+    };
+    SettleResponse {
+        success: error_reason.is_none(),
+        error_reason: error_reason.map(str::to_owned),
+        payer: None,
+        transaction: tx_hash.as_ref().map(Hash32::to_string).unwrap_or_default(),
+        network: network.to_string(),
+        amount: None,
+        extensions: None,
+    }
+}
+
+fn with_ids(mut response: ApiResponse, ids: &Ids) -> ApiResponse {
+    set(response.headers_mut(), RECEIPT_ID, &ids.receipt_id);
+    set(response.headers_mut(), TRANSCRIPT_SEED, &ids.transcript_seed.to_string());
+    response
+}
+
+/// Sets a header whose value we made: ASCII by construction, dropped if it ever were not.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candor_link::SettlementFailure;
+
+    use super::*;
+
+    #[test]
+    fn a_payment_is_said_to_have_succeeded_only_when_its_transfer_was_seen() {
+        let tx_hash = Hash32([7; 32]);
+        let rows = [
+            (Standing::Settled { tx_hash }, true, None, tx_hash.to_string()),
+            (Standing::Pending { tx_hash: Some(tx_hash) }, false, Some("settlement_pending"), tx_hash.to_string()),
+            (Standing::Pending { tx_hash: None }, false, Some("settlement_pending"), String::new()),
+            (Standing::Failed(SettlementFailure::Expired), false, Some("invalid_transaction_state"), String::new()),
+        ];
+        for (standing, success, reason, transaction) in rows {
+            let said = statement(Eip155(31337), &standing);
+            assert_eq!((said.success, said.error_reason.as_deref(), said.transaction), (success, reason, transaction));
+            // Of the payment's own chain, whatever it says.
+            assert_eq!(said.network, "eip155:31337");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_come_again_and_is_kept_by_nobody() {
+        let response = refused(&Refusal::unavailable("not now").code("chain_unavailable"));
+        let header = |name: HeaderName| response.headers().get(name).map(HeaderValue::as_bytes);
+        assert_eq!((response.status().as_u16(), header(RETRY_AFTER)), (503, Some(b"2".as_slice())));
+        assert_eq!(header(CACHE_CONTROL), Some(b"no-store".as_slice()));
+        assert_eq!(refused(&Refusal::new(400, "no")).headers().get(RETRY_AFTER), None);
+    }
+}

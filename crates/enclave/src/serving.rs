@@ -1,0 +1,249 @@
+//! Everything one boot serves with: made at `Start`, never changed but for the newest block, the newest evidence, and the claims.
+//!
+//! Every field is private. What a boot was made with is read through a getter; what changes, changes by one of the acts below, each a whole
+//! step under its own lock. No lock leaves this file.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use candor_engine::Model;
+use candor_link::BlockHead;
+use candor_verify::bytes::Hash32;
+use candor_verify::manifest::Manifest;
+use candor_verify::payment::MAX_SKEW_SECONDS;
+use candor_verify::terms::{OperatorTerms, Price, SignedTerms};
+use candor_x402::claims::{ClaimError, ClaimLimits, Ending};
+use candor_x402::{Claim, ClaimSet, Execution, VerifiedPayment};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::control::HostPort;
+use crate::kept::{Kept, KeptAnswers};
+use crate::keys::{BootKeys, TlsIdentity};
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::settle::{Standing, Transfers};
+use crate::source::Source;
+use crate::{Config, clock};
+
+/// Payments remembered at once: at one per millisecond for as long as a payment may stay open.
+const CLAIMS_MAX: usize = 1 << 19;
+
+/// Attestations for challenges at once: each costs the device a signature and the asker nothing.
+const ATTESTING_MAX: usize = 2;
+
+/// What a boot hands over when it begins to serve.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) port: HostPort,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) keys: BootKeys,
+    pub(crate) tls: TlsIdentity,
+    pub(crate) manifest: Manifest,
+    pub(crate) terms: SignedTerms,
+    pub(crate) models: HashMap<Hash32, Arc<Model>>,
+    pub(crate) head: BlockHead,
+    pub(crate) evidence: Vec<u8>,
+}
+
+/// A model for sale: its name, where its answers come from, and its price, the first one that the terms list for it.
+pub(crate) struct Served {
+    pub(crate) id: String,
+    pub(crate) digest: Hash32,
+    pub(crate) source: Source,
+    pub(crate) price: Price,
+}
+
+/// One serving boot.
+pub(crate) struct Serving {
+    config: Config,
+    port: HostPort,
+    keys: Arc<BootKeys>,
+    tls: TlsIdentity,
+    manifest: Manifest,
+    terms: SignedTerms,
+    served: HashMap<String, Arc<Served>>,
+    boot_ms: u64,
+    ledger: Ledger,
+    transfers: Transfers,
+    metrics: Metrics,
+    kept: KeptAnswers,
+    running: Arc<Semaphore>,
+    attesting: Arc<Semaphore>,
+    // Guards: claims; held for one synchronous step, never across an await.
+    claims: Mutex<ClaimSet>,
+    // Guards: the newest head and evidence; replaced whole.
+    head: RwLock<BlockHead>,
+    evidence: RwLock<Arc<[u8]>>,
+}
+
+impl Serving {
+    pub(crate) fn start(parts: Parts) -> Arc<Self> {
+        let keys = Arc::new(parts.keys);
+        let ledger = Ledger::start(&parts.runtime, parts.port.clone(), Arc::clone(&keys), &parts.manifest, &parts.config);
+        let limits = ClaimLimits {
+            max_claims: CLAIMS_MAX,
+            max_open_per_payer: u32::try_from(parts.config.max_unsettled_per_payer).unwrap_or(u32::MAX),
+        };
+        Arc::new(Self {
+            served: served(&parts.terms.terms, &parts.models),
+            running: Arc::new(Semaphore::new(parts.config.max_running)),
+            attesting: Arc::new(Semaphore::new(ATTESTING_MAX)),
+            transfers: Transfers::new(parts.port.clone()),
+            port: parts.port,
+            keys,
+            tls: parts.tls,
+            manifest: parts.manifest,
+            boot_ms: clock::now_ms(),
+            ledger,
+            metrics: Metrics::new(clock::now_ms()),
+            claims: Mutex::new(ClaimSet::new(limits)),
+            kept: KeptAnswers::default(),
+            head: RwLock::new(parts.head),
+            evidence: RwLock::new(parts.evidence.into()),
+            terms: parts.terms,
+            config: parts.config,
+        })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn port(&self) -> &HostPort {
+        &self.port
+    }
+
+    pub(crate) fn keys(&self) -> &BootKeys {
+        &self.keys
+    }
+
+    pub(crate) fn tls(&self) -> Arc<rustls::ServerConfig> {
+        Arc::clone(&self.tls.config)
+    }
+
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    pub(crate) fn terms(&self) -> &OperatorTerms {
+        &self.terms.terms
+    }
+
+    pub(crate) fn signed_terms(&self) -> &SignedTerms {
+        &self.terms
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn kept(&self) -> &KeptAnswers {
+        &self.kept
+    }
+
+    pub(crate) fn boot_seconds(&self) -> u64 {
+        self.boot_ms / 1000
+    }
+
+    pub(crate) fn model(&self, id: &str) -> Option<&Arc<Served>> {
+        self.served.get(id)
+    }
+
+    /// Models for sale, in the terms' order.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &Arc<Served>> {
+        self.terms.terms.models.iter().filter_map(|listed| self.served.get(&listed.id))
+    }
+
+    /// Waits for one of the places at which answers are made. `None` would mean that no more are given out.
+    pub(crate) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.running).acquire_owned().await.ok()
+    }
+
+    /// Waits for the attestation device.
+    pub(crate) async fn device(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.attesting).acquire_owned().await.ok()
+    }
+
+    /// Whether a payment could be claimed now. Takes nothing, so a client that leaves afterwards undoes nothing.
+    pub(crate) fn check_claim(&self, payment: &VerifiedPayment) -> Result<(), ClaimError> {
+        self.claims().check(payment, clock::now_ms() / 1000)
+    }
+
+    /// Takes a payment for one execution.
+    pub(crate) fn claim(&self, payment: &VerifiedPayment, now_s: u64) -> Result<Claim, ClaimError> {
+        self.claims().claim(payment, now_s)
+    }
+
+    /// Gives a claim back before anything ran.
+    pub(crate) fn release(&self, claim: Claim) {
+        self.claims().release(claim);
+    }
+
+    /// The right to run once for a claimed payment. An answer to an earlier authorization of the same payment, which ended unsettled, is
+    /// given up: one transfer must not pay for two answers.
+    pub(crate) fn execute(&self, claim: Claim) -> Execution {
+        let execution = self.claims().start(claim);
+        self.kept.outdate(&execution.payment_id());
+        execution
+    }
+
+    /// Ends an execution.
+    pub(crate) fn finish(&self, execution: Execution, ending: Ending) {
+        self.claims().finish(execution, ending);
+    }
+
+    /// Waits a while for the transfer of a kept answer and says where it stands. One that is seen frees the payer's credit.
+    pub(crate) async fn settle(&self, kept: &Kept) -> Standing {
+        let standing = self.transfers.standing(kept).await;
+        if let Standing::Settled { .. } = standing {
+            self.claims().settled(&kept.payment_id);
+        }
+        standing
+    }
+
+    /// Frees the payer's credit once the transfer is seen. Whatever else the host says, anyone can still submit the payment until it is over.
+    pub(crate) async fn watch(&self, payment_id: Hash32, valid_before_s: u64) {
+        // Then the claim is forgotten, and its credit with it.
+        let until_s = valid_before_s.saturating_add(MAX_SKEW_SECONDS);
+        if self.transfers.seen(payment_id, until_s).await {
+            self.claims().settled(&payment_id);
+        }
+    }
+
+    fn claims(&self) -> MutexGuard<'_, ClaimSet> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Trust: the newest block as the host says it. A lie makes evidence stale or a receipt's block unknown, which clients notice.
+    pub(crate) fn head(&self) -> BlockHead {
+        *self.head.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_head(&self, head: BlockHead) {
+        if head.chain_id == self.manifest.anchor_chain_id {
+            *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        }
+    }
+
+    pub(crate) fn evidence(&self) -> Arc<[u8]> {
+        Arc::clone(&self.evidence.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_evidence(&self, evidence: Vec<u8>) {
+        *self.evidence.write().unwrap_or_else(PoisonError::into_inner) = evidence.into();
+    }
+}
+
+/// The models that the terms list, have a price, and are here. A model without a price is not for sale.
+fn served(terms: &OperatorTerms, models: &HashMap<Hash32, Arc<Model>>) -> HashMap<String, Arc<Served>> {
+    let served = terms.models.iter().filter_map(|listed| {
+        let price = terms.prices.iter().find(|price| price.model == listed.digest)?.clone();
+        let source = Source::Local(Arc::clone(models.get(&listed.digest)?));
+        Some((listed.id.clone(), Arc::new(Served { id: listed.id.clone(), digest: listed.digest, source, price })))
+    });
+    served.collect()
+}

@@ -1,0 +1,60 @@
+//! One client connection: what its bytes travel in, and how much it got without paying.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use candor_verify::receipt::Channel;
+
+use crate::boot::Boot;
+use crate::refusal::Refusal;
+use crate::serving::Serving;
+
+/// Quotes that one connection gets without paying: signing is the dearest thing a stranger can ask for.
+const UNPAID_QUOTES_MAX: u32 = 64;
+
+/// Challenges that one connection may send: a client needs one for each verification, and each costs the device a signature.
+const CHALLENGES_MAX: u32 = 8;
+
+/// One client connection.
+pub(crate) struct Session {
+    serving: Arc<Serving>,
+    boot: Arc<Boot>,
+    channel: Channel,
+    unpaid_quotes: AtomicU32,
+    challenges: AtomicU32,
+}
+
+impl Session {
+    /// A connection whose bytes travel in this channel: its receipts say so.
+    pub(crate) fn new(serving: Arc<Serving>, boot: Arc<Boot>, channel: Channel) -> Self {
+        Self { serving, boot, channel, unpaid_quotes: AtomicU32::new(0), challenges: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn serving(&self) -> &Arc<Serving> {
+        &self.serving
+    }
+
+    pub(crate) fn boot(&self) -> &Arc<Boot> {
+        &self.boot
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    /// Counts an unpaid quote.
+    pub(crate) fn quoted(&self) -> Result<(), Refusal> {
+        if self.unpaid_quotes.fetch_add(1, Ordering::Relaxed) < UNPAID_QUOTES_MAX {
+            return Ok(());
+        }
+        Err(Refusal::too_many("Too many unpaid quotes on this connection. Pay one, or open another.").code("too_many_quotes"))
+    }
+
+    /// Counts a challenge.
+    pub(crate) fn challenged(&self) -> Result<(), Refusal> {
+        if self.challenges.fetch_add(1, Ordering::Relaxed) < CHALLENGES_MAX {
+            return Ok(());
+        }
+        Err(Refusal::too_many("Too many challenges on this connection. Open another.").code("too_many_challenges"))
+    }
+}

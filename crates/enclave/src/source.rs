@@ -1,0 +1,178 @@
+//! Where does an answer come from?
+//!
+//! The one seam between a paid request and whatever answers it. A source counts the prompt, makes the frames, and says how the answer ended,
+//! what it used and who counted that. What a receipt claims about the making of an answer (its kinds, the source of its usage, the engine of
+//! its decoding record) comes from here and from nowhere else. Another source is another file and one more arm.
+//!
+//! Not here: the channel of a receipt, which is the connection's (`session`); the receipt itself (`receipt`); who may run (`serving`).
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use candor_engine::chat::{self, ApiError, ChatRequest, Head};
+use candor_engine::{ENGINE, Finish, Model, Options, Usage};
+use candor_verify::bytes::Hash32;
+use candor_verify::receipt::{Kinds, UsageSource};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::clock;
+
+/// What answers the requests for one model.
+pub(crate) enum Source {
+    /// The engine in this process, over weights whose digest was taken as they were copied into its memory.
+    Local(Arc<Model>),
+}
+
+/// A prompt as its source reads it.
+#[derive(Clone)]
+pub(crate) struct Prompt(Vec<u32>);
+
+/// What is asked: everything that the frames of the answer depend on.
+#[derive(Clone)]
+pub(crate) struct Question {
+    pub(crate) request: ChatRequest,
+    pub(crate) prompt: Prompt,
+    /// Used unless the request chose a seed.
+    pub(crate) seed: Hash32,
+    pub(crate) head: Head,
+}
+
+/// A place at the source, and until when it may be held: as long as the payment can be settled, and never longer than the node's cap.
+pub(crate) struct Turn {
+    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) stop_at_ms: u64,
+}
+
+/// The end of an answer.
+pub(crate) struct End {
+    /// The frame that goes out with the receipt in it. Of an answer that its time cut it is the one at which the time was over: replayed,
+    /// the frames are a beginning of the whole answer. `None` if there is none to send.
+    pub(crate) last_frame: Option<Vec<u8>>,
+    pub(crate) finish: Finish,
+    pub(crate) usage: Usage,
+    /// Who counted that usage.
+    pub(crate) usage_source: UsageSource,
+}
+
+impl Prompt {
+    /// How many tokens it has.
+    pub(crate) fn tokens(&self) -> u64 {
+        u64::try_from(self.0.len()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Source {
+    /// What a receipt claims about the work that is done here.
+    pub(crate) fn kinds(&self) -> Kinds {
+        match self {
+            Self::Local(_) => Kinds::LOCAL.and(Kinds::REEXEC),
+        }
+    }
+
+    /// The engine, and the version of its arithmetic.
+    pub(crate) fn engine(&self) -> &'static str {
+        match self {
+            Self::Local(_) => ENGINE,
+        }
+    }
+
+    /// Tokens that prompt and answer may have together.
+    pub(crate) fn context_tokens(&self) -> u32 {
+        match self {
+            Self::Local(model) => model.config().context,
+        }
+    }
+
+    /// Reads and counts the prompt of a request. Linear in its text: it is done before anybody has paid.
+    pub(crate) fn prompt(&self, request: &ChatRequest) -> Result<Prompt, ApiError> {
+        match self {
+            Self::Local(model) => chat::prompt_tokens(model, request).map(Prompt),
+        }
+    }
+
+    /// Makes the answer. Frames but the last arrive on the channel, and dropping its receiver stops the work at the next one; the end is the
+    /// task's result, `None` if the source failed.
+    pub(crate) fn answer(&self, question: Question, turn: Turn, frames: mpsc::Sender<Vec<u8>>) -> JoinHandle<Option<End>> {
+        match self {
+            Self::Local(model) => {
+                let model = Arc::clone(model);
+                // A thread of its own: the engine computes without a pause.
+                tokio::task::spawn_blocking(move || local(&model, &question, turn, &frames))
+            }
+        }
+    }
+}
+
+fn local(model: &Model, question: &Question, turn: Turn, frames: &mpsc::Sender<Vec<u8>>) -> Option<End> {
+    // The place is given back when this returns.
+    let Turn { place: _place, stop_at_ms } = turn;
+    let Question { request, prompt, seed, head } = question;
+    let mut cut = None;
+    let completed = chat::answer(model, request, &prompt.0, seed.0, head, &Options::default(), &mut |frame| {
+        if stop_at_ms <= clock::now_ms() {
+            // An empty frame is a heartbeat: of a whole answer, or of a token without text.
+            cut = (!frame.is_empty()).then(|| frame.to_vec());
+            return ControlFlow::Break(());
+        }
+        let gone = if frame.is_empty() { frames.is_closed() } else { frames.blocking_send(frame.to_vec()).is_err() };
+        if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let completed = completed.ok()?;
+    Some(End {
+        last_frame: completed.last_frame.or(cut),
+        finish: completed.finish,
+        usage: completed.usage,
+        usage_source: UsageSource::Counted,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    const LATER_MS: u64 = 600_000;
+
+    fn source() -> Source {
+        Source::Local(Arc::new(Model::load(&candor_engine::fixture::model()).unwrap()))
+    }
+
+    const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}],"max_tokens":8,"temperature":0,"stream":true}"#;
+
+    async fn answer(source: &Source, stop_at_ms: u64) -> (Vec<Vec<u8>>, End) {
+        let request = ChatRequest::parse(BODY.as_bytes()).unwrap();
+        let prompt = source.prompt(&request).unwrap();
+        let head = Head { id: "chatcmpl-1".into(), created: 1, model: "m".into() };
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let (sender, mut receiver) = mpsc::channel(64);
+        let question = Question { request, prompt, seed: Hash32::ZERO, head };
+        let end = source.answer(question, Turn { place, stop_at_ms }, sender).await.unwrap().unwrap();
+        let mut frames = Vec::new();
+        while let Some(frame) = receiver.recv().await {
+            frames.push(frame);
+        }
+        (frames, end)
+    }
+
+    #[tokio::test]
+    async fn the_local_source_says_what_it_is_and_gives_what_a_replay_gives() {
+        let source = source();
+        assert_eq!((source.kinds(), source.engine(), source.context_tokens()), (Kinds(5), "det/1", 256));
+        let (mut frames, end) = answer(&source, clock::now_ms() + LATER_MS).await;
+        let prompt = source.prompt(&ChatRequest::parse(BODY.as_bytes()).unwrap()).unwrap();
+        assert_eq!((u64::from(end.usage.prompt_tokens), end.usage_source), (prompt.tokens(), UsageSource::Counted));
+        frames.extend(end.last_frame);
+        let Source::Local(model) = &source;
+        assert_eq!(frames, chat::replay(model, BODY.as_bytes(), [0; 32], "chatcmpl-1", 1).unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_answer_whose_time_is_over_ends_in_its_first_frame() {
+        let (frames, end) = answer(&source(), 0).await;
+        assert!(frames.is_empty() && end.finish == Finish::Cancelled);
+        let first = String::from_utf8(end.last_frame.unwrap()).unwrap();
+        assert!(first.contains(r#""delta":{"role":"assistant""#), "{first}");
+    }
+}
