@@ -13,7 +13,7 @@ use candor_x402::protocol::{ProtocolError, parse_payment_payload};
 use candor_x402::{Claim, Libsecp, PaymentError};
 
 use crate::clock;
-use crate::control::HostError;
+use crate::control::AskError;
 use crate::metrics::count;
 use crate::node::Node;
 use crate::quote::Quote;
@@ -114,7 +114,7 @@ async fn check_payer(node: &Node, payment: &VerifiedPayment) -> Result<(), PayEr
     let query = PayerQuery { chain_id: payment.chain_id(), asset: payment.asset(), payer: authorization.from, nonce: authorization.nonce };
     let state = match node.port().request(EnclaveRequest::PayerState(query), PAYER_TIMEOUT).await {
         Ok(HostReply::PayerState(state)) => state,
-        Ok(_) | Err(HostError::LinkLost | HostError::TimedOut | HostError::Busy | HostError::TooLong(_) | HostError::Refused(_)) => {
+        Ok(_) | Err(AskError::LinkLost | AskError::TimedOut | AskError::Busy | AskError::TooLong(_) | AskError::Refused(_)) => {
             count(&node.metrics.host_unavailable);
             let message = "The chain cannot be asked about this payment now. Nothing was charged; send the same payment again.";
             return Err(PayError::Api(
