@@ -313,7 +313,19 @@ async fn a_host_whose_terms_are_refused_ends_says_why_and_never_served() {
         },
         "no file is given for it",
     );
-    for (name, deviate, says) in DEVIATIONS.iter().chain([&unknown_model]) {
+    let too_long: Deviation = (
+        "longer than a registry takes",
+        |signed| {
+            changed(signed, |terms| {
+                let text = "t".repeat(256);
+                let asset = Asset { name: text.clone(), version: text.clone(), ..terms.assets[0].clone() };
+                terms.assets = vec![asset; 64];
+                terms.upstreams = vec![Upstream { name: text.clone(), url: text, trust_anchor: Hash32([9; 32]) }; 64];
+            })
+        },
+        "before byte 65536: a value that is not allowed here",
+    );
+    for (name, deviate, says) in DEVIATIONS.iter().chain([&unknown_model, &too_long]) {
         std::fs::write(&path, deviate(written.clone())).unwrap();
         let directory = new_directory();
         let mut host = Split::host(&directory, &arguments);

@@ -89,7 +89,7 @@ impl Boot {
         if signer(&K256, &terms.digest(), &signed.signature) != Some(terms.operator) {
             return Err(refuse(format!("the terms are not signed by their operator {}", terms.operator)));
         }
-        terms.check_consistent().map_err(|reason| refuse(reason.into()))?;
+        terms.check_consistent().map_err(refuse)?;
         let now_ms = clock::now_ms();
         if terms.not_after <= now_ms {
             return Err(refuse(format!("the terms ended at {} ms, it is {now_ms} ms", terms.not_after)));
@@ -142,7 +142,7 @@ impl Boot {
             terms: loading.terms.clone(),
             models: std::mem::take(&mut loading.models),
             head: loading.head,
-            evidence: evidence.encode(),
+            evidence,
         });
         *state = State::Ready(Arc::clone(&serving));
         self.serving.send_replace(Some(Arc::clone(&serving)));
@@ -175,11 +175,19 @@ impl Boot {
     }
 
     /// Evidence for this manifest, dated by this block. Trust: a false block makes the evidence stale or unregistrable, nothing more.
-    fn attest(&self, manifest: &Manifest, terms: &SignedTerms, head: &BlockHead, nonce: Hash32) -> Result<Evidence, Refused> {
+    fn attest(&self, manifest: &Manifest, terms: &SignedTerms, head: &BlockHead, nonce: Hash32) -> Result<Vec<u8>, Refused> {
+        let refuse = |reason: String| Refused::new(RefusalCode::AttestationFailed, reason);
         let freshness = Freshness { chain_id: head.chain_id, block_number: head.number, block_hash: head.hash, nonce };
         let attested = attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness);
-        let document = self.attester.attest(&attested).map_err(|error| Refused::new(RefusalCode::AttestationFailed, error.to_string()))?;
-        Ok(Evidence { document, manifest: manifest.clone(), freshness, terms: terms.clone() })
+        let document = self.attester.attest(&attested).map_err(|error| refuse(error.to_string()))?;
+        let evidence = Evidence { document, manifest: manifest.clone(), freshness, terms: terms.clone() };
+        let bytes = evidence.encode();
+        // Read back as every client and the registry will: nobody could believe an enclave whose evidence is longer than they take.
+        match Evidence::parse(&bytes) {
+            Ok(read) if read == evidence => Ok(bytes),
+            Ok(_) => Err(refuse("the evidence reads back as another".into())),
+            Err(error) => Err(refuse(format!("the evidence cannot be read back: {error}"))),
+        }
     }
 
     /// New evidence under the same manifest; becomes the current one unless it answers a challenge.
@@ -187,7 +195,7 @@ impl Boot {
         if head.chain_id != serving.manifest().anchor_chain_id {
             return Err(Refused::new(RefusalCode::Malformed, "the head is of another chain than the manifest's"));
         }
-        let evidence = self.attest(serving.manifest(), serving.signed_terms(), head, nonce)?.encode();
+        let evidence = self.attest(serving.manifest(), serving.signed_terms(), head, nonce)?;
         if nonce.is_zero() {
             serving.set_evidence(evidence.clone());
         }
@@ -285,14 +293,23 @@ impl Commands for Boot {
 
 #[cfg(test)]
 mod tests {
+    use candor_engine::fixture;
+    use candor_verify::Signature65;
+    use candor_verify::bytes::{Address, Amount};
+    use candor_verify::eip712::address_of;
+    use candor_verify::evidence::DOCUMENT_MAX;
+    use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SIGNED_TERMS_MAX};
+    use k256::ecdsa::SigningKey;
+
     use super::*;
     use crate::attester::AttesterError;
 
-    struct NoTee;
+    /// A device whose documents have so many bytes.
+    struct NoTee(usize);
 
     impl Attester for NoTee {
         fn attest(&self, _: &[u8; 64]) -> Result<Vec<u8>, AttesterError> {
-            Ok(Vec::new())
+            Ok(vec![0; self.0])
         }
 
         fn check_chain(&self, _: u64) -> Result<(), AttesterError> {
@@ -302,8 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_phase_is_told_while_a_model_is_loaded() {
-        let runtime = tokio::runtime::Handle::current();
-        let boot = Arc::new(Boot::new(Config::default(), Arc::new(NoTee), HostPort::new(), runtime));
+        let boot = Arc::new(boot(0));
         // As a load holds it.
         let loading = boot.lock();
         let (asked, (sender, receiver)) = (Arc::clone(&boot), std::sync::mpsc::channel());
@@ -311,5 +327,88 @@ mod tests {
         let phase = receiver.recv_timeout(std::time::Duration::from_secs(10));
         assert_eq!(phase, Ok(Phase::AwaitingTerms), "it does not wait for the load");
         drop(loading);
+    }
+
+    /// A boot whose device makes documents of so many bytes.
+    fn boot(document: usize) -> Boot {
+        Boot::new(Config::default(), Arc::new(NoTee(document)), HostPort::new(), tokio::runtime::Handle::current())
+    }
+
+    /// Terms that an enclave boots with, for the fixture, whose signed encoding has so many bytes.
+    fn terms_of(len: usize) -> Vec<u8> {
+        let key = SigningKey::from_slice(&[3; 32]).unwrap();
+        let operator = address_of(&key.verifying_key().to_sec1_point(false).as_bytes()[1..]).unwrap();
+        // Texts of 24 to 255 bytes have heads of one length: a byte more in one of them is a byte more of the whole.
+        let text = || "t".repeat(24);
+        let (token, model) = (Address([7; 20]), Hash32(candor_engine::merkle_root(&fixture::model())));
+        let chain = |chain_id| Chain { chain_id, log_anchor: Address([6; 20]), ..Chain::default() };
+        let asset = |chain_id| Asset { chain_id, asset: token, name: text(), version: text(), decimals: 6 };
+        let price = |chain_id| Price { model, chain_id, asset: token, per_request: Amount(10), ..Price::default() };
+        let terms = OperatorTerms {
+            operator,
+            payee: Address([2; 20]),
+            registrar: Address([3; 20]),
+            registry: Address([4; 20]),
+            anchor_chain_id: 1,
+            not_after: u64::MAX,
+            flags: 0,
+            chains: (1..=64).map(chain).collect(),
+            assets: (1..=64).map(asset).collect(),
+            models: vec![Model { id: text(), digest: model, context_tokens: 256 }],
+            prices: (1..=64).map(price).collect(),
+            upstreams: Vec::new(),
+            endpoints: vec!["https://127.0.0.1:8443/?".to_owned(); 64],
+        };
+        let mut signed = SignedTerms { terms, signature: Signature65([0; 65]) };
+        let mut missing = len - signed.encode().len();
+        let terms = &mut signed.terms;
+        let names = terms.assets.iter_mut().flat_map(|asset| [&mut asset.name, &mut asset.version]);
+        for text in names.chain(&mut terms.endpoints) {
+            let more = missing.min(231);
+            text.push_str(&"t".repeat(more));
+            missing -= more;
+        }
+        let (rs, id) = key.sign_prehash_recoverable(&signed.terms.digest().0);
+        signed.signature.0[..64].copy_from_slice(&rs.to_bytes());
+        signed.signature.0[64] = 27 + id.to_byte();
+        let bytes = signed.encode();
+        assert_eq!(bytes.len(), len);
+        bytes
+    }
+
+    fn offer(boot: &Boot, signed_terms: Vec<u8>) -> EnclaveReply {
+        let head = BlockHead { chain_id: 1, ..BlockHead::default() };
+        boot.handle(HostRequest::Boot(Box::new(BootRequest { signed_terms, head, predecessor: None })))
+    }
+
+    fn load(boot: &Boot) -> EnclaveReply {
+        let bytes = fixture::model();
+        let digest = Hash32(candor_engine::merkle_root(&bytes));
+        boot.handle(HostRequest::ModelPart(ModelPart { digest, offset: 0, total: u64::try_from(bytes.len()).unwrap(), bytes }))
+    }
+
+    fn assert_refused(reply: EnclaveReply, code: RefusalCode, says: &str) {
+        assert!(matches!(&reply, EnclaveReply::Refused(refused) if refused.code == code && refused.message.contains(says)), "{reply:?}");
+    }
+
+    #[tokio::test]
+    async fn the_longest_terms_boot_with_the_longest_document_and_a_byte_more_is_refused_by_name_before_keys_exist() {
+        let boot = boot(DOCUMENT_MAX);
+        assert_refused(offer(&boot, terms_of(SIGNED_TERMS_MAX + 1)), RefusalCode::TermsRefused, "before byte 65536");
+        assert_eq!(boot.phase(), Phase::AwaitingTerms);
+        assert_eq!(offer(&boot, terms_of(SIGNED_TERMS_MAX)), EnclaveReply::Done);
+        assert_eq!(load(&boot), EnclaveReply::Done);
+        let EnclaveReply::Ready(ready) = boot.handle(HostRequest::Start) else { panic!("it boots") };
+        assert_eq!(Evidence::parse(&ready.evidence).unwrap().terms.encode().len(), SIGNED_TERMS_MAX);
+    }
+
+    #[tokio::test]
+    async fn evidence_that_nobody_could_read_does_not_get_into_service() {
+        let boot = boot(DOCUMENT_MAX + 1);
+        assert_eq!(offer(&boot, terms_of(SIGNED_TERMS_MAX)), EnclaveReply::Done);
+        assert_eq!(load(&boot), EnclaveReply::Done);
+        assert_refused(boot.handle(HostRequest::Start), RefusalCode::AttestationFailed, "cannot be read back");
+        assert!(boot.serving().is_none());
+        assert_eq!(boot.phase(), Phase::AwaitingModels);
     }
 }

@@ -1,22 +1,19 @@
 //! The control connection: requests in both directions over one framed stream, matched by id (spec/link.md).
 //!
 //! [`HostPort`] is how the rest of the enclave asks the host for something. A new control connection supersedes the old one (the host
-//! restarted); whatever was in flight then fails with [`HostError::LinkLost`], which means *unknown*, never *no*.
+//! restarted); whatever was in flight then fails with [`AskError::LinkLost`], which means *unknown*, never *no*. Which answer belongs to
+//! which question, and how many may wait, is `candor_link::Calls`.
 //! Trust: everything the host answers is unbelieved; each caller says what a lie would cost.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use candor_link::{
-    EnclaveReply, EnclaveRequest, FrameDecoder, FrameError, HostReply, HostRequest, Phase, RefusalCode, Refused, ToEnclave, ToHost,
+    Calls, EnclaveReply, EnclaveRequest, FrameDecoder, FrameError, HostReply, HostRequest, Lost, NotBegun, Phase, RefusalCode, Refused,
+    ToEnclave, ToHost,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot, watch};
-
-/// Requests of ours in flight at most; more are refused at once.
-const IN_FLIGHT_MAX: usize = 4096;
+use tokio::sync::{mpsc, watch};
 
 /// Frames waiting to be written at most.
 const OUTBOX: usize = 256;
@@ -24,7 +21,7 @@ const OUTBOX: usize = 256;
 /// Why the host gave no answer that can be used.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub(crate) enum HostError {
+pub(crate) enum AskError {
     /// No connection, or it broke while waiting: what was asked may or may not have happened.
     LinkLost,
     /// No answer in time: unknown as well.
@@ -37,107 +34,93 @@ pub(crate) enum HostError {
     Refused(Refused),
 }
 
+impl From<NotBegun> for AskError {
+    fn from(error: NotBegun) -> Self {
+        match error {
+            NotBegun::Lost => Self::LinkLost,
+            NotBegun::TooMany => Self::Busy,
+        }
+    }
+}
+
+impl From<Lost> for AskError {
+    fn from(_: Lost) -> Self {
+        Self::LinkLost
+    }
+}
+
 /// The way to the host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct HostPort(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    next_id: AtomicU64,
-    // Guards the current connection; held only to insert or remove, never across an await.
-    link: Mutex<Link>,
-    generation: watch::Sender<u64>,
+    // Guards the current connection; held for moments, never across an await.
+    current: Mutex<Option<Connection>>,
+    // Number of the newest connection; zero before the first.
+    newest: watch::Sender<u64>,
 }
 
-#[derive(Debug, Default)]
-struct Link {
-    generation: u64,
-    outbox: Option<mpsc::Sender<Vec<u8>>>,
-    waiting: HashMap<u64, oneshot::Sender<HostReply>>,
+/// Our side of one control connection.
+#[derive(Clone, Debug)]
+struct Connection {
+    number: u64,
+    outbox: mpsc::Sender<Vec<u8>>,
+    calls: Calls<HostReply>,
 }
 
 impl HostPort {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Inner { next_id: AtomicU64::new(1), link: Mutex::default(), generation: watch::Sender::new(0) }))
+        Self(Arc::new(Inner { current: Mutex::default(), newest: watch::Sender::new(0) }))
     }
 
     /// Counts control connections: changes when the host reconnects.
     pub(crate) fn connections(&self) -> watch::Receiver<u64> {
-        self.0.generation.subscribe()
+        self.0.newest.subscribe()
     }
 
-    /// Asks the host and waits for its answer.
-    pub(crate) async fn request(&self, request: EnclaveRequest, timeout: Duration) -> Result<HostReply, HostError> {
-        let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
-        let frame = ToHost::Request { id, request }.encode().map_err(HostError::TooLong)?;
-        let (sender, receiver) = oneshot::channel();
-        let outbox = {
-            let mut link = self.lock();
-            let outbox = link.outbox.clone().ok_or(HostError::LinkLost)?;
-            if IN_FLIGHT_MAX <= link.waiting.len() {
-                return Err(HostError::Busy);
-            }
-            link.waiting.insert(id, sender);
-            outbox
-        };
-        // Whoever waits may be dropped with its client's connection: its entry must go with it.
-        let _entry = Entry { port: self, id };
+    /// Asks the host and waits for its answer. A caller that is dropped, with its client's connection, leaves nothing behind.
+    pub(crate) async fn request(&self, request: EnclaveRequest, timeout: Duration) -> Result<HostReply, AskError> {
+        let connection = self.lock().clone().ok_or(AskError::LinkLost)?;
+        let call = connection.calls.begin()?;
+        let frame = ToHost::Request { id: call.id(), request }.encode().map_err(AskError::TooLong)?;
         let exchange = async {
-            outbox.send(frame).await.map_err(|_| HostError::LinkLost)?;
-            receiver.await.map_err(|_| HostError::LinkLost)
+            connection.outbox.send(frame).await.map_err(|_| AskError::LinkLost)?;
+            match call.await? {
+                HostReply::Refused(refused) => Err(AskError::Refused(refused)),
+                reply => Ok(reply),
+            }
         };
-        let result = tokio::time::timeout(timeout, exchange).await;
-        match result {
-            Ok(Ok(HostReply::Refused(refused))) => Err(HostError::Refused(refused)),
-            Ok(result) => result,
-            Err(_) => Err(HostError::TimedOut),
-        }
+        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(AskError::TimedOut))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Link> {
-        // A panic while holding the lock leaves the map usable: entries are only ever inserted or removed whole.
-        self.0.link.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
+        // A panic while holding the lock leaves a whole connection or none.
+        self.0.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn attach(&self, outbox: mpsc::Sender<Vec<u8>>) -> u64 {
-        let generation = {
-            let mut link = self.lock();
-            link.generation = link.generation.saturating_add(1);
-            link.outbox = Some(outbox);
-            // Dropping the senders wakes every waiter with LinkLost.
-            link.waiting.clear();
-            link.generation
+    /// Makes a connection the current one. Calls over the one before are lost, and who serves it is told by the higher number.
+    fn attach(&self, outbox: mpsc::Sender<Vec<u8>>) -> Connection {
+        let (connection, older) = {
+            let mut current = self.lock();
+            // Counted under the lock: of two connections that begin at once, the one that stays current has the higher number. Otherwise
+            // both could end: the current one as superseded, the other as closed by its host.
+            let number = self.0.newest.borrow().saturating_add(1);
+            self.0.newest.send_replace(number);
+            let connection = Connection { number, outbox, calls: Calls::new() };
+            (connection.clone(), current.replace(connection))
         };
-        // Two that come at once must not leave the older one's number.
-        self.0.generation.send_modify(|newest| *newest = generation.max(*newest));
-        generation
-    }
-
-    fn detach(&self, generation: u64) {
-        let mut link = self.lock();
-        if link.generation == generation {
-            link.outbox = None;
-            link.waiting.clear();
+        if let Some(older) = older {
+            older.calls.end();
         }
+        connection
     }
 
-    fn deliver(&self, id: u64, reply: HostReply) {
-        // An answer nobody waits for any more (it timed out) is dropped; an invented id likewise.
-        if let Some(sender) = self.lock().waiting.remove(&id) {
-            drop(sender.send(reply));
-        }
-    }
-}
-
-/// A request that waits for its answer.
-struct Entry<'a> {
-    port: &'a HostPort,
-    id: u64,
-}
-
-impl Drop for Entry<'_> {
-    fn drop(&mut self) {
-        self.port.lock().waiting.remove(&self.id);
+    /// Ends a connection, which may be superseded already.
+    fn detach(&self, connection: &Connection) {
+        let ended = self.lock().take_if(|current| current.number == connection.number);
+        drop(ended);
+        connection.calls.end();
     }
 }
 
@@ -163,7 +146,7 @@ where
     if outbox.try_send(welcome).is_err() {
         return;
     }
-    let generation = port.attach(outbox.clone());
+    let connection = port.attach(outbox);
     let write = tokio::spawn(async move {
         while let Some(frame) = outgoing.recv().await {
             if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
@@ -174,15 +157,15 @@ where
     let mut newest = port.connections();
     tokio::select! {
         // Also in the middle of a command or of a frame that the old host does not take: what was in flight is neither done nor undone.
-        _ = newest.wait_for(|newest| generation < *newest) => {}
-        () = read(reader, &port, &commands, &outbox) => {}
+        _ = newest.wait_for(|newest| connection.number < *newest) => {}
+        () = read(reader, &connection, &commands) => {}
     }
-    port.detach(generation);
+    port.detach(&connection);
     write.abort();
 }
 
 /// Reads messages and acts on them until the connection ends or says what is no message.
-async fn read(mut reader: impl AsyncRead + Unpin, port: &HostPort, commands: &Arc<dyn Commands>, outbox: &mpsc::Sender<Vec<u8>>) {
+async fn read(mut reader: impl AsyncRead + Unpin, connection: &Connection, commands: &Arc<dyn Commands>) {
     let mut decoder = FrameDecoder::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -194,7 +177,7 @@ async fn read(mut reader: impl AsyncRead + Unpin, port: &HostPort, commands: &Ar
         loop {
             match decoder.next_frame() {
                 Ok(Some(payload)) => match ToEnclave::parse(&payload) {
-                    Ok(message) => dispatch(message, port, commands, outbox).await,
+                    Ok(message) => dispatch(message, connection, commands).await,
                     Err(_) => return,
                 },
                 Ok(None) => break,
@@ -204,9 +187,9 @@ async fn read(mut reader: impl AsyncRead + Unpin, port: &HostPort, commands: &Ar
     }
 }
 
-async fn dispatch(message: ToEnclave, port: &HostPort, commands: &Arc<dyn Commands>, outbox: &mpsc::Sender<Vec<u8>>) {
+async fn dispatch(message: ToEnclave, connection: &Connection, commands: &Arc<dyn Commands>) {
     match message {
-        ToEnclave::Reply { id, reply } => port.deliver(id, reply),
+        ToEnclave::Reply { id, reply } => connection.calls.answer(id, reply),
         ToEnclave::HeadUpdate(head) => commands.head(head),
         // In order and one at a time: model parts of one model must not overtake each other. The boot is the only heavy user.
         ToEnclave::Request { id, request } => {
@@ -219,7 +202,7 @@ async fn dispatch(message: ToEnclave, port: &HostPort, commands: &Arc<dyn Comman
             };
             // A refusal always fits; without one the host would wait for ever.
             if let Ok(frame) = (ToHost::Reply { id, reply }).encode().or_else(too_long) {
-                drop(outbox.send(frame).await);
+                drop(connection.outbox.send(frame).await);
             }
         }
     }
@@ -227,7 +210,7 @@ async fn dispatch(message: ToEnclave, port: &HostPort, commands: &Arc<dyn Comman
 
 #[cfg(test)]
 mod tests {
-    use candor_link::{AppendRequest, BlockHead, Entry, MAX_EVIDENCE, MAX_FRAME, MAX_FRAME_HASHES, ToEnclave};
+    use candor_link::{AppendRequest, BlockHead, EVIDENCE_MAX, LoggedReceipt, MAX_FRAME, MAX_FRAME_HASHES};
     use candor_verify::{Hash32, Signature65};
 
     use super::*;
@@ -243,7 +226,7 @@ mod tests {
         }
 
         fn handle(&self, _: HostRequest) -> EnclaveReply {
-            EnclaveReply::Evidence(vec![0; MAX_FRAME + MAX_EVIDENCE])
+            EnclaveReply::Evidence(vec![0; MAX_FRAME + EVIDENCE_MAX])
         }
 
         fn head(&self, _: BlockHead) {}
@@ -269,16 +252,16 @@ mod tests {
         let mut decoder = FrameDecoder::new();
         assert!(matches!(next(&mut theirs, &mut decoder).await, ToHost::Welcome(Phase::AwaitingTerms)));
 
-        let entry = Entry {
+        let entry = LoggedReceipt {
             leaf_data: Hash32::ZERO,
             receipt_id: [0; 16],
-            receipt: [0; Entry::RECEIPT_LEN],
+            receipt: [0; LoggedReceipt::RECEIPT_LEN],
             signature: Signature65([0; 65]),
             frame_leaf_hashes: vec![Hash32::ZERO; MAX_FRAME_HASHES],
         };
         let append = EnclaveRequest::Append(AppendRequest { first_index: 0, entries: vec![entry; 8] });
         let refused = port.request(append, PATIENCE).await.unwrap_err();
-        assert!(matches!(refused, HostError::TooLong(FrameError::TooLong { limit: MAX_FRAME, .. })), "{refused:?}");
+        assert!(matches!(refused, AskError::TooLong(FrameError::TooLong { limit: MAX_FRAME, .. })), "{refused:?}");
 
         // A reply likewise.
         theirs.write_all(&ToEnclave::Request { id: 7, request: HostRequest::Ping }.encode().unwrap()).await.unwrap();
@@ -301,11 +284,15 @@ mod tests {
         let (ours, mut older) = tokio::io::duplex(1 << 16);
         let serving = tokio::spawn(serve(ours, port.clone(), Arc::new(Verbose)));
         assert!(matches!(next(&mut older, &mut decoder).await, ToHost::Welcome(_)));
+        let asking = port.clone();
+        let asked = tokio::spawn(async move { asking.request(EnclaveRequest::Head, PATIENCE).await });
+        assert!(matches!(next(&mut older, &mut decoder).await, ToHost::Request { .. }));
         let (ours, mut newer) = tokio::io::duplex(1 << 16);
         tokio::spawn(serve(ours, port.clone(), Arc::new(Verbose)));
         assert!(matches!(next(&mut newer, &mut FrameDecoder::new()).await, ToHost::Welcome(_)));
 
         tokio::time::timeout(PATIENCE, serving).await.expect("it ends").unwrap();
+        assert_eq!(asked.await.unwrap(), Err(AskError::LinkLost));
         let ended = tokio::time::timeout(PATIENCE, older.read(&mut [0; 16])).await.expect("it is closed").unwrap();
         assert_eq!(ended, 0);
         // And the newer one is served.

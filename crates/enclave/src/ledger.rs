@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use candor_link::{
-    AppendRequest, CheckpointRequest, EnclaveRequest, Entry, HostReply, MAX_FRAME_HASHES, MAX_GROUP_BYTES, RefusalCode, Settlement,
+    AppendRequest, CheckpointRequest, EnclaveRequest, HostReply, LoggedReceipt, MAX_FRAME_HASHES, MAX_GROUP_BYTES, RefusalCode, Settlement,
 };
 use candor_log::host::{Anchored, CheckpointAck, HostState};
 use candor_log::sequencer::{Action, Config, Event, Refused, Released, ReleasedLeaf, Sequencer};
@@ -25,7 +25,7 @@ use candor_verify::tlog::{Tree, empty_root, leaf_data};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
-use crate::control::{HostError, HostPort};
+use crate::control::{AskError, HostPort};
 use crate::keys::BootKeys;
 
 /// Receipts waiting for a place at most; callers are refused before they run anything.
@@ -81,7 +81,7 @@ impl Draft {
         if MAX_FRAME_HASHES < frames {
             return usize::MAX;
         }
-        Entry::encoded_len_max(frames).saturating_add(Settlement::encoded_len_max(self.settlement.calldata.len()))
+        LoggedReceipt::encoded_len_max(frames).saturating_add(Settlement::encoded_len_max(self.settlement.calldata.len()))
     }
 }
 
@@ -338,7 +338,7 @@ impl Task {
         let entries = leaves.iter().filter_map(|(ticket, leaf)| {
             let job = self.jobs.get(ticket)?;
             let sealed = job.sealed.as_ref()?;
-            Some(Entry {
+            Some(LoggedReceipt {
                 leaf_data: leaf.0,
                 receipt_id: receipt_id(&job.draft.leaf_salt),
                 receipt: sealed.receipt.encode().try_into().ok()?,
@@ -382,8 +382,8 @@ impl Task {
             let event = match port.request(request, STEP_TIMEOUT).await {
                 Ok(reply) => read(reply),
                 // Asking again cannot help: one of the two sides has forked or lost something (link.md, LINK-15).
-                Err(HostError::Refused(refused)) if refused.code == RefusalCode::Contradiction => Some(Event::Contradicted),
-                Err(HostError::TooLong(_)) => return drop(events.send(Report { generation, what: What::Unsendable })),
+                Err(AskError::Refused(refused)) if refused.code == RefusalCode::Contradiction => Some(Event::Contradicted),
+                Err(AskError::TooLong(_)) => return drop(events.send(Report { generation, what: What::Unsendable })),
                 Err(_) => None,
             };
             let what = event.map_or(What::Resync, |event| What::Event(Box::new(event)));
@@ -405,7 +405,7 @@ impl Task {
                     What::Event(Box::new(Event::LinkRestored(HostState { tree: state.durable, checkpoint_size: state.checkpointed })))
                 }
                 // No connection: the next one resyncs by itself.
-                Err(HostError::LinkLost) => return,
+                Err(AskError::LinkLost) => return,
                 Ok(_) | Err(_) => What::Resync,
             };
             drop(events.send(Report { generation, what }));

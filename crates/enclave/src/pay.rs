@@ -11,7 +11,7 @@ use candor_x402::protocol::parse_payment_payload;
 use candor_x402::{Claim, Libsecp};
 
 use crate::clock;
-use crate::control::HostError;
+use crate::control::AskError;
 use crate::metrics::count;
 use crate::quote::Quote;
 use crate::refusal::Refusal;
@@ -72,7 +72,7 @@ async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<(),
     let query = PayerQuery { chain_id: payment.chain_id(), asset: payment.asset(), payer: authorization.from, nonce: authorization.nonce };
     let state = match serving.port().request(EnclaveRequest::PayerState(query), PAYER_TIMEOUT).await {
         Ok(HostReply::PayerState(state)) => state,
-        Ok(_) | Err(HostError::LinkLost | HostError::TimedOut | HostError::Busy | HostError::TooLong(_) | HostError::Refused(_)) => {
+        Ok(_) | Err(AskError::LinkLost | AskError::TimedOut | AskError::Busy | AskError::TooLong(_) | AskError::Refused(_)) => {
             count(&serving.metrics().host_unavailable);
             let message = "The chain cannot be asked about this payment now. Nothing was charged; send the same payment again.";
             return Err(Refusal::unavailable(message).code("chain_unavailable"));

@@ -9,7 +9,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use candor_host::store::{Store, StoreOptions};
-use candor_link::{AppendRequest, CheckpointRequest, Entry, Settlement};
+use candor_link::{AppendRequest, CheckpointRequest, LoggedReceipt, Settlement};
 use candor_verify::{Address, Hash32};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use support::{Boot, Scratch, settlement_of, world};
@@ -28,7 +28,7 @@ fn payments(from: u64, count: u64) -> Vec<Settlement> {
     (from..from + count).map(|number| settlement_of(&payer, PAYEE, ASSET, nonce(number), 4_000_000_000, number)).collect()
 }
 
-fn sign(boot: &mut Boot, payments: &[Settlement]) -> Vec<Entry> {
+fn sign(boot: &mut Boot, payments: &[Settlement]) -> Vec<LoggedReceipt> {
     payments.iter().map(|payment| boot.entry(payment.payment_id)).collect()
 }
 

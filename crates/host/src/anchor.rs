@@ -4,18 +4,114 @@
 //! anchored yet is still worth anchoring, and a successor needs an anchored size. The chain is asked what it holds before each anchor,
 //! so a lost answer, a crash or somebody else's anchor cost one question.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use candor_chain::{Anchor, ChainClient, ChainError, NonceAt, Signer, Transaction, TransactionReceipt, anchor_calldata};
 use candor_verify::terms::OperatorTerms;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
-use crate::notice::{Notice, NoticeSink};
+use crate::notice::Notice;
+use crate::shared::Shared;
 use crate::store::{AnchorRow, OpenLog, Store};
 
 /// An anchor is in a block by then, or it is sent again at a higher price.
 const WAIT_FOR_BLOCK: Duration = Duration::from_secs(30);
+
+/// Anchors at an interval until stopped.
+pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut tick = tokio::time::interval(shared.config.timing.anchor);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rounds = Rounds { shared, former: None };
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = stopped.changed() => return,
+        }
+        if let Some(current) = rounds.shared.current() {
+            rounds.round(&current).await;
+        }
+    }
+}
+
+/// One look after another at every log that may hold something to anchor.
+struct Rounds {
+    shared: Arc<Shared>,
+    // Former logs that may; `None` until the store has said which.
+    former: Option<Vec<Hash32>>,
+}
+
+impl Rounds {
+    /// First what former logs still hold, then the current one.
+    async fn round(&mut self, current: &OpenLog) {
+        let current_id = current.row().manifest.log_id();
+        if self.former.is_none() {
+            // Without an answer the next round asks again.
+            self.former = self.shared.store.unanchored().await.ok();
+        }
+        if let Some(former) = self.former.take() {
+            let mut left = Vec::new();
+            for log_id in former.into_iter().filter(|log_id| *log_id != current_id) {
+                if !self.anchor_former(&log_id).await {
+                    left.push(log_id);
+                }
+            }
+            self.former = Some(left);
+        }
+        let outcome = self.anchor(current).await;
+        if let Ok(Anchoring::Anchored { size, .. }) = &outcome {
+            self.shared.update(|status| status.anchored_size = *size);
+        }
+        // A registration that is not made yet is trouble of its own, and told there.
+        let is_early = outcome == Ok(Anchoring::NotRegistered) && !self.shared.status().is_registered;
+        match trouble_of(&current_id, &outcome).filter(|_| !is_early) {
+            Some(message) => self.shared.trouble_once("anchor", message),
+            None => self.shared.clear_trouble("anchor"),
+        }
+    }
+
+    /// Anchors what a former log still holds. False if the next round is to look again.
+    async fn anchor_former(&self, log_id: &Hash32) -> bool {
+        let open = match self.shared.store.log(log_id).await {
+            Ok(Some(open)) => open,
+            Ok(None) => return true,
+            Err(_) => return false,
+        };
+        let (m, terms) = (&open.row().manifest, &self.shared.terms.terms);
+        if (m.registry, m.anchor_chain_id) != (terms.registry, terms.anchor_chain_id) {
+            // Its anchors are on a chain that this host does not write to.
+            return true;
+        }
+        let outcome = self.anchor(&open).await;
+        if let Some(message) = trouble_of(log_id, &outcome) {
+            // Beside the status, which is about the current log.
+            (self.shared.config.notices)(&Notice::Trouble { part: "anchor", message });
+        }
+        outcome.is_ok()
+    }
+
+    /// Anchors a log and tells the operator of an anchor.
+    async fn anchor(&self, open: &OpenLog) -> Result<Anchoring, String> {
+        let outcome = self.shared.anchorer.lock().await.anchor(&self.shared.log_anchor, open).await;
+        if let Ok(Anchoring::Anchored { size, tx_hash, gas_used }) = outcome {
+            let log_id = open.row().manifest.log_id();
+            self.shared.notice(&Notice::Anchored { log_id, size, tx_hash, gas_used });
+        }
+        outcome
+    }
+}
+
+/// What an outcome means for the operator, if it is trouble.
+fn trouble_of(log_id: &Hash32, outcome: &Result<Anchoring, String>) -> Option<String> {
+    match outcome {
+        Ok(Anchoring::Anchored { .. } | Anchoring::UpToDate) => None,
+        Ok(Anchoring::NotRegistered) => Some(format!("log {log_id:#} cannot be anchored: its key is not registered")),
+        Err(message) => Some(message.clone()),
+    }
+}
 
 /// Anchors one log after another with one key.
 #[derive(Debug)]
@@ -127,30 +223,4 @@ fn anchor_call(open: &OpenLog, anchored_size: u64) -> Option<(u64, Vec<u8>)> {
 pub(crate) fn log_anchor_of(terms: &OperatorTerms) -> Option<Address> {
     let chain = terms.chains.iter().find(|chain| chain.chain_id == terms.anchor_chain_id)?;
     Some(chain.log_anchor).filter(|address| !address.is_zero())
-}
-
-/// Tells the operator, once per change: a registration that is missing for an hour is one line.
-pub(crate) fn report(
-    notices: &NoticeSink,
-    open: &OpenLog,
-    outcome: &Result<Anchoring, String>,
-    is_registered: bool,
-    last_trouble: &mut Option<String>,
-) {
-    let log_id = open.row().manifest.log_id();
-    let trouble = match outcome {
-        Ok(Anchoring::Anchored { size, tx_hash, gas_used }) => {
-            notices(&Notice::Anchored { log_id, size: *size, tx_hash: *tx_hash, gas_used: *gas_used });
-            None
-        }
-        Ok(Anchoring::UpToDate) => None,
-        // Before the registration that is its own trouble, and told there.
-        Ok(Anchoring::NotRegistered) if !is_registered => None,
-        Ok(Anchoring::NotRegistered) => Some(format!("log {log_id:#} cannot be anchored: its key is not registered")),
-        Err(message) => Some(message.clone()),
-    };
-    if let Some(message) = trouble.clone().filter(|_| *last_trouble != trouble) {
-        notices(&Notice::Trouble { part: "anchor", message });
-    }
-    *last_trouble = trouble;
 }

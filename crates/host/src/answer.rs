@@ -13,8 +13,8 @@ use candor_verify::Hash32;
 use candor_x402::settlement::Intent;
 use tokio::time::{Instant, timeout_at};
 
-use crate::node::Node;
-use crate::settle::state_of;
+use crate::settle::{Settler, state_of};
+use crate::shared::Shared;
 use crate::store::{StoreError, Waiting, log_state};
 
 fn refuse(error: &StoreError) -> HostReply {
@@ -28,9 +28,9 @@ fn no_log_yet() -> Refused {
     Refused::new(RefusalCode::Unavailable, "the log is not open yet")
 }
 
-pub(crate) async fn queue_append(node: &Node, request: AppendRequest) -> Queued<u64> {
-    let log_id = node.current_id().ok_or_else(no_log_yet)?;
-    node.store.append(log_id, request).await.map_err(|error| error.refusal())
+pub(crate) async fn queue_append(shared: &Shared, request: AppendRequest) -> Queued<u64> {
+    let log_id = shared.current_id().ok_or_else(no_log_yet)?;
+    shared.store.append(log_id, request).await.map_err(|error| error.refusal())
 }
 
 pub(crate) async fn appended(queued: Queued<u64>) -> HostReply {
@@ -43,16 +43,16 @@ pub(crate) async fn appended(queued: Queued<u64>) -> HostReply {
     }
 }
 
-pub(crate) async fn queue_checkpoint(node: &Node, request: Box<CheckpointRequest>) -> Queued<(CheckpointStored, Vec<Intent>)> {
-    let log_id = node.current_id().ok_or_else(no_log_yet)?;
+pub(crate) async fn queue_checkpoint(shared: &Shared, request: Box<CheckpointRequest>) -> Queued<(CheckpointStored, Vec<Intent>)> {
+    let log_id = shared.current_id().ok_or_else(no_log_yet)?;
     // A settlement on a chain that this host cannot reach would never happen; the enclave learns it before anything is stored.
-    if let Some(unknown) = request.settlements.iter().find(|s| !node.settlers.contains_key(&s.chain_id)) {
+    if let Some(unknown) = request.settlements.iter().find(|s| !shared.settlers.contains_key(&s.chain_id)) {
         return Err(Refused::new(RefusalCode::Malformed, format!("this host settles nothing on chain {}", unknown.chain_id)));
     }
-    node.store.checkpoint(log_id, request).await.map_err(|error| error.refusal())
+    shared.store.checkpoint(log_id, request).await.map_err(|error| error.refusal())
 }
 
-pub(crate) async fn checkpoint_stored(node: &Node, queued: Queued<(CheckpointStored, Vec<Intent>)>) -> HostReply {
+pub(crate) async fn checkpoint_stored(shared: &Shared, queued: Queued<(CheckpointStored, Vec<Intent>)>) -> HostReply {
     let outcome = match queued {
         Ok(waiting) => waiting.wait().await,
         Err(refused) => return HostReply::Refused(refused),
@@ -61,11 +61,11 @@ pub(crate) async fn checkpoint_stored(node: &Node, queued: Queued<(CheckpointSto
         Ok((stored, intents)) => {
             // Crash: between the commit and this line: the settlers load open intents from the database at start.
             for intent in intents {
-                if let Some(settler) = node.settlers.get(&intent.chain_id()) {
+                if let Some(settler) = shared.settlers.get(&intent.chain_id()) {
                     settler.offer(intent);
                 }
             }
-            node.stored.send_modify(|count| *count = count.wrapping_add(1));
+            shared.stored.send_modify(|count| *count = count.wrapping_add(1));
             HostReply::CheckpointStored(stored)
         }
         Err(error) => refuse(&error),
@@ -73,28 +73,28 @@ pub(crate) async fn checkpoint_stored(node: &Node, queued: Queued<(CheckpointSto
 }
 
 /// Everything that does not write to the log.
-pub(crate) async fn answer(node: &Arc<Node>, request: EnclaveRequest) -> HostReply {
+pub(crate) async fn answer(shared: &Arc<Shared>, request: EnclaveRequest) -> HostReply {
     match request {
-        EnclaveRequest::Head => node.head().await.map_or_else(HostReply::Refused, HostReply::Head),
-        EnclaveRequest::PayerState(query) => payer_state(node, &query).await,
-        EnclaveRequest::AwaitSettlement { payment_id, timeout_ms } => await_settlement(node, payment_id, timeout_ms).await,
-        EnclaveRequest::FetchReceipt { receipt_id } => match fetch_receipt(node, receipt_id).await {
+        EnclaveRequest::Head => shared.head().await.map_or_else(HostReply::Refused, HostReply::Head),
+        EnclaveRequest::PayerState(query) => payer_state(shared, &query).await,
+        EnclaveRequest::AwaitSettlement { payment_id, timeout_ms } => await_settlement(shared, payment_id, timeout_ms).await,
+        EnclaveRequest::FetchReceipt { receipt_id } => match fetch_receipt(shared, receipt_id).await {
             Ok(stored) => HostReply::Receipt(stored.map(Box::new)),
             Err(error) => refuse(&error),
         },
-        EnclaveRequest::LogState { log_id } => match node.store.log(&log_id).await {
+        EnclaveRequest::LogState { log_id } => match shared.store.log(&log_id).await {
             Ok(open) => HostReply::LogState(log_state(open.as_ref())),
             Err(error) => refuse(&error),
         },
-        // Taken in order by `control`.
+        // `control` queues these itself, in the order in which they came.
         EnclaveRequest::Append(_) | EnclaveRequest::Checkpoint(_) => {
             HostReply::Refused(Refused::new(RefusalCode::Internal, "a write to the log came another way"))
         }
     }
 }
 
-async fn payer_state(node: &Node, query: &PayerQuery) -> HostReply {
-    let Some(chain) = node.chains.get(&query.chain_id) else {
+async fn payer_state(shared: &Shared, query: &PayerQuery) -> HostReply {
+    let Some(chain) = shared.chains.get(&query.chain_id) else {
         let message = format!("this host does not know chain {}", query.chain_id);
         return HostReply::Refused(Refused::new(RefusalCode::Malformed, message));
     };
@@ -106,12 +106,12 @@ async fn payer_state(node: &Node, query: &PayerQuery) -> HostReply {
     }
 }
 
-async fn await_settlement(node: &Node, payment_id: Hash32, timeout_ms: u64) -> HostReply {
+async fn await_settlement(shared: &Shared, payment_id: Hash32, timeout_ms: u64) -> HostReply {
     let deadline = Instant::now() + Duration::from_millis(timeout_ms);
-    // Subscribed before the first look, so that an end between look and wait is not missed.
-    let mut ends: Vec<_> = node.settlers.values().map(crate::settle::Settler::finished).collect();
+    // Subscribed before the store is asked, so that an end between question and wait is not missed.
+    let mut ends: Vec<_> = shared.settlers.values().map(Settler::finished).collect();
     loop {
-        let record = match node.store.intent(payment_id).await {
+        let record = match shared.store.intent(payment_id).await {
             Ok(record) => record,
             Err(error) => return refuse(&error),
         };
@@ -120,21 +120,21 @@ async fn await_settlement(node: &Node, payment_id: Hash32, timeout_ms: u64) -> H
             return HostReply::Settlement(state);
         }
         let chain = record.map(|record| record.intent.chain_id());
-        let position = node.settlers.keys().position(|id| Some(*id) == chain);
+        let position = shared.settlers.keys().position(|id| Some(*id) == chain);
         let Some(end) = position.and_then(|position| ends.get_mut(position)) else {
             return HostReply::Settlement(state);
         };
-        // Until this payment's end, a lag (then look), or the deadline.
+        // Ends when this payment does, when this receiver missed some ends (the store knows them), or at the deadline.
         let until = timeout_at(deadline, async { while end.recv().await.is_ok_and(|ended| ended != payment_id) {} });
         let _deadline_is_checked_above = until.await;
     }
 }
 
-async fn fetch_receipt(node: &Node, receipt_id: [u8; 16]) -> Result<Option<StoredReceipt>, StoreError> {
-    let Some(row) = node.store.receipt(receipt_id).await? else { return Ok(None) };
-    let proof = match node.store.log(&row.log_id).await? {
+async fn fetch_receipt(shared: &Shared, receipt_id: [u8; 16]) -> Result<Option<StoredReceipt>, StoreError> {
+    let Some(row) = shared.store.receipt(receipt_id).await? else { return Ok(None) };
+    let proof = match shared.store.log(&row.log_id).await? {
         Some(open) => {
-            let anchor = node.store.newest_anchor(row.log_id).await?;
+            let anchor = shared.store.newest_anchor(row.log_id).await?;
             let log = open.read();
             log.checkpoint().and_then(|signed| {
                 let at = log.tree().at(signed.checkpoint.tree.size)?;

@@ -7,14 +7,15 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready, Refused};
+use candor_chain::ChainError;
+use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready};
 use candor_verify::Hash32;
 use candor_verify::tlog::Tree;
 
+use crate::calls::{CallError, Link};
 use crate::config::ModelFile;
-use crate::control::{CallError, Link};
-use crate::node::Node;
 use crate::notice::Notice;
+use crate::shared::{Shared, block_head};
 use crate::store::{OpenLog, StoreError};
 
 /// Former logs that are looked at for a predecessor.
@@ -23,9 +24,15 @@ const FORMER: usize = 8;
 /// Why an enclave does not get into service, or stopped being driven.
 #[derive(Debug)]
 pub(crate) enum DriveError {
+    /// A call to the enclave gave nothing.
     Call(CallError),
-    Chain(String),
+    /// The anchor chain does not answer.
+    Chain(ChainError),
+    /// What the chain holds of a former log cannot be read or remembered.
+    Anchor(String),
+    /// A model that the terms list cannot be read.
     Model { digest: Hash32, message: String },
+    /// The store does not answer.
     Store(StoreError),
 }
 
@@ -33,7 +40,8 @@ impl std::fmt::Display for DriveError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Call(error) => error.fmt(f),
-            Self::Chain(message) => write!(f, "boot: {message}"),
+            Self::Chain(error) => write!(f, "boot: {error}"),
+            Self::Anchor(message) => write!(f, "boot: {message}"),
             Self::Model { digest, message } => write!(f, "boot: model {digest:#}: {message}"),
             Self::Store(error) => write!(f, "boot: {error}"),
         }
@@ -46,49 +54,47 @@ impl From<CallError> for DriveError {
     }
 }
 
-impl From<Refused> for DriveError {
-    fn from(refused: Refused) -> Self {
-        Self::Chain(refused.to_string())
+impl From<ChainError> for DriveError {
+    fn from(error: ChainError) -> Self {
+        Self::Chain(error)
     }
 }
 
-/// Until something fails. `failures` is reset once the enclave serves.
-pub(crate) async fn drive(node: &Arc<Node>, link: &Link, phase: Phase, failures: &mut u32) -> DriveError {
-    let ready = match serve_ready(node, link, phase).await {
-        Ok(ready) => ready,
-        Err(error) => return error,
-    };
-    let open = match open_log(node, &ready).await {
-        Ok(open) => open,
-        Err(error) => return error,
-    };
-    *failures = 0;
-    node.update(|status| status.phase = "ready");
-    node.current.send_replace(Some(open));
-    node.notice(&Notice::Ready { log_id: ready.manifest.log_id() });
+/// Brings the enclave from where it stands into service: booted, with its log open.
+pub(crate) async fn bring_into_service(shared: &Arc<Shared>, link: &Link, phase: Phase) -> Result<Ready, DriveError> {
+    let ready = boot(shared, link, phase).await?;
+    let open = open_log(shared, &ready).await?;
+    shared.update(|status| status.phase = "ready");
+    shared.current.send_replace(Some(open));
+    shared.notice(&Notice::Ready { log_id: ready.manifest.log_id() });
+    Ok(ready)
+}
+
+/// Keeps it in service until something fails: new blocks, the registration, fresh evidence.
+pub(crate) async fn keep_in_service(shared: &Arc<Shared>, link: &Link, ready: Ready) -> DriveError {
     tokio::select! {
-        error = heads(node, link) => error,
-        error = keep_registered(node, link, ready) => error,
+        error = heads(shared, link) => error,
+        error = keep_registered(shared, link, ready) => error,
     }
 }
 
-async fn serve_ready(node: &Arc<Node>, link: &Link, phase: Phase) -> Result<Ready, DriveError> {
+async fn boot(shared: &Arc<Shared>, link: &Link, phase: Phase) -> Result<Ready, DriveError> {
     if let Phase::Ready(ready) = phase {
         return Ok(*ready);
     }
     if phase == Phase::AwaitingTerms {
-        node.update(|status| status.phase = "booting");
-        let predecessor = predecessor(node).await?;
-        let boot = BootRequest { signed_terms: node.config.signed_terms.clone(), head: node.fresh_head().await?, predecessor };
-        done(link.call(HostRequest::Boot(Box::new(boot)), node.config.timing.request).await?)?;
+        shared.update(|status| status.phase = "booting");
+        let predecessor = predecessor(shared).await?;
+        let boot = BootRequest { signed_terms: shared.config.signed_terms.clone(), head: shared.fresh_head().await?, predecessor };
+        done(link.call(HostRequest::Boot(Box::new(boot)), shared.config.timing.request).await?)?;
     }
-    node.update(|status| status.phase = "loading models");
-    for model in &node.terms.terms.models {
-        let file = node.config.models.iter().find(|file| file.digest == model.digest);
+    shared.update(|status| status.phase = "loading models");
+    for model in &shared.terms.terms.models {
+        let file = shared.config.models.iter().find(|file| file.digest == model.digest);
         let missing = || DriveError::Model { digest: model.digest, message: format!("the terms list {}, no file is given", model.id) };
-        send_model(link, file.ok_or_else(missing)?, node.config.timing.boot_step).await?;
+        send_model(link, file.ok_or_else(missing)?, shared.config.timing.boot_step).await?;
     }
-    match link.call(HostRequest::Start, node.config.timing.boot_step).await? {
+    match link.call(HostRequest::Start, shared.config.timing.boot_step).await? {
         EnclaveReply::Ready(ready) => Ok(*ready),
         _ => Err(CallError::Unexpected.into()),
     }
@@ -137,27 +143,27 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
 }
 
 /// The newest log of this operator that nobody continued yet, at an anchored size. What it still holds is anchored first.
-async fn predecessor(node: &Arc<Node>) -> Result<Option<Predecessor>, DriveError> {
-    let terms = &node.terms.terms;
-    let ids = node.store.log_ids().await.map_err(DriveError::Store)?;
+async fn predecessor(shared: &Arc<Shared>) -> Result<Option<Predecessor>, DriveError> {
+    let terms = &shared.terms.terms;
+    let ids = shared.store.log_ids().await.map_err(DriveError::Store)?;
     for log_id in ids.iter().rev().take(FORMER) {
-        let Some(open) = node.store.log(log_id).await.map_err(DriveError::Store)? else { continue };
+        let Some(open) = shared.store.log(log_id).await.map_err(DriveError::Store)? else { continue };
         let m = &open.row().manifest;
         if (m.operator, m.registry, m.anchor_chain_id) != (terms.operator, terms.registry, terms.anchor_chain_id) {
             continue;
         }
-        let chain = &node.config.anchor_chain;
-        let successor = chain.successor_of(&terms.registry, log_id).await.map_err(|error| DriveError::Chain(error.to_string()))?;
+        let chain = &shared.config.anchor_chain;
+        let successor = chain.successor_of(&terms.registry, log_id).await?;
         if successor.is_some() {
             // Continued already: this node goes on as an additional one.
             return Ok(None);
         }
         let anchored = {
-            let mut anchorer = node.anchorer.lock().await;
-            if let Err(message) = anchorer.anchor(&node.log_anchor, &open).await {
-                node.trouble("anchor", message);
+            let mut anchorer = shared.anchorer.lock().await;
+            if let Err(message) = anchorer.anchor(&shared.log_anchor, &open).await {
+                shared.trouble("anchor", message);
             }
-            anchorer.refresh(&node.log_anchor, &open, None).await.map_err(DriveError::Chain)?
+            anchorer.refresh(&shared.log_anchor, &open, None).await.map_err(DriveError::Anchor)?
         };
         if let Some(anchor) = anchored {
             return Ok(Some(Predecessor { log_id: *log_id, tree: Tree { size: anchor.size, root: anchor.root } }));
@@ -167,29 +173,29 @@ async fn predecessor(node: &Arc<Node>) -> Result<Option<Predecessor>, DriveError
 }
 
 /// A full disk at boot is waited for: the enclave has its keys already, and a new boot would need the same disk.
-async fn open_log(node: &Arc<Node>, ready: &Ready) -> Result<OpenLog, DriveError> {
+async fn open_log(shared: &Arc<Shared>, ready: &Ready) -> Result<OpenLog, DriveError> {
     let opened = loop {
-        match node.store.open_log(&ready.manifest, ready.evidence.clone()).await {
+        match shared.store.open_log(&ready.manifest, ready.evidence.clone()).await {
             Ok(open) => break open,
             Err(error @ (StoreError::Full | StoreError::Io(_))) => {
-                node.trouble("store", error.to_string());
-                tokio::time::sleep(node.config.timing.retry.saturating_mul(8)).await;
+                shared.trouble("store", error.to_string());
+                tokio::time::sleep(shared.config.timing.retry.saturating_mul(8)).await;
             }
             Err(error) => return Err(DriveError::Store(error)),
         }
     };
     // What the chain holds of it: after a restart of the host, perhaps more than the database says.
-    let anchorer = node.anchorer.lock().await;
-    if let Err(message) = anchorer.refresh(&node.log_anchor, &opened, None).await {
-        node.trouble("anchor", message);
+    let anchorer = shared.anchorer.lock().await;
+    if let Err(message) = anchorer.refresh(&shared.log_anchor, &opened, None).await {
+        shared.trouble("anchor", message);
     }
     Ok(opened)
 }
 
 /// Tells the enclave of each new block, and notices when it no longer answers.
-async fn heads(node: &Arc<Node>, link: &Link) -> DriveError {
-    let mut seen = node.head.subscribe();
-    let mut ping = tokio::time::interval(node.config.timing.request);
+async fn heads(shared: &Arc<Shared>, link: &Link) -> DriveError {
+    let mut seen = shared.head.subscribe();
+    let mut ping = tokio::time::interval(shared.config.timing.request);
     ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -199,13 +205,13 @@ async fn heads(node: &Arc<Node>, link: &Link) -> DriveError {
                 }
                 let head = *seen.borrow_and_update();
                 if let Some(head) = head
-                    && let Err(error) = link.head(crate::node::block_head(&head)).await
+                    && let Err(error) = link.head(block_head(&head)).await
                 {
                     return error.into();
                 }
             }
             _ = ping.tick() => {
-                if let Err(error) = link.call(HostRequest::Ping, node.config.timing.request).await {
+                if let Err(error) = link.call(HostRequest::Ping, shared.config.timing.request).await {
                     return error.into();
                 }
             }
@@ -215,17 +221,17 @@ async fn heads(node: &Arc<Node>, link: &Link) -> DriveError {
 
 /// Registers with the boot's evidence, then renews with fresh evidence at the interval. Each retry has fresh evidence too, because a
 /// registry takes evidence about its last blocks only.
-async fn keep_registered(node: &Arc<Node>, link: &Link, mut ready: Ready) -> DriveError {
-    let timing = node.config.timing;
+async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready: Ready) -> DriveError {
+    let timing = shared.config.timing;
     let mut failures = 0_u32;
     let mut is_first = true;
     loop {
         if !is_first {
-            match attest(node, link).await {
+            match attest(shared, link).await {
                 Ok(evidence) => ready.evidence = evidence,
                 Err(DriveError::Call(error @ (CallError::Lost | CallError::Timeout | CallError::Unexpected))) => return error.into(),
                 Err(error) => {
-                    node.trouble("attestation", error.to_string());
+                    shared.trouble("attestation", error.to_string());
                     tokio::time::sleep(timing.retry.saturating_mul(1 << failures.min(6))).await;
                     failures = failures.saturating_add(1);
                     continue;
@@ -233,16 +239,16 @@ async fn keep_registered(node: &Arc<Node>, link: &Link, mut ready: Ready) -> Dri
             }
         }
         is_first = false;
-        match node.config.registrar.submit(&ready).await {
+        match shared.config.registrar.submit(&ready).await {
             Ok(()) => {
                 failures = 0;
-                node.clear_trouble("registration");
-                node.update(|status| status.is_registered = true);
-                node.notice(&Notice::Registered { log_id: ready.manifest.log_id() });
+                shared.clear_trouble("registration");
+                shared.update(|status| status.is_registered = true);
+                shared.notice(&Notice::Registered { log_id: ready.manifest.log_id() });
                 tokio::time::sleep(timing.attest).await;
             }
             Err(error) => {
-                node.trouble("registration", error.message);
+                shared.trouble("registration", error.message);
                 let pause = if error.is_temporary { timing.retry.saturating_mul(1 << failures.min(8)) } else { timing.attest };
                 failures = failures.saturating_add(1);
                 tokio::time::sleep(pause).await;
@@ -251,9 +257,9 @@ async fn keep_registered(node: &Arc<Node>, link: &Link, mut ready: Ready) -> Dri
     }
 }
 
-async fn attest(node: &Arc<Node>, link: &Link) -> Result<Vec<u8>, DriveError> {
-    let head = node.fresh_head().await?;
-    match link.call(HostRequest::Attest { nonce: Hash32::ZERO, head }, node.config.timing.boot_step).await? {
+async fn attest(shared: &Arc<Shared>, link: &Link) -> Result<Vec<u8>, DriveError> {
+    let head = shared.fresh_head().await?;
+    match link.call(HostRequest::Attest { nonce: Hash32::ZERO, head }, shared.config.timing.boot_step).await? {
         EnclaveReply::Evidence(evidence) => Ok(evidence),
         _ => Err(CallError::Unexpected.into()),
     }

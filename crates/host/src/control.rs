@@ -1,33 +1,30 @@
-//! The control connection: dialled, kept, and dialled again; frames in both directions; requests matched with replies.
+//! The control connection: dialled, kept, and dialled again; frames in both directions.
 //!
 //! ```text
-//! session ── Hello ─▶            reads: replies to our calls, requests to `answer`
+//! session ── Hello ─▶            reads: replies to our `calls`, requests to `answer`
 //!         ◀─ Welcome ──          drives: `boot`, then registration, heads and attestations
 //! ```
 //!
 //! When the connection ends, what was in flight is neither done nor undone: the store keeps what was queued, and the enclave asks
 //! `LogState` and offers again (link.md §7). Spec: link.md.
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use candor_link::{
-    BlockHead, EnclaveReply, EnclaveRequest, FrameDecoder, Hello, HostReply, HostRequest, MAX_IN_FLIGHT, Phase, RefusalCode, Refused, Role,
-    ToEnclave, ToHost,
-};
+use candor_link::{EnclaveRequest, FrameDecoder, Hello, HostReply, MAX_IN_FLIGHT, Phase, RefusalCode, Refused, Role, ToHost};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::boot::DriveError;
-use crate::node::Node;
+use crate::calls::{CallError, Link};
 use crate::notice::Notice;
+use crate::shared::Shared;
 use crate::{answer, boot};
 
 /// Frames that may wait to be written; beyond it answers wait, which is back-pressure.
@@ -40,132 +37,88 @@ const BUFFER: usize = 64 << 10;
 const WELCOME: Duration = Duration::from_secs(10);
 
 /// Dials that may fail in silence before the first success: host and enclave start together, and the enclave makes its socket when it
-/// is ready. With the growing pause between them, some seconds.
+/// is ready. The pause between dials grows, so these take some seconds.
 const QUIET_DIALS: u32 = 4;
 
-/// Why a call to the enclave gave nothing.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum CallError {
-    /// The connection ended.
-    Lost,
-    /// No answer in time.
-    Timeout,
-    /// It answered no.
-    Refused(Refused),
-    /// It answered something else.
-    Unexpected,
-}
-
-impl std::fmt::Display for CallError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Lost => f.write_str("the connection to the enclave ended"),
-            Self::Timeout => f.write_str("the enclave did not answer in time"),
-            Self::Refused(refused) => write!(f, "the enclave refused: {refused}"),
-            Self::Unexpected => f.write_str("the enclave answered something else than was asked"),
-        }
-    }
-}
-
-/// Our side of one control connection.
-#[derive(Clone)]
-pub(crate) struct Link {
-    outgoing: mpsc::Sender<Vec<u8>>,
-    // Calls that wait, by id. Guarded for moments; an entry goes with its answer or with the connection.
-    pending: Arc<Mutex<HashMap<u64, oneshot::Sender<EnclaveReply>>>>,
-    next_id: Arc<AtomicU64>,
-}
-
-impl Link {
-    fn new(outgoing: mpsc::Sender<Vec<u8>>) -> Self {
-        Self { outgoing, pending: Arc::default(), next_id: Arc::new(AtomicU64::new(1)) }
-    }
-
-    /// Asks the enclave and waits for its answer.
-    pub(crate) async fn call(&self, request: HostRequest, within: Duration) -> Result<EnclaveReply, CallError> {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let (reply, answer) = oneshot::channel();
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).insert(id, reply);
-        let outcome = async {
-            self.send(&ToEnclave::Request { id, request }).await?;
-            match answer.await {
-                Ok(EnclaveReply::Refused(refused)) => Err(CallError::Refused(refused)),
-                Ok(reply) => Ok(reply),
-                Err(_) => Err(CallError::Lost),
-            }
-        };
-        let outcome = timeout(within, outcome).await.unwrap_or(Err(CallError::Timeout));
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        outcome
-    }
-
-    pub(crate) async fn reply(&self, id: u64, reply: HostReply) -> Result<(), CallError> {
-        let message = ToEnclave::Reply { id, reply };
-        match self.send(&message).await {
-            // An answer that fits no frame: paths of thousands of leaves at once. The enclave asks for fewer.
-            Err(CallError::Unexpected) => {
-                let refused = Refused::new(RefusalCode::Malformed, "the answer is longer than a frame");
-                self.send(&ToEnclave::Reply { id, reply: HostReply::Refused(refused) }).await
-            }
-            other => other,
-        }
-    }
-
-    pub(crate) async fn head(&self, head: BlockHead) -> Result<(), CallError> {
-        self.send(&ToEnclave::HeadUpdate(head)).await
-    }
-
-    async fn send(&self, message: &ToEnclave) -> Result<(), CallError> {
-        let frame = message.encode().map_err(|_too_long| CallError::Unexpected)?;
-        self.outgoing.send(frame).await.map_err(|_| CallError::Lost)
-    }
-
-    fn resolve(&self, id: u64, reply: EnclaveReply) {
-        let waiting = self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        if let Some(waiting) = waiting {
-            // Whoever asked may have given up: LINK-6.
-            let _given_up = waiting.send(reply);
-        }
-    }
-}
-
 /// Keeps a control connection until stopped, or until the enclave refuses what this host has to offer: then the refusal.
-pub(crate) async fn run(node: Arc<Node>, mut stopped: watch::Receiver<bool>) -> Option<Refused> {
-    let mut failures = 0_u32;
-    let mut told = String::new();
-    // An enclave that was never there cannot be lost.
-    let mut was_there = false;
+pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Option<Refused> {
+    let mut attempts = Attempts::default();
     loop {
-        let ended = tokio::select! {
-            ended = session(&node, &mut failures, &mut was_there) => ended,
+        let session = tokio::select! {
+            session = session(&shared) => session,
             _ = stopped.changed() => return None,
         };
-        node.current.send_replace(None);
-        node.update(|status| (status.phase, status.is_registered) = ("enclave not connected", false));
-        let ended = match ended {
+        shared.current.send_replace(None);
+        shared.update(|status| (status.phase, status.is_registered) = ("enclave not connected", false));
+        let reason = match session.ended {
             Ended::Lost(reason) => reason,
             Ended::Refused(refused) => {
-                node.trouble("enclave", CallError::Refused(refused.clone()).to_string());
+                shared.trouble("enclave", CallError::Refused(refused.clone()).to_string());
                 return Some(refused);
             }
         };
-        if failures == 0 && was_there {
-            node.notice(&Notice::EnclaveLost { reason: ended });
-        } else if ended != told && (was_there || QUIET_DIALS <= failures) {
-            // Once per reason, and not per attempt.
-            node.trouble("enclave", ended.clone());
-            told = ended;
+        if let Some(news) = attempts.ended(session.reached, reason) {
+            shared.notice(&news);
         }
-        if failures == 0 {
-            told.clear();
-        }
-        let pause = node.config.timing.retry.saturating_mul(1 << failures.min(6));
-        failures = failures.saturating_add(1);
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(attempts.pause(shared.config.timing.retry)) => {}
             _ = stopped.changed() => return None,
         }
     }
+}
+
+/// The connections until now: how many failed since the enclave last served, and what the operator was told of them.
+#[derive(Debug, Default)]
+struct Attempts {
+    failures: u32,
+    // An enclave that was never there cannot be lost.
+    was_there: bool,
+    told: String,
+}
+
+impl Attempts {
+    /// Takes note of how far a connection came and why it ended. Gives what the operator is to be told: a loss always, other reasons once
+    /// and not per attempt.
+    fn ended(&mut self, reached: Reached, reason: String) -> Option<Notice> {
+        self.was_there |= Reached::Nothing < reached;
+        if reached == Reached::Service {
+            self.failures = 0;
+        }
+        if self.was_there && self.failures == 0 {
+            self.told.clear();
+            return Some(Notice::EnclaveLost { reason });
+        }
+        let is_start = !self.was_there && self.failures < QUIET_DIALS;
+        if is_start || self.told == reason {
+            return None;
+        }
+        self.told.clone_from(&reason);
+        Some(Notice::Trouble { part: "enclave", message: reason })
+    }
+
+    /// Time until the next dial: doubles with each failure, up to 64 times `retry`.
+    fn pause(&mut self, retry: Duration) -> Duration {
+        let pause = retry.saturating_mul(1 << self.failures.min(6));
+        self.failures = self.failures.saturating_add(1);
+        pause
+    }
+}
+
+/// What became of one connection.
+struct Session {
+    reached: Reached,
+    ended: Ended,
+}
+
+/// How far a connection came.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Reached {
+    /// The enclave did not say where it stands.
+    Nothing,
+    /// It did.
+    Welcome,
+    /// It served.
+    Service,
 }
 
 /// Why a connection is over.
@@ -189,29 +142,49 @@ impl From<DriveError> for Ended {
     }
 }
 
-/// One connection from hello to end. Returns why it ended.
-async fn session(node: &Arc<Node>, failures: &mut u32, was_there: &mut bool) -> Ended {
-    let (mut reader, writer, phase) = match timeout(WELCOME, dial(node)).await {
+/// One connection from hello to end.
+async fn session(shared: &Arc<Shared>) -> Session {
+    let (mut reader, writer, phase) = match timeout(WELCOME, dial(shared)).await {
         Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => return Ended::Lost(error.to_string()),
-        Err(_) => return Ended::Lost("the enclave did not say where it stands".to_owned()),
+        Ok(Err(error)) => return Session { reached: Reached::Nothing, ended: Ended::Lost(error.to_string()) },
+        Err(_) => {
+            let reason = "the enclave did not say where it stands".to_owned();
+            return Session { reached: Reached::Nothing, ended: Ended::Lost(reason) };
+        }
     };
-    *was_there = true;
-    node.notice(&Notice::EnclaveConnected);
-    node.clear_trouble("enclave");
+    shared.notice(&Notice::EnclaveConnected);
+    shared.clear_trouble("enclave");
     let (outgoing, frames) = mpsc::channel(OUTGOING);
     let link = Link::new(outgoing);
-    // Dropped, and so ended, with this session; what must not be cut short is spawned on its own (see `answer`).
+    // Dropped, and so ended, with this session; what must not be cut short is spawned on its own (see `take`).
     let mut tasks = JoinSet::new();
-    tokio::select! {
-        ended = read(node, &link, &mut reader, &mut tasks) => Ended::Lost(ended),
-        error = write(writer, frames) => Ended::Lost(format!("writing to the enclave: {error}")),
-        reason = boot::drive(node, &link, phase, failures) => reason.into(),
-    }
+    // One future for all of the session: a request that was read is taken whole, also when the enclave comes into service meanwhile.
+    let mut carry = pin!(async {
+        tokio::select! {
+            ended = read(shared, &link, &mut reader, &mut tasks) => ended,
+            error = write(writer, frames) => format!("writing to the enclave: {error}"),
+        }
+    });
+    let booted = tokio::select! {
+        reason = carry.as_mut() => Err(Ended::Lost(reason)),
+        booted = boot::bring_into_service(shared, &link, phase) => booted.map_err(Ended::from),
+    };
+    let session = match booted {
+        Err(ended) => Session { reached: Reached::Welcome, ended },
+        Ok(ready) => {
+            let ended = tokio::select! {
+                reason = carry.as_mut() => Ended::Lost(reason),
+                error = boot::keep_in_service(shared, &link, ready) => error.into(),
+            };
+            Session { reached: Reached::Service, ended }
+        }
+    };
+    link.end();
+    session
 }
 
-async fn dial(node: &Node) -> io::Result<(Frames, OwnedWriteHalf, Phase)> {
-    let stream = UnixStream::connect(&node.config.enclave_socket).await?;
+async fn dial(shared: &Shared) -> io::Result<(Frames, OwnedWriteHalf, Phase)> {
+    let stream = UnixStream::connect(&shared.config.enclave_socket).await?;
     let (read, mut write) = stream.into_split();
     write.write_all(&Hello { role: Role::Control }.encode()).await?;
     let mut frames = Frames { stream: read, decoder: FrameDecoder::new(), buffer: vec![0; BUFFER] };
@@ -256,7 +229,7 @@ async fn write(mut stream: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>) 
     io::ErrorKind::BrokenPipe.into()
 }
 
-async fn read(node: &Arc<Node>, link: &Link, frames: &mut Frames, tasks: &mut JoinSet<()>) -> String {
+async fn read(shared: &Arc<Shared>, link: &Link, frames: &mut Frames, tasks: &mut JoinSet<()>) -> String {
     let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     loop {
         // Joined as they end, so that the set does not grow.
@@ -267,7 +240,7 @@ async fn read(node: &Arc<Node>, link: &Link, frames: &mut Frames, tasks: &mut Jo
             Err(error) => return error.to_string(),
         };
         match message {
-            ToHost::Reply { id, reply } => link.resolve(id, reply),
+            ToHost::Reply { id, reply } => link.answered(id, reply),
             ToHost::Welcome(_) => return "it sent a second welcome".to_owned(),
             ToHost::Request { id, request } => {
                 let Ok(permit) = Arc::clone(&in_flight).try_acquire_owned() else {
@@ -277,7 +250,7 @@ async fn read(node: &Arc<Node>, link: &Link, frames: &mut Frames, tasks: &mut Jo
                     }
                     continue;
                 };
-                take(node, link, id, request, permit, tasks).await;
+                take(shared, link, id, request, permit, tasks).await;
             }
         }
     }
@@ -285,17 +258,17 @@ async fn read(node: &Arc<Node>, link: &Link, frames: &mut Frames, tasks: &mut Jo
 
 /// Starts the answer to one request. Writes to the log enter the store's queue here, in the order in which they came (LINK-8).
 async fn take(
-    node: &Arc<Node>,
+    shared: &Arc<Shared>,
     link: &Link,
     id: u64,
     request: EnclaveRequest,
     permit: tokio::sync::OwnedSemaphorePermit,
     tasks: &mut JoinSet<()>,
 ) {
-    let (node, link) = (Arc::clone(node), link.clone());
+    let (shared, link) = (Arc::clone(shared), link.clone());
     match request {
         EnclaveRequest::Append(append) => {
-            let queued = answer::queue_append(&node, append).await;
+            let queued = answer::queue_append(&shared, append).await;
             tasks.spawn(async move {
                 let reply = answer::appended(queued).await;
                 let _connection_gone = link.reply(id, reply).await;
@@ -303,20 +276,63 @@ async fn take(
             });
         }
         EnclaveRequest::Checkpoint(checkpoint) => {
-            let queued = answer::queue_checkpoint(&node, checkpoint).await;
+            let queued = answer::queue_checkpoint(&shared, checkpoint).await;
             // On its own and not in `tasks`: once durable its intents must reach the settler, whatever becomes of this connection.
             tokio::spawn(async move {
-                let reply = answer::checkpoint_stored(&node, queued).await;
+                let reply = answer::checkpoint_stored(&shared, queued).await;
                 let _connection_gone = link.reply(id, reply).await;
                 drop(permit);
             });
         }
         other => {
             tasks.spawn(async move {
-                let reply = answer::answer(&node, other).await;
+                let reply = answer::answer(&shared, other).await;
                 let _connection_gone = link.reply(id, reply).await;
                 drop(permit);
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost(reason: &str) -> Option<Notice> {
+        Some(Notice::EnclaveLost { reason: reason.to_owned() })
+    }
+
+    fn trouble(message: &str) -> Option<Notice> {
+        Some(Notice::Trouble { part: "enclave", message: message.to_owned() })
+    }
+
+    #[test]
+    fn the_operator_is_told_of_a_loss_each_time_and_of_other_reasons_once() {
+        let mut attempts = Attempts::default();
+        let retry = Duration::from_millis(10);
+        let mut ended = |reached, reason: &str| {
+            let news = attempts.ended(reached, reason.to_owned());
+            (news, attempts.pause(retry).as_millis())
+        };
+        // Host and enclave start together: the first dials may fail in silence.
+        for pause in [10, 20, 40, 80] {
+            assert_eq!(ended(Reached::Nothing, "no socket"), (None, pause));
+        }
+        assert_eq!(ended(Reached::Nothing, "no socket"), (trouble("no socket"), 160));
+        assert_eq!(ended(Reached::Nothing, "no socket"), (None, 320));
+        assert_eq!(ended(Reached::Welcome, "no model file"), (trouble("no model file"), 640));
+        assert_eq!(ended(Reached::Welcome, "no model file"), (None, 640));
+        assert_eq!(ended(Reached::Service, "closed"), (lost("closed"), 10));
+        assert_eq!(ended(Reached::Nothing, "refused"), (trouble("refused"), 20));
+        assert_eq!(ended(Reached::Nothing, "refused"), (None, 40));
+        // A loss begins again: also the same reason is news.
+        assert_eq!(ended(Reached::Service, "closed"), (lost("closed"), 10));
+        assert_eq!(ended(Reached::Nothing, "refused"), (trouble("refused"), 20));
+    }
+
+    #[test]
+    fn an_enclave_that_was_there_at_the_first_dial_is_lost_without_delay() {
+        let mut attempts = Attempts::default();
+        assert_eq!(attempts.ended(Reached::Welcome, "closed".to_owned()), lost("closed"));
     }
 }

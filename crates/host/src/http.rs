@@ -29,8 +29,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::node::Node;
 use crate::publish::{log_directory, log_name};
+use crate::shared::Shared;
 use crate::store::OpenLog;
 
 /// Connections at once. Readers are few; more wait in the kernel's queue.
@@ -45,7 +45,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
 type Answer = Response<Full<Bytes>>;
 
 /// Serves until stopped.
-pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn serve(listener: TcpListener, node: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -82,7 +82,7 @@ pub(crate) async fn serve(listener: TcpListener, node: Arc<Node>, mut stopped: w
     connections.abort_all();
 }
 
-async fn answer(node: &Arc<Node>, request: &Request<Incoming>) -> Answer {
+async fn answer(node: &Arc<Shared>, request: &Request<Incoming>) -> Answer {
     if request.method() != Method::GET {
         return refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET");
     }
@@ -115,7 +115,7 @@ async fn answer(node: &Arc<Node>, request: &Request<Incoming>) -> Answer {
 }
 
 /// A file of the published log. Everything but the checkpoint never changes.
-async fn file(node: &Node, log_id: &Hash32, resource: Resource) -> Answer {
+async fn file(node: &Shared, log_id: &Hash32, resource: Resource) -> Answer {
     let reader = DirReader::new(&log_directory(&node.config.data_dir, log_id));
     match tokio::task::spawn_blocking(move || reader.fetch(resource)).await {
         Ok(Ok(Some(bytes))) => {
@@ -159,7 +159,7 @@ fn proof(open: &OpenLog, kind: &str, query: &str) -> Answer {
     }
 }
 
-async fn status(node: &Arc<Node>) -> Answer {
+async fn status(node: &Arc<Shared>) -> Answer {
     let status = node.status();
     let head = *node.head.borrow();
     let log = node.current().map(|open| {

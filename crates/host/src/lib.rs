@@ -20,18 +20,19 @@
 mod anchor;
 mod answer;
 mod boot;
+mod calls;
 mod clients;
 mod config;
 mod control;
 mod http;
 mod keys;
-mod node;
 mod notice;
 mod port;
 mod publish;
 mod registrar;
 mod run;
 mod settle;
+mod shared;
 pub mod store;
 
 pub use config::{ClientLimits, GasKeys, HostConfig, ModelFile, SettlementConfig, Timing};

@@ -9,22 +9,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use candor_link::Refused;
-use candor_log::store::DirStore;
-use candor_verify::Hash32;
 use candor_verify::cbor::CborError;
 use candor_verify::terms::SignedTerms;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::anchor::{Anchorer, Anchoring, log_anchor_of, report};
+use crate::anchor::{Anchorer, log_anchor_of};
 use crate::config::HostConfig;
-use crate::node::{Node, Status, follow_head};
 use crate::notice::Notice;
-use crate::publish::{bring_up_to_date, log_directory};
 use crate::settle::Settler;
-use crate::store::{OpenLog, Store, StoreError, StoreOptions};
-use crate::{clients, control, http};
+use crate::shared::{Shared, Status, follow_head};
+use crate::store::{Store, StoreError, StoreOptions};
+use crate::{anchor, clients, control, http, publish};
 
 /// Why a host does not start, or cannot go on. Whatever else goes wrong is told by notices and recovers by itself.
 #[derive(Debug)]
@@ -80,7 +77,7 @@ pub struct Host {
     stop: watch::Sender<bool>,
     // Each gives its name when it returns, which it should not before the stop.
     tasks: JoinSet<&'static str>,
-    // Filled before the task ends that was refused.
+    // The control task says here why it was refused, before it ends.
     refused: oneshot::Receiver<Refused>,
 }
 
@@ -117,7 +114,7 @@ impl Host {
             settlers.insert(*chain_id, settler);
         }
         let anchorer = Anchorer::new(config.anchor_chain.clone(), config.anchor_key.clone(), store.clone());
-        let node = Arc::new(Node {
+        let shared = Arc::new(Shared {
             terms,
             log_anchor,
             store,
@@ -130,19 +127,19 @@ impl Host {
             status: Mutex::new(Status { phase: "enclave not connected", ..Status::default() }),
             config,
         });
-        node.notice(&Notice::Listening { clients: client_address, http: http_address });
-        let config = &node.config;
+        shared.notice(&Notice::Listening { clients: client_address, http: http_address });
+        let config = &shared.config;
         let (socket, notices) = (config.enclave_socket.clone(), Arc::clone(&config.notices));
         tasks.spawn(named("clients", clients::serve(clients, socket, config.clients, notices, stopped.clone())));
-        tasks.spawn(named("http", http::serve(readers, Arc::clone(&node), stopped.clone())));
-        tasks.spawn(named("chain", follow_head(Arc::clone(&node), stopped.clone())));
-        tasks.spawn(named("publish", publish_loop(Arc::clone(&node), stopped.clone())));
-        tasks.spawn(named("anchor", anchor_loop(Arc::clone(&node), stopped.clone())));
-        tasks.spawn(named("store", writer_ended(node.store.clone(), stopped.clone())));
+        tasks.spawn(named("http", http::serve(readers, Arc::clone(&shared), stopped.clone())));
+        tasks.spawn(named("chain", follow_head(Arc::clone(&shared), stopped.clone())));
+        tasks.spawn(named("publish", publish::run(Arc::clone(&shared), stopped.clone())));
+        tasks.spawn(named("anchor", anchor::run(Arc::clone(&shared), stopped.clone())));
+        tasks.spawn(named("store", writer_ended(shared.store.clone(), stopped.clone())));
         let (refuse, refused) = oneshot::channel();
         let control = async move {
-            if let Some(refusal) = control::run(node, stopped).await {
-                // Whoever let the host go does not ask why it ended.
+            if let Some(refusal) = control::run(shared, stopped).await {
+                // A host that was dropped has nobody left to ask why it ended.
                 let _host_gone = refuse.send(refusal);
             }
         };
@@ -250,102 +247,4 @@ fn check(config: &HostConfig, terms: &SignedTerms) -> Result<candor_verify::Addr
         return refuse(format!("the terms price in an asset of chain {}, no endpoint is given for it", asset.chain_id));
     }
     log_anchor_of(terms).ok_or_else(|| HostError::Config("the terms name no log anchor".to_owned()))
-}
-
-/// Publishes after each checkpoint, and again after a failure.
-async fn publish_loop(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
-    let mut stored = node.stored.subscribe();
-    let mut current = node.current.subscribe();
-    let mut directory: Option<(Hash32, Arc<DirStore>)> = None;
-    let mut is_behind = true;
-    loop {
-        let retry = tokio::time::sleep(Duration::from_secs(1));
-        tokio::select! {
-            changed = stored.changed() => if changed.is_err() { return },
-            changed = current.changed() => if changed.is_err() { return },
-            () = retry, if is_behind => {}
-            _ = stopped.changed() => return,
-        }
-        let Some(open) = node.current() else { continue };
-        match publish_once(&node, open, &mut directory).await {
-            Ok(size) => {
-                is_behind = false;
-                node.clear_trouble("publish");
-                node.update(|status| status.published_size = size);
-            }
-            Err(message) => {
-                is_behind = true;
-                node.trouble("publish", message);
-            }
-        }
-    }
-}
-
-async fn publish_once(node: &Node, open: OpenLog, directory: &mut Option<(Hash32, Arc<DirStore>)>) -> Result<u64, String> {
-    let log_id = open.row().manifest.log_id();
-    let store = match directory {
-        Some((held, store)) if *held == log_id => Arc::clone(store),
-        _ => {
-            // Dropped first: it holds the lock of the former log's directory.
-            *directory = None;
-            let path = log_directory(&node.config.data_dir, &log_id);
-            let opened = tokio::task::spawn_blocking(move || DirStore::open(&path)).await.map_err(|error| error.to_string())?;
-            let store = Arc::new(opened.map_err(|error| error.to_string())?);
-            *directory = Some((log_id, Arc::clone(&store)));
-            store
-        }
-    };
-    tokio::task::spawn_blocking(move || bring_up_to_date(&open, &store)).await.map_err(|error| error.to_string())?
-}
-
-/// Anchors at an interval: first what former logs still hold, then the current one.
-async fn anchor_loop(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
-    let mut tick = tokio::time::interval(node.config.timing.anchor);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut former: Option<Vec<Hash32>> = None;
-    let mut last_trouble = None;
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            _ = stopped.changed() => return,
-        }
-        let Some(current) = node.current() else { continue };
-        let current_id = current.row().manifest.log_id();
-        if former.is_none() {
-            former = node.store.unanchored().await.ok();
-        }
-        let mut left = Vec::new();
-        for log_id in former.take().unwrap_or_default().into_iter().filter(|log_id| *log_id != current_id) {
-            let open = match node.store.log(&log_id).await {
-                Ok(Some(open)) => open,
-                Ok(None) => continue,
-                Err(_) => {
-                    left.push(log_id);
-                    continue;
-                }
-            };
-            let m = &open.row().manifest;
-            if (m.registry, m.anchor_chain_id) != (node.terms.terms.registry, node.terms.terms.anchor_chain_id) {
-                continue;
-            }
-            let outcome = node.anchorer.lock().await.anchor(&node.log_anchor, &open).await;
-            report(&node.config.notices, &open, &outcome, true, &mut None);
-            if outcome.is_err() {
-                left.push(log_id);
-            }
-        }
-        former = Some(left);
-        let outcome = node.anchorer.lock().await.anchor(&node.log_anchor, &current).await;
-        report(&node.config.notices, &current, &outcome, node.status().is_registered, &mut last_trouble);
-        match (&outcome, &last_trouble) {
-            (Ok(Anchoring::Anchored { size, .. }), _) => node.update(|status| status.anchored_size = *size),
-            (_, Some(message)) => node.update(|status| {
-                status.troubles.insert("anchor", message.clone());
-            }),
-            _ => {}
-        }
-        if last_trouble.is_none() {
-            node.clear_trouble("anchor");
-        }
-    }
 }

@@ -45,7 +45,7 @@ const CHILD: &str = "CANDOR_CRASH_DIRECTORY";
 
 /// The receipts and payments of a group, whose size follows from its place, so that every run makes the same bytes. The key of the boot
 /// pays, so that no two logs have a payment in common.
-fn group(boot: &mut Boot) -> (u64, Vec<Entry>, Vec<Settlement>) {
+fn group(boot: &mut Boot) -> (u64, Vec<LoggedReceipt>, Vec<Settlement>) {
     let first = boot.tree.size();
     let mut group = (first, Vec::new(), Vec::new());
     for sequence in first..(first + 1 + first % 3) {
@@ -88,7 +88,7 @@ fn records(paid: &Settlement) -> [StoredIntent; 3] {
 /// One durable step.
 #[derive(Clone, Debug)]
 enum Step {
-    Append(u64, Vec<Entry>),
+    Append(u64, Vec<LoggedReceipt>),
     Checkpoint(u64, Box<SignedCheckpoint>, Vec<Settlement>),
     Record(Box<StoredIntent>),
     Anchor(Tree),

@@ -46,7 +46,7 @@ impl Running {
     }
 
     /// A receipt and its settlement, appended and under a checkpoint.
-    async fn pay(&mut self, nonce: u8, valid_for_s: u64) -> (Entry, Settlement) {
+    async fn pay(&mut self, nonce: u8, valid_for_s: u64) -> (LoggedReceipt, Settlement) {
         let index = self.boot.tree.size();
         let until = self.now_s() + valid_for_s;
         let settlement = settlement(&self.world.payer, self.world.payee, self.world.contracts.test_usd, nonce, until, index);

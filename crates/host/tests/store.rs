@@ -18,7 +18,7 @@ async fn open(scratch: &Scratch, boot: &Boot) -> Store {
     store
 }
 
-async fn append(store: &Store, boot: &Boot, first_index: u64, entries: &[Entry]) -> Result<u64, StoreError> {
+async fn append(store: &Store, boot: &Boot, first_index: u64, entries: &[LoggedReceipt]) -> Result<u64, StoreError> {
     let request = AppendRequest { first_index, entries: entries.to_vec() };
     store.append(boot.log_id(), request).await.unwrap().wait().await
 }
@@ -35,7 +35,7 @@ async fn checkpoint(
 }
 
 /// A payment and the receipt about it, at the next leaf.
-fn paid(boot: &mut Boot, nonce: u8) -> (Entry, Settlement) {
+fn paid(boot: &mut Boot, nonce: u8) -> (LoggedReceipt, Settlement) {
     let settlement = settlement(&world::dev_signer(5), Address([0x77; 20]), ASSET, nonce, 2_000_000_000, boot.tree.size());
     (boot.entry(settlement.payment_id), settlement)
 }
@@ -89,7 +89,7 @@ async fn contradictions_are_refused_and_change_nothing() {
     other_leaf[1].leaf_data = Hash32([9; 32]);
     assert!(matches!(append(&store, &boot, 0, &other_leaf).await, Err(StoreError::Contradiction(_))));
     // The same leaf with another receipt, signature, id or frames must not change what is served.
-    let same_leaf: [fn(&mut Entry); 3] =
+    let same_leaf: [fn(&mut LoggedReceipt); 3] =
         [|entry| entry.signature.0[0] ^= 1, |entry| entry.receipt_id[0] ^= 1, |entry| entry.frame_leaf_hashes.clear()];
     for change in same_leaf {
         let mut other = entries.clone();
@@ -178,7 +178,7 @@ async fn settlements_that_are_not_of_their_checkpoint_are_refused() {
 }
 
 /// The payment of `paid(boot, 1)` signed again: the same nonce, a later end.
-fn paid_again(boot: &mut Boot) -> (Entry, Settlement) {
+fn paid_again(boot: &mut Boot) -> (LoggedReceipt, Settlement) {
     let again = settlement(&world::dev_signer(5), Address([0x77; 20]), ASSET, 1, 2_000_000_500, boot.tree.size());
     (boot.entry(again.payment_id), again)
 }

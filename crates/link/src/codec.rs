@@ -7,11 +7,11 @@ use std::fmt;
 
 use candor_verify::Hash32;
 use candor_verify::cbor::{CborError, Reader, Writer};
-use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
+use candor_verify::delivery::{read_checkpoint, write_checkpoint};
 use candor_verify::manifest::Manifest;
 use candor_verify::tlog::Tree;
 
-use crate::limits::{MAX_COSIGNATURES, MAX_EVIDENCE, MAX_MESSAGE, MAX_PATH};
+use crate::limits::{EVIDENCE_MAX, MAX_MESSAGE, MAX_PATH};
 use crate::message::{AnchoredProof, BlockHead, Ready, RefusalCode, Refused};
 
 /// Why a frame is not a message of its direction.
@@ -162,29 +162,6 @@ pub(crate) fn read_anchored(r: &mut Reader<'_>) -> Result<Option<Tree>, CborErro
     r.optional(read_tree)
 }
 
-pub(crate) fn write_checkpoint(w: &mut Writer, signed: &SignedCheckpoint) {
-    let c = &signed.checkpoint;
-    w.array(7).bytes(&c.log_id.0).u64(c.tree.size).bytes(&c.tree.root.0).u64(c.timestamp);
-    w.bytes(&signed.note_signature.0).bytes(&signed.signature.0).array(signed.cosignatures.len());
-    for cosignature in &signed.cosignatures {
-        w.array(3).bytes(&cosignature.witness.0).u64(cosignature.time).bytes(&cosignature.signature.0);
-    }
-}
-
-pub(crate) fn read_checkpoint(r: &mut Reader<'_>) -> Result<SignedCheckpoint, CborError> {
-    r.array_of(7)?;
-    let checkpoint = Checkpoint { log_id: r.hash()?, tree: Tree { size: r.u64()?, root: r.hash()? }, timestamp: r.u64()? };
-    Ok(SignedCheckpoint {
-        checkpoint,
-        note_signature: Ed25519Signature(r.fixed()?),
-        signature: r.signature()?,
-        cosignatures: r.list(MAX_COSIGNATURES, |r| {
-            r.array_of(3)?;
-            Ok(Cosignature { witness: r.hash()?, time: r.u64()?, signature: Ed25519Signature(r.fixed()?) })
-        })?,
-    })
-}
-
 pub(crate) fn write_proof(w: &mut Writer, proof: &AnchoredProof) {
     w.array(4);
     write_checkpoint(w, &proof.checkpoint);
@@ -210,7 +187,7 @@ pub(crate) fn write_ready(w: &mut Writer, ready: &Ready) {
 pub(crate) fn read_ready(r: &mut Reader<'_>) -> Parsed<Ready> {
     let manifest = r.bytes(Manifest::WORDS.saturating_mul(32))?;
     let manifest = field("manifest", Manifest::parse(manifest).ok())?;
-    Ok(Ready { manifest, evidence: r.bytes(MAX_EVIDENCE)?.to_vec(), boot_signature: r.signature()? })
+    Ok(Ready { manifest, evidence: r.bytes(EVIDENCE_MAX)?.to_vec(), boot_signature: r.signature()? })
 }
 
 pub(crate) fn write_refused(w: &mut Writer, refused: &Refused) {

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! [`Hello`] is the first nine bytes of each connection, [`FrameDecoder`] cuts a control stream into frames, [`ToEnclave`] and
-//! [`ToHost`] are everything a frame may say, by direction.
+//! [`ToHost`] are everything a frame may say, by direction, and [`Calls`] are the requests of one side that wait for their answers.
 //!
 //! The host is trusted for availability only (ADR 0008): each message says what a lie of the host costs, and for none of them is the
 //! answer "the client's money, privacy or verdict". One rule has no exception: a one-shot payment signature reaches the host only
@@ -32,6 +32,7 @@
     )
 )]
 
+mod calls;
 mod codec;
 mod frame;
 mod hello;
@@ -40,13 +41,14 @@ mod message;
 mod to_enclave;
 mod to_host;
 
+pub use calls::{Call, Calls, Lost, NotBegun};
 pub use codec::MessageError;
 pub use frame::{FrameDecoder, FrameError, frame};
 pub use hello::{HELLO_LEN, Hello, HelloError, Role};
 pub use limits::*;
 pub use message::{
-    AnchoredProof, AppendRequest, BlockHead, BootRequest, CheckpointRequest, CheckpointStored, Entry, LogState, ModelPart, PayerQuery,
-    PayerState, Phase, Predecessor, Ready, RefusalCode, Refused, Settlement, SettlementFailure, SettlementState, StoredReceipt,
+    AnchoredProof, AppendRequest, BlockHead, BootRequest, CheckpointRequest, CheckpointStored, LogState, LoggedReceipt, ModelPart,
+    PayerQuery, PayerState, Phase, Predecessor, Ready, RefusalCode, Refused, Settlement, SettlementFailure, SettlementState, StoredReceipt,
 };
 pub use to_enclave::{HostReply, HostRequest, ToEnclave};
 pub use to_host::{EnclaveReply, EnclaveRequest, ToHost};

@@ -1,4 +1,12 @@
 //! Every limit of the protocol, each with its reason. A sender splits; a receiver refuses with a typed error.
+//!
+//! What limits a value of the verifier is said once, beside its type there, and only passed on here: whatever a link carries can be read
+//! by whoever gets it in the end.
+
+use candor_verify::bundle::FRAMES_MAX;
+pub use candor_verify::evidence::EVIDENCE_MAX;
+pub use candor_verify::terms::SIGNED_TERMS_MAX;
+use candor_verify::tlog::PATH_MAX;
 
 /// Version of the protocol in [`crate::Hello`].
 pub const VERSION: u8 = 1;
@@ -9,12 +17,6 @@ pub const MAX_FRAME: usize = 16 << 20;
 
 /// Bytes of a model in one [`crate::ModelPart`]: small enough that requests interleave with a load, large enough to be few.
 pub const MAX_MODEL_PART: usize = 4 << 20;
-
-/// Bytes of signed operator terms: 64 entries of each list with texts of 256 bytes are about 150 KiB.
-pub const MAX_TERMS: usize = 256 << 10;
-
-/// Bytes of an evidence: an attestation document is 5 to 20 KiB, terms may be [`MAX_TERMS`].
-pub const MAX_EVIDENCE: usize = 512 << 10;
 
 /// Leaves that one checkpoint may add, and so paths in one answer: 4096 × 64 hashes are half a frame. `candor_log::GROUP_MAX`.
 pub const MAX_NEW_LEAVES: usize = 4096;
@@ -29,17 +31,14 @@ pub const MAX_ENTRIES: usize = MAX_NEW_LEAVES;
 /// Settlements beside one checkpoint: one per new leaf at most.
 pub const MAX_SETTLEMENTS: usize = MAX_NEW_LEAVES;
 
-/// Frames of one transcript: [`crate::Entry::frame_leaf_hashes`]. One token per frame gives 65,536 tokens.
-pub const MAX_FRAME_HASHES: usize = 65_536;
+/// Frames of one transcript: [`crate::LoggedReceipt::frame_leaf_hashes`].
+pub const MAX_FRAME_HASHES: usize = FRAMES_MAX;
 
 /// Bytes of calldata of one settlement: EIP-3009 needs 292, a settler call about 2 KiB.
 pub const MAX_CALLDATA: usize = 8 << 10;
 
-/// Cosignatures of one checkpoint.
-pub const MAX_COSIGNATURES: usize = 16;
-
-/// Hashes of a proof: RFC 9162 paths have at most 64, a consistency proof one more.
-pub const MAX_PATH: usize = 65;
+/// Hashes of a proof: a consistency proof has one more than an inclusion path.
+pub const MAX_PATH: usize = PATH_MAX + 1;
 
 /// Bytes of a message in [`crate::Refused`]. Longer ones are cut by the sender.
 pub const MAX_MESSAGE: usize = 512;
@@ -47,5 +46,5 @@ pub const MAX_MESSAGE: usize = 512;
 /// Milliseconds that one [`crate::EnclaveRequest::AwaitSettlement`] may wait: T + s of payment.md, after which nothing can arrive.
 pub const MAX_AWAIT_MS: u64 = 330_000;
 
-/// Requests in flight per direction. More are refused with [`crate::RefusalCode::TooMany`].
+/// Requests in flight per direction: [`crate::Calls`]. More are refused with [`crate::RefusalCode::TooMany`].
 pub const MAX_IN_FLIGHT: usize = 4096;

@@ -122,7 +122,7 @@ pub struct PayerState {
 /// A receipt on its way into the log. Its sequence number is its leaf index.
 #[derive(Clone, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
-pub struct Entry {
+pub struct LoggedReceipt {
     /// The 32 bytes that enter the tree.
     pub leaf_data: Hash32,
     /// Unguessable id under which it is fetched.
@@ -135,11 +135,11 @@ pub struct Entry {
     pub frame_leaf_hashes: Vec<Hash32>,
 }
 
-impl Entry {
+impl LoggedReceipt {
     /// Bytes of a receipt.
     pub const RECEIPT_LEN: usize = Receipt::WORDS * 32;
 
-    /// Bytes that an entry with so many frames takes, at most: groups are cut at [`crate::MAX_GROUP_BYTES`].
+    /// Bytes that a receipt with so many frames takes, at most: groups are cut at [`crate::MAX_GROUP_BYTES`].
     #[must_use]
     pub const fn encoded_len_max(frames: usize) -> usize {
         frames.saturating_mul(32).saturating_add(Self::RECEIPT_LEN).saturating_add(160)
@@ -147,22 +147,22 @@ impl Entry {
 }
 
 // One of each always fits, so a group of one can be sent.
-const _: () = assert!(Entry::encoded_len_max(MAX_FRAME_HASHES) + Settlement::encoded_len_max(MAX_CALLDATA) <= MAX_GROUP_BYTES);
+const _: () = assert!(LoggedReceipt::encoded_len_max(MAX_FRAME_HASHES) + Settlement::encoded_len_max(MAX_CALLDATA) <= MAX_GROUP_BYTES);
 
-impl fmt::Debug for Entry {
+impl fmt::Debug for LoggedReceipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Entry(leaf {:#}, {} frames)", self.leaf_data, self.frame_leaf_hashes.len())
+        write!(f, "LoggedReceipt(leaf {:#}, {} frames)", self.leaf_data, self.frame_leaf_hashes.len())
     }
 }
 
-/// Receipts to be made durable. Idempotent: the same entries again are confirmed again, others at the same indices are refused.
+/// Receipts to be made durable. Idempotent: the same receipts again are confirmed again, others at the same indices are refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
 pub struct AppendRequest {
-    /// Leaf index of the first entry.
+    /// Leaf index of the first receipt.
     pub first_index: u64,
     /// 1 to [`crate::MAX_ENTRIES`] receipts with consecutive sequence numbers.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<LoggedReceipt>,
 }
 
 /// A transfer that anyone may submit: the calldata holds the payer's signature and can be delayed, never altered.
@@ -306,7 +306,7 @@ impl SettlementFailure {
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
 pub struct StoredReceipt {
     /// The receipt's words, as signed. Log id and sequence number are inside.
-    pub receipt: [u8; Entry::RECEIPT_LEN],
+    pub receipt: [u8; LoggedReceipt::RECEIPT_LEN],
     /// By K_sig of its boot.
     pub signature: Signature65,
     /// The 32 bytes that entered the tree.

@@ -10,7 +10,7 @@ use crate::codec::{
     read_refused, read_tree, write_anchored, write_hash_run, write_head, write_optional, write_proof, write_refused, write_tree,
 };
 use crate::frame::{FrameError, frame};
-use crate::limits::{MAX_FRAME_HASHES, MAX_MODEL_PART, MAX_NEW_LEAVES, MAX_PATH, MAX_TERMS};
+use crate::limits::{MAX_FRAME_HASHES, MAX_MODEL_PART, MAX_NEW_LEAVES, MAX_PATH, SIGNED_TERMS_MAX};
 use crate::message::{
     BlockHead, BootRequest, CheckpointStored, LogState, ModelPart, PayerState, Predecessor, Refused, SettlementFailure, SettlementState,
     StoredReceipt,
@@ -180,7 +180,7 @@ fn write_request(id: u64, request: &HostRequest) -> Writer {
 fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<HostRequest> {
     Ok(match kind {
         kind::BOOT => HostRequest::Boot(Box::new(BootRequest {
-            signed_terms: r.bytes(MAX_TERMS)?.to_vec(),
+            signed_terms: r.bytes(SIGNED_TERMS_MAX)?.to_vec(),
             head: read_head(r)?,
             predecessor: r.optional(|r| {
                 r.array_of(2)?;

@@ -4,15 +4,15 @@
 //! settlements beside the checkpoint that covers them (LINK-9).
 
 use candor_verify::cbor::{CborError, Reader, Writer};
+use candor_verify::delivery::{read_checkpoint, write_checkpoint};
 use candor_verify::{Hash32, Signature65};
 
 use crate::codec::{
-    MessageError, Parsed, field, hash_run, message, parse_message, read_checkpoint, read_ready, read_refused, write_checkpoint,
-    write_hash_run, write_ready, write_refused,
+    MessageError, Parsed, field, hash_run, message, parse_message, read_ready, read_refused, write_hash_run, write_ready, write_refused,
 };
 use crate::frame::{FrameError, frame};
-use crate::limits::{MAX_AWAIT_MS, MAX_CALLDATA, MAX_ENTRIES, MAX_EVIDENCE, MAX_FRAME_HASHES, MAX_SETTLEMENTS};
-use crate::message::{AppendRequest, CheckpointRequest, Entry, PayerQuery, Phase, Ready, Refused, Settlement};
+use crate::limits::{EVIDENCE_MAX, MAX_AWAIT_MS, MAX_CALLDATA, MAX_ENTRIES, MAX_FRAME_HASHES, MAX_SETTLEMENTS};
+use crate::message::{AppendRequest, CheckpointRequest, LoggedReceipt, PayerQuery, Phase, Ready, Refused, Settlement};
 
 /// A frame from enclave to host.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -233,12 +233,12 @@ fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<EnclaveRequest> {
     })
 }
 
-/// An entry whose frame hashes are not split yet.
-type RawEntry<'a> = (Hash32, [u8; 16], [u8; Entry::RECEIPT_LEN], Signature65, &'a [u8]);
+/// A receipt whose frame hashes are not split yet.
+type RawReceipt<'a> = (Hash32, [u8; 16], [u8; LoggedReceipt::RECEIPT_LEN], Signature65, &'a [u8]);
 
 fn read_append(r: &mut Reader<'_>) -> Parsed<AppendRequest> {
     let first_index = r.u64()?;
-    let raw: Vec<RawEntry<'_>> = r.list(MAX_ENTRIES, |r| {
+    let raw: Vec<RawReceipt<'_>> = r.list(MAX_ENTRIES, |r| {
         r.array_of(5)?;
         Ok((r.hash()?, r.fixed()?, r.fixed()?, r.signature()?, r.bytes(MAX_FRAME_HASHES.saturating_mul(32))?))
     })?;
@@ -246,7 +246,7 @@ fn read_append(r: &mut Reader<'_>) -> Parsed<AppendRequest> {
         .into_iter()
         .map(|(leaf_data, receipt_id, receipt, signature, run)| {
             let frame_leaf_hashes = hash_run(run, "frame_leaf_hashes")?;
-            Ok(Entry { leaf_data, receipt_id, receipt, signature, frame_leaf_hashes })
+            Ok(LoggedReceipt { leaf_data, receipt_id, receipt, signature, frame_leaf_hashes })
         })
         .collect::<Parsed<Vec<_>>>()?;
     let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
@@ -301,7 +301,7 @@ fn read_reply(kind: u64, r: &mut Reader<'_>) -> Parsed<EnclaveReply> {
     Ok(match kind {
         kind::DONE => EnclaveReply::Done,
         kind::READY => EnclaveReply::Ready(Box::new(read_ready(r)?)),
-        kind::EVIDENCE => EnclaveReply::Evidence(r.bytes(MAX_EVIDENCE)?.to_vec()),
+        kind::EVIDENCE => EnclaveReply::Evidence(r.bytes(EVIDENCE_MAX)?.to_vec()),
         kind::REFUSED => EnclaveReply::Refused(read_refused(r)?),
         got => return Err(MessageError::Kind { got }),
     })

@@ -1,7 +1,7 @@
 //! Every message of both directions: reads back as written, has one encoding, and no bytes make the reader panic.
 
 use candor_link::*;
-use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
+use candor_verify::checkpoint::{COSIGNATURES_MAX, Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32, Signature65};
@@ -178,7 +178,7 @@ fn enclave_request() -> impl Strategy<Value = EnclaveRequest> {
     let query = (any::<u64>(), address(), address(), hash())
         .prop_map(|(chain_id, asset, payer, nonce)| EnclaveRequest::PayerState(PayerQuery { chain_id, asset, payer, nonce }));
     let entry = (hash(), bytes(), bytes(), bytes(), path()).prop_map(|(leaf_data, receipt_id, receipt, signature, frame_leaf_hashes)| {
-        Entry { leaf_data, receipt_id, receipt, signature: Signature65(signature), frame_leaf_hashes }
+        LoggedReceipt { leaf_data, receipt_id, receipt, signature: Signature65(signature), frame_leaf_hashes }
     });
     let append = (0..u64::MAX / 2, vec(entry, 1..4))
         .prop_map(|(first_index, entries)| EnclaveRequest::Append(AppendRequest { first_index, entries }));
@@ -294,11 +294,46 @@ fn a_model_part_beyond_its_model_is_rejected() {
 }
 
 #[test]
+fn terms_and_evidence_are_carried_up_to_their_limits_and_no_further() {
+    let boot = |len| {
+        let request = BootRequest { signed_terms: vec![0; len], head: BlockHead::default(), predecessor: None };
+        let frame = ToEnclave::Request { id: 1, request: HostRequest::Boot(Box::new(request)) };
+        ToEnclave::parse(&payload(frame.encode().unwrap())).is_ok()
+    };
+    assert_eq!((boot(SIGNED_TERMS_MAX), boot(SIGNED_TERMS_MAX + 1)), (true, false));
+    let evidence = |len| {
+        let frame = ToHost::Reply { id: 1, reply: EnclaveReply::Evidence(vec![0; len]) };
+        ToHost::parse(&payload(frame.encode().unwrap())).is_ok()
+    };
+    assert_eq!((evidence(EVIDENCE_MAX), evidence(EVIDENCE_MAX + 1)), (true, false));
+}
+
+#[test]
+fn a_checkpoint_with_every_cosignature_that_a_delivery_takes_is_carried() {
+    let cosignature = Cosignature { witness: Hash32([1; 32]), time: u64::MAX, signature: Ed25519Signature([2; 64]) };
+    let carried = |cosignatures| {
+        let checkpoint = SignedCheckpoint {
+            checkpoint: Checkpoint { log_id: Hash32([3; 32]), tree: Tree { size: 1, root: Hash32([4; 32]) }, timestamp: 5 },
+            note_signature: Ed25519Signature([6; 64]),
+            signature: Signature65([7; 65]),
+            cosignatures: vec![cosignature; cosignatures],
+        };
+        let request = CheckpointRequest { first_index: 0, checkpoint, settlements: vec![] };
+        let frame = ToHost::Request { id: 1, request: EnclaveRequest::Checkpoint(Box::new(request)) };
+        let bytes = payload(frame.encode().unwrap());
+        // What goes around a group leaves room for it.
+        assert!(bytes.len() < MAX_FRAME - MAX_GROUP_BYTES);
+        ToHost::parse(&bytes) == Ok(frame)
+    };
+    assert_eq!((carried(COSIGNATURES_MAX), carried(COSIGNATURES_MAX + 1)), (true, false));
+}
+
+#[test]
 fn an_empty_append_and_one_past_the_last_index_are_rejected() {
-    let entry = Entry {
+    let entry = LoggedReceipt {
         leaf_data: Hash32::ZERO,
         receipt_id: [0; 16],
-        receipt: [0; Entry::RECEIPT_LEN],
+        receipt: [0; LoggedReceipt::RECEIPT_LEN],
         signature: Signature65([0; 65]),
         frame_leaf_hashes: vec![],
     };
@@ -310,14 +345,14 @@ fn an_empty_append_and_one_past_the_last_index_are_rejected() {
 
 #[test]
 fn a_message_longer_than_a_frame_is_not_written() {
-    let entry = Entry {
+    let entry = LoggedReceipt {
         leaf_data: Hash32::ZERO,
         receipt_id: [0; 16],
-        receipt: [0; Entry::RECEIPT_LEN],
+        receipt: [0; LoggedReceipt::RECEIPT_LEN],
         signature: Signature65([0; 65]),
         frame_leaf_hashes: vec![Hash32::ZERO; MAX_FRAME_HASHES],
     };
-    let len = Entry::encoded_len_max(MAX_FRAME_HASHES);
+    let len = LoggedReceipt::encoded_len_max(MAX_FRAME_HASHES);
     assert!(2 << 20 <= len);
     let fits = MAX_GROUP_BYTES / len;
     let append =
@@ -328,10 +363,10 @@ fn a_message_longer_than_a_frame_is_not_written() {
 
 #[test]
 fn a_group_within_its_limit_is_one_frame_whatever_is_in_it() {
-    let entry = |frames| Entry {
+    let entry = |frames| LoggedReceipt {
         leaf_data: Hash32([0xff; 32]),
         receipt_id: [0xff; 16],
-        receipt: [0xff; Entry::RECEIPT_LEN],
+        receipt: [0xff; LoggedReceipt::RECEIPT_LEN],
         signature: Signature65([0xff; 65]),
         frame_leaf_hashes: vec![Hash32([0xff; 32]); frames],
     };
@@ -360,7 +395,7 @@ fn a_group_within_its_limit_is_one_frame_whatever_is_in_it() {
         bytes(EnclaveRequest::Checkpoint(Box::new(CheckpointRequest { first_index: 0, checkpoint: checkpoint(), settlements })))
     };
     for size in [0, 1, 255, 300, MAX_CALLDATA] {
-        assert!(append(vec![entry(size); 2]) - append(vec![entry(size)]) <= Entry::encoded_len_max(size));
+        assert!(append(vec![entry(size); 2]) - append(vec![entry(size)]) <= LoggedReceipt::encoded_len_max(size));
         assert!(beside(vec![settlement(size)]) - beside(vec![]) <= Settlement::encoded_len_max(size));
         let count = (MAX_GROUP_BYTES / Settlement::encoded_len_max(size)).min(MAX_SETTLEMENTS);
         assert!(beside(vec![settlement(size); count]) <= MAX_FRAME);

@@ -216,9 +216,9 @@ impl fmt::Display for Failure {
             Self::Store(error) => write!(f, "{error}"),
             Self::Missing { resource } => write!(f, "{resource}: expected a file, got none"),
             Self::Text => f.write_str("checkpoint: expected UTF-8"),
-            Self::Checkpoint(error) => write!(f, "checkpoint: {error:?}"),
+            Self::Checkpoint(error) => write!(f, "checkpoint: {error}"),
             Self::Size { expected, got } => write!(f, "checkpoint: expected a size of at most {expected}, got {got}"),
-            Self::Malformed { resource, error } => write!(f, "{resource}: {error:?}"),
+            Self::Malformed { resource, error } => write!(f, "{resource}: {error}"),
             Self::Hash { resource, position, expected, got } => {
                 write!(f, "{resource}: hash {position}: expected {expected}, got {got}")
             }

@@ -9,6 +9,8 @@
 //! **Invariant:** memory never holds what the database does not.
 //! **Trust:** the enclave is the only writer, but a host that checks finds its own broken disk, and a broken enclave, before the world does.
 
+use std::fmt;
+
 use candor_verify::Hash32;
 use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::eip712::Recover;
@@ -90,6 +92,14 @@ pub struct PlanStale {
     pub got: u64,
 }
 
+impl fmt::Display for PlanStale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "planned for a log of {} leaves, it has {}", self.expected, self.got)
+    }
+}
+
+impl std::error::Error for PlanStale {}
+
 /// Why leaves are not admitted. The enclave closes the log on any of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -121,6 +131,21 @@ pub enum AppendRefused {
     Full,
 }
 
+impl fmt::Display for AppendRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gap { expected, got } => write!(f, "the log has {expected} leaves, the append begins at {got}"),
+            Self::Contradiction { index, expected, got } => {
+                write!(f, "leaf {index} is stored as {}, offered as {}", expected.0, got.0)
+            }
+            Self::Count { max, got } => write!(f, "expected 1 to {max} leaves, got {got}"),
+            Self::Full => write!(f, "the log would have more than {SIZE_MAX} leaves"),
+        }
+    }
+}
+
+impl std::error::Error for AppendRefused {}
+
 /// Why a checkpoint is not admitted. The enclave closes the log on any of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -150,6 +175,23 @@ pub enum CheckpointRefused {
     },
 }
 
+impl fmt::Display for CheckpointRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signature(error) => error.fmt(f),
+            Self::Size { expected, got } => write!(f, "the log has {expected} leaves, the checkpoint is over {got}"),
+            Self::Root { expected, got } => {
+                write!(f, "the {} stored leaves have root {}, {} was signed", expected.size, expected.root, got.root)
+            }
+            Self::Group { first_index, size } => {
+                write!(f, "expected 1 to {GROUP_MAX} new leaves, got those from {first_index} on in a tree of {size}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for CheckpointRefused {}
+
 /// Why stored leaves and a stored checkpoint are not a log: the database is broken, and nothing may be built on it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -166,6 +208,20 @@ pub enum LoadError {
         got: Tree,
     },
 }
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => write!(f, "more than {SIZE_MAX} leaves"),
+            Self::Checkpoint(error) => error.fmt(f),
+            Self::Tree { expected, got } => {
+                write!(f, "expected root {} at size {}, got root {} at size {}", expected.root, expected.size, got.root, got.size)
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
 
 /// An older tree that the chain is said to hold, and the proof that the new one extends it.
 #[derive(Clone, Debug, Eq, PartialEq)]

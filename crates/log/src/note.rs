@@ -5,6 +5,8 @@
 //! skip every line of a key they do not know. One file and not two, because one rename is atomic and two are not. Spec: log.md §3.
 //! Not here: cosignature lines; witnesses are a later part, and lines of unknown keys are skipped here too.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use candor_verify::checkpoint::{Checkpoint, NoteError, SignedCheckpoint, open_note, origin, verify_ed25519};
@@ -75,6 +77,19 @@ pub enum CheckpointError {
         got: Option<Address>,
     },
 }
+
+impl fmt::Display for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Note(error) => error.fmt(f),
+            Self::Eip712Line => f.write_str("not exactly one signature line of 77 bytes by K_sig"),
+            Self::Eip712Signer { expected, got: Some(got) } => write!(f, "expected a signature by K_sig {expected}, got one by {got}"),
+            Self::Eip712Signer { expected, got: None } => write!(f, "expected a signature by K_sig {expected}, got one by nobody"),
+        }
+    }
+}
+
+impl std::error::Error for CheckpointError {}
 
 /// The text of the file for a checkpoint. Cosignatures are not written.
 #[must_use]

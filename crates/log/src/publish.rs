@@ -15,6 +15,8 @@
 //!
 //! **Invariant:** files are functions of the leaves, so writing one twice writes the same bytes; another byte is [`StoreError::Conflict`].
 
+use std::fmt;
+
 use candor_verify::eip712::Recover;
 use candor_verify::tlog::Tree;
 
@@ -61,6 +63,21 @@ pub enum BatchError {
     },
 }
 
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NothingSigned => f.write_str("no checkpoint is stored yet"),
+            Self::NotOurs { expected, got } => write!(
+                f,
+                "what is published is not this log: expected root {} at size {}, got root {} at size {}",
+                expected.root, expected.size, got.root, got.size
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BatchError {}
+
 /// Why the published checkpoint cannot be read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -72,6 +89,18 @@ pub enum PublishedError {
     /// It is not one of this log.
     Checkpoint(CheckpointError),
 }
+
+impl fmt::Display for PublishedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Text => f.write_str("the published checkpoint is not UTF-8"),
+            Self::Checkpoint(error) => write!(f, "the published checkpoint: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for PublishedError {}
 
 impl Batch {
     /// Files for `growth` or the beginning of it.

@@ -246,6 +246,17 @@ pub enum TileError {
     },
 }
 
+impl fmt::Display for TileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { expected, got } => write!(f, "expected {expected} bytes, got {got}"),
+            Self::Entry { position, got } => write!(f, "entry {position}: expected 32 bytes, got {got}"),
+        }
+    }
+}
+
+impl std::error::Error for TileError {}
+
 /// Reads a tile of this width.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 //! Not here: dynamic ABI types. No signed structure of ours has one; lists enter as digests.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::bytes::{Address, Amount, Hash32};
 
@@ -25,6 +26,17 @@ pub enum AbiError {
         word: usize,
     },
 }
+
+impl fmt::Display for AbiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { expected, got } => write!(f, "ABI: expected {expected} bytes, got {got}"),
+            Self::Range { word } => write!(f, "ABI: word {word} does not fit its type"),
+        }
+    }
+}
+
+impl core::error::Error for AbiError {}
 
 /// Appends words. Every method adds exactly one.
 #[derive(Clone, Debug, Default)]

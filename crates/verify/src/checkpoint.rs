@@ -14,6 +14,9 @@ use crate::eip712;
 use crate::hash::sha256;
 use crate::tlog::Tree;
 
+/// At most this many cosignatures on one checkpoint.
+pub const COSIGNATURES_MAX: usize = 32;
+
 /// What K_sig signs about a tree.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
@@ -139,6 +142,19 @@ pub enum NoteError {
     /// No signature line by K_log, or its signature is wrong.
     Signature,
 }
+
+impl core::fmt::Display for NoteError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Shape => "not a checkpoint note: origin, size, root, an empty line and signatures are expected",
+            Self::Origin => "the note is of another log",
+            Self::Tree => "the note's size is no plain decimal, or its root is not 32 bytes of base64",
+            Self::Signature => "the note has no valid signature by K_log",
+        })
+    }
+}
+
+impl core::error::Error for NoteError {}
 
 /// Reads a served note and checks K_log's signature. Other signature lines are skipped: they are for witnesses' own readers.
 ///

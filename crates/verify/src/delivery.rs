@@ -7,15 +7,12 @@ use alloc::vec::Vec;
 
 use crate::bytes::{Hash32, Signature65};
 use crate::cbor::{CborError, Reader, Writer};
-use crate::checkpoint::{Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
+use crate::checkpoint::{COSIGNATURES_MAX, Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
 use crate::receipt::{Decoding, Receipt, SeedSource};
 use crate::tlog::{PATH_MAX, Tree};
 
 /// Version of [`Delivery`] that this code reads and writes.
 pub const VERSION: u64 = 1;
-
-/// At most this many cosignatures on one checkpoint.
-pub const COSIGNATURES_MAX: usize = 32;
 
 /// An older tree and the consistency proof from it to the bundle's checkpoint, which binds its size too.
 #[derive(Clone, Debug, Eq, PartialEq)]

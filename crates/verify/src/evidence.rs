@@ -17,7 +17,7 @@ use crate::eip712::{Recover, signer};
 use crate::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
 use crate::policy::{Accept, Policy};
 use crate::step::Step;
-use crate::terms::{OperatorTerms, SignedTerms};
+use crate::terms::{OperatorTerms, SIGNED_TERMS_MAX, SignedTerms};
 use crate::verdict::{Assurance, LogLevel, Outcome, Recorded, Recorder, Stop, Verdict};
 
 /// Version of [`Evidence`] that this code reads and writes.
@@ -26,8 +26,8 @@ pub const VERSION: u64 = 1;
 /// Longest attestation document, in bytes (real ones are under 5 KiB).
 pub const DOCUMENT_MAX: usize = 16_384;
 
-/// Longest signed terms, in bytes.
-pub const TERMS_MAX: usize = 65_536;
+/// Longest evidence, in bytes: its parts, with room for the freshness preimage and the heads between them.
+pub const EVIDENCE_MAX: usize = DOCUMENT_MAX + Manifest::WORDS * 32 + SIGNED_TERMS_MAX + 256;
 
 /// Evidence as it travels: in `GET /candor/evidence`, in the registry's event, in a bundle. Nothing is believed yet.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -67,7 +67,7 @@ impl Evidence {
         let manifest = Manifest::parse(&r.fixed::<576>()?).map_err(|_| CborError::Value { offset: 0 })?;
         r.array_of(4)?;
         let freshness = Freshness { chain_id: r.u64()?, block_number: r.u64()?, block_hash: r.hash()?, nonce: r.hash()? };
-        let terms = SignedTerms::parse(r.bytes(TERMS_MAX)?)?;
+        let terms = SignedTerms::parse(r.bytes(SIGNED_TERMS_MAX)?)?;
         r.end()?;
         Ok(Self { document, manifest, freshness, terms })
     }

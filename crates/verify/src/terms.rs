@@ -6,6 +6,7 @@
 //! Also here: [`Registration`], which the registrar key signs for one boot.
 //! Not here: whether anybody should trust this operator (`policy`).
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -24,6 +25,10 @@ pub const MAX_LIST: usize = 64;
 
 /// At most this many bytes in any text of terms.
 pub const MAX_TEXT: usize = 256;
+
+/// At most this many bytes of signed terms. `EnclaveRegistry.MAX_BYTES`: with longer ones an enclave would boot that no registry takes.
+/// Full lists of full texts are longer, so this is a limit of its own.
+pub const SIGNED_TERMS_MAX: usize = 65_536;
 
 /// Flag bits that this version knows.
 pub mod flags {
@@ -224,39 +229,47 @@ impl OperatorTerms {
     ///
     /// # Errors
     /// The name of the rule that is broken.
-    pub fn check_consistent(&self) -> Result<(), &'static str> {
+    pub fn check_consistent(&self) -> Result<(), String> {
         let lists =
             [self.chains.len(), self.assets.len(), self.models.len(), self.prices.len(), self.upstreams.len(), self.endpoints.len()];
         if lists.iter().any(|len| *len > MAX_LIST) {
-            return Err("a list of the terms is longer than 64 entries");
+            return Err(format!("a list of the terms is longer than {MAX_LIST} entries"));
         }
+        match self.broken_rule() {
+            Some(rule) => Err(rule.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The first rule that the terms break, besides the lengths of their lists.
+    fn broken_rule(&self) -> Option<&'static str> {
         if self.flags & !flags::ALL != 0 {
-            return Err("the terms have a flag that this version does not know");
+            return Some("the terms have a flag that this version does not know");
         }
         if [self.operator, self.payee, self.registrar, self.registry].iter().any(Address::is_zero) {
-            return Err("operator, payee, registrar and registry must not be zero");
+            return Some("operator, payee, registrar and registry must not be zero");
         }
         if self.models.is_empty() || self.prices.is_empty() || self.endpoints.is_empty() {
-            return Err("terms need a model, a price and an endpoint");
+            return Some("terms need a model, a price and an endpoint");
         }
         if !self.chains.iter().any(|chain| chain.chain_id == self.anchor_chain_id && !chain.log_anchor.is_zero()) {
-            return Err("the anchor chain has no log anchor in the list of chains");
+            return Some("the anchor chain has no log anchor in the list of chains");
         }
         if has_duplicate(self.models.iter().map(|m| m.digest)) || has_duplicate(self.models.iter().map(|m| &m.id)) {
-            return Err("two models share a digest or an id");
+            return Some("two models share a digest or an id");
         }
         if has_duplicate(self.chains.iter().map(|c| c.chain_id)) || has_duplicate(self.assets.iter().map(|a| (a.chain_id, a.asset))) {
-            return Err("a chain or an asset is listed twice");
+            return Some("a chain or an asset is listed twice");
         }
         if has_duplicate(self.prices.iter().map(|p| (p.model, p.chain_id, p.asset))) {
-            return Err("a model has two prices in one asset");
+            return Some("a model has two prices in one asset");
         }
         for price in &self.prices {
             if self.model(&price.model).is_none() || self.asset(price.chain_id, &price.asset).is_none() {
-                return Err("a price names a model or an asset that the terms do not list");
+                return Some("a price names a model or an asset that the terms do not list");
             }
         }
-        Ok(())
+        None
     }
 }
 
@@ -379,11 +392,15 @@ impl SignedTerms {
         w.into_vec()
     }
 
-    /// Reads the one encoding. Unknown fields, trailing bytes and over-long lists are refused. Believes nothing.
+    /// Reads the one encoding. Unknown fields, trailing bytes, over-long lists and more than [`SIGNED_TERMS_MAX`] bytes are refused.
+    /// Believes nothing.
     ///
     /// # Errors
     /// Where and why the bytes are not terms.
     pub fn parse(bytes: &[u8]) -> Result<Self, CborError> {
+        if SIGNED_TERMS_MAX < bytes.len() {
+            return Err(CborError::Value { offset: SIGNED_TERMS_MAX });
+        }
         let mut r = Reader::new(bytes);
         let signed = Self::read(&mut r)?;
         r.end()?;

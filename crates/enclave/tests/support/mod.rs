@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use candor_enclave::{Attester, AttesterError, Config};
 use candor_link::{
-    BlockHead, BootRequest, CheckpointStored, EnclaveReply, EnclaveRequest, Entry, FrameDecoder, HELLO_LEN, Hello, HostReply, HostRequest,
-    LogState, ModelPart, PayerState, Role, Settlement, SettlementState, ToEnclave, ToHost,
+    BlockHead, BootRequest, CheckpointStored, EnclaveReply, EnclaveRequest, FrameDecoder, HELLO_LEN, Hello, HostReply, HostRequest,
+    LogState, LoggedReceipt, ModelPart, PayerState, Role, Settlement, SettlementState, ToEnclave, ToHost,
 };
 use candor_log::LeafData;
 use candor_log::tree::FullTree;
@@ -74,7 +74,7 @@ impl Attester for NoTee {
 /// What the host was told, and how it behaves.
 #[derive(Default)]
 pub(crate) struct Host {
-    entries: Mutex<Vec<Entry>>,
+    entries: Mutex<Vec<LoggedReceipt>>,
     /// Settlements that came beside checkpoints.
     pub(crate) settlements: Mutex<Vec<Settlement>>,
     /// How long it takes to ask its chain about a payer.

@@ -62,13 +62,13 @@ fn load(connection: &Connection, row: &LogRow) -> Result<HostLog, StoreError> {
     let leaves = read::leaves(connection, &keys.log_id())?;
     let checkpoint = read::newest_checkpoint(connection, &keys.log_id())?;
     let mut log =
-        HostLog::load(&Libsecp, keys, leaves, checkpoint).map_err(|error| StoreError::Contradiction(format!("stored log: {error:?}")))?;
+        HostLog::load(&Libsecp, keys, leaves, checkpoint).map_err(|error| StoreError::Contradiction(format!("stored log: {error}")))?;
     if read::has_later_log(connection, &keys.log_id())? {
         // Its enclave is gone: the log ended at its last checkpoint. The rows behind it stay; nobody was promised them.
         let _ended = log.end();
     }
     if let Some(anchor) = read::newest_anchor(connection, &keys.log_id())? {
-        log.set_anchored(anchor.tree).map_err(|error| StoreError::Contradiction(format!("stored anchor: {error:?}")))?;
+        log.set_anchored(anchor.tree).map_err(|error| StoreError::Contradiction(format!("stored anchor: {error}")))?;
     }
     Ok(log)
 }

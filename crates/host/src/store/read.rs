@@ -41,7 +41,7 @@ pub(super) fn log_row(connection: &Connection, log_id: &Hash32) -> Result<Option
     let mut statement = connection.prepare_cached("SELECT manifest, evidence FROM logs WHERE log_id = ?1")?;
     let row = statement.query_row([&log_id.0[..]], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))).optional()?;
     let Some((manifest, evidence)) = row else { return Ok(None) };
-    let manifest = Manifest::parse(&manifest).map_err(|error| StoreError::Contradiction(format!("stored manifest: {error:?}")))?;
+    let manifest = Manifest::parse(&manifest).map_err(|error| StoreError::Contradiction(format!("stored manifest: {error}")))?;
     if manifest.log_id() != *log_id {
         return Err(StoreError::Contradiction("a stored manifest is of another log".to_owned()));
     }

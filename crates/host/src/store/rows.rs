@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use candor_link::Entry;
+use candor_link::LoggedReceipt;
 use candor_log::LogKeys;
 use candor_verify::manifest::Manifest;
 use candor_verify::tlog::Tree;
@@ -96,7 +96,7 @@ pub struct ReceiptRow {
     /// The 32 bytes in the tree.
     pub leaf_data: Hash32,
     /// Words of the receipt.
-    pub receipt: [u8; Entry::RECEIPT_LEN],
+    pub receipt: [u8; LoggedReceipt::RECEIPT_LEN],
     /// By K_sig.
     pub signature: Signature65,
     /// Leaf hashes of the transcript.
@@ -137,9 +137,9 @@ pub(super) fn open_writer(path: &Path, options: StoreOptions) -> Result<Connecti
             connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} {marks} COMMIT;"))?;
         }
         (SCHEMA_VERSION, APPLICATION_ID) => {}
-        got => {
-            let expected = (SCHEMA_VERSION, APPLICATION_ID);
-            return Err(StoreError::Contradiction(format!("schema: expected {expected:?}, got {got:?}")));
+        _ => {
+            let message = format!("expected schema {SCHEMA_VERSION} of application {APPLICATION_ID:#x}, got {version} of {application:#x}");
+            return Err(StoreError::Contradiction(message));
         }
     }
     set_quota(&connection, options.quota_bytes)?;

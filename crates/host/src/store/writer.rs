@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use candor_link::{AppendRequest, CheckpointRequest, CheckpointStored, Entry, Settlement};
+use candor_link::{AppendRequest, CheckpointRequest, CheckpointStored, LoggedReceipt, Settlement};
 use candor_log::LeafData;
 use candor_log::host::{AppendPlan, AppendRefused, CheckpointPlan};
 use candor_verify::Hash32;
@@ -236,7 +236,7 @@ impl Writer {
         Ok((open, plan))
     }
 
-    fn insert(&self, log_id: &Hash32, sequence: u64, entry: &Entry) -> Result<(), StoreError> {
+    fn insert(&self, log_id: &Hash32, sequence: u64, entry: &LoggedReceipt) -> Result<(), StoreError> {
         let sql = "INSERT INTO receipts (log_id, sequence, leaf_data, receipt_id, receipt, signature, frame_leaf_hashes)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         self.connection.prepare_cached(sql)?.execute(params![
@@ -252,7 +252,7 @@ impl Writer {
     }
 
     /// The same leaf must come with the same receipt: all of it is compared, so that a second offer cannot change what is served.
-    fn check_held(&self, log_id: &Hash32, sequence: u64, entry: &Entry) -> Result<(), StoreError> {
+    fn check_held(&self, log_id: &Hash32, sequence: u64, entry: &LoggedReceipt) -> Result<(), StoreError> {
         let held = read::receipt_at(&self.connection, log_id, integer("sequence", sequence)?)?;
         let is_same = held.is_some_and(|(id, row)| {
             id == entry.receipt_id
@@ -269,7 +269,7 @@ impl Writer {
         let plan = open
             .read()
             .plan_checkpoint(&self.recover, request.first_index, &request.checkpoint)
-            .map_err(|error| StoreError::Contradiction(format!("checkpoint: {error:?}")))?;
+            .map_err(|error| StoreError::Contradiction(format!("checkpoint: {error}")))?;
         if let Some(signed) = plan.new_checkpoint() {
             let sql =
                 "INSERT INTO checkpoints (log_id, size, root, timestamp_ms, note_signature, signature) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -392,7 +392,7 @@ impl Writer {
             }
             After::PutAnchor { open, anchor, reply } => {
                 let set = open.update(|log| log.set_anchored(anchor.tree));
-                send(reply, set.map_err(|error| StoreError::Contradiction(format!("anchor: {error:?}"))));
+                send(reply, set.map_err(|error| StoreError::Contradiction(format!("anchor: {error}"))));
             }
             After::Done { reply } => send(reply, Ok(())),
         }
@@ -400,20 +400,20 @@ impl Writer {
 }
 
 fn stale(error: candor_log::host::PlanStale) -> StoreError {
-    StoreError::Io(format!("the log changed under a plan: {error:?}"))
+    StoreError::Io(format!("the log changed under a plan: {error}"))
 }
 
 fn append_refused(error: AppendRefused) -> StoreError {
     match error {
-        AppendRefused::Gap { expected, got } => StoreError::Gap(format!("the log has {expected} leaves, the append begins at {got}")),
-        AppendRefused::Contradiction { index, .. } => StoreError::Contradiction(format!("another leaf is stored at {index}")),
+        AppendRefused::Gap { .. } => StoreError::Gap(error.to_string()),
+        AppendRefused::Contradiction { .. } => StoreError::Contradiction(error.to_string()),
         AppendRefused::Full => StoreError::Full,
-        other => StoreError::Malformed(format!("append: {other:?}")),
+        _ => StoreError::Malformed(format!("append: {error}")),
     }
 }
 
-fn check_receipt(log_id: &Hash32, sequence: u64, entry: &Entry) -> Result<(), StoreError> {
-    let receipt = Receipt::parse(&entry.receipt).map_err(|error| StoreError::Malformed(format!("receipt {sequence}: {error:?}")))?;
+fn check_receipt(log_id: &Hash32, sequence: u64, entry: &LoggedReceipt) -> Result<(), StoreError> {
+    let receipt = Receipt::parse(&entry.receipt).map_err(|error| StoreError::Malformed(format!("receipt {sequence}: {error}")))?;
     if receipt.log_id == *log_id && receipt.sequence == sequence {
         return Ok(());
     }

@@ -89,7 +89,7 @@ impl Boot {
     }
 
     /// A signed receipt for the next leaf, which is pushed.
-    pub fn entry(&mut self, payment_id: Hash32) -> Entry {
+    pub fn entry(&mut self, payment_id: Hash32) -> LoggedReceipt {
         let sequence = self.tree.size();
         self.salts = self.salts.wrapping_add(1);
         let receipt = receipt(&self.manifest, sequence, payment_id);
@@ -99,7 +99,7 @@ impl Boot {
         salt.0[24..].copy_from_slice(&self.salts.to_be_bytes());
         let leaf_data = leaf_data(&salt, &receipt.digest(), &signature);
         self.tree.push(leaf_hash(&leaf_data.0)).unwrap();
-        Entry {
+        LoggedReceipt {
             leaf_data,
             receipt_id: candor_verify::receipt::receipt_id(&salt),
             receipt: receipt.encode().try_into().unwrap(),
@@ -317,7 +317,7 @@ impl Control {
         panic!("refused for ever");
     }
 
-    pub async fn append(&mut self, first_index: u64, entries: Vec<Entry>) -> HostReply {
+    pub async fn append(&mut self, first_index: u64, entries: Vec<LoggedReceipt>) -> HostReply {
         self.call_until_done(EnclaveRequest::Append(AppendRequest { first_index, entries })).await
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candor_chain::{ChainClient, Head};
+use candor_chain::{ChainClient, ChainError, Head};
 use candor_link::{BlockHead, RefusalCode, Refused};
 use candor_verify::terms::SignedTerms;
 use candor_verify::{Address, Hash32};
@@ -15,8 +15,8 @@ use crate::notice::Notice;
 use crate::settle::Settler;
 use crate::store::{OpenLog, Store};
 
-/// One running host.
-pub(crate) struct Node {
+/// The state of one running host.
+pub(crate) struct Shared {
     pub(crate) config: HostConfig,
     pub(crate) terms: SignedTerms,
     pub(crate) log_anchor: Address,
@@ -44,7 +44,7 @@ pub(crate) struct Status {
     pub(crate) troubles: HashMap<&'static str, String>,
 }
 
-impl Node {
+impl Shared {
     pub(crate) fn notice(&self, notice: &Notice) {
         if let Notice::Trouble { part, message } = notice {
             self.update(|status| {
@@ -56,6 +56,13 @@ impl Node {
 
     pub(crate) fn trouble(&self, part: &'static str, message: impl Into<String>) {
         self.notice(&Notice::Trouble { part, message: message.into() });
+    }
+
+    /// As [`Self::trouble`] for what is tried again all the time: the operator is told once, until it is cleared or is another.
+    pub(crate) fn trouble_once(&self, part: &'static str, message: String) {
+        if self.status().troubles.get(part) != Some(&message) {
+            self.trouble(part, message);
+        }
     }
 
     pub(crate) fn clear_trouble(&self, part: &'static str) {
@@ -83,9 +90,8 @@ impl Node {
     }
 
     /// The newest block, asked now: evidence about an old one is refused by registries.
-    pub(crate) async fn fresh_head(&self) -> Result<BlockHead, Refused> {
-        let head = self.config.anchor_chain.head().await;
-        head.map(|head| block_head(&head)).map_err(|error| Refused::new(RefusalCode::Unavailable, error.to_string()))
+    pub(crate) async fn fresh_head(&self) -> Result<BlockHead, ChainError> {
+        self.config.anchor_chain.head().await.map(|head| block_head(&head))
     }
 
     pub(crate) fn current(&self) -> Option<OpenLog> {
@@ -102,28 +108,28 @@ pub(crate) fn block_head(head: &Head) -> BlockHead {
 }
 
 /// Follows the anchor chain.
-pub(crate) async fn follow_head(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
-    let mut tick = tokio::time::interval(node.config.timing.head);
+pub(crate) async fn follow_head(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut tick = tokio::time::interval(shared.config.timing.head);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = stopped.changed() => return,
             _ = tick.tick() => {}
         }
-        match node.config.anchor_chain.head().await {
+        match shared.config.anchor_chain.head().await {
             Ok(head) => {
-                node.clear_trouble("chain");
-                node.head.send_if_modified(|held| {
+                shared.clear_trouble("chain");
+                shared.head.send_if_modified(|held| {
                     let is_new = *held != Some(head);
                     *held = Some(head);
                     is_new
                 });
             }
             Err(error) => {
-                // What was seen is not given out as new for ever: without a chain the enclave is told so.
-                node.head.send_replace(None);
-                if !node.status().troubles.contains_key("chain") {
-                    node.trouble("chain", error.to_string());
+                // A block that was seen is not called the newest for ever: without a chain the enclave is told that there is none.
+                shared.head.send_replace(None);
+                if !shared.status().troubles.contains_key("chain") {
+                    shared.trouble("chain", error.to_string());
                 }
             }
         }
