@@ -11,7 +11,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use crate::anchor::Anchorer;
 use crate::config::HostConfig;
-use crate::notice::Notice;
+use crate::notice::{Notice, Trouble};
 use crate::settle::Settler;
 use crate::store::{OpenLog, Store};
 
@@ -41,21 +41,21 @@ pub(crate) struct Status {
     pub(crate) is_registered: bool,
     pub(crate) published_size: u64,
     pub(crate) anchored_size: u64,
-    pub(crate) troubles: HashMap<&'static str, String>,
+    /// By part, a code: anybody reads it, and a message may quote what was asked.
+    pub(crate) troubles: HashMap<&'static str, &'static str>,
 }
 
 impl Node {
     pub(crate) fn notice(&self, notice: &Notice) {
-        if let Notice::Trouble { part, message } = notice {
-            self.update(|status| {
-                status.troubles.insert(part, message.clone());
-            });
-        }
         (self.config.notices)(notice);
     }
 
-    pub(crate) fn trouble(&self, part: &'static str, message: impl Into<String>) {
-        self.notice(&Notice::Trouble { part, message: message.into() });
+    pub(crate) fn trouble(&self, part: &'static str, trouble: impl Into<Trouble>) {
+        let Trouble { code, message } = trouble.into();
+        self.update(|status| {
+            status.troubles.insert(part, code);
+        });
+        self.notice(&Notice::Trouble { part, message });
     }
 
     pub(crate) fn clear_trouble(&self, part: &'static str) {
@@ -123,7 +123,7 @@ pub(crate) async fn follow_head(node: Arc<Node>, mut stopped: watch::Receiver<bo
                 // What was seen is not given out as new for ever: without a chain the enclave is told so.
                 node.head.send_replace(None);
                 if !node.status().troubles.contains_key("chain") {
-                    node.trouble("chain", error.to_string());
+                    node.trouble("chain", error);
                 }
             }
         }

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::anchor::{Anchorer, Anchoring, log_anchor_of, report};
 use crate::config::HostConfig;
 use crate::node::{Node, Status, follow_head};
-use crate::notice::Notice;
+use crate::notice::{FAILING, Notice};
 use crate::publish::{bring_up_to_date, log_directory};
 use crate::settle::Settler;
 use crate::store::{OpenLog, Store, StoreError, StoreOptions};
@@ -339,8 +339,8 @@ async fn anchor_loop(node: Arc<Node>, mut stopped: watch::Receiver<bool>) {
         report(&node.config.notices, &current, &outcome, node.status().is_registered, &mut last_trouble);
         match (&outcome, &last_trouble) {
             (Ok(Anchoring::Anchored { size, .. }), _) => node.update(|status| status.anchored_size = *size),
-            (_, Some(message)) => node.update(|status| {
-                status.troubles.insert("anchor", message.clone());
+            (_, Some(_)) => node.update(|status| {
+                status.troubles.insert("anchor", FAILING);
             }),
             _ => {}
         }
