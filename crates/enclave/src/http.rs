@@ -28,7 +28,7 @@ use candor_x402::protocol::{
 };
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Bytes, Frame, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -42,12 +42,13 @@ use crate::metrics::count;
 use crate::node::Node;
 use crate::pay::{self, PayError};
 use crate::quote::{self, Quote, internal};
+use crate::seat::Seat;
 use crate::settle;
 
 /// A body that trickles is cut off.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Quotes that one connection gets without paying: signing is the dearest thing a stranger can ask for.
+/// Quotes that one connection gets until it pays one: signing is the dearest thing a stranger can ask for.
 const UNPAID_QUOTES_MAX: u32 = 64;
 
 /// Challenges that one connection may send: a client needs one for each verification, and each costs the device a signature.
@@ -84,13 +85,20 @@ pub(crate) type StreamItem = Result<Bytes, Cut>;
 pub(crate) struct Session {
     node: Arc<Node>,
     boot: Arc<Boot>,
+    seat: Arc<Seat>,
     unpaid_quotes: AtomicU32,
     challenges: AtomicU32,
 }
 
 impl Session {
-    pub(crate) fn new(node: Arc<Node>, boot: Arc<Boot>) -> Self {
-        Self { node, boot, unpaid_quotes: AtomicU32::new(0), challenges: AtomicU32::new(0) }
+    pub(crate) fn new(node: Arc<Node>, boot: Arc<Boot>, seat: Arc<Seat>) -> Self {
+        Self { node, boot, seat, unpaid_quotes: AtomicU32::new(0), challenges: AtomicU32::new(0) }
+    }
+
+    /// A payment was claimed: whoever pays may come back for as long as it likes. False if nobody is there any more.
+    fn paid(&self) -> bool {
+        self.unpaid_quotes.store(0, Ordering::Relaxed);
+        self.seat.claimed()
     }
 }
 
@@ -193,6 +201,11 @@ async fn chat(session: &Session, request: Request<Incoming>) -> ApiResponse {
             None => return pay_error(session, Some(&quote), &path, refused),
         },
     };
+    if !session.paid() {
+        // The connection was ended for another one while the chain was asked: a claim would charge for an answer that nobody reads.
+        node.claims().release(paid.claim);
+        return ledger_error(LedgerError::Full);
+    }
     if quote.request.stream {
         let (job, execution) = Job::new(Arc::clone(node), quote, paid);
         return stream(job, execution);
@@ -315,9 +328,12 @@ fn ledger_error(refused: LedgerError) -> ApiResponse {
 /// 402 with a signed offer; bounded per connection.
 fn unpaid(session: &Session, quote: &Quote, path: &str, code: &str, message: &str, retry_after: Option<u64>) -> ApiResponse {
     if UNPAID_QUOTES_MAX <= session.unpaid_quotes.fetch_add(1, Ordering::Relaxed) {
-        let message = "Too many unpaid quotes on this connection. Pay one, or open another.";
+        let message = "Too many unpaid quotes on this connection, which ends now. Open another.";
         let api = ApiError { status: 429, kind: "rate_limit_error", code: Some("too_many_quotes"), param: None, message: message.into() };
-        return retry_later(error(&api), 1);
+        let mut response = retry_later(error(&api), 1);
+        // A pool of connections would else come back to this one for ever.
+        set(response.headers_mut(), CONNECTION, "close");
+        return response;
     }
     count(&session.node.metrics.quotes);
     let required = quote::payment_required(&session.node, quote, path, code);

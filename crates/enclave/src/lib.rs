@@ -9,6 +9,7 @@
 //! | `boot` | terms and models in, keys, manifest and evidence out |
 //! | `node` | everything one boot serves with |
 //! | `server`, `stall`, `http` | connections, their time limits, TLS, routes |
+//! | `places`, `seat` | who may stay connected |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
 //! | `answer` | run the engine, stream, splice the receipt |
 //! | `settle`, `kept` | what became of a payment; whole answers kept until they are handed over |
@@ -42,7 +43,9 @@ mod ledger;
 mod metrics;
 mod node;
 mod pay;
+mod places;
 mod quote;
+mod seat;
 mod server;
 mod settle;
 mod stall;
@@ -56,8 +59,13 @@ pub use server::run;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Client connections at once; more are closed before TLS.
+    /// Client connections at once. For one more, the one that is longest without a payment is closed; a quarter is kept for addresses with no
+    /// other connection.
     pub max_connections: usize,
+    /// A connection is closed when nothing was paid on it for this long.
+    pub unpaid_max: Duration,
+    /// Requests that a connection may make until it pays for one.
+    pub unpaid_requests_max: u32,
     /// Answers generated at once; more wait.
     pub max_running: usize,
     /// Receipts in one group at most.
@@ -80,6 +88,10 @@ impl Default for Config {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             max_connections: 1024,
+            // Longer than a person needs to say yes to a price.
+            unpaid_max: Duration::from_secs(60),
+            // More than the 64 quotes and 8 challenges of one connection.
+            unpaid_requests_max: 100,
             max_running: cores,
             max_group: 64,
             max_unsettled_per_payer: 8,
