@@ -29,7 +29,7 @@ export async function startNode() {
 }
 
 /** Runs one of our scripts with the node's certificate trusted; Node reads that variable at start only. */
-export function run(script, pem, env) {
-  const options = { env: { ...process.env, NODE_EXTRA_CA_CERTS: pem, ...env }, encoding: "utf8", timeout: 60_000 };
+export function run(script, pem, env, timeout = 60_000) {
+  const options = { env: { ...process.env, NODE_EXTRA_CA_CERTS: pem, ...env }, encoding: "utf8", timeout };
   return JSON.parse(execFileSync(process.execPath, [join(import.meta.dirname, script)], options));
 }

@@ -1,8 +1,11 @@
-// npm @x402/fetch pays our node directly: whole answers carry PAYMENT-RESPONSE with a settled transaction, streams start after the claim.
+// npm @x402/fetch and PyPI x402 pay our node directly: whole answers carry PAYMENT-RESPONSE with a settled transaction, streams start after the claim.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { createPublicClient, http } from "viem";
 import { run, startNode } from "./node.mjs";
+import { python } from "./python.mjs";
 
 // The public development wallet: account 4 of "test test … junk".
 const KEY = "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a";
@@ -47,3 +50,22 @@ test("a stream is paid and ends with its receipt and [DONE]", () => {
   const comment = got.text.split("\n\n").find((event) => event.startsWith(": candor "));
   assert.deepEqual(JSON.parse(comment.slice(": candor ".length)), JSON.parse(frames.at(-2).slice("data: ".length)).candor);
 });
+
+// Long enough for every one of these calls to take seconds.
+const PATIENCE = 600_000;
+
+test("@x402/fetch pays on kept connections for as long as it likes", { timeout: PATIENCE }, () => {
+  // Its pool keeps two of them: more calls than twice the quotes that a connection gets without paying.
+  const env = { API: world.node.api, RPC: world.rpc, ASSET: world.chain.test_usd, KEY, CALLS: "130" };
+  const { statuses } = run("keepalive.mjs", world.pem, env, PATIENCE);
+  assert.deepEqual(statuses, Array(130).fill(200));
+});
+
+for (const library of ["requests", "httpx"]) {
+  test(`x402 for Python pays with ${library} on one kept connection for as long as it likes`, { timeout: PATIENCE }, () => {
+    const env = { ...process.env, API: world.node.api, ASSET: world.chain.test_usd, KEY, PEM: world.pem, CALLS: "65", LIBRARY: library };
+    const options = { env, encoding: "utf8", timeout: PATIENCE };
+    const out = execFileSync(python(), [join(import.meta.dirname, "x402_client.py")], options);
+    assert.deepEqual(JSON.parse(out.trim().split("\n").at(-1)).statuses, Array(65).fill(200));
+  });
+}

@@ -3,7 +3,9 @@
 //! The chain id is asked once at [`ChainClient::connect`] and compared with what the caller expects, because a transaction signed for
 //! one chain and an address of another is money lost. Not here: meaning of contracts (`registry`, `contracts`), transactions (`submit`).
 
+use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::consensus::BlockHeader;
@@ -19,6 +21,7 @@ use alloy::transports::http::{Http, reqwest};
 use candor_verify::{Address, Amount, Hash32};
 
 use crate::convert::{address, evm_address, hash, saturating_amount};
+use crate::endpoint::Endpoint;
 use crate::error::{ChainError, from_rpc};
 
 /// Per request. A node that takes longer is as good as down, and the caller has retries of its own.
@@ -51,9 +54,10 @@ pub enum NonceAt {
 }
 
 /// A chain behind an RPC endpoint. Cheap to clone; clones share the connection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ChainClient {
     provider: DynProvider<Ethereum>,
+    endpoint: Arc<Endpoint>,
     chain_id: u64,
     timeout: Duration,
 }
@@ -62,20 +66,26 @@ impl ChainClient {
     /// Connects over HTTP and checks the chain id.
     ///
     /// # Errors
-    /// `Misuse` for a malformed URL or another chain than expected; else what the first request says.
+    /// `Misuse` for a malformed URL, one that is not HTTP, or another chain than expected; else what the first request says. None shows
+    /// more of the URL than scheme, host and port: the rest may be a key.
     pub async fn connect(url: &str, expected_chain_id: Option<u64>) -> Result<Self, ChainError> {
         let what = "connect";
         let misuse = |detail: String| ChainError::Misuse { what, detail };
-        let url = reqwest::Url::parse(url).map_err(|error| misuse(format!("RPC URL: {error}")))?;
+        let given = url;
+        let url = reqwest::Url::parse(given).map_err(|error| misuse(format!("RPC URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(misuse("RPC URL: expected http:// or https://".to_owned()));
+        }
+        let endpoint = Endpoint::of(given, &url);
         // A redirect could lead a transaction anywhere; a node that redirects is misconfigured.
         let http = reqwest::Client::builder()
             .timeout(DEFAULT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|error| misuse(error.to_string()))?;
+            .map_err(|error| misuse(error.without_url().to_string()))?;
         let is_local = url.host_str().is_some_and(|host| matches!(host, "127.0.0.1" | "localhost" | "[::1]"));
         let client = ClientBuilder::default().transport(Http::with_client(http, url), is_local);
-        Self::from_provider(ProviderBuilder::default().connect_client(client), expected_chain_id).await
+        Self::open(ProviderBuilder::default().connect_client(client), endpoint, expected_chain_id).await
     }
 
     /// Takes any alloy provider, for example the in-process development chain, and checks the chain id.
@@ -83,7 +93,15 @@ impl ChainClient {
     /// # Errors
     /// As [`Self::connect`].
     pub async fn from_provider(provider: impl Provider<Ethereum> + 'static, expected_chain_id: Option<u64>) -> Result<Self, ChainError> {
-        let mut client = Self { provider: provider.erased(), chain_id: 0, timeout: DEFAULT_TIMEOUT };
+        Self::open(provider, Endpoint::given(), expected_chain_id).await
+    }
+
+    async fn open(
+        provider: impl Provider<Ethereum> + 'static,
+        endpoint: Endpoint,
+        expected_chain_id: Option<u64>,
+    ) -> Result<Self, ChainError> {
+        let mut client = Self { provider: provider.erased(), endpoint: Arc::new(endpoint), chain_id: 0, timeout: DEFAULT_TIMEOUT };
         client.chain_id = client.within("eth_chainId", client.provider.get_chain_id()).await?;
         match expected_chain_id {
             Some(expected) if expected != client.chain_id => Err(ChainError::Misuse {
@@ -104,6 +122,12 @@ impl ChainClient {
     #[must_use]
     pub fn chain_id(&self) -> u64 {
         self.chain_id
+    }
+
+    /// What the endpoint is called in front of people: scheme, host and port. The rest of its URL may be a key.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        self.endpoint.name()
     }
 
     /// The newest block.
@@ -188,7 +212,10 @@ impl ChainClient {
         C::abi_decode_returns_validate(&bytes).map_err(|error| ChainError::Malformed {
             what: C::SIGNATURE,
             // An address without code answers every call with nothing.
-            detail: if bytes.is_empty() { format!("nothing; is there a contract at {to}?") } else { error.to_string() },
+            detail: match bytes.is_empty() {
+                true => format!("nothing; is there a contract at {to}?"),
+                false => self.endpoint.redact(&error.to_string()),
+            },
         })
     }
 
@@ -204,7 +231,7 @@ impl ChainClient {
     pub(crate) async fn within<T>(&self, what: &'static str, request: impl Future<Output = TransportResult<T>>) -> Result<T, ChainError> {
         match tokio::time::timeout(self.timeout, request).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(from_rpc(what, error)),
+            Ok(Err(error)) => Err(from_rpc(what, error, &self.endpoint)),
             Err(_elapsed) => Err(ChainError::Timeout { what, after: self.timeout }),
         }
     }
@@ -230,5 +257,12 @@ impl ChainClient {
     pub async fn accounts(&self) -> Result<Vec<Address>, ChainError> {
         let accounts = self.within("eth_accounts", async { self.provider.get_accounts().await }).await?;
         Ok(accounts.into_iter().map(address).collect())
+    }
+}
+
+/// The provider would show its URL.
+impl fmt::Debug for ChainClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChainClient(chain {} at {})", self.chain_id, self.endpoint.name())
     }
 }

@@ -1,15 +1,19 @@
 //! What can go wrong with a chain: it does not answer, it refuses, it answers nonsense, or we asked for nonsense.
 //!
-//! Variants by what to do next. Nothing of a request is quoted: calldata of settlements holds payment signatures.
+//! Variants by what to do next. Nothing of a request is quoted: calldata of settlements holds payment signatures. Nothing of the endpoint's
+//! URL is either, and nothing that the HTTP library says, because it says URLs: they hold keys (`endpoint`).
 
 use std::fmt;
 use std::time::Duration;
 
 use alloy::sol_types::SolInterface;
+use alloy::transports::http::reqwest;
 use alloy::transports::{RpcError, TransportErrorKind};
 use candor_verify::bytes::to_hex;
 
 use crate::bindings::{EnclaveRegistry, Libraries, LogAnchor, QuorumVerifier, ReceiptVerifier, WorkloadPolicy};
+use crate::client::DEFAULT_TIMEOUT;
+use crate::endpoint::Endpoint;
 
 /// Why a chain operation did not give a value.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,8 +23,10 @@ pub enum ChainError {
     Unavailable {
         /// What was asked.
         what: &'static str,
-        /// What the transport says.
-        detail: String,
+        /// The endpoint's name: scheme, host and port.
+        endpoint: String,
+        /// In which way.
+        outage: Outage,
     },
     /// No answer in time. As [`ChainError::Unavailable`].
     Timeout {
@@ -35,7 +41,7 @@ pub enum ChainError {
         what: &'static str,
         /// JSON-RPC code.
         code: i64,
-        /// The node's text; differs between nodes, so decisions are not made on it.
+        /// The node's text, cut and without its URL; differs between nodes, so decisions are not made on it.
         message: String,
         /// Revert data.
         data: Vec<u8>,
@@ -56,7 +62,39 @@ pub enum ChainError {
     },
 }
 
+/// In which way an endpoint fails. What it or the HTTP library says of that is not kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Outage {
+    /// There is no connection, or it broke.
+    Connection,
+    /// An HTTP status that is no success, without a JSON-RPC error.
+    Status(u16),
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connection => f.write_str("no connection"),
+            Self::Status(status) => write!(f, "HTTP status {status}"),
+        }
+    }
+}
+
 impl ChainError {
+    /// What kind of error this is, in a word that stays the same and that strangers may read: it says nothing of the endpoint.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable { outage: Outage::Connection, .. } => "unreachable",
+            Self::Unavailable { outage: Outage::Status(_), .. } => "http_error",
+            Self::Timeout { .. } => "timeout",
+            Self::Rejected { .. } => "rpc_error",
+            Self::Malformed { .. } => "malformed",
+            Self::Misuse { .. } => "misuse",
+        }
+    }
+
     /// Whether the same call may succeed later without anybody changing anything.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
@@ -100,12 +138,13 @@ fn decode_revert(data: &[u8]) -> Option<String> {
 impl fmt::Display for ChainError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unavailable { what, detail } => write!(f, "{what}: the chain cannot be reached: {detail}"),
+            Self::Unavailable { what, endpoint, outage } => write!(f, "{what}: the chain at {endpoint} cannot be reached: {outage}"),
             Self::Timeout { what, after } => write!(f, "{what}: no answer from the chain within {after:?}"),
             Self::Rejected { what, code, message, data } => {
                 write!(f, "{what}: refused by the chain ({code}): {message}")?;
                 match (self.revert(), data.is_empty()) {
-                    (Some(text), _) => write!(f, ": {text}"),
+                    // Text of a contract, or of whoever says that it is one.
+                    (Some(text), _) => write!(f, ": {text:.300}"),
                     (None, true) => Ok(()),
                     (None, false) => write!(f, ": {:.10}", to_hex(data)),
                 }
@@ -118,19 +157,31 @@ impl fmt::Display for ChainError {
 
 impl std::error::Error for ChainError {}
 
-pub(crate) fn from_rpc(what: &'static str, error: RpcError<TransportErrorKind>) -> ChainError {
+pub(crate) fn from_rpc(what: &'static str, error: RpcError<TransportErrorKind>, endpoint: &Endpoint) -> ChainError {
     match error {
         RpcError::ErrorResp(payload) => ChainError::Rejected {
             what,
             code: payload.code,
             data: payload.as_revert_data().map(|data| data.to_vec()).unwrap_or_default(),
-            message: payload.message.into_owned(),
+            message: endpoint.redact(&payload.message),
         },
-        RpcError::Transport(kind) => ChainError::Unavailable { what, detail: kind.to_string() },
+        RpcError::Transport(kind) if is_timeout(&kind) => ChainError::Timeout { what, after: DEFAULT_TIMEOUT },
+        RpcError::Transport(kind) => {
+            let outage = kind.as_http_error().map_or(Outage::Connection, |error| Outage::Status(error.status));
+            ChainError::Unavailable { what, endpoint: endpoint.name().to_owned(), outage }
+        }
         RpcError::NullResp => ChainError::Malformed { what, detail: "null".to_owned() },
-        RpcError::DeserError { err, .. } => ChainError::Malformed { what, detail: err.to_string() },
+        // The library's message quotes the answer.
+        RpcError::DeserError { err, .. } => {
+            let detail = if err.is_data() { "not what this call returns" } else { "not JSON" };
+            ChainError::Malformed { what, detail: detail.to_owned() }
+        }
         RpcError::UnsupportedFeature(text) => ChainError::Misuse { what, detail: text.to_owned() },
-        RpcError::LocalUsageError(error) => ChainError::Misuse { what, detail: error.to_string() },
-        RpcError::SerError(error) => ChainError::Misuse { what, detail: error.to_string() },
+        RpcError::LocalUsageError(error) => ChainError::Misuse { what, detail: endpoint.redact(&error.to_string()) },
+        RpcError::SerError(error) => ChainError::Misuse { what, detail: endpoint.redact(&error.to_string()) },
     }
+}
+
+fn is_timeout(kind: &TransportErrorKind) -> bool {
+    kind.as_custom().and_then(|error| error.downcast_ref::<reqwest::Error>()).is_some_and(reqwest::Error::is_timeout)
 }

@@ -11,6 +11,8 @@
 //! Deployment ─── every contract in one fixed order (development)         deploy.rs
 //! ```
 //!
+//! **Invariant:** no error and no `Debug` of this crate shows more of an endpoint than scheme, host and port: the rest is a key.
+//!
 //! Trust: an RPC endpoint may lie. What the host reads here costs the operator at most (ADR 0008); what a client reads here it reads
 //! from an endpoint of its own choice. Nothing in this crate is a verdict.
 //!
@@ -22,6 +24,7 @@ mod client;
 mod contracts;
 mod convert;
 mod deploy;
+mod endpoint;
 mod error;
 mod keystore;
 mod registry;
@@ -34,7 +37,7 @@ pub use contracts::{
     Anchor, ProveRequest, Proven, QUORUM_KIND, Verdict, anchor_calldata, create_policy_calldata, policy_id, propose_workload_calldata,
 };
 pub use deploy::{DeployConfig, DeployError, Deployment};
-pub use error::ChainError;
+pub use error::{ChainError, Outage};
 pub use keystore::{KeystoreError, keystore_address};
 pub use registry::{EnclaveRecord, Registered, Renewal, Submission, renew_calldata};
 pub use submit::{Fees, LogEntry, SignedTransaction, Signer, Transaction, TransactionReceipt};

@@ -262,6 +262,17 @@ async fn another_chain_than_expected_is_refused_at_connect() {
 }
 
 #[tokio::test]
+async fn no_error_shows_more_of_an_rpc_url_than_scheme_host_and_port() {
+    // Port 1 on loopback: nobody listens.
+    for url in ["http://name:SECRET1@127.0.0.1:1/v2/SECRET2?token=SECRET3", "ftp://127.0.0.1/SECRET4", "http://127.0.0.1:SECRET5/"] {
+        let error = ChainClient::connect(url, None).await.unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("SECRET"), "{shown}");
+        assert_eq!(error.kind() == "unreachable", shown.contains("the chain at http://127.0.0.1:1/… cannot be reached"), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn an_endpoint_that_does_not_answer_is_a_timeout_or_unavailable() {
     let world = World::start().await;
     let client = world.client.clone().with_timeout(Duration::from_millis(50));

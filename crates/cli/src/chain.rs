@@ -23,8 +23,11 @@ pub(crate) struct Args {
     /// Chain id: 31337 or a listed test network.
     #[arg(long, default_value_t = DEFAULT_CHAIN_ID)]
     chain_id: u64,
+    /// Answer pages opened from files, whose origin is `null`. So is that of a sandboxed frame in any page you visit.
+    #[arg(long)]
+    allow_null_origin: bool,
     /// Do not start a chain: deploy to one that runs already and has the same funded accounts (anvil), print where, and end.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["port", "chain_id"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["port", "chain_id", "allow_null_origin"])]
     deploy_to: Option<String>,
 }
 
@@ -34,11 +37,11 @@ pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
         let client = ChainClient::connect(url, None).await?;
         candor_devchain::check_chain_id(client.chain_id()).map_err(|error| Failure::cannot(error.to_string()))?;
         let deployment = set_up(&client).await?;
-        announce(url, client.chain_id(), &deployment, json_output);
+        announce(client.endpoint(), client.chain_id(), &deployment, json_output);
         return Ok(ExitCode::SUCCESS);
     }
     let address = free_address(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)), "--port")?;
-    let config = Config { chain_id: args.chain_id, ..Config::default() }.with_dev_accounts();
+    let config = Config { chain_id: args.chain_id, lets_in_null_origin: args.allow_null_origin, ..Config::default() }.with_dev_accounts();
     let chain = SharedChain::new(DevChain::new(config).map_err(|error| Failure::cannot(error.to_string()))?);
     let client = ChainClient::from_provider(provider(&chain), None).await?;
     let deployment = set_up(&client).await?;

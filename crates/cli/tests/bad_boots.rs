@@ -131,7 +131,7 @@ fn dial(socket: &Path) -> UnixStream {
 /// A client's connection ends without a byte: there is no key yet that could answer it.
 fn assert_no_client_is_served(socket: &Path) {
     let mut stream = dial(socket);
-    stream.write_all(&Hello { role: Role::Client }.encode()).unwrap();
+    stream.write_all(&Hello { role: Role::Client(Party([1; 8])) }.encode()).unwrap();
     let mut bytes = Vec::new();
     // Closed or reset, but not a byte.
     drop(stream.read_to_end(&mut bytes));

@@ -148,7 +148,7 @@ async fn receipts_that_do_not_exist_are_not_found_and_malformed_challenges_are_r
 }
 
 #[tokio::test]
-async fn unpaid_quotes_are_limited_per_connection() {
+async fn unpaid_quotes_are_limited_per_connection_which_then_ends() {
     let world = World::shared();
     let body = question("quotes", false).to_string().into_bytes();
     let mut connection = Https::connect(&world.api()).await.unwrap();
@@ -157,13 +157,28 @@ async fn unpaid_quotes_are_limited_per_connection() {
     }
     let reply = connection.send(Method::POST, CHAT, &[JSON], body.clone()).await;
     assert_error(&reply, 429, "too_many_quotes");
-    assert!(reply.header("retry-after").is_some());
-    // A payment is still taken there, and others are not concerned.
+    assert_eq!((reply.header("retry-after").is_some(), reply.header("connection")), (true, Some("close")), "{reply:?}");
+    assert!(connection.open(Method::POST, CHAT, &[JSON], body.clone()).await.is_err(), "no pool comes back to it");
+    // Others are not concerned.
+    assert_eq!(chat(&world.api(), &question("quotes", false), None).await.status, 402);
+}
+
+#[tokio::test]
+async fn a_connection_that_pays_each_quote_is_quoted_for_as_long_as_it_likes() {
+    let world = World::shared();
     let payer = Payer::funded(&world).await;
-    let offered = Offered::of(&world.api(), &question("quotes", false)).await;
-    let signed = payer.pay(&offered);
-    let reply = connection.send(Method::POST, CHAT, &[JSON, ("payment-signature", &signed.header)], body).await;
-    assert!(reply.status == 200 || is_pending(&reply), "{reply:?}");
+    let mut connection = Https::connect(&world.api()).await.unwrap();
+    for number in 0..65 {
+        let body = question(&format!("quote {number}"), false).to_string().into_bytes();
+        let offered = Offered::read(&connection.send(Method::POST, CHAT, &[JSON], body.clone()).await);
+        let signed = payer.pay(&offered);
+        let headers: [(&str, &str); 2] = [JSON, ("payment-signature", &signed.header)];
+        let mut reply = connection.send(Method::POST, CHAT, &headers, body.clone()).await;
+        while is_pending(&reply) {
+            reply = connection.send(Method::POST, CHAT, &headers, body.clone()).await;
+        }
+        assert_eq!(reply.status, 200, "{number}: {reply:?}");
+    }
 }
 
 #[tokio::test]

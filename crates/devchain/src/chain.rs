@@ -47,6 +47,7 @@ pub struct DevChain {
     snapshots: Vec<Snapshot>,
     next_snapshot: u64,
     fault: Fault,
+    lets_in_null_origin: bool,
 }
 
 /// A block's identity and time.
@@ -114,6 +115,7 @@ impl DevChain {
             snapshots: Vec::new(),
             next_snapshot: 0,
             fault: Fault::None,
+            lets_in_null_origin: config.lets_in_null_origin,
         })
     }
 
@@ -268,6 +270,10 @@ impl DevChain {
     #[must_use]
     pub const fn fault(&self) -> &Fault {
         &self.fault
+    }
+
+    pub(crate) const fn lets_in_null_origin(&self) -> bool {
+        self.lets_in_null_origin
     }
 
     /// The last block that JSON-RPC clients see.

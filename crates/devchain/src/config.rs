@@ -29,6 +29,8 @@ pub struct Config {
     pub genesis: Vec<GenesisAccount>,
     /// Where later block times come from.
     pub clock: Clock,
+    /// Whether HTTP requests with `Origin: null` are answered: from pages opened from files, and from sandboxed frames in any page.
+    pub lets_in_null_origin: bool,
 }
 
 impl Config {
@@ -54,7 +56,7 @@ impl Config {
 impl Default for Config {
     /// Chain 31337 on the system clock with nothing in it.
     fn default() -> Self {
-        Self { chain_id: DEFAULT_CHAIN_ID, genesis_timestamp: None, genesis: Vec::new(), clock: Clock::System }
+        Self { chain_id: DEFAULT_CHAIN_ID, genesis_timestamp: None, genesis: Vec::new(), clock: Clock::System, lets_in_null_origin: false }
     }
 }
 

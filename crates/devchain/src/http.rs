@@ -1,8 +1,10 @@
 //! The HTTP front end: JSON-RPC over HTTP/1.1 on the loopback interface.
 //!
 //! Anyone who can reach it can do anything with the chain, so it binds to loopback only, and it refuses requests that a web
-//! page from elsewhere makes a browser send (by `Origin`, which browsers always attach to them). Pages served locally, or
-//! opened from a file, are let in.
+//! page from elsewhere makes a browser send: by `Origin`, which browsers always attach to them, and by `Host`, which names the
+//! page's own site if that site's name was pointed at this machine meanwhile. Pages served locally are let in. The origin of a
+//! page opened from a file is `null`, and so is that of a sandboxed frame in anybody's page: let in only if
+//! [`Config::lets_in_null_origin`](crate::Config::lets_in_null_origin) says so.
 //!
 //! Ownership: [`Server`] owns the accept task, which owns the connection tasks; dropping or shutting down the one ends all.
 
@@ -16,7 +18,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, CONTENT_TYPE,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, CONTENT_TYPE, HOST,
     HeaderValue, ORIGIN, VARY,
 };
 use hyper::server::conn::http1;
@@ -180,8 +182,12 @@ async fn stop_requested(stopped: &mut watch::Receiver<bool>) {
 }
 
 async fn respond(request: Request<Incoming>, chain: SharedChain) -> Result<Response<Full<Bytes>>, Disconnected> {
+    if !request.headers().get(HOST).is_some_and(names_this_machine) {
+        return Ok(plain(StatusCode::FORBIDDEN, "this development chain answers to localhost and loopback addresses only\n"));
+    }
     let origin = request.headers().get(ORIGIN).cloned();
-    if origin.as_ref().is_some_and(|origin| !is_local(origin)) {
+    let is_let_in = |origin: &HeaderValue| names_this_machine(origin) || (origin == "null" && chain.lets_in_null_origin());
+    if origin.as_ref().is_some_and(|origin| !is_let_in(origin)) {
         return Ok(plain(StatusCode::FORBIDDEN, "this development chain serves local pages only\n"));
     }
     let mut response = match *request.method() {
@@ -231,14 +237,11 @@ fn preflight() -> Response<Full<Bytes>> {
     response
 }
 
-/// Whether a browser page with this origin comes from this machine. `null` is what pages opened from files send.
-fn is_local(origin: &HeaderValue) -> bool {
-    let Ok(origin) = origin.to_str() else { return false };
-    if origin == "null" {
-        return true;
-    }
-    let Ok(origin) = origin.parse::<Uri>() else { return false };
-    match origin.host() {
+/// Whether the host of an `Origin` (`http://localhost:3000`) or a `Host` (`localhost:8545`) is this machine by a name that nobody else can
+/// point here.
+fn names_this_machine(value: &HeaderValue) -> bool {
+    let Some(uri) = value.to_str().ok().and_then(|value| value.parse::<Uri>().ok()) else { return false };
+    match uri.host() {
         Some("localhost" | "[::1]") => true,
         Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
         None => false,
@@ -281,12 +284,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_pages_of_this_machine_are_local() {
-        for origin in ["null", "http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]:1", "https://localhost"] {
-            assert!(is_local(&HeaderValue::from_static(origin)), "{origin}");
+    fn only_names_of_this_machine_are_local() {
+        for name in ["http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]:1", "https://localhost", "localhost", "127.0.0.2:8545"]
+        {
+            assert!(names_this_machine(&HeaderValue::from_static(name)), "{name}");
         }
-        for origin in ["https://example.com", "http://localhost.example.com", "http://127.0.0.1.example.com", "", "http://10.0.0.1"] {
-            assert!(!is_local(&HeaderValue::from_static(origin)), "{origin}");
+        for name in ["null", "https://example.com", "http://localhost.example.com", "http://127.0.0.1.example.com", "", "http://10.0.0.1"] {
+            assert!(!names_this_machine(&HeaderValue::from_static(name)), "{name}");
         }
     }
 }

@@ -55,6 +55,11 @@ impl SharedChain {
         self.lock().set_fault(fault);
     }
 
+    /// [`Config::lets_in_null_origin`](crate::Config::lets_in_null_origin).
+    pub(crate) fn lets_in_null_origin(&self) -> bool {
+        self.lock().lets_in_null_origin()
+    }
+
     /// Answers one JSON-RPC request or batch. Needs a tokio runtime only under [`Fault::Slow`].
     pub async fn answer(&self, body: &[u8]) -> Reply {
         self.delay().await;

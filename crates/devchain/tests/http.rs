@@ -8,7 +8,7 @@ use alloy::network::TransactionBuilder;
 use alloy::primitives::{U256, bytes};
 use alloy::providers::{Provider, ProviderBuilder};
 use alloy::rpc::types::TransactionRequest;
-use candor_devchain::{Fault, MAX_BATCH, MAX_REQUEST_BYTES, ServeError, Server, SharedChain, serve};
+use candor_devchain::{Config, DevChain, Fault, MAX_BATCH, MAX_REQUEST_BYTES, ServeError, Server, SharedChain, serve};
 use serde_json::{Value, json};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -159,7 +159,14 @@ async fn local_pages_are_let_in_and_others_are_not() {
     assert!(local.head.contains("access-control-allow-origin: http://localhost:3000"));
     let foreign = post(&server, "origin: https://example.com\r\n", body).await.unwrap();
     assert_eq!(foreign.status, 403);
-    assert_eq!(chain.lock().head().number, 1, "the foreign page mined nothing");
+    // A sandboxed frame of any page, and a page whose own name was pointed at this machine.
+    let nobody = post(&server, "origin: null\r\n", body).await.unwrap();
+    assert_eq!(nobody.status, 403);
+    for host in ["rebound.example.com", "rebound.example.com:8545", "127.0.0.1.example.com", "[::2]:1", ""] {
+        let request = format!("POST / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        assert_eq!(exchange(&server, request.as_bytes()).await.unwrap().status, 403, "{host}");
+    }
+    assert_eq!(chain.lock().head().number, 1, "the foreign pages mined nothing");
 
     let preflight = "OPTIONS / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\norigin: http://127.0.0.1:5173\r\n\
                      access-control-request-method: POST\r\naccess-control-request-headers: content-type\r\n\r\n";
@@ -167,6 +174,17 @@ async fn local_pages_are_let_in_and_others_are_not() {
     assert_eq!(answer.status, 204);
     assert!(answer.head.contains("access-control-allow-headers: content-type"));
     assert!(answer.head.contains("access-control-allow-origin: http://127.0.0.1:5173"));
+}
+
+#[tokio::test]
+async fn a_page_from_a_file_is_let_in_where_that_was_asked_for() {
+    let chain = SharedChain::new(DevChain::new(Config { lets_in_null_origin: true, ..config() }).unwrap());
+    let server = serve(chain, SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}"#;
+    let page = post(&server, "origin: null\r\n", body).await.unwrap();
+    assert_eq!(page.status, 200);
+    assert!(page.head.contains("access-control-allow-origin: null"));
+    assert_eq!(post(&server, "origin: https://example.com\r\n", body).await.unwrap().status, 403);
 }
 
 #[tokio::test]

@@ -118,6 +118,36 @@ fn unknown_critical_extension_is_refused_and_a_plain_one_passes() {
 }
 
 #[test]
+fn leaf_whose_key_may_sign_certificates_is_refused_though_it_is_no_ca() {
+    let both = Extension::KeyUsage { critical: false, unused_bits: 2, bits: 0x84 };
+    let refused = refused_with(|plan| plan.leaf.extensions[1] = both);
+    assert_eq!(refused, constraint(CertificateAt::Leaf, ConstraintFault::LeafSignsCertificates));
+}
+
+#[test]
+fn constraints_and_extended_key_usage_are_refused_in_any_certificate_critical_or_not() {
+    // Names, policy mappings, policies, extended key usage, inhibit any policy.
+    for id in [0x1e, 0x21, 0x24, 0x25, 0x36] {
+        let raw = |critical| Extension::Raw { id: vec![0x55, 0x1d, id], critical, value: der::sequence(&[]) };
+        let refused = refused_with(|plan| plan.leaf.extensions.push(raw(false)));
+        assert_eq!(refused, constraint(CertificateAt::Leaf, ConstraintFault::ForeignConstraint));
+        let refused = refused_with(|plan| plan.issuers[1].extensions.push(raw(false)));
+        assert_eq!(refused, constraint(CertificateAt::CaBundle(2), ConstraintFault::ForeignConstraint));
+        let refused = refused_with(|plan| plan.issuers[1].extensions.push(raw(true)));
+        assert_eq!(refused, constraint(CertificateAt::CaBundle(2), ConstraintFault::UnknownCriticalExtension));
+    }
+}
+
+#[test]
+fn critical_authority_key_id_is_refused_even_of_the_right_key() {
+    let value = der::sequence(&[&der::value(0x80, &key_id(hypervisor().root_key.verifying_key()))]);
+    let with = |critical| Extension::Raw { id: vec![0x55, 0x1d, 0x23], critical, value: value.clone() };
+    assert!(verify_with(|plan| plan.issuers[0].extensions[1] = with(false)).is_ok());
+    let refused = refused_with(|plan| plan.issuers[0].extensions[1] = with(true));
+    assert_eq!(refused, constraint(CertificateAt::CaBundle(1), ConstraintFault::UnknownCriticalExtension));
+}
+
+#[test]
 fn authority_key_id_of_another_key_is_refused_and_none_passes() {
     let other = Extension::Raw { id: vec![0x55, 0x1d, 0x23], critical: false, value: der::sequence(&[&der::value(0x80, &[1; 20])]) };
     let refused = refused_with(|plan| plan.issuers[1].extensions[1] = other);

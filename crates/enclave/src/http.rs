@@ -122,6 +122,11 @@ async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiRespon
     serving.ledger().has_room()?;
     let claimed = pay::claim(serving, &quote, &payment.header).await;
     match claimed {
+        // The connection was ended for another one while the chain was asked: a claim would charge for an answer that nobody reads.
+        Ok(paid) if !session.paid() => {
+            serving.release(paid.claim);
+            Err(LedgerError::Full.into())
+        }
         Ok(paid) if quote.request.stream => Ok(stream(session, quote, paid)),
         Ok(paid) => whole(session, quote, paid, payment.key).await,
         // Another copy may have been finished since it was looked for above.

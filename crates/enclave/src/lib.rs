@@ -9,6 +9,7 @@
 //! | `boot` | terms and models in, keys, manifest and evidence out |
 //! | `serving` | everything one boot serves with |
 //! | `server`, `stall`, `session` | connections, their time limits, TLS, what one connection gets for nothing |
+//! | `places`, `seat` | who may stay connected |
 //! | `http`, `views` | routes; what can be read without paying |
 //! | `reply`, `refusal`, `body` | how answers and errors are said in HTTP |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
@@ -45,10 +46,12 @@ mod keys;
 mod ledger;
 mod metrics;
 mod pay;
+mod places;
 mod quote;
 mod receipt;
 mod refusal;
 mod reply;
+mod seat;
 mod server;
 mod serving;
 mod session;
@@ -66,8 +69,13 @@ pub use server::run;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Client connections at once; more are closed before TLS.
+    /// Client connections at once. For one more, the one that is longest without a payment is closed; a quarter is kept for addresses with no
+    /// other connection.
     pub max_connections: usize,
+    /// A connection is closed when nothing was paid on it for this long.
+    pub unpaid_max: Duration,
+    /// Requests that a connection may make until it pays for one.
+    pub unpaid_requests_max: u32,
     /// Answers generated at once; more wait.
     pub max_running: usize,
     /// Receipts in one group at most.
@@ -92,6 +100,10 @@ impl Default for Config {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             max_connections: 1024,
+            // Longer than a person needs to say yes to a price.
+            unpaid_max: Duration::from_secs(60),
+            // More than the 64 quotes and 8 challenges of one connection.
+            unpaid_requests_max: 100,
             max_running: cores,
             max_group: 64,
             // Outlives a host's restart, not its loss; shorter than what a payment must stay valid after its answer.

@@ -19,7 +19,7 @@ use candor_x402::protocol::{
 use hyper::body::Bytes;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
-    CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use hyper::{Response, StatusCode};
 
@@ -89,6 +89,9 @@ pub(crate) fn refused(refusal: &Refusal) -> ApiResponse {
     set(response.headers_mut(), CACHE_CONTROL, CACHE_CONTROL_UNPAID);
     if let Some(seconds) = refusal.retry_after_s() {
         set(response.headers_mut(), RETRY_AFTER, &seconds.to_string());
+    }
+    if refusal.ends_connection() {
+        set(response.headers_mut(), CONNECTION, "close");
     }
     response
 }

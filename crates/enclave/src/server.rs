@@ -1,19 +1,27 @@
-//! Connections: hello, then control frames or TLS. Nothing of a client's bytes is looked at before TLS has ended here.
+//! Connections: hello, then control frames or TLS. Nothing of a client's bytes is looked at before TLS has ended here. Which clients stay is
+//! decided in `places`.
 
+use std::convert::Infallible;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use candor_link::{HELLO_LEN, Hello, Role};
 use candor_verify::receipt::Channel;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 
 use crate::attester::Attester;
+use crate::body::ApiBody;
 use crate::boot::Boot;
 use crate::control::{self, HostPort};
+use crate::places::Limits;
+use crate::seat::{Answer, House, Seat};
 use crate::serving::Serving;
 use crate::session::Session;
 use crate::stall::Stall;
@@ -35,7 +43,11 @@ const RE_ATTEST: Duration = Duration::from_secs(50 * 60);
 pub async fn run(socket: &Path, config: Config, attester: Arc<dyn Attester>) -> std::io::Result<()> {
     let listener = UnixListener::bind(socket)?;
     let port = HostPort::new();
-    let connections = Arc::new(Semaphore::new(config.max_connections));
+    let house = Arc::new(House::new(Limits {
+        places: config.max_connections,
+        unpaid_ms: u64::try_from(config.unpaid_max.as_millis()).unwrap_or(u64::MAX),
+        unpaid_requests: config.unpaid_requests_max,
+    }));
     let boot = Arc::new(Boot::new(config, attester, port.clone(), tokio::runtime::Handle::current()));
     tokio::spawn(re_attest(Arc::clone(&boot)));
     let mut over = tokio::spawn(log_is_over(Arc::clone(&boot)));
@@ -49,8 +61,8 @@ pub async fn run(socket: &Path, config: Config, attester: Arc<dyn Attester>) -> 
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (boot, port, connections) = (Arc::clone(&boot), port.clone(), Arc::clone(&connections));
-        tokio::spawn(async move { connection(stream, boot, port, connections).await });
+        let (boot, port, house) = (Arc::clone(&boot), port.clone(), Arc::clone(&house));
+        tokio::spawn(async move { connection(stream, boot, port, house).await });
     }
 }
 
@@ -67,7 +79,7 @@ async fn log_is_over(boot: Arc<Boot>) {
     }
 }
 
-async fn connection(mut stream: UnixStream, boot: Arc<Boot>, port: HostPort, connections: Arc<Semaphore>) {
+async fn connection(mut stream: UnixStream, boot: Arc<Boot>, port: HostPort, house: Arc<House>) {
     let mut hello = [0; HELLO_LEN];
     match tokio::time::timeout(HELLO_TIMEOUT, stream.read_exact(&mut hello)).await {
         Ok(Ok(_)) => {}
@@ -75,31 +87,56 @@ async fn connection(mut stream: UnixStream, boot: Arc<Boot>, port: HostPort, con
     }
     match Hello::parse(&hello).map(|hello| hello.role) {
         Ok(Role::Control) => control::serve(stream, port, boot).await,
-        Ok(Role::Client) => {
-            let (Some(serving), Ok(_permit)) = (boot.serving(), connections.try_acquire()) else { return };
-            client(stream, serving, boot).await;
+        Ok(Role::Client(party)) => {
+            let Some(serving) = boot.serving() else { return };
+            let Some((seat, gone)) = house.enter(party) else { return };
+            tokio::select! {
+                () = client(stream, serving, boot, Arc::new(seat)) => {}
+                // Its place is somebody else's now. Nothing that was paid for runs here.
+                _ = gone => {}
+            }
         }
         Ok(_) | Err(_) => {}
     }
 }
 
-async fn client(stream: UnixStream, serving: Arc<Serving>, boot: Arc<Boot>) {
+async fn client(stream: UnixStream, serving: Arc<Serving>, boot: Arc<Boot>, seat: Arc<Seat>) {
     let acceptor = tokio_rustls::TlsAcceptor::from(serving.tls());
     let (handshake_max, idle_max) = (serving.config().handshake_max, serving.config().idle_max);
     let stream = Stall::new(stream, serving.config().stall_max);
     let Ok(Ok(tls)) = tokio::time::timeout(handshake_max, acceptor.accept(stream)).await else { return };
-    let session = Arc::new(Session::new(serving, boot, Channel::Tls));
-    let service = hyper::service::service_fn(move |request| http::route(Arc::clone(&session), request));
-    // Errors of one connection concern that connection only; what they would say could quote the client's bytes.
-    drop(
+    let session = Arc::new(Session::new(serving, boot, Channel::Tls, Arc::clone(&seat)));
+    let turns = Arc::clone(&seat);
+    let service = hyper::service::service_fn(move |request| turn(Arc::clone(&session), Arc::clone(&turns), request));
+    let mut connection = pin!(
         hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             // Counts from the end of the last answer too, so it is the limit on idle connections.
             .header_read_timeout(idle_max)
             .max_buf_size(64 * 1024)
             .serve_connection(TokioIo::new(tls), service)
-            .await,
     );
+    // Errors of one connection concern that connection only; what they would say could quote the client's bytes.
+    tokio::select! {
+        outcome = connection.as_mut() => {
+            drop(outcome);
+            return;
+        }
+        () = seat.unpaid_life() => {}
+    }
+    // A request that has begun is still answered, and none after it.
+    connection.as_mut().graceful_shutdown();
+    drop(connection.await);
+}
+
+/// One request and its answer, the last one if nothing was paid for too many.
+async fn turn(session: Arc<Session>, seat: Arc<Seat>, request: Request<Incoming>) -> Result<Response<Answer<ApiBody>>, Infallible> {
+    let turn = seat.request();
+    let mut response = http::route(session, request).await?;
+    if seat.is_spent() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Answer { body, _turn: turn }))
 }
 
 async fn re_attest(boot: Arc<Boot>) {

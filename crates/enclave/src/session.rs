@@ -1,4 +1,4 @@
-//! One client connection: what its bytes travel in, and how much it got without paying.
+//! One client connection: what its bytes travel in, its place, and how much it got without paying.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,9 +7,10 @@ use candor_verify::receipt::Channel;
 
 use crate::boot::Boot;
 use crate::refusal::Refusal;
+use crate::seat::Seat;
 use crate::serving::Serving;
 
-/// Quotes that one connection gets without paying: signing is the dearest thing a stranger can ask for.
+/// Quotes that one connection gets until it pays one: signing is the dearest thing a stranger can ask for.
 const UNPAID_QUOTES_MAX: u32 = 64;
 
 /// Challenges that one connection may send: a client needs one for each verification, and each costs the device a signature.
@@ -20,14 +21,15 @@ pub(crate) struct Session {
     serving: Arc<Serving>,
     boot: Arc<Boot>,
     channel: Channel,
+    seat: Arc<Seat>,
     unpaid_quotes: AtomicU32,
     challenges: AtomicU32,
 }
 
 impl Session {
     /// A connection whose bytes travel in this channel: its receipts say so.
-    pub(crate) fn new(serving: Arc<Serving>, boot: Arc<Boot>, channel: Channel) -> Self {
-        Self { serving, boot, channel, unpaid_quotes: AtomicU32::new(0), challenges: AtomicU32::new(0) }
+    pub(crate) fn new(serving: Arc<Serving>, boot: Arc<Boot>, channel: Channel, seat: Arc<Seat>) -> Self {
+        Self { serving, boot, channel, seat, unpaid_quotes: AtomicU32::new(0), challenges: AtomicU32::new(0) }
     }
 
     pub(crate) fn serving(&self) -> &Arc<Serving> {
@@ -42,12 +44,20 @@ impl Session {
         self.channel
     }
 
+    /// A payment was claimed: whoever pays may come back for as long as it likes. False if nobody is there any more.
+    pub(crate) fn paid(&self) -> bool {
+        self.unpaid_quotes.store(0, Ordering::Relaxed);
+        self.seat.claimed()
+    }
+
     /// Counts an unpaid quote.
     pub(crate) fn quoted(&self) -> Result<(), Refusal> {
         if self.unpaid_quotes.fetch_add(1, Ordering::Relaxed) < UNPAID_QUOTES_MAX {
             return Ok(());
         }
-        Err(Refusal::too_many("Too many unpaid quotes on this connection. Pay one, or open another.").code("too_many_quotes"))
+        // Ended, because a pool of connections would come back to this one for ever.
+        let message = "Too many unpaid quotes on this connection, which ends now. Open another.";
+        Err(Refusal::too_many(message).code("too_many_quotes").ending_the_connection())
     }
 
     /// Counts a challenge.

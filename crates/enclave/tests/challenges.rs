@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use candor_enclave::Config;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use support::World;
+use support::client::get_on;
 
 fn challenge(number: u64) -> String {
     format!("/candor/evidence?nonce=0x{number:064x}")
@@ -40,20 +40,7 @@ async fn one_connection_has_eight_challenges_and_as_much_other_evidence_as_it_li
     let mut statuses = Vec::new();
     let unchallenged = "/candor/evidence".to_owned();
     for path in (1..=9).map(challenge).chain([unchallenged]) {
-        tls.write_all(format!("GET {path} HTTP/1.1\r\nhost: node\r\n\r\n").as_bytes()).await.unwrap();
-        statuses.push(status(&mut tls).await);
+        statuses.push(get_on(&mut tls, &path).await.status);
     }
     assert_eq!(statuses, [[200; 8].as_slice(), &[429, 200]].concat());
-}
-
-/// The status of the next answer on a connection that is kept.
-async fn status(tls: &mut (impl tokio::io::AsyncRead + Unpin)) -> u16 {
-    let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
-    // The last piece of a body of unknown length.
-    while !bytes.ends_with(b"\r\n0\r\n\r\n") {
-        let read = tls.read(&mut piece).await.unwrap();
-        assert_ne!(read, 0, "it ends: {}", String::from_utf8_lossy(&bytes));
-        bytes.extend_from_slice(&piece[..read]);
-    }
-    std::str::from_utf8(&bytes[9..12]).unwrap().parse().unwrap()
 }

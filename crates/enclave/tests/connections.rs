@@ -9,7 +9,7 @@ use candor_verify::receipt::Outcome;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use support::client::{question, rest};
-use support::{Key, World, now_s};
+use support::{Key, SOMEBODY, World, now_s};
 
 fn config() -> Config {
     let mut config = Config::default();
@@ -69,7 +69,7 @@ async fn a_client_that_says_nothing_is_cut_off_before_and_after_its_handshake() 
     config.handshake_max = Duration::from_millis(300);
     config.idle_max = Duration::from_millis(600);
     let world = World::start(config).await;
-    let mut silent = world.connect().await;
+    let mut silent = world.connect(SOMEBODY).await;
     assert_eq!(rest(&mut silent).await, b"");
     let mut silent = world.tls().await;
     assert_eq!(rest(&mut silent).await, b"");

@@ -1,17 +1,19 @@
 //! Carries clients' bytes: one TCP connection, one connection to the enclave, a copy in both directions, unchanged.
 //!
-//! TLS ends in the enclave, so what passes here is ciphertext. This file bounds what clients can make the enclave hold: connections in
-//! all and per address, idle time, half-open time. It looks at no byte.
+//! TLS ends in the enclave, so what passes here is ciphertext. This file bounds what clients can make host and enclave hold: connections in
+//! all and per address, idle time, half-open time. It looks at no byte, so it cannot see who pays: who has to go when the enclave is full is
+//! decided there, by the [`Party`] that is told here, and a place is free here as soon as the enclave ends a connection.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use candor_link::{Hello, Role};
+use candor_link::{Hello, Party, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -24,6 +26,9 @@ use crate::notice::{Notice, NoticeSink};
 /// Bytes copied at a time and direction.
 const BUFFER: usize = 16 << 10;
 
+/// Connections that the enclave has ended and whose client may still take the last bytes. More are cut at once.
+const LINGERING: usize = 256;
+
 /// Accepts clients until stopped.
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -32,7 +37,7 @@ pub(crate) async fn serve(
     notices: NoticeSink,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let gate = Gate::new(limits);
+    let gate = Gate::new(&limits);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -47,9 +52,8 @@ pub(crate) async fn serve(
                 let Some(pass) = gate.enter(peer) else { continue };
                 let socket = socket.clone();
                 connections.spawn(async move {
-                    let _pass = pass;
                     // Broken connections are clients' daily life and nobody's news.
-                    let _outcome = carry(stream, &socket, &limits).await;
+                    let _outcome = carry(stream, &socket, &limits, pass).await;
                 });
             }
             Err(error) => {
@@ -65,38 +69,48 @@ pub(crate) async fn serve(
 
 /// Whose connections are counted together: an IPv4 address, or the 64 bits of an IPv6 address that a provider gives to one customer, who
 /// has every address below them.
-fn party(address: IpAddr) -> IpAddr {
+fn customer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         v4 @ IpAddr::V4(_) => v4,
     }
 }
 
-/// Counts connections, in all and per party.
-struct Gate {
+/// Counts connections, in all and per customer. Also the log's (`http`).
+pub(crate) struct Gate {
     total: Arc<Semaphore>,
+    lingering: Arc<Semaphore>,
     // Guarded for the moment of one update; entries go when their count is zero.
     per_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
     max_per_address: usize,
+    // Keyed anew by each process: the enclave is told who comes again, and not from where.
+    parties: RandomState,
 }
 
 /// A connection that was let in. Leaves by being dropped.
 #[must_use]
-struct Pass {
+pub(crate) struct Pass {
     _permit: OwnedSemaphorePermit,
+    lingering: Arc<Semaphore>,
+    party: Party,
     address: IpAddr,
     per_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 impl Gate {
-    fn new(limits: ClientLimits) -> Self {
-        let total = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
-        Self { total, per_address: Arc::default(), max_per_address: limits.max_per_address }
+    pub(crate) fn new(limits: &ClientLimits) -> Self {
+        Self {
+            total: Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS))),
+            lingering: Arc::new(Semaphore::new(LINGERING)),
+            per_address: Arc::default(),
+            max_per_address: limits.max_per_address,
+            parties: RandomState::new(),
+        }
     }
 
-    fn enter(&self, peer: SocketAddr) -> Option<Pass> {
+    pub(crate) fn enter(&self, peer: SocketAddr) -> Option<Pass> {
         let permit = Arc::clone(&self.total).try_acquire_owned().ok()?;
-        let address = party(peer.ip());
+        let address = customer(peer.ip());
         let mut counts = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
         if self.max_per_address <= *count {
@@ -104,7 +118,16 @@ impl Gate {
         }
         *count += 1;
         drop(counts);
-        Some(Pass { _permit: permit, address, per_address: Arc::clone(&self.per_address) })
+        let party = Party(self.parties.hash_one(address).to_be_bytes());
+        Some(Pass { _permit: permit, lingering: Arc::clone(&self.lingering), party, address, per_address: Arc::clone(&self.per_address) })
+    }
+}
+
+impl Pass {
+    /// Gives its place to the next, and stays among those that only wait for their last bytes; `None` if there are too many of them.
+    fn linger(mut self) -> Option<Self> {
+        self._permit = Arc::clone(&self.lingering).try_acquire_owned().ok()?;
+        Some(self)
     }
 }
 
@@ -120,20 +143,26 @@ impl Drop for Pass {
     }
 }
 
-async fn carry(client: TcpStream, socket: &PathBuf, limits: &ClientLimits) -> io::Result<()> {
+async fn carry(client: TcpStream, socket: &Path, limits: &ClientLimits, pass: Pass) -> io::Result<()> {
     client.set_nodelay(true)?;
+    let hello = Hello { role: Role::Client(pass.party) };
     let dial = async {
         let mut enclave = UnixStream::connect(socket).await?;
-        enclave.write_all(&Hello { role: Role::Client }.encode()).await?;
+        enclave.write_all(&hello.encode()).await?;
         io::Result::Ok(enclave)
     };
     let enclave = timeout(limits.dial, dial).await??;
-    let (client_read, client_write) = client.into_split();
+    let (mut client_read, client_write) = client.into_split();
     let (enclave_read, enclave_write) = enclave.into_split();
-    both_ways((client_read, client_write), (enclave_read, enclave_write), limits).await
+    both_ways((&mut client_read, client_write), (enclave_read, enclave_write), limits).await?;
+    // The client has its end. Closed while it still sends, the connection would be reset, and bytes on their way to it lost.
+    if let Some(_pass) = pass.linger() {
+        drop(timeout(limits.linger, swallow(client_read)).await);
+    }
+    Ok(())
 }
 
-/// Copies both directions until both have ended, one has broken, or nothing has moved for too long.
+/// Copies both directions until the enclave's has ended, one has broken, or nothing has moved for too long.
 pub(crate) async fn both_ways<R1, W1, R2, W2>(client: (R1, W1), enclave: (R2, W2), limits: &ClientLimits) -> io::Result<()>
 where
     R1: AsyncRead + Unpin,
@@ -144,14 +173,20 @@ where
     let activity = Activity::default();
     let inward = copy(client.0, enclave.1, &activity);
     let outward = copy(enclave.0, client.1, &activity);
-    let copied = async {
-        // An error of one direction ends both; an end of one does not.
-        tokio::try_join!(inward, outward).map(|_| ())
-    };
     tokio::select! {
-        outcome = copied => outcome,
+        biased;
+        // Whatever the client still sends, nothing answers it. A client that keeps its side open holds no place by that.
+        outcome = outward => outcome,
+        // An end of the client's direction ends nothing: its answer is on the way.
+        Err(error) = inward => Err(error),
         () = activity.until_quiet(limits) => Err(io::ErrorKind::TimedOut.into()),
     }
+}
+
+/// Reads to the end of what nobody wants.
+async fn swallow(mut from: impl AsyncRead + Unpin) {
+    let mut buffer = vec![0; BUFFER];
+    while from.read(&mut buffer).await.is_ok_and(|read| read != 0) {}
 }
 
 /// When something last moved, and how many directions have ended.
@@ -189,7 +224,7 @@ impl Activity {
     }
 }
 
-/// One direction. Its end is passed on; an error ends both.
+/// One direction. Its end is passed on.
 async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, activity: &Activity) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -211,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_customer_with_many_ipv6_addresses_is_one_party() {
-        let gate = Gate::new(ClientLimits { max_per_address: 2, ..ClientLimits::default() });
+        let gate = Gate::new(&ClientLimits { max_per_address: 2, ..ClientLimits::default() });
         let enter = |ip: &str| gate.enter(SocketAddr::new(ip.parse().unwrap(), 1));
         let first = enter("2001:db8:0:1::1").unwrap();
         let _second = enter("2001:db8:0:1:ffff::2").unwrap();
@@ -223,5 +258,27 @@ mod tests {
         let _v4 = (enter("192.0.2.1").unwrap(), enter("::ffff:192.0.2.1").unwrap());
         assert!(enter("192.0.2.1").is_none());
         assert!(enter("192.0.2.2").is_some());
+    }
+    #[test]
+    fn a_party_is_one_number_for_each_customer_and_names_nobody() {
+        let (gate, restarted) = (Gate::new(&ClientLimits::default()), Gate::new(&ClientLimits::default()));
+        let party = |gate: &Gate, ip: &str| gate.enter(SocketAddr::new(ip.parse().unwrap(), 1)).unwrap().party;
+        assert_eq!(party(&gate, "192.0.2.1"), party(&gate, "::ffff:192.0.2.1"));
+        assert_eq!(party(&gate, "2001:db8:0:1::1"), party(&gate, "2001:db8:0:1::2"));
+        assert_ne!(party(&gate, "192.0.2.1"), party(&gate, "192.0.2.2"));
+        assert_ne!(party(&gate, "192.0.2.1"), party(&restarted, "192.0.2.1"));
+    }
+
+    #[test]
+    fn who_lingers_gives_its_place_away_and_still_counts_at_its_address() {
+        let gate = Gate::new(&ClientLimits { max_connections: 1, max_per_address: 2, ..ClientLimits::default() });
+        let enter = |ip: &str| gate.enter(SocketAddr::new(ip.parse().unwrap(), 1));
+        let first = enter("192.0.2.1").unwrap();
+        assert!(enter("192.0.2.2").is_none());
+        let first = first.linger().unwrap();
+        let second = enter("192.0.2.1").unwrap().linger().unwrap();
+        assert!(enter("192.0.2.1").is_none(), "two sockets of one address are open");
+        let _other = enter("192.0.2.2").unwrap();
+        drop((first, second));
     }
 }

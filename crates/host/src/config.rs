@@ -26,14 +26,17 @@ pub struct ModelFile {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: any value works")]
 pub struct ClientLimits {
-    /// Connections at once; more are closed at once, so that the enclave is not filled by idle ones.
+    /// Connections at once; more are closed. More than the enclave holds (`candor_enclave::Config::max_connections`): it alone can tell
+    /// who pays, and makes room by ending who does not, so a new connection must reach it.
     pub max_connections: usize,
     /// Connections at once from one address (IPv6: one /64), of which a NAT may hide many people.
     pub max_per_address: usize,
     /// Time without a byte in either direction. Longer than the slowest gap in a stream of tokens.
     pub idle: Duration,
-    /// Time without a byte in the other direction once one has ended (a half-open connection).
+    /// Time without a byte once the client has ended its direction (a half-open connection).
     pub half_closed: Duration,
+    /// Time for the client to take the last bytes once the enclave has ended its direction.
+    pub linger: Duration,
     /// Time to reach the enclave.
     pub dial: Duration,
 }
@@ -41,10 +44,11 @@ pub struct ClientLimits {
 impl Default for ClientLimits {
     fn default() -> Self {
         Self {
-            max_connections: 1024,
+            max_connections: 1280,
             max_per_address: 128,
             idle: Duration::from_secs(300),
             half_closed: Duration::from_secs(60),
+            linger: Duration::from_secs(2),
             dial: Duration::from_secs(5),
         }
     }

@@ -11,6 +11,7 @@
 //!
 //! Not here: receipts (the enclave serves them, by unguessable ids), anything per client.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,15 +27,20 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::clients::Gate;
+use crate::config::ClientLimits;
 use crate::publish::{log_directory, log_name};
 use crate::shared::Shared;
 use crate::store::OpenLog;
 
-/// Connections at once. Readers are few; more wait in the kernel's queue.
+/// Connections at once. Readers are few; more are closed.
 const CONNECTIONS: usize = 256;
+
+/// Connections at once of one address: enough for a checker that reads tiles side by side, an eighth of all.
+const CONNECTIONS_PER_ADDRESS: usize = 32;
 
 /// Time for a request's head, against slow ones.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,27 +52,23 @@ type Answer = Response<Full<Bytes>>;
 
 /// Serves until stopped.
 pub(crate) async fn serve(listener: TcpListener, node: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let limits = ClientLimits { max_connections: CONNECTIONS, max_per_address: CONNECTIONS_PER_ADDRESS, ..ClientLimits::default() };
+    let gate = Gate::new(&limits);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            permit = Arc::clone(&permits).acquire_owned() => match permit {
-                Ok(permit) => tokio::select! {
-                    accepted = listener.accept() => accepted.map(|(stream, _)| (stream, permit)),
-                    _ = stopped.changed() => break,
-                },
-                Err(_) => break,
-            },
+            accepted = listener.accept() => accepted,
             _ = stopped.changed() => break,
         };
         while connections.try_join_next().is_some() {}
-        let Ok((stream, permit)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
+        let Some(pass) = gate.enter(peer) else { continue };
         let node = Arc::clone(&node);
         connections.spawn(async move {
-            let _permit = permit;
+            let _pass = pass;
             let service = service_fn(|request| {
                 let node = Arc::clone(&node);
                 async move { Ok::<_, Infallible>(answer(&node, &request).await) }
@@ -181,7 +183,7 @@ async fn status(node: &Arc<Shared>) -> Answer {
         "log": log,
         "gas_account": node.config.gas_key.address().to_string(),
         "anchor_account": node.config.anchor_key.address().to_string(),
-        "troubles": status.troubles,
+        "troubles": status.troubles.iter().map(|(part, trouble)| (*part, trouble.code)).collect::<HashMap<_, _>>(),
     }))
 }
 

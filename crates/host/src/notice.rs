@@ -1,9 +1,11 @@
-//! What a host tells its operator: few, typed, without prompts, signatures, calldata or anything per client.
+//! What a host tells its operator: few, typed, without prompts, signatures, calldata or anything per client. Also [`Trouble`], the part of
+//! it that strangers read in `/status`.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use candor_chain::ChainError;
 use candor_verify::Hash32;
 
 /// Where notices go. Called from many tasks; must not block.
@@ -66,9 +68,32 @@ pub enum Notice {
     Trouble {
         /// What part.
         part: &'static str,
-        /// What is wrong.
+        /// What is wrong, for the operator: it may quote systems that were asked, so it goes nowhere else.
         message: String,
     },
+}
+
+/// What does not work: a word for everybody, and a message for the operator.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Trouble {
+    /// Stable, and says nothing of anybody's systems: [`ChainError::kind`], or [`FAILING`].
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+}
+
+/// Of a trouble that is nobody's business but the operator's.
+pub(crate) const FAILING: &str = "failing";
+
+impl From<String> for Trouble {
+    fn from(message: String) -> Self {
+        Self { code: FAILING, message }
+    }
+}
+
+impl From<ChainError> for Trouble {
+    fn from(error: ChainError) -> Self {
+        Self { code: error.kind(), message: error.to_string() }
+    }
 }
 
 impl fmt::Display for Notice {

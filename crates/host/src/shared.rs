@@ -11,7 +11,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use crate::anchor::Anchorer;
 use crate::config::HostConfig;
-use crate::notice::Notice;
+use crate::notice::{Notice, Trouble};
 use crate::settle::Settler;
 use crate::store::{OpenLog, Store};
 
@@ -41,27 +41,29 @@ pub(crate) struct Status {
     pub(crate) is_registered: bool,
     pub(crate) published_size: u64,
     pub(crate) anchored_size: u64,
-    pub(crate) troubles: HashMap<&'static str, String>,
+    /// By part. Anybody reads its code in `/status`; its message may quote what was asked, and is the operator's.
+    pub(crate) troubles: HashMap<&'static str, Trouble>,
 }
 
 impl Shared {
     pub(crate) fn notice(&self, notice: &Notice) {
-        if let Notice::Trouble { part, message } = notice {
-            self.update(|status| {
-                status.troubles.insert(part, message.clone());
-            });
-        }
         (self.config.notices)(notice);
     }
 
-    pub(crate) fn trouble(&self, part: &'static str, message: impl Into<String>) {
-        self.notice(&Notice::Trouble { part, message: message.into() });
+    pub(crate) fn trouble(&self, part: &'static str, trouble: impl Into<Trouble>) {
+        let trouble = trouble.into();
+        let message = trouble.message.clone();
+        self.update(|status| {
+            status.troubles.insert(part, trouble);
+        });
+        self.notice(&Notice::Trouble { part, message });
     }
 
     /// As [`Self::trouble`] for what is tried again all the time: the operator is told once, until it is cleared or is another.
     pub(crate) fn trouble_once(&self, part: &'static str, message: String) {
-        if self.status().troubles.get(part) != Some(&message) {
-            self.trouble(part, message);
+        let trouble = Trouble::from(message);
+        if self.status().troubles.get(part) != Some(&trouble) {
+            self.trouble(part, trouble);
         }
     }
 
@@ -129,7 +131,7 @@ pub(crate) async fn follow_head(shared: Arc<Shared>, mut stopped: watch::Receive
                 // A block that was seen is not called the newest for ever: without a chain the enclave is told that there is none.
                 shared.head.send_replace(None);
                 if !shared.status().troubles.contains_key("chain") {
-                    shared.trouble("chain", error.to_string());
+                    shared.trouble("chain", error);
                 }
             }
         }

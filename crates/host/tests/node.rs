@@ -223,7 +223,7 @@ async fn clients_bytes_pass_unchanged_and_their_end_too() {
     let sent: Vec<u8> = (0..300_000_u32).map(|i| (i % 253) as u8).collect();
     let mut client = TcpStream::connect(r.host.client_address()).await.unwrap();
     let (role, mut inner) = r.enclave.accept().await;
-    assert_eq!(role, Role::Client);
+    assert!(matches!(role, Role::Client(_)), "{role:?}");
     let (mut read, mut write) = client.split();
     let expected = sent.clone();
     let upload = async {
@@ -268,7 +268,7 @@ async fn half_open_and_too_many_connections_are_closed() {
     assert_eq!(first.try_read(&mut [0; 1]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     // And there is room again.
     let _fourth = TcpStream::connect(host.client_address()).await.unwrap();
-    assert_eq!(enclave.accept().await.0, Role::Client);
+    assert!(matches!(enclave.accept().await.0, Role::Client(_)));
     host.stop().await;
 }
 
@@ -291,6 +291,82 @@ async fn an_idle_connection_is_closed() {
 async fn assert_is_closed(client: &mut TcpStream) {
     let ended = tokio::time::timeout(PATIENCE, client.read(&mut [0; 1])).await;
     assert!(matches!(ended, Ok(Ok(0) | Err(_))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_the_enclave_has_ended_holds_no_place_by_keeping_its_side_open() {
+    let world = Arc::new(World::start().await);
+    let scratch = Scratch::new("ended");
+    let enclave = FakeEnclave::listen(&scratch);
+    let mut config = config(&world, &scratch, &enclave.socket, b"weights");
+    config.clients = ClientLimits { max_connections: 1, linger: PATIENCE, ..ClientLimits::default() };
+    let host = Host::start(config).await.unwrap();
+    let _control = enclave.control(Phase::AwaitingTerms).await;
+    let mut first = TcpStream::connect(host.client_address()).await.unwrap();
+    let (Role::Client(party), inner) = enclave.accept().await else { panic!("a client") };
+    drop(inner);
+    assert_eq!(first.read(&mut [0; 1]).await.unwrap(), 0, "the end is passed on");
+
+    let _second = TcpStream::connect(host.client_address()).await.unwrap();
+    let (Role::Client(same), _inner) = enclave.accept().await else { panic!("a client") };
+    assert_eq!(party, same, "both come from one address");
+    // The first can still write: it is not reset while its last bytes may be on their way.
+    first.write_all(b"ignored").await.unwrap();
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn readers_of_one_address_do_not_fill_the_log_port() {
+    let r = running("readers").await;
+    let mut readers = Vec::new();
+    // As many as one address may have, each answered, so each let in.
+    for _ in 0..32 {
+        let mut reader = TcpStream::connect(r.host.http_address()).await.unwrap();
+        reader.write_all(b"GET /logs HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        assert_ne!(reader.read(&mut [0; 64]).await.unwrap(), 0);
+        readers.push(reader);
+    }
+    let mut more = TcpStream::connect(r.host.http_address()).await.unwrap();
+    let closed = tokio::time::timeout(PATIENCE, more.read(&mut [0; 1])).await.unwrap();
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.bind(([127, 0, 0, 2], 0).into()).unwrap();
+    let mut other = other.connect(r.host.http_address()).await.unwrap();
+    other.write_all(b"GET /status HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    assert_ne!(tokio::time::timeout(PATIENCE, other.read(&mut [0; 64])).await.unwrap().unwrap(), 0);
+    r.host.stop().await;
+}
+
+#[tokio::test]
+async fn status_names_a_failing_part_by_a_code_and_quotes_nobody() {
+    let r = running("codes").await;
+    let said = "no credit on https://rpc.example.org/v2/SECRET";
+    for (fault, code) in [
+        (Fault::Down, "unreachable"),
+        (Fault::Refuse { method: "eth_getBlockByNumber".to_owned(), code: -32000, message: said.to_owned() }, "rpc_error"),
+    ] {
+        r.world.shared.set_fault(fault);
+        let status = async {
+            loop {
+                let status = r.json("/status").await;
+                if !status["troubles"]["chain"].is_null() {
+                    break status;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let status = tokio::time::timeout(PATIENCE, status).await.unwrap();
+        assert_eq!(status["troubles"]["chain"], code, "{status}");
+        assert!(!status.to_string().contains("SECRET"), "{status}");
+        r.world.shared.set_fault(Fault::None);
+        let well = async {
+            while !r.json("/status").await["troubles"]["chain"].is_null() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, well).await.unwrap();
+    }
+    r.host.stop().await;
 }
 
 #[tokio::test]

@@ -1,14 +1,20 @@
-//! The first nine bytes of each connection: which version, and what the connection is for.
+//! The first 18 bytes of each connection: which version, what the connection is for, and whose it is.
 //!
-//! A frame like any other (`00000005 84 00 00 VV RR`), but of one fixed length for each version below 24, so that the listener reads
-//! exactly nine bytes and never a byte of what follows. Spec: link.md §3.
+//! A frame like any other (`0000000e 85 00 00 VV RR 48 PPPPPPPPPPPPPPPP`), but of one fixed length for each version below 24, so that the
+//! listener reads exactly 18 bytes and never a byte of what follows. Spec: link.md §3.
 
 use std::fmt;
 
 use crate::limits::VERSION;
 
 /// Bytes of a [`Hello`] on the wire, length included.
-pub const HELLO_LEN: usize = 9;
+pub const HELLO_LEN: usize = 18;
+
+/// Whose connection it is, as far as the host tells connections apart: equal for those of one address. It names nobody, and a lie costs
+/// availability only.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: bytes that are only compared")]
+pub struct Party(pub [u8; 8]);
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -17,19 +23,21 @@ pub enum Role {
     /// Frames. A new control connection supersedes the one before: the host has restarted.
     Control,
     /// After the hello, the raw bytes of one TCP connection of a client, in both directions; end of stream passes through.
-    Client,
+    Client(Party),
 }
 
 /// Sent by the host first on each connection; not answered.
 ///
 /// # Examples
 /// ```
-/// use candor_link::{Hello, HelloError, Role};
+/// use candor_link::{Hello, HelloError, Party, Role};
 ///
-/// let bytes = Hello { role: Role::Client }.encode();
-/// assert_eq!(bytes, [0, 0, 0, 5, 0x84, 0, 0, 1, 2]);
-/// assert_eq!(Hello::parse(&bytes), Ok(Hello { role: Role::Client }));
-/// assert_eq!(Hello::parse(&[0, 0, 0, 5, 0x84, 0, 0, 9, 2]), Err(HelloError::Version { supported: 1, got: 9 }));
+/// let hello = Hello { role: Role::Client(Party(*b"somebody")) };
+/// let mut bytes = hello.encode();
+/// assert_eq!(bytes, *b"\0\0\0\x0e\x85\0\0\x01\x02\x48somebody");
+/// assert_eq!(Hello::parse(&bytes), Ok(hello));
+/// bytes[7] = 9;
+/// assert_eq!(Hello::parse(&bytes), Err(HelloError::Version { supported: 1, got: 9 }));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
@@ -42,11 +50,11 @@ impl Hello {
     /// The bytes.
     #[must_use]
     pub fn encode(self) -> [u8; HELLO_LEN] {
-        let role = match self.role {
-            Role::Control => 1,
-            Role::Client => 2,
+        let (role, Party([a, b, c, d, e, f, g, h])) = match self.role {
+            Role::Control => (1, Party([0; 8])),
+            Role::Client(party) => (2, party),
         };
-        [0, 0, 0, 5, 0x84, 0, 0, VERSION, role]
+        [0, 0, 0, 14, 0x85, 0, 0, VERSION, role, 0x48, a, b, c, d, e, f, g, h]
     }
 
     /// Reads the bytes.
@@ -55,9 +63,11 @@ impl Hello {
     /// [`HelloError`]; the listener closes the connection.
     pub fn parse(bytes: &[u8; HELLO_LEN]) -> Result<Self, HelloError> {
         match *bytes {
-            [0, 0, 0, 5, 0x84, 0, 0, VERSION, 1] => Ok(Self { role: Role::Control }),
-            [0, 0, 0, 5, 0x84, 0, 0, VERSION, 2] => Ok(Self { role: Role::Client }),
-            [0, 0, 0, 5, 0x84, 0, 0, got @ 0..=23, _] if got != VERSION => Err(HelloError::Version { supported: VERSION, got }),
+            [0, 0, 0, 14, 0x85, 0, 0, got @ 0..=23, ..] if got != VERSION => Err(HelloError::Version { supported: VERSION, got }),
+            [0, 0, 0, 14, 0x85, 0, 0, VERSION, 1, 0x48, 0, 0, 0, 0, 0, 0, 0, 0] => Ok(Self { role: Role::Control }),
+            [0, 0, 0, 14, 0x85, 0, 0, VERSION, 2, 0x48, a, b, c, d, e, f, g, h] => {
+                Ok(Self { role: Role::Client(Party([a, b, c, d, e, f, g, h])) })
+            }
             _ => Err(HelloError::Malformed),
         }
     }
@@ -95,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_hello_reads_back_and_every_other_byte_is_rejected() {
-        for role in [Role::Control, Role::Client] {
+        for role in [Role::Control, Role::Client(Party([0; 8])), Role::Client(Party([1, 2, 3, 4, 5, 6, 7, 8]))] {
             let bytes = Hello { role }.encode();
             assert_eq!(Hello::parse(&bytes), Ok(Hello { role }));
             for at in 0..HELLO_LEN {

@@ -9,7 +9,7 @@
 //! host ── Hello(control) ─▶ then frames: u32 length ‖ CBOR [kind, id, fields…], requests in both directions, matched by id
 //! ```
 //!
-//! [`Hello`] is the first nine bytes of each connection, [`FrameDecoder`] cuts a control stream into frames, [`ToEnclave`] and
+//! [`Hello`] is the first 18 bytes of each connection, [`FrameDecoder`] cuts a control stream into frames, [`ToEnclave`] and
 //! [`ToHost`] are everything a frame may say, by direction, and [`Calls`] are the requests of one side that wait for their answers.
 //!
 //! The host is trusted for availability only (ADR 0008): each message says what a lie of the host costs, and for none of them is the
@@ -44,7 +44,7 @@ mod to_host;
 pub use calls::{Call, Calls, Lost, NotBegun};
 pub use codec::MessageError;
 pub use frame::{FrameDecoder, FrameError, frame};
-pub use hello::{HELLO_LEN, Hello, HelloError, Role};
+pub use hello::{HELLO_LEN, Hello, HelloError, Party, Role};
 pub use limits::*;
 pub use message::{
     AnchoredProof, AppendRequest, BlockHead, BootRequest, CheckpointRequest, CheckpointStored, LogState, LoggedReceipt, ModelPart,

@@ -121,15 +121,18 @@ pub(crate) async fn chat(api: &str, body: &Value, payment: Option<&str>) -> Repl
     Https::connect(api).await.unwrap().send(Method::POST, CHAT, &headers, body.to_string().into_bytes()).await
 }
 
-/// One JSON-RPC call.
-pub(crate) async fn rpc(url: &str, method: &str, params: Value) -> Value {
+/// POST of JSON over plain HTTP.
+pub(crate) async fn post(url: &str, path: &str, body: &Value) -> Reply {
     let authority = url.trim_start_matches("http://").trim_end_matches('/');
     let (mut sender, driver) = handshake(TokioIo::new(TcpStream::connect(authority).await.unwrap())).await.unwrap();
     tokio::spawn(async move { drop(driver.await) });
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-    let request = Request::post("/").header(HOST, authority).header("content-type", "application/json");
-    let reply = whole(sender.send_request(request.body(Full::new(Bytes::from(body))).unwrap()).await.unwrap()).await;
-    let json = reply.json();
+    let request = Request::post(path).header(HOST, authority).header("content-type", "application/json");
+    whole(sender.send_request(request.body(Full::new(Bytes::from(body.to_string()))).unwrap()).await.unwrap()).await
+}
+
+/// One JSON-RPC call.
+pub(crate) async fn rpc(url: &str, method: &str, params: Value) -> Value {
+    let json = post(url, "/", &json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})).await.json();
     assert!(json["error"].is_null(), "{json}");
     json["result"].clone()
 }

@@ -27,12 +27,27 @@ pub(crate) enum Lie {
     Down,
     /// Takes every request and never answers.
     Silent,
+    /// Says which chain it is, and answers everything else with a text that quotes the URL.
+    Quotes(Form),
     /// Is another chain.
     ChainId(u64),
     /// Everybody has this much of every token.
     Balance(u128),
     /// Keeps transactions that move this payer's money to itself, and says that they were executed.
     Moved(Transfer),
+}
+
+/// How a URL is quoted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
+    /// In a body that is no JSON.
+    Text,
+    /// In place of the result.
+    Result,
+    /// In a JSON-RPC error.
+    Error,
+    /// In the body of a 401.
+    Unauthorized,
 }
 
 /// A transfer that does not happen.
@@ -100,10 +115,12 @@ async fn serve(listener: TcpListener, chain: String, state: Arc<Mutex<State>>) {
 }
 
 async fn answer(chain: String, state: Arc<Mutex<State>>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    let asked_at = request.uri().to_string();
     let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
     let asked: Value = serde_json::from_slice(&body).unwrap();
     let lie = state.lock().unwrap_or_else(PoisonError::into_inner).lie;
     let invented = match lie {
+        Lie::Quotes(form) if asked["method"] != "eth_chainId" => return Ok(quoting(form, &asked["id"], &asked_at)),
         Lie::Down => return Err(io::ErrorKind::ConnectionReset.into()),
         Lie::Silent => std::future::pending().await,
         Lie::ChainId(id) if asked["method"] == "eth_chainId" => Some(json!(format!("{id:#x}"))),
@@ -121,6 +138,17 @@ async fn answer(chain: String, state: Arc<Mutex<State>>, request: Request<Incomi
         None => forward(&chain, body).await?,
     };
     Ok(Response::builder().header("content-type", "application/json").body(Full::new(bytes)).unwrap())
+}
+
+fn quoting(form: Form, id: &Value, asked_at: &str) -> Response<Full<Bytes>> {
+    let said = format!("nothing is known of {asked_at}");
+    let (status, body) = match form {
+        Form::Text => (200, said),
+        Form::Result => (200, json!({"jsonrpc": "2.0", "id": id, "result": said}).to_string()),
+        Form::Error => (200, json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32000, "message": said}}).to_string()),
+        Form::Unauthorized => (401, said),
+    };
+    Response::builder().status(status).header("content-type", "application/json").body(Full::new(body.into())).unwrap()
 }
 
 fn is_balance(asked: &Value) -> bool {

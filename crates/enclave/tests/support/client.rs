@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use candor_link::Party;
 use candor_verify::bytes::{Hash32, to_hex};
 use candor_verify::payment::{Authorization, offer_nonce};
 use candor_x402::extension::SignedOffer;
@@ -16,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Key, PATIENCE, World};
+use super::{Key, PATIENCE, SOMEBODY, World};
 
 /// What came back.
 #[derive(Debug)]
@@ -46,6 +47,11 @@ pub(crate) fn question(name: &str, max_tokens: u32, stream: bool) -> Value {
 impl World {
     /// A client's TLS.
     pub(crate) async fn tls(&self) -> TlsStream<UnixStream> {
+        self.tls_of(SOMEBODY).await
+    }
+
+    /// TLS of a client at this address.
+    pub(crate) async fn tls_of(&self, party: Party) -> TlsStream<UnixStream> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -54,7 +60,7 @@ impl World {
             .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
             .with_no_client_auth();
         let name = ServerName::try_from("127.0.0.1").unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name, self.connect().await).await.unwrap()
+        TlsConnector::from(Arc::new(config)).connect(name, self.connect(party).await).await.unwrap()
     }
 
     /// GET on a connection of its own.
@@ -66,11 +72,8 @@ impl World {
 
     /// Sends a question, with a payment or without, and reads nothing yet.
     pub(crate) async fn send(&self, body: &Value, payment: Option<&str>) -> TlsStream<UnixStream> {
-        let (mut tls, body) = (self.tls().await, body.to_string());
-        let payment = payment.map(|payment| format!("payment-signature: {payment}\r\n")).unwrap_or_default();
-        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-type: application/json\r\n";
-        let request = format!("{head}{payment}content-length: {}\r\n\r\n{body}", body.len());
-        tls.write_all(request.as_bytes()).await.unwrap();
+        let mut tls = self.tls().await;
+        post(&mut tls, "connection: close\r\n", body, payment).await;
         tls
     }
 
@@ -81,34 +84,70 @@ impl World {
 
     /// A payment for this question, bound to its offer.
     pub(crate) async fn pay(&self, payer: &Key, body: &Value, valid_before: u64) -> String {
-        let unpaid = self.ask(body, None).await;
-        assert_eq!(unpaid.status, 402, "{unpaid:?}");
-        let required = parse_payment_required(unpaid.header("payment-required").unwrap().as_bytes()).unwrap();
-        let requirements = ExactRequirements::parse(&required.accepts[0]).unwrap();
-        let signed = SignedOffer::parse(required.extensions.as_ref()).unwrap().unwrap();
-        let salt = Hash32([5; 32]);
-        let mut extensions = serde_json::to_value(&required.extensions).unwrap();
-        extensions["candor"]["info"]["clientSalt"] = salt.to_string().into();
-        let a = Authorization {
-            from: payer.address(),
-            to: requirements.pay_to,
-            value: requirements.amount,
-            valid_after: 0,
-            valid_before,
-            nonce: offer_nonce(&signed.offer.digest(), &salt),
-        };
-        let signature = payer.sign(&a.digest(&requirements.domain()));
-        encode_header(&json!({
-            "x402Version": 2, "resource": required.resource, "accepted": required.accepts[0], "extensions": extensions,
-            "payload": {
-                "signature": to_hex(&signature.0),
-                "authorization": {
-                    "from": a.from.to_string(), "to": a.to.to_string(), "value": a.value.to_string(), "nonce": a.nonce.to_string(),
-                    "validAfter": a.valid_after.to_string(), "validBefore": a.valid_before.to_string(),
-                },
-            },
-        }))
+        sign(payer, &self.ask(body, None).await, valid_before)
     }
+}
+
+/// A payment for what a 402 asks for, bound to its offer.
+pub(crate) fn sign(payer: &Key, unpaid: &Reply, valid_before: u64) -> String {
+    assert_eq!(unpaid.status, 402, "{unpaid:?}");
+    let required = parse_payment_required(unpaid.header("payment-required").unwrap().as_bytes()).unwrap();
+    let requirements = ExactRequirements::parse(&required.accepts[0]).unwrap();
+    let signed = SignedOffer::parse(required.extensions.as_ref()).unwrap().unwrap();
+    let salt = Hash32([5; 32]);
+    let mut extensions = serde_json::to_value(&required.extensions).unwrap();
+    extensions["candor"]["info"]["clientSalt"] = salt.to_string().into();
+    let a = Authorization {
+        from: payer.address(),
+        to: requirements.pay_to,
+        value: requirements.amount,
+        valid_after: 0,
+        valid_before,
+        nonce: offer_nonce(&signed.offer.digest(), &salt),
+    };
+    let signature = payer.sign(&a.digest(&requirements.domain()));
+    encode_header(&json!({
+        "x402Version": 2, "resource": required.resource, "accepted": required.accepts[0], "extensions": extensions,
+        "payload": {
+            "signature": to_hex(&signature.0),
+            "authorization": {
+                "from": a.from.to_string(), "to": a.to.to_string(), "value": a.value.to_string(), "nonce": a.nonce.to_string(),
+                "validAfter": a.valid_after.to_string(), "validBefore": a.valid_before.to_string(),
+            },
+        },
+    }))
+}
+
+async fn post(tls: &mut TlsStream<UnixStream>, headers: &str, body: &Value, payment: Option<&str>) {
+    let body = body.to_string();
+    let payment = payment.map(|payment| format!("payment-signature: {payment}\r\n")).unwrap_or_default();
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: node\r\ncontent-type: application/json\r\n";
+    let request = format!("{head}{headers}{payment}content-length: {}\r\n\r\n{body}", body.len());
+    tls.write_all(request.as_bytes()).await.unwrap();
+}
+
+/// Sends a question on a connection that is kept, and reads the whole answer.
+pub(crate) async fn ask_on(tls: &mut TlsStream<UnixStream>, body: &Value, payment: Option<&str>) -> Reply {
+    post(tls, "", body, payment).await;
+    next_answer(tls).await
+}
+
+/// GET on a connection that is kept.
+pub(crate) async fn get_on(tls: &mut TlsStream<UnixStream>, path: &str) -> Reply {
+    tls.write_all(format!("GET {path} HTTP/1.1\r\nhost: node\r\n\r\n").as_bytes()).await.unwrap();
+    next_answer(tls).await
+}
+
+/// The next answer on a connection that is kept.
+async fn next_answer(tls: &mut TlsStream<UnixStream>) -> Reply {
+    let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
+    // The last piece of a body of unknown length.
+    while !bytes.ends_with(b"\r\n0\r\n\r\n") {
+        let read = tokio::time::timeout(PATIENCE, tls.read(&mut piece)).await.expect("an answer in time").unwrap();
+        assert_ne!(read, 0, "it ends: {}", String::from_utf8_lossy(&bytes));
+        bytes.extend_from_slice(&piece[..read]);
+    }
+    Reply::of(&bytes)
 }
 
 /// Everything until the other side ends the connection, however it ends it.

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use candor_enclave::{Attester, AttesterError, Config};
 use candor_link::{
     BlockHead, BootRequest, CheckpointStored, EnclaveReply, EnclaveRequest, FrameDecoder, HELLO_LEN, Hello, HostReply, HostRequest,
-    LogState, LoggedReceipt, ModelPart, PayerState, Role, Settlement, SettlementState, ToEnclave, ToHost,
+    LogState, LoggedReceipt, ModelPart, Party, PayerState, Role, Settlement, SettlementState, ToEnclave, ToHost,
 };
 use candor_log::LeafData;
 use candor_log::tree::FullTree;
@@ -27,6 +27,9 @@ use tokio::sync::mpsc;
 
 /// Longer than anything takes, shorter than a payment lives.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Whom a client is that does not say.
+pub(crate) const SOMEBODY: Party = Party([1; 8]);
 
 const CHAIN: u64 = 31337;
 const ASSET: Address = Address([0xa7; 20]);
@@ -120,9 +123,9 @@ impl World {
     }
 
     /// A connection of a client, before TLS.
-    pub(crate) async fn connect(&self) -> UnixStream {
+    pub(crate) async fn connect(&self, party: Party) -> UnixStream {
         let mut stream = UnixStream::connect(&self.socket).await.unwrap();
-        stream.write_all(&Hello { role: Role::Client }.encode()).await.unwrap();
+        stream.write_all(&Hello { role: Role::Client(party) }.encode()).await.unwrap();
         stream
     }
 

@@ -15,7 +15,7 @@ use p384::ecdsa::{VerifyingKey, signature::Verifier as _};
 use super::TrustRoot;
 use super::error::{AttestError, CertificateAt, ConstraintFault};
 use super::nitro::Document;
-use super::x509::{Certificate, DIGITAL_SIGNATURE, KEY_CERT_SIGN, parse_certificate};
+use super::x509::{Certificate, DIGITAL_SIGNATURE, Extensions, KEY_CERT_SIGN, parse_certificate};
 
 /// The believed end of a chain.
 #[derive(Clone, Debug)]
@@ -105,8 +105,8 @@ fn check_constraints(issuers: &[Placed<'_>], leaf: &Placed<'_>) -> Result<(), At
 
 fn issuer_fault(certificate: &Certificate<'_>, issuers_below: usize) -> Option<ConstraintFault> {
     let extensions = &certificate.extensions;
-    if extensions.unknown_critical {
-        return Some(ConstraintFault::UnknownCriticalExtension);
+    if let Some(fault) = extension_fault(extensions) {
+        return Some(fault);
     }
     let Some(constraints) = extensions.basic_constraints else {
         return Some(ConstraintFault::BasicConstraintsMissing);
@@ -131,8 +131,8 @@ fn issuer_fault(certificate: &Certificate<'_>, issuers_below: usize) -> Option<C
 
 fn leaf_fault(certificate: &Certificate<'_>) -> Option<ConstraintFault> {
     let extensions = &certificate.extensions;
-    if extensions.unknown_critical {
-        return Some(ConstraintFault::UnknownCriticalExtension);
+    if let Some(fault) = extension_fault(extensions) {
+        return Some(fault);
     }
     match extensions.basic_constraints {
         None => return Some(ConstraintFault::BasicConstraintsMissing),
@@ -142,8 +142,19 @@ fn leaf_fault(certificate: &Certificate<'_>) -> Option<ConstraintFault> {
         Some(_) => {}
     }
     match extensions.key_usage {
-        Some(usage) if usage & DIGITAL_SIGNATURE != 0 => None,
+        Some(usage) if usage & DIGITAL_SIGNATURE != 0 => {
+            // RFC 5280 §4.2.1.9: with this bit it would have to be a CA.
+            (usage & KEY_CERT_SIGN != 0).then_some(ConstraintFault::LeafSignsCertificates)
+        }
         _ => Some(ConstraintFault::NoDigitalSignature),
+    }
+}
+
+fn extension_fault(extensions: &Extensions<'_>) -> Option<ConstraintFault> {
+    match (extensions.unknown_critical, extensions.foreign_constraint) {
+        (true, _) => Some(ConstraintFault::UnknownCriticalExtension),
+        (false, true) => Some(ConstraintFault::ForeignConstraint),
+        (false, false) => None,
     }
 }
 

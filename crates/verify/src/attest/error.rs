@@ -255,8 +255,10 @@ impl fmt::Display for CertificateAt {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the variant says what its fields are")]
 pub enum ConstraintFault {
-    /// An extension is critical and we do not process it.
+    /// An extension is critical and we do not process it so.
     UnknownCriticalExtension,
+    /// Constraints of names or policies, or an extended key usage, which no certificate of the vendor has.
+    ForeignConstraint,
     /// No basic constraints.
     BasicConstraintsMissing,
     /// A CA's basic constraints are not critical.
@@ -271,12 +273,15 @@ pub enum ConstraintFault {
     LeafIsCa,
     /// The leaf's key is not for signing.
     NoDigitalSignature,
+    /// The leaf is no CA, and its key is for signing certificates.
+    LeafSignsCertificates,
 }
 
 impl fmt::Display for ConstraintFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownCriticalExtension => f.write_str("unknown critical extension"),
+            Self::ForeignConstraint => f.write_str("name or policy constraints, or an extended key usage"),
             Self::BasicConstraintsMissing => f.write_str("no basic constraints"),
             Self::BasicConstraintsNotCritical => f.write_str("basic constraints not critical"),
             Self::NotCa => f.write_str("issues a certificate but is not a CA"),
@@ -286,6 +291,7 @@ impl fmt::Display for ConstraintFault {
             Self::NoKeyCertSign => f.write_str("key may not sign certificates"),
             Self::LeafIsCa => f.write_str("leaf is a CA"),
             Self::NoDigitalSignature => f.write_str("key may not sign documents"),
+            Self::LeafSignsCertificates => f.write_str("leaf is no CA but its key may sign certificates"),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! One certificate of an attestation chain: parse it, then check it against its issuer.
 //!
 //! The subset of X.509 (RFC 5280) that AWS's chains use: v3, P-384 keys, `ecdsa-with-SHA384` inside
-//! and outside, and five extensions. In: DER bytes, unbelieved. Out: a [`Certificate`], still
+//! and outside, four extensions that are read and others that are passed over. In: DER bytes, unbelieved. Out: a [`Certificate`], still
 //! unbelieved; `chain.rs` walks the chain and calls the checks here.
 //!
-//! Deliberately not here: name constraints, policies, revocation lists (AWS turns them off; a
-//! distribution point is passed over), other curves and algorithms, self-issued exceptions.
+//! Deliberately not here: name and policy constraints and extended key usage (a chain that has one is
+//! not AWS's, so it is refused, critical or not), revocation lists (a distribution point is passed
+//! over), other curves and algorithms, self-issued exceptions.
 //!
 //! Invariant: the signed bytes are kept and verified as they came; nothing is re-encoded.
 
@@ -35,7 +36,9 @@ pub(super) struct Extensions<'a> {
     pub(super) key_usage: Option<u16>,
     pub(super) subject_key_id: Option<&'a [u8]>,
     pub(super) authority_key_id: Option<&'a [u8]>,
-    /// Some critical extension that we do not process.
+    /// Some extension that constrains what stands below or what the key is for, and that we do not process.
+    pub(super) foreign_constraint: bool,
+    /// Some critical extension that we do not process, or one that is never critical.
     pub(super) unknown_critical: bool,
 }
 
@@ -212,6 +215,13 @@ fn parse_extension<'a>(id: &[u8], critical: bool, mut value: Reader<'a>, found: 
             let mut fields = value.open(tag::SEQUENCE)?;
             found.authority_key_id = Some(fields.content(tag::IMPLICIT_0)?);
             fields.end()?;
+            // RFC 5280 §4.2.1.1: conforming CAs mark it as non-critical.
+            found.unknown_critical |= critical;
+        }
+        NAME_CONSTRAINTS | POLICY_MAPPINGS | POLICY_CONSTRAINTS | EXTENDED_KEY_USAGE | INHIBIT_ANY_POLICY => {
+            found.foreign_constraint = true;
+            found.unknown_critical |= critical;
+            return Ok(());
         }
         _ => {
             found.unknown_critical |= critical;
@@ -349,7 +359,12 @@ const EC_PUBLIC_KEY_P384: &[u8] = &[
 const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 0x0e];
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x1e];
+const POLICY_MAPPINGS: &[u8] = &[0x55, 0x1d, 0x21];
 const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 0x23];
+const POLICY_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x24];
+const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
+const INHIBIT_ANY_POLICY: &[u8] = &[0x55, 0x1d, 0x36];
 
 #[cfg(test)]
 #[path = "x509_tests.rs"]

@@ -103,6 +103,26 @@ fn named_bits_equal_a_bit_by_bit_writing() {
     assert!(writings[1..].iter().all(|count| *count == 1), "{writings:?}");
 }
 
+#[test]
+fn extensions_that_no_certificate_of_the_vendor_has_are_noticed_critical_or_not() {
+    let read = |id: &[u8], critical, value: &[u8]| {
+        let mut found = Extensions::default();
+        parse_extension(id, critical, Reader::new(value), &mut found).expect("well formed");
+        (found.foreign_constraint, found.unknown_critical)
+    };
+    for critical in [false, true] {
+        for id in [NAME_CONSTRAINTS, POLICY_MAPPINGS, POLICY_CONSTRAINTS, EXTENDED_KEY_USAGE, INHIBIT_ANY_POLICY] {
+            assert_eq!(read(id, critical, &[0x30, 0]), (true, critical), "{id:02x?}");
+        }
+        // Certificate policies and distribution points constrain nothing.
+        for id in [&[0x55, 0x1d, 0x20][..], &[0x55, 0x1d, 0x1f], &[0x2a, 0x03]] {
+            assert_eq!(read(id, critical, &[0x30, 0]), (false, critical), "{id:02x?}");
+        }
+        let key_id = tlv(tag::SEQUENCE, &tlv(tag::IMPLICIT_0, &[1; 20]));
+        assert_eq!(read(AUTHORITY_KEY_ID, critical, &key_id), (false, critical));
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_are_no_certificate(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
