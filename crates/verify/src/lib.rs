@@ -49,6 +49,7 @@ pub mod policy;
 pub mod receipt;
 pub mod tags;
 pub mod terms;
+pub mod text;
 pub mod tlog;
 pub mod transcript;
 pub mod verdict;
