@@ -62,7 +62,22 @@ fn the_policy_names_what_it_does_not_allow() {
     assert_eq!(refuse(SpendPolicy { payees: vec![Address([1; 20])], ..world.policy() }), SkipReason::Policy(payee));
     let mut small = world.policy();
     small.assets[0].max_per_request = Amount(999);
-    assert_eq!(refuse(small), SkipReason::Policy(PolicyError::PerRequest { limit: Amount(999), got: Amount(1000) }));
+    let asset = world.requirements.asset;
+    assert_eq!(refuse(small), SkipReason::Policy(PolicyError::PerRequest { asset, limit: Amount(999), got: Amount(1000) }));
+}
+
+#[test]
+fn what_cannot_be_paid_is_said_in_words_with_amount_and_asset() {
+    let asset = Address([7; 20]);
+    let per_request = SkipReason::Policy(PolicyError::PerRequest { asset, limit: Amount(200), got: Amount(301) });
+    let said = ChooseError::NoEntry(vec![SkipReason::Requirements(RequirementsError::Scheme), per_request]).to_string();
+    for words in ["the price is 301", "allows 200 per request", &asset.to_string(), "its scheme is not `exact`; "] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let unsigned = ChooseError::OfferSigner { expected: asset, got: None }.to_string();
+    for debug in ["Policy(", "PerRequest", "None", "{"] {
+        assert!(!said.contains(debug) && !unsigned.contains(debug), "{debug}: {said} {unsigned}");
+    }
 }
 
 /// A ledger after its client has started again.

@@ -37,6 +37,16 @@ pub enum SkipReason {
     NotTheOffer,
 }
 
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requirements(error) => error.fmt(f),
+            Self::Policy(error) => error.fmt(f),
+            Self::NotTheOffer => f.write_str("it is not what the signed offer says"),
+        }
+    }
+}
+
 /// Why nothing can be paid.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -68,9 +78,14 @@ impl fmt::Display for ChooseError {
         match self {
             Self::Extension(error) => error.fmt(f),
             Self::NoOffer => f.write_str("the 402 has no signed offer"),
-            Self::OfferSigner { expected, got } => write!(f, "an offer signed by {expected} expected, got {got:?}"),
+            Self::OfferSigner { expected, got: Some(got) } => write!(f, "an offer signed by {expected} expected, got one by {got}"),
+            Self::OfferSigner { expected, got: None } => write!(f, "an offer signed by {expected} expected, its signature is nobody's"),
             Self::OfferExpired { valid_until, got } => write!(f, "the offer ended at {valid_until} ms, it is {got}"),
-            Self::NoEntry(reasons) => write!(f, "no way to pay is both supported and allowed: {reasons:?}"),
+            Self::NoEntry(reasons) if reasons.is_empty() => f.write_str("the 402 names no way to pay"),
+            Self::NoEntry(reasons) => {
+                f.write_str("no way to pay is both supported and allowed")?;
+                reasons.iter().enumerate().try_for_each(|(at, reason)| write!(f, "{} {reason}", if at == 0 { ":" } else { ";" }))
+            }
         }
     }
 }

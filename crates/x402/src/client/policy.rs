@@ -48,6 +48,8 @@ pub enum PolicyError {
     },
     /// Too much for one request.
     PerRequest {
+        /// Token contract, in whose smallest unit both amounts are.
+        asset: Address,
         /// Limit.
         limit: Amount,
         /// Price.
@@ -60,7 +62,9 @@ impl fmt::Display for PolicyError {
         match self {
             Self::Asset { network, asset } => write!(f, "the spend policy does not name asset {asset} on {network}"),
             Self::Payee { got } => write!(f, "the spend policy does not name payee {got}"),
-            Self::PerRequest { limit, got } => write!(f, "the spend policy allows {limit} per request, the price is {got}"),
+            Self::PerRequest { asset, limit, got } => {
+                write!(f, "the price is {got}, the spend policy allows {limit} per request (smallest units of asset {asset})")
+            }
         }
     }
 }
@@ -80,7 +84,7 @@ impl SpendPolicy {
             return Err(PolicyError::Payee { got: requirements.pay_to });
         }
         if limit.max_per_request < requirements.amount {
-            return Err(PolicyError::PerRequest { limit: limit.max_per_request, got: requirements.amount });
+            return Err(PolicyError::PerRequest { asset, limit: limit.max_per_request, got: requirements.amount });
         }
         Ok(*limit)
     }

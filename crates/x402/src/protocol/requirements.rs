@@ -3,6 +3,8 @@
 //! One struct, two directions: [`ExactRequirements::to_requirements`] for the 402, [`ExactRequirements::parse`] for whoever reads one. Reserved
 //! members of `extra` (`paymentFlow`, `assetTransferMethod`) are read here too. Reference: x402 v2, `exact` on EVM.
 
+use std::fmt;
+
 use candor_verify::bytes::{Address, Amount};
 use candor_verify::payment::TokenDomain;
 use serde_json::Value;
@@ -63,6 +65,24 @@ pub enum RequirementsError {
     /// `extra.name` or `extra.version` is missing or over-long.
     Domain,
 }
+
+impl fmt::Display for RequirementsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scheme => "its scheme is not `exact`",
+            Self::Network => "its network is not an EVM chain",
+            Self::PaymentFlow => "its payment flow is not `authorization`",
+            Self::TransferMethod => "its transfer method is not EIP-3009",
+            Self::Amount => "its amount is not a plain decimal below 2^128",
+            Self::Asset => "its asset is not an address",
+            Self::PayTo => "its payee is not an address",
+            Self::MaxTimeout => "it leaves no time to pay",
+            Self::Domain => "it does not name the token's domain",
+        })
+    }
+}
+
+impl std::error::Error for RequirementsError {}
 
 impl ExactRequirements {
     /// Reads an entry of `accepts`. Believes nothing.
