@@ -3,7 +3,7 @@
 //! What a passphrase protects against: a copied file. Not: a stranger on this machine while the key is in use.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use alloy::signers::local::PrivateKeySigner;
@@ -47,7 +47,7 @@ impl From<std::io::Error> for KeystoreError {
 }
 
 impl Signer {
-    /// Writes the key, encrypted, to a file that must not exist yet.
+    /// Writes the key, encrypted, to a file that must not exist yet, in a directory that must. Nobody else can read it at any moment.
     ///
     /// # Errors
     /// `Io`, `Keystore`. Crash: a half-written temporary file holds only ciphertext and is never taken for the wallet.
@@ -56,13 +56,19 @@ impl Signer {
             return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, "is there already; it was not touched").into());
         }
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(directory)?;
-        let temporary = format!(".wallet-{}", std::process::id());
-        PrivateKeySigner::encrypt_keystore(directory, &mut OsRng, self.to_bytes(), passphrase, Some(&temporary))
+        if !directory.is_dir() {
+            let what = format!("there is no directory {}", directory.display());
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, what).into());
+        }
+        let name = format!(".wallet-{}", std::process::id());
+        let temporary = directory.join(&name);
+        // Left by a process of our number that was stopped here, with whatever mode it had.
+        drop(fs::remove_file(&temporary));
+        // Made before there is ciphertext: the library that encrypts keeps the mode of a file that is there, and else takes the umask's.
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        PrivateKeySigner::encrypt_keystore(directory, &mut OsRng, self.to_bytes(), passphrase, Some(&name))
             .map_err(|error| KeystoreError::Keystore(error.to_string()))?;
-        let temporary = directory.join(temporary);
         note_address(&temporary, &self.address())?;
-        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600))?;
         fs::File::open(&temporary)?.sync_all()?;
         fs::rename(&temporary, path)?;
         Ok(fs::File::open(directory)?.sync_all()?)
@@ -108,7 +114,11 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("candor-keystore-{}", std::process::id()));
         let path = directory.join("wallet.json");
         let signer = Signer::random();
+        assert!(matches!(signer.store(&path, "right"), Err(KeystoreError::Io(_))), "no directory is made for a wallet");
+        fs::create_dir_all(&directory).unwrap();
         signer.store(&path, "right").unwrap();
+        // Nothing but the mode it was made with: it is changed nowhere.
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Signer::load(&path, "right").unwrap().address(), signer.address());
         assert!(matches!(Signer::load(&path, "wrong"), Err(KeystoreError::Keystore(_))));
         assert!(matches!(signer.store(&path, "right"), Err(KeystoreError::Io(_))));

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use candor_chain::ChainClient;
 use candor_client::{
-    Buyer, Endpoint, Keep, PolicyFile, Progress, SpendBook, VerifiedNode, VerifiedResponse, ask, chain_facts, frame_text, keep_as_refused,
-    resolve, upgrade, verify_live, write_private,
+    Buyer, Endpoint, Keep, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, chain_facts, frame_text, keep_as_refused, resolve,
+    upgrade, verify_live, write_private,
 };
 use candor_report::verdict_json;
 use candor_verify::bundle::Bundle;
@@ -15,6 +15,7 @@ use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
 use candor_verify::policy::Policy;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
 use crate::output::{Done, Failure, note, print_json, say, write_out};
@@ -26,15 +27,16 @@ const SETTLE_WAIT: Duration = Duration::from_secs(20);
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The question.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     prompt: String,
     /// Model to ask; the node's first if not said.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     model: Option<String>,
     /// Tokens of answer at most.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: u32,
-    /// 0 always takes the likeliest token.
-    #[arg(long, default_value_t = 0.0)]
+    /// From 0 to 2; 0 always takes the likeliest token.
+    #[arg(long, default_value_t = 0.0, value_parser = temperature)]
     temperature: f64,
     /// RPC of the registry's chain.
     #[arg(long, default_value = dev::RPC_URL)]
@@ -45,7 +47,7 @@ pub(crate) struct Args {
     /// Ask this node instead of looking in the registry; its evidence is judged all the same.
     #[arg(long, value_name = "URL")]
     node: Option<String>,
-    /// Where to write the bundle; the state directory's bundles/ if not said.
+    /// Where to write the bundle, a file that must not exist yet; the state directory's bundles/ if not said.
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
     /// Pay even if an earlier payment for the same question is unresolved. Both may be charged.
@@ -55,7 +57,14 @@ pub(crate) struct Args {
     passphrase: wallet::Passphrase,
 }
 
+/// Checked here: JSON has no word for NaN, and a node that is sent `null` takes its default.
+fn temperature(text: &str) -> Result<f64, &'static str> {
+    text.parse::<f64>().ok().filter(|value| (0.0..=2.0).contains(value)).ok_or("expected a number from 0 to 2")
+}
+
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    let keep = args.bundle.clone().map_or_else(|| Keep::In(state.join("bundles")), Keep::At);
+    keep.check_free()?;
     let chain = ChainClient::connect(&args.rpc, None).await?;
     let policy = client_policy(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&policy, args.policy.as_deref(), state)?;
@@ -71,9 +80,8 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         note!("{}", describe(&node));
     }
     let wallet = wallet::open(state, chain.chain_id(), &args.passphrase)?;
-    let book = SpendBook::open(&state.join("spends.json"))?;
+    let book = dev::book(state)?;
     book.settle_up(&chain).await;
-    let keep = args.bundle.clone().map_or_else(|| Keep::In(state.join("bundles")), Keep::At);
     let buyer =
         Buyer { wallet: &wallet, book: &book, spend: &policy.spend, policy: &policy.policy, keep: &keep, pay_again: args.pay_again };
     let body = request_body(&node, args.model.as_deref(), &args.prompt, args.max_tokens, args.temperature)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use candor_chain::{ChainClient, DeployConfig, Deployment, mint_calldata};
-use candor_devchain::{Config, DEFAULT_CHAIN_ID, DevChain, SharedChain, provider, serve};
+use candor_devchain::{Config, DEFAULT_CHAIN_ID, DevChain, SharedChain, TESTNETS, provider, serve};
 use candor_verify::bytes::Amount;
 use serde_json::json;
 
@@ -20,8 +20,8 @@ pub(crate) struct Args {
     /// Port on loopback; 0 takes a free one.
     #[arg(long, default_value_t = 8545)]
     port: u16,
-    /// Chain id: 31337 or a listed test network.
-    #[arg(long, default_value_t = DEFAULT_CHAIN_ID)]
+    // Help is made from the list that is obeyed.
+    #[arg(long, default_value_t = DEFAULT_CHAIN_ID, help = chain_ids())]
     chain_id: u64,
     /// Answer pages opened from files, whose origin is `null`. So is that of a sandboxed frame in any page you visit.
     #[arg(long)]
@@ -29,6 +29,11 @@ pub(crate) struct Args {
     /// Do not start a chain: deploy to one that runs already and has the same funded accounts (anvil), print where, and end.
     #[arg(long, value_name = "URL", conflicts_with_all = ["port", "chain_id", "allow_null_origin"])]
     deploy_to: Option<String>,
+}
+
+fn chain_ids() -> String {
+    let testnets: Vec<String> = TESTNETS.iter().map(|(id, name)| format!("{id} ({name})")).collect();
+    format!("Chain id: {DEFAULT_CHAIN_ID}, or that of a test network: {}", testnets.join(", "))
 }
 
 /// Runs until interrupted.

@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use candor_chain::{Deployment, Signer};
-use candor_client::{PolicyFile, Wallet};
+use candor_client::{PolicyFile, SpendBook, Wallet, private_directory};
 use candor_devchain::dev_accounts;
-use candor_devtee::{Hypervisor, Measurements};
+use candor_devtee::{Hypervisor, Measurements, permitted_chain};
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::manifest::{TeeKind, workload_id};
 use candor_verify::policy::{Accept, Policy, Workloads};
@@ -64,8 +64,20 @@ pub(crate) fn default_state() -> Result<PathBuf, Failure> {
     Ok(Path::new(&home).join(".candor"))
 }
 
+/// The directory where state lies, made if it is not there: for its owner only.
+pub(crate) fn make_state(state: &Path) -> Result<(), Failure> {
+    private_directory(state).map_err(|error| Failure::cannot(format!("{error}; say where state may lie with --state DIR")))
+}
+
+/// The book of payments of this state directory.
+pub(crate) fn book(state: &Path) -> Result<SpendBook, Failure> {
+    make_state(state)?;
+    Ok(SpendBook::open(&state.join("spends.json"))?)
+}
+
 /// The software hypervisor of this state directory. SIMULATED.
 pub(crate) fn hypervisor(state: &Path) -> Result<Hypervisor, Failure> {
+    make_state(state)?;
     Hypervisor::open_or_create(&state.join("tee")).map_err(|error| Failure::cannot(error.to_string()))
 }
 
@@ -81,8 +93,10 @@ pub(crate) fn workload(state: &Path) -> Result<Hash32, Failure> {
     Ok(workload_id(TeeKind::Nitro, &Hash32(root.fingerprint), &measurements()?.concatenated()))
 }
 
-/// A policy that accepts this program, measured by this state's software hypervisor, and small payments in the test token.
+/// A policy that accepts this program, measured by this state's software hypervisor, and small payments in the test token. For no chain
+/// on which anything has value: SIMULATED evidence vouches for nothing there.
 pub(crate) fn policy(state: &Path, chain_id: u64) -> Result<PolicyFile, Failure> {
+    permitted_chain(chain_id).map(drop).map_err(|error| Failure::cannot(format!("no policy that accepts SIMULATED evidence: {error}")))?;
     let root = hypervisor(state)?.trust_root();
     let workload = workload(state)?;
     let deployment = deployment(chain_id);

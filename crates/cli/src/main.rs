@@ -132,10 +132,28 @@ fn usage(error: &clap::Error) -> ExitCode {
         let text = error.render().to_string();
         return Failure::cannot(text.trim_start_matches("error: ").trim_end()).report(true);
     }
-    // The reader may be gone.
-    drop(error.print());
-    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    // Arguments are shown as they came, and may be the name of somebody's file.
+    let text = error.render();
+    if error.use_stderr() {
+        output::write_err(format_args!("{text}"));
+        return ExitCode::from(2);
+    }
+    output::write_out(format_args!("{text}"));
+    ExitCode::SUCCESS
 }
 
 /// How long blocking work may go on once the command has its result.
 const LAST_TASKS: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    /// Help does not list them, and so the test that drives every command names them.
+    #[test]
+    fn the_hidden_commands_are_the_halves_of_a_node() {
+        let command = super::Cli::command();
+        let hidden: Vec<&str> = command.get_subcommands().filter(|command| command.is_hide_set()).map(clap::Command::get_name).collect();
+        assert_eq!(hidden, ["enclave", "host"]);
+    }
+}

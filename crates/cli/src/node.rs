@@ -15,7 +15,9 @@ use candor_chain::{ChainClient, EnclaveStatus, renew_calldata};
 use candor_devtee::{Hypervisor, Measurements, Request, permitted_chain};
 use candor_enclave::{Attester, AttesterError};
 use candor_engine::Model;
-use candor_host::{GasKeys, Host, HostConfig, ModelFile, Notice, Registering, Registrar, RegistrarError, Timing, load_or_create_keys};
+use candor_host::{
+    GasKeys, Host, HostConfig, HostError, ModelFile, Notice, Registering, Registrar, RegistrarError, Timing, load_or_create_keys,
+};
 use candor_link::Ready;
 use candor_verify::bytes::Hash32;
 use candor_verify::evidence::Evidence;
@@ -106,7 +108,9 @@ pub(crate) struct HostArgs {
 /// Runs a node until interrupted.
 pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> Done {
     let directory = state.join("node");
-    std::fs::create_dir_all(&directory).map_err(|error| Failure::cannot(format!("{}: {error}", directory.display())))?;
+    check_apart(args.listen, args.log_listen)?;
+    dev::make_state(state)?;
+    candor_client::private_directory(&directory)?;
     // Before anything of the directory is touched: it may be another node's.
     let _held = hold(&directory)?;
     let mut stop = pin!(asked_to_stop());
@@ -164,6 +168,15 @@ pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> D
     Ok(ExitCode::SUCCESS)
 }
 
+/// Clients and log are two listeners: one port cannot be both.
+fn check_apart(listen: SocketAddr, log_listen: SocketAddr) -> Result<(), Failure> {
+    let is_one_host = listen.ip() == log_listen.ip() || listen.ip().is_unspecified() || log_listen.ip().is_unspecified();
+    if listen.port() == 0 || listen.port() != log_listen.port() || !is_one_host {
+        return Ok(());
+    }
+    Err(Failure::cannot(format!("--listen {listen} and --log-listen {log_listen} are one port; give the log another with --log-listen")))
+}
+
 /// Which half ended, and how.
 enum Half {
     Enclave(String),
@@ -205,13 +218,15 @@ struct Setup {
 
 /// Writes the files that the halves read. Addresses are fixed here.
 async fn set_up(mut args: ServeArgs, state: &Path, directory: PathBuf, chain: &ChainClient) -> Result<Setup, Failure> {
+    // First, because it refuses chains that this node must not serve.
+    let judge = dev::policy(state, chain.chain_id())?;
     args.listen = fixed(args.listen, "--listen").await?;
     args.log_listen = fixed(args.log_listen, "--log-listen").await?;
     let (model, digest, context_tokens) = model_file(args.model.as_deref(), &directory)?;
     let models = vec![terms::Model { id: args.model_id.clone(), digest, context_tokens }];
     let terms = terms_file(chain, &args, models, &directory)?;
     let policy = directory.join("attestor-policy.toml");
-    candor_client::write_private(&policy, candor_client::template(&dev::policy(state, chain.chain_id())?).as_bytes())?;
+    candor_client::write_private(&policy, candor_client::template(&judge).as_bytes())?;
     // Clients on this machine find a policy that accepts what runs here; it says SIMULATED in its first lines.
     if !policy::default_path(state).exists() {
         policy::write_dev(&policy::default_path(state), state, chain.chain_id())?;
@@ -319,20 +334,28 @@ fn registered_prose(registered: &Value) -> String {
 /// Waits for the host's word that the boot is registered.
 async fn announce(lines: &mut Lines<BufReader<ChildStdout>>, json_output: bool) -> Result<Value, Failure> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    // Most often the last thing the host said is why.
-    let mut said = "nothing".to_owned();
+    let mut said: Option<String> = None;
     loop {
         let line = tokio::time::timeout_at(deadline, lines.next_line()).await;
-        let line = line.map_err(|_| Failure::cannot(format!("the node was not registered within a minute; last, {said}")))?;
-        let ended = || Failure::cannot(format!("the host ended before the node was registered; last, {said}"));
-        let line = line.ok().flatten().ok_or_else(ended)?;
+        let cannot = |what: &str| Failure::cannot(format!("{what}; {}", where_it_says_why(said.as_deref(), json_output)));
+        let line = line.map_err(|_| cannot("the node was not registered within a minute"))?;
+        let line = line.ok().flatten().ok_or_else(|| cannot("the host ended before the node was registered"))?;
         if let Some(json) = line.strip_prefix(REGISTERED) {
             return Ok(serde_json::from_str(json).unwrap_or_default());
         }
         if !json_output {
             say!("{line}");
         }
-        said = line;
+        said = Some(line);
+    }
+}
+
+/// Most often the last thing that the host said is why. Text has shown it already, and a reason is told once.
+fn where_it_says_why(said: Option<&str>, json_output: bool) -> String {
+    match said {
+        Some(said) if json_output => format!("last it said: {said}"),
+        None if json_output => "why is on standard error".to_owned(),
+        _ => "why is above".to_owned(),
     }
 }
 
@@ -408,7 +431,11 @@ pub(crate) async fn host(args: HostArgs) -> Done {
     let mut host = Host::start(config).await.map_err(|error| Failure::cannot(error.to_string()))?;
     let ended = tokio::select! {
         () = asked_to_stop() => Ok(ExitCode::SUCCESS),
-        error = host.ended() => Err(Failure::cannot(error.to_string())),
+        error = host.ended() => match error {
+            // A notice has said it.
+            HostError::Refused(_) => Ok(ExitCode::from(2)),
+            error => Err(Failure::cannot(error.to_string())),
+        },
     };
     host.stop().await;
     ended

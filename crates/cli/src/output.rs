@@ -2,6 +2,8 @@
 //!
 //! Everything goes through [`say!`] and [`note!`]: whoever reads may have heard enough (`candor verify FILE | head -3`), and that must
 //! neither stop a payment half-way nor change a verdict's exit code.
+//! - **Invariant:** no byte leaves but through the two functions that write, and they let no terminal be told what to do: names, errors and
+//!   answers are texts of strangers, and one that clears a line can write VERIFIED on it. This program has no escape sequence of its own.
 
 use std::fmt;
 use std::io::{ErrorKind, Write as _};
@@ -11,6 +13,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candor_client::ClientError;
+use candor_verify::text::{is_control, visible};
 use serde_json::{Value, json};
 
 /// A line on standard output; like `println!`, but a reader that is gone is no error.
@@ -77,7 +80,10 @@ impl Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let hint = if matches!(error, ClientError::NoNode(_)) { "; is `candor serve` running?" } else { "" };
+        let hint = match error {
+            ClientError::NoNode(_) => "; a node of your own is started with `candor serve`, and one whose enclave ended is back in seconds",
+            _ => "",
+        };
         let bundle = error.kept().map(Path::to_owned);
         Self { code: error.exit_code(), check: error.check(), bundle, message: format!("{error}{hint}") }
     }
@@ -95,17 +101,18 @@ pub(crate) fn write_out(text: fmt::Arguments<'_>) {
     if IS_JSON_ONLY.load(Ordering::Relaxed) {
         return write_err(text);
     }
-    write_json_or_text(text);
+    write_stdout(&visible(&text.to_string()));
 }
 
 /// Behind [`note!`]. What cannot be said here can be said nowhere.
 pub(crate) fn write_err(text: fmt::Arguments<'_>) {
-    drop(std::io::stderr().write_fmt(text));
+    drop(std::io::stderr().write_all(visible(&text.to_string()).as_bytes()));
 }
 
-fn write_json_or_text(text: fmt::Arguments<'_>) {
+/// Of text that can do no harm.
+fn write_stdout(text: &str) {
     let mut stdout = std::io::stdout();
-    if let Err(error) = stdout.write_fmt(text).and_then(|()| stdout.flush())
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
         && error.kind() != ErrorKind::BrokenPipe
     {
         IS_LOST.store(true, Ordering::Relaxed);
@@ -119,7 +126,18 @@ pub(crate) fn json_only() {
 
 /// Prints a JSON value on one line.
 pub(crate) fn print_json(value: &Value) {
-    write_json_or_text(format_args!("{value}\n"));
+    write_stdout(&format!("{}\n", escaped(&value.to_string())));
+}
+
+/// The same value without a control: what JSON does not have escaped (DEL, C1, bidirectional controls) can only be inside its strings.
+fn escaped(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        match is_control(c) {
+            true => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => out.push(c),
+        }
+        out
+    })
 }
 
 /// The exit code, or 2 if what was said is lost (a full disk): half a verdict is none.
@@ -140,4 +158,17 @@ pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
 pub(crate) fn free_address(address: SocketAddr, flag: &str) -> Result<SocketAddr, Failure> {
     let bound = TcpListener::bind(address).and_then(|listener| listener.local_addr());
     bound.map_err(|error| Failure::cannot(format!("cannot listen on {address}: {error}; choose another with {flag}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_without_controls_is_the_same_value() {
+        let hostile = json!({"a\u{9b}": "\u{1b}[2K\r\n\u{7f}\u{202e}\u{feff}", "b": ["größer \u{1f469}\u{200d}\u{1f52c}"]});
+        let text = escaped(&hostile.to_string());
+        assert!(!text.chars().any(is_control), "{text:?}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), hostile);
+    }
 }

@@ -66,7 +66,13 @@ enum Command {
 
 pub(crate) fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let Command::New { path, dev, force, chain_id } = args.command;
-    let path = path.unwrap_or_else(|| default_path(state));
+    let path = match path {
+        Some(path) => path,
+        None => {
+            dev::make_state(state)?;
+            default_path(state)
+        }
+    };
     if path.exists() && !force {
         return Err(Failure::cannot(format!("{} is there already and was not touched; --force replaces it", path.display())));
     }

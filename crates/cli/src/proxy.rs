@@ -1,14 +1,14 @@
-//! `candor proxy`: a plain OpenAI endpoint on loopback for SDKs that cannot pay or verify.
+//! `candor proxy`: a plain OpenAI endpoint on loopback for SDKs that cannot pay or verify; with `--token` for those only who have it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_chain::ChainClient;
-use candor_client::{Keep, Proxy, ProxyConfig, SpendBook};
+use candor_client::{Keep, Proxy, ProxyConfig, ProxyToken, write_private};
 use serde_json::json;
 
-use crate::output::{Done, free_address, print_json, say};
+use crate::output::{Done, Failure, free_address, print_json, read, say};
 use crate::{answer, dev, lifetime, policy, wallet};
 
 #[derive(clap::Args)]
@@ -22,11 +22,31 @@ pub(crate) struct Args {
     /// Policy file; the state directory's policy.toml if not said.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Serve only requests that bring a token as their API key (Authorization: Bearer TOKEN). Without this every program and every user of
+    /// this machine can spend the wallet through the proxy, up to the policy's amounts. The token is the first line of FILE; `auto` keeps one
+    /// in the state directory's proxy.token, and makes it if it is not there.
+    #[arg(long, value_name = "FILE|auto")]
+    token: Option<PathBuf>,
     #[command(flatten)]
     passphrase: wallet::Passphrase,
 }
 
+/// The token, and the file that has it.
+fn token(named: PathBuf, state: &Path) -> Result<(ProxyToken, PathBuf), Failure> {
+    let is_auto = named.as_os_str() == "auto";
+    let path = if is_auto { state.join("proxy.token") } else { named };
+    if is_auto && !path.exists() {
+        dev::make_state(state)?;
+        write_private(&path, format!("{}\n", ProxyToken::random()?).as_bytes())?;
+    }
+    let bytes = read(&path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let token = ProxyToken::new(text.lines().next().unwrap_or_default());
+    Ok((token.map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?, path))
+}
+
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    let (token, token_file) = args.token.map(|named| token(named, state)).transpose()?.unzip();
     let chain = ChainClient::connect(&args.rpc, None).await?;
     let judge = answer::client_policy(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, args.policy.as_deref(), state)?;
@@ -35,9 +55,10 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         registry,
         policy: judge.clone(),
         wallet: wallet::open(state, chain.chain_id(), &args.passphrase)?,
-        book: SpendBook::open(&state.join("spends.json"))?,
+        book: dev::book(state)?,
         keep: Keep::In(state.join("bundles")),
         chain: chain.clone(),
+        token,
     };
     let bundles = state.join("bundles").display().to_string();
     let proxy = match Proxy::bind(config).await {
@@ -46,12 +67,13 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     };
     let url = format!("http://{}/v1", proxy.local_addr()?);
     if json_output {
-        print_json(&json!({"url": url, "bundles": bundles}));
+        print_json(&json!({"url": url, "bundles": bundles, "token_file": token_file.map(|file| file.display().to_string())}));
     } else {
-        say!("proxy at {url}   use it as base_url with any API key\nbundles in {bundles}");
+        let key = token_file.map_or("any API key".to_owned(), |file| format!("the API key in {}", file.display()));
+        say!("proxy at {url}   use it as base_url with {key}\nbundles in {bundles}");
     }
     tokio::select! {
-        result = proxy.serve() => result?,
+        () = proxy.serve() => {}
         () = lifetime::asked_to_stop() => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -130,5 +130,6 @@ pub(crate) fn load(path: &Path) -> Result<Bundle, Failure> {
 const FORM: &str = "bundle.form";
 
 fn malformed(path: &Path, error: &CborError) -> Failure {
-    Failure::refused(FORM, format!("REFUSED by {FORM} (bundle.md §1): expected a bundle, got {}: {error}", path.display()))
+    let what = "is no bundle, or not the whole of one: expected a .candor file as `candor ask` keeps it";
+    Failure::refused(FORM, format!("REFUSED by {FORM} (bundle.md §1): {} {what}. It cannot be read: {error}", path.display()))
 }

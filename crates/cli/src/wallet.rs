@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use candor_chain::{ChainClient, KeystoreError, Signer, keystore_address, mint_calldata};
 use candor_client::Wallet;
 use candor_verify::bytes::Address;
+use candor_verify::text::visible;
 use serde_json::json;
 
 use crate::chain::WALLET_START;
@@ -35,7 +36,7 @@ enum Command {
         #[command(flatten)]
         at: Whose,
     },
-    /// Show what a wallet holds of the development token.
+    /// Show what a wallet holds of TestUSD, the play money of development chains; other tokens are not looked up.
     Balance {
         #[command(flatten)]
         at: Whose,
@@ -67,8 +68,10 @@ impl Passphrase {
     fn get(&self, prompt: &str) -> Result<String, Failure> {
         let text = match &self.passphrase_file {
             Some(path) => std::fs::read_to_string(path).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?,
-            None => rpassword::prompt_password(prompt)
-                .map_err(|error| Failure::cannot(format!("no passphrase: {error} (give one with --passphrase-file)")))?,
+            None => rpassword::prompt_password(visible(prompt)).map_err(|error| {
+                let what = "a passphrase is needed, and there is no terminal to ask for it; give it with --passphrase-file FILE";
+                Failure::cannot(format!("{what} ({error})"))
+            })?,
         };
         let line = text.lines().next().unwrap_or_default();
         if line.is_empty() { Err(Failure::cannot("the passphrase is empty")) } else { Ok(line.to_owned()) }
@@ -94,7 +97,13 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             );
         }
         Command::New { path, passphrase, .. } => {
-            let path = path.unwrap_or_else(|| default_path(state));
+            let path = match path {
+                Some(path) => path,
+                None => {
+                    dev::make_state(state)?;
+                    default_path(state)
+                }
+            };
             let signer = Signer::random();
             let passphrase = passphrase.get("passphrase for the new wallet: ")?;
             signer.store(&path, &passphrase).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;

@@ -367,7 +367,8 @@ async fn node_error(node: &VerifiedNode, response: hyper::Response<Incoming>) ->
     };
     let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let field = |name: &str| json["error"][name].as_str().unwrap_or_default().chars().take(300).collect::<String>();
-    ClientError::Node { status, code: field("code"), message: field("message") }
+    let param = Some(field("param")).filter(|param| !param.is_empty());
+    ClientError::Node { status, code: field("code"), message: field("message"), param }
 }
 
 fn json_headers() -> HeaderMap {

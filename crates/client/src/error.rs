@@ -54,6 +54,8 @@ pub enum ClientError {
         code: String,
         /// `error.message`, cut to 300 characters.
         message: String,
+        /// `error.param`: the field at fault.
+        param: Option<String>,
     },
     /// The spend policy says no.
     Spend(String),
@@ -147,7 +149,8 @@ impl fmt::Display for ClientError {
                 write!(f, "cannot tell: the log level is {}, the policy asks for more", verdict.log_level().as_str())
             }
             Self::Dishonest { check, what } => write!(f, "refused {check}: {what}"),
-            Self::Node { status, code, message } => write!(f, "the node answered {status} {code}: {message}"),
+            Self::Node { status, code, message, .. } if code.is_empty() => write!(f, "the node answered {status}: {message}"),
+            Self::Node { status, code, message, .. } => write!(f, "the node answered {status} {code}: {message}"),
             Self::Spend(what) => write!(f, "not paid: {what}"),
             Self::Unresolved { payment_id, until_seconds, what } => write!(
                 f,

@@ -39,7 +39,7 @@ pub async fn get(url: &str) -> Result<Bytes, ClientError> {
         let body = Limited::new(response.into_body(), BODY_MAX).collect().await.map_err(|error| unreachable(error.to_string()))?.to_bytes();
         if status != hyper::StatusCode::OK {
             let message = String::from_utf8_lossy(&body).chars().take(300).collect();
-            return Err(ClientError::Node { status: status.as_u16(), code: String::new(), message });
+            return Err(ClientError::Node { status: status.as_u16(), code: String::new(), message, param: None });
         }
         Ok(body)
     };

@@ -2,19 +2,22 @@
 //!
 //! SDKs cannot pay or verify; this does both for them. Frames are passed on as the node sent them; the last one is held back until the
 //! whole answer has verified, so an SDK never sees an end that was not checked. Loopback only: whoever can reach it spends the wallet.
-//! Not here: keys of the SDK (any is accepted and ignored), other routes than chat completions and models.
+//! Without a [`ProxyToken`] that is every program and user of the machine; with one, whoever has it.
+//! Not here: other routes than chat completions and models.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use candor_chain::ChainClient;
-use candor_verify::bytes::Address;
+use candor_verify::bytes::{Address, Hash32, to_hex};
+use candor_verify::hash::sha256;
 use candor_verify::verdict::LogLevel;
-use http_body_util::{BodyExt, Limited, StreamBody, combinators::BoxBody};
-use hyper::body::{Bytes, Frame, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody, combinators::BoxBody};
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
@@ -26,7 +29,7 @@ use crate::clock;
 use crate::error::ClientError;
 use crate::keep::Keep;
 use crate::policy_file::PolicyFile;
-use crate::resolve::{VerifiedNode, resolve};
+use crate::resolve::{VerifiedNode, random32, resolve};
 use crate::spend::{SpendBook, Wallet};
 
 /// Largest request body taken.
@@ -38,8 +41,29 @@ const RUNNING_MAX: usize = 16;
 /// Evidence is asked for again after this long, well before the policy's age limit.
 const EVIDENCE_AGE_MS: u64 = 30 * 60 * 1000;
 
+/// Connections at once, each a file descriptor; more wait in the system's queue. Well below the 256 descriptors that some systems give.
+const CONNECTIONS_MAX: usize = 128;
+
+/// Pause after an accept that failed: connections that end give descriptors back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// A client that does not finish its request head is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Longest wait for a request's body, which comes from this machine.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Shortest token taken: what can be tried out is none.
+const TOKEN_MIN: usize = 16;
+
+/// The paid route and the free one, for whoever asked for another.
+const ROUTES: [&str; 2] = ["POST /v1/chat/completions", "GET /v1/models"];
+
+/// Id of the receipt, as nodes name it too.
+const RECEIPT_ID: HeaderName = HeaderName::from_static("x-receipt-id");
+
+/// Where the bundle of the answer is kept.
+const BUNDLE: HeaderName = HeaderName::from_static("x-candor-bundle");
 
 /// Between the word of an error in a stream and its cut.
 const FLUSH_PAUSE: Duration = Duration::from_millis(100);
@@ -62,6 +86,49 @@ pub struct ProxyConfig {
     pub book: SpendBook,
     /// Where answers are kept.
     pub keep: Keep,
+    /// What every request must bring; `None` takes all.
+    pub token: Option<ProxyToken>,
+}
+
+/// What requests bring as `Authorization: Bearer …`, where SDKs send their API key. Only its hash is kept: how long two hashes take to
+/// compare says nothing about a token.
+#[derive(Clone)]
+pub struct ProxyToken(Hash32);
+
+impl ProxyToken {
+    /// The token with this text.
+    ///
+    /// # Errors
+    /// `Usage` if it is short, or cannot be sent in a header.
+    pub fn new(text: &str) -> Result<Self, ClientError> {
+        if text.len() < TOKEN_MIN || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let expected = format!("expected a token of at least {TOKEN_MIN} letters, digits and marks, without spaces");
+            return Err(ClientError::Usage(expected));
+        }
+        Ok(Self(sha256(&[text.as_bytes()])))
+    }
+
+    /// The text of a new one.
+    ///
+    /// # Errors
+    /// `Usage` if the system has no randomness.
+    pub fn random() -> Result<String, ClientError> {
+        Ok(to_hex(&random32()?.0).trim_start_matches("0x").to_owned())
+    }
+
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (scheme, text) = value.split_once(' ').unwrap_or_default();
+        let got = sha256(&[text.trim().as_bytes()]);
+        let differing = self.0.0.iter().zip(got.0).fold(0, |differing, (ours, theirs)| differing | (ours ^ theirs));
+        scheme.eq_ignore_ascii_case("bearer") && differing == 0
+    }
+}
+
+impl fmt::Debug for ProxyToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyToken")
+    }
 }
 
 /// A bound proxy.
@@ -113,19 +180,19 @@ impl Proxy {
         self.listener.local_addr().map_err(|error| ClientError::Unreachable { endpoint: "proxy".into(), what: error.to_string() })
     }
 
-    /// Serves until the listener fails.
-    ///
-    /// # Errors
-    /// `Unreachable`.
-    pub async fn serve(self) -> Result<(), ClientError> {
-        loop {
-            let (stream, _) = self
-                .listener
-                .accept()
-                .await
-                .map_err(|error| ClientError::Unreachable { endpoint: "proxy".into(), what: error.to_string() })?;
+    /// Serves until it is dropped.
+    pub async fn serve(self) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        // The semaphore is never closed.
+        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+            let Ok((stream, _)) = self.listener.accept().await else {
+                // Out of file descriptors, for example: what is running goes on.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
             let shared = Arc::clone(&self.shared);
             tokio::spawn(async move {
+                let _place = place;
                 let service = hyper::service::service_fn(move |request| route(Arc::clone(&shared), request));
                 // Errors of one connection concern that connection only.
                 drop(
@@ -163,38 +230,48 @@ impl Shared {
 type ProxyBody = BoxBody<Bytes, std::io::Error>;
 
 async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<ProxyBody>, Infallible> {
-    if let Some(refused) = refuse_strangers(&request) {
+    if let Some(refused) = refuse_strangers(request.headers(), request.method(), shared.config.token.as_ref()) {
         return Ok(refused);
     }
     let result = match (request.method(), request.uri().path()) {
         (&Method::POST, "/v1/chat/completions") => chat(shared, request).await,
-        (&Method::GET, "/v1/models") => models(&shared).await,
-        _ => Err(ClientError::Node { status: 404, code: String::new(), message: "the proxy serves chat completions and models".into() }),
+        (&Method::GET | &Method::HEAD, "/v1/models") => models(&shared).await,
+        (&Method::GET | &Method::HEAD, "/") => Ok(about()),
+        _ => Ok(refusal(StatusCode::NOT_FOUND, None, &format!("not served here; what is: {}", ROUTES.join(", ")))),
     };
     Ok(result.unwrap_or_else(|error| failure(&error)))
 }
 
-/// Web pages can send requests to loopback, and names can be rebound to it: neither may spend the wallet. SDKs send no Origin, and the
-/// JSON content type forces a page into a preflight that is never answered.
-fn refuse_strangers(request: &Request<Incoming>) -> Option<Response<ProxyBody>> {
-    let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let refuse = |status: StatusCode, message: &str| {
-        let body = json!({"error": {"message": message, "type": "invalid_request_error", "param": null, "code": "candor_proxy"}});
-        Some(whole(status, body.to_string().into()))
-    };
-    if request.headers().contains_key(ORIGIN) {
+/// Web pages can send requests to loopback, and names can be rebound to it: neither may spend the wallet, nor learn that it is there. SDKs
+/// send neither Origin nor `Sec-Fetch-Site`, and the JSON content type forces a page into a preflight that is never answered.
+fn refuse_strangers(headers: &HeaderMap, method: &Method, token: Option<&ProxyToken>) -> Option<Response<ProxyBody>> {
+    let header = |name: &str| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let refuse = |status: StatusCode, message: &str| Some(refusal(status, Some("candor_proxy"), message));
+    // A page's plain GET has no Origin; browsers say of it where it comes from.
+    if headers.contains_key(ORIGIN) || header("sec-fetch-site") == Some("cross-site") {
         return refuse(StatusCode::FORBIDDEN, "the proxy serves programs on this machine, not web pages");
     }
-    let host = header(HOST).unwrap_or_default();
+    let host = header("host").unwrap_or_default();
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name);
     if !matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
         return refuse(StatusCode::FORBIDDEN, "the Host header must name loopback");
     }
-    let json = header(CONTENT_TYPE).is_some_and(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "application/json"));
-    if request.method() == Method::POST && !json {
+    if token.is_some_and(|token| !token.admits(headers)) {
+        let message = "this proxy was started with --token: send that token as your API key (Authorization: Bearer TOKEN)";
+        return Some(refusal(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message));
+    }
+    let kind = header("content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    let is_json = kind.trim().eq_ignore_ascii_case("application/json");
+    if *method == Method::POST && !is_json {
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json");
     }
     None
+}
+
+/// For whoever opens the address to see what it is.
+fn about() -> Response<ProxyBody> {
+    let what = "candor proxy: verifies a node, pays it within your policy, verifies each answer and keeps its bundle; use /v1 as base_url";
+    whole(StatusCode::OK, json!({"about": what, "routes": ROUTES}).to_string().into())
 }
 
 async fn models(shared: &Shared) -> Result<Response<ProxyBody>, ClientError> {
@@ -203,16 +280,36 @@ async fn models(shared: &Shared) -> Result<Response<ProxyBody>, ClientError> {
     Ok(whole(status, body))
 }
 
+/// A whole body, in time; or with which status and words it is refused.
+async fn read_body<B>(body: B, within: Duration) -> Result<Bytes, (StatusCode, String)>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match tokio::time::timeout(within, Limited::new(body, BODY_MAX).collect()).await {
+        Ok(Ok(read)) => Ok(read.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err((StatusCode::PAYLOAD_TOO_LARGE, format!("the request's body is longer than {BODY_MAX} bytes")))
+        }
+        Ok(Err(error)) => Err((StatusCode::BAD_REQUEST, format!("the request's body: {error}"))),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time".to_owned())),
+    }
+}
+
 async fn chat(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<ProxyBody>, ClientError> {
-    let read = Limited::new(request.into_body(), BODY_MAX).collect().await;
-    let body = read.map_err(|error| ClientError::Usage(format!("the request body: {error}")))?.to_bytes();
+    let body = match read_body(request.into_body(), BODY_TIMEOUT).await {
+        Ok(body) => body,
+        Err((status, message)) => return Ok(refusal(status, Some("candor_proxy"), &message)),
+    };
     let streamed = serde_json::from_slice::<serde_json::Value>(&body).ok().and_then(|json| json["stream"].as_bool()).unwrap_or(false);
     let (sender, mut events) = mpsc::unbounded_channel();
     let task = tokio::spawn(async move { answer(&shared, &body, &sender).await });
     if !streamed {
         let response = join(task).await?;
         let body = response.bundle.response.frames.first().cloned().unwrap_or_default();
-        return Ok(whole(StatusCode::OK, body.into()));
+        let mut answer = whole(StatusCode::OK, body.into());
+        answer.headers_mut().extend(kept_headers(&response));
+        return Ok(answer);
     }
     // An error before the first frame is an HTTP error; after it, only the stream can be cut.
     let Some(first) = events.recv().await else {
@@ -232,7 +329,8 @@ async fn chat(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respons
             held = next;
         }
         let end = match join(task).await {
-            Ok(_) => vec![Ok(sse(&held)), Ok(Frame::data(Bytes::from_static(b"data: [DONE]\n\n")))],
+            // A comment, which SDKs skip: the head was sent before there was a receipt.
+            Ok(response) => vec![Ok(sse(&held)), Ok(kept_comment(&response)), Ok(Frame::data(Bytes::from_static(b"data: [DONE]\n\n")))],
             // SDKs raise an `error` member as it is; the cut after it says to everybody else that this is no end.
             Err(error) => {
                 let (_, body) = error_body(&error);
@@ -279,6 +377,19 @@ async fn join(task: tokio::task::JoinHandle<Result<VerifiedResponse, ClientError
     task.await.unwrap_or_else(|error| Err(ClientError::Usage(format!("the proxy's task ended: {error}"))))
 }
 
+/// From an answer to its evidence.
+fn kept_headers(response: &VerifiedResponse) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let path = response.path.display().to_string();
+    // A path that no header can carry is left out.
+    let values = [(RECEIPT_ID, HeaderValue::from_str(&response.receipt_id)), (BUNDLE, HeaderValue::from_bytes(path.as_bytes()))];
+    values.into_iter().filter_map(|(name, value)| Some((name, value.ok()?)))
+}
+
+fn kept_comment(response: &VerifiedResponse) -> Frame<Bytes> {
+    let kept = json!({"receipt_id": response.receipt_id, "bundle": response.path.display().to_string()});
+    Frame::data(format!(": candor {kept}\n\n").into())
+}
+
 fn sse(frame: &[u8]) -> Frame<Bytes> {
     Frame::data([b"data: ".as_slice(), frame, b"\n\n"].concat().into())
 }
@@ -289,6 +400,12 @@ fn whole(status: StatusCode, body: Bytes) -> Response<ProxyBody> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// A refusal of the proxy's own, in OpenAI's shape.
+fn refusal(status: StatusCode, code: Option<&str>, message: &str) -> Response<ProxyBody> {
+    let body = json!({"error": {"message": message, "type": "invalid_request_error", "param": null, "code": code}});
+    whole(status, body.to_string().into())
 }
 
 /// Errors in OpenAI's shape: what the node refused as it said it, everything else as a bad gateway with the refusing check.
@@ -314,7 +431,12 @@ fn error_body(error: &ClientError) -> (StatusCode, serde_json::Value) {
         other => other.to_string(),
     };
     let kind = if status.is_client_error() { "invalid_request_error" } else { "server_error" };
-    let mut body = json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
+    let param = match error {
+        ClientError::Node { param, .. } => param.as_deref(),
+        _ => None,
+    };
+    let code = Some(code).filter(|code| !code.is_empty());
+    let mut body = json!({"error": {"message": message, "type": kind, "param": param, "code": code}});
     if let ClientError::RefusedAnswer { check, kept, .. } = error {
         let file = kept.as_ref().ok().map(|path| path.display().to_string());
         body["error"]["candor"] = json!({"check": check, "bundle": file});
@@ -336,6 +458,63 @@ impl futures_core::Stream for ReceiverStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn headers(of: &[(&'static str, &str)]) -> HeaderMap {
+        of.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    const OURS: (&str, &str) = ("host", "127.0.0.1:8080");
+
+    fn status_of(of: &[(&'static str, &str)], token: Option<&ProxyToken>) -> Option<u16> {
+        refuse_strangers(&headers(of), &Method::GET, token).map(|refused| refused.status().as_u16())
+    }
+
+    #[test]
+    fn web_pages_are_refused_on_every_route_whatever_they_ask() {
+        assert_eq!(status_of(&[OURS], None), None);
+        assert_eq!(status_of(&[OURS, ("sec-fetch-site", "cross-site")], None), Some(403));
+        assert_eq!(status_of(&[OURS, ("origin", "null")], None), Some(403));
+        assert_eq!(status_of(&[("host", "rebound.example:8080")], None), Some(403));
+    }
+
+    #[test]
+    fn a_token_admits_whoever_sends_it_and_nobody_else() {
+        let text = ProxyToken::random().unwrap();
+        let token = ProxyToken::new(&text).unwrap();
+        let status = |value: &str| status_of(&[OURS, ("authorization", value)], Some(&token));
+        assert_eq!(status_of(&[OURS], Some(&token)), Some(401));
+        for wrong in
+            ["", "Bearer", "Bearer ", &text, &format!("Basic {text}"), &format!("Bearer {text}0"), &format!("Bearer {}", &text[1..])]
+        {
+            assert_eq!(status(wrong), Some(401), "{wrong}");
+        }
+        assert_eq!((status(&format!("Bearer {text}")), status(&format!("bearer {text}"))), (None, None));
+        assert!(!format!("{token:?}").contains(&text[..8]));
+        for weak in ["", "short", "with a space in it", "sixteen\ncharacters"] {
+            assert!(ProxyToken::new(weak).is_err(), "{weak:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_long_or_never_ends_is_refused_as_what_it_is() {
+        let long = http_body_util::Full::new(Bytes::from(vec![b' '; BODY_MAX + 1]));
+        assert_eq!(read_body(long, BODY_TIMEOUT).await.unwrap_err().0, StatusCode::PAYLOAD_TOO_LARGE);
+        let (_open, items) = mpsc::channel(1);
+        let endless = StreamBody::new(ReceiverStream(items));
+        assert_eq!(read_body(endless, Duration::ZERO).await.unwrap_err().0, StatusCode::REQUEST_TIMEOUT);
+        let whole = http_body_util::Full::new(Bytes::from_static(b"{}"));
+        assert_eq!(read_body(whole, BODY_TIMEOUT).await.unwrap(), "{}");
+    }
+
+    #[test]
+    fn what_a_node_says_of_a_field_is_passed_on_and_no_code_is_null() {
+        let param = Some("temperature".to_owned());
+        let refused = ClientError::Node { status: 400, code: "invalid_value".into(), message: "m".into(), param };
+        assert_eq!(error_body(&refused).1["error"]["param"], "temperature");
+        let silent = ClientError::Node { status: 500, code: String::new(), message: "m".into(), param: None };
+        let body = error_body(&silent).1;
+        assert!(body["error"]["code"].is_null() && body["error"]["param"].is_null(), "{body}");
+    }
 
     #[test]
     fn what_may_have_been_charged_is_told_so_that_no_sdk_tries_again() {

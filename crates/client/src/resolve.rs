@@ -269,7 +269,7 @@ async fn fetch_evidence(http: &mut Http, nonce: Option<Hash32>) -> Result<Eviden
     let (status, body) = http.get(&path).await?;
     if status != hyper::StatusCode::OK {
         let message = format!("no evidence from {}", http.endpoint().authority());
-        return Err(ClientError::Node { status: status.as_u16(), code: String::new(), message });
+        return Err(ClientError::Node { status: status.as_u16(), code: String::new(), message, param: None });
     }
     Evidence::parse(&body).map_err(|error| ClientError::Dishonest { check: "evidence.form", what: error.to_string() })
 }

@@ -3,8 +3,9 @@
 //! The book is written and synced *before* a payment is signed, and again with the payment itself before it is sent: a payment that left is
 //! never forgotten, whatever stops next, and can be sent again. Payments that nobody can move any more are found on the chain and freed.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,13 @@ use crate::error::ClientError;
 
 /// How long a start waits for the chain to say what became of old payments.
 const SETTLE_UP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a change of the book waits for another process. A change takes milliseconds: who has the lock for longer hangs, or is no
+/// candor.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Between two looks at a lock that another has.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A key that pays. `Debug` shows its address only.
 pub struct Wallet {
@@ -217,10 +225,8 @@ impl SpendBook {
     /// Reads, changes and writes the book, alone among all processes that use it.
     fn change<T>(&self, change: impl FnOnce(&mut Ledger) -> Result<T, ClientError>) -> Result<T, ClientError> {
         let _turn: MutexGuard<'_, ()> = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let lock_path = self.path.with_extension("lock");
-        let lock = open_lock(&lock_path)?;
-        // Held until the file is dropped, at the end of this function.
-        lock.lock().map_err(|error| file_error(&lock_path, &error))?;
+        // Held until it is dropped, at the end of this function.
+        let _lock = lock_within(&self.path.with_extension("lock"), LOCK_WAIT)?;
         let mut ledger = read_ledger(&self.path)?;
         let before: Vec<Spend> = ledger.spends().cloned().collect();
         let result = change(&mut ledger)?;
@@ -249,12 +255,51 @@ fn refusal(error: LedgerError) -> ClientError {
     }
 }
 
+/// Takes a lock that nobody should have for longer than moments; if somebody does, says who.
+fn lock_within(path: &Path, wait: Duration) -> Result<File, ClientError> {
+    let lock = open_lock(path)?;
+    let mut left = wait;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::Error(error)) => return Err(file_error(path, &error)),
+            Err(TryLockError::WouldBlock) if left.is_zero() => {
+                let who = holder(&lock).map_or("another process".to_owned(), |pid| format!("process {pid}"));
+                return Err(file_error(path, &format!("{who} has had this lock for {} s; end it, and ask again", wait.as_secs())));
+            }
+            Err(TryLockError::WouldBlock) => {
+                std::thread::sleep(LOCK_PAUSE);
+                left = left.saturating_sub(LOCK_PAUSE);
+            }
+        }
+    }
+}
+
+/// Opens a lock that its owner only can open: whoever can open it can take it, and with it stop every payment.
 fn open_lock(path: &Path) -> Result<File, ClientError> {
     if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).map_err(|error| file_error(directory, &error))?;
+        private_directory(directory)?;
     }
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true).open(path).map_err(|error| file_error(path, &error))
+    let open = || -> std::io::Result<File> {
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        // Made by an earlier version, as the umask had it.
+        if lock.metadata()?.mode() & 0o077 != 0 {
+            lock.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        Ok(lock)
+    };
+    open().map_err(|error| file_error(path, &error))
+}
+
+/// Who has a lock, where the system lists them (Linux).
+fn holder(lock: &File) -> Option<u32> {
+    let inode = lock.metadata().ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    // `1: FLOCK ADVISORY WRITE 4711 08:01:131 0 EOF`: process, then device and inode.
+    locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find_map(|fields| {
+        let is_it = fields.get(5).and_then(|place| place.rsplit(':').next()) == Some(inode.as_str());
+        fields.get(4).filter(|_| is_it).and_then(|pid| pid.parse().ok())
+    })
 }
 
 fn read_ledger(path: &Path) -> Result<Ledger, ClientError> {
@@ -311,20 +356,30 @@ impl Row {
     }
 }
 
-/// Writes a file that only its owner can read: temporary file, sync, rename, sync of the directory.
+/// Makes a directory of the state, with those above it, for its owner only. One that is there stays as it is.
+///
+/// # Errors
+/// `File`.
+pub fn private_directory(path: &Path) -> Result<(), ClientError> {
+    if path.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| file_error(path, &format!("this directory cannot be made: {error}")))
+}
+
+/// Writes a file that only its owner can read, in a directory that is there: temporary file, sync, rename, sync of the directory.
 ///
 /// # Errors
 /// `File`.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), ClientError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        return Err(file_error(path, &format!("there is no directory {}", directory.display())));
+    }
     let write = || -> std::io::Result<()> {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        fs::create_dir_all(directory)?;
         let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -346,10 +401,29 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("candor-book-{}", std::process::id()));
         let path = directory.join("spends.json");
         assert!(SpendBook::open(&path).is_ok());
+        assert!(matches!(write_private(&path, b"[]"), Err(ClientError::File { .. })), "no directory is made for a file");
+        private_directory(&directory).unwrap();
         write_private(&path, b"[{\"request\":\"0x\"}]").unwrap();
         assert!(matches!(SpendBook::open(&path), Err(ClientError::File { .. })));
         write_private(&path, b"not json").unwrap();
         assert!(matches!(SpendBook::open(&path), Err(ClientError::File { .. })));
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_its_owners_and_one_that_is_held_is_named_instead_of_waited_for() {
+        let directory = std::env::temp_dir().join(format!("candor-locks-{}", std::process::id()));
+        let path = directory.join("spends.waiting").join("0x01");
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        let held = lock_within(&path, Duration::ZERO).unwrap();
+        assert_eq!((mode(&path), mode(path.parent().unwrap()), mode(&directory)), (0o600, 0o700, 0o700));
+        let refused = lock_within(&path, LOCK_PAUSE).unwrap_err();
+        assert!(refused.to_string().starts_with(path.to_str().unwrap()) && refused.to_string().contains("lock"), "{refused}");
+        drop(held);
+        // As an earlier version left it.
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        drop(lock_within(&path, Duration::ZERO).unwrap());
+        assert_eq!(mode(&path), 0o600);
         fs::remove_dir_all(directory).unwrap();
     }
 

@@ -189,8 +189,8 @@ pub(crate) fn check_genesis(genesis: &[GenesisAccount]) -> Result<(), ConfigErro
     Ok(())
 }
 
-/// Public test networks whose id a development chain may take, with names for the error message.
-const TESTNETS: [(u64, &str); 12] = [
+/// Public test networks whose id a development chain may take, with their names.
+pub const TESTNETS: [(u64, &str); 12] = [
     (97, "BNB testnet"),
     (1328, "Sei testnet"),
     (1337, "geth and ganache development"),

@@ -47,7 +47,7 @@ mod transport;
 
 pub use chain::{BlockInfo, DevChain, MAX_BLOCKS, MAX_SNAPSHOTS, SnapshotId};
 pub use clock::MAX_TIMESTAMP;
-pub use config::{Clock, Config, ConfigError, DEFAULT_CHAIN_ID, GenesisAccount, check_chain_id};
+pub use config::{Clock, Config, ConfigError, DEFAULT_CHAIN_ID, GenesisAccount, TESTNETS, check_chain_id};
 pub use error::ChainError;
 pub use execute::{CALL_GAS_CAP, TRANSACTION_GAS_CAP};
 pub use fault::Fault;

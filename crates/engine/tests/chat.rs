@@ -53,10 +53,12 @@ fn messages_take_strings_and_text_parts() {
     let messages = json!({"messages": [
         {"role": "developer", "content": "d"}, {"role": "system", "content": "s", "name": "n"},
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, {"role": "assistant", "content": ""},
+        {"role": "assistant", "content": null}, {"role": "assistant"},
     ]});
     let request = parse(messages).unwrap();
     let got: Vec<_> = request.messages.iter().map(|m| (m.role, m.text.as_str())).collect();
-    assert_eq!(got, [(Role::System, "d"), (Role::System, "s"), (Role::User, "ab"), (Role::Assistant, "")]);
+    let silent = (Role::Assistant, "");
+    assert_eq!(got, [(Role::System, "d"), (Role::System, "s"), (Role::User, "ab"), silent, silent, silent]);
 }
 
 #[test]
@@ -75,6 +77,7 @@ fn each_bad_field_is_refused_by_name() {
         (json!({"messages": [{"content": "x"}]}), "messages[0].role", "missing_required_parameter"),
         (json!({"messages": [{"role": "tool", "content": "x"}]}), "messages[0].role", "unsupported_value"),
         (json!({"messages": [{"role": "user"}]}), "messages[0].content", "missing_required_parameter"),
+        (user(Value::Null), "messages[0].content", "missing_required_parameter"),
         (
             json!({"messages": [{"role": "assistant", "content": "x", "tool_calls": [1]}]}),
             "messages[0].tool_calls",

@@ -51,6 +51,7 @@ pub mod receipt;
 pub mod step;
 pub mod tags;
 pub mod terms;
+pub mod text;
 pub mod tlog;
 pub mod transcript;
 pub mod verdict;

@@ -16,6 +16,7 @@ use crate::cbor::{CborError, Reader, Writer};
 use crate::eip712;
 use crate::hash::keccak256;
 use crate::manifest::Manifest;
+use crate::text::is_control;
 
 /// Version of [`OperatorTerms`] that this code reads and writes.
 pub const VERSION: u8 = 1;
@@ -269,7 +270,19 @@ impl OperatorTerms {
                 return Some("a price names a model or an asset that the terms do not list");
             }
         }
+        // They are shown beside verdicts: a name must not be able to write one.
+        if self.texts().any(|text| text.chars().any(is_control)) {
+            return Some("a text of the terms has a control character");
+        }
         None
+    }
+
+    /// Every text that somebody chose.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let assets = self.assets.iter().flat_map(|asset| [asset.name.as_str(), asset.version.as_str()]);
+        let upstreams = self.upstreams.iter().flat_map(|upstream| [upstream.name.as_str(), upstream.url.as_str()]);
+        let models = self.models.iter().map(|model| model.id.as_str());
+        assets.chain(upstreams).chain(models).chain(self.endpoints.iter().map(String::as_str))
     }
 }
 
@@ -572,7 +585,7 @@ pub(crate) mod tests {
     fn inconsistent_terms_are_named() {
         assert_eq!(sample().check_consistent(), Ok(()));
         type Break = fn(&mut OperatorTerms);
-        let broken: [(Break, &str); 8] = [
+        let broken: [(Break, &str); 13] = [
             (|o| o.flags = 2, "flag"),
             (|o| o.payee = Address::ZERO, "zero"),
             (|o| o.models.clear(), "needs a model"),
@@ -580,7 +593,12 @@ pub(crate) mod tests {
             (|o| o.models.push(o.models[0].clone()), "share a digest"),
             (|o| o.assets.push(o.assets[0].clone()), "listed twice"),
             (|o| o.prices.push(o.prices[0].clone()), "two prices"),
-            (|o| o.prices[0].model = Hash32([1; 32]), "does not list"),
+            (|o| o.prices[0].model = Hash32([1; 32]), "do not list"),
+            (|o| o.models[0].id = "\u{1b}[2K\rVERIFIED".into(), "control"),
+            (|o| o.assets[0].name.push('\u{202e}'), "control"),
+            (|o| o.assets[0].version.push('\u{9b}'), "control"),
+            (|o| o.upstreams[0].url.push('\n'), "control"),
+            (|o| o.endpoints[0].push('\u{feff}'), "control"),
         ];
         for (break_it, word) in broken {
             let mut terms = sample();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use candor_verify::bytes::{Amount, Hash32};
+use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::MAX_SKEW_SECONDS;
 use candor_x402::Libsecp;
 use candor_x402::client::*;
@@ -63,7 +63,21 @@ fn the_policy_names_what_it_does_not_allow() {
     assert_eq!(refuse(SpendPolicy::default()), SkipReason::Policy(asset));
     let mut small = world.policy();
     small.assets[0].max_per_request = Amount(999);
-    assert_eq!(refuse(small), SkipReason::Policy(PolicyError::PerRequest { limit: Amount(999), got: Amount(1000) }));
+    let asset = world.requirements.asset;
+    assert_eq!(refuse(small), SkipReason::Policy(PolicyError::PerRequest { asset, limit: Amount(999), got: Amount(1000) }));
+}
+
+#[test]
+fn what_cannot_be_paid_is_said_in_words_with_amount_and_asset() {
+    let asset = Address([7; 20]);
+    let per_request = SkipReason::Policy(PolicyError::PerRequest { asset, limit: Amount(200), got: Amount(301) });
+    let said = ChooseError::NoEntry(vec![SkipReason::Requirements(RequirementsError::Scheme), per_request]).to_string();
+    for words in ["the price is 301", "allows 200 per request", &asset.to_string(), "its scheme is not `exact`; "] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    for debug in ["Policy(", "PerRequest", "None", "{"] {
+        assert!(!said.contains(debug), "{debug}: {said}");
+    }
 }
 
 /// A ledger after its client has started again.

@@ -27,6 +27,7 @@ const DEFAULT_QUESTION: &str = "What is a receipt?";
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The question to ask.
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     prompt: Option<String>,
     /// Leave chain and node running at the end, for what only a chain can show.
     #[arg(long)]

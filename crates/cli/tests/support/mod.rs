@@ -6,6 +6,7 @@
 //! | here | [`World`]: chain and node, what they say, what the chain says |
 //! | `process` | children: started, signalled, ended with everything they started |
 //! | `http` | an HTTPS client that believes nothing and can misbehave |
+//! | `hostile` | strangers whose texts are for a terminal and not for a reader |
 //! | `liar` | a chain endpoint that fails and lies |
 //! | `payer` | payments, right or wrong in one place |
 //! | `recorder` | a server with another key that remembers what it was sent |
@@ -13,6 +14,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod hostile;
 pub(crate) mod http;
 pub(crate) mod liar;
 pub(crate) mod payer;

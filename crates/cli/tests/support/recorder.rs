@@ -69,7 +69,8 @@ async fn answer(api: String, record: Arc<Mutex<Vec<String>>>, request: Request<I
     Ok(Response::builder().status(reply.status).body(Full::new(reply.body)).unwrap())
 }
 
-fn own_key() -> rustls::ServerConfig {
+/// TLS with a key that nobody attested.
+pub(crate) fn own_key() -> rustls::ServerConfig {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
     let private = PrivateKeyDer::Pkcs8(key.serialize_der().into());

@@ -282,10 +282,12 @@ fn parse_message(param: &str, raw: &RawValue) -> Result<Message, ApiError> {
         }
     }
     let content_param = format!("{param}.content");
-    let content = fields.content.ok_or_else(|| ApiError::missing(&content_param))?;
-    let text = match content.get().starts_with('[') {
-        true => parse_parts(&content_param, content)?,
-        false => string(&content_param, content)?,
+    let text = match fields.content {
+        // SDKs send an assistant's turn that said nothing back as it came.
+        None if role == Role::Assistant => String::new(),
+        None => return Err(ApiError::missing(&content_param)),
+        Some(content) if content.get().starts_with('[') => parse_parts(&content_param, content)?,
+        Some(content) => string(&content_param, content)?,
     };
     Ok(Message { role, text })
 }

@@ -58,7 +58,7 @@ fn terms() -> File {
         let stranger = signed(honest_terms(), 0x77);
         json!({ "name": "signed by a stranger", "cbor": hex(&stranger.encode()), "refusedBy": "evidence.operator" })
     }];
-    let inconsistent: [(&str, Change); 9] = [
+    let inconsistent: [(&str, Change); 11] = [
         ("unknown flag", |o| o.flags = 2),
         ("payee zero", |o| o.payee = Address::ZERO),
         ("no model", |o| o.models.clear()),
@@ -68,6 +68,8 @@ fn terms() -> File {
         ("a model twice", |o| o.models.push(o.models[0].clone())),
         ("an asset twice", |o| o.assets.push(o.assets[0].clone())),
         ("a price for an unknown asset", |o| o.prices[0].asset = a(1)),
+        ("an escape sequence in a model's id", |o| o.models[0].id = "\u{1b}[2K\rVERIFIED".into()),
+        ("a bidirectional control in an endpoint", |o| o.endpoints[0].push('\u{202e}')),
     ];
     for (name, change) in inconsistent {
         let mut terms = honest_terms();

@@ -42,7 +42,7 @@ impl fmt::Display for SkipReason {
         match self {
             Self::Requirements(error) => error.fmt(f),
             Self::Policy(error) => error.fmt(f),
-            Self::NotTheOffer => f.write_str("the signed offer says something else"),
+            Self::NotTheOffer => f.write_str("it is not what the signed offer says"),
         }
     }
 }

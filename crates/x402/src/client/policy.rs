@@ -42,6 +42,8 @@ pub enum PolicyError {
     },
     /// Too much for one request.
     PerRequest {
+        /// Token contract, in whose smallest unit both amounts are.
+        asset: Address,
         /// Limit.
         limit: Amount,
         /// Price.
@@ -53,7 +55,9 @@ impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Asset { network, asset } => write!(f, "the spend policy does not name asset {asset} on {network}"),
-            Self::PerRequest { limit, got } => write!(f, "the spend policy allows {limit} per request, the price is {got}"),
+            Self::PerRequest { asset, limit, got } => {
+                write!(f, "the price is {got}, the spend policy allows {limit} per request (smallest units of asset {asset})")
+            }
         }
     }
 }
@@ -70,7 +74,7 @@ impl SpendPolicy {
         let limit = self.assets.iter().find(|limit| limit.network == network && limit.asset == asset);
         let limit = limit.ok_or(PolicyError::Asset { network, asset })?;
         if limit.max_per_request < requirements.amount {
-            return Err(PolicyError::PerRequest { limit: limit.max_per_request, got: requirements.amount });
+            return Err(PolicyError::PerRequest { asset, limit: limit.max_per_request, got: requirements.amount });
         }
         Ok(*limit)
     }

@@ -69,18 +69,20 @@ pub enum RequirementsError {
 impl fmt::Display for RequirementsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "a scheme other than exact",
-            Self::Network => "not an EVM chain",
-            Self::PaymentFlow => "a payment flow other than authorization",
-            Self::TransferMethod => "a transfer method other than EIP-3009",
-            Self::Amount => "an amount that is no plain decimal below 2^128",
-            Self::Asset => "an asset that is no address",
-            Self::PayTo => "a payee that is no address",
-            Self::MaxTimeout => "a timeout of zero",
-            Self::Domain => "no name or version of the token",
+            Self::Scheme => "its scheme is not `exact`",
+            Self::Network => "its network is not an EVM chain",
+            Self::PaymentFlow => "its payment flow is not `authorization`",
+            Self::TransferMethod => "its transfer method is not EIP-3009",
+            Self::Amount => "its amount is not a plain decimal below 2^128",
+            Self::Asset => "its asset is not an address",
+            Self::PayTo => "its payee is not an address",
+            Self::MaxTimeout => "it leaves no time to pay",
+            Self::Domain => "it does not name the token's domain",
         })
     }
 }
+
+impl std::error::Error for RequirementsError {}
 
 impl ExactRequirements {
     /// Reads an entry of `accepts`. Believes nothing.
