@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use candor_engine::chat::ApiError;
 use candor_link::{EnclaveRequest, HostReply, PayerQuery};
-use candor_x402::claims::ClaimError;
+use candor_x402::claims::{Balance, ClaimError};
 use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
 use candor_x402::protocol::{ProtocolError, parse_payment_payload};
 use candor_x402::{Claim, Libsecp, PaymentError};
@@ -50,7 +50,7 @@ impl From<ProtocolError> for PayError {
 
 impl From<ClaimError> for PayError {
     fn from(error: ClaimError) -> Self {
-        refusal(error.status(), error.code(), error.to_string(), None)
+        refusal(error.status(), error.code(), error.to_string(), error.retry_after_seconds())
     }
 }
 
@@ -70,15 +70,18 @@ pub(crate) async fn claim(node: &Node, quote: &Quote, header: &[u8]) -> Result<P
     let [current, _] = &quote.candidates;
     let candidate = payment.answers().unwrap_or(current).clone();
     refuse_taken(node, &payment)?;
-    if let Err(refused) = check_payer(node, &payment).await {
-        // Again: while the chain was asked, another copy may have been claimed, run and settled.
-        refuse_taken(node, &payment)?;
-        return Err(refused);
-    }
+    let balance = match check_payer(node, &payment).await {
+        Ok(balance) => balance,
+        Err(refused) => {
+            // Again: while the chain was asked, another copy may have been claimed, run and settled.
+            refuse_taken(node, &payment)?;
+            return Err(refused);
+        }
+    };
     let now_s = clock::now_ms() / 1000;
     // Again: the host took its time, and an answer that cannot be settled any more is work for nothing.
     payment.check_open(now_s, quote.generation_seconds).inspect_err(|_| count(&node.metrics.payments_refused))?;
-    let claim = node.claims().claim(&payment, now_s)?;
+    let claim = node.claims().claim(&payment, balance, now_s)?;
     count(&node.metrics.claims);
     Ok(Paid { payment, claim, candidate })
 }
@@ -86,11 +89,7 @@ pub(crate) async fn claim(node: &Node, quote: &Quote, header: &[u8]) -> Result<P
 /// A payment that this boot took is told so (409), whatever the chain says of it by now: "nonce already used" comes with fresh requirements,
 /// and a client that only lost its connection would pay for the same request a second time. It also spares the chain the question.
 fn refuse_taken(node: &Node, payment: &VerifiedPayment) -> Result<(), PayError> {
-    let mut claims = node.claims();
-    // Released in the same synchronous step: nothing is held across the question to the chain, so a client that leaves undoes nothing.
-    let claim = claims.claim(payment, clock::now_ms() / 1000)?;
-    claims.release(claim);
-    Ok(())
+    node.claims().check(payment, clock::now_ms() / 1000).map_err(PayError::from)
 }
 
 fn verify(node: &Node, quote: &Quote, header: &[u8]) -> Result<VerifiedPayment, PayError> {
@@ -106,11 +105,13 @@ fn verify(node: &Node, quote: &Quote, header: &[u8]) -> Result<VerifiedPayment, 
     Ok(verify_exact(&payload, &context)?)
 }
 
-/// Asks the host whether the payer can pay. No signature leaves here.
+/// Asks the host what the payer has and whether the authorization is unused. No signature leaves here. Whether the balance is enough is
+/// decided with the claim, in one step: of two payments at once each would pass on its own.
 ///
 /// Trust: a lie costs the operator an unpaid answer, or service; the client's own RPC shows the transfer.
-async fn check_payer(node: &Node, payment: &VerifiedPayment) -> Result<(), PayError> {
+async fn check_payer(node: &Node, payment: &VerifiedPayment) -> Result<Balance, PayError> {
     let authorization = payment.authorization();
+    let asked = node.claims().ask_balance(payment, clock::now_ms() / 1000)?;
     let query = PayerQuery { chain_id: payment.chain_id(), asset: payment.asset(), payer: authorization.from, nonce: authorization.nonce };
     let state = match node.port().request(EnclaveRequest::PayerState(query), PAYER_TIMEOUT).await {
         Ok(HostReply::PayerState(state)) => state,
@@ -130,9 +131,5 @@ async fn check_payer(node: &Node, payment: &VerifiedPayment) -> Result<(), PayEr
     if state.nonce_used {
         return Err(refuse("invalid_exact_evm_nonce_already_used", "the authorization was used or cancelled".into()));
     }
-    if state.balance < authorization.value {
-        let message = format!("the payer has {} units, the payment is {}", state.balance, authorization.value);
-        return Err(refuse("invalid_exact_evm_insufficient_balance", message));
-    }
-    Ok(())
+    Ok(asked.answered(state.balance))
 }

@@ -108,9 +108,9 @@ async fn payer_state(node: &Node, query: &PayerQuery) -> HostReply {
 
 async fn await_settlement(node: &Node, payment_id: Hash32, timeout_ms: u64) -> HostReply {
     let deadline = Instant::now() + Duration::from_millis(timeout_ms);
-    // Subscribed before the first look, so that an end between look and wait is not missed.
-    let mut ends: Vec<_> = node.settlers.values().map(crate::settle::Settler::finished).collect();
     loop {
+        // Before the look, so that an end between look and wait is not missed.
+        let ends: Vec<_> = node.settlers.iter().map(|(chain_id, settler)| (*chain_id, settler.end_of(payment_id))).collect();
         let record = match node.store.intent(payment_id).await {
             Ok(record) => record,
             Err(error) => return refuse(&error),
@@ -120,13 +120,10 @@ async fn await_settlement(node: &Node, payment_id: Hash32, timeout_ms: u64) -> H
             return HostReply::Settlement(state);
         }
         let chain = record.map(|record| record.intent.chain_id());
-        let position = node.settlers.keys().position(|id| Some(*id) == chain);
-        let Some(end) = position.and_then(|position| ends.get_mut(position)) else {
+        let Some((_, end)) = ends.into_iter().find(|(chain_id, _)| Some(*chain_id) == chain) else {
             return HostReply::Settlement(state);
         };
-        // Until this payment's end, a lag (then look), or the deadline.
-        let until = timeout_at(deadline, async { while end.recv().await.is_ok_and(|ended| ended != payment_id) {} });
-        let _deadline_is_checked_above = until.await;
+        let _deadline_is_checked_above = timeout_at(deadline, end.ended()).await;
     }
 }
 

@@ -23,6 +23,7 @@ mod boot;
 mod clients;
 mod config;
 mod control;
+mod ends;
 mod http;
 mod keys;
 mod node;
