@@ -3,9 +3,10 @@
 //! The chain id is asked once at [`ChainClient::connect`] and compared with what the caller expects, because a transaction signed for
 //! one chain and an address of another is money lost. Not here: meaning of contracts (`registry`, `contracts`), transactions (`submit`).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alloy::consensus::BlockHeader;
@@ -60,6 +61,8 @@ pub struct ChainClient {
     endpoint: Arc<Endpoint>,
     chain_id: u64,
     timeout: Duration,
+    // Addresses at which `has_code_for_good` saw code. Guarded for moments.
+    with_code: Arc<Mutex<BTreeSet<Address>>>,
 }
 
 impl ChainClient {
@@ -101,7 +104,13 @@ impl ChainClient {
         endpoint: Endpoint,
         expected_chain_id: Option<u64>,
     ) -> Result<Self, ChainError> {
-        let mut client = Self { provider: provider.erased(), endpoint: Arc::new(endpoint), chain_id: 0, timeout: DEFAULT_TIMEOUT };
+        let mut client = Self {
+            provider: provider.erased(),
+            endpoint: Arc::new(endpoint),
+            chain_id: 0,
+            timeout: DEFAULT_TIMEOUT,
+            with_code: Arc::default(),
+        };
         client.chain_id = client.within("eth_chainId", client.provider.get_chain_id()).await?;
         match expected_chain_id {
             Some(expected) if expected != client.chain_id => Err(ChainError::Misuse {
@@ -181,6 +190,20 @@ impl ChainClient {
         let at = evm_address(at);
         let code = self.within("eth_getCode", async { self.provider.get_code_at(at).await }).await?;
         Ok(!code.is_empty())
+    }
+
+    /// The same for a contract that is asked about again and again: code that was seen once is not asked for any more. For addresses of the
+    /// operator's choice, which are few; a token that destroys itself would be noticed by its views.
+    pub(crate) async fn has_code_for_good(&self, at: &Address) -> Result<bool, ChainError> {
+        let seen = || self.with_code.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen().contains(at) {
+            return Ok(true);
+        }
+        let has_code = self.has_code(at).await?;
+        if has_code {
+            seen().insert(*at);
+        }
+        Ok(has_code)
     }
 
     /// Calls a contract at the newest block without changing it, with `from` as the sender.

@@ -42,14 +42,14 @@ pub struct LogPosition {
 }
 
 impl ChainClient {
-    /// Code, balance and nonce in three requests at once.
+    /// Code, balance and nonce in three requests at once; in two once code was seen there.
     ///
     /// # Errors
     /// As the transport; `Malformed` if the token answers otherwise than EIP-3009 tokens do.
     pub async fn payer_state(&self, asset: &Address, payer: &Address, nonce: &Hash32) -> Result<PayerState, ChainError> {
         let balance = TestUSD::balanceOfCall { account: evm_address(payer) };
         let used = TestUSD::authorizationStateCall { authorizer: evm_address(payer), nonce: b256(nonce) };
-        let (has_code, balance, used) = tokio::join!(self.has_code(asset), self.view(asset, &balance), self.view(asset, &used));
+        let (has_code, balance, used) = tokio::join!(self.has_code_for_good(asset), self.view(asset, &balance), self.view(asset, &used));
         if !has_code? {
             return Ok(PayerState { asset_has_code: false, balance: Amount::ZERO, nonce_used: false });
         }

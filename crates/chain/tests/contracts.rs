@@ -187,6 +187,10 @@ async fn a_payment_is_found_where_it_happened() {
     assert_eq!(nothing, PayerState { asset_has_code: false, balance: Amount::ZERO, nonce_used: false });
     let before = world.client.payer_state(&asset, &payer, &authorization.nonce).await.unwrap();
     assert_eq!(before, PayerState { asset_has_code: true, balance: Amount(5000), nonce_used: false });
+    // Code that was seen is not asked for again.
+    world.shared.set_fault(Fault::Refuse { method: "eth_getCode".to_owned(), code: -32000, message: "busy".to_owned() });
+    assert_eq!(world.client.payer_state(&asset, &payer, &authorization.nonce).await, Ok(before));
+    world.shared.set_fault(Fault::None);
 
     let domain = TokenDomain { name: "USDC".into(), version: "2".into(), chain_id: 31337, asset };
     let signature = world.payer.sign_digest(&authorization.digest(&domain)).unwrap();

@@ -11,9 +11,9 @@ use candor_x402::settlement::encode_transfer;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use support::World;
 use support::http::{CHAT, Https, Reply, chat};
 use support::payer::{Draft, Offered, Payer, Signed, buy, now_s, question};
+use support::{World, eventually};
 
 /// One refusal: 402 with fresh requirements that name the same code, or another status without requirements; nothing moved either way.
 async fn assert_refused(payer: &Payer, reply: &Reply, status: u16, code: &str) {
@@ -220,9 +220,15 @@ async fn a_payer_without_the_money_is_refused_before_anything_runs() {
     let signed = payer.pay(&offered);
     let reply = chat(&world.api(), &body, Some(&signed.header)).await;
     assert_eq!((reply.status, reply.error_code().as_str()), (402, "invalid_exact_evm_insufficient_balance"));
-    // It was not claimed: once the money is there, the very same payment buys.
+    assert!(reply.header("retry-after").is_some(), "the chain is not asked about a poor payer all the time: {reply:?}");
+    // It was not claimed: soon after the money is there, the very same payment buys.
     world.mint(&payer.address(), support::payer::FUNDS).await;
-    assert_eq!(chat(&world.api(), &body, Some(&signed.header)).await.status, 200);
+    let reply = eventually("the money is seen", || async {
+        let reply = chat(&world.api(), &body, Some(&signed.header)).await;
+        (reply.status != 402).then_some(reply)
+    })
+    .await;
+    assert_eq!(reply.status, 200, "{reply:?}");
     payer.assert_pays(&[offered.amount()]).await;
 }
 

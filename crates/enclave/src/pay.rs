@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use candor_link::{EnclaveRequest, HostReply, PayerQuery};
+use candor_x402::claims::Balance;
 use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
 use candor_x402::protocol::parse_payment_payload;
 use candor_x402::{Claim, Libsecp};
@@ -38,15 +39,18 @@ pub(crate) async fn claim(serving: &Serving, quote: &Quote, header: &[u8]) -> Re
     // requirements, and a client that only lost its connection would pay for the same request a second time. It also spares the chain the
     // question.
     serving.check_claim(&payment)?;
-    if let Err(refused) = check_payer(serving, &payment).await {
-        // Again: while the chain was asked, another copy may have been claimed, run and settled.
-        serving.check_claim(&payment)?;
-        return Err(refused);
-    }
+    let balance = match check_payer(serving, &payment).await {
+        Ok(balance) => balance,
+        Err(refused) => {
+            // Again: while the chain was asked, another copy may have been claimed, run and settled.
+            serving.check_claim(&payment)?;
+            return Err(refused);
+        }
+    };
     let now_s = clock::now_ms() / 1000;
     // Again: the host took its time, and an answer that cannot be settled any more is work for nothing.
     payment.check_open(now_s, quote.generation_seconds).inspect_err(|_| count(&serving.metrics().payments_refused))?;
-    let claim = serving.claim(&payment, now_s)?;
+    let claim = serving.claim(&payment, balance, now_s)?;
     count(&serving.metrics().claims);
     Ok(Paid { payment, claim, candidate })
 }
@@ -64,11 +68,13 @@ fn verify(serving: &Serving, quote: &Quote, header: &[u8]) -> Result<VerifiedPay
     Ok(verify_exact(&payload, &context)?)
 }
 
-/// Asks the host whether the payer can pay. No signature leaves here.
+/// Asks the host what the payer has and whether the authorization is unused. No signature leaves here. Whether the balance is enough is
+/// decided with the claim, in one step: of two payments at once each would pass on its own.
 ///
 /// Trust: a lie costs the operator an unpaid answer, or service; the client's own RPC shows the transfer.
-async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<(), Refusal> {
+async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<Balance, Refusal> {
     let authorization = payment.authorization();
+    let asked = serving.ask_balance(payment)?;
     let query = PayerQuery { chain_id: payment.chain_id(), asset: payment.asset(), payer: authorization.from, nonce: authorization.nonce };
     let state = match serving.port().request(EnclaveRequest::PayerState(query), PAYER_TIMEOUT).await {
         Ok(HostReply::PayerState(state)) => state,
@@ -85,9 +91,5 @@ async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<(),
     if state.nonce_used {
         return Err(Refusal::new(402, "the authorization was used or cancelled").code("invalid_exact_evm_nonce_already_used"));
     }
-    if state.balance < authorization.value {
-        let message = format!("the payer has {} units, the payment is {}", state.balance, authorization.value);
-        return Err(Refusal::new(402, message).code("invalid_exact_evm_insufficient_balance"));
-    }
-    Ok(())
+    Ok(asked.answered(state.balance))
 }

@@ -102,7 +102,7 @@ impl From<ProtocolError> for Refusal {
 
 impl From<ClaimError> for Refusal {
     fn from(error: ClaimError) -> Self {
-        Self::new(error.status(), error.to_string()).code(error.code())
+        Self::new(error.status(), error.to_string()).code(error.code()).after(error.retry_after_seconds())
     }
 }
 

@@ -12,7 +12,7 @@ use candor_verify::bytes::Hash32;
 use candor_verify::manifest::Manifest;
 use candor_verify::payment::MAX_SKEW_SECONDS;
 use candor_verify::terms::{OperatorTerms, Price, SignedTerms};
-use candor_x402::claims::{ClaimError, ClaimLimits, Ending};
+use candor_x402::claims::{Balance, BalanceQuestion, ClaimError, ClaimLimits, Ending};
 use candor_x402::{Claim, ClaimSet, Execution, VerifiedPayment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -173,9 +173,14 @@ impl Serving {
         self.claims().check(payment, clock::now_ms() / 1000)
     }
 
-    /// Takes a payment for one execution.
-    pub(crate) fn claim(&self, payment: &VerifiedPayment, now_s: u64) -> Result<Claim, ClaimError> {
-        self.claims().claim(payment, now_s)
+    /// Before the chain is asked for the payer's balance.
+    pub(crate) fn ask_balance(&self, payment: &VerifiedPayment) -> Result<BalanceQuestion, ClaimError> {
+        self.claims().ask_balance(payment, clock::now_ms() / 1000)
+    }
+
+    /// Takes a payment for one execution, and its amount from what its payer can still spend.
+    pub(crate) fn claim(&self, payment: &VerifiedPayment, balance: Balance, now_s: u64) -> Result<Claim, ClaimError> {
+        self.claims().claim(payment, balance, now_s)
     }
 
     /// Gives a claim back before anything ran.

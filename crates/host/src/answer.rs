@@ -13,7 +13,7 @@ use candor_verify::Hash32;
 use candor_x402::settlement::Intent;
 use tokio::time::{Instant, timeout_at};
 
-use crate::settle::{Settler, state_of};
+use crate::settle::state_of;
 use crate::shared::Shared;
 use crate::store::{StoreError, Waiting, log_state};
 
@@ -108,9 +108,9 @@ async fn payer_state(shared: &Shared, query: &PayerQuery) -> HostReply {
 
 async fn await_settlement(shared: &Shared, payment_id: Hash32, timeout_ms: u64) -> HostReply {
     let deadline = Instant::now() + Duration::from_millis(timeout_ms);
-    // Subscribed before the store is asked, so that an end between question and wait is not missed.
-    let mut ends: Vec<_> = shared.settlers.values().map(Settler::finished).collect();
     loop {
+        // Before the look, so that an end between look and wait is not missed.
+        let ends: Vec<_> = shared.settlers.iter().map(|(chain_id, settler)| (*chain_id, settler.end_of(payment_id))).collect();
         let record = match shared.store.intent(payment_id).await {
             Ok(record) => record,
             Err(error) => return refuse(&error),
@@ -120,13 +120,10 @@ async fn await_settlement(shared: &Shared, payment_id: Hash32, timeout_ms: u64) 
             return HostReply::Settlement(state);
         }
         let chain = record.map(|record| record.intent.chain_id());
-        let position = shared.settlers.keys().position(|id| Some(*id) == chain);
-        let Some(end) = position.and_then(|position| ends.get_mut(position)) else {
+        let Some((_, end)) = ends.into_iter().find(|(chain_id, _)| Some(*chain_id) == chain) else {
             return HostReply::Settlement(state);
         };
-        // Ends when this payment does, when this receiver missed some ends (the store knows them), or at the deadline.
-        let until = timeout_at(deadline, async { while end.recv().await.is_ok_and(|ended| ended != payment_id) {} });
-        let _deadline_is_checked_above = until.await;
+        let _deadline_is_checked_above = timeout_at(deadline, end.ended()).await;
     }
 }
 

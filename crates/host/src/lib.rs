@@ -24,6 +24,7 @@ mod calls;
 mod clients;
 mod config;
 mod control;
+mod ends;
 mod http;
 mod keys;
 mod notice;

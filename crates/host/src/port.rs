@@ -80,15 +80,10 @@ impl GasPort {
         to: &Address,
         calldata: Calldata,
     ) -> Result<BroadcastOutcome, ChainError> {
-        let from = self.signer.address();
-        if simulation == Simulation::First {
-            match self.client.call(Some(&from), to, &calldata.0).await {
-                Ok(_) => {}
-                Err(ChainError::Rejected { .. }) => {
-                    return Ok(BroadcastOutcome::WouldRevert { block: self.client.head().await?.number });
-                }
-                Err(error) => return Err(error),
-            }
+        if simulation == Simulation::First
+            && let Some(block) = self.reverts_at(to, &calldata).await?
+        {
+            return Ok(BroadcastOutcome::WouldRevert { block });
         }
         let fees = self.fees(account_nonce, gas_level).await?;
         let gas_limit = if calldata.0.is_empty() { FILLER_GAS } else { self.gas_limit };
@@ -106,6 +101,15 @@ impl GasPort {
             Ok(()) => Ok(BroadcastOutcome::Sent { hash: signed.hash }),
             Err(ChainError::Rejected { message, .. }) => Ok(self.explain(&tx, signed.hash, &message).await),
             Err(_) => Ok(BroadcastOutcome::Unknown { hash: signed.hash }),
+        }
+    }
+
+    /// A block at or after the one at which the call reverts; `None` if it does not.
+    async fn reverts_at(&self, to: &Address, calldata: &Calldata) -> Result<Option<u64>, ChainError> {
+        match self.client.call(Some(&self.signer.address()), to, &calldata.0).await {
+            Ok(_) => Ok(None),
+            Err(ChainError::Rejected { .. }) => Ok(Some(self.client.head().await?.number)),
+            Err(error) => Err(error),
         }
     }
 
@@ -149,7 +153,7 @@ impl GasPort {
     ) -> Result<(AuthorizationState, BlockRef), ChainError> {
         // The head first: "unused at a block past the end" must not be said of a state that is older than the block.
         let head = self.client.head().await?;
-        let at = BlockRef { number: head.number, timestamp: head.timestamp_s };
+        let at = block_ref(&head);
         if !self.client.is_authorization_used(asset, authorizer, nonce).await? {
             return Ok((AuthorizationState::Unused, at));
         }
@@ -162,15 +166,16 @@ impl GasPort {
     }
 
     async fn account_nonce(&self) -> Result<ChainAnswer, ChainError> {
-        let block = self.client.head().await?.number;
-        let at = if self.confirmations == 0 { NonceAt::Latest } else { NonceAt::Block(block.saturating_sub(self.confirmations)) };
-        let next = self.client.nonce(&self.signer.address(), at).await?;
-        Ok(ChainAnswer::AccountNonce { next, block })
+        let head = self.client.head().await?;
+        let deep = if self.confirmations == 0 { NonceAt::Latest } else { NonceAt::Block(head.number.saturating_sub(self.confirmations)) };
+        let next = self.client.nonce(&self.signer.address(), deep).await?;
+        Ok(ChainAnswer::AccountNonce { next, at: block_ref(&head) })
     }
 }
 
 impl ChainPort for GasPort {
     async fn run(&self, request: ChainRequest) -> ChainAnswer {
+        let about = request.about();
         let answer = match request {
             ChainRequest::SignAndBroadcast { purpose, account_nonce, gas_level, simulation, to, calldata } => {
                 let purpose: Purpose = purpose;
@@ -178,6 +183,9 @@ impl ChainPort for GasPort {
                 let sent = self.broadcast(simulation, (account_nonce, gas_level), &to, calldata).await;
                 let outcome = sent.unwrap_or(BroadcastOutcome::NotSent);
                 Ok(ChainAnswer::Broadcast { purpose, account_nonce, gas_level, outcome })
+            }
+            ChainRequest::Simulate { payment_id, to, calldata } => {
+                self.reverts_at(&to, &calldata).await.map(|reverts_at| ChainAnswer::Simulated { payment_id, reverts_at })
             }
             ChainRequest::QueryReceipt { payment_id, hashes } => self.receipt_of(&hashes).await.map(|found| match found {
                 Some(receipt) => ChainAnswer::ReceiptFound { payment_id, receipt },
@@ -190,8 +198,12 @@ impl ChainPort for GasPort {
             ChainRequest::QueryAccountNonce => self.account_nonce().await,
         };
         // "Could not" has one name; nothing was sent, or the outcome would have said so.
-        answer.unwrap_or(ChainAnswer::RpcDown)
+        answer.unwrap_or(ChainAnswer::RpcDown { about })
     }
+}
+
+fn block_ref(head: &Head) -> BlockRef {
+    BlockRef { number: head.number, timestamp: head.timestamp_s }
 }
 
 fn tx_receipt(receipt: TransactionReceipt, head: &Head) -> TxReceipt {

@@ -1,7 +1,7 @@
 //! Runs the settlement machine of one chain: one task owns it, its actions are tasks of their own, their outcomes its events.
 //!
 //! Intents come from checkpoints, after these are durable; the database keeps them until they are over, so a restart goes on where this
-//! stopped. Transactions are sent one after another in the order of their account nonces; questions run at the same time.
+//! stopped. Transactions are sent one after another in the order of their account nonces; questions run at the same time, a few of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +11,14 @@ use candor_chain::{ChainClient, Signer};
 use candor_link::{SettlementFailure, SettlementState};
 use candor_verify::Hash32;
 use candor_x402::settlement::{
-    Action, ChainPort, ChainRequest, Event, FailureCode, Intent, Machine, MachineConfig, Outcome, PersistResult, Progress, RefuseReason,
-    SettledBy, SettlementStatus, StoredIntent,
+    Action, ChainPort, ChainRequest, Event, FailureCode, Intent, MAX_QUESTIONS, Machine, MachineConfig, Outcome, PersistResult, Progress,
+    RefuseReason, SettledBy, SettlementStatus, StoredIntent,
 };
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::config::SettlementConfig;
+use crate::ends::{Ends, Waiting};
 use crate::notice::{Notice, NoticeSink};
 use crate::port::GasPort;
 use crate::store::Store;
@@ -29,7 +30,7 @@ const QUEUE: usize = 4096;
 #[derive(Clone, Debug)]
 pub(crate) struct Settler {
     intents: mpsc::Sender<Intent>,
-    finished: broadcast::Sender<Hash32>,
+    ends: Ends,
     // Set when an intent found no room here; the runner then takes it from the database.
     has_backlog: Arc<AtomicBool>,
 }
@@ -45,7 +46,6 @@ impl Settler {
         stopped: watch::Receiver<bool>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (intents, queue) = mpsc::channel(QUEUE);
-        let (finished, _) = broadcast::channel(1024);
         let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let machine = MachineConfig {
             confirmations: config.confirmations,
@@ -55,8 +55,9 @@ impl Settler {
         };
         let port = Arc::new(GasPort::new(client, signer.clone(), config.gas_limit, config.confirmations));
         let has_backlog = Arc::new(AtomicBool::new(false));
-        let settler = Self { intents, finished: finished.clone(), has_backlog: Arc::clone(&has_backlog) };
-        let runner = Runner { config: machine, port, store, notices, finished, has_backlog, queue, stopped };
+        let (ends, asking) = (Ends::default(), Arc::new(Semaphore::new(MAX_QUESTIONS)));
+        let settler = Self { intents, ends: ends.clone(), has_backlog: Arc::clone(&has_backlog) };
+        let runner = Runner { config: machine, port, asking, store, notices, ends, has_backlog, queue, stopped };
         (settler, runner.run())
     }
 
@@ -67,18 +68,20 @@ impl Settler {
         }
     }
 
-    /// Payment ids as their settlements end.
-    pub(crate) fn finished(&self) -> broadcast::Receiver<Hash32> {
-        self.finished.subscribe()
+    /// Waits from now on for the end of one.
+    pub(crate) fn end_of(&self, payment_id: Hash32) -> Waiting {
+        self.ends.wait(payment_id)
     }
 }
 
 struct Runner<P> {
     config: MachineConfig,
     port: Arc<P>,
+    /// Questions at once. The machine asks no more than so many either, but asks again what takes too long to be answered.
+    asking: Arc<Semaphore>,
     store: Store,
     notices: NoticeSink,
-    finished: broadcast::Sender<Hash32>,
+    ends: Ends,
     has_backlog: Arc<AtomicBool>,
     queue: mpsc::Receiver<Intent>,
     stopped: watch::Receiver<bool>,
@@ -166,8 +169,12 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
                 let _full = to_send.try_send(request);
             }
             Action::Chain(request) => {
-                let port = Arc::clone(&self.port);
-                tasks.spawn(async move { Event::Chain(port.run(request).await) });
+                let (port, asking) = (Arc::clone(&self.port), Arc::clone(&self.asking));
+                tasks.spawn(async move {
+                    // Never closed: it only ends with everybody who holds it.
+                    let _turn = asking.acquire().await;
+                    Event::Chain(port.run(request).await)
+                });
             }
             Action::Finished(outcome) => self.finish(&outcome),
             Action::StillPending { .. } => {}
@@ -186,7 +193,7 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
             SettlementStatus::Expired => (self.notices)(&Notice::SettlementFailed { payment_id, code: "expired" }),
             SettlementStatus::Pending { .. } => {}
         }
-        let _nobody_waits = self.finished.send(payment_id);
+        self.ends.tell(&payment_id);
     }
 
     fn trouble(&self, message: String) {
@@ -242,7 +249,7 @@ mod tests {
 
     use candor_verify::payment::Authorization;
     use candor_verify::{Address, Amount, Signature65};
-    use candor_x402::settlement::{ChainAnswer, encode_transfer};
+    use candor_x402::settlement::{BlockRef, ChainAnswer, encode_transfer};
     use rusqlite::params;
 
     use super::*;
@@ -257,8 +264,9 @@ mod tests {
         async fn run(&self, request: ChainRequest) -> ChainAnswer {
             match request {
                 ChainRequest::SignAndBroadcast { .. } => panic!("a bug of ours"),
-                ChainRequest::QueryAccountNonce => ChainAnswer::AccountNonce { next: 0, block: 1 },
-                _ => ChainAnswer::RpcDown,
+                ChainRequest::QueryAccountNonce => ChainAnswer::AccountNonce { next: 0, at: BlockRef { number: 1, timestamp: 0 } },
+                ChainRequest::Simulate { payment_id, .. } => ChainAnswer::Simulated { payment_id, reverts_at: None },
+                _ => ChainAnswer::RpcDown { about: request.about() },
             }
         }
     }
@@ -286,9 +294,10 @@ mod tests {
         let runner = Runner {
             config: MachineConfig { poll_ms: 20, ..MachineConfig::new(CHAIN, Address([6; 20])) },
             port: Arc::new(Breaks),
+            asking: Arc::new(Semaphore::new(1)),
             store,
             notices: Arc::new(|_| {}),
-            finished: broadcast::channel(1).0,
+            ends: Ends::default(),
             has_backlog: Arc::default(),
             queue,
             stopped,

@@ -9,17 +9,19 @@
 //!                              └─ release ─▶ as if never claimed
 //! ```
 //!
-//! It also bounds the operator's risk: how many answers one payer can have run before the chain has shown the money. A payment counts as *open*
-//! from its claim until [`ClaimSet::settled`] (or forgiveness, or expiry): a payer who emptied the account stays capped.
+//! It also bounds the operator's risk: how many answers one payer can have run before the chain has shown the money, and that the payer has
+//! the money for all of them together: one balance does not pay for eight answers at once. A payment counts as *open* from its claim until
+//! [`ClaimSet::settled`] (or forgiveness, or expiry): a payer who emptied the account stays capped.
 //! Not here: the answers kept for a retry (`enclave`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use candor_verify::bytes::{Address, Hash32};
+use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::{MAX_SKEW_SECONDS, SETTLE_MARGIN_SECONDS};
 
 use crate::exact::VerifiedPayment;
+use crate::poor::{POOR_SECONDS, PoorPayers};
 
 /// Bounds of a claim set.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,10 +64,17 @@ pub enum ClaimError {
         /// Open now.
         got: u32,
     },
+    /// The payer's balance does not cover this payment and those of the payer that are still open.
+    InsufficientBalance {
+        /// What they come to.
+        needed: Amount,
+        /// What the payer has.
+        got: Amount,
+    },
 }
 
 impl ClaimError {
-    /// The string for clients. x402 has none for these; ours start with `candor_`.
+    /// The string for clients: that of x402 where it has one; ours start with `candor_`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -74,6 +83,7 @@ impl ClaimError {
             Self::Expired { .. } => "invalid_exact_evm_payload_authorization_valid_before",
             Self::Full { .. } => "candor_too_many_payments",
             Self::PayerOpen { .. } => "candor_payer_has_unsettled_payments",
+            Self::InsufficientBalance { .. } => "invalid_exact_evm_insufficient_balance",
         }
     }
 
@@ -82,10 +92,16 @@ impl ClaimError {
     pub fn status(&self) -> u16 {
         match self {
             Self::InFlight | Self::AlreadyExecuted { .. } => 409,
-            Self::Expired { .. } => 402,
+            Self::Expired { .. } | Self::InsufficientBalance { .. } => 402,
             Self::Full { .. } => 503,
             Self::PayerOpen { .. } => 429,
         }
+    }
+
+    /// HTTP `Retry-After` in seconds, if the same payment may do later: before, the chain is not asked again.
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        matches!(self, Self::InsufficientBalance { .. }).then_some(POOR_SECONDS)
     }
 }
 
@@ -97,11 +113,45 @@ impl fmt::Display for ClaimError {
             Self::Expired { valid_before, got } => write!(f, "the payment ended at {valid_before}, it is {got}"),
             Self::Full { limit } => write!(f, "{limit} payments are open; try later"),
             Self::PayerOpen { limit, got } => write!(f, "the payer has {got} unsettled payments; at most {limit} are allowed"),
+            Self::InsufficientBalance { needed, got } => {
+                write!(f, "the payer has {got} units, this payment and the payer's unsettled ones come to {needed}")
+            }
         }
     }
 }
 
 impl std::error::Error for ClaimError {}
+
+/// A question for a payer's balance that may go to the chain: [`ClaimSet::ask_balance`]. It knows what was settled before it was asked.
+#[derive(Debug)]
+#[must_use = "ask the chain, and say what it answered"]
+pub struct BalanceQuestion {
+    settled_before: Amount,
+}
+
+impl BalanceQuestion {
+    /// What the chain answered.
+    #[must_use]
+    pub fn answered(self, amount: Amount) -> Balance {
+        Balance::new(amount, self.settled_before)
+    }
+}
+
+/// A payer's balance of the payment's asset.
+///
+/// What was seen to be settled after the question left may or may not be gone from it, so it is reserved as if it were still open.
+/// Trust: an endpoint whose answer is older than a settlement that it showed before is believed; that costs the operator an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Balance {
+    amount: Amount,
+    settled_before: Amount,
+}
+
+impl Balance {
+    pub(crate) fn new(amount: Amount, settled_before: Amount) -> Self {
+        Self { amount, settled_before }
+    }
+}
 
 /// The right to start one execution. Dropped without [`ClaimSet::start`] or [`ClaimSet::release`] it stays claimed until it expires:
 /// that costs the payer a wait and nobody money.
@@ -156,23 +206,24 @@ impl Execution {
 }
 
 /// The payments of this boot that may still be presented. Single-threaded: the owner puts one mutex around it, so that of fifty equal
-/// claims one wins.
+/// claims one wins, and of two payments on one balance.
 #[derive(Debug)]
 pub struct ClaimSet {
     limits: ClaimLimits,
     entries: BTreeMap<Hash32, Entry>,
     // Invariant: one element per entry.
     by_expiry: BTreeSet<(u64, Hash32)>,
-    // Invariant: the number of entries with `open`, never zero.
-    open: BTreeMap<Account, u32>,
+    // Invariant: one element per account that has an entry.
+    accounts: BTreeMap<Account, Totals>,
+    poor: PoorPayers,
     latest_seconds: u64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Account {
-    payer: Address,
-    chain_id: u64,
-    asset: Address,
+pub(crate) struct Account {
+    pub(crate) payer: Address,
+    pub(crate) chain_id: u64,
+    pub(crate) asset: Address,
 }
 
 impl Account {
@@ -181,11 +232,22 @@ impl Account {
     }
 }
 
+/// The entries of one account. Sums stop at 2^128 − 1, which is also what a larger balance is given as.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    entries: usize,
+    open: u32,
+    open_sum: Amount,
+    /// Only grows while the account has entries.
+    settled_sum: Amount,
+}
+
 #[derive(Debug)]
 struct Entry {
     state: State,
     until_seconds: u64,
     account: Account,
+    value: Amount,
     open: bool,
 }
 
@@ -199,11 +261,18 @@ impl ClaimSet {
     /// An empty set. An enclave starts with one at every boot; the boot epoch makes that sound.
     #[must_use]
     pub fn new(limits: ClaimLimits) -> Self {
-        Self { limits, entries: BTreeMap::new(), by_expiry: BTreeSet::new(), open: BTreeMap::new(), latest_seconds: 0 }
+        Self {
+            limits,
+            entries: BTreeMap::new(),
+            by_expiry: BTreeSet::new(),
+            accounts: BTreeMap::new(),
+            poor: PoorPayers::default(),
+            latest_seconds: 0,
+        }
     }
 
-    /// Whether the payment could be claimed now. Takes nothing; only what is over is forgotten first, or a set that was once full would
-    /// refuse for ever.
+    /// Whether the payment could be claimed now, if its payer has the money. Takes nothing; only what is over is forgotten first, or a set
+    /// that was once full would refuse for ever.
     ///
     /// # Errors
     /// What [`Self::claim`] would say.
@@ -223,35 +292,52 @@ impl ClaimSet {
         if self.limits.max_claims <= self.entries.len() {
             return Err(ClaimError::Full { limit: self.limits.max_claims });
         }
-        let (limit, got) = (self.limits.max_open_per_payer, self.open_of(&Account::of(payment)));
+        let (limit, got) = (self.limits.max_open_per_payer, self.totals(&Account::of(payment)).open);
         if limit <= got {
             return Err(ClaimError::PayerOpen { limit, got });
         }
         Ok(())
     }
 
-    /// Claims the payment: the one step that makes it single-use.
+    /// Before the chain is asked for the payer's balance.
+    ///
+    /// # Errors
+    /// `InsufficientBalance` without a question, if the chain said so a moment ago.
+    pub fn ask_balance(&mut self, payment: &VerifiedPayment, now_seconds: u64) -> Result<BalanceQuestion, ClaimError> {
+        self.expire(now_seconds);
+        let account = Account::of(payment);
+        if let Some(balance) = self.poor.balance(&account, self.latest_seconds) {
+            self.check_balance(payment, balance)?;
+        }
+        Ok(BalanceQuestion { settled_before: self.totals(&account).settled_sum })
+    }
+
+    /// Claims the payment: the one step that makes it single-use, and that takes its amount from what the payer can still spend.
     ///
     /// # Errors
     /// See [`ClaimError`].
-    pub fn claim(&mut self, payment: &VerifiedPayment, now_seconds: u64) -> Result<Claim, ClaimError> {
+    pub fn claim(&mut self, payment: &VerifiedPayment, balance: Balance, now_seconds: u64) -> Result<Claim, ClaimError> {
         self.check(payment, now_seconds)?;
-        let (payment_id, valid_before, account) = (payment.payment_id(), payment.authorization().valid_before, Account::of(payment));
-        let open = self.open_of(&account).saturating_add(1);
-        self.open.insert(account, open);
+        let account = Account::of(payment);
+        if let Err(refused) = self.check_balance(payment, balance) {
+            self.poor.remember(account, balance, self.latest_seconds);
+            return Err(refused);
+        }
+        let (payment_id, value, valid_before) = (payment.payment_id(), payment.authorization().value, payment.authorization().valid_before);
+        let totals = self.accounts.entry(account).or_default();
+        totals.entries = totals.entries.saturating_add(1);
+        totals.open = totals.open.saturating_add(1);
+        totals.open_sum = sum(totals.open_sum, value);
         let until_seconds = valid_before.saturating_add(MAX_SKEW_SECONDS);
         self.by_expiry.insert((until_seconds, payment_id));
-        let entry = Entry { state: State::InFlight, until_seconds, account, open: true };
+        let entry = Entry { state: State::InFlight, until_seconds, account, value, open: true };
         self.entries.insert(payment_id, entry);
         Ok(Claim { payment_id, valid_before })
     }
 
     /// Gives a claim back before anything ran, as if it had never been made.
     pub fn release(&mut self, claim: Claim) {
-        self.close(&claim.payment_id);
-        if let Some(entry) = self.entries.remove(&claim.payment_id) {
-            self.by_expiry.remove(&(entry.until_seconds, claim.payment_id));
-        }
+        self.forget(&claim.payment_id);
     }
 
     /// Turns the claim into the right to run. From here the payment is never claimable again.
@@ -270,8 +356,13 @@ impl ClaimSet {
         }
     }
 
-    /// The chain has shown the money: the payment no longer counts against its payer's caps.
+    /// The chain has shown the money: the payment no longer counts against its payer's caps, and is gone from every balance that is asked
+    /// for from now on.
     pub fn settled(&mut self, payment_id: &Hash32) {
+        let Some(entry) = self.entries.get(payment_id).filter(|entry| entry.open) else { return };
+        if let Some(totals) = self.accounts.get_mut(&entry.account) {
+            totals.settled_sum = sum(totals.settled_sum, entry.value);
+        }
         self.close(payment_id);
     }
 
@@ -282,10 +373,15 @@ impl ClaimSet {
             if self.latest_seconds <= until_seconds {
                 return;
             }
-            self.close(&payment_id);
-            self.entries.remove(&payment_id);
             self.by_expiry.pop_first();
+            self.forget(&payment_id);
         }
+    }
+
+    /// What the open payments of this payment's payer come to, in the same asset on the same chain.
+    #[must_use]
+    pub fn open_sum(&self, payment: &VerifiedPayment) -> Amount {
+        self.totals(&Account::of(payment)).open_sum
     }
 
     /// Payments remembered now.
@@ -300,18 +396,37 @@ impl ClaimSet {
         self.entries.is_empty()
     }
 
-    fn open_of(&self, account: &Account) -> u32 {
-        self.open.get(account).copied().unwrap_or_default()
+    fn totals(&self, account: &Account) -> Totals {
+        self.accounts.get(account).copied().unwrap_or_default()
+    }
+
+    fn check_balance(&self, payment: &VerifiedPayment, balance: Balance) -> Result<(), ClaimError> {
+        let totals = self.totals(&Account::of(payment));
+        let settled_since = Amount(totals.settled_sum.0.saturating_sub(balance.settled_before.0));
+        let needed = sum(payment.authorization().value, sum(totals.open_sum, settled_since));
+        if balance.amount < needed { Err(ClaimError::InsufficientBalance { needed, got: balance.amount }) } else { Ok(()) }
     }
 
     fn close(&mut self, payment_id: &Hash32) {
         let Some(entry) = self.entries.get_mut(payment_id).filter(|entry| entry.open) else { return };
         entry.open = false;
-        let account = entry.account;
-        let Some(open) = self.open.get_mut(&account) else { return };
-        *open = open.saturating_sub(1);
-        if *open == 0 {
-            self.open.remove(&account);
+        let Some(totals) = self.accounts.get_mut(&entry.account) else { return };
+        totals.open = totals.open.saturating_sub(1);
+        totals.open_sum = Amount(totals.open_sum.0.saturating_sub(entry.value.0));
+    }
+
+    fn forget(&mut self, payment_id: &Hash32) {
+        self.close(payment_id);
+        let Some(entry) = self.entries.remove(payment_id) else { return };
+        self.by_expiry.remove(&(entry.until_seconds, *payment_id));
+        let Some(totals) = self.accounts.get_mut(&entry.account) else { return };
+        totals.entries = totals.entries.saturating_sub(1);
+        if totals.entries == 0 {
+            self.accounts.remove(&entry.account);
         }
     }
+}
+
+fn sum(one: Amount, other: Amount) -> Amount {
+    Amount(one.0.saturating_add(other.0))
 }

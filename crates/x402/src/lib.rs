@@ -37,6 +37,7 @@ pub mod error;
 pub mod exact;
 pub mod extension;
 pub mod libsecp;
+mod poor;
 pub mod protocol;
 pub mod settlement;
 

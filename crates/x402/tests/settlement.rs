@@ -5,7 +5,7 @@
 mod chain;
 
 use candor_x402::settlement::*;
-use chain::{CHAIN, Host, START_S, config, intent, persisted};
+use chain::{CHAIN, Host, START_S, config, down, intent, persisted};
 
 const ENDS: u64 = START_S + 300;
 
@@ -108,25 +108,6 @@ fn our_revert_because_somebody_was_first_is_still_money_received() {
     assert!(matches!(host.status(&payment), Some(SettlementStatus::Settled { by: SettledBy::ThirdParty, .. })));
 }
 
-#[test]
-fn a_drained_payer_is_asked_again_until_the_authorization_ends() {
-    let mut host = Host::new(config());
-    let payment = intent(1, START_S + 20);
-    host.chain.drained.insert(payment.payer());
-    host.tell(payment.clone());
-    host.settle_down();
-    for _ in 0..10 {
-        host.mine();
-        host.wait(1_000);
-    }
-    assert!(matches!(host.status(&payment), Some(SettlementStatus::Pending { .. })));
-    assert!(host.chain.mempool.values().all(Vec::is_empty), "nothing is sent that would revert");
-    host.wait(15_000);
-    host.mine();
-    host.wait(1_000);
-    assert_eq!(host.status(&payment), Some(SettlementStatus::Failed { code: FailureCode::SimulationFailed }));
-}
-
 /// An account that is empty for one block is no way to have an answer for nothing.
 #[test]
 fn a_payer_who_has_the_money_again_pays() {
@@ -193,7 +174,7 @@ fn an_rpc_that_sends_nothing_is_asked_less_and_less() {
     let (purpose, gas_level) = take_broadcast(&mut host);
     let failed = || Event::Chain(ChainAnswer::Broadcast { purpose, account_nonce: 0, gas_level, outcome: BroadcastOutcome::NotSent });
     for _ in 0..6 {
-        host.step(Event::Chain(ChainAnswer::RpcDown));
+        host.step(down(&ChainRequest::QueryAccountNonce));
         host.step(failed());
     }
     host.actions.clear();
@@ -438,9 +419,9 @@ fn a_dead_rpc_is_asked_less_and_less_and_everything_goes_on_after() {
     let mut asked = 0;
     for _ in 0..40 {
         for action in std::mem::take(&mut host.actions) {
-            if matches!(action, Action::Chain(_)) {
+            if let Action::Chain(request) = &action {
                 asked += 1;
-                host.step(Event::Chain(ChainAnswer::RpcDown));
+                host.step(down(request));
             } else if let Some(event) = host.run(&action) {
                 host.step(event);
             }
@@ -496,6 +477,9 @@ fn an_answer_from_before_a_revert_does_not_explain_it() {
         let mut host = Host::new(config());
         let payment = intent(1, ENDS);
         host.tell(payment.clone());
+        // It waits for its turn, so that its call is tried once more.
+        host.settle_down_but(|action| matches!(action, Action::Persist(record) if lowest(record)));
+        host.now_ms += host.config.poll_ms;
         let (purpose, gas_level) = take_broadcast(&mut host);
         if simulated {
             host.step(answer(purpose, gas_level, BroadcastOutcome::WouldRevert { block: 7 }));
@@ -524,6 +508,29 @@ fn an_answer_from_before_a_revert_does_not_explain_it() {
         host.unused_at.clear();
         host.step(unused_at(&payment, 7));
         assert!(given_up(&mut host));
+    }
+}
+
+/// A call that would revert costs no account nonce and no write, and an answer from before does not say why it would.
+#[test]
+fn a_call_that_would_revert_is_tried_again_when_the_chain_has_said_that_the_authorization_is_unused() {
+    let mut host = Host::new(config());
+    let payment = intent(1, ENDS);
+    let payment_id = payment.payment_id();
+    host.chain.drained.insert(payment.payer());
+    host.tell(payment.clone());
+    let is_try = |action: &Action| matches!(action, Action::Chain(ChainRequest::Simulate { .. }));
+    host.settle_down_but(is_try);
+    host.actions.clear();
+    host.step(Event::Chain(ChainAnswer::Simulated { payment_id, reverts_at: Some(7) }));
+    for (block, tried) in [(6, false), (7, true)] {
+        host.actions.clear();
+        host.step(unused_at(&payment, block));
+        host.now_ms += 1_000;
+        host.step(Event::Tick);
+        assert_eq!(host.actions.iter().any(is_try), tried, "{block}: {:?}", host.actions);
+        let writes = host.actions.iter().any(|action| matches!(action, Action::Persist(_)));
+        assert!(!writes && host.sent.is_empty(), "{:?}", host.actions);
     }
 }
 

@@ -7,7 +7,7 @@
 mod chain;
 
 use candor_x402::settlement::*;
-use chain::{Host, START_S, config, intent, persisted};
+use chain::{Host, START_S, config, down, intent, persisted};
 use proptest::prelude::*;
 
 /// xorshift64*: small, seeded, the same everywhere.
@@ -103,10 +103,10 @@ impl Run {
                 None
             }
             // Not done; done and reported as down; done and the answer lost.
-            (Action::Chain(_), 0) => Some(Event::Chain(ChainAnswer::RpcDown)),
-            (Action::Chain(_), 1) => {
+            (Action::Chain(request), 0) => Some(down(request)),
+            (Action::Chain(request), 1) => {
                 self.host.run(&action);
-                Some(Event::Chain(ChainAnswer::RpcDown))
+                Some(down(request))
             }
             (Action::Chain(_), 2) => {
                 self.host.run(&action);

@@ -1,10 +1,13 @@
 //! One open settlement inside the machine: what is durable about it, what is only remembered, and what each fact about it means.
 //!
-//! Facts are judged here, one function per fact; when to ask and what to send is `machine.rs`. A fact names its block, so that a late
-//! or doubled answer can never be taken for a newer one.
+//! Facts are judged here, one function per fact; whose turn it is to ask and to send is `machine.rs`. A fact names its block, so that a
+//! late or doubled answer can never be taken for a newer one.
+
+use std::collections::BTreeSet;
 
 use candor_verify::bytes::{Address, Hash32};
 
+use super::agenda::{Place, Question, Rank};
 use super::event::{AuthorizationState, BlockRef, BroadcastOutcome, ChainRequest, Purpose, Simulation, TxReceipt, TxStatus};
 use super::logs::shows_transfer;
 use super::machine::MachineConfig;
@@ -12,8 +15,14 @@ use super::nonces::Nonces;
 use super::outcome::{FailureCode, SettledBy, SettlementStatus};
 use super::store::{MAX_HASHES, Progress, Slot, StoredIntent};
 
-/// The pause after a try in vain grows to 32 times the first.
+/// The pause after the first try in vain. In seconds and not in polls: a chain that is polled often is no reason to try more often.
+const RETRY_MS: u64 = 1_000;
+
+/// The pause grows to 32 times the first.
 const MAX_DOUBLINGS: u32 = 5;
+
+/// A settlement that waits for nothing but its turn is looked at again after so many polls, lest it wait for ever.
+const IDLE_POLLS: u64 = 32;
 
 /// An open settlement.
 #[derive(Debug)]
@@ -24,10 +33,19 @@ pub(super) struct Entry {
     pub(super) dirty: bool,
     /// When the latest record was handed out, until it is known to be durable.
     pub(super) writing_since_ms: Option<u64>,
-    pub(super) send: Send,
-    pub(super) poll_at_ms: u64,
     pub(super) created_ms: u64,
     pub(super) told_pending: bool,
+    /// Where the machine's indexes have it.
+    pub(super) placed: Place,
+    send: Send,
+    poll_at_ms: u64,
+    /// Questions that are to be asked, and the one that is out.
+    wanted: BTreeSet<Question>,
+    asked: Option<Asked>,
+    /// When the call was last seen to pass, or a moment before.
+    passed_ms: u64,
+    /// By the chain's clock it is over: all that is left to learn is how it ended.
+    is_over: bool,
     /// A transaction of this slot may be known to somebody. Invariant: false only if it was never handed to the shell, or the shell said
     /// that it was not sent.
     may_be_out: bool,
@@ -42,6 +60,13 @@ pub(super) struct Entry {
     seen: Seen,
 }
 
+/// A question that is not answered yet.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    question: Question,
+    at_ms: u64,
+}
+
 /// Whether a node was reached with an account nonce.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Reached {
@@ -53,7 +78,7 @@ enum Reached {
 
 /// Where the current slot stands between us and the network.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Send {
+enum Send {
     /// Restored: the chain is asked before anything is sent again.
     AwaitingAnswer,
     /// To be sent as soon as the record is durable and every lower account nonce was sent; not before this time.
@@ -71,7 +96,7 @@ struct Seen {
     used: bool,
     /// Our transaction reverted in this block.
     reverted_at: Option<u64>,
-    /// The call would revert at this block, and nothing was sent.
+    /// The call would revert at this block, and nothing was sent: why, the authorization says.
     would_revert_at: Option<u64>,
 }
 
@@ -81,10 +106,15 @@ impl Entry {
             stored,
             dirty: true,
             writing_since_ms: None,
-            send: Send::AwaitingAnswer,
-            poll_at_ms: now_ms,
             created_ms: now_ms,
             told_pending: false,
+            placed: Place::default(),
+            send: Send::AwaitingAnswer,
+            poll_at_ms: 0,
+            wanted: BTreeSet::new(),
+            asked: None,
+            passed_ms: 0,
+            is_over: false,
             may_be_out: false,
             reached: Reached::No,
             attempt: 0,
@@ -112,6 +142,43 @@ impl Entry {
         !self.dirty && self.writing_since_ms.is_none()
     }
 
+    /// It ended, and nothing more is to be learned.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.stored.progress, Progress::Done { .. })
+    }
+
+    /// Where it belongs in the indexes.
+    pub(super) fn place(&self, config: &MachineConfig) -> Place {
+        let write_at_ms = self.writing_since_ms.map(|since_ms| since_ms.saturating_add(config.persist_retry_ms));
+        let asked_at_ms = self.asked.map(|asked| asked.at_ms);
+        if self.is_done() {
+            return Place { chore_at_ms: write_at_ms, asked_at_ms, ..Place::default() };
+        }
+        let tell_at_ms = (!self.told_pending).then(|| self.created_ms.saturating_add(config.pending_after_ms));
+        let question = self.wanted.first().filter(|_| self.asked.is_none());
+        let rank = Rank { tries: self.tries(), valid_before: self.stored.intent.valid_before() };
+        let may_rank = |is_try: bool| question.filter(|question| is_try == (**question == Question::Simulation)).map(|_| rank);
+        Place {
+            poll_at_ms: Some(self.poll_at_ms),
+            chore_at_ms: write_at_ms.into_iter().chain(tell_at_ms).min(),
+            looks: may_rank(false),
+            tries: may_rank(true),
+            asked_at_ms,
+            account_nonce: self.slot().map(|slot| slot.account_nonce),
+            ends_at_s: (!self.is_over).then(|| self.stored.intent.valid_before()),
+        }
+    }
+
+    /// Tries in vain, as far as its turn is concerned. First whoever may hold up others, then whoever was never tried.
+    fn tries(&self) -> u32 {
+        match (self.slot(), self.is_over || self.seen.used) {
+            (Some(_), _) => 0,
+            // It is asked about once more, or a few times: before all that will be tried again and again.
+            (None, true) => 2,
+            (None, false) => self.in_vain.saturating_add(if self.seen.would_revert_at.is_some() { 2 } else { 1 }),
+        }
+    }
+
     pub(super) fn slot(&self) -> Option<&Slot> {
         match &self.stored.progress {
             Progress::AwaitingReceipt(slot) => Some(slot),
@@ -126,12 +193,15 @@ impl Entry {
         self.not_before_ms <= now_ms && now_ms < self.stored.intent.ends_at_ms() && !in_vain && !used_up
     }
 
-    /// Gives the settlement an account nonce. It is sent once that is durable.
-    pub(super) fn assign(&mut self, account_nonce: u64) {
+    /// Gives the settlement an account nonce, because its call passed when it was tried. It is sent once that is durable.
+    pub(super) fn assign(&mut self, account_nonce: u64, passed_ms: u64, now_ms: u64, config: &MachineConfig) {
         let Progress::AwaitingNonce { attempts } = self.stored.progress else { return };
         let slot = Slot { account_nonce, gas_level: 0, attempts, hashes: Vec::new() };
         self.change(Progress::AwaitingReceipt(slot));
         self.attempt = self.attempt.saturating_add(1);
+        self.passed_ms = passed_ms;
+        self.poll_at_ms = now_ms.saturating_add(config.poll_ms);
+        self.wanted.clear();
         self.may_be_out = false;
         self.reached = Reached::No;
         self.seen = Seen::default();
@@ -158,11 +228,14 @@ impl Entry {
     }
 
     /// The request to send the current slot, if its record is durable and sending makes sense.
-    pub(super) fn take_broadcast(&mut self, now_ms: u64, nonces: &Nonces) -> Option<ChainRequest> {
+    pub(super) fn take_broadcast(&mut self, now_ms: u64, config: &MachineConfig, nonces: &Nonces) -> Option<ChainRequest> {
         let Send::AwaitingTurn { simulation, from_ms } = self.send else { return None };
         if now_ms < from_ms || !self.is_durable() || !self.may_send(now_ms, nonces) {
             return None;
         }
+        // It passed before it got its account nonce. If it waited for its turn since, it is tried once more.
+        let is_fresh = now_ms < self.passed_ms.saturating_add(config.poll_ms);
+        let simulation = if is_fresh { Simulation::Skip } else { simulation };
         let slot = self.slot()?;
         let request = ChainRequest::SignAndBroadcast {
             purpose: Purpose::Settle { payment_id: self.payment_id(), attempt: self.attempt },
@@ -179,34 +252,102 @@ impl Entry {
         Some(request)
     }
 
-    /// The questions that are due for this settlement.
-    pub(super) fn questions(&mut self, now_ms: u64, config: &MachineConfig, nonces: &Nonces) -> Vec<ChainRequest> {
-        let ended = self.stored.intent.ends_at_ms() <= now_ms;
+    /// Notes what there is to ask, if the time has come, and sends again what is late.
+    pub(super) fn poll(&mut self, now_ms: u64, config: &MachineConfig, nonces: &Nonces) {
+        if now_ms < self.poll_at_ms || self.is_done() {
+            return;
+        }
         let late = matches!(self.send, Send::Out { at_ms, .. } if at_ms.saturating_add(config.bump_after_ms) <= now_ms);
-        let mut questions = Vec::new();
-        let mut ask_authorization = ended || late || self.seen.used;
+        let mut ask_authorization = self.is_over || late || self.seen.used || self.seen.would_revert_at.is_some();
         if let Some(slot) = self.slot() {
             let used_up = nonces.is_used(slot.account_nonce);
-            let unknown = slot.hashes.is_empty() && self.send == Send::AwaitingAnswer;
-            ask_authorization |= used_up || unknown || self.seen.reverted_at.is_some() || self.seen.would_revert_at.is_some();
-            if !slot.hashes.is_empty() {
-                questions.push(ChainRequest::QueryReceipt { payment_id: self.payment_id(), hashes: slot.hashes.clone() });
+            let (has_hashes, unknown) = (!slot.hashes.is_empty(), slot.hashes.is_empty() && self.send == Send::AwaitingAnswer);
+            ask_authorization |= used_up || unknown || self.seen.reverted_at.is_some();
+            if has_hashes {
+                self.wanted.insert(Question::Receipt);
             }
+        } else if self.may_send(now_ms, nonces) {
+            self.wanted.insert(Question::Simulation);
         }
         if ask_authorization {
-            let intent = &self.stored.intent;
-            questions.push(ChainRequest::QueryAuthorization {
-                payment_id: intent.payment_id(),
+            self.wanted.insert(Question::Authorization);
+        }
+        self.poll_at_ms = if self.slot().is_some() || ask_authorization {
+            now_ms.saturating_add(config.poll_ms)
+        } else if now_ms < self.not_before_ms {
+            self.not_before_ms
+        } else {
+            now_ms.saturating_add(config.poll_ms.saturating_mul(IDLE_POLLS))
+        };
+        if late && self.may_send(now_ms, nonces) {
+            self.send_again(config);
+        }
+    }
+
+    /// No block from now on can include it.
+    pub(super) fn on_over(&mut self) {
+        self.is_over = true;
+        self.poll_at_ms = 0;
+    }
+
+    /// The next question, if there is one that makes sense by now.
+    pub(super) fn take_question(&mut self, now_ms: u64, nonces: &Nonces) -> Option<(Question, ChainRequest)> {
+        while let Some(question) = self.wanted.pop_first() {
+            if let Some(request) = self.request(question, now_ms, nonces) {
+                self.asked = Some(Asked { question, at_ms: now_ms });
+                return Some((question, request));
+            }
+        }
+        None
+    }
+
+    fn request(&self, question: Question, now_ms: u64, nonces: &Nonces) -> Option<ChainRequest> {
+        let (intent, payment_id) = (&self.stored.intent, self.payment_id());
+        match question {
+            Question::Receipt => {
+                let hashes = self.slot().filter(|slot| !slot.hashes.is_empty())?.hashes.clone();
+                Some(ChainRequest::QueryReceipt { payment_id, hashes })
+            }
+            Question::Authorization => Some(ChainRequest::QueryAuthorization {
+                payment_id,
                 asset: intent.asset(),
                 authorizer: intent.payer(),
                 nonce: intent.nonce(),
                 valid_before: intent.valid_before(),
-            });
+            }),
+            Question::Simulation if self.slot().is_none() && self.may_send(now_ms, nonces) => {
+                Some(ChainRequest::Simulate { payment_id, to: intent.to(), calldata: intent.calldata().clone() })
+            }
+            Question::Simulation => None,
         }
-        if late && self.may_send(now_ms, nonces) {
-            self.send_again(config);
-        }
-        questions
+    }
+
+    /// Whether this question is out.
+    pub(super) fn awaits(&self, question: Question) -> bool {
+        self.asked.is_some_and(|asked| asked.question == question)
+    }
+
+    /// The answer to this question has come; when it was asked, if it was out.
+    pub(super) fn on_answered(&mut self, question: Question) -> Option<u64> {
+        let asked = self.asked.take_if(|asked| asked.question == question)?;
+        Some(asked.at_ms)
+    }
+
+    /// No answer came, or none will: whatever there is to ask is asked again.
+    pub(super) fn on_unanswered(&mut self) {
+        self.asked = None;
+        self.poll_at_ms = 0;
+    }
+
+    /// The call passed, but there is no account nonce to send it with now.
+    pub(super) fn on_passed_in_vain(&mut self) {
+        self.poll_at_ms = 0;
+    }
+
+    /// The call would revert, and nothing was sent: the authorization says why.
+    pub(super) fn on_would_revert(&mut self, block: u64) {
+        self.seen.would_revert_at = Some(block);
+        self.poll_at_ms = 0;
     }
 
     /// What became of a transaction of this settlement.
@@ -244,8 +385,7 @@ impl Entry {
             }
             BroadcastOutcome::WouldRevert { block } if matches!(self.send, Send::Out { simulation: Simulation::First, .. }) => {
                 self.may_be_out = false;
-                self.seen.would_revert_at = Some(block);
-                self.poll_at_ms = 0;
+                self.on_would_revert(block);
             }
             // The node lost a lower one, or another node was asked, or none could be: again soon, at the same price. Without a
             // simulation, because a doubled answer can come when the next attempt is out.
@@ -339,13 +479,14 @@ impl Entry {
             let status = if self.in_vain == 0 { SettlementStatus::Expired } else { SettlementStatus::Failed { code } };
             return self.finish(status, nonces);
         }
+        if self.seen.would_revert_at.is_some_and(|block| block <= at.number) {
+            // Nothing was sent, so an account nonce that it has is free again. While the authorization lasts, a revert is no end: a payer
+            // who could end it by an empty account for the moment of one block would have the answer for nothing.
+            return self.try_later(self.slot().map_or(0, |slot| slot.attempts), now_ms);
+        }
         let Some(slot) = self.slot() else { return };
         let (attempts, used_up) = (slot.attempts, nonces.is_used_by(slot.account_nonce, at.number) && !self.seen.included);
-        if self.seen.would_revert_at.is_some_and(|block| block <= at.number) {
-            // Nothing was sent, so the account nonce is free again. While the authorization lasts, a revert is no end: a payer who could
-            // end it by an empty account for the moment of one block would have the answer for nothing.
-            self.try_later(attempts, now_ms, config);
-        } else if used_up || self.seen.reverted_at.is_some_and(|block| block <= at.number) {
+        if used_up || self.seen.reverted_at.is_some_and(|block| block <= at.number) {
             let attempts = attempts.saturating_add(1);
             if config.max_attempts <= attempts {
                 return self.finish(SettlementStatus::Failed { code: FailureCode::TransactionFailed }, nonces);
@@ -353,7 +494,7 @@ impl Entry {
             // The nonce is gone and the authorization is not: no transaction of this slot can land any more, so another slot is not a
             // second transaction beside a live first one.
             match self.seen.reverted_at {
-                Some(_) => self.try_later(attempts, now_ms, config),
+                Some(_) => self.try_later(attempts, now_ms),
                 None => self.release(attempts),
             }
         } else if self.send == Send::AwaitingAnswer && slot.hashes.is_empty() {
@@ -361,12 +502,13 @@ impl Entry {
         }
     }
 
-    /// Gives up the slot, of which nothing can land any more, and waits: twice as long every time.
-    fn try_later(&mut self, attempts: u8, now_ms: u64, config: &MachineConfig) {
-        let pause_ms = config.poll_ms.saturating_mul(1 << self.in_vain.min(MAX_DOUBLINGS));
+    /// Gives up the slot if there is one, of which nothing can land any more, and waits: twice as long every time.
+    fn try_later(&mut self, attempts: u8, now_ms: u64) {
+        let pause_ms = RETRY_MS.saturating_mul(1 << self.in_vain.min(MAX_DOUBLINGS));
         self.in_vain = self.in_vain.saturating_add(1);
-        self.not_before_ms = now_ms.saturating_add(pause_ms);
         self.release(attempts);
+        self.not_before_ms = now_ms.saturating_add(pause_ms);
+        self.poll_at_ms = self.not_before_ms;
     }
 
     fn release(&mut self, attempts: u8) {
@@ -374,7 +516,11 @@ impl Entry {
         self.may_be_out = false;
         self.reached = Reached::No;
         self.send = Send::AwaitingAnswer;
-        self.change(Progress::AwaitingNonce { attempts });
+        self.poll_at_ms = 0;
+        // Without a slot the record says so already: a try in vain costs no write.
+        if self.slot().is_some() {
+            self.change(Progress::AwaitingNonce { attempts });
+        }
     }
 
     /// What a successful transaction that used the authorization (or should have) means.

@@ -111,6 +111,15 @@ pub enum ChainRequest {
         /// Call; empty for a filler.
         calldata: Calldata,
     },
+    /// Try the call of a settlement, from the gas account, at the latest block (not the pending one). Answer: `Simulated`.
+    Simulate {
+        /// For the answer.
+        payment_id: Hash32,
+        /// Contract to call.
+        to: Address,
+        /// Call.
+        calldata: Calldata,
+    },
     /// The receipt of whichever of these landed. Answer: `ReceiptFound` or `ReceiptMissing`.
     QueryReceipt {
         /// For the answer.
@@ -132,8 +141,22 @@ pub enum ChainRequest {
         /// Unix seconds; log searches need go back no further than T before it.
         valid_before: u64,
     },
-    /// Transactions of the gas key that are included, at the machine's depth of confirmations. Answer: `AccountNonce`.
+    /// Transactions of the gas key that are included, at the machine's depth of confirmations, and the latest block. Answer:
+    /// `AccountNonce`.
     QueryAccountNonce,
+}
+
+impl ChainRequest {
+    /// The settlement that this is a question about; `None` for transactions and for the question about the gas account.
+    #[must_use]
+    pub fn about(&self) -> Option<Hash32> {
+        match self {
+            Self::Simulate { payment_id, .. } | Self::QueryReceipt { payment_id, .. } | Self::QueryAuthorization { payment_id, .. } => {
+                Some(*payment_id)
+            }
+            Self::SignAndBroadcast { .. } | Self::QueryAccountNonce => None,
+        }
+    }
 }
 
 /// What a transaction is for.
@@ -152,13 +175,13 @@ pub enum Purpose {
     Fill,
 }
 
-/// Whether to try a call before sending it.
+/// Whether to try a call again before sending it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete")]
 pub enum Simulation {
-    /// Try it at the latest block (not the pending one); if it reverts, do not send and answer `WouldRevert`.
+    /// Try it once more at the latest block (not the pending one); if it reverts, do not send and answer `WouldRevert`.
     First,
-    /// Send without trying: an earlier twin may be out, and then a revert would mean nothing.
+    /// Send without trying: it was tried a moment ago, or an earlier twin may be out, and then a revert would mean nothing.
     Skip,
 }
 
@@ -176,6 +199,13 @@ pub enum ChainAnswer {
         gas_level: u8,
         /// What became of it.
         outcome: BroadcastOutcome,
+    },
+    /// What a `Simulate` showed.
+    Simulated {
+        /// Of the request.
+        payment_id: Hash32,
+        /// A block at which the call reverts; `None` if it does not.
+        reverts_at: Option<u64>,
     },
     /// A transaction of the request is included.
     ReceiptFound {
@@ -202,11 +232,14 @@ pub enum ChainAnswer {
     AccountNonce {
         /// The next nonce.
         next: u64,
-        /// The latest block when it was read (not the confirmed one below).
-        block: u64,
+        /// The latest block when it was read (not the confirmed one below). Its time says which authorizations are over.
+        at: BlockRef,
     },
     /// The request could not be answered; a transaction may or may not have been sent.
-    RpcDown,
+    RpcDown {
+        /// Of the request: [`ChainRequest::about`].
+        about: Option<Hash32>,
+    },
 }
 
 /// What became of a transaction that was to be sent.
@@ -307,7 +340,8 @@ pub struct Log {
 ///
 /// **Contract.** One caller per gas key in the whole world: two writers take each other's account nonces (nothing is paid twice, but
 /// both are slowed). Every call has a timeout of its own and ends in an answer; "could not" is [`ChainAnswer::RpcDown`] or
-/// [`BroadcastOutcome::Unknown`]. Calls may run concurrently and be repeated. **Trust:** none beyond availability: a lie can cost the
+/// [`BroadcastOutcome::Unknown`]. Calls may run concurrently and be repeated; of
+/// questions at most [`MAX_QUESTIONS`](super::MAX_QUESTIONS) are out at once. **Trust:** none beyond availability: a lie can cost the
 /// operator money or time, never the client.
 pub trait ChainPort {
     /// Runs one request to its answer.

@@ -10,13 +10,17 @@
 //! 3. A settlement ends only on a fact of the chain: its transfer, its revert, its nonce used otherwise, or a block past its end.
 //! 4. Told twice, doubled or late answers change nothing.
 //! 5. Nothing is sent before a node was reached with every lower account nonce: not every chain keeps what comes after a gap.
+//! 6. A settlement that cannot succeed holds up no other: it has no account nonce before its call was seen to pass, and whoever failed
+//!    once is tried after all that never did. Payers choose their deadlines and empty their accounts; neither is a place in front.
+//! 7. At most [`MAX_QUESTIONS`] questions are out, at most one about one settlement; a step costs what is due, not what is open.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use candor_verify::bytes::{Address, Hash32};
-use candor_verify::payment::Authorization;
 
+use super::agenda::{Agenda, MAX_PER_STEP, Place, Question};
 use super::calldata::Calldata;
+use super::done::{Done, DoneSet};
 use super::entry::Entry;
 use super::event::{Action, BroadcastOutcome, ChainAnswer, ChainRequest, Event, PersistResult, Purpose, RefuseReason, Simulation};
 use super::intent::Intent;
@@ -24,8 +28,8 @@ use super::nonces::{Filler, Nonces};
 use super::outcome::{Outcome, SettlementStatus};
 use super::store::{Progress, StoredIntent};
 
-/// At most this many finished settlements are remembered, whatever the retention: the host's database has the rest.
-const MAX_DONE: usize = 65_536;
+/// Questions to the chain at once. Enough for a few hundred a second over a slow RPC, few enough for any endpoint and any limit on sockets.
+pub const MAX_QUESTIONS: usize = 16;
 
 /// How a machine behaves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,6 +51,8 @@ pub struct MachineConfig {
     pub pending_after_ms: u64,
     /// Time after which a write that was not confirmed is repeated.
     pub persist_retry_ms: u64,
+    /// Time after which a question that was not answered may be asked again.
+    pub question_timeout_ms: u64,
     /// Pause after the first [`ChainAnswer::RpcDown`]; doubles up to 64 times this.
     pub rpc_backoff_ms: u64,
     /// Time after the end of a used authorization for its log to be found.
@@ -74,6 +80,7 @@ impl MachineConfig {
             max_gas_level: 8,
             pending_after_ms: 30_000,
             persist_retry_ms: 1_000,
+            question_timeout_ms: 60_000,
             rpc_backoff_ms: 250,
             lookup_grace_ms: 600_000,
             retention_ms: 3_600_000,
@@ -89,18 +96,16 @@ impl MachineConfig {
 pub struct Machine {
     config: MachineConfig,
     open: BTreeMap<Hash32, Entry>,
-    done: BTreeMap<Hash32, Done>,
+    // Invariant: has every open settlement where its `placed` says.
+    agenda: Agenda,
+    done: DoneSet,
     nonces: Nonces,
+    /// When the question about the gas account was asked that is not answered.
+    nonce_asked_ms: Option<u64>,
+    /// The chain's clock, as last heard. One for all: nobody's end is asked for before.
+    chain_time_s: u64,
     rpc_failures: u32,
     rpc_pause_until_ms: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Done {
-    outcome: Outcome,
-    authorization: Authorization,
-    revision: u64,
-    forget_at_ms: u64,
 }
 
 impl Machine {
@@ -110,8 +115,11 @@ impl Machine {
         let mut machine = Self {
             config,
             open: BTreeMap::new(),
-            done: BTreeMap::new(),
+            agenda: Agenda::default(),
+            done: DoneSet::default(),
             nonces: Nonces::default(),
+            nonce_asked_ms: None,
+            chain_time_s: 0,
             rpc_failures: 0,
             rpc_pause_until_ms: 0,
         };
@@ -121,11 +129,9 @@ impl Machine {
                     if let Some(slot) = slot {
                         machine.nonces.abandon(slot.account_nonce, slot.gas_level);
                     }
-                    machine.remember(&record, *status);
+                    machine.done.remember(&record, *status, config.retention_ms);
                 }
-                Progress::AwaitingNonce { .. } | Progress::AwaitingReceipt(_) => {
-                    machine.open.insert(record.intent.payment_id(), Entry::restored(record));
-                }
+                Progress::AwaitingNonce { .. } | Progress::AwaitingReceipt(_) => machine.insert(Entry::restored(record)),
             }
         }
         machine
@@ -135,27 +141,25 @@ impl Machine {
     #[must_use = "the actions are to be run"]
     pub fn step(&mut self, event: Event, now_ms: u64) -> Vec<Action> {
         let mut actions = Vec::new();
-        match event {
+        let concerned = match event {
             Event::Intent(intent) => self.on_intent(intent, now_ms, &mut actions),
-            Event::Persisted { payment_id, revision, result } => self.on_persisted(&payment_id, revision, result, now_ms),
+            Event::Persisted { payment_id, revision, result } => self.on_persisted(payment_id, revision, result, now_ms),
             Event::Chain(answer) => self.on_answer(answer, now_ms),
-            Event::Tick => self.done.retain(|_, done| now_ms < done.forget_at_ms),
-        }
-        self.assign_nonces(now_ms);
-        let chain_is_up = self.rpc_pause_until_ms <= now_ms;
-        for entry in self.open.values_mut() {
-            if chain_is_up && entry.poll_at_ms <= now_ms && !matches!(entry.stored.progress, Progress::Done { .. }) {
-                entry.poll_at_ms = now_ms.saturating_add(self.config.poll_ms);
-                actions.extend(entry.questions(now_ms, &self.config, &self.nonces).into_iter().map(Action::Chain));
+            Event::Tick => {
+                self.done.forget(now_ms);
+                None
             }
-            write_if_due(entry, now_ms, &self.config, &mut actions);
-            tell_pending(entry, now_ms, &self.config, &mut actions);
+        };
+        if let Some(payment_id) = concerned {
+            self.tend(payment_id, now_ms, &mut actions);
         }
-        if chain_is_up {
+        for payment_id in self.due(now_ms) {
+            self.tend(payment_id, now_ms, &mut actions);
+        }
+        if self.chain_is_up(now_ms) {
+            self.ask(now_ms, &mut actions);
             self.send_in_order(now_ms, &mut actions);
-            self.ask_account_nonce(now_ms, &mut actions);
         }
-        self.retire(&mut actions);
         actions
     }
 
@@ -174,48 +178,54 @@ impl Machine {
         self.open.len()
     }
 
-    fn on_intent(&mut self, intent: Intent, now_ms: u64, actions: &mut Vec<Action>) {
+    fn on_intent(&mut self, intent: Intent, now_ms: u64, actions: &mut Vec<Action>) -> Option<Hash32> {
         let payment_id = intent.payment_id();
         // The payment id leaves out amount and end: after an unsettled end the payer can sign the nonce again, and that is told anew.
         let done = self.done.get(&payment_id).copied();
         let begins_anew = |done: &Done| done.outcome.status.is_unsettled_end() && done.authorization != *intent.authorization();
         if let Some(done) = done.filter(|done| !begins_anew(done)) {
-            return actions.push(Action::Finished(done.outcome));
+            actions.push(Action::Finished(done.outcome));
+            return None;
         }
         if let Some(open) = self.open.get(&payment_id) {
             // The database may know of the earlier one's end a moment before this machine does.
             if open.stored.intent.authorization() != intent.authorization() {
                 actions.push(Action::Refused { payment_id, reason: RefuseReason::OtherOpen });
             }
-            return;
+            return None;
         }
         if intent.chain_id() != self.config.chain_id {
             let reason = RefuseReason::WrongChain { expected: self.config.chain_id, got: intent.chain_id() };
-            return actions.push(Action::Refused { payment_id, reason });
+            actions.push(Action::Refused { payment_id, reason });
+            return None;
         }
         if self.config.max_open <= self.open.len() {
             let reason = RefuseReason::Full { limit: self.config.max_open };
-            return actions.push(Action::Refused { payment_id, reason });
+            actions.push(Action::Refused { payment_id, reason });
+            return None;
         }
         // Crash: before the first record is durable: whoever told the intent keeps it (the host stores it with the receipt) and tells
         // it again.
         // Revisions go on where the earlier one's ended: a late report about its record must not pass for one about this record.
         let revision = self.done.remove(&payment_id).map_or(0, |done| done.revision);
         let stored = StoredIntent { intent, revision, progress: Progress::AwaitingNonce { attempts: 0 } };
-        self.open.insert(payment_id, Entry::new(stored, now_ms));
+        self.insert(Entry::new(stored, now_ms));
+        Some(payment_id)
     }
 
-    fn on_persisted(&mut self, payment_id: &Hash32, revision: u64, result: PersistResult, now_ms: u64) {
-        let Some(entry) = self.open.get_mut(payment_id).filter(|entry| entry.stored.revision == revision) else { return };
+    fn on_persisted(&mut self, payment_id: Hash32, revision: u64, result: PersistResult, now_ms: u64) -> Option<Hash32> {
+        let entry = self.open.get_mut(&payment_id).filter(|entry| entry.stored.revision == revision)?;
         match result {
             PersistResult::Durable => entry.writing_since_ms = None,
             // Failed means unknown: the same record is written again, which is harmless if it is there.
             PersistResult::Failed => entry.writing_since_ms = entry.writing_since_ms.map(|_| now_ms),
         }
+        Some(payment_id)
     }
 
-    fn on_answer(&mut self, answer: ChainAnswer, now_ms: u64) {
-        if matches!(answer, ChainAnswer::RpcDown | ChainAnswer::Broadcast { outcome: BroadcastOutcome::NotSent, .. }) {
+    /// Takes what the chain said; gives the settlement that it was about.
+    fn on_answer(&mut self, answer: ChainAnswer, now_ms: u64) -> Option<Hash32> {
+        if matches!(answer, ChainAnswer::RpcDown { .. } | ChainAnswer::Broadcast { outcome: BroadcastOutcome::NotSent, .. }) {
             let pause_ms = self.config.rpc_backoff_ms.saturating_mul(1 << self.rpc_failures.min(6));
             self.rpc_failures = self.rpc_failures.saturating_add(1);
             self.rpc_pause_until_ms = now_ms.saturating_add(pause_ms);
@@ -226,74 +236,181 @@ impl Machine {
         let (config, nonces) = (&self.config, &mut self.nonces);
         match answer {
             ChainAnswer::Broadcast { purpose, account_nonce, gas_level, outcome } => {
-                if outcome == BroadcastOutcome::NonceTooLow {
-                    nonces.poll_at_ms = 0;
-                }
-                match purpose {
-                    Purpose::Settle { payment_id, attempt } => {
-                        if let Some(entry) = self.open.get_mut(&payment_id) {
-                            entry.on_broadcast((attempt, account_nonce, gas_level), outcome, now_ms, config);
-                        }
-                    }
-                    Purpose::Fill => {
-                        let retry_at_ms = now_ms.saturating_add(config.poll_ms);
-                        nonces.on_filler(Filler { account_nonce, gas_level }, outcome, retry_at_ms, config.max_gas_level);
-                    }
-                }
-                for entry in self.open.values_mut() {
-                    match (outcome, entry.slot().map(|slot| slot.account_nonce)) {
-                        (BroadcastOutcome::Sent { .. }, Some(other)) if account_nonce < other => entry.on_sent_below(),
-                        (BroadcastOutcome::NonceTooHigh, Some(other)) if other < account_nonce => entry.on_gap_above(),
-                        _ => {}
-                    }
-                }
+                self.on_broadcast(purpose, (account_nonce, gas_level), outcome, now_ms)
             }
+            ChainAnswer::Simulated { payment_id, reverts_at } => self.on_simulated(payment_id, reverts_at, now_ms),
             ChainAnswer::ReceiptFound { payment_id, receipt } => {
-                if let Some(entry) = self.open.get_mut(&payment_id) {
-                    entry.on_receipt(&receipt, config, nonces);
-                }
+                let entry = self.open.get_mut(&payment_id)?;
+                entry.on_answered(Question::Receipt);
+                entry.on_receipt(&receipt, config, nonces);
+                Some(payment_id)
             }
             ChainAnswer::ReceiptMissing { payment_id } => {
-                if let Some(entry) = self.open.get_mut(&payment_id) {
-                    entry.on_receipt_missing();
-                }
+                let entry = self.open.get_mut(&payment_id)?;
+                entry.on_answered(Question::Receipt);
+                entry.on_receipt_missing();
+                Some(payment_id)
             }
             ChainAnswer::AuthorizationState { payment_id, state, at } => {
-                if let Some(entry) = self.open.get_mut(&payment_id) {
-                    entry.on_authorization(&state, at, now_ms, config, nonces);
-                }
+                let entry = self.open.get_mut(&payment_id)?;
+                entry.on_answered(Question::Authorization);
+                entry.on_authorization(&state, at, now_ms, config, nonces);
+                Some(payment_id)
             }
-            ChainAnswer::AccountNonce { next, block } => nonces.learn(next, block),
-            ChainAnswer::RpcDown => {}
+            ChainAnswer::AccountNonce { next, at } => {
+                self.nonce_asked_ms = None;
+                self.chain_time_s = at.timestamp;
+                nonces.learn(next, at.number);
+                None
+            }
+            ChainAnswer::RpcDown { about: Some(payment_id) } => {
+                self.open.get_mut(&payment_id)?.on_unanswered();
+                Some(payment_id)
+            }
+            ChainAnswer::RpcDown { about: None } => {
+                self.nonce_asked_ms = None;
+                None
+            }
         }
     }
 
-    /// Gives free account nonces to waiting settlements, the most urgent first.
-    fn assign_nonces(&mut self, now_ms: u64) {
-        let mut live = self.live_nonces();
-        while live.len() < self.config.max_in_flight {
-            let Some(account_nonce) = self.nonces.lowest_free(&live) else { return };
-            let waiting = self
-                .open
-                .values_mut()
-                .filter(|entry| matches!(entry.stored.progress, Progress::AwaitingNonce { .. }) && entry.may_send(now_ms, &self.nonces));
-            let Some(entry) = waiting.min_by_key(|entry| entry.stored.intent.valid_before()) else { return };
-            entry.assign(account_nonce);
-            live.insert(account_nonce);
+    fn on_broadcast(
+        &mut self,
+        purpose: Purpose,
+        (account_nonce, gas_level): (u64, u8),
+        outcome: BroadcastOutcome,
+        now_ms: u64,
+    ) -> Option<Hash32> {
+        if outcome == BroadcastOutcome::NonceTooLow {
+            self.nonces.poll_at_ms = 0;
+        }
+        let concerned = match purpose {
+            Purpose::Settle { payment_id, attempt } => {
+                if let Some(entry) = self.open.get_mut(&payment_id) {
+                    entry.on_broadcast((attempt, account_nonce, gas_level), outcome, now_ms, &self.config);
+                }
+                Some(payment_id)
+            }
+            Purpose::Fill => {
+                let retry_at_ms = now_ms.saturating_add(self.config.poll_ms);
+                self.nonces.on_filler(Filler { account_nonce, gas_level }, outcome, retry_at_ms, self.config.max_gas_level);
+                None
+            }
+        };
+        for (other, payment_id) in self.agenda.in_flight() {
+            let Some(entry) = self.open.get_mut(&payment_id) else { continue };
+            match outcome {
+                BroadcastOutcome::Sent { .. } if account_nonce < other => entry.on_sent_below(),
+                BroadcastOutcome::NonceTooHigh if other < account_nonce => entry.on_gap_above(),
+                _ => {}
+            }
+        }
+        concerned
+    }
+
+    /// A call that passes gets the lowest free account nonce, at once: what it says is true for this moment only.
+    fn on_simulated(&mut self, payment_id: Hash32, reverts_at: Option<u64>, now_ms: u64) -> Option<Hash32> {
+        let live: BTreeSet<u64> = self.agenda.in_flight().map(|(account_nonce, _)| account_nonce).collect();
+        let entry = self.open.get_mut(&payment_id)?;
+        let asked_ms = entry.on_answered(Question::Simulation)?;
+        let free = self.nonces.lowest_free(&live).filter(|_| live.len() < self.config.max_in_flight);
+        match (reverts_at, free) {
+            (Some(block), _) => entry.on_would_revert(block),
+            (None, Some(account_nonce)) if entry.may_send(now_ms, &self.nonces) => {
+                entry.assign(account_nonce, asked_ms, now_ms, &self.config);
+            }
+            (None, _) => entry.on_passed_in_vain(),
+        }
+        Some(payment_id)
+    }
+
+    /// The settlements whose time has come, by the clock, by the chain's clock, or because a question of theirs was never answered.
+    fn due(&mut self, now_ms: u64) -> Vec<Hash32> {
+        let asked_by_ms = now_ms.checked_sub(self.config.question_timeout_ms);
+        self.nonce_asked_ms = self.nonce_asked_ms.filter(|asked_ms| asked_by_ms.is_none_or(|by_ms| by_ms < *asked_ms));
+        let mut due = asked_by_ms.map_or_else(Vec::new, |by_ms| self.agenda.asked_until(by_ms));
+        for payment_id in &due {
+            if let Some(entry) = self.open.get_mut(payment_id) {
+                entry.on_unanswered();
+            }
+        }
+        let ended = self.agenda.ended(self.chain_time_s);
+        for payment_id in &ended {
+            if let Some(entry) = self.open.get_mut(payment_id) {
+                entry.on_over();
+            }
+        }
+        due.extend(ended);
+        due.extend(self.agenda.due_chores(now_ms));
+        if self.chain_is_up(now_ms) {
+            due.extend(self.agenda.due_polls(now_ms));
+        }
+        due
+    }
+
+    /// After something happened to a settlement, or its time has come: looks, writes, tells, and notes when to come back.
+    fn tend(&mut self, payment_id: Hash32, now_ms: u64, actions: &mut Vec<Action>) {
+        let chain_is_up = self.chain_is_up(now_ms);
+        let Some(entry) = self.open.get_mut(&payment_id) else { return };
+        if chain_is_up {
+            entry.poll(now_ms, &self.config, &self.nonces);
+        }
+        write_if_due(entry, now_ms, &self.config, actions);
+        tell_pending(entry, now_ms, &self.config, actions);
+        // What is over is told and forgotten once that is durable: a restart must not be able to tell another story.
+        match entry.stored.progress {
+            Progress::Done { status, .. } if entry.is_durable() => {
+                self.retire(payment_id, status);
+                // Crash: before the shell has told it: the record is durable, and a second intent for it gets the same outcome.
+                actions.push(Action::Finished(Outcome { payment_id, status }));
+            }
+            Progress::AwaitingNonce { .. } | Progress::AwaitingReceipt(_) | Progress::Done { .. } => self.replace(payment_id),
+        }
+    }
+
+    /// Asks as many questions as may be out, those first whose turn it is.
+    fn ask(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        self.ask_account_nonce(now_ms, actions);
+        let mut questions = self.agenda.asked().count().saturating_add(usize::from(self.nonce_asked_ms.is_some()));
+        let is_try = |payment_id: &Hash32| self.open.get(payment_id).is_some_and(|entry| entry.awaits(Question::Simulation));
+        // Every call that is being tried has an account nonce waiting, so that none is tried for nothing.
+        let mut taken = self.agenda.in_flight().count().saturating_add(self.agenda.asked().filter(is_try).count());
+        for _ in 0..MAX_PER_STEP {
+            if MAX_QUESTIONS <= questions {
+                return;
+            }
+            let may_try = self.nonces.next().is_some() && taken < self.config.max_in_flight;
+            let Some(payment_id) = self.agenda.next_to_ask(may_try) else { return };
+            let asked = self.open.get_mut(&payment_id).and_then(|entry| entry.take_question(now_ms, &self.nonces));
+            // Whoever had nothing to ask after all leaves the queue by this.
+            self.tend(payment_id, now_ms, actions);
+            if let Some((question, request)) = asked {
+                questions = questions.saturating_add(1);
+                taken = taken.saturating_add(usize::from(question == Question::Simulation));
+                actions.push(Action::Chain(request));
+            }
+        }
+    }
+
+    fn ask_account_nonce(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        let has_room = self.nonce_asked_ms.is_none() && self.agenda.asked().count() < MAX_QUESTIONS;
+        if has_room && !self.open.is_empty() && self.nonces.poll_at_ms <= now_ms {
+            self.nonces.poll_at_ms = now_ms.saturating_add(self.config.poll_ms);
+            self.nonce_asked_ms = Some(now_ms);
+            actions.push(Action::Chain(ChainRequest::QueryAccountNonce));
         }
     }
 
     /// Transactions in the order of their account nonces, up to the first with which no node was reached yet.
     fn send_in_order(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         let Some(next) = self.nonces.next() else { return };
-        let mut live: BTreeMap<u64, &mut Entry> =
-            self.open.values_mut().filter_map(|entry| Some((entry.slot()?.account_nonce, entry))).collect();
-        let Some(highest) = live.keys().next_back().copied() else { return };
+        let Some((highest, _)) = self.agenda.in_flight().next_back() else { return };
         // Ends at the first that waits, so it is as long as what is in flight.
         for account_nonce in next..=highest {
-            let was_sent = match live.get_mut(&account_nonce) {
+            let holder = self.agenda.holder(account_nonce);
+            let was_sent = match holder.and_then(|payment_id| self.open.get_mut(&payment_id)) {
                 Some(entry) => {
-                    actions.extend(entry.take_broadcast(now_ms, &self.nonces).map(Action::Chain));
+                    actions.extend(entry.take_broadcast(now_ms, &self.config, &self.nonces).map(Action::Chain));
                     entry.was_sent()
                 }
                 None => {
@@ -309,41 +426,27 @@ impl Machine {
         }
     }
 
-    fn ask_account_nonce(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        if !self.open.is_empty() && self.nonces.poll_at_ms <= now_ms {
-            self.nonces.poll_at_ms = now_ms.saturating_add(self.config.poll_ms);
-            actions.push(Action::Chain(ChainRequest::QueryAccountNonce));
-        }
+    fn chain_is_up(&self, now_ms: u64) -> bool {
+        self.rpc_pause_until_ms <= now_ms
     }
 
-    /// Tells and forgets what is over, once that is durable: a restart must not be able to tell another story.
-    fn retire(&mut self, actions: &mut Vec<Action>) {
-        let is_over = |entry: &Entry| entry.is_durable() && matches!(entry.stored.progress, Progress::Done { .. });
-        let over: Vec<Hash32> = self.open.values().filter(|entry| is_over(entry)).map(Entry::payment_id).collect();
-        for payment_id in over {
-            let Some(entry) = self.open.remove(&payment_id) else { continue };
-            if let Progress::Done { status, .. } = entry.stored.progress {
-                self.remember(&entry.stored, status);
-                // Crash: before the shell has told it: the record is durable, and a second intent for it gets the same outcome.
-                actions.push(Action::Finished(Outcome { payment_id, status }));
-            }
-        }
+    fn insert(&mut self, entry: Entry) {
+        let payment_id = entry.payment_id();
+        self.open.insert(payment_id, entry);
+        self.replace(payment_id);
     }
 
-    fn remember(&mut self, record: &StoredIntent, status: SettlementStatus) {
-        let payment_id = record.intent.payment_id();
-        let forget_at_ms = record.intent.ends_at_ms().saturating_add(self.config.retention_ms);
-        if MAX_DONE <= self.done.len()
-            && let Some(oldest) = self.done.iter().min_by_key(|(_, done)| done.forget_at_ms).map(|(key, _)| *key)
-        {
-            self.done.remove(&oldest);
-        }
-        let (authorization, outcome) = (*record.intent.authorization(), Outcome { payment_id, status });
-        self.done.insert(payment_id, Done { outcome, authorization, revision: record.revision, forget_at_ms });
+    fn replace(&mut self, payment_id: Hash32) {
+        let Some(entry) = self.open.get_mut(&payment_id) else { return };
+        let place = entry.place(&self.config);
+        self.agenda.put(payment_id, &entry.placed, &place);
+        entry.placed = place;
     }
 
-    fn live_nonces(&self) -> BTreeSet<u64> {
-        self.open.values().filter_map(Entry::slot).map(|slot| slot.account_nonce).collect()
+    fn retire(&mut self, payment_id: Hash32, status: SettlementStatus) {
+        let Some(entry) = self.open.remove(&payment_id) else { return };
+        self.agenda.put(payment_id, &entry.placed, &Place::default());
+        self.done.remember(&entry.stored, status, self.config.retention_ms);
     }
 }
 

@@ -12,7 +12,9 @@
 //! The chain is read through whatever RPC the host has; a lie costs the operator, never the client (ADR 0008).
 //! Not here: RPC, keys, storage (`host`, `chain`).
 
+mod agenda;
 mod calldata;
+mod done;
 mod entry;
 mod event;
 mod intent;
@@ -29,6 +31,6 @@ pub use event::{
 };
 pub use intent::Intent;
 pub use logs::{AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC, shows_transfer};
-pub use machine::{Machine, MachineConfig};
+pub use machine::{MAX_QUESTIONS, Machine, MachineConfig};
 pub use outcome::{FailureCode, Outcome, SettledBy, SettlementStatus, settle_response};
 pub use store::{Progress, Slot, StoreError, StoredIntent};

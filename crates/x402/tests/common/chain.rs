@@ -23,15 +23,27 @@ pub fn config() -> MachineConfig {
         max_gas_level: 3,
         pending_after_ms: 10_000,
         lookup_grace_ms: 20_000,
+        question_timeout_ms: 5_000,
         ..MachineConfig::new(CHAIN, GAS)
     }
 }
 
 /// The `n`th payment, by payer `n`.
 pub fn intent(n: u8, valid_before: u64) -> Intent {
-    let authorization =
-        Authorization { from: Address([n; 20]), to: PAYEE, value: Amount(1000), valid_after: 0, valid_before, nonce: Hash32([n; 32]) };
-    Intent::parse(CHAIN, TOKEN, encode_transfer(&authorization, &Signature65([n; 65]))).unwrap()
+    intent_by(Address([n; 20]), Hash32([n; 32]), valid_before, Signature65([n; 65]))
+}
+
+/// The `n`th of many payments, by a payer of its own.
+pub fn intent_of_many(n: u32, valid_before: u64) -> Intent {
+    let nonce = sha256(&[b"many", &n.to_be_bytes()]);
+    let mut payer = [0; 20];
+    payer.copy_from_slice(&nonce.0[..20]);
+    intent_by(Address(payer), nonce, valid_before, Signature65([1; 65]))
+}
+
+fn intent_by(from: Address, nonce: Hash32, valid_before: u64, signature: Signature65) -> Intent {
+    let authorization = Authorization { from, to: PAYEE, value: Amount(1000), valid_after: 0, valid_before, nonce };
+    Intent::parse(CHAIN, TOKEN, encode_transfer(&authorization, &signature)).unwrap()
 }
 
 #[derive(Clone, Debug)]
@@ -112,6 +124,10 @@ impl Chain {
         self.used.get(&(intent.payer(), intent.nonce())).copied()
     }
 
+    fn head(&self) -> BlockRef {
+        BlockRef { number: self.block, timestamp: self.time_s }
+    }
+
     fn receipt(&self, hash: &Hash32) -> Option<TxReceipt> {
         self.receipts.get(hash).map(|r| TxReceipt { confirmations: self.block - r.block, ..r.clone() })
     }
@@ -123,12 +139,16 @@ impl Chain {
                 let outcome = self.broadcast(account_nonce, gas_level, simulation, calldata);
                 ChainAnswer::Broadcast { purpose, account_nonce, gas_level, outcome }
             }
+            ChainRequest::Simulate { payment_id, calldata, .. } => {
+                let reverts_at = self.would_revert(&calldata).then_some(self.block);
+                ChainAnswer::Simulated { payment_id, reverts_at }
+            }
             ChainRequest::QueryReceipt { payment_id, hashes } => match hashes.iter().find_map(|hash| self.receipt(hash)) {
                 Some(receipt) => ChainAnswer::ReceiptFound { payment_id, receipt },
                 None => ChainAnswer::ReceiptMissing { payment_id },
             },
             ChainRequest::QueryAuthorization { payment_id, authorizer, nonce, .. } => {
-                let at = BlockRef { number: self.block, timestamp: self.time_s };
+                let at = self.head();
                 let state = match self.used.get(&(authorizer, nonce)) {
                     Some(hash) => AuthorizationState::Used { transaction: self.receipt(hash) },
                     None => AuthorizationState::Unused,
@@ -137,7 +157,7 @@ impl Chain {
             }
             ChainRequest::QueryAccountNonce => {
                 let deep = usize::try_from(self.block.saturating_sub(confirmations)).unwrap();
-                ChainAnswer::AccountNonce { next: self.nonce_at[deep], block: self.block }
+                ChainAnswer::AccountNonce { next: self.nonce_at[deep], at: self.head() }
             }
         }
     }
@@ -359,6 +379,11 @@ impl Host {
     pub fn status(&self, intent: &Intent) -> Option<SettlementStatus> {
         self.machine.status(&intent.payment_id())
     }
+}
+
+/// The answer of an RPC that gives none.
+pub fn down(request: &ChainRequest) -> Event {
+    Event::Chain(ChainAnswer::RpcDown { about: request.about() })
 }
 
 pub fn persisted(record: &StoredIntent, result: PersistResult) -> Event {

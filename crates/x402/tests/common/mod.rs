@@ -57,12 +57,16 @@ impl Key {
     }
 }
 
-/// One answer costs 1,000 units, whatever it holds.
-fn priced(terms: &mut OperatorTerms) {
+fn enclave(terms: fn(&mut OperatorTerms)) -> VerifiedEnclave {
+    Forge::new(fresh_hypervisor("x402 tests")).enclave(&Lie { terms, ..Lie::default() })
+}
+
+/// One answer costs this, whatever it holds.
+fn price(terms: &mut OperatorTerms, units: u128) {
     terms.payee = Address([0xb2; 20]);
     terms.assets[0].asset = Address([0xa7; 20]);
     let model = terms.models[0].digest;
-    let price = Price { model, chain_id: CHAIN, asset: Address([0xa7; 20]), per_request: Amount(1000), ..Price::default() };
+    let price = Price { model, chain_id: CHAIN, asset: Address([0xa7; 20]), per_request: Amount(units), ..Price::default() };
     terms.prices = vec![price];
 }
 
@@ -81,12 +85,20 @@ impl World {
     pub fn new() -> Self {
         // Its evidence is judged once: a P-384 chain takes milliseconds, and each test makes many worlds.
         static ENCLAVE: OnceLock<VerifiedEnclave> = OnceLock::new();
-        let enclave = ENCLAVE.get_or_init(|| Forge::new(fresh_hypervisor("x402 tests")).enclave(&Lie { terms: priced, ..Lie::default() }));
+        Self::under(ENCLAVE.get_or_init(|| enclave(|terms| price(terms, 1000))), 1000)
+    }
+
+    /// The same node with lower prices: an answer costs 900 units.
+    pub fn cheap() -> Self {
+        Self::under(&enclave(|terms| price(terms, 900)), 900)
+    }
+
+    fn under(enclave: &VerifiedEnclave, amount: u128) -> Self {
         let requirements = ExactRequirements {
             network: Eip155(CHAIN),
             asset: Address([0xa7; 20]),
             pay_to: Address([0xb2; 20]),
-            amount: Amount(1000),
+            amount: Amount(amount),
             max_timeout_seconds: MAX_TIMEOUT_SECONDS,
             token_name: "USDC".into(),
             token_version: "2".into(),
