@@ -19,6 +19,7 @@ use alloy::rpc::types::{Filter, Log, TransactionRequest};
 use alloy::sol_types::SolCall;
 use alloy::transports::TransportResult;
 use alloy::transports::http::{Http, reqwest};
+use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Amount, Hash32};
 
 use crate::convert::{address, evm_address, hash, saturating_amount};
@@ -39,7 +40,7 @@ pub struct Head {
     /// Block hash.
     pub hash: Hash32,
     /// Unix seconds.
-    pub timestamp_s: u64,
+    pub timestamp: UnixSeconds,
 }
 
 /// Up to where transactions count for [`ChainClient::nonce`].
@@ -169,7 +170,7 @@ impl ChainClient {
             chain_id: self.chain_id,
             number: block.header.number(),
             hash: hash(block.header.hash),
-            timestamp_s: block.header.timestamp(),
+            timestamp: UnixSeconds(block.header.timestamp()),
         }))
     }
 

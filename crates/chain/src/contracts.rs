@@ -9,6 +9,7 @@ use candor_verify::abi::Words;
 use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::hash::keccak256;
 use candor_verify::receipt::Receipt;
+use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Hash32, Signature65, eip712};
 
 use crate::bindings::{self, LogAnchor, ReceiptVerifier, WorkloadPolicy};
@@ -26,7 +27,7 @@ pub struct Anchor {
     /// Root.
     pub root: Hash32,
     /// Block time in Unix seconds.
-    pub anchored_at_s: u64,
+    pub anchored_at: UnixSeconds,
 }
 
 /// Calldata of `LogAnchor.anchor`.
@@ -34,7 +35,7 @@ pub struct Anchor {
 pub fn anchor_calldata(signed: &SignedCheckpoint, consistency: &[Hash32]) -> Vec<u8> {
     let c = &signed.checkpoint;
     LogAnchor::anchorCall {
-        checkpoint: bindings::Checkpoint { logId: b256(&c.log_id), size: c.tree.size, root: b256(&c.tree.root), timestamp: c.timestamp },
+        checkpoint: bindings::Checkpoint { logId: b256(&c.log_id), size: c.tree.size, root: b256(&c.tree.root), timestamp: c.timestamp.0 },
         signature: signature_bytes(&signed.signature),
         consistency: hashes(consistency),
     }
@@ -74,7 +75,7 @@ pub struct Proven {
     /// Kind of evidence.
     pub kind: u32,
     /// Unix seconds by which the receipt existed.
-    pub anchored_at_s: u64,
+    pub anchored_at: UnixSeconds,
 }
 
 impl ProveRequest {
@@ -115,7 +116,7 @@ pub struct Verdict {
     /// When the document was made.
     pub document_time: u64,
     /// Until when it counts.
-    pub valid_until: u64,
+    pub valid_until: UnixSeconds,
 }
 
 const VERDICT_TYPE: &str = "Verdict(bytes32 evidenceHash,uint256 innerKind,bytes32 innerRoot,bytes32 innerMeasurements,bytes32 attestedHash,uint64 documentTime,uint64 validUntil)";
@@ -129,7 +130,7 @@ impl Verdict {
             .hash(&self.inner_measurements)
             .hash(&self.attested_hash)
             .u64(self.document_time)
-            .u64(self.valid_until)
+            .u64(self.valid_until.0)
     }
 
     /// The EIP-712 digest that a member signs, for one `QuorumVerifier` on one chain.
@@ -178,8 +179,8 @@ impl ChainClient {
     /// As the transport.
     pub async fn latest_anchor(&self, log_anchor: &Address, log_id: &Hash32) -> Result<Option<Anchor>, ChainError> {
         let latest = self.view(log_anchor, &LogAnchor::latestCall { logId: b256(log_id) }).await?;
-        let anchor = Anchor { size: latest.size, root: hash(latest.root), anchored_at_s: latest.anchoredAt };
-        Ok((anchor.anchored_at_s != 0).then_some(anchor))
+        let anchor = Anchor { size: latest.size, root: hash(latest.root), anchored_at: UnixSeconds(latest.anchoredAt) };
+        Ok((anchor.anchored_at != UnixSeconds(0)).then_some(anchor))
     }
 
     /// The anchor at exactly this size; `None` if there is none.
@@ -188,8 +189,8 @@ impl ChainClient {
     /// As the transport.
     pub async fn anchor_at(&self, log_anchor: &Address, log_id: &Hash32, size: u64) -> Result<Option<Anchor>, ChainError> {
         let found = self.view(log_anchor, &LogAnchor::rootAtCall { logId: b256(log_id), size }).await?;
-        let anchor = Anchor { size, root: hash(found.root), anchored_at_s: found.anchoredAt };
-        Ok((anchor.anchored_at_s != 0).then_some(anchor))
+        let anchor = Anchor { size, root: hash(found.root), anchored_at: UnixSeconds(found.anchoredAt) };
+        Ok((anchor.anchored_at != UnixSeconds(0)).then_some(anchor))
     }
 
     /// Every anchor of a log, smallest first, from the contract's events since `from_block`. The contract's own word for the largest is
@@ -209,7 +210,7 @@ impl ChainClient {
                 // A node that ignores the filter must not slip in another.
                 let Ok(event) = LogAnchor::Anchored::decode_log_data_validate(log.data()) else { continue };
                 if log.address() == evm_address(log_anchor) && event.logId == b256(log_id) {
-                    anchors.push(Anchor { size: event.size, root: hash(event.root), anchored_at_s: event.anchoredAt });
+                    anchors.push(Anchor { size: event.size, root: hash(event.root), anchored_at: UnixSeconds(event.anchoredAt) });
                 }
             }
             from = to.saturating_add(1);
@@ -256,7 +257,7 @@ impl ChainClient {
                 return Ok(Some((event.timestamp, Signature65(signature))));
             }
             // Blocks before the anchor's cannot have its event.
-            let is_before = self.block_by_number(from).await?.is_none_or(|block| block.timestamp_s < anchor.anchored_at_s);
+            let is_before = self.block_by_number(from).await?.is_none_or(|block| block.timestamp < anchor.anchored_at);
             match from.checked_sub(1) {
                 Some(before) if !is_before => to = before,
                 _ => return Ok(None),
@@ -276,7 +277,7 @@ impl ChainClient {
             operator: address(proven.operator),
             workload_id: hash(proven.workloadId),
             kind: proven.kind,
-            anchored_at_s: proven.anchoredAt,
+            anchored_at: UnixSeconds(proven.anchoredAt),
         })
     }
 

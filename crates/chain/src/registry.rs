@@ -10,6 +10,7 @@ use candor_verify::hash::keccak256;
 use candor_verify::manifest::{Freshness, Manifest};
 use candor_verify::policy::EnclaveStatus;
 use candor_verify::terms::SignedTerms;
+use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Hash32, Signature65};
 
 use crate::bindings::{self, EnclaveRegistry};
@@ -32,11 +33,11 @@ pub struct EnclaveRecord {
     /// Its log.
     pub log_id: Hash32,
     /// Start of its first period of validity.
-    pub valid_from_s: u64,
+    pub valid_from: UnixSeconds,
     /// End of the current period.
-    pub valid_until_s: u64,
+    pub valid_until: UnixSeconds,
     /// From here on nothing counts; `None` while the key is good.
-    pub invalid_from_s: Option<u64>,
+    pub invalid_from: Option<u64>,
     /// What runs: kind, root and measurements in one hash.
     pub workload_id: Hash32,
     /// Manifest hash.
@@ -166,9 +167,9 @@ impl ChainClient {
         Ok((e.registeredBlock != 0).then(|| EnclaveRecord {
             k_sig: *k_sig,
             log_id: hash(e.logId),
-            valid_from_s: e.validFrom,
-            valid_until_s: e.validUntil,
-            invalid_from_s: (e.invalidFrom != 0).then_some(e.invalidFrom),
+            valid_from: UnixSeconds(e.validFrom),
+            valid_until: UnixSeconds(e.validUntil),
+            invalid_from: (e.invalidFrom != 0).then_some(e.invalidFrom),
             workload_id: hash(e.workloadId),
             manifest_hash: hash(e.manifestHash),
             evidence_hash: hash(e.evidenceHash),
@@ -179,12 +180,12 @@ impl ChainClient {
         }))
     }
 
-    /// Where a key stands at `time_s` (Unix seconds).
+    /// Where a key stands at `time` (Unix seconds).
     ///
     /// # Errors
     /// As the transport.
-    pub async fn status_at(&self, registry: &Address, k_sig: &Address, time_s: u64) -> Result<EnclaveStatus, ChainError> {
-        let call = EnclaveRegistry::statusAtCall { kSig: evm_address(k_sig), time: time_s };
+    pub async fn status_at(&self, registry: &Address, k_sig: &Address, time: UnixSeconds) -> Result<EnclaveStatus, ChainError> {
+        let call = EnclaveRegistry::statusAtCall { kSig: evm_address(k_sig), time: time.0 };
         match self.view(registry, &call).await? {
             0 => Ok(EnclaveStatus::Unregistered),
             1 => Ok(EnclaveStatus::NotYetValid),

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use alloy::eips::BlockId;
 use alloy::rpc::types::{Filter, Log};
 use alloy::sol_types::{SolCall, SolEvent};
+use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Amount, Hash32};
 
 use crate::bindings::TestUSD;
@@ -82,7 +83,7 @@ impl ChainClient {
     }
 
     /// The transaction that ended a nonce (`AuthorizationUsed` or `AuthorizationCanceled`), searched in the newest blocks and in those of
-    /// `seconds` (Unix), outside of which the authorization cannot have been used, however long the chain is.
+    /// `time`, outside of which the authorization cannot have been used, however long the chain is.
     ///
     /// # Errors
     /// As the transport.
@@ -91,17 +92,17 @@ impl ChainClient {
         asset: &Address,
         payer: &Address,
         nonce: &Hash32,
-        seconds: RangeInclusive<u64>,
+        time: RangeInclusive<UnixSeconds>,
     ) -> Result<Option<LogPosition>, ChainError> {
         let head = self.head().await?.number;
         let newest = head.saturating_sub(LOG_RANGE - 1);
         if let Some(found) = self.authorization_ended_in(asset, payer, nonce, newest..=head).await? {
             return Ok(Some(found));
         }
-        let mut from = self.first_block_from(*seconds.start(), newest).await?;
+        let mut from = self.first_block_from(*time.start(), newest).await?;
         for _ in 0..LOG_PAGES {
             let to = from.saturating_add(LOG_RANGE - 1).min(newest);
-            if newest <= from || self.block_by_number(from).await?.is_none_or(|block| *seconds.end() < block.timestamp_s) {
+            if newest <= from || self.block_by_number(from).await?.is_none_or(|block| *time.end() < block.timestamp) {
                 break;
             }
             if let Some(found) = self.authorization_ended_in(asset, payer, nonce, from..=to).await? {
@@ -113,11 +114,11 @@ impl ChainClient {
     }
 
     /// The first block of this time or later, at most `highest`: a question per bit of the block number.
-    async fn first_block_from(&self, time_s: u64, highest: u64) -> Result<u64, ChainError> {
+    async fn first_block_from(&self, time: UnixSeconds, highest: u64) -> Result<u64, ChainError> {
         let (mut low, mut high) = (0, highest);
         while low < high {
             let middle = low + (high - low) / 2;
-            let is_before = self.block_by_number(middle).await?.is_some_and(|block| block.timestamp_s < time_s);
+            let is_before = self.block_by_number(middle).await?.is_some_and(|block| block.timestamp < time);
             if is_before { low = middle + 1 } else { high = middle }
         }
         Ok(low)

@@ -9,6 +9,7 @@ use candor_devchain::Fault;
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::payment::{Authorization, TokenDomain};
 use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, Scheme, UsageSource, Work};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
 use candor_verify::{Address, Amount, Hash32, Signature65};
 use support::*;
@@ -45,8 +46,8 @@ fn receipt(world: &World, manifest: &candor_verify::manifest::Manifest, finished
             decoding_hash: Hash32([12; 32]),
             prompt_tokens: 13,
             completion_tokens: 14,
-            started_at: finished_at,
-            finished_at,
+            started_at: UnixMs(finished_at),
+            finished_at: UnixMs(finished_at),
             block_number: 1,
             block_hash: Hash32([18; 32]),
         },
@@ -54,7 +55,7 @@ fn receipt(world: &World, manifest: &candor_verify::manifest::Manifest, finished
 }
 
 fn signed(k_sig: &Signer, log_id: Hash32, tree: Tree) -> SignedCheckpoint {
-    let checkpoint = Checkpoint { log_id, tree, timestamp: 5 };
+    let checkpoint = Checkpoint { log_id, tree, timestamp: UnixMs(5) };
     let signature = k_sig.sign_digest(&checkpoint.digest()).unwrap();
     SignedCheckpoint { checkpoint, note_signature: Ed25519Signature([0; 64]), signature, cosignatures: vec![] }
 }
@@ -90,7 +91,7 @@ async fn a_registration_reads_back_and_renews() {
     assert_eq!(registered.document, DOCUMENT);
     assert_eq!(registered.terms_data, world.terms().encode());
     assert_eq!(world.client.newest_renewal(&registry, &record, &registered).await.unwrap(), None);
-    let status = world.client.status_at(&registry, &k_sig.address(), record.valid_from_s).await.unwrap();
+    let status = world.client.status_at(&registry, &k_sig.address(), record.valid_from).await.unwrap();
     assert_eq!(status, EnclaveStatus::Valid);
     assert_eq!(world.client.signer_of(&registry, &manifest.log_id()).await.unwrap(), Some(k_sig.address()));
     assert_eq!(world.client.successor_of(&registry, &manifest.log_id()).await.unwrap(), None);
@@ -131,7 +132,7 @@ async fn an_anchored_receipt_is_proven_under_its_policy_only() {
     world.register(&manifest, &k_sig).await;
     let record = world.client.enclave(&world.contracts.registry, &k_sig.address()).await.unwrap().unwrap();
 
-    let receipt = receipt(&world, &manifest, record.valid_from_s * 1000);
+    let receipt = receipt(&world, &manifest, record.valid_from.ms().0);
     let signature = k_sig.sign_digest(&receipt.digest()).unwrap();
     let salt = Hash32([0x33; 32]);
     let first = leaf_hash(b"somebody else's");
@@ -163,7 +164,7 @@ async fn an_anchored_receipt_is_proven_under_its_policy_only() {
     assert!(world.client.policy_accepts(&policies, &policy_id, &record.workload_id, &record.operator).await.unwrap());
     let proven = world.client.prove(&world.contracts.receipt_verifier, &request).await.unwrap();
     assert_eq!((proven.receipt_digest, proven.k_sig), (receipt.digest(), k_sig.address()));
-    assert_eq!(proven.anchored_at_s, latest.anchored_at_s);
+    assert_eq!(proven.anchored_at, latest.anchored_at);
 
     let altered = ProveRequest { receipt: Receipt { manifest_hash: Hash32([9; 32]), ..receipt }, ..request };
     let refused = world.client.prove(&world.contracts.receipt_verifier, &altered).await.unwrap_err();
@@ -179,8 +180,8 @@ async fn a_payment_is_found_where_it_happened() {
         from: payer,
         to: world.payee,
         value: Amount(1000),
-        valid_after: 0,
-        valid_before: 4_000_000_000,
+        valid_after: UnixSeconds(0),
+        valid_before: UnixSeconds(4_000_000_000),
         nonce: Hash32([7; 32]),
     };
     let nothing = world.client.payer_state(&Address([1; 20]), &payer, &authorization.nonce).await.unwrap();
@@ -199,22 +200,26 @@ async fn a_payment_is_found_where_it_happened() {
     assert_eq!(receipt.from, world.gas.address());
     assert!(receipt.has_transfer(&asset, &payer, &world.payee, Amount(1000)));
     assert!(!receipt.has_transfer(&asset, &payer, &world.payee, Amount(1001)));
-    let found = world.client.authorization_ended(&asset, &payer, &authorization.nonce, 0..=u64::MAX).await.unwrap();
+    let found =
+        world.client.authorization_ended(&asset, &payer, &authorization.nonce, UnixSeconds(0)..=UnixSeconds(u64::MAX)).await.unwrap();
     assert_eq!(found, Some(LogPosition { tx_hash: receipt.hash, block_number: receipt.block_number }));
-    let other = world.client.authorization_ended(&asset, &payer, &Hash32([8; 32]), 0..=u64::MAX).await.unwrap();
+    let other = world.client.authorization_ended(&asset, &payer, &Hash32([8; 32]), UnixSeconds(0)..=UnixSeconds(u64::MAX)).await.unwrap();
     assert_eq!(other, None);
     assert!(world.client.payer_state(&asset, &payer, &authorization.nonce).await.unwrap().nonce_used);
 
     // Long ago: found by its time, between the newest blocks and the first.
-    let then_s = world.client.block_by_number(receipt.block_number).await.unwrap().unwrap().timestamp_s;
+    let then = world.client.block_by_number(receipt.block_number).await.unwrap().unwrap().timestamp;
     for _ in 0..4_100 {
         world.shared.lock().increase_time(1).unwrap();
         world.shared.lock().mine().unwrap();
     }
     let nonce = &authorization.nonce;
-    let found = world.client.authorization_ended(&asset, &payer, nonce, then_s..=then_s + 300).await.unwrap();
+    let found = world.client.authorization_ended(&asset, &payer, nonce, then..=then.saturating_add(300)).await.unwrap();
     assert_eq!(found, Some(LogPosition { tx_hash: receipt.hash, block_number: receipt.block_number }));
-    assert_eq!(world.client.authorization_ended(&asset, &payer, nonce, then_s + 10..=then_s + 300).await.unwrap(), None);
+    assert_eq!(
+        world.client.authorization_ended(&asset, &payer, nonce, then.saturating_add(10)..=then.saturating_add(300)).await.unwrap(),
+        None
+    );
     assert_eq!(world.client.token_balance(&asset, &world.payee).await.unwrap(), Amount(1000));
 }
 
@@ -224,8 +229,8 @@ fn candor_x402_calldata(a: &Authorization, signature: &candor_verify::Signature6
         .address(&a.from)
         .address(&a.to)
         .amount(a.value)
-        .u64(a.valid_after)
-        .u64(a.valid_before)
+        .u64(a.valid_after.0)
+        .u64(a.valid_before.0)
         .hash(&a.nonce)
         .u64(signature.0[64].into());
     [&[0xe3, 0xee, 0x16, 0x0e], words.as_slice(), &signature.0[..64]].concat()

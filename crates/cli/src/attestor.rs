@@ -21,7 +21,7 @@ const VALID_SECONDS: u64 = 24 * 3600;
 
 /// Judges evidence by this policy and signs a verdict over it for the chain's quorum verifier.
 pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &Signer) -> Result<Vec<u8>, Failure> {
-    let moment = Moment::Live { now_ms: dev::now_ms(), nonce: None };
+    let moment = Moment::Live { now: dev::now(), nonce: None };
     let (verdict, enclave) = verify_evidence(evidence, policy, moment, &K256);
     let Some(enclave) = enclave else {
         let refused = verdict.refused().map_or("evidence", |check| check.id);
@@ -40,7 +40,7 @@ pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &
         inner_measurements: keccak256(&[verified.measurements()]),
         attested_hash: keccak256(&[&attested]),
         document_time: at / 1000,
-        valid_until: dev::now_ms() / 1000 + VALID_SECONDS,
+        valid_until: dev::now().seconds().saturating_add(VALID_SECONDS),
     };
     let quorum = dev::deployment(chain_id).quorum_verifier;
     let signature = key.sign_digest(&verdict.digest(chain_id, &quorum))?;

@@ -13,6 +13,7 @@ use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::manifest::{TeeKind, workload_id};
 use candor_verify::policy::{Accept, Policy, Workloads};
 use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
+use candor_verify::time::UnixMs;
 use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
 
@@ -117,7 +118,7 @@ pub(crate) fn policy(state: &Path, chain_id: u64) -> Result<PolicyFile, Failure>
 }
 
 /// Operator terms for one model on a development chain, signed by the development operator.
-pub(crate) fn terms(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, not_after: u64) -> Result<SignedTerms, Failure> {
+pub(crate) fn terms(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, not_after: UnixMs) -> Result<SignedTerms, Failure> {
     let deployment = deployment(chain_id);
     let prices = models.iter().map(|model| Price {
         model: model.digest,
@@ -133,7 +134,7 @@ pub(crate) fn terms(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, n
         registrar: Role::Registrar.address(),
         registry: deployment.registry,
         anchor_chain_id: chain_id,
-        not_after,
+        not_after: not_after,
         flags: 0,
         chains: vec![Chain { chain_id, log_anchor: deployment.log_anchor, ..Chain::default() }],
         assets: vec![Asset { chain_id, asset: deployment.test_usd, name: "USDC".into(), version: "2".into(), decimals: 6 }],
@@ -151,10 +152,10 @@ pub(crate) fn usd(amount: Amount) -> String {
     format!("{}.{:06} USDC", amount.0 / 1_000_000, amount.0 % 1_000_000)
 }
 
-/// Unix milliseconds.
-pub(crate) fn now_ms() -> u64 {
+/// Now.
+pub(crate) fn now() -> UnixMs {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    UnixMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The model that `serve` offers unless told otherwise: small, trained by tools/train to answer questions about Candor.

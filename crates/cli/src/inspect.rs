@@ -29,7 +29,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let policy = policy::load(args.policy.as_deref(), state)?.policy;
     let (evidence, spki_hash, pem) = inspect(&Endpoint::parse(&args.url)?).await?;
-    let moment = Moment::Live { now_ms: dev::now_ms(), nonce: None };
+    let moment = Moment::Live { now: dev::now(), nonce: None };
     let (verdict, _) = verify_evidence(&evidence, &policy, moment, &K256);
     // Anybody can write a manifest that names their own key; it says something only once it is verified.
     let is_named = evidence.manifest.tls_spki_hash == spki_hash;

@@ -260,7 +260,7 @@ fn model_file(named: Option<&Path>, directory: &Path) -> Result<(PathBuf, Hash32
 
 fn terms_file(chain: &ChainClient, args: &ServeArgs, models: Vec<terms::Model>, directory: &Path) -> Result<PathBuf, Failure> {
     let endpoints = vec![format!("https://{}", args.listen), format!("http://{}", args.log_listen)];
-    let not_after = dev::now_ms() + TERMS_DAYS * 86_400_000;
+    let not_after = dev::now().saturating_add(TERMS_DAYS * 86_400_000);
     let signed = dev::terms(chain.chain_id(), models, endpoints, not_after)?;
     let path = directory.join("terms.cbor");
     std::fs::write(&path, signed.encode()).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
@@ -396,7 +396,7 @@ struct SimulatedAttester {
 impl Attester for SimulatedAttester {
     fn attest(&self, user_data: &[u8; 64]) -> Result<Vec<u8>, AttesterError> {
         let request = Request { user_data: Some(user_data), ..Request::default() };
-        self.hypervisor.attest(&self.measurements, &request, dev::now_ms()).map_err(|error| AttesterError(error.to_string()))
+        self.hypervisor.attest(&self.measurements, &request, dev::now().0).map_err(|error| AttesterError(error.to_string()))
     }
 
     fn check_chain(&self, chain_id: u64) -> Result<(), AttesterError> {
@@ -460,7 +460,7 @@ impl DevRegistrar {
         let evidence = Evidence::parse(&ready.evidence).map_err(|error| Failure::cannot(error.to_string()))?;
         let manifest = &evidence.manifest;
         let payer = Role::Registrar.signer();
-        let status = self.chain.status_at(&manifest.registry, &manifest.k_sig, dev::now_ms() / 1000).await?;
+        let status = self.chain.status_at(&manifest.registry, &manifest.k_sig, dev::now().seconds()).await?;
         let record = self.chain.enclave(&manifest.registry, &manifest.k_sig).await?;
         // A host that was started again hears of a boot that it registered in its former life.
         if status == EnclaveStatus::Valid && record.is_some_and(|record| record.evidence_hash == keccak256(&[&evidence.document])) {

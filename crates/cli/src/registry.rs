@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     }
     for row in &rows {
         let text = |key: &str| row[key].as_str().unwrap_or("unknown").to_owned();
-        let until = row["valid_until"].as_u64().unwrap_or_default().saturating_sub(dev::now_ms() / 1000);
+        let until = row["valid_until"].as_u64().unwrap_or_default().saturating_sub(dev::now().seconds().0);
         let registered = match row["status"].as_str() {
             Some("Valid") => format!("registered, for {} min more unless renewed", until / 60),
             _ => format!("registered, {} now", text("status").to_lowercase()),
@@ -71,6 +71,6 @@ fn row(candidate: &Candidate, policy: &Policy) -> Value {
     json!({
         "k_log": k_log, "k_sig": candidate.record.k_sig.to_string(), "status": format!("{:?}", candidate.status), "policy": judged,
         "operator": candidate.record.operator.to_string(), "log_id": candidate.record.log_id.to_string(),
-        "valid_from": candidate.record.valid_from_s, "valid_until": candidate.record.valid_until_s, "endpoint": endpoint,
+        "valid_from": candidate.record.valid_from.0, "valid_until": candidate.record.valid_until.0, "endpoint": endpoint,
     })
 }

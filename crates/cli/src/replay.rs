@@ -107,7 +107,7 @@ fn replay(bundle: &Bundle, model: Option<&Path>) -> Result<Replayed, Failure> {
     }
     let started = Instant::now();
     let id = chat::answer_id(&work.request_commitment.0);
-    let frames = chat::replay(&model, &bundle.request.body, decoding.seed.0, &id, work.started_at / 1000)
+    let frames = chat::replay(&model, &bundle.request.body, decoding.seed.0, &id, work.started_at.seconds().0)
         .map_err(|error| Failure::cannot(format!("the request cannot be run: {error}")))?;
     let differs = given.iter().zip(&frames).position(|(given, again)| given != again);
     // An aborted answer holds a beginning of the whole one.

@@ -14,8 +14,9 @@ use candor_engine::{Config, Model as Weights, fixture};
 use candor_link::*;
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms, Upstream};
+use candor_verify::time::{UnixMs, UnixSeconds};
 
-use support::payer::now_s;
+use support::payer::now;
 use support::process::{self, Process, new_directory};
 use support::split::Split;
 use support::{PATIENCE, eventually};
@@ -51,7 +52,7 @@ fn terms(weights: &[u8]) -> OperatorTerms {
         registrar: Address([0xb1; 20]),
         registry: Address([0xe1; 20]),
         anchor_chain_id: chain_id,
-        not_after: (now_s() + 3_600) * 1000,
+        not_after: UnixMs((now() + 3_600) * 1000),
         flags: 0,
         chains: vec![Chain { chain_id, log_anchor: Address([0xe2; 20]), ..Chain::default() }],
         assets: vec![Asset { chain_id, asset, name: "USDC".into(), version: "2".into(), decimals: 6 }],
@@ -106,7 +107,7 @@ impl FakeHost {
     }
 
     fn boot(&mut self, signed_terms: Vec<u8>, chain_id: u64) -> EnclaveReply {
-        let head = BlockHead { chain_id, number: 1, hash: Hash32([1; 32]), timestamp_s: now_s() };
+        let head = BlockHead { chain_id, number: 1, hash: Hash32([1; 32]), timestamp: UnixSeconds(now()) };
         self.call(HostRequest::Boot(Box::new(BootRequest { signed_terms, head, predecessor: None })))
     }
 
@@ -216,7 +217,7 @@ const DEVIATIONS: &[Deviation] = &[
         },
         "not signed by its operator",
     ),
-    ("over", |signed| changed(signed, |terms| terms.not_after = now_s() * 1000 - 1), "the terms ended at"),
+    ("over", |signed| changed(signed, |terms| terms.not_after = UnixMs(now() * 1000 - 1)), "the terms ended at"),
     ("no registry", |signed| changed(signed, |terms| terms.registry = Address::ZERO), "must not be zero"),
     ("upstreams", |signed| changed(signed, |terms| terms.upstreams = vec![Upstream::default()]), "upstreams"),
     ("no model", |signed| changed(signed, |terms| terms.models.clear()), "needs a model"),

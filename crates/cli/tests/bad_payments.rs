@@ -6,13 +6,14 @@ mod support;
 use std::sync::Arc;
 
 use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::time::UnixSeconds;
 use candor_x402::protocol::{encode_header, parse_payment_required};
 use candor_x402::settlement::encode_transfer;
 use hyper::Method;
 use serde_json::{Value, json};
 
 use support::http::{CHAT, Https, Reply, chat};
-use support::payer::{Draft, Offered, Payer, Signed, buy, now_s, question};
+use support::payer::{Draft, Offered, Payer, Signed, buy, now, question};
 use support::{World, eventually};
 
 /// One refusal: 402 with fresh requirements that name the same code, or another status without requirements; nothing moved either way.
@@ -177,21 +178,21 @@ async fn a_signature_of_somebody_else_is_refused() {
 #[tokio::test]
 async fn an_expired_authorization_is_refused() {
     let code = "invalid_exact_evm_payload_authorization_valid_before";
-    refuse("expired", |draft| draft.authorization.valid_before = now_s() - 1, code).await;
-    refuse("expires while it runs", |draft| draft.authorization.valid_before = now_s() + 5, code).await;
+    refuse("expired", |draft| draft.authorization.valid_before = UnixSeconds(now() - 1), code).await;
+    refuse("expires while it runs", |draft| draft.authorization.valid_before = UnixSeconds(now() + 5), code).await;
 }
 
 #[tokio::test]
 async fn an_authorization_that_stays_open_for_too_long_is_refused() {
     let code = "invalid_exact_evm_payload_authorization_valid_before";
-    refuse("open for ever", |draft| draft.authorization.valid_before = u64::MAX, code).await;
-    refuse("open too long", |draft| draft.authorization.valid_before = now_s() + 600, code).await;
+    refuse("open for ever", |draft| draft.authorization.valid_before = UnixSeconds(u64::MAX), code).await;
+    refuse("open too long", |draft| draft.authorization.valid_before = UnixSeconds(now() + 600), code).await;
 }
 
 #[tokio::test]
 async fn an_authorization_that_is_not_valid_yet_is_refused() {
     let code = "invalid_exact_evm_payload_authorization_valid_after";
-    refuse("not yet", |draft| draft.authorization.valid_after = now_s() + 200, code).await;
+    refuse("not yet", |draft| draft.authorization.valid_after = UnixSeconds(now() + 200), code).await;
 }
 
 #[tokio::test]

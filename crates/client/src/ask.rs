@@ -16,6 +16,7 @@ use candor_verify::hash::sha256;
 use candor_verify::offer::{Asked, MaxTokens, VerifiedOffer, verify_offer};
 use candor_verify::policy::Policy;
 use candor_verify::step::Step;
+use candor_verify::time::UnixSeconds;
 use candor_verify::transcript::{request_commitment, unsplice};
 use candor_verify::verdict::Verdict;
 use candor_x402::Libsecp;
@@ -130,8 +131,8 @@ pub async fn ask(
     let value = HeaderValue::from_str(sent.header()).map_err(|_| ClientError::Usage("the payment does not fit a header".into()))?;
     headers.insert(HeaderName::from_static(HEADER_PAYMENT_SIGNATURE), value);
     let deadline = payment.authorization.valid_before.saturating_sub(RESEND_MARGIN_SECONDS);
-    let (payment_id, until_seconds) = (sent.payment_id(), payment.authorization.valid_before);
-    let refused = |check, what, kept| ClientError::RefusedAnswer { check, what, kept, payment_id, until_seconds };
+    let (payment_id, until) = (sent.payment_id(), payment.authorization.valid_before);
+    let refused = |check, what, kept| ClientError::RefusedAnswer { check, what, kept, payment_id, until };
     // The payment is out: whatever is said from here on, only the chain or the deadline tells whether it is charged.
     let answer = match send_paid(node, &headers, body, deadline).await {
         Ok(response) => read_answer(node, response, on_progress).await,
@@ -140,7 +141,7 @@ pub async fn ask(
     let answer = match answer {
         Ok(answer) => answer,
         Err(ClientError::Dishonest { check, what }) => return Err(refused(check, what, Err("no bundle can be made of it".into()))),
-        Err(error) => return Err(ClientError::Unresolved { payment_id, until_seconds, what: error.to_string() }),
+        Err(error) => return Err(ClientError::Unresolved { payment_id, until, what: error.to_string() }),
     };
     let receipt_id = answer.receipt_id();
     let signed = sent.signed_offer();
@@ -174,7 +175,7 @@ async fn send_paid(
     node: &mut VerifiedNode,
     headers: &HeaderMap,
     body: &[u8],
-    deadline_s: u64,
+    deadline: UnixSeconds,
 ) -> Result<hyper::Response<Incoming>, ClientError> {
     loop {
         let sent = match node.reconnect().await {
@@ -189,7 +190,7 @@ async fn send_paid(
         // Refused for good, or no time left. 409: it is running, or was; 503: settlement, receipt or chain not there yet.
         let again = matches!(error, ClientError::Unreachable { .. } | ClientError::Node { status: 409 | 503, .. });
         let executed = matches!(&error, ClientError::Node { status: 409, code, .. } if code != "candor_payment_in_flight");
-        if !again || executed || deadline_s <= clock::now_ms() / 1000 {
+        if !again || executed || deadline <= clock::now().seconds() {
             return Err(error);
         }
         tokio::time::sleep(RESEND_PAUSE).await;
@@ -228,7 +229,7 @@ async fn quote(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u8]) -> Resul
     let signed = SignedOffer::parse(required.extensions.as_ref()).map_err(|error| dishonest(error.to_string()))?;
     let signed = signed.ok_or_else(|| dishonest("the 402 has no signed offer".into()))?;
     let verified = verified_offer(node, &signed, body, buyer.policy)?;
-    choose(&required, &verified, buyer.spend, clock::now_ms()).map_err(|error| ClientError::Spend(error.to_string()))
+    choose(&required, &verified, buyer.spend, clock::now()).map_err(|error| ClientError::Spend(error.to_string()))
 }
 
 /// Judges the offer by the rules of a bundle, before anything is signed.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use candor_verify::Hash32;
+use candor_verify::time::UnixSeconds;
 use candor_verify::verdict::Verdict;
 
 /// Why a client stopped.
@@ -64,14 +65,14 @@ pub enum ClientError {
         /// Payment id.
         payment_id: Hash32,
         /// Unix seconds.
-        until_seconds: u64,
+        until: UnixSeconds,
         /// What happened.
         what: String,
     },
     /// An earlier payment for this very request may still be charged, and is not this boot's: nothing was paid.
     Held {
         /// Until when, Unix seconds.
-        until_seconds: u64,
+        until: UnixSeconds,
         /// In words.
         what: String,
     },
@@ -86,7 +87,7 @@ pub enum ClientError {
         /// Payment id.
         payment_id: Hash32,
         /// Unix seconds.
-        until_seconds: u64,
+        until: UnixSeconds,
     },
     /// No node is registered that the policy accepts.
     NoNode(String),
@@ -152,18 +153,17 @@ impl fmt::Display for ClientError {
             Self::Node { status, code, message, .. } if code.is_empty() => write!(f, "the node answered {status}: {message}"),
             Self::Node { status, code, message, .. } => write!(f, "the node answered {status} {code}: {message}"),
             Self::Spend(what) => write!(f, "not paid: {what}"),
-            Self::Unresolved { payment_id, until_seconds, what } => write!(
-                f,
-                "{what}; payment {payment_id:#} is unresolved until {until_seconds} (Unix seconds) and is not paid again before that"
-            ),
+            Self::Unresolved { payment_id, until, what } => {
+                write!(f, "{what}; payment {payment_id:#} is unresolved until {until} (Unix seconds) and is not paid again before that")
+            }
             Self::Held { what, .. } => write!(f, "not paid: {what}; ask again later, or say that it may be paid again"),
-            Self::RefusedAnswer { check, what, kept, payment_id, until_seconds } => {
+            Self::RefusedAnswer { check, what, kept, payment_id, until } => {
                 write!(f, "the paid answer is refused by {check}: {what}; ")?;
                 match kept {
                     Ok(path) => write!(f, "kept as evidence in {}", path.display())?,
                     Err(why) => write!(f, "nothing could be kept: {why}")?,
                 }
-                write!(f, "; payment {payment_id:#} is unresolved until {until_seconds} (Unix seconds) and is not paid again before that")
+                write!(f, "; payment {payment_id:#} is unresolved until {until} (Unix seconds) and is not paid again before that")
             }
             Self::NoNode(what) => write!(f, "no node: {what}"),
         }

@@ -11,6 +11,7 @@ use candor_verify::checkpoint::Checkpoint;
 use candor_verify::eip712::{K256, signer};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, verify_consistency};
 use candor_verify::verdict::Outcome;
 use candor_x402::settlement::{Log, shows_transfer};
@@ -78,24 +79,24 @@ pub async fn chain_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) 
     }
     let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
     // In the contract's whole seconds, as `verify` compares them.
-    let finished_s = work.finished_at / 1000;
-    let status_at_finish = chain.status_at(&manifest.registry, &manifest.k_sig, finished_s).await.map_err(chain_error)?;
+    let finished = work.finished_at.seconds();
+    let status_at_finish = chain.status_at(&manifest.registry, &manifest.k_sig, finished).await.map_err(chain_error)?;
     let registry = record.map(|record| RegistryRecord {
         k_sig: record.k_sig,
         manifest_hash: record.manifest_hash,
         status_at_finish,
-        valid_from: record.valid_from_s,
-        valid_until: record.valid_until_s,
-        invalid_from: record.invalid_from_s.unwrap_or_default(),
+        valid_from: record.valid_from,
+        valid_until: record.valid_until,
+        invalid_from: UnixSeconds(record.invalid_from.unwrap_or_default()),
     });
     // Not registered is an answer too, and it must refuse: a record of nobody.
     let nobody = RegistryRecord {
         k_sig: candor_verify::Address::ZERO,
         manifest_hash: Hash32::ZERO,
         status_at_finish,
-        valid_from: 0,
-        valid_until: 0,
-        invalid_from: 0,
+        valid_from: UnixSeconds(0),
+        valid_until: UnixSeconds(0),
+        invalid_from: UnixSeconds(0),
     };
     facts.anchors = anchors(chain, bundle).await?;
     facts.registry = Some(registry.unwrap_or(nobody));
@@ -116,8 +117,8 @@ async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<T
     if !used {
         return Ok((Some(Transfer::NotYet), None));
     }
-    let since_s = authorization.valid_before.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
-    let seconds = since_s..=authorization.valid_before;
+    let since = authorization.valid_before.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
+    let seconds = since..=authorization.valid_before;
     let ended = chain.authorization_ended(&money.asset, &money.payer, &authorization.nonce, seconds).await.map_err(chain_error)?;
     let Some(end) = ended else { return Ok((Some(Transfer::Otherwise), None)) };
     let receipt = chain.transaction_receipt(&end.tx_hash).await.map_err(chain_error)?;
@@ -146,7 +147,7 @@ async fn anchors(chain: &ChainClient, bundle: &Bundle) -> Result<Vec<KnownAnchor
             out.push(KnownAnchor {
                 log_id: checkpoint.log_id,
                 tree: Tree { size: anchor.size, root: anchor.root },
-                anchored_at: anchor.anchored_at_s,
+                anchored_at: anchor.anchored_at,
             });
         }
     }
@@ -188,7 +189,7 @@ pub async fn upgrade(bundle: &mut Bundle, chain: &ChainClient, log_url: &str) ->
         let what = format!("from size {} to the anchored {}: {error:?}", tree.size, anchored.size);
         return Err(ClientError::Dishonest { check: "log.consistency", what });
     }
-    let later = LaterAnchor { checkpoint: Checkpoint { log_id, tree: anchored, timestamp }, signature, consistency };
+    let later = LaterAnchor { checkpoint: Checkpoint { log_id, tree: anchored, timestamp: UnixMs(timestamp) }, signature, consistency };
     let (k_sig, got) = (bundle.evidence.manifest.k_sig, signer(&K256, &later.checkpoint.digest(), &later.signature));
     if got != Some(k_sig) {
         let what = format!("the anchored checkpoint of size {} is signed by {got:?}, not by {k_sig}", anchored.size);

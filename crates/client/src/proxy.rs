@@ -14,6 +14,7 @@ use std::time::Duration;
 use candor_chain::ChainClient;
 use candor_verify::bytes::{Address, Hash32, to_hex};
 use candor_verify::hash::sha256;
+use candor_verify::time::UnixMs;
 use candor_verify::verdict::LogLevel;
 use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody, combinators::BoxBody};
 use hyper::body::{Body, Bytes, Frame, Incoming};
@@ -143,7 +144,7 @@ struct Shared {
     config: ProxyConfig,
     running: Semaphore,
     // Guards the verified node that connections are made from; held while it is verified anew, so that it happens once.
-    node: Mutex<Option<(u64, VerifiedNode)>>,
+    node: Mutex<Option<(UnixMs, VerifiedNode)>>,
 }
 
 impl Proxy {
@@ -211,7 +212,7 @@ impl Shared {
     /// A connection of its own to the verified node.
     async fn connection(&self) -> Result<VerifiedNode, ClientError> {
         let mut current = self.node.lock().await;
-        let fresh = matches!(&*current, Some((at, _)) if clock::now_ms().saturating_sub(*at) < EVIDENCE_AGE_MS);
+        let fresh = matches!(&*current, Some((at, _)) if clock::now().since(*at) < EVIDENCE_AGE_MS);
         if fresh
             && let Some((_, node)) = current.as_ref()
             && let Ok(another) = node.another().await
@@ -222,7 +223,7 @@ impl Shared {
         self.config.book.settle_up(&self.config.chain).await;
         let node = resolve(&self.config.chain, &self.config.registry, &self.config.policy.policy).await?;
         let another = node.another().await?;
-        *current = Some((clock::now_ms(), node));
+        *current = Some((clock::now(), node));
         Ok(another)
     }
 }
@@ -458,6 +459,7 @@ impl futures_core::Stream for ReceiverStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candor_verify::time::UnixSeconds;
 
     fn headers(of: &[(&'static str, &str)]) -> HeaderMap {
         of.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect()
@@ -520,11 +522,11 @@ mod tests {
     fn what_may_have_been_charged_is_told_so_that_no_sdk_tries_again() {
         let kept = Ok("bundles/0a.refused.candor".into());
         let payment_id = candor_verify::Hash32::ZERO;
-        let refused = ClientError::RefusedAnswer { check: "receipt.signature", what: "w".into(), kept, payment_id, until_seconds: 1 };
+        let refused = ClientError::RefusedAnswer { check: "receipt.signature", what: "w".into(), kept, payment_id, until: UnixSeconds(1) };
         let (status, body) = error_body(&refused);
         assert_eq!((status.as_u16(), body["error"]["code"].as_str()), (402, Some("candor_answer_refused")));
         assert_eq!(body["error"]["candor"], json!({"check": "receipt.signature", "bundle": "bundles/0a.refused.candor"}));
-        let unresolved = ClientError::Unresolved { payment_id, until_seconds: 1, what: "w".into() };
+        let unresolved = ClientError::Unresolved { payment_id, until: UnixSeconds(1), what: "w".into() };
         for error in [refused, unresolved] {
             let response = failure(&error);
             assert_eq!((response.status().as_u16(), response.headers()["x-should-retry"].to_str().unwrap()), (402, "false"));

@@ -102,7 +102,7 @@ async fn keys(chain: &ChainClient, registry: &Address) -> Result<Vec<Address>, C
 
 async fn candidate(chain: &ChainClient, registry: &Address, k_sig: &Address) -> Result<Option<Candidate>, ClientError> {
     let Some(record) = chain.enclave(registry, k_sig).await.map_err(chain_error)? else { return Ok(None) };
-    let status = chain.status_at(registry, k_sig, clock::now_ms() / 1000).await.map_err(chain_error)?;
+    let status = chain.status_at(registry, k_sig, clock::now().seconds()).await.map_err(chain_error)?;
     let evidence = from_chain(chain, registry, &record).await?;
     Ok(Some(Candidate { record, status, evidence }))
 }
@@ -140,10 +140,10 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -
             break;
         }
         let record = chain.enclave(registry, k_sig).await.map_err(chain_error)?;
-        let now_s = clock::now_ms() / 1000;
+        let now = clock::now().seconds();
         // An ended key is passed over whatever our clock says: it may be behind.
         let is_wanted = record.is_some_and(|record| {
-            let in_force = record.invalid_from_s.is_none() && now_s <= record.valid_until_s;
+            let in_force = record.invalid_from.is_none() && now <= record.valid_until;
             in_force && policy.operators.accepts(&record.operator)
         });
         if !is_wanted {
@@ -226,7 +226,7 @@ pub async fn verify_live(
     let mut http = Http::connect(&endpoint, pinned).await?;
     let nonce = random32()?;
     let evidence = fetch_evidence(&mut http, Some(nonce)).await?;
-    let moment = Moment::Live { now_ms: clock::now_ms(), nonce: Some(nonce) };
+    let moment = Moment::Live { now: clock::now(), nonce: Some(nonce) };
     let (verdict, enclave) = verify_evidence(&evidence, policy, moment, &K256);
     let Some(enclave) = enclave else { return Err(ClientError::Refused(Box::new(verdict))) };
     // A probe saw some key; it is worth something only if it is the attested one.
@@ -244,8 +244,8 @@ pub async fn verify_live(
     // Genuine is not registered: a retired key is genuine for ever. Asked of the registry that the policy names, if it names one.
     if policy.registries.named().contains(&(manifest.anchor_chain_id, manifest.registry)) {
         let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
-        let status = chain.status_at(&manifest.registry, &manifest.k_sig, clock::now_ms() / 1000).await.map_err(chain_error)?;
-        let listed = record.is_some_and(|record| record.manifest_hash == manifest.hash() && record.invalid_from_s.is_none());
+        let status = chain.status_at(&manifest.registry, &manifest.k_sig, clock::now().seconds()).await.map_err(chain_error)?;
+        let listed = record.is_some_and(|record| record.manifest_hash == manifest.hash() && record.invalid_from.is_none());
         if !listed || status != EnclaveStatus::Valid {
             let what = format!("the registry says {status:?} of {}", manifest.k_sig);
             return Err(ClientError::Dishonest { check: "registry.listed", what });

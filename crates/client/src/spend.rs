@@ -13,6 +13,7 @@ use std::time::Duration;
 use candor_chain::ChainClient;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::eip712::{address_of, recoverable};
+use candor_verify::time::UnixSeconds;
 use candor_x402::client::{Choice, Ledger, LedgerError, Purchase, Reservation, Resolution, SentPayment, Spend, SpendState};
 use candor_x402::protocol::Eip155;
 use k256::ecdsa::SigningKey;
@@ -125,7 +126,7 @@ impl SpendBook {
     pub(crate) fn resume(&self, request: &Hash32, boot: &Hash32) -> Result<Option<(SentPayment, InFlight)>, ClientError> {
         self.change(|ledger| {
             let in_flight = self.in_flight(ledger)?;
-            let Some(sent) = ledger.resume(request, boot, &in_flight, clock::now_ms() / 1000).map_err(refusal)? else { return Ok(None) };
+            let Some(sent) = ledger.resume(request, boot, &in_flight, clock::now().seconds()).map_err(refusal)? else { return Ok(None) };
             let lock = self.hold(&sent.payment().authorization.nonce)?;
             // Nobody else can have taken it: the book is ours.
             Ok(lock.map(|lock| (sent, lock)))
@@ -138,7 +139,7 @@ impl SpendBook {
     /// `Spend` if the ledger says no; `File` if it cannot be written, and then nothing is reserved.
     pub(crate) fn reserve(&self, purchase: Purchase, choice: Choice) -> Result<(Reservation, InFlight), ClientError> {
         self.change(|ledger| {
-            let reservation = ledger.reserve(purchase, choice, clock::now_ms() / 1000).map_err(refusal)?;
+            let reservation = ledger.reserve(purchase, choice, clock::now().seconds()).map_err(refusal)?;
             let lock = self.hold(&reservation.nonce())?.ok_or_else(|| refusal(LedgerError::AlreadyPaid))?;
             Ok((reservation, lock))
         })
@@ -169,7 +170,7 @@ impl SpendBook {
     pub async fn settle_up(&self, chain: &ChainClient) {
         let work = async {
             let Ok(ended) = self.change(|ledger| {
-                let (in_flight, now) = (self.in_flight(ledger)?, clock::now_ms() / 1000);
+                let (in_flight, now) = (self.in_flight(ledger)?, clock::now().seconds());
                 let is_ended = |spend: &&Spend| spend.valid_before <= now && !in_flight.contains(&spend.nonce);
                 Ok(ledger.open().filter(is_ended).filter(|spend| spend.network.0 == chain.chain_id()).cloned().collect::<Vec<_>>())
             }) else {
@@ -184,7 +185,7 @@ impl SpendBook {
                 // for again after its payment's deadline is paid again; it cannot make a payment.
                 let resolution = match chain.is_authorization_used_at(&spend.asset, &spend.payer, &spend.nonce, &head).await {
                     Ok(true) => Resolution::Charged,
-                    Ok(false) => Resolution::UnusedAt { block_seconds: head.timestamp_s },
+                    Ok(false) => Resolution::UnusedAt { block_time: head.timestamp },
                     // One that cannot be asked about (a token without code) must not hide those after it.
                     Err(_) => continue,
                 };
@@ -249,7 +250,7 @@ impl SpendBook {
 fn refusal(error: LedgerError) -> ClientError {
     match error {
         LedgerError::Unresolved { until } | LedgerError::AskTheChain { valid_before: until } => {
-            ClientError::Held { until_seconds: until, what: error.to_string() }
+            ClientError::Held { until: until, what: error.to_string() }
         }
         error => ClientError::Spend(error.to_string()),
     }
@@ -322,8 +323,8 @@ impl Row {
             chain_id: spend.network.0,
             asset: spend.asset.to_string(),
             amount: spend.amount.to_string(),
-            reserved_at: spend.reserved_at,
-            valid_before: spend.valid_before,
+            reserved_at: spend.reserved_at.0,
+            valid_before: spend.valid_before.0,
             state: match &spend.state {
                 SpendState::Reserved => RowState::Reserved,
                 SpendState::Unresolved(sent) => RowState::Unresolved(sent.header().to_owned()),
@@ -342,8 +343,8 @@ impl Row {
             network: Eip155(self.chain_id),
             asset: Address::from_hex(&self.asset)?,
             amount: Amount::from_decimal(&self.amount)?,
-            reserved_at: self.reserved_at,
-            valid_before: self.valid_before,
+            reserved_at: UnixSeconds(self.reserved_at),
+            valid_before: UnixSeconds(self.valid_before),
             state: match &self.state {
                 RowState::Reserved => SpendState::Reserved,
                 RowState::Unresolved(header) => {

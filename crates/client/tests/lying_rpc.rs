@@ -45,8 +45,8 @@ impl Story {
         story.call("statusAt(address,uint64)", word(2));
         story.call("logAnchor()", address_word(&LOG_ANCHOR));
         let tree = story.bundle.delivery.checkpoint.checkpoint.tree;
-        let finished = story.bundle.delivery.receipt.work.finished_at / 1000;
-        story.call("rootAt(bytes32,uint64)", format!("{}{}", bare(&tree.root), word(finished)));
+        let finished = story.bundle.delivery.receipt.work.finished_at.seconds();
+        story.call("rootAt(bytes32,uint64)", format!("{}{}", bare(&tree.root), word(finished.0)));
         story.scene.rpc.says("eth_getLogs", Says::Result(json!([story.log("AuthorizationUsed(address,bytes32)")])));
         story.scene.rpc.says("eth_getTransactionReceipt", Says::Result(story.receipt(true)));
         story
@@ -61,21 +61,21 @@ impl Story {
     /// The registry's record of this boot.
     fn record(&self) -> String {
         let manifest = &self.bundle.evidence.manifest;
-        let finished = self.bundle.delivery.receipt.work.finished_at / 1000;
+        let finished = self.bundle.delivery.receipt.work.finished_at.seconds();
         [
             bare(&manifest.log_id()),
-            word(finished + 3_600), // validUntil
-            word(0),                // invalidFrom
-            word(finished),         // documentTime
-            word(finished + 7_200), // termsUntil
-            bare(&h(0x01)),         // workloadId
+            word(finished.0 + 3_600), // validUntil
+            word(0),                  // invalidFrom
+            word(finished.0),         // documentTime
+            word(finished.0 + 7_200), // termsUntil
+            bare(&h(0x01)),           // workloadId
             bare(&manifest.hash()),
             bare(&h(0x02)), // evidenceHash
             address_word(&manifest.operator),
             word(BLOCK), // registeredBlock
             word(1),     // kind
             address_word(&manifest.payee),
-            word(finished - 60), // validFrom
+            word(finished.0 - 60), // validFrom
         ]
         .concat()
     }
@@ -166,8 +166,8 @@ async fn a_lie_about_one_fact_is_refused_by_its_check() {
     story.assert_refused("registry.listed").await;
 
     let story = Story::honest().await;
-    let finished = story.bundle.delivery.receipt.work.finished_at / 1000;
-    story.call("rootAt(bytes32,uint64)", format!("{}{}", bare(&h(0x55)), word(finished)));
+    let finished = story.bundle.delivery.receipt.work.finished_at.seconds();
+    story.call("rootAt(bytes32,uint64)", format!("{}{}", bare(&h(0x55)), word(finished.0)));
     story.assert_refused("log.consistency").await;
 
     let story = Story::honest().await;

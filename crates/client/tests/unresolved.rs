@@ -8,6 +8,7 @@ use std::sync::Arc;
 use candor_client::ClientError;
 use candor_testkit::fresh_hypervisor;
 use candor_verify::hash::keccak256;
+use candor_verify::time::UnixSeconds;
 use serde_json::{Value, json};
 
 use support::node::{Boot, Conduct, Server};
@@ -124,9 +125,9 @@ async fn another_boot_is_not_paid_for_what_a_dead_one_may_still_charge_unless_th
     scene.policy.roots.push(hypervisor.trust_root());
     scene.node = Server::start(Boot::new(hypervisor, 0x34)).await;
     let error = scene.ask(BODY).await.unwrap_err();
-    let ClientError::Held { until_seconds, .. } = error else { panic!("{error}") };
+    let ClientError::Held { until, .. } = error else { panic!("{error}") };
     assert_eq!(error.exit_code(), 2);
-    assert!(error.to_string().contains(&format!("unresolved until {until_seconds}")), "{error}");
+    assert!(error.to_string().contains(&format!("unresolved until {until}")), "{error}");
     assert!(scene.node.paid().is_empty(), "it was sent nothing");
     scene.pay_again = true;
     scene.ask(BODY).await.unwrap();
@@ -167,13 +168,13 @@ async fn a_payment_that_nobody_can_move_any_more_is_freed_by_the_chain() {
     rewrite(&scene, |row| row["valid_before"] = ended.into());
     let held = scene.ask(BODY).await.unwrap_err();
     assert!(matches!(&held, ClientError::Held { .. }) && held.to_string().contains("ask the chain"), "{held}");
-    scene.rpc.head(ended - 1);
+    scene.rpc.head(UnixSeconds(ended - 1));
     scene.book().settle_up(&chain).await;
     assert_eq!(scene.rows().len(), 3);
 
     // A chain that cannot be asked changes nothing.
     for says in [Says::Bytes("not JSON"), Says::Result(json!("0x")), Says::Result(json!(null))] {
-        scene.rpc.head(ended);
+        scene.rpc.head(UnixSeconds(ended));
         scene.rpc.says(&authorization_state(), says.clone());
         scene.book().settle_up(&chain).await;
         scene.rpc.says("eth_getBlockByNumber", says);
@@ -182,11 +183,11 @@ async fn a_payment_that_nobody_can_move_any_more_is_freed_by_the_chain() {
     }
 
     // A block from the deadline on shows that the money never moved.
-    scene.rpc.head(ended);
+    scene.rpc.head(UnixSeconds(ended));
     scene.rpc.says(&authorization_state(), word(false));
     scene.book().settle_up(&chain).await;
     assert!(scene.rows().is_empty(), "{:?}", scene.rows());
-    scene.rpc.head(now_ms() / 1000);
+    scene.rpc.head(UnixSeconds(now_ms() / 1000));
     scene.ask(more).await.unwrap();
 }
 

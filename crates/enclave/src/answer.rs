@@ -18,6 +18,7 @@ use candor_engine::Finish;
 use candor_engine::chat::{self, Head};
 use candor_verify::bytes::Hash32;
 use candor_verify::receipt::{Channel, seed_from_share};
+use candor_verify::time::UnixMs;
 use candor_verify::transcript::{TranscriptBuilder, response_commitment, root_of, splice};
 use candor_x402::Execution;
 use candor_x402::claims::Ending;
@@ -45,8 +46,8 @@ pub(crate) struct Job {
     question: Question,
     sale: Sale,
     transcript_seed: Hash32,
-    started_at_ms: u64,
-    stop_at_ms: u64,
+    started_at: UnixMs,
+    stop_at: UnixMs,
 }
 
 /// How a whole answer ended.
@@ -67,13 +68,13 @@ impl Job {
         let Paid { payment, claim, candidate } = paid;
         let Quote { request, prompt, served, requirements, .. } = quote;
         let execution = serving.execute(claim);
-        let (offer, started_at_ms) = (candidate.offer, clock::now_ms());
+        let (offer, started_at) = (candidate.offer, clock::now());
         let share = serving.keys().seed_share(&offer.request_commitment);
         let seed = seed_from_share(&share, &payment.authorization().nonce);
         let Blinding { transcript_seed, leaf_salt } = serving.keys().blinding(payment.authorization(), &requirements.domain());
         // Id and time in the frames both follow from the receipt, so that a replay can make the same bytes.
         let id = chat::answer_id(&offer.request_commitment.0);
-        let head = Head { id, created: started_at_ms / 1000, model: request.model.clone() };
+        let head = Head { id, created: started_at.seconds().0, model: request.model.clone() };
         let sale = Sale {
             manifest_hash: serving.manifest().hash(),
             decoding: receipt::decoding(served.source.engine(), &request, &seed),
@@ -82,9 +83,9 @@ impl Job {
             payment,
             leaf_salt,
         };
-        let stop_at_ms = execution.stop_at_seconds().saturating_mul(1000);
+        let stop_at = execution.stop_at().ms();
         let question = Question { request, prompt, seed, head };
-        (Self { serving, served, channel, question, sale, transcript_seed, started_at_ms, stop_at_ms }, execution)
+        (Self { serving, served, channel, question, sale, transcript_seed, started_at, stop_at }, execution)
     }
 
     /// For the response head: known before the first byte.
@@ -94,11 +95,11 @@ impl Job {
 
     /// Waits for a place at the source. `None` if one comes too late: the payment could no longer be settled, so nothing runs.
     async fn turn(&self) -> Option<Turn> {
-        let wait = Duration::from_millis(self.stop_at_ms.saturating_sub(clock::now_ms()));
+        let wait = Duration::from_millis(self.stop_at.since(clock::now()));
         let place = tokio::time::timeout(wait, self.serving.place()).await.ok()??;
-        let now_ms = clock::now_ms();
+        let now = clock::now();
         let cap_ms = self.serving.config().generation_cap_s.saturating_mul(1000);
-        (now_ms < self.stop_at_ms).then(|| Turn { place, stop_at_ms: self.stop_at_ms.min(now_ms.saturating_add(cap_ms)) })
+        (now < self.stop_at).then(|| Turn { place, stop_at: self.stop_at.min(now.saturating_add(cap_ms)) })
     }
 
     fn generate(&self, turn: Turn, frames: mpsc::Sender<Vec<u8>>) -> JoinHandle<Option<End>> {
@@ -109,14 +110,14 @@ impl Job {
     pub(crate) async fn stream(self, execution: Execution, body: mpsc::Sender<StreamItem>, consumed: Arc<AtomicU64>) {
         let (sender, mut frames) = mpsc::channel(1);
         let Some(turn) = self.turn().await else { return self.cut(execution, &body).await };
-        let stop_at_ms = turn.stop_at_ms;
+        let stop_at = turn.stop_at;
         let generating = self.generate(turn, sender);
         let mut transcript = TranscriptBuilder::new(self.transcript_seed);
         let mut leaves = Vec::new();
         let (mut aborted, mut late) = (false, None);
         while let Some(frame) = frames.recv().await {
             // A reader that stands still until the time is over must not hold a core.
-            let left = Duration::from_millis(stop_at_ms.saturating_sub(clock::now_ms()));
+            let left = Duration::from_millis(stop_at.since(clock::now()));
             match tokio::time::timeout(left, body.send(Ok(receipt::sse(&frame)))).await {
                 Ok(Ok(())) => leaves.push(transcript.push(&frame)),
                 Ok(Err(_)) => {
@@ -260,7 +261,7 @@ impl Job {
             body: body.into(),
             payment_id: self.sale.payment.payment_id(),
             ids: self.ids(),
-            valid_before_s: self.sale.payment.authorization().valid_before,
+            valid_before: self.sale.payment.authorization().valid_before,
             chain_id: self.sale.payment.chain_id(),
             outdated: AtomicBool::new(false),
         }
@@ -274,8 +275,8 @@ impl Job {
             finish: end.finish,
             usage: end.usage,
             response_commitment,
-            started_at_ms: self.started_at_ms,
-            finished_at_ms: clock::now_ms(),
+            started_at: self.started_at,
+            finished_at: clock::now(),
             head: self.serving.head(),
         };
         let logged = self.serving.ledger().log(receipt::draft(&self.sale, &made, frame_leaf_hashes)).await?;
@@ -289,7 +290,7 @@ impl Job {
     /// In a task of its own, which holds nothing of the answer.
     fn watch_settlement(&self) {
         let (serving, payment) = (Arc::clone(&self.serving), &self.sale.payment);
-        let (id, valid_before_s) = (payment.payment_id(), payment.authorization().valid_before);
-        tokio::spawn(async move { serving.watch(id, valid_before_s).await });
+        let (id, valid_before) = (payment.payment_id(), payment.authorization().valid_before);
+        tokio::spawn(async move { serving.watch(id, valid_before).await });
     }
 }

@@ -51,7 +51,7 @@ impl Body for ApiBody {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Kept { body, key, serving } => Poll::Ready(body.take().map(|body| {
-                serving.kept().handed_over(key, clock::now_ms() / 1000);
+                serving.kept().handed_over(key, clock::now().seconds());
                 Ok(Frame::data(body))
             })),
             Self::Stream { items, taken } => items.poll_recv(cx).map(|item| {

@@ -90,7 +90,7 @@ impl Boot {
             return Err(refuse(format!("the terms are not signed by their operator {}", terms.operator)));
         }
         terms.check_consistent().map_err(refuse)?;
-        let now_ms = clock::now_ms();
+        let now_ms = clock::now();
         if terms.not_after <= now_ms {
             return Err(refuse(format!("the terms ended at {} ms, it is {now_ms} ms", terms.not_after)));
         }
@@ -303,6 +303,7 @@ mod tests {
 
     use super::*;
     use crate::attester::AttesterError;
+    use candor_verify::time::UnixMs;
 
     /// A device whose documents have so many bytes.
     struct NoTee(usize);
@@ -350,7 +351,7 @@ mod tests {
             registrar: Address([3; 20]),
             registry: Address([4; 20]),
             anchor_chain_id: 1,
-            not_after: u64::MAX,
+            not_after: UnixMs(u64::MAX),
             flags: 0,
             chains: (1..=64).map(chain).collect(),
             assets: (1..=64).map(asset).collect(),

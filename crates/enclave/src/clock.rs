@@ -5,8 +5,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Unix milliseconds.
-pub(crate) fn now_ms() -> u64 {
+use candor_verify::UnixMs;
+
+/// Now.
+pub(crate) fn now() -> UnixMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    UnixMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

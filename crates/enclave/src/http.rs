@@ -114,7 +114,7 @@ async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiRespon
     {
         return Ok(answered);
     }
-    let quote = quote::quote(serving, "POST", &asked.path, &asked.body, clock::now_ms() / 1000)?;
+    let quote = quote::quote(serving, "POST", &asked.path, &asked.body, clock::now().seconds())?;
     let Some(payment) = asked.payment else {
         let refusal = Refusal::new(402, "This request must be paid for.").code("payment_required");
         return unpaid(session, &quote, &asked.path, &refusal);
@@ -165,7 +165,7 @@ fn stream(session: &Session, quote: Quote, paid: Paid) -> ApiResponse {
 async fn whole(session: &Session, quote: Quote, paid: Paid, key: Hash32) -> Result<ApiResponse, Refusal> {
     let serving = session.serving();
     // Before anything runs: a whole answer that cannot be kept could be paid for and lost.
-    let Some(place) = serving.kept().place(paid.payment.authorization().from, clock::now_ms() / 1000) else {
+    let Some(place) = serving.kept().place(paid.payment.authorization().from, clock::now().seconds()) else {
         serving.release(paid.claim);
         return Err(LedgerError::Full.into());
     };

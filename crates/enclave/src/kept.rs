@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candor_verify::bytes::{Address, Hash32};
+use candor_verify::time::UnixSeconds;
 use hyper::body::Bytes;
 
 use crate::receipt::Ids;
@@ -44,7 +45,7 @@ pub(crate) struct Kept {
     pub(crate) body: Bytes,
     pub(crate) payment_id: Hash32,
     pub(crate) ids: Ids,
-    pub(crate) valid_before_s: u64,
+    pub(crate) valid_before: UnixSeconds,
     /// Chain of the payment.
     pub(crate) chain_id: u64,
     /// Another authorization of the same payment id was claimed: this one ended unsettled, and the chain's answer is no longer about it.
@@ -73,7 +74,7 @@ struct Held {
     kept: Arc<Kept>,
     payer: Address,
     number: u64,
-    handed_over_s: Option<u64>,
+    handed_over: Option<UnixSeconds>,
 }
 
 /// Room for one answer. Dropped, it is free again.
@@ -85,13 +86,13 @@ pub(crate) struct Place {
 
 impl KeptAnswers {
     /// Takes a place for an answer to this payer, if there is one or an answer that was handed over can make room.
-    pub(crate) fn place(&self, payer: Address, now_s: u64) -> Option<Place> {
-        self.place_within(&LIMITS, payer, now_s)
+    pub(crate) fn place(&self, payer: Address, now: UnixSeconds) -> Option<Place> {
+        self.place_within(&LIMITS, payer, now)
     }
 
-    fn place_within(&self, limits: &Limits, payer: Address, now_s: u64) -> Option<Place> {
+    fn place_within(&self, limits: &Limits, payer: Address, now: UnixSeconds) -> Option<Place> {
         let mut shelf = lock(&self.0);
-        shelf.make_room(limits, &payer, now_s).then(|| {
+        shelf.make_room(limits, &payer, now).then(|| {
             let awaited = shelf.awaited.entry(payer).or_default();
             *awaited = awaited.saturating_add(1);
             Place { shelf: Arc::clone(&self.0), payer }
@@ -116,9 +117,9 @@ impl KeptAnswers {
     }
 
     /// The body was taken by the connection, after its transfer was seen.
-    pub(crate) fn handed_over(&self, key: &Hash32, now_s: u64) {
+    pub(crate) fn handed_over(&self, key: &Hash32, now: UnixSeconds) {
         if let Some(held) = lock(&self.0).answers.get_mut(key) {
-            held.handed_over_s = Some(now_s);
+            held.handed_over = Some(now);
         }
     }
 }
@@ -132,7 +133,7 @@ impl Place {
         shelf.made = number.saturating_add(1);
         shelf.bytes = shelf.bytes.saturating_add(kept.body.len());
         // A key is one claimed payment: it cannot be here already.
-        let held = Held { kept: Arc::clone(&kept), payer: self.payer, number, handed_over_s: None };
+        let held = Held { kept: Arc::clone(&kept), payer: self.payer, number, handed_over: None };
         shelf.answers.insert(kept.key, held);
         kept
     }
@@ -151,8 +152,8 @@ impl Drop for Place {
 
 impl Shelf {
     /// Whether one more fits, after those that are over and as many of those handed over as it takes are gone.
-    fn make_room(&mut self, limits: &Limits, payer: &Address, now_s: u64) -> bool {
-        let is_over = |held: &Held| held.kept.valid_before_s.saturating_add(KEPT_AFTER_SECONDS) <= now_s;
+    fn make_room(&mut self, limits: &Limits, payer: &Address, now: UnixSeconds) -> bool {
+        let is_over = |held: &Held| held.kept.valid_before.saturating_add(KEPT_AFTER_SECONDS) <= now;
         for key in self.answers.iter().filter(|(_, held)| is_over(held)).map(|(key, _)| *key).collect::<Vec<_>>() {
             self.remove(&key);
         }
@@ -161,11 +162,11 @@ impl Shelf {
             let own = self.answers.values().filter(|held| of_payer(held)).count();
             let oldest = if limits.answers_per_payer <= own.saturating_add(self.awaited.get(payer).copied().unwrap_or_default()) {
                 // It goes on taking answers, so it has received the older ones.
-                self.oldest_handed_over(of_payer, u64::MAX)
+                self.oldest_handed_over(of_payer, UnixSeconds(u64::MAX))
             } else if self.has_room(limits) {
                 return true;
             } else {
-                self.oldest_handed_over(|_| true, now_s)
+                self.oldest_handed_over(|_| true, now)
             };
             let Some(oldest) = oldest else { return false };
             self.remove(&oldest);
@@ -178,8 +179,8 @@ impl Shelf {
         self.answers.len().saturating_add(awaited) <= limits.answers && bytes <= limits.bytes
     }
 
-    fn oldest_handed_over(&self, of: impl Fn(&Held) -> bool, now_s: u64) -> Option<Hash32> {
-        let is_received = |held: &Held| held.handed_over_s.is_some_and(|at_s| at_s.saturating_add(RECEIVED_AFTER_SECONDS) <= now_s);
+    fn oldest_handed_over(&self, of: impl Fn(&Held) -> bool, now: UnixSeconds) -> Option<Hash32> {
+        let is_received = |held: &Held| held.handed_over.is_some_and(|at_s| at_s.saturating_add(RECEIVED_AFTER_SECONDS) <= now);
         let handed_over = self.answers.iter().filter(|(_, held)| is_received(held) && of(held));
         handed_over.min_by_key(|(_, held)| held.number).map(|(key, _)| *key)
     }
@@ -200,7 +201,7 @@ fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
 mod tests {
     use super::*;
 
-    const NOW: u64 = 1_790_000_000;
+    const NOW: UnixSeconds = UnixSeconds(1_790_000_000);
     const SMALL: Limits = Limits { answers: 4, answers_per_payer: 3, bytes: 1000, bytes_awaited: 100 };
 
     fn payer(byte: u8) -> Address {
@@ -213,7 +214,7 @@ mod tests {
             body: vec![0; len].into(),
             payment_id: Hash32::ZERO,
             ids: Ids { receipt_id: String::new(), transcript_seed: Hash32::ZERO },
-            valid_before_s: NOW + 300,
+            valid_before: NOW.saturating_add(300),
             chain_id: 31337,
             outdated: AtomicBool::new(false),
         }
@@ -236,7 +237,7 @@ mod tests {
     fn a_full_shelf_makes_room_with_the_oldest_answer_that_was_handed_over() {
         let kept = shelf(&[1, 2, 3, 4]);
         for key in [3, 2] {
-            kept.handed_over(&Hash32([key; 32]), NOW - 5);
+            kept.handed_over(&Hash32([key; 32]), NOW.saturating_sub(5));
         }
         assert!(kept.place_within(&SMALL, payer(5), NOW).is_some());
         assert_eq!(keys(&kept), [1, 3, 4]);
@@ -246,20 +247,20 @@ mod tests {
     fn what_was_not_handed_over_is_kept_to_its_end() {
         let kept = shelf(&[1, 2, 3, 4]);
         // A connection that breaks off now has not delivered it.
-        kept.handed_over(&Hash32([1; 32]), NOW + 596);
-        assert!(kept.place_within(&SMALL, payer(5), NOW + 599).is_none());
+        kept.handed_over(&Hash32([1; 32]), NOW.saturating_add(596));
+        assert!(kept.place_within(&SMALL, payer(5), NOW.saturating_add(599)).is_none());
         assert_eq!(keys(&kept), [1, 2, 3, 4]);
-        assert!(kept.place_within(&SMALL, payer(5), NOW + 600).is_some());
+        assert!(kept.place_within(&SMALL, payer(5), NOW.saturating_add(600)).is_some());
         assert_eq!(keys(&kept), [0_u8; 0]);
     }
 
     #[test]
     fn one_payer_has_its_own_limit_and_makes_its_own_room() {
         let kept = shelf(&[2, 1, 1, 1]);
-        kept.handed_over(&Hash32([1; 32]), NOW - 5);
+        kept.handed_over(&Hash32([1; 32]), NOW.saturating_sub(5));
         assert!(kept.place_within(&SMALL, payer(1), NOW).is_none());
         assert_eq!(keys(&kept), [1, 2, 3, 4]);
-        kept.handed_over(&Hash32([4; 32]), NOW - 5);
+        kept.handed_over(&Hash32([4; 32]), NOW.saturating_sub(5));
         assert!(kept.place_within(&SMALL, payer(1), NOW).is_some());
         assert_eq!(keys(&kept), [1, 2, 3]);
     }
@@ -283,7 +284,7 @@ mod tests {
         let kept = KeptAnswers::default();
         kept.place_within(&SMALL, payer(1), NOW).expect("a place").keep(answer(1, 901));
         assert!(kept.place_within(&SMALL, payer(2), NOW).is_none());
-        kept.handed_over(&Hash32([1; 32]), NOW - 5);
+        kept.handed_over(&Hash32([1; 32]), NOW.saturating_sub(5));
         assert!(kept.place_within(&SMALL, payer(2), NOW).is_some());
     }
 

@@ -171,6 +171,7 @@ mod tests {
     use super::*;
     use candor_verify::bytes::Amount;
     use candor_verify::eip712::{K256, signer};
+    use candor_verify::time::UnixSeconds;
 
     #[test]
     fn signatures_recover_to_the_boot_key_in_their_one_form() {
@@ -198,9 +199,9 @@ mod tests {
         let keys = BootKeys::generate().unwrap();
         let first = authorization();
         let again = [
-            Authorization { valid_before: first.valid_before + 300, ..first },
+            Authorization { valid_before: first.valid_before.saturating_add(300), ..first },
             Authorization { value: Amount(2), ..first },
-            Authorization { valid_after: 1, ..first },
+            Authorization { valid_after: UnixSeconds(1), ..first },
         ];
         let held = keys.blinding(&first, &token());
         for other in again {
@@ -212,7 +213,14 @@ mod tests {
 
     fn authorization() -> Authorization {
         let nonce = Hash32([3; 32]);
-        Authorization { from: Address([1; 20]), to: Address([2; 20]), value: Amount(1), valid_after: 0, valid_before: 9, nonce }
+        Authorization {
+            from: Address([1; 20]),
+            to: Address([2; 20]),
+            value: Amount(1),
+            valid_after: UnixSeconds(0),
+            valid_before: UnixSeconds(9),
+            nonce,
+        }
     }
 
     fn token() -> TokenDomain {

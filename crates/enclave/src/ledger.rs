@@ -21,6 +21,7 @@ use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::delivery::AnchorLink;
 use candor_verify::manifest::Manifest;
 use candor_verify::receipt::{Receipt, Unplaced, receipt_id};
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::{Tree, empty_root, leaf_data};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -50,7 +51,7 @@ pub(crate) struct Draft {
 pub(crate) struct UnplacedSettlement {
     pub(crate) calldata: Vec<u8>,
     pub(crate) nonce: Hash32,
-    pub(crate) valid_before_s: u64,
+    pub(crate) valid_before: UnixSeconds,
 }
 
 impl UnplacedSettlement {
@@ -68,7 +69,7 @@ impl UnplacedSettlement {
             asset: money.asset,
             amount: money.charged,
             nonce: self.nonce,
-            valid_before_s: self.valid_before_s,
+            valid_before: self.valid_before,
             sequence: receipt.sequence,
         }
     }
@@ -253,7 +254,7 @@ impl Task {
     }
 
     fn next_tick(&self) -> Duration {
-        let due = self.sequencer.next_tick_ms().map(|at| at.saturating_sub(clock::now_ms()));
+        let due = self.sequencer.next_tick_ms().map(|at| at.saturating_sub(clock::now().0));
         Duration::from_millis(due.unwrap_or(1_000).clamp(1, 60_000))
     }
 
@@ -263,7 +264,7 @@ impl Task {
         let bytes = job.draft.encoded_len_max();
         self.jobs.insert(ticket, job);
         // Queued only: the group is sealed on the tick after the last of those who wait.
-        let actions = self.sequencer.step(Event::Submit { ticket, bytes }, clock::now_ms());
+        let actions = self.sequencer.step(Event::Submit { ticket, bytes }, clock::now().0);
         self.perform(actions);
     }
 
@@ -285,7 +286,7 @@ impl Task {
             Event::AppendAcked { .. } | Event::CheckpointStored(_) => self.in_doubt = false,
             _ => {}
         }
-        let actions = self.sequencer.step(event, clock::now_ms());
+        let actions = self.sequencer.step(event, clock::now().0);
         let open = self.link_up && !self.in_doubt && self.sequencer.room() != 0;
         self.open.send_if_modified(|was| std::mem::replace(was, open) != open);
         self.perform(actions);

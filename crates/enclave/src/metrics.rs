@@ -3,6 +3,7 @@
 //! Everybody may read them, so what is read is a snapshot: the difference of two readings of the counters themselves would be the tokens
 //! and the time of somebody's one request. Does not hide the only request of a whole interval.
 
+use candor_verify::time::UnixMs;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +14,7 @@ const SNAPSHOT_MS: u64 = 60_000;
 /// What was published last, and when it was made.
 #[derive(Debug)]
 struct Snapshot {
-    made_ms: u64,
+    made: UnixMs,
     text: String,
 }
 
@@ -29,8 +30,8 @@ macro_rules! counters {
 
         impl Metrics {
             /// All zero, and published so.
-            pub(crate) fn new(now_ms: u64) -> Self {
-                let snapshot = Mutex::new(Snapshot { made_ms: now_ms, text: String::new() });
+            pub(crate) fn new(now: UnixMs) -> Self {
+                let snapshot = Mutex::new(Snapshot { made: now, text: String::new() });
                 let metrics = Self { $($name: AtomicU64::new(0),)* snapshot };
                 metrics.snapshot.lock().unwrap_or_else(PoisonError::into_inner).text = metrics.render();
                 metrics
@@ -69,10 +70,10 @@ pub(crate) fn count(counter: &AtomicU64) {
 
 impl Metrics {
     /// The newest snapshot.
-    pub(crate) fn published(&self, now_ms: u64) -> String {
+    pub(crate) fn published(&self, now: UnixMs) -> String {
         let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        if snapshot.made_ms.saturating_add(SNAPSHOT_MS) <= now_ms {
-            *snapshot = Snapshot { made_ms: now_ms, text: self.render() };
+        if snapshot.made.saturating_add(SNAPSHOT_MS) <= now {
+            *snapshot = Snapshot { made: now, text: self.render() };
         }
         snapshot.text.clone()
     }
@@ -84,17 +85,17 @@ mod tests {
 
     #[test]
     fn what_is_published_does_not_show_a_single_request() {
-        const BOOT: u64 = 1_790_000_000_000;
+        const BOOT: UnixMs = UnixMs(1_790_000_000_000);
         let metrics = Metrics::new(BOOT);
         let first = metrics.published(BOOT);
         assert!(first.contains("\ncandor_completion_tokens_total 0\n"));
         metrics.completion_tokens.fetch_add(17, Ordering::Relaxed);
-        assert_eq!(metrics.published(BOOT + SNAPSHOT_MS - 1), first);
+        assert_eq!(metrics.published(BOOT.saturating_add(SNAPSHOT_MS - 1)), first);
         metrics.completion_tokens.fetch_add(25, Ordering::Relaxed);
-        assert!(metrics.published(BOOT + SNAPSHOT_MS).contains("\ncandor_completion_tokens_total 42\n"));
+        assert!(metrics.published(BOOT.saturating_add(SNAPSHOT_MS)).contains("\ncandor_completion_tokens_total 42\n"));
         metrics.completion_tokens.fetch_add(1, Ordering::Relaxed);
         // A clock that steps back shows no more.
-        for now in [0, BOOT + 2 * SNAPSHOT_MS - 1] {
+        for now in [UnixMs(0), BOOT.saturating_add(2 * SNAPSHOT_MS - 1)] {
             assert!(metrics.published(now).contains("\ncandor_completion_tokens_total 42\n"));
         }
     }

@@ -47,10 +47,10 @@ pub(crate) async fn claim(serving: &Serving, quote: &Quote, header: &[u8]) -> Re
             return Err(refused);
         }
     };
-    let now_s = clock::now_ms() / 1000;
+    let now = clock::now().seconds();
     // Again: the host took its time, and an answer that cannot be settled any more is work for nothing.
-    payment.check_open(now_s, quote.generation_seconds).inspect_err(|_| count(&serving.metrics().payments_refused))?;
-    let claim = serving.claim(&payment, balance, now_s)?;
+    payment.check_open(now, quote.generation_seconds).inspect_err(|_| count(&serving.metrics().payments_refused))?;
+    let claim = serving.claim(&payment, balance, now)?;
     count(&serving.metrics().claims);
     Ok(Paid { payment, claim, candidate })
 }
@@ -60,8 +60,8 @@ fn verify(serving: &Serving, quote: &Quote, header: &[u8]) -> Result<VerifiedPay
     let context = VerifyContext {
         requirements: &quote.requirements,
         candidates: &quote.candidates,
-        now_seconds: clock::now_ms() / 1000,
-        boot_seconds: serving.boot_seconds(),
+        now: clock::now().seconds(),
+        boot: serving.booted_at(),
         generation_seconds: quote.generation_seconds,
         recover: &Libsecp,
     };

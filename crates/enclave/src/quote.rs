@@ -11,6 +11,7 @@ use candor_verify::Hash32;
 use candor_verify::offer::Offer;
 use candor_verify::payment::MAX_TIMEOUT_SECONDS;
 use candor_verify::receipt::{Scheme, seed_commitment};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::transcript::request_commitment;
 use candor_x402::exact::Candidate;
 use candor_x402::extension::SignedOffer;
@@ -36,7 +37,7 @@ pub(crate) struct Quote {
 }
 
 /// Prices a request. Nothing is signed here.
-pub(crate) fn quote(serving: &Serving, method: &str, path: &str, body: &[u8], now_seconds: u64) -> Result<Quote, Refusal> {
+pub(crate) fn quote(serving: &Serving, method: &str, path: &str, body: &[u8], now: UnixSeconds) -> Result<Quote, Refusal> {
     let request = ChatRequest::parse(body)?;
     let served = Arc::clone(serving.model(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?);
     let prompt = served.source.prompt(&request)?;
@@ -57,7 +58,7 @@ pub(crate) fn quote(serving: &Serving, method: &str, path: &str, body: &[u8], no
         token_name: asset.name.clone(),
         token_version: asset.version.clone(),
     };
-    let bucket = now_seconds / BUCKET_SECONDS;
+    let bucket = now.0 / BUCKET_SECONDS;
     let candidate = |bucket: u64| {
         let request_salt = serving.keys().request_salt(bucket, method, path, body);
         let commitment = request_commitment(&request_salt, method, path, body);
@@ -77,7 +78,7 @@ pub(crate) fn quote(serving: &Serving, method: &str, path: &str, body: &[u8], no
                 Some(_) => Hash32::ZERO,
                 None => seed_commitment(&serving.keys().seed_share(&commitment)),
             },
-            valid_until: bucket.saturating_add(2).saturating_mul(BUCKET_SECONDS.saturating_mul(1000)),
+            valid_until: UnixMs(bucket.saturating_add(2).saturating_mul(BUCKET_SECONDS.saturating_mul(1000))),
         };
         Candidate { offer, request_salt }
     };

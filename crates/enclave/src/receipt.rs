@@ -10,6 +10,7 @@ use candor_verify::bytes::{Amount, Hash32, to_hex};
 use candor_verify::delivery::Delivery;
 use candor_verify::offer::Offer;
 use candor_verify::receipt::{Channel, Decoding, Kinds, Money, Outcome, SeedSource, Unplaced, UsageSource, Work, receipt_id, stop_hash};
+use candor_verify::time::UnixMs;
 use candor_verify::transcript::splice;
 use candor_x402::VerifiedPayment;
 use candor_x402::settlement::encode_transfer;
@@ -45,8 +46,8 @@ pub(crate) struct Made {
     pub(crate) usage: Usage,
     /// Commitment to the transcript.
     pub(crate) response_commitment: Hash32,
-    pub(crate) started_at_ms: u64,
-    pub(crate) finished_at_ms: u64,
+    pub(crate) started_at: UnixMs,
+    pub(crate) finished_at: UnixMs,
     pub(crate) head: BlockHead,
 }
 
@@ -110,9 +111,9 @@ fn work(offer: &Offer, decoding_hash: Hash32, made: &Made) -> Work {
         decoding_hash,
         prompt_tokens: made.usage.prompt_tokens.into(),
         completion_tokens: made.usage.completion_tokens.into(),
-        started_at: made.started_at_ms,
+        started_at: made.started_at,
         // By a clock that may have been set back meanwhile.
-        finished_at: made.finished_at_ms.max(made.started_at_ms),
+        finished_at: made.finished_at.max(made.started_at),
         block_number: made.head.number,
         block_hash: made.head.hash,
     }
@@ -124,7 +125,7 @@ fn settlement(payment: &VerifiedPayment) -> UnplacedSettlement {
     UnplacedSettlement {
         calldata: encode_transfer(authorization, payment.signature()).0,
         nonce: authorization.nonce,
-        valid_before_s: authorization.valid_before,
+        valid_before: authorization.valid_before,
     }
 }
 
@@ -173,6 +174,7 @@ mod tests {
     use candor_verify::transcript::unsplice;
 
     use super::*;
+    use candor_verify::time::UnixSeconds;
 
     fn offer() -> Offer {
         Offer {
@@ -188,14 +190,14 @@ mod tests {
             prompt_tokens: 7,
             max_tokens: 8,
             seed_commitment: Hash32([9; 32]),
-            valid_until: 10,
+            valid_until: UnixMs(10),
         }
     }
 
     #[test]
     fn a_receipt_says_of_channel_kinds_and_usage_what_it_is_told() {
         let usage = Usage { prompt_tokens: 7, completion_tokens: 3 };
-        let head = BlockHead { chain_id: 31337, number: 11, hash: Hash32([12; 32]), timestamp_s: 13 };
+        let head = BlockHead { chain_id: 31337, number: 11, hash: Hash32([12; 32]), timestamp: UnixSeconds(13) };
         for (channel, kinds, usage_source) in [
             (Channel::Tls, Kinds::LOCAL.and(Kinds::REEXEC), UsageSource::Counted),
             (Channel::Sealed, Kinds::PROXY, UsageSource::UpstreamDeclared),
@@ -207,15 +209,15 @@ mod tests {
                 finish: Finish::Length,
                 usage,
                 response_commitment: Hash32([14; 32]),
-                started_at_ms: 20,
+                started_at: UnixMs(20),
                 // Its clock was set back.
-                finished_at_ms: 19,
+                finished_at: UnixMs(19),
                 head,
             };
             let work = work(&offer(), Hash32([15; 32]), &made);
             assert_eq!((work.channel, work.kinds, work.usage_source), (channel, kinds, usage_source));
             assert_eq!((work.outcome, work.prompt_tokens, work.completion_tokens), (Outcome::Length, 7, 3));
-            assert_eq!((work.started_at, work.finished_at, work.block_number), (20, 20, 11));
+            assert_eq!((work.started_at, work.finished_at, work.block_number), (UnixMs(20), UnixMs(20), 11));
             assert_eq!((work.model_id, work.request_commitment), (offer().model_id, offer().request_commitment));
         }
     }

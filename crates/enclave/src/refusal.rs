@@ -122,10 +122,11 @@ impl From<LedgerError> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candor_verify::time::UnixSeconds;
 
     #[test]
     fn status_type_code_and_wait_are_those_that_clients_know() {
-        let not_this_boot = PaymentError::NotThisBoot { later_than: 9, got: 8, retry_after_seconds: 7 };
+        let not_this_boot = PaymentError::NotThisBoot { later_than: UnixSeconds(9), got: UnixSeconds(8), retry_after_seconds: 7 };
         let rows = [
             (Refusal::new(404, "."), 404, "invalid_request_error", None, None),
             (Refusal::new(500, "."), 500, "server_error", None, None),

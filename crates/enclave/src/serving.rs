@@ -12,6 +12,7 @@ use candor_verify::bytes::Hash32;
 use candor_verify::manifest::Manifest;
 use candor_verify::payment::MAX_SKEW_SECONDS;
 use candor_verify::terms::{OperatorTerms, Price, SignedTerms};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::claims::{Balance, BalanceQuestion, ClaimError, ClaimLimits, Ending};
 use candor_x402::{Claim, ClaimSet, Execution, VerifiedPayment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -62,7 +63,7 @@ pub(crate) struct Serving {
     manifest: Manifest,
     terms: SignedTerms,
     served: HashMap<String, Arc<Served>>,
-    boot_ms: u64,
+    booted_at: UnixMs,
     ledger: Ledger,
     transfers: Transfers,
     metrics: Metrics,
@@ -93,9 +94,9 @@ impl Serving {
             keys,
             tls: parts.tls,
             manifest: parts.manifest,
-            boot_ms: clock::now_ms(),
+            booted_at: clock::now(),
             ledger,
-            metrics: Metrics::new(clock::now_ms()),
+            metrics: Metrics::new(clock::now()),
             claims: Mutex::new(ClaimSet::new(limits)),
             kept: KeptAnswers::default(),
             head: RwLock::new(parts.head),
@@ -145,8 +146,8 @@ impl Serving {
         &self.kept
     }
 
-    pub(crate) fn boot_seconds(&self) -> u64 {
-        self.boot_ms / 1000
+    pub(crate) fn booted_at(&self) -> UnixSeconds {
+        self.booted_at.seconds()
     }
 
     pub(crate) fn model(&self, id: &str) -> Option<&Arc<Served>> {
@@ -170,17 +171,17 @@ impl Serving {
 
     /// Whether a payment could be claimed now. Takes nothing, so a client that leaves afterwards undoes nothing.
     pub(crate) fn check_claim(&self, payment: &VerifiedPayment) -> Result<(), ClaimError> {
-        self.claims().check(payment, clock::now_ms() / 1000)
+        self.claims().check(payment, clock::now().seconds())
     }
 
     /// Before the chain is asked for the payer's balance.
     pub(crate) fn ask_balance(&self, payment: &VerifiedPayment) -> Result<BalanceQuestion, ClaimError> {
-        self.claims().ask_balance(payment, clock::now_ms() / 1000)
+        self.claims().ask_balance(payment, clock::now().seconds())
     }
 
     /// Takes a payment for one execution, and its amount from what its payer can still spend.
-    pub(crate) fn claim(&self, payment: &VerifiedPayment, balance: Balance, now_s: u64) -> Result<Claim, ClaimError> {
-        self.claims().claim(payment, balance, now_s)
+    pub(crate) fn claim(&self, payment: &VerifiedPayment, balance: Balance, now: UnixSeconds) -> Result<Claim, ClaimError> {
+        self.claims().claim(payment, balance, now)
     }
 
     /// Gives a claim back before anything ran.
@@ -211,10 +212,10 @@ impl Serving {
     }
 
     /// Frees the payer's credit once the transfer is seen. Whatever else the host says, anyone can still submit the payment until it is over.
-    pub(crate) async fn watch(&self, payment_id: Hash32, valid_before_s: u64) {
+    pub(crate) async fn watch(&self, payment_id: Hash32, valid_before: UnixSeconds) {
         // Then the claim is forgotten, and its credit with it.
-        let until_s = valid_before_s.saturating_add(MAX_SKEW_SECONDS);
-        if self.transfers.seen(payment_id, until_s).await {
+        let until = valid_before.saturating_add(MAX_SKEW_SECONDS);
+        if self.transfers.seen(payment_id, until).await {
             self.claims().settled(&payment_id);
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use candor_link::{EnclaveRequest, HostReply, SettlementFailure, SettlementState};
 use candor_verify::bytes::Hash32;
 use candor_verify::check::ANCHOR_SKEW_SECONDS;
+use candor_verify::time::UnixSeconds;
 use tokio::sync::Semaphore;
 
 use crate::clock;
@@ -52,9 +53,9 @@ impl Transfers {
 
     /// Whether the transfer is seen before this time. Asks again and again, ever more slowly. A turn is held for one question, not for one
     /// payment: payments that never settle must not keep those that do from being seen.
-    pub(crate) async fn seen(&self, payment_id: Hash32, until_s: u64) -> bool {
+    pub(crate) async fn seen(&self, payment_id: Hash32, until: UnixSeconds) -> bool {
         let [mut pause, longest] = PAUSE;
-        while clock::now_ms() / 1000 < until_s {
+        while clock::now().seconds() < until {
             // While few ask, the host may hold the question until there is news.
             let wait = if ASKED_MAX / 2 < self.asking.available_permits() { SETTLE_POLL } else { Duration::ZERO };
             let Ok(turn) = self.asking.acquire().await else { return false };
@@ -71,14 +72,14 @@ impl Transfers {
 
     /// Waits a while for the transfer of a kept answer, and says where it stands.
     pub(crate) async fn standing(&self, kept: &Kept) -> Standing {
-        let deadline_ms = clock::now_ms().saturating_add(u64::try_from(SETTLE_WAIT.as_millis()).unwrap_or(u64::MAX));
+        let deadline_ms = clock::now().saturating_add(u64::try_from(SETTLE_WAIT.as_millis()).unwrap_or(u64::MAX));
         let mut tx = None;
-        while clock::now_ms() < deadline_ms {
+        while clock::now() < deadline_ms {
             match self.ask(kept.payment_id, SETTLE_POLL).await {
                 // What settles from now on is the newer authorization, which has its own answer. This one's time was over before that.
                 _ if kept.outdated.load(Ordering::Acquire) => return Standing::Failed(SettlementFailure::Expired),
                 Some(SettlementState::Settled { tx_hash, .. }) => return Standing::Settled { tx_hash },
-                Some(SettlementState::Failed { code }) => return failed(code, kept.valid_before_s, clock::now_ms() / 1000),
+                Some(SettlementState::Failed { code }) => return failed(code, kept.valid_before, clock::now().seconds()),
                 Some(SettlementState::Pending { tx_hash }) => tx = tx_hash,
                 None => {}
             }
@@ -100,10 +101,10 @@ impl Transfers {
 }
 
 /// What a failure means, by the host's word, at this time.
-fn failed(code: SettlementFailure, valid_before_s: u64, now_s: u64) -> Standing {
+fn failed(code: SettlementFailure, valid_before: UnixSeconds, now: UnixSeconds) -> Standing {
     // The chain's clock may be behind by so much.
-    let over_s = valid_before_s.saturating_add(ANCHOR_SKEW_SECONDS);
-    if over_s <= now_s { Standing::Failed(code) } else { Standing::Pending { tx_hash: None } }
+    let over_s = valid_before.saturating_add(ANCHOR_SKEW_SECONDS);
+    if over_s <= now { Standing::Failed(code) } else { Standing::Pending { tx_hash: None } }
 }
 
 #[cfg(test)]
@@ -163,13 +164,13 @@ mod tests {
         while port.connections().borrow().eq(&0) {
             tokio::task::yield_now().await;
         }
-        let until_s = clock::now_ms() / 1000 + 300;
+        let until = clock::now().seconds().saturating_add(300);
         for other in 2..20 {
             let transfers = Arc::clone(&transfers);
-            tokio::spawn(async move { transfers.seen(Hash32([other; 32]), until_s).await });
+            tokio::spawn(async move { transfers.seen(Hash32([other; 32]), until).await });
         }
         tokio::task::yield_now().await;
-        let seen = tokio::time::timeout(Duration::from_secs(20), transfers.seen(SETTLES, until_s)).await;
+        let seen = tokio::time::timeout(Duration::from_secs(20), transfers.seen(SETTLES, until)).await;
         assert_eq!(seen, Ok(true));
     }
 
@@ -178,9 +179,14 @@ mod tests {
         let valid_before = 1_790_000_300;
         for code in [SettlementFailure::Expired, SettlementFailure::NonceUsed, SettlementFailure::Unknown] {
             for now in [0, valid_before, valid_before + 119] {
-                assert!(matches!(failed(code, valid_before, now), Standing::Pending { tx_hash: None }), "{code:?} at {now}");
+                assert!(
+                    matches!(failed(code, UnixSeconds(valid_before), UnixSeconds(now)), Standing::Pending { tx_hash: None }),
+                    "{code:?} at {now}"
+                );
             }
-            assert!(matches!(failed(code, valid_before, valid_before + 120), Standing::Failed(believed) if believed == code));
+            assert!(
+                matches!(failed(code, UnixSeconds(valid_before), UnixSeconds(valid_before + 120)), Standing::Failed(believed) if believed == code)
+            );
         }
     }
 }

@@ -13,6 +13,7 @@ use candor_engine::chat::{self, ApiError, ChatRequest, Head};
 use candor_engine::{ENGINE, Finish, Model, Options, Usage};
 use candor_verify::bytes::Hash32;
 use candor_verify::receipt::{Kinds, UsageSource};
+use candor_verify::time::UnixMs;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
@@ -41,7 +42,7 @@ pub(crate) struct Question {
 /// A place at the source, and until when it may be held: as long as the payment can be settled, and never longer than the node's cap.
 pub(crate) struct Turn {
     pub(crate) place: OwnedSemaphorePermit,
-    pub(crate) stop_at_ms: u64,
+    pub(crate) stop_at: UnixMs,
 }
 
 /// The end of an answer.
@@ -106,11 +107,11 @@ impl Source {
 
 fn local(model: &Model, question: &Question, turn: Turn, frames: &mpsc::Sender<Vec<u8>>) -> Option<End> {
     // The place is given back when this returns.
-    let Turn { place: _place, stop_at_ms } = turn;
+    let Turn { place: _place, stop_at } = turn;
     let Question { request, prompt, seed, head } = question;
     let mut cut = None;
     let completed = chat::answer(model, request, &prompt.0, seed.0, head, &Options::default(), &mut |frame| {
-        if stop_at_ms <= clock::now_ms() {
+        if stop_at <= clock::now() {
             // An empty frame is a heartbeat: of a whole answer, or of a token without text.
             cut = (!frame.is_empty()).then(|| frame.to_vec());
             return ControlFlow::Break(());
@@ -141,14 +142,14 @@ mod tests {
 
     const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}],"max_tokens":8,"temperature":0,"stream":true}"#;
 
-    async fn answer(source: &Source, stop_at_ms: u64) -> (Vec<Vec<u8>>, End) {
+    async fn answer(source: &Source, stop_at: UnixMs) -> (Vec<Vec<u8>>, End) {
         let request = ChatRequest::parse(BODY.as_bytes()).unwrap();
         let prompt = source.prompt(&request).unwrap();
         let head = Head { id: "chatcmpl-1".into(), created: 1, model: "m".into() };
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let (sender, mut receiver) = mpsc::channel(64);
         let question = Question { request, prompt, seed: Hash32::ZERO, head };
-        let end = source.answer(question, Turn { place, stop_at_ms }, sender).await.unwrap().unwrap();
+        let end = source.answer(question, Turn { place, stop_at }, sender).await.unwrap().unwrap();
         let mut frames = Vec::new();
         while let Some(frame) = receiver.recv().await {
             frames.push(frame);
@@ -160,7 +161,7 @@ mod tests {
     async fn the_local_source_says_what_it_is_and_gives_what_a_replay_gives() {
         let source = source();
         assert_eq!((source.kinds(), source.engine(), source.context_tokens()), (Kinds(5), "det/1", 256));
-        let (mut frames, end) = answer(&source, clock::now_ms() + LATER_MS).await;
+        let (mut frames, end) = answer(&source, clock::now().saturating_add(LATER_MS)).await;
         let prompt = source.prompt(&ChatRequest::parse(BODY.as_bytes()).unwrap()).unwrap();
         assert_eq!((u64::from(end.usage.prompt_tokens), end.usage_source), (prompt.tokens(), UsageSource::Counted));
         frames.extend(end.last_frame);
@@ -170,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_whose_time_is_over_ends_in_its_first_frame() {
-        let (frames, end) = answer(&source(), 0).await;
+        let (frames, end) = answer(&source(), UnixMs(0)).await;
         assert!(frames.is_empty() && end.finish == Finish::Cancelled);
         let first = String::from_utf8(end.last_frame.unwrap()).unwrap();
         assert!(first.contains(r#""delta":{"role":"assistant""#), "{first}");

@@ -31,7 +31,7 @@ pub(crate) fn models(serving: &Serving) -> ApiResponse {
 fn model(serving: &Serving, served: &Served) -> serde_json::Value {
     let price = &served.price;
     json!({
-        "id": served.id, "object": "model", "created": serving.boot_seconds(), "owned_by": serving.terms().operator.to_string(),
+        "id": served.id, "object": "model", "created": serving.booted_at().0, "owned_by": serving.terms().operator.to_string(),
         "candor": {
             "digest": served.digest.to_string(), "engine": served.source.engine(),
             "context_tokens": served.source.context_tokens(), "generation_cap_seconds": serving.config().generation_cap_s,
@@ -53,7 +53,7 @@ pub(crate) fn health(serving: &Serving) -> ApiResponse {
 
 /// Counters, at most a minute old.
 pub(crate) fn metrics(serving: &Serving) -> ApiResponse {
-    reply::with_body(StatusCode::OK, "text/plain; version=0.0.4", serving.metrics().published(clock::now_ms()))
+    reply::with_body(StatusCode::OK, "text/plain; version=0.0.4", serving.metrics().published(clock::now()))
 }
 
 /// Current evidence.
@@ -104,7 +104,7 @@ fn stored_receipt(stored: &StoredReceipt, query: &str) -> Result<ApiResponse, Re
     };
     let proof = stored.proof.as_ref().map(|proof| {
         let c = &proof.checkpoint.checkpoint;
-        json!({"size": c.tree.size, "root": c.tree.root.to_string(), "timestamp": c.timestamp, "inclusion": hashes(&proof.inclusion)})
+        json!({"size": c.tree.size, "root": c.tree.root.to_string(), "timestamp": c.timestamp.0, "inclusion": hashes(&proof.inclusion)})
     });
     Ok(reply::json(&json!({
         "object": "candor.receipt",

@@ -9,7 +9,7 @@ use candor_verify::receipt::Outcome;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use support::client::{question, rest};
-use support::{Key, SOMEBODY, World, now_s};
+use support::{Key, SOMEBODY, World, now};
 
 fn config() -> Config {
     let mut config = Config::default();
@@ -24,7 +24,7 @@ async fn a_paid_stream_whose_client_stops_reading_ends_as_aborted_by_the_client_
     let world = World::start(config).await;
     let payer = Key::of(9);
     let body = question("a long story", 6000, true);
-    let payment = world.pay(&payer, &body, now_s() + 300).await;
+    let payment = world.pay(&payer, &body, now() + 300).await;
     let mut tls = world.send(&body, Some(&payment)).await;
     let mut begin = [0; 512];
     tls.read_exact(&mut begin).await.unwrap();
@@ -36,7 +36,7 @@ async fn a_paid_stream_whose_client_stops_reading_ends_as_aborted_by_the_client_
     assert_eq!(receipt.work.outcome, Outcome::AbortedByClient);
     assert!(0 < receipt.work.completion_tokens && receipt.work.completion_tokens < 6000);
     let next = question("a short one", 2, false);
-    let payment = world.pay(&payer, &next, now_s() + 300).await;
+    let payment = world.pay(&payer, &next, now() + 300).await;
     let answered = world.ask(&next, Some(&payment)).await;
     assert_eq!(answered.status, 200, "{answered:?}");
 
@@ -51,7 +51,7 @@ async fn a_client_that_reads_slowly_gets_all_of_its_stream() {
     config.stall_max = Duration::from_secs(2);
     let world = World::start(config).await;
     let body = question("a long story", 3000, true);
-    let payment = world.pay(&Key::of(9), &body, now_s() + 300).await;
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
     let mut tls = world.send(&body, Some(&payment)).await;
     let (mut answer, mut piece) = (Vec::new(), vec![0; 128 << 10]);
     while let Ok(read @ 1..) = tls.read(&mut piece).await {

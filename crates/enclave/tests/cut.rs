@@ -11,12 +11,13 @@ use candor_verify::bytes::Hash32;
 use candor_verify::delivery::Delivery;
 use candor_verify::payment::SETTLE_MARGIN_SECONDS;
 use candor_verify::receipt::Outcome;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::transcript::{commitment_of, unsplice};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
 use support::client::{Reply, question, rest};
-use support::{Key, World, model, now_s};
+use support::{Key, World, model, now};
 
 /// More than a second of work.
 const LONG: u32 = 8000;
@@ -43,7 +44,7 @@ fn frames(reply: &Reply) -> (Vec<Vec<u8>>, Delivery) {
 async fn a_stream_that_its_time_cuts_is_owed_and_ends_with_its_receipt() {
     let world = World::start(config(1)).await;
     let body = question("a long story", LONG, true);
-    let valid_before = now_s() + 300;
+    let valid_before = now() + 300;
     let payment = world.pay(&Key::of(9), &body, valid_before).await;
     let reply = world.ask(&body, Some(&payment)).await;
 
@@ -54,7 +55,7 @@ async fn a_stream_that_its_time_cuts_is_owed_and_ends_with_its_receipt() {
     assert_eq!(receipt.work.response_commitment, commitment_of(&seed, frames.iter().map(Vec::as_slice)));
     assert_eq!(receipt.money.charged, receipt.money.max_amount);
     // What it shows can be run again: a beginning of the whole answer.
-    let (id, created) = (chat::answer_id(&receipt.work.request_commitment.0), receipt.work.started_at / 1000);
+    let (id, created) = (chat::answer_id(&receipt.work.request_commitment.0), receipt.work.started_at.seconds().0);
     let model = Model::load(&model()).unwrap();
     let whole = chat::replay(&model, body.to_string().as_bytes(), delivery.decoding.seed.0, &id, created).unwrap();
     assert!(whole.starts_with(&frames) && frames.len() < whole.len());
@@ -62,7 +63,7 @@ async fn a_stream_that_its_time_cuts_is_owed_and_ends_with_its_receipt() {
     assert_eq!(&world.receipts(), std::slice::from_ref(receipt));
     let settlements = world.host.settlements.lock().unwrap();
     assert_eq!((settlements.len(), settlements[0].payment_id), (1, receipt.money.payment_id));
-    assert_eq!((settlements[0].amount, settlements[0].valid_before_s), (receipt.money.charged, valid_before));
+    assert_eq!((settlements[0].amount, settlements[0].valid_before), (receipt.money.charged, UnixSeconds(valid_before)));
 }
 
 #[tokio::test]
@@ -70,11 +71,11 @@ async fn no_answer_runs_into_the_seconds_that_its_settlement_needs() {
     let world = World::start(config(3)).await;
     // It holds the one place at the engine for as long as the node allows, by reading nothing.
     let body = question("a long story", LONG, true);
-    let payment = world.pay(&Key::of(9), &body, now_s() + 300).await;
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
     let mut idle = world.send(&body, Some(&payment)).await;
     idle.read_exact(&mut [0; 64]).await.unwrap();
     // It has to wait, so its deadline comes before its three seconds are over. It stands still until then too.
-    let valid_before = now_s() + SETTLE_MARGIN_SECONDS + 3 + 2;
+    let valid_before = now() + SETTLE_MARGIN_SECONDS + 3 + 2;
     let payment = world.pay(&Key::of(10), &body, valid_before).await;
     let mut late = world.send(&body, Some(&payment)).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
@@ -82,7 +83,7 @@ async fn no_answer_runs_into_the_seconds_that_its_settlement_needs() {
     let (_, delivery) = frames(&Reply::of(&rest(&mut late).await));
     let work = &delivery.receipt.work;
     assert_eq!(work.outcome, Outcome::AbortedByClient);
-    assert!(work.finished_at < valid_before * 1000, "{} is too late for {valid_before}", work.finished_at);
+    assert!(work.finished_at < UnixMs(valid_before * 1000), "{} is too late for {valid_before}", work.finished_at);
     assert_eq!(world.receipts().len(), 2);
 }
 
@@ -92,14 +93,14 @@ async fn a_whole_answer_that_its_time_cuts_costs_nothing_and_counts_against_its_
     config.max_unsettled_per_payer = 1;
     let world = World::start(config).await;
     let body = question("a long story", LONG, false);
-    let payment = world.pay(&Key::of(9), &body, now_s() + 300).await;
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
     let reply = world.ask(&body, Some(&payment)).await;
     assert!(reply.status == 422 && reply.text.contains(r#""code":"out_of_time""#), "{reply:?}");
     assert!(world.receipts().is_empty() && world.host.settlements.lock().unwrap().is_empty());
 
     let next = question("a short one", 2, false);
     for (payer, status) in [(9, 429), (10, 200)] {
-        let payment = world.pay(&Key::of(payer), &next, now_s() + 300).await;
+        let payment = world.pay(&Key::of(payer), &next, now() + 300).await;
         let reply = world.ask(&next, Some(&payment)).await;
         assert_eq!(reply.status, status, "{reply:?}");
         assert_eq!(reply.text.contains("candor_payer_has_unsettled_payments"), status == 429);

@@ -9,7 +9,7 @@ use candor_link::{SettlementFailure, SettlementState};
 use candor_verify::payment::SETTLE_MARGIN_SECONDS;
 
 use support::client::question;
-use support::{Key, World, now_s};
+use support::{Key, World, now};
 
 #[tokio::test]
 async fn a_payment_whose_time_ran_out_while_the_chain_was_asked_is_not_claimed() {
@@ -20,7 +20,7 @@ async fn a_payment_whose_time_ran_out_while_the_chain_was_asked_is_not_claimed()
     for (delay, more_s, status) in [(Duration::from_secs(3), 2, 402), (Duration::ZERO, 60, 200)] {
         *world.host.payer_delay.lock().unwrap() = delay;
         let body = question(&format!("{delay:?}"), 2, false);
-        let payment = world.pay(&Key::of(9), &body, now_s() + 1 + SETTLE_MARGIN_SECONDS + more_s).await;
+        let payment = world.pay(&Key::of(9), &body, now() + 1 + SETTLE_MARGIN_SECONDS + more_s).await;
         let reply = world.ask(&body, Some(&payment)).await;
         assert_eq!(reply.status, status, "{reply:?}");
         let refused = reply.text.contains("invalid_exact_evm_payload_authorization_valid_before");
@@ -32,7 +32,7 @@ async fn a_payment_whose_time_ran_out_while_the_chain_was_asked_is_not_claimed()
 async fn a_host_that_says_too_early_that_a_payment_expired_is_not_repeated() {
     let world = World::start(Config::default()).await;
     let body = question("what it costs", 2, false);
-    let payment = world.pay(&Key::of(9), &body, now_s() + 300).await;
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
     *world.host.settlement.lock().unwrap() = Some(SettlementState::Failed { code: SettlementFailure::Expired });
     for _ in 0..2 {
         let reply = world.ask(&body, Some(&payment)).await;
@@ -53,7 +53,7 @@ async fn a_payer_who_takes_its_answers_never_runs_out_of_places_for_them() {
     // More than are kept for one payer.
     for number in 0..70 {
         let body = question(&format!("question {number}"), 1, false);
-        let payment = world.pay(&Key::of(9), &body, now_s() + 300).await;
+        let payment = world.pay(&Key::of(9), &body, now() + 300).await;
         let reply = world.ask(&body, Some(&payment)).await;
         assert_eq!(reply.status, 200, "{number}: {reply:?}");
     }

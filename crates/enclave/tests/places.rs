@@ -9,7 +9,7 @@ use candor_link::Party;
 use tokio::io::AsyncReadExt as _;
 
 use support::client::{ask_on, get_on, question, rest, sign};
-use support::{Key, World, now_s};
+use support::{Key, World, now};
 
 /// In these tests nobody is cut off for being idle.
 const LONG: Duration = Duration::from_secs(3600);
@@ -23,7 +23,7 @@ async fn whoever_pays_each_quote_is_served_on_one_connection_a_thousand_times() 
     for number in 0..1000 {
         let body = question(&format!("question {number}"), 1, false);
         let unpaid = ask_on(&mut tls, &body, None).await;
-        let payment = sign(&payer, &unpaid, now_s() + 300);
+        let payment = sign(&payer, &unpaid, now() + 300);
         let answered = ask_on(&mut tls, &body, Some(&payment)).await;
         assert_eq!((answered.status, answered.header("connection")), (200, None), "{number}: {answered:?}");
     }
@@ -61,7 +61,7 @@ async fn a_running_answer_is_ended_for_nobody() {
     config.max_connections = 1;
     let world = World::start(config).await;
     let body = question("a long story", 3000, true);
-    let payment = world.pay(&Key::of(9), &body, now_s() + 300).await;
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
     let mut tls = world.send(&body, Some(&payment)).await;
     let mut begin = [0; 512];
     tls.read_exact(&mut begin).await.unwrap();
@@ -91,7 +91,7 @@ async fn an_unpaid_connection_ends_after_its_requests_and_a_payment_gives_it_as_
     for number in 0..4 {
         let body = question(&format!("question {number}"), 1, false);
         let unpaid = ask_on(&mut tls, &body, None).await;
-        let payment = sign(&Key::of(9), &unpaid, now_s() + 300);
+        let payment = sign(&Key::of(9), &unpaid, now() + 300);
         assert_eq!(ask_on(&mut tls, &body, Some(&payment)).await.status, 200);
     }
     for last in [None, None, Some("close")] {

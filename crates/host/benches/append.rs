@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use candor_host::store::{Store, StoreOptions};
 use candor_link::{AppendRequest, CheckpointRequest, LoggedReceipt, Settlement};
+use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Hash32};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use support::{Boot, Scratch, settlement_of, world};
@@ -25,7 +26,7 @@ fn payments(from: u64, count: u64) -> Vec<Settlement> {
         nonce.0[24..].copy_from_slice(&number.to_be_bytes());
         nonce
     };
-    (from..from + count).map(|number| settlement_of(&payer, PAYEE, ASSET, nonce(number), 4_000_000_000, number)).collect()
+    (from..from + count).map(|number| settlement_of(&payer, PAYEE, ASSET, nonce(number), UnixSeconds(4_000_000_000), number)).collect()
 }
 
 fn sign(boot: &mut Boot, payments: &[Settlement]) -> Vec<LoggedReceipt> {

@@ -151,7 +151,7 @@ impl Anchorer {
         let known = self.store.newest_anchor(log_id).await.map_err(|error| error.to_string())?;
         if known.is_none_or(|known| known.tree.size < anchor.size) {
             let tree = Tree { size: anchor.size, root: anchor.root };
-            let row = AnchorRow { tree, anchored_at_s: anchor.anchored_at_s, tx_hash };
+            let row = AnchorRow { tree, anchored_at: anchor.anchored_at, tx_hash };
             self.store.put_anchor(log_id, row).await.map_err(|error| error.to_string())?;
         }
         Ok(Some(anchor))

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use candor_chain::{ChainClient, ChainError, Fees, Head, NonceAt, Signer, Transaction, TransactionReceipt};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
+use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Amount, Hash32};
 use candor_x402::settlement::{
     AuthorizationState, BlockRef, BroadcastOutcome, Calldata, ChainAnswer, ChainPort, ChainRequest, Log, Purpose, Simulation, TxReceipt,
@@ -149,7 +150,7 @@ impl GasPort {
         asset: &Address,
         authorizer: &Address,
         nonce: &Hash32,
-        valid_before: u64,
+        valid_before: UnixSeconds,
     ) -> Result<(AuthorizationState, BlockRef), ChainError> {
         // The head first: "unused at a block past the end" must not be said of a state that is older than the block.
         let head = self.client.head().await?;
@@ -157,8 +158,8 @@ impl GasPort {
         if !self.client.is_authorization_used(asset, authorizer, nonce).await? {
             return Ok((AuthorizationState::Unused, at));
         }
-        let since_s = valid_before.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
-        let transaction = match self.client.authorization_ended(asset, authorizer, nonce, since_s..=valid_before).await? {
+        let since = valid_before.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
+        let transaction = match self.client.authorization_ended(asset, authorizer, nonce, since..=valid_before).await? {
             Some(end) => self.receipt_of(&[end.tx_hash]).await?,
             None => None,
         };
@@ -203,7 +204,7 @@ impl ChainPort for GasPort {
 }
 
 fn block_ref(head: &Head) -> BlockRef {
-    BlockRef { number: head.number, timestamp: head.timestamp_s }
+    BlockRef { number: head.number, timestamp: head.timestamp }
 }
 
 fn tx_receipt(receipt: TransactionReceipt, head: &Head) -> TxReceipt {

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use candor_chain::{ChainClient, Signer};
 use candor_link::{SettlementFailure, SettlementState};
 use candor_verify::Hash32;
+use candor_verify::time::UnixSeconds;
 use candor_x402::settlement::{
     Action, ChainPort, ChainRequest, Event, FailureCode, Intent, MAX_QUESTIONS, Machine, MachineConfig, Outcome, PersistResult, Progress,
     RefuseReason, SettledBy, SettlementStatus, StoredIntent,
@@ -146,7 +147,7 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
     async fn load(&mut self) -> Option<Vec<StoredIntent>> {
         loop {
             // Finished ones of the last hour, so that a late twin of their intent is answered.
-            match self.store.intents(self.config.chain_id, (now_ms() / 1000).saturating_sub(3_600)).await {
+            match self.store.intents(self.config.chain_id, UnixSeconds((now_ms() / 1000).saturating_sub(3_600))).await {
                 Ok(records) => return Some(records),
                 Err(error) => self.trouble(error.to_string()),
             }
@@ -264,7 +265,9 @@ mod tests {
         async fn run(&self, request: ChainRequest) -> ChainAnswer {
             match request {
                 ChainRequest::SignAndBroadcast { .. } => panic!("a bug of ours"),
-                ChainRequest::QueryAccountNonce => ChainAnswer::AccountNonce { next: 0, at: BlockRef { number: 1, timestamp: 0 } },
+                ChainRequest::QueryAccountNonce => {
+                    ChainAnswer::AccountNonce { next: 0, at: BlockRef { number: 1, timestamp: UnixSeconds(0) } }
+                }
                 ChainRequest::Simulate { payment_id, .. } => ChainAnswer::Simulated { payment_id, reverts_at: None },
                 _ => ChainAnswer::RpcDown { about: request.about() },
             }
@@ -279,14 +282,14 @@ mod tests {
             from: Address([1; 20]),
             to: Address([2; 20]),
             value: Amount(1),
-            valid_after: 0,
-            valid_before: now_ms() / 1000 + 300,
+            valid_after: UnixSeconds(0),
+            valid_before: UnixSeconds(now_ms() / 1000 + 300),
             nonce: Hash32([3; 32]),
         };
         let intent = Intent::parse(CHAIN, Address([4; 20]), encode_transfer(&authorization, &Signature65([5; 65]))).unwrap();
         let record = StoredIntent { intent, revision: 0, progress: Progress::AwaitingNonce { attempts: 0 } };
         let sql = "INSERT INTO intents VALUES (?1, ?2, ?3, 0, 0, x'', 0, ?4)";
-        let row = params![&record.intent.payment_id().0[..], CHAIN as i64, authorization.valid_before as i64, record.encode()];
+        let row = params![&record.intent.payment_id().0[..], CHAIN as i64, authorization.valid_before.0 as i64, record.encode()];
         rusqlite::Connection::open(&path).unwrap().execute(sql, row).unwrap();
 
         let (_intents, queue) = mpsc::channel(1);

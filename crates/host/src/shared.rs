@@ -106,7 +106,7 @@ impl Shared {
 }
 
 pub(crate) fn block_head(head: &Head) -> BlockHead {
-    BlockHead { chain_id: head.chain_id, number: head.number, hash: head.hash, timestamp_s: head.timestamp_s }
+    BlockHead { chain_id: head.chain_id, number: head.number, hash: head.hash, timestamp: head.timestamp }
 }
 
 /// Follows the anchor chain.

@@ -23,6 +23,7 @@ use candor_log::publish::{After, publish, published};
 use candor_log::store::{DirReader, DirStore, LogReader as _};
 use candor_log::tiles::Resource;
 use candor_verify::checkpoint::SignedCheckpoint;
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Hash32};
 use candor_x402::Libsecp;
@@ -49,7 +50,7 @@ fn group(boot: &mut Boot) -> (u64, Vec<LoggedReceipt>, Vec<Settlement>) {
     let first = boot.tree.size();
     let mut group = (first, Vec::new(), Vec::new());
     for sequence in first..(first + 1 + first % 3) {
-        let paid = settlement(&boot.k_sig, PAYEE, ASSET, u8::try_from(sequence).unwrap(), 4_000_000_000, sequence);
+        let paid = settlement(&boot.k_sig, PAYEE, ASSET, u8::try_from(sequence).unwrap(), UnixSeconds(4_000_000_000), sequence);
         group.1.push(boot.entry(paid.payment_id));
         group.2.push(paid);
     }
@@ -109,7 +110,7 @@ impl Step {
                 assert_eq!(stored.size, size);
             }
             Self::Record(record) => store.put_intent(*record).await.unwrap(),
-            Self::Anchor(tree) => store.put_anchor(log_id, AnchorRow { tree, anchored_at_s: 5, tx_hash: None }).await.unwrap(),
+            Self::Anchor(tree) => store.put_anchor(log_id, AnchorRow { tree, anchored_at: UnixSeconds(5), tx_hash: None }).await.unwrap(),
         }
     }
 }
@@ -127,7 +128,7 @@ impl Held {
     async fn of(store: &Store, open: &OpenLog) -> Self {
         let (tree, checkpoint) = (open.read().state().tree, open.read().checkpoint().cloned());
         let mut intents: Vec<_> =
-            store.intents(CHAIN, 0).await.unwrap().into_iter().map(|record| (record.intent.payment_id(), record)).collect();
+            store.intents(CHAIN, UnixSeconds(0)).await.unwrap().into_iter().map(|record| (record.intent.payment_id(), record)).collect();
         intents.sort_by_key(|(id, _)| *id);
         Self { tree, checkpoint, intents, anchor: store.newest_anchor(open.row().manifest.log_id()).await.unwrap() }
     }
@@ -349,7 +350,8 @@ async fn check_after_kill(directory: &Path, said: &Said, moments: &[Duration]) {
             expected.push((paid.payment_id, revision));
         }
     }
-    let mut intents: Vec<_> = store.intents(CHAIN, 0).await.unwrap().iter().map(|r| (r.intent.payment_id(), r.revision)).collect();
+    let mut intents: Vec<_> =
+        store.intents(CHAIN, UnixSeconds(0)).await.unwrap().iter().map(|r| (r.intent.payment_id(), r.revision)).collect();
     intents.sort();
     expected.sort();
     assert_eq!(intents.len(), expected.len(), "{context}");

@@ -11,6 +11,7 @@ use candor_link::*;
 use candor_log::check;
 use candor_log::store::{DirReader, LogReader};
 use candor_log::tiles::Resource;
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::{leaf_hash, verify_consistency, verify_inclusion};
 use candor_verify::{Amount, Hash32};
 use support::world::World;
@@ -41,15 +42,15 @@ async fn running(name: &str) -> Running {
 
 impl Running {
     /// Chain time in seconds.
-    fn now_s(&self) -> u64 {
+    fn now(&self) -> u64 {
         self.world.shared.lock().now()
     }
 
     /// A receipt and its settlement, appended and under a checkpoint.
     async fn pay(&mut self, nonce: u8, valid_for_s: u64) -> (LoggedReceipt, Settlement) {
         let index = self.boot.tree.size();
-        let until = self.now_s() + valid_for_s;
-        let settlement = settlement(&self.world.payer, self.world.payee, self.world.contracts.test_usd, nonce, until, index);
+        let until = self.now() + valid_for_s;
+        let settlement = settlement(&self.world.payer, self.world.payee, self.world.contracts.test_usd, nonce, UnixSeconds(until), index);
         let entry = self.boot.entry(settlement.payment_id);
         let appended = self.control.append(index, vec![entry.clone()]).await;
         assert_eq!(appended, HostReply::Appended { size: index + 1 });

@@ -5,6 +5,7 @@ mod support;
 use candor_host::store::{AnchorRow, Store, StoreError, StoreOptions};
 use candor_link::*;
 use candor_verify::checkpoint::SignedCheckpoint;
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::{Tree, verify_consistency, verify_inclusion};
 use candor_verify::{Address, Amount, Hash32};
 use candor_x402::settlement::{FailureCode, Intent, Progress, SettledBy, SettlementStatus, Slot, StoredIntent};
@@ -36,7 +37,7 @@ async fn checkpoint(
 
 /// A payment and the receipt about it, at the next leaf.
 fn paid(boot: &mut Boot, nonce: u8) -> (LoggedReceipt, Settlement) {
-    let settlement = settlement(&world::dev_signer(5), Address([0x77; 20]), ASSET, nonce, 2_000_000_000, boot.tree.size());
+    let settlement = settlement(&world::dev_signer(5), Address([0x77; 20]), ASSET, nonce, UnixSeconds(2_000_000_000), boot.tree.size());
     (boot.entry(settlement.payment_id), settlement)
 }
 
@@ -61,7 +62,7 @@ async fn what_was_answered_is_there_after_a_restart() {
     let row = store.receipt(one.receipt_id).await.unwrap().unwrap();
     assert_eq!((row.sequence, row.receipt, row.frame_leaf_hashes), (0, one.receipt, one.frame_leaf_hashes));
     assert_eq!(store.receipt([0; 16]).await.unwrap(), None);
-    let open = store.intents(31337, 0).await.unwrap();
+    let open = store.intents(31337, UnixSeconds(0)).await.unwrap();
     assert_eq!(open.len(), 1);
     assert_eq!(open[0].intent.payment_id(), settlement.payment_id);
     assert_eq!(open[0].intent.calldata().0, settlement.calldata);
@@ -161,7 +162,7 @@ async fn settlements_that_are_not_of_their_checkpoint_are_refused() {
         |s| s.amount = Amount(1),
         |s| s.payee = Address([1; 20]),
         |s| s.calldata.push(0),
-        |s| s.valid_before_s += 1,
+        |s| s.valid_before.0 += 1,
         |s| s.sequence = 0,
         |s| s.sequence = 2,
     ];
@@ -174,12 +175,12 @@ async fn settlements_that_are_not_of_their_checkpoint_are_refused() {
     // Nothing of the refused checkpoints is there; the right one is taken.
     let stored = checkpoint(&store, &boot, 1, boot.checkpoint(), &[second_paid]).await.unwrap();
     assert_eq!((stored.size, stored.first_index), (2, 1));
-    assert_eq!(store.intents(31337, 0).await.unwrap().len(), 2);
+    assert_eq!(store.intents(31337, UnixSeconds(0)).await.unwrap().len(), 2);
 }
 
 /// The payment of `paid(boot, 1)` signed again: the same nonce, a later end.
 fn paid_again(boot: &mut Boot) -> (LoggedReceipt, Settlement) {
-    let again = settlement(&world::dev_signer(5), Address([0x77; 20]), ASSET, 1, 2_000_000_500, boot.tree.size());
+    let again = settlement(&world::dev_signer(5), Address([0x77; 20]), ASSET, 1, UnixSeconds(2_000_000_500), boot.tree.size());
     (boot.entry(again.payment_id), again)
 }
 
@@ -224,7 +225,7 @@ async fn a_payment_signed_again_while_the_first_is_open_or_settled_is_logged_and
     let settled = SettlementStatus::Settled { tx_hash: Hash32([1; 32]), block: 3, by: SettledBy::Us };
     for end in [None, Some(settled)] {
         let (_, held, offered) = signed_again("signed-twice", end).await;
-        assert_eq!((held.intent.valid_before(), held.revision), (2_000_000_000, end.map_or(0, |_| 7)));
+        assert_eq!((held.intent.valid_before(), held.revision), (UnixSeconds(2_000_000_000), end.map_or(0, |_| 7)));
         assert_eq!(offered, []);
     }
 }
@@ -264,12 +265,12 @@ async fn proofs_of_an_answer_verify_from_the_last_anchor() {
             assert_eq!(extends.new_tree(), tree);
         }
         if round % 2 == 0 {
-            let row = AnchorRow { tree, anchored_at_s: 5, tx_hash: None };
+            let row = AnchorRow { tree, anchored_at: UnixSeconds(5), tx_hash: None };
             store.put_anchor(boot.log_id(), row).await.unwrap();
             anchored = Some(tree);
         }
     }
-    let foreign = AnchorRow { tree: Tree { size: 1, root: Hash32([1; 32]) }, anchored_at_s: 5, tx_hash: None };
+    let foreign = AnchorRow { tree: Tree { size: 1, root: Hash32([1; 32]) }, anchored_at: UnixSeconds(5), tx_hash: None };
     assert!(matches!(store.put_anchor(boot.log_id(), foreign).await, Err(StoreError::Contradiction(_))));
     assert_eq!(store.newest_anchor(boot.log_id()).await.unwrap().map(|anchor| Some(anchor.tree)), Some(anchored));
 }
@@ -373,7 +374,7 @@ async fn reading_former_logs_asks_nothing_of_the_writer() {
     assert!(store.log(&Hash32([9; 32])).await.unwrap().is_none());
     holder.execute_batch("ROLLBACK").unwrap();
     // What the chain holds of a former log can still be recorded.
-    let row = AnchorRow { tree: signed.checkpoint.tree, anchored_at_s: 5, tx_hash: None };
+    let row = AnchorRow { tree: signed.checkpoint.tree, anchored_at: UnixSeconds(5), tx_hash: None };
     store.put_anchor(boot.log_id(), row).await.unwrap();
     assert_eq!(store.newest_anchor(boot.log_id()).await.unwrap(), Some(row));
 }
@@ -389,7 +390,7 @@ async fn logs_without_an_anchor_of_their_newest_checkpoint_are_known_without_bei
         checkpoint(&store, &boot, index, signed.clone(), &[]).await.unwrap();
         assert_eq!(store.unanchored().await.unwrap(), [boot.log_id()]);
         if is_anchored {
-            let row = AnchorRow { tree: signed.checkpoint.tree, anchored_at_s: 5, tx_hash: None };
+            let row = AnchorRow { tree: signed.checkpoint.tree, anchored_at: UnixSeconds(5), tx_hash: None };
             store.put_anchor(boot.log_id(), row).await.unwrap();
             assert_eq!(store.unanchored().await.unwrap(), []);
         }

@@ -9,6 +9,7 @@ use candor_verify::Hash32;
 use candor_verify::cbor::{CborError, Reader, Writer};
 use candor_verify::delivery::{read_checkpoint, write_checkpoint};
 use candor_verify::manifest::Manifest;
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 
 use crate::limits::{EVIDENCE_MAX, MAX_MESSAGE, MAX_PATH};
@@ -130,12 +131,12 @@ pub(crate) fn read_hash_run(r: &mut Reader<'_>, limit: usize, name: &'static str
 }
 
 pub(crate) fn write_head(w: &mut Writer, head: &BlockHead) {
-    w.array(4).u64(head.chain_id).u64(head.number).bytes(&head.hash.0).u64(head.timestamp_s);
+    w.array(4).u64(head.chain_id).u64(head.number).bytes(&head.hash.0).u64(head.timestamp.0);
 }
 
 pub(crate) fn read_head(r: &mut Reader<'_>) -> Result<BlockHead, CborError> {
     r.array_of(4)?;
-    Ok(BlockHead { chain_id: r.u64()?, number: r.u64()?, hash: r.hash()?, timestamp_s: r.u64()? })
+    Ok(BlockHead { chain_id: r.u64()?, number: r.u64()?, hash: r.hash()?, timestamp: UnixSeconds(r.u64()?) })
 }
 
 pub(crate) fn write_tree(w: &mut Writer, tree: &Tree) {

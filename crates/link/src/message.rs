@@ -8,6 +8,7 @@ use std::fmt;
 use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::manifest::Manifest;
 use candor_verify::receipt::Receipt;
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32, Signature65};
 
@@ -24,7 +25,7 @@ pub struct BlockHead {
     /// Block hash.
     pub hash: Hash32,
     /// Block time in Unix seconds.
-    pub timestamp_s: u64,
+    pub timestamp: UnixSeconds,
 }
 
 /// The log of the boot before, at a size that is anchored on the chain.
@@ -188,7 +189,7 @@ pub struct Settlement {
     /// Nonce of the authorization.
     pub nonce: Hash32,
     /// Unix seconds; the transfer must be in a block strictly before.
-    pub valid_before_s: u64,
+    pub valid_before: UnixSeconds,
     /// Sequence number of the receipt.
     pub sequence: u64,
 }

@@ -5,6 +5,7 @@
 
 use candor_verify::cbor::{CborError, Reader, Writer};
 use candor_verify::delivery::{read_checkpoint, write_checkpoint};
+use candor_verify::time::UnixSeconds;
 use candor_verify::{Hash32, Signature65};
 
 use crate::codec::{
@@ -256,7 +257,7 @@ fn read_append(r: &mut Reader<'_>) -> Parsed<AppendRequest> {
 
 fn write_settlement(w: &mut Writer, s: &Settlement) {
     w.array(11).bytes(&s.payment_id.0).u64(s.chain_id).bytes(&s.to.0).bytes(&s.calldata).bytes(&s.payer.0).bytes(&s.payee.0);
-    w.bytes(&s.asset.0).amount(s.amount).bytes(&s.nonce.0).u64(s.valid_before_s).u64(s.sequence);
+    w.bytes(&s.asset.0).amount(s.amount).bytes(&s.nonce.0).u64(s.valid_before.0).u64(s.sequence);
 }
 
 fn read_settlement(r: &mut Reader<'_>) -> Result<Settlement, CborError> {
@@ -271,7 +272,7 @@ fn read_settlement(r: &mut Reader<'_>) -> Result<Settlement, CborError> {
         asset: r.address()?,
         amount: r.amount()?,
         nonce: r.hash()?,
-        valid_before_s: r.u64()?,
+        valid_before: UnixSeconds(r.u64()?),
         sequence: r.u64()?,
     })
 }

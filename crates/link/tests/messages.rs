@@ -3,6 +3,7 @@
 use candor_link::*;
 use candor_verify::checkpoint::{COSIGNATURES_MAX, Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32, Signature65};
 use proptest::collection::vec;
@@ -29,23 +30,23 @@ fn tree() -> impl Strategy<Value = Tree> {
 }
 
 fn head() -> impl Strategy<Value = BlockHead> {
-    (any::<u64>(), any::<u64>(), hash(), any::<u64>()).prop_map(|(chain_id, number, hash, timestamp_s)| BlockHead {
+    (any::<u64>(), any::<u64>(), hash(), any::<u64>()).prop_map(|(chain_id, number, hash, timestamp)| BlockHead {
         chain_id,
         number,
         hash,
-        timestamp_s,
+        timestamp: UnixSeconds(timestamp),
     })
 }
 
 fn checkpoint() -> impl Strategy<Value = SignedCheckpoint> {
     let cosignature = (hash(), any::<u64>(), bytes()).prop_map(|(witness, time, signature)| Cosignature {
         witness,
-        time,
+        time: UnixSeconds(time),
         signature: Ed25519Signature(signature),
     });
     (hash(), tree(), any::<u64>(), bytes(), bytes(), vec(cosignature, 0..3)).prop_map(
         |(log_id, tree, timestamp, note, signature, cosignatures)| SignedCheckpoint {
-            checkpoint: Checkpoint { log_id, tree, timestamp },
+            checkpoint: Checkpoint { log_id, tree, timestamp: UnixMs(timestamp) },
             note_signature: Ed25519Signature(note),
             signature: Signature65(signature),
             cosignatures,
@@ -158,7 +159,7 @@ fn to_enclave() -> impl Strategy<Value = ToEnclave> {
 fn settlement() -> impl Strategy<Value = Settlement> {
     let ids = (hash(), any::<u64>(), hash(), any::<u64>(), any::<u64>());
     (ids, address(), vec(any::<u8>(), 0..300), address(), address(), address(), any::<u128>()).prop_map(
-        |((payment_id, chain_id, nonce, valid_before_s, sequence), to, calldata, payer, payee, asset, amount)| Settlement {
+        |((payment_id, chain_id, nonce, valid_before, sequence), to, calldata, payer, payee, asset, amount)| Settlement {
             payment_id,
             chain_id,
             to,
@@ -168,7 +169,7 @@ fn settlement() -> impl Strategy<Value = Settlement> {
             asset,
             amount: Amount(amount),
             nonce,
-            valid_before_s,
+            valid_before: UnixSeconds(valid_before),
             sequence,
         },
     )
@@ -310,10 +311,10 @@ fn terms_and_evidence_are_carried_up_to_their_limits_and_no_further() {
 
 #[test]
 fn a_checkpoint_with_every_cosignature_that_a_delivery_takes_is_carried() {
-    let cosignature = Cosignature { witness: Hash32([1; 32]), time: u64::MAX, signature: Ed25519Signature([2; 64]) };
+    let cosignature = Cosignature { witness: Hash32([1; 32]), time: UnixSeconds(u64::MAX), signature: Ed25519Signature([2; 64]) };
     let carried = |cosignatures| {
         let checkpoint = SignedCheckpoint {
-            checkpoint: Checkpoint { log_id: Hash32([3; 32]), tree: Tree { size: 1, root: Hash32([4; 32]) }, timestamp: 5 },
+            checkpoint: Checkpoint { log_id: Hash32([3; 32]), tree: Tree { size: 1, root: Hash32([4; 32]) }, timestamp: UnixMs(5) },
             note_signature: Ed25519Signature([6; 64]),
             signature: Signature65([7; 65]),
             cosignatures: vec![cosignature; cosignatures],
@@ -380,11 +381,15 @@ fn a_group_within_its_limit_is_one_frame_whatever_is_in_it() {
         asset: Address([0xff; 20]),
         amount: Amount(u128::MAX),
         nonce: Hash32([0xff; 32]),
-        valid_before_s: u64::MAX,
+        valid_before: UnixSeconds(u64::MAX),
         sequence: u64::MAX,
     };
     let checkpoint = || SignedCheckpoint {
-        checkpoint: Checkpoint { log_id: Hash32([0xff; 32]), tree: Tree { size: 1, root: Hash32([0xff; 32]) }, timestamp: u64::MAX },
+        checkpoint: Checkpoint {
+            log_id: Hash32([0xff; 32]),
+            tree: Tree { size: 1, root: Hash32([0xff; 32]) },
+            timestamp: UnixMs(u64::MAX),
+        },
         note_signature: Ed25519Signature([0xff; 64]),
         signature: Signature65([0xff; 65]),
         cosignatures: vec![],
@@ -414,7 +419,7 @@ fn calldata_and_receipts_are_never_printed() {
         asset: Address::ZERO,
         amount: Amount(1),
         nonce: Hash32::ZERO,
-        valid_before_s: 1,
+        valid_before: UnixSeconds(1),
         sequence: 0,
     };
     let text = format!("{settlement:?}");

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use candor_verify::checkpoint::{Checkpoint, NoteError, SignedCheckpoint, open_note, origin, verify_ed25519};
 use candor_verify::eip712::{Recover, signer};
 use candor_verify::hash::sha256;
+use candor_verify::time::UnixMs;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Signature65};
 
@@ -95,7 +96,7 @@ impl std::error::Error for CheckpointError {}
 #[must_use]
 pub fn write_note(keys: &LogKeys, signed: &SignedCheckpoint) -> String {
     let mut line = eip712_key_id(keys).to_vec();
-    line.extend_from_slice(&signed.checkpoint.timestamp.to_be_bytes());
+    line.extend_from_slice(&signed.checkpoint.timestamp.0.to_be_bytes());
     line.extend_from_slice(&signed.signature.0);
     let note = signed.checkpoint.note(&keys.k_log(), &signed.note_signature);
     format!("{note}\u{2014} {} {}\n", origin(&keys.log_id()), STANDARD.encode(line))
@@ -111,7 +112,7 @@ pub fn write_note(keys: &LogKeys, signed: &SignedCheckpoint) -> String {
 pub fn verify_note(recover: &dyn Recover, keys: &LogKeys, text: &str) -> Result<VerifiedCheckpoint, CheckpointError> {
     let tree = open_note(text, &keys.log_id(), &keys.k_log()).map_err(CheckpointError::Note)?;
     let (timestamp, signature) = eip712_line(keys, text).ok_or(CheckpointError::Eip712Line)?;
-    verify_eip712(recover, keys, Checkpoint { log_id: keys.log_id(), tree, timestamp }, signature)
+    verify_eip712(recover, keys, Checkpoint { log_id: keys.log_id(), tree, timestamp: UnixMs(timestamp) }, signature)
 }
 
 /// The same for a checkpoint that did not travel as a note.

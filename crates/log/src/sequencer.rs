@@ -25,6 +25,7 @@ use std::collections::VecDeque;
 use candor_verify::Hash32;
 use candor_verify::Signature65;
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
+use candor_verify::time::UnixMs;
 use candor_verify::tlog::{Tree, verify_consistency, verify_inclusion};
 
 use crate::edge::Edge;
@@ -247,7 +248,7 @@ impl Sequencer {
     }
 
     fn sign_checkpoint(&mut self, group: Group, actions: &mut Vec<Action>) -> Result<(), CloseReason> {
-        let checkpoint = Checkpoint { log_id: self.log_id, tree: group.after.tree(), timestamp: self.now_ms };
+        let checkpoint = Checkpoint { log_id: self.log_id, tree: group.after.tree(), timestamp: UnixMs(self.now_ms) };
         // Invariant: no two signed trees of one size, and none that does not end the group it is for. Its pair is in
         // `checkpoint_stored`, where every leaf of the group is proven to be in this tree at its index.
         let end = self.released.size().saturating_add(count(group.leaves.len()));

@@ -144,7 +144,7 @@ fn checkpoints_of_others_are_rejected_by_name() {
     assert_eq!(reported(foreign), Failure::Checkpoint(CheckpointError::Note(NoteError::Origin)));
     // K_log signed this tree, K_sig another.
     let mixed = candor_verify::checkpoint::SignedCheckpoint {
-        signature: keys.checkpoint(Tree { size: 9, root: Hash32([1; 32]) }, stored.checkpoint.timestamp).signature,
+        signature: keys.checkpoint(Tree { size: 9, root: Hash32([1; 32]) }, stored.checkpoint.timestamp.0).signature,
         ..stored.clone()
     };
     let failure = reported(note_of(&mixed));

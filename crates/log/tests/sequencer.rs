@@ -12,6 +12,7 @@ use candor_log::{GROUP_MAX, LeafData, Ticket};
 use candor_verify::Hash32;
 use candor_verify::checkpoint::{Checkpoint, NoteError};
 use candor_verify::eip712::K256;
+use candor_verify::time::UnixMs;
 use candor_verify::tlog::{ProofError, Tree, empty_root};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -50,7 +51,7 @@ fn awaiting_append() -> Sequencer {
 
 fn signed(sequencer: &mut Sequencer) -> Vec<Action> {
     let keys = Keys::new(7);
-    let checkpoint = Checkpoint { log_id: keys.public.log_id(), tree: tree(&[0]), timestamp: NOW };
+    let checkpoint = Checkpoint { log_id: keys.public.log_id(), tree: tree(&[0]), timestamp: UnixMs(NOW) };
     let (note_signature, signature) = keys.sign(&checkpoint);
     sequencer.step(Event::Signed { note_signature, signature }, NOW)
 }
@@ -58,7 +59,9 @@ fn signed(sequencer: &mut Sequencer) -> Vec<Action> {
 fn awaiting_checkpoint() -> Sequencer {
     let mut sequencer = awaiting_append();
     let acked = sequencer.step(Event::AppendAcked { first_index: 0, count: 1 }, NOW);
-    assert!(matches!(acked[..], [Action::SignCheckpoint { checkpoint }] if checkpoint.tree == tree(&[0]) && checkpoint.timestamp == NOW));
+    assert!(
+        matches!(acked[..], [Action::SignCheckpoint { checkpoint }] if checkpoint.tree == tree(&[0]) && checkpoint.timestamp == UnixMs(NOW))
+    );
     assert!(matches!(signed(&mut sequencer)[..], [Action::SendCheckpoint { first_index: 0, .. }]));
     sequencer
 }
@@ -180,7 +183,7 @@ fn a_group_that_cannot_be_sent_closes_the_log_at_once() {
 fn checkpoint_times_never_go_back_with_the_clock() {
     let mut sequencer = awaiting_append();
     let actions = sequencer.step(Event::AppendAcked { first_index: 0, count: 1 }, NOW - 50_000);
-    assert!(matches!(actions[..], [Action::SignCheckpoint { checkpoint }] if checkpoint.timestamp == NOW));
+    assert!(matches!(actions[..], [Action::SignCheckpoint { checkpoint }] if checkpoint.timestamp == UnixMs(NOW)));
 }
 
 #[test]

@@ -109,8 +109,8 @@ fn work_json(work: &Work) -> Value {
         "kinds": kinds.0, "channel": channel.code(), "usageSource": usage_source.code(), "outcome": outcome.code(),
         "modelId": model_id.to_string(), "requestCommitment": request_commitment.to_string(),
         "responseCommitment": response_commitment.to_string(), "decodingHash": decoding_hash.to_string(),
-        "promptTokens": number(*prompt_tokens), "completionTokens": number(*completion_tokens), "startedAt": number(*started_at),
-        "finishedAt": number(*finished_at), "blockNumber": number(*block_number), "blockHash": block_hash.to_string(),
+        "promptTokens": number(*prompt_tokens), "completionTokens": number(*completion_tokens), "startedAt": number(started_at.0),
+        "finishedAt": number(finished_at.0), "blockNumber": number(*block_number), "blockHash": block_hash.to_string(),
     })
 }
 

@@ -7,6 +7,7 @@ use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::{ChainFacts, Transfer};
 use candor_verify::policy::{Accept, EnclaveStatus, KnownAnchor, Policy, RegistryRecord, Workloads};
 use candor_verify::receipt::{Channel, Kinds, Outcome, SeedSource};
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
 
@@ -72,12 +73,12 @@ impl Facts {
             k_sig: manifest.k_sig,
             manifest_hash: manifest.hash(),
             status_at_finish: EnclaveStatus::Valid,
-            valid_from: NOW_MS / 1000 - 3_600,
-            valid_until: NOW_MS / 1000 + 3_600,
-            invalid_from: 0,
+            valid_from: UnixSeconds(NOW_MS / 1000 - 3_600),
+            valid_until: UnixSeconds(NOW_MS / 1000 + 3_600),
+            invalid_from: UnixSeconds(0),
         };
         Self {
-            anchors: vec![KnownAnchor { log_id: manifest.log_id(), tree, anchored_at: ANCHORED_AT }],
+            anchors: vec![KnownAnchor { log_id: manifest.log_id(), tree, anchored_at: UnixSeconds(ANCHORED_AT) }],
             registry: Some(registered),
             receipt_block_known: Some(true),
             evidence_block_known: Some(true),
@@ -199,12 +200,12 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
         "anchored_before_the_key_became_invalid",
         &later,
         strict(),
-        registry(&later, |r| r.invalid_from = ANCHORED_AT + 1),
+        registry(&later, |r| r.invalid_from = UnixSeconds(ANCHORED_AT + 1)),
         "verified",
         LogLevel::Anchored,
     );
     // Nothing but the first day and the status differs from a key that never lapsed.
-    let renewed = registry(&honest, |r| r.valid_from = NOW_MS / 1000 - 86_400);
+    let renewed = registry(&honest, |r| r.valid_from = UnixSeconds(NOW_MS / 1000 - 86_400));
     push("finished_after_a_lapsed_key_was_renewed", &honest, strict(), renewed, "verified", LogLevel::Anchored);
     let unseen = Facts { anchors: vec![], ..Facts::honest(&honest) };
     push("registered_but_not_anchored_yet", &honest, forge.policy(), unseen.clone(), "verified", LogLevel::SelfLogged);
@@ -229,9 +230,10 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     refuse("authorization_cancelled_or_used_for_something_else", &honest, cancelled, "payment.transfer");
     refuse("registry_lists_another_key", &honest, registry(&honest, |r| r.k_sig = Address([1; 20])), "registry.listed");
     refuse("registry_lists_another_manifest", &honest, registry(&honest, |r| r.manifest_hash = Hash32([1; 32])), "registry.listed");
-    let late: fn(&mut RegistryRecord) = |r| (r.valid_from, r.status_at_finish) = (NOW_MS / 1000 + 3, EnclaveStatus::NotYetValid);
+    let late: fn(&mut RegistryRecord) =
+        |r| (r.valid_from, r.status_at_finish) = (UnixSeconds(NOW_MS / 1000 + 3), EnclaveStatus::NotYetValid);
     refuse("registered_after_the_receipt", &honest, registry(&honest, late), "registry.listed");
-    let lapsed: fn(&mut RegistryRecord) = |r| (r.valid_until, r.status_at_finish) = (NOW_MS / 1000 + 1, EnclaveStatus::Lapsed);
+    let lapsed: fn(&mut RegistryRecord) = |r| (r.valid_until, r.status_at_finish) = (UnixSeconds(NOW_MS / 1000 + 1), EnclaveStatus::Lapsed);
     refuse("registration_lapsed_before_the_receipt", &honest, registry(&honest, lapsed), "registry.listed");
     refuse(
         "finished_between_two_registrations",
@@ -240,14 +242,24 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
         "registry.listed",
     );
     refuse("not_registered_at_all", &honest, registry(&honest, |r| r.status_at_finish = EnclaveStatus::Unregistered), "registry.listed");
-    refuse("anchored_after_the_key_became_invalid", &honest, registry(&honest, |r| r.invalid_from = ANCHORED_AT), "registry.listed");
-    let backdated = Facts { anchors: vec![], ..registry(&honest, |r| r.invalid_from = NOW_MS / 1000 + 3_000) };
+    refuse(
+        "anchored_after_the_key_became_invalid",
+        &honest,
+        registry(&honest, |r| r.invalid_from = UnixSeconds(ANCHORED_AT)),
+        "registry.listed",
+    );
+    let backdated = Facts { anchors: vec![], ..registry(&honest, |r| r.invalid_from = UnixSeconds(NOW_MS / 1000 + 3_000)) };
     refuse("key_became_invalid_and_nothing_is_anchored", &honest, backdated, "registry.listed");
     refuse("fork_at_the_anchored_size", &honest, anchors(&honest, |anchor| anchor.tree.root = Hash32([1; 32])), "log.consistency");
     let earlier = |anchor: &mut KnownAnchor| anchor.tree = Tree { size: 2, root: Hash32([1; 32]) };
     refuse("fork_at_the_earlier_anchor", &honest, anchors(&honest, earlier), "log.consistency");
     refuse("fork_at_the_later_anchor", &later, anchors(&later, |anchor| anchor.tree.root = Hash32([1; 32])), "log.consistency");
-    refuse("anchored_before_it_was_finished", &honest, anchors(&honest, |anchor| anchor.anchored_at = NOW_MS / 1000 - 119), "log.anchored");
+    refuse(
+        "anchored_before_it_was_finished",
+        &honest,
+        anchors(&honest, |anchor| anchor.anchored_at = UnixSeconds(NOW_MS / 1000 - 119)),
+        "log.anchored",
+    );
 }
 
 fn registry(bundle: &Bundle, change: fn(&mut RegistryRecord)) -> Facts {

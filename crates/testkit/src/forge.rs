@@ -23,6 +23,7 @@ use candor_verify::receipt::{
     Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, seed_commitment, seed_from_share,
 };
 use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, root_of};
 use ed25519_dalek::Signer as _;
@@ -247,8 +248,8 @@ pub fn high_s_twin(signature: &Signature65) -> Signature65 {
 #[must_use]
 pub fn cosign(bundle: &Bundle) -> Cosignature {
     let (time, body) = (NOW_MS / 1000, bundle.delivery.checkpoint.checkpoint.note_body());
-    let signature = Ed25519Signature(ed(WITNESS).sign(Cosignature::message(time, &body).as_bytes()).to_bytes());
-    Cosignature { witness: witness_key(), time, signature }
+    let signature = Ed25519Signature(ed(WITNESS).sign(Cosignature::message(UnixSeconds(time), &body).as_bytes()).to_bytes());
+    Cosignature { witness: witness_key(), time: UnixSeconds(time), signature }
 }
 
 /// The bundle with the way to a tree anchored later: two more leaves, which make the log's tree complete.
@@ -262,7 +263,7 @@ pub fn upgraded(mut bundle: Bundle) -> Bundle {
     // From 6 to 8: the last complete subtree of the six, its new sibling, and everything left of both.
     let consistency = vec![pair45, pair67, left];
     candor_verify::tlog::verify_consistency(&six, &tree, &consistency).map(|_| ()).expect("the story's log only grows");
-    let checkpoint = Checkpoint { log_id: bundle.delivery.receipt.log_id, tree, timestamp: NOW_MS + 60_000 };
+    let checkpoint = Checkpoint { log_id: bundle.delivery.receipt.log_id, tree, timestamp: UnixMs(NOW_MS + 60_000) };
     bundle.later_anchor = Some(LaterAnchor { checkpoint, signature: Key::of(K_SIG).sign(&checkpoint.digest()), consistency });
     bundle
 }
@@ -298,7 +299,7 @@ pub fn honest_terms() -> OperatorTerms {
         registrar: Key::of(REGISTRAR).address(),
         registry: Address([0xe1; 20]),
         anchor_chain_id: CHAIN_ID,
-        not_after: NOW_MS + 86_400_000,
+        not_after: UnixMs(NOW_MS + 86_400_000),
         flags: 0,
         chains: vec![Chain { chain_id: CHAIN_ID, log_anchor: Address([0xe2; 20]), ..Chain::default() }],
         assets: vec![Asset { chain_id: CHAIN_ID, asset, name: "USDC".into(), version: "2".into(), decimals: 6 }],
@@ -346,7 +347,7 @@ fn offer(evidence: &Evidence, commitment: Hash32, share: &Hash32, lie: &Lie) -> 
         prompt_tokens: 12,
         max_tokens: 64,
         seed_commitment: seed_commitment(share),
-        valid_until: NOW_MS + 120_000,
+        valid_until: UnixMs(NOW_MS + 120_000),
     };
     (lie.offer)(&mut offer);
     offer
@@ -357,8 +358,8 @@ fn authorization(offer: &Offer, client_salt: &Hash32, lie: &Lie) -> (Authorizati
         from: Key::of(PAYER).address(),
         to: offer.payee,
         value: offer.amount,
-        valid_after: 0,
-        valid_before: NOW_MS / 1000 + 300,
+        valid_after: UnixSeconds(0),
+        valid_before: UnixSeconds(NOW_MS / 1000 + 300),
         nonce: offer_nonce(&offer.digest(), client_salt),
     };
     (lie.authorization)(&mut authorization);
@@ -404,8 +405,8 @@ fn receipt(
             decoding_hash: decoding.struct_hash(),
             prompt_tokens: offer.prompt_tokens,
             completion_tokens: 4,
-            started_at: NOW_MS + 1_000,
-            finished_at: NOW_MS + 2_000,
+            started_at: UnixMs(NOW_MS + 1_000),
+            finished_at: UnixMs(NOW_MS + 2_000),
             block_number: 9,
             block_hash: Hash32([0x83; 32]),
         },
@@ -426,7 +427,8 @@ fn delivery(receipt: Receipt, decoding: Decoding, share: Hash32, lie: &Lie) -> D
     let (pair01, pair45) = (node_hash(&l0, &l1), node_hash(&l4, &l5));
     // Earlier anchor of two leaves: a complete subtree, so the proof from it is its siblings on the way up.
     let earlier = AnchorLink { tree: Tree { size: 2, root: pair01 }, consistency: vec![node_hash(&l2, &l3), pair45] };
-    let mut checkpoint = Checkpoint { log_id: receipt.log_id, tree: Tree { size: 6, root: root_of(&leaves) }, timestamp: NOW_MS + 2_100 };
+    let mut checkpoint =
+        Checkpoint { log_id: receipt.log_id, tree: Tree { size: 6, root: root_of(&leaves) }, timestamp: UnixMs(NOW_MS + 2_100) };
     (lie.checkpoint)(&mut checkpoint);
     let note_signature = Ed25519Signature(ed(K_LOG).sign(checkpoint.note_body().as_bytes()).to_bytes());
     let signed =

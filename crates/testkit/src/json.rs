@@ -88,13 +88,13 @@ fn facts_json(facts: &Facts) -> Value {
 
 fn anchor_json(anchor: &KnownAnchor) -> Value {
     let KnownAnchor { log_id, tree, anchored_at } = anchor;
-    json!({ "log_id": log_id.to_string(), "size": tree.size, "root": tree.root.to_string(), "anchored_at": anchored_at })
+    json!({ "log_id": log_id.to_string(), "size": tree.size, "root": tree.root.to_string(), "anchored_at": anchored_at.0 })
 }
 
 fn registry_json(record: &RegistryRecord) -> Value {
     let RegistryRecord { k_sig, manifest_hash, status_at_finish, valid_from, valid_until, invalid_from } = record;
     json!({
         "k_sig": k_sig.to_string(), "manifest_hash": manifest_hash.to_string(), "status_at_finish": status_at_finish.as_str(),
-        "valid_from": valid_from, "valid_until": valid_until, "invalid_from": invalid_from,
+        "valid_from": valid_from.0, "valid_until": valid_until.0, "invalid_from": invalid_from.0,
     })
 }

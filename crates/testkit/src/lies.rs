@@ -5,6 +5,7 @@
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, Scheme, SeedSource, UsageSource};
+use candor_verify::time::{UnixMs, UnixSeconds};
 
 use crate::forge::{K_SIG, Key, Lie, NOW_MS, cosign, high_s_twin, integer_seed, upgrade_and_alter, upgrade_and_sign, upgraded};
 
@@ -56,7 +57,7 @@ fn evidence_lies() -> Vec<Row> {
         at_the_end("document_signature_altered", "attest.signature", |b| *b.evidence.document.last_mut().expect("not empty") ^= 1),
         at_the_end("document_of_nothing", "attest.size", |b| b.evidence.document.clear()),
         ("terms_with_an_unknown_flag", "evidence.manifest", Lie { terms: |o| o.flags = 1 << 31, ..Lie::default() }),
-        ("terms_ended_before_the_document", "evidence.manifest", Lie { terms: |o| o.not_after = NOW_MS - 1, ..Lie::default() }),
+        ("terms_ended_before_the_document", "evidence.manifest", Lie { terms: |o| o.not_after = UnixMs(NOW_MS - 1), ..Lie::default() }),
     ]
 }
 
@@ -72,8 +73,8 @@ fn work_lies() -> Vec<Row> {
         at_the_end("receipt_signature_with_v_of_0_or_1", "receipt.signature", |b| b.delivery.signature.0[64] -= 27),
         receipt("receipt_of_another_boot", "receipt.boot", |r| r.manifest_hash = Hash32([1; 32])),
         receipt("receipt_of_another_log", "receipt.boot", |r| r.log_id = Hash32([1; 32])),
-        receipt("finished_before_it_started", "receipt.time", |r| r.work.finished_at = r.work.started_at - 1),
-        receipt("finished_after_the_terms_ended", "receipt.time", |r| r.work.finished_at += 86_400_000),
+        receipt("finished_before_it_started", "receipt.time", |r| r.work.finished_at = r.work.started_at.saturating_sub(1)),
+        receipt("finished_after_the_terms_ended", "receipt.time", |r| r.work.finished_at.0 += 86_400_000),
         ("evidence_too_old_for_the_receipt", "receipt.time", Lie { document_age_ms: 3 * 3_600_000, ..Lie::default() }),
         at_the_end("request_body_altered", "request.commitment", |b| b.request.body[0] ^= 1),
         at_the_end("request_path_altered", "request.commitment", |b| b.request.path.push('?')),
@@ -143,9 +144,9 @@ fn money_lies() -> Vec<Row> {
         paid("payment_of_less_than_offered", "payment.terms", |a| a.value = Amount(a.value.0 - 1)),
         paid("payment_to_another_payee", "payment.terms", |a| a.to = Address([1; 20])),
         paid("payment_of_more_than_offered", "payment.terms", |a| a.value = Amount(a.value.0 + 1)),
-        paid("payment_not_yet_valid", "payment.terms", |a| a.valid_after = NOW_MS / 1000 + 100),
-        paid("payment_expired", "payment.terms", |a| a.valid_before = NOW_MS / 1000 + 1),
-        paid("payment_open_for_too_long", "payment.terms", |a| a.valid_before = NOW_MS / 1000 + 100_000),
+        paid("payment_not_yet_valid", "payment.terms", |a| a.valid_after = UnixSeconds(NOW_MS / 1000 + 100)),
+        paid("payment_expired", "payment.terms", |a| a.valid_before = UnixSeconds(NOW_MS / 1000 + 1)),
+        paid("payment_open_for_too_long", "payment.terms", |a| a.valid_before = UnixSeconds(NOW_MS / 1000 + 100_000)),
         at_the_end("client_salt_altered", "payment.binding", |b| b.payment.client_salt = Some(Hash32([1; 32]))),
         paid("payment_bound_to_nothing", "payment.binding", |a| a.nonce = Hash32([1; 32])),
         receipt("receipt_reused_for_another_payment", "receipt.payment", |r| r.money.payment_id = Hash32([1; 32])),
@@ -172,7 +173,7 @@ fn log_lies() -> Vec<Row> {
         ("receipt_never_logged", "log.inclusion", Lie { checkpoint: |c| c.tree.root = Hash32([1; 32]), ..Lie::default() }),
         ("sequence_that_is_not_its_place", "log.inclusion", Lie { receipt: |r| r.sequence = 2, ..Lie::default() }),
         checkpoint("checkpoint_of_another_log", "log.checkpoint", |c| c.log_id = Hash32([1; 32])),
-        at_the_end("checkpoint_time_altered", "log.checkpoint", |b| b.delivery.checkpoint.checkpoint.timestamp += 1),
+        at_the_end("checkpoint_time_altered", "log.checkpoint", |b| b.delivery.checkpoint.checkpoint.timestamp.0 += 1),
         at_the_end("note_signature_altered", "log.checkpoint", |b| b.delivery.checkpoint.note_signature.0[0] ^= 1),
         at_the_end("checkpoint_signature_altered", "log.checkpoint", |b| b.delivery.checkpoint.signature.0[0] ^= 1),
         at_the_end("cosignature_by_a_stranger", "log.witnesses", |b| {
@@ -182,7 +183,7 @@ fn log_lies() -> Vec<Row> {
         }),
         at_the_end("cosignature_time_altered", "log.witnesses", |b| {
             let mut cosignature = cosign(b);
-            cosignature.time += 1;
+            cosignature.time.0 += 1;
             b.delivery.checkpoint.cosignatures = vec![cosignature];
         }),
         at_the_end("cosignature_altered", "log.witnesses", |b| {
@@ -220,7 +221,7 @@ fn log_lies() -> Vec<Row> {
             upgrade_and_alter(b, |later| later.checkpoint.tree.size -= 1);
         }),
         at_the_end("later_anchor_time_altered", "log.consistency", |b| {
-            upgrade_and_alter(b, |later| later.checkpoint.timestamp += 1);
+            upgrade_and_alter(b, |later| later.checkpoint.timestamp.0 += 1);
         }),
         at_the_end("later_anchor_root_altered", "log.consistency", |b| {
             upgrade_and_alter(b, |later| later.checkpoint.tree.root = Hash32([1; 32]));

@@ -17,6 +17,7 @@ use crate::delivery::Delivery;
 use crate::evidence::Evidence;
 use crate::offer::Offer;
 use crate::payment::{Authorization, Payment};
+use crate::time::{UnixMs, UnixSeconds};
 use crate::tlog::{PATH_MAX, Tree};
 
 /// Version of [`Bundle`] that this code reads and writes.
@@ -108,13 +109,13 @@ impl Bundle {
         }
         w.array(2).bytes(&self.offer.encode()).bytes(&self.offer_signature.0);
         let a = &self.payment.authorization;
-        w.array(8).bytes(&a.from.0).bytes(&a.to.0).amount(a.value).u64(a.valid_after).u64(a.valid_before).bytes(&a.nonce.0);
+        w.array(8).bytes(&a.from.0).bytes(&a.to.0).amount(a.value).u64(a.valid_after.0).u64(a.valid_before.0).bytes(&a.nonce.0);
         w.bytes(&self.payment.signature.0).hashes(self.payment.client_salt.as_slice());
         w.bytes(&self.delivery.encode());
         w.array(usize::from(self.later_anchor.is_some()));
         if let Some(later) = &self.later_anchor {
             let c = &later.checkpoint;
-            w.array(5).u64(c.tree.size).bytes(&c.tree.root.0).u64(c.timestamp).bytes(&later.signature.0).hashes(&later.consistency);
+            w.array(5).u64(c.tree.size).bytes(&c.tree.root.0).u64(c.timestamp.0).bytes(&later.signature.0).hashes(&later.consistency);
         }
         w.into_vec()
     }
@@ -151,7 +152,7 @@ impl Bundle {
 fn read_later(r: &mut Reader<'_>, log_id: Hash32) -> Result<LaterAnchor, CborError> {
     r.array_of(5)?;
     Ok(LaterAnchor {
-        checkpoint: Checkpoint { log_id, tree: Tree { size: r.u64()?, root: r.hash()? }, timestamp: r.u64()? },
+        checkpoint: Checkpoint { log_id, tree: Tree { size: r.u64()?, root: r.hash()? }, timestamp: UnixMs(r.u64()?) },
         signature: r.signature()?,
         consistency: r.hashes(PATH_MAX.saturating_add(1))?,
     })
@@ -163,8 +164,8 @@ fn read_payment(r: &mut Reader<'_>) -> Result<Payment, CborError> {
         from: r.address()?,
         to: r.address()?,
         value: r.amount()?,
-        valid_after: r.u64()?,
-        valid_before: r.u64()?,
+        valid_after: UnixSeconds(r.u64()?),
+        valid_before: UnixSeconds(r.u64()?),
         nonce: r.hash()?,
     };
     Ok(Payment { authorization, signature: r.signature()?, client_salt: r.optional(Reader::hash)? })

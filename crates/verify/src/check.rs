@@ -18,6 +18,7 @@ use crate::payment::{self, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use crate::policy::{EnclaveStatus, KnownAnchor, Policy, RegistryRecord};
 use crate::receipt::{self, Channel, Kinds, Outcome as WorkOutcome, Receipt, SeedSource};
 use crate::step::Step;
+use crate::time::UnixSeconds;
 use crate::tlog::{self, Included, Tree};
 use crate::transcript;
 use crate::verdict::{Assurance, Check, LogLevel, Outcome, Recorded, Recorder, Status, Stop, Verdict};
@@ -168,12 +169,12 @@ impl Run<'_> {
             self.checks.not_checked(Step::RegistryListed, "a chain")?;
             return Ok(());
         };
-        let finished = self.bundle.delivery.receipt.work.finished_at / 1000;
+        let finished = self.bundle.delivery.receipt.work.finished_at.seconds();
         let manifest = enclave.manifest();
         let same = record.k_sig == manifest.k_sig && record.manifest_hash == manifest.hash();
         // Whoever stole an invalid key can write any time into a receipt; only an anchor from before shows that it is older than that.
         let anchored_at = self.known_anchor().map(|anchor| anchor.anchored_at);
-        let not_backdated = record.invalid_from == 0 || anchored_at.is_some_and(|at| at < record.invalid_from);
+        let not_backdated = record.invalid_from == UnixSeconds::default() || anchored_at.is_some_and(|at| at < record.invalid_from);
         let listed_then = record.status_at_finish == EnclaveStatus::Valid;
         let in_time = listed_then && record.valid_from <= finished && finished <= record.valid_until && not_backdated;
         let expected =
@@ -214,7 +215,7 @@ impl Run<'_> {
 
     /// A bundle keeps the document that was current at receipt time: not newer than the receipt, and not older than the policy's age.
     fn receipt_time(&mut self, enclave: &VerifiedEnclave, receipt: &Receipt) -> Result<(), Stop> {
-        let document = enclave.document_time_ms();
+        let document = enclave.document_time();
         let (started, finished) = (receipt.work.started_at, receipt.work.finished_at);
         let earliest = document.saturating_sub(self.policy.skew_ms);
         let latest = document.saturating_add(self.policy.max_age_ms).saturating_add(self.policy.skew_ms);
@@ -311,7 +312,7 @@ impl Run<'_> {
         self.checks.require(Step::PaymentSignature, recovered == Some(authorization.from), authorization.from.to_string(), got)?;
 
         let (finished, started) =
-            (self.bundle.delivery.receipt.work.finished_at / 1000, self.bundle.delivery.receipt.work.started_at / 1000);
+            (self.bundle.delivery.receipt.work.finished_at.seconds(), self.bundle.delivery.receipt.work.started_at.seconds());
         let open = authorization.valid_after <= started
             && finished < authorization.valid_before
             && authorization.valid_before <= started.saturating_add(MAX_TIMEOUT_SECONDS).saturating_add(MAX_SKEW_SECONDS);
@@ -503,7 +504,7 @@ impl Run<'_> {
         match self.known_anchor() {
             Some(anchor) => {
                 // In true time an answer is finished before its anchor's block.
-                let finished = self.bundle.delivery.receipt.work.finished_at / 1000;
+                let finished = self.bundle.delivery.receipt.work.finished_at.seconds();
                 let latest = anchor.anchored_at.saturating_add(ANCHOR_SKEW_SECONDS);
                 let expected =
                     format!("an anchored tree that holds the receipt, no earlier than {ANCHOR_SKEW_SECONDS} s before {finished}");

@@ -12,6 +12,7 @@ use crate::abi::Words;
 use crate::bytes::{Hash32, Signature65};
 use crate::eip712;
 use crate::hash::sha256;
+use crate::time::{UnixMs, UnixSeconds};
 use crate::tlog::Tree;
 
 /// At most this many cosignatures on one checkpoint.
@@ -26,14 +27,14 @@ pub struct Checkpoint {
     /// Its size and root.
     pub tree: Tree,
     /// Unix milliseconds by the enclave's clock.
-    pub timestamp: u64,
+    pub timestamp: UnixMs,
 }
 
 impl Checkpoint {
     /// The EIP-712 digest.
     #[must_use]
     pub fn digest(&self) -> Hash32 {
-        let data = Words::new().hash(&self.log_id).u64(self.tree.size).hash(&self.tree.root).u64(self.timestamp);
+        let data = Words::new().hash(&self.log_id).u64(self.tree.size).hash(&self.tree.root).u64(self.timestamp.0);
         let struct_hash = eip712::hash_struct("Checkpoint(bytes32 logId,uint64 size,bytes32 root,uint64 timestamp)", &data);
         eip712::digest(&eip712::candor_domain(), &struct_hash)
     }
@@ -75,7 +76,7 @@ pub struct Cosignature {
     /// Ed25519 public key of the witness. A key outside the policy is refused, not ignored.
     pub witness: Hash32,
     /// Unix seconds by the witness's clock.
-    pub time: u64,
+    pub time: UnixSeconds,
     /// Over the cosignature message.
     pub signature: Ed25519Signature,
 }
@@ -83,7 +84,7 @@ pub struct Cosignature {
 impl Cosignature {
     /// What a witness signs (c2sp.org/tlog-cosignature v1).
     #[must_use]
-    pub fn message(time: u64, note_body: &str) -> String {
+    pub fn message(time: UnixSeconds, note_body: &str) -> String {
         format!("cosignature/v1\ntime {time}\n{note_body}")
     }
 
@@ -221,7 +222,7 @@ mod tests {
 
     fn signed() -> (Checkpoint, Hash32, Ed25519Signature) {
         let key = SigningKey::from_bytes(&[7; 32]);
-        let checkpoint = Checkpoint { log_id: Hash32([1; 32]), tree: Tree { size: 12, root: Hash32([2; 32]) }, timestamp: 3 };
+        let checkpoint = Checkpoint { log_id: Hash32([1; 32]), tree: Tree { size: 12, root: Hash32([2; 32]) }, timestamp: UnixMs(3) };
         let signature = Ed25519Signature(key.sign(checkpoint.note_body().as_bytes()).to_bytes());
         (checkpoint, Hash32(key.verifying_key().to_bytes()), signature)
     }
@@ -247,10 +248,10 @@ mod tests {
     fn a_cosignature_is_bound_to_its_time_and_note() {
         let witness = SigningKey::from_bytes(&[8; 32]);
         let body = signed().0.note_body();
-        let signature = Ed25519Signature(witness.sign(Cosignature::message(5, &body).as_bytes()).to_bytes());
-        let cosignature = Cosignature { witness: Hash32(witness.verifying_key().to_bytes()), time: 5, signature };
+        let signature = Ed25519Signature(witness.sign(Cosignature::message(UnixSeconds(5), &body).as_bytes()).to_bytes());
+        let cosignature = Cosignature { witness: Hash32(witness.verifying_key().to_bytes()), time: UnixSeconds(5), signature };
         assert!(cosignature.is_valid(&body));
-        assert!(!Cosignature { time: 6, ..cosignature }.is_valid(&body));
+        assert!(!Cosignature { time: UnixSeconds(6), ..cosignature }.is_valid(&body));
         assert!(!cosignature.is_valid("other"));
     }
 

@@ -9,6 +9,7 @@ use crate::bytes::{Hash32, Signature65};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::checkpoint::{COSIGNATURES_MAX, Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
 use crate::receipt::{Decoding, Receipt, SeedSource};
+use crate::time::{UnixMs, UnixSeconds};
 use crate::tlog::{PATH_MAX, Tree};
 
 /// Version of [`Delivery`] that this code reads and writes.
@@ -103,10 +104,10 @@ fn read_decoding(r: &mut Reader<'_>) -> Result<Decoding, CborError> {
 /// Writes a signed checkpoint: log id, size, root, timestamp, both signatures, cosignatures.
 pub fn write_checkpoint(w: &mut Writer, signed: &SignedCheckpoint) {
     let c = &signed.checkpoint;
-    w.array(7).bytes(&c.log_id.0).u64(c.tree.size).bytes(&c.tree.root.0).u64(c.timestamp);
+    w.array(7).bytes(&c.log_id.0).u64(c.tree.size).bytes(&c.tree.root.0).u64(c.timestamp.0);
     w.bytes(&signed.note_signature.0).bytes(&signed.signature.0).array(signed.cosignatures.len());
     for cosignature in &signed.cosignatures {
-        w.array(3).bytes(&cosignature.witness.0).u64(cosignature.time).bytes(&cosignature.signature.0);
+        w.array(3).bytes(&cosignature.witness.0).u64(cosignature.time.0).bytes(&cosignature.signature.0);
     }
 }
 
@@ -116,14 +117,14 @@ pub fn write_checkpoint(w: &mut Writer, signed: &SignedCheckpoint) {
 /// Where and why the bytes are not a signed checkpoint.
 pub fn read_checkpoint(r: &mut Reader<'_>) -> Result<SignedCheckpoint, CborError> {
     r.array_of(7)?;
-    let checkpoint = Checkpoint { log_id: r.hash()?, tree: Tree { size: r.u64()?, root: r.hash()? }, timestamp: r.u64()? };
+    let checkpoint = Checkpoint { log_id: r.hash()?, tree: Tree { size: r.u64()?, root: r.hash()? }, timestamp: UnixMs(r.u64()?) };
     Ok(SignedCheckpoint {
         checkpoint,
         note_signature: Ed25519Signature(r.fixed()?),
         signature: r.signature()?,
         cosignatures: r.list(COSIGNATURES_MAX, |r| {
             r.array_of(3)?;
-            Ok(Cosignature { witness: r.hash()?, time: r.u64()?, signature: Ed25519Signature(r.fixed()?) })
+            Ok(Cosignature { witness: r.hash()?, time: UnixSeconds(r.u64()?), signature: Ed25519Signature(r.fixed()?) })
         })?,
     })
 }

@@ -18,6 +18,7 @@ use crate::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id}
 use crate::policy::{Accept, Policy};
 use crate::step::Step;
 use crate::terms::{OperatorTerms, SIGNED_TERMS_MAX, SignedTerms};
+use crate::time::UnixMs;
 use crate::verdict::{Assurance, LogLevel, Outcome, Recorded, Recorder, Stop, Verdict};
 
 /// Version of [`Evidence`] that this code reads and writes.
@@ -80,7 +81,7 @@ pub enum Moment {
     /// Now: the document must be recent, and answer the challenge if there was one.
     Live {
         /// Unix milliseconds by the caller's clock.
-        now_ms: u64,
+        now: UnixMs,
         /// The challenge, if the caller made one.
         nonce: Option<Hash32>,
     },
@@ -108,7 +109,7 @@ pub struct VerifiedEnclave {
     manifest: Manifest,
     terms: OperatorTerms,
     workload: Hash32,
-    document_time_ms: u64,
+    document_time: UnixMs,
     hardware: bool,
     freshness: Freshness,
 }
@@ -134,8 +135,8 @@ impl VerifiedEnclave {
 
     /// Time of the attestation document, Unix milliseconds.
     #[must_use]
-    pub fn document_time_ms(&self) -> u64 {
-        self.document_time_ms
+    pub fn document_time(&self) -> UnixMs {
+        self.document_time
     }
 
     /// Whether the evidence is SIMULATED: its root is not a compiled-in hardware root.
@@ -189,7 +190,7 @@ pub(crate) fn check_evidence(
     checks.equal(Step::EvidenceBinding, to_hex(&expected), to_hex(document.user_data()))?;
     checks.equal(Step::EvidenceTerms, manifest.terms_hash, terms.digest())?;
     check_operator(checks, evidence, recover)?;
-    check_manifest(checks, manifest, terms, document.timestamp_ms(), &evidence.freshness)?;
+    check_manifest(checks, manifest, terms, UnixMs(document.timestamp_ms()), &evidence.freshness)?;
 
     let workload = workload_id(TeeKind::Nitro, &Hash32(document.root_fingerprint()), document.measurements());
     let ok = policy.workloads.accepts(&workload);
@@ -208,7 +209,7 @@ pub(crate) fn check_evidence(
         manifest: manifest.clone(),
         terms: terms.clone(),
         workload,
-        document_time_ms: document.timestamp_ms(),
+        document_time: UnixMs(document.timestamp_ms()),
         hardware: document.is_hardware_root(),
         freshness: evidence.freshness,
     })
@@ -216,13 +217,13 @@ pub(crate) fn check_evidence(
 
 fn check_document(checks: &mut Recorder, evidence: &Evidence, policy: &Policy, moment: Moment) -> Result<VerifiedDocument, Stop> {
     let result = attest::parse_document(&evidence.document).and_then(|document| match moment {
-        Moment::Live { now_ms, .. } => {
+        Moment::Live { now, .. } => {
             let freshness = attest::Freshness::Live { max_age_ms: policy.max_age_ms, skew_ms: policy.skew_ms, nonce: None };
             // A clock behind the hypervisor's must not refuse a leaf certificate that is seconds old: within the skew, the document's own
             // time counts. Later than that, ours does, and the certificate is not valid yet.
-            let claimed_ms = document.claimed_timestamp_ms();
-            let within_skew = now_ms < claimed_ms && claimed_ms <= now_ms.saturating_add(policy.skew_ms);
-            attest::verify_document(&document, &policy.roots, if within_skew { claimed_ms } else { now_ms }, freshness)
+            let claimed = UnixMs(document.claimed_timestamp_ms());
+            let within_skew = now < claimed && claimed <= now.saturating_add(policy.skew_ms);
+            attest::verify_document(&document, &policy.roots, if within_skew { claimed.0 } else { now.0 }, freshness)
         }
         Moment::OwnTime => {
             attest::verify_document(&document, &policy.roots, document.claimed_timestamp_ms(), attest::Freshness::Historical)
@@ -263,7 +264,7 @@ fn check_manifest(
     checks: &mut Recorder,
     manifest: &Manifest,
     terms: &OperatorTerms,
-    document_time_ms: u64,
+    document_time: UnixMs,
     freshness: &Freshness,
 ) -> Result<(), Stop> {
     let pairs = [
@@ -285,8 +286,8 @@ fn check_manifest(
     if let Err(reason) = terms.check_consistent() {
         return checks.require(Step::EvidenceManifest, false, "consistent terms", reason);
     }
-    if terms.not_after < document_time_ms {
-        let expected = format!("terms in force at {document_time_ms} ms");
+    if terms.not_after < document_time {
+        let expected = format!("terms in force at {document_time} ms");
         return checks.require(Step::EvidenceManifest, false, expected, format!("notAfter {} ms", terms.not_after));
     }
     checks.require(Step::EvidenceManifest, true, "equal fields", "equal fields")

@@ -52,8 +52,10 @@ pub mod step;
 pub mod tags;
 pub mod terms;
 pub mod text;
+pub mod time;
 pub mod tlog;
 pub mod transcript;
 pub mod verdict;
 
 pub use bytes::{Address, Amount, Hash32, Signature65};
+pub use time::{UnixMs, UnixSeconds};

@@ -17,6 +17,7 @@ use crate::payment::TokenDomain;
 use crate::policy::Policy;
 use crate::receipt::{Scheme, VERSION};
 use crate::step::Step;
+use crate::time::UnixMs;
 use crate::verdict::{Check, Recorder, Status, Stop};
 
 /// The signed quote for one request: what a 402 offers. Spec: payment.md §3.
@@ -48,7 +49,7 @@ pub struct Offer {
     /// Commitment to the server's share of the sampling seed; zero if the request names the seed.
     pub seed_commitment: Hash32,
     /// Unix milliseconds after which the enclave no longer honours it.
-    pub valid_until: u64,
+    pub valid_until: UnixMs,
 }
 
 const OFFER_TYPE: &str = "Offer(uint8 version,bytes32 manifestHash,bytes32 requestCommitment,bytes32 modelId,uint8 scheme,address payee,address asset,uint256 chainId,address settler,uint256 amount,uint64 promptTokens,uint64 maxTokens,bytes32 seedCommitment,uint64 validUntil)";
@@ -72,7 +73,7 @@ impl Offer {
             .u64(self.prompt_tokens)
             .u64(self.max_tokens)
             .hash(&self.seed_commitment)
-            .u64(self.valid_until)
+            .u64(self.valid_until.0)
     }
 
     /// The one encoding: 448 bytes.
@@ -103,7 +104,7 @@ impl Offer {
             prompt_tokens: r.u64()?,
             max_tokens: r.u64()?,
             seed_commitment: r.hash()?,
-            valid_until: r.u64()?,
+            valid_until: UnixMs(r.u64()?),
         })
     }
 
@@ -279,7 +280,7 @@ mod tests {
             prompt_tokens: 7,
             max_tokens: 8,
             seed_commitment: Hash32([9; 32]),
-            valid_until: 10,
+            valid_until: UnixMs(10),
         };
         assert_eq!(Offer::parse(&offer.encode()), Ok(offer.clone()));
         assert!(Offer::parse(&offer.encode()[1..]).is_err());

@@ -11,6 +11,7 @@ use crate::bytes::{Address, Amount, Hash32, Signature65};
 use crate::eip712;
 use crate::hash::keccak256;
 use crate::tags;
+use crate::time::UnixSeconds;
 
 /// EIP-3009's signed type.
 pub const TRANSFER_TYPE: &str =
@@ -36,10 +37,10 @@ pub struct Authorization {
     pub to: Address,
     /// Amount in the asset's smallest unit.
     pub value: Amount,
-    /// Unix seconds; valid strictly after.
-    pub valid_after: u64,
-    /// Unix seconds; valid strictly before.
-    pub valid_before: u64,
+    /// Valid strictly after.
+    pub valid_after: UnixSeconds,
+    /// Valid strictly before.
+    pub valid_before: UnixSeconds,
     /// Single-use per payer and token.
     pub nonce: Hash32,
 }
@@ -60,7 +61,13 @@ pub struct TokenDomain {
 
 impl Authorization {
     fn words(&self) -> Words {
-        Words::new().address(&self.from).address(&self.to).amount(self.value).u64(self.valid_after).u64(self.valid_before).hash(&self.nonce)
+        Words::new()
+            .address(&self.from)
+            .address(&self.to)
+            .amount(self.value)
+            .u64(self.valid_after.0)
+            .u64(self.valid_before.0)
+            .hash(&self.nonce)
     }
 
     /// The EIP-712 digest that the payer signs.
@@ -105,7 +112,7 @@ mod tests {
     fn the_payment_id_depends_on_each_part_and_not_on_the_amount() {
         let a = Authorization { from: Address([1; 20]), nonce: Hash32([2; 32]), ..Authorization::default() };
         let id = a.payment_id(1, &Address([3; 20]));
-        assert_eq!(id, Authorization { value: Amount(9), valid_before: 7, ..a }.payment_id(1, &Address([3; 20])));
+        assert_eq!(id, Authorization { value: Amount(9), valid_before: UnixSeconds(7), ..a }.payment_id(1, &Address([3; 20])));
         assert_ne!(id, a.payment_id(2, &Address([3; 20])));
         assert_ne!(id, a.payment_id(1, &Address([4; 20])));
         assert_ne!(id, Authorization { nonce: Hash32([3; 32]), ..a }.payment_id(1, &Address([3; 20])));

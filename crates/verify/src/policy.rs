@@ -8,6 +8,7 @@ use core::fmt;
 
 use crate::attest::TrustRoot;
 use crate::bytes::{Address, Hash32};
+use crate::time::UnixSeconds;
 use crate::verdict::LogLevel;
 
 /// What a policy accepts in one respect. An empty list accepts nothing: a typing error must not turn "none" into "any".
@@ -148,7 +149,7 @@ pub struct KnownAnchor {
     /// Anchored size and root.
     pub tree: crate::tlog::Tree,
     /// Block time of the anchor, Unix seconds.
-    pub anchored_at: u64,
+    pub anchored_at: UnixSeconds,
 }
 
 /// Where a key stands in the registry at a moment (`EnclaveRegistry.statusAt`).
@@ -200,9 +201,9 @@ pub struct RegistryRecord {
     /// Where the key stood when the receipt was finished: a key that lapsed and was renewed has gaps that the next two do not show.
     pub status_at_finish: EnclaveStatus,
     /// Block time of the first registration, Unix seconds.
-    pub valid_from: u64,
+    pub valid_from: UnixSeconds,
     /// End of the last period of validity, Unix seconds.
-    pub valid_until: u64,
+    pub valid_until: UnixSeconds,
     /// When it became invalid, Unix seconds; zero if it did not.
-    pub invalid_from: u64,
+    pub invalid_from: UnixSeconds,
 }

@@ -15,6 +15,7 @@ use crate::bytes::{Address, Amount, Hash32};
 use crate::eip712;
 use crate::hash::{keccak256, sha256};
 use crate::tags;
+use crate::time::UnixMs;
 
 /// Version of [`Receipt`] and [`Offer`] that this code reads and writes.
 pub const VERSION: u8 = 1;
@@ -192,9 +193,9 @@ pub struct Work {
     /// Tokens out.
     pub completion_tokens: u64,
     /// Unix milliseconds by the enclave's clock, when the engine started.
-    pub started_at: u64,
+    pub started_at: UnixMs,
     /// Unix milliseconds by the enclave's clock, when the transcript was closed.
-    pub finished_at: u64,
+    pub finished_at: UnixMs,
     /// A recent block of the anchor chain, as told by the host: a lower time bound for whoever checks its hash.
     pub block_number: u64,
     /// Its hash.
@@ -295,8 +296,8 @@ impl Work {
             .hash(&self.decoding_hash)
             .u64(self.prompt_tokens)
             .u64(self.completion_tokens)
-            .u64(self.started_at)
-            .u64(self.finished_at)
+            .u64(self.started_at.0)
+            .u64(self.finished_at.0)
             .u64(self.block_number)
             .hash(&self.block_hash)
     }
@@ -313,8 +314,8 @@ impl Work {
             decoding_hash: r.hash()?,
             prompt_tokens: r.u64()?,
             completion_tokens: r.u64()?,
-            started_at: r.u64()?,
-            finished_at: r.u64()?,
+            started_at: UnixMs(r.u64()?),
+            finished_at: UnixMs(r.u64()?),
             block_number: r.u64()?,
             block_hash: r.hash()?,
         })
@@ -483,8 +484,8 @@ pub(crate) mod tests {
                 decoding_hash: Hash32([12; 32]),
                 prompt_tokens: 13,
                 completion_tokens: 14,
-                started_at: 15,
-                finished_at: 16,
+                started_at: UnixMs(15),
+                finished_at: UnixMs(16),
                 block_number: 17,
                 block_hash: Hash32([18; 32]),
             },

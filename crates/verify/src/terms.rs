@@ -17,6 +17,7 @@ use crate::eip712;
 use crate::hash::keccak256;
 use crate::manifest::Manifest;
 use crate::text::is_control;
+use crate::time::UnixMs;
 
 /// Version of [`OperatorTerms`] that this code reads and writes.
 pub const VERSION: u8 = 1;
@@ -130,7 +131,7 @@ pub struct OperatorTerms {
     /// Chain of the registry and of the anchors.
     pub anchor_chain_id: u64,
     /// Unix milliseconds after which the terms allow nothing more.
-    pub not_after: u64,
+    pub not_after: UnixMs,
     /// [`flags`].
     pub flags: u32,
     /// Contracts by chain.
@@ -170,7 +171,7 @@ impl OperatorTerms {
             .address(&self.registrar)
             .address(&self.registry)
             .u64(self.anchor_chain_id)
-            .u64(self.not_after)
+            .u64(self.not_after.0)
             .u64(self.flags.into())
             .hash(&self.contracts_hash())
             .hash(&self.assets_hash())
@@ -374,7 +375,7 @@ impl SignedTerms {
         let o = &self.terms;
         let mut w = Writer::new();
         w.array(15).u64(VERSION.into()).bytes(&o.operator.0).bytes(&o.payee.0).bytes(&o.registrar.0).bytes(&o.registry.0);
-        w.u64(o.anchor_chain_id).u64(o.not_after).u64(o.flags.into());
+        w.u64(o.anchor_chain_id).u64(o.not_after.0).u64(o.flags.into());
         w.array(o.chains.len());
         for c in &o.chains {
             w.array(6).u64(c.chain_id).bytes(&c.log_anchor.0).bytes(&c.settler_factory.0).bytes(&c.batch.0).bytes(&c.upto_proxy.0);
@@ -429,7 +430,7 @@ impl SignedTerms {
             registrar: r.address()?,
             registry: r.address()?,
             anchor_chain_id: r.u64()?,
-            not_after: r.u64()?,
+            not_after: UnixMs(r.u64()?),
             flags: r.u32()?,
             chains: r.list(MAX_LIST, |r| {
                 r.array_of(6)?;
@@ -533,7 +534,7 @@ pub(crate) mod tests {
             registrar: Address([3; 20]),
             registry: Address([4; 20]),
             anchor_chain_id: 31337,
-            not_after: 5,
+            not_after: UnixMs(5),
             flags: 0,
             chains: alloc::vec![Chain { chain_id: 31337, log_anchor: Address([6; 20]), ..Chain::default() }],
             assets: alloc::vec![Asset { chain_id: 31337, asset, name: "USDC".into(), version: "2".into(), decimals: 6 }],

@@ -16,6 +16,7 @@ use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
 use candor_verify::receipt::{Decoding, Receipt, SeedSource, receipt_id, requested_seed, seed_commitment, seed_from_share, stop_hash};
 use candor_verify::tags;
 use candor_verify::terms::{OperatorTerms, Price, Registration, SignedTerms};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, verify_consistency, verify_inclusion};
 use candor_verify::transcript::{commitment_of, frame_leaf_hash, request_commitment, request_salt, splice, unsplice};
 use support::{Case, flat};
@@ -61,7 +62,7 @@ fn checkpoints() {
     let checkpoint = |case: &Case| Checkpoint {
         log_id: case.hash("logId"),
         tree: Tree { size: case.number("size"), root: case.hash("root") },
-        timestamp: case.number("timestamp"),
+        timestamp: UnixMs(case.number("timestamp")),
     };
     let (cases, rejects) = flat("checkpoint");
     for case in cases {
@@ -83,14 +84,15 @@ fn notes() {
     for case in cases {
         let tree = Tree { size: case.number("size"), root: case.hash("root") };
         let (log, key) = (case.hash("logId"), case.hash("kLog"));
-        let checkpoint = Checkpoint { log_id: log, tree, timestamp: 0 };
+        let checkpoint = Checkpoint { log_id: log, tree, timestamp: UnixMs(0) };
         assert_eq!(checkpoint.note_body(), case.text("body"));
         assert!(verify_ed25519(&key, case.text("body").as_bytes(), &signature(&case, "signature")));
         assert_eq!(checkpoint.note(&key, &signature(&case, "signature")), case.text("note"));
         assert_eq!(open_note(case.text("note"), &log, &key), Ok(tree));
         let time = case.number("time");
-        assert_eq!(Cosignature::message(time, case.text("body")), case.text("cosigned"));
-        let cosignature = Cosignature { witness: case.hash("witness"), time, signature: signature(&case, "cosignature") };
+        assert_eq!(Cosignature::message(UnixSeconds(time), case.text("body")), case.text("cosigned"));
+        let cosignature =
+            Cosignature { witness: case.hash("witness"), time: UnixSeconds(time), signature: signature(&case, "cosignature") };
         assert!(cosignature.is_valid(case.text("body")));
     }
     for case in rejects {
@@ -227,8 +229,8 @@ fn payments() {
             from: case.address("from"),
             to: case.address("to"),
             value: Amount::from_decimal(case.text("value")).expect("an amount"),
-            valid_after: case.number("validAfter"),
-            valid_before: case.number("validBefore"),
+            valid_after: UnixSeconds(case.number("validAfter")),
+            valid_before: UnixSeconds(case.number("validBefore")),
             nonce: case.hash("nonce"),
         };
         (domain, authorization)

@@ -7,6 +7,7 @@ use candor_verify::delivery::{read_checkpoint, write_checkpoint};
 use candor_verify::evidence::{DOCUMENT_MAX, EVIDENCE_MAX, Evidence};
 use candor_verify::manifest::{Freshness, Manifest};
 use candor_verify::terms::{Asset, Chain, MAX_LIST, Model, OperatorTerms, Price, SIGNED_TERMS_MAX, SignedTerms, Upstream};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
 
 /// Consistent terms whose signed encoding has so many bytes.
@@ -21,7 +22,7 @@ fn terms_of(len: usize) -> SignedTerms {
         registrar: Address([3; 20]),
         registry: Address([4; 20]),
         anchor_chain_id: 1,
-        not_after: u64::MAX,
+        not_after: UnixMs(u64::MAX),
         flags: 0,
         chains: vec![Chain { chain_id: 1, log_anchor: Address([6; 20]), ..Chain::default() }],
         assets: (1..=64).map(asset).collect(),
@@ -93,9 +94,9 @@ fn a_list_of_terms_that_is_too_long_is_named_with_its_limit() {
 
 #[test]
 fn a_checkpoint_has_so_many_cosignatures_and_no_more() {
-    let cosignature = Cosignature { witness: Hash32([1; 32]), time: u64::MAX, signature: Ed25519Signature([2; 64]) };
+    let cosignature = Cosignature { witness: Hash32([1; 32]), time: UnixSeconds(u64::MAX), signature: Ed25519Signature([2; 64]) };
     let signed = |cosignatures: usize| SignedCheckpoint {
-        checkpoint: Checkpoint { log_id: Hash32([3; 32]), tree: Tree { size: 1, root: Hash32([4; 32]) }, timestamp: 5 },
+        checkpoint: Checkpoint { log_id: Hash32([3; 32]), tree: Tree { size: 1, root: Hash32([4; 32]) }, timestamp: UnixMs(5) },
         note_signature: Ed25519Signature([6; 64]),
         signature: Signature65([7; 65]),
         cosignatures: vec![cosignature; cosignatures],

@@ -10,6 +10,7 @@ use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature};
 use candor_verify::delivery::{AnchorLink, Delivery};
 use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms, Upstream};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, empty_root, leaf_hash, node_hash, verify_consistency, verify_inclusion};
 use candor_verify::transcript::{splice, unsplice};
 use proptest::collection::vec;
@@ -46,7 +47,7 @@ fn link() -> impl Strategy<Value = Option<AnchorLink>> {
 fn later_anchor() -> impl Strategy<Value = Option<LaterAnchor>> {
     let parts = (any::<u64>(), hash(), any::<u64>(), signature(), vec(hash(), 0..4));
     prop::option::of(parts.prop_map(|(size, root, timestamp, signature, consistency)| {
-        let checkpoint = Checkpoint { log_id: Hash32::ZERO, tree: Tree { size, root }, timestamp };
+        let checkpoint = Checkpoint { log_id: Hash32::ZERO, tree: Tree { size, root }, timestamp: UnixMs(timestamp) };
         LaterAnchor { checkpoint, signature, consistency }
     }))
 }
@@ -54,7 +55,7 @@ fn later_anchor() -> impl Strategy<Value = Option<LaterAnchor>> {
 fn cosignature() -> impl Strategy<Value = Cosignature> {
     (hash(), any::<u64>(), signature()).prop_map(|(witness, time, signature)| {
         let signature = Ed25519Signature(*signature.0.first_chunk().expect("65 bytes"));
-        Cosignature { witness, time, signature }
+        Cosignature { witness, time: UnixSeconds(time), signature }
     })
 }
 
@@ -93,7 +94,7 @@ fn terms() -> impl Strategy<Value = SignedTerms> {
             let terms = OperatorTerms {
                 operator,
                 payee,
-                not_after,
+                not_after: UnixMs(not_after),
                 flags,
                 chains,
                 assets,
@@ -114,7 +115,7 @@ fn delivery() -> impl Strategy<Value = Delivery> {
     let proofs = (vec(hash(), 0..64), prop::option::of(hash()), vec(cosignature(), 0..4), link());
     ("[a-z/0-9]{0,64}", numbers, proofs, signature(), hash()).prop_map(move |(engine, numbers, proofs, signature, salt)| {
         let mut delivery = honest.clone();
-        (delivery.receipt.sequence, delivery.receipt.work.finished_at) = (numbers.0, numbers.1);
+        (delivery.receipt.sequence, delivery.receipt.work.finished_at) = (numbers.0, UnixMs(numbers.1));
         delivery.decoding.engine = engine;
         (delivery.decoding.top_k, delivery.receipt.money.charged) = (numbers.2, numbers.3);
         (delivery.inclusion, delivery.seed_share, delivery.checkpoint.cosignatures, delivery.earlier_anchor) = proofs;
@@ -209,7 +210,7 @@ proptest! {
         // The log id is not written: it is the bundle's own.
         let log_id = bundle.delivery.checkpoint.checkpoint.log_id;
         bundle.later_anchor.iter_mut().for_each(|later| later.checkpoint.log_id = log_id);
-        (bundle.payment.authorization.value, bundle.payment.authorization.valid_before) = (value, valid_before);
+        (bundle.payment.authorization.value, bundle.payment.authorization.valid_before) = (value, UnixSeconds(valid_before));
         bundle.payment.client_salt = salt;
         prop_assert_eq!(Bundle::parse(&bundle.encode()), Ok(bundle));
     }

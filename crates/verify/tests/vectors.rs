@@ -13,6 +13,7 @@ use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Moment, verify_evidence};
 use candor_verify::step::Step;
+use candor_verify::time::UnixMs;
 use candor_verify::verdict::{LogLevel, Outcome, Status, Verdict};
 use serde_json::Value;
 use support::{Case, Facts, hash, json, policy, read};
@@ -63,7 +64,7 @@ fn evidence_is_judged_at_its_moment() {
     for case in cases("bundle/live.json") {
         let bundle = Bundle::parse(&read(&format!("bundle/{}", case.text("file")))).expect("a bundle");
         let nonce = (!case.get("nonce").is_null()).then(|| hash(case.get("nonce")));
-        let moment = Moment::Live { now_ms: case.number("now_ms"), nonce };
+        let moment = Moment::Live { now: UnixMs(case.number("now_ms")), nonce };
         let (verdict, enclave) = verify_evidence(&bundle.evidence, &policy(case.get("policy")), moment, &K256);
         assert_eq!(verdict.checks().len(), Step::EVIDENCE.len(), "{}", case.name());
         assert_eq!(enclave.is_some(), verdict.outcome() == Outcome::Verified, "{}", case.name());

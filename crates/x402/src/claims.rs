@@ -19,6 +19,7 @@ use std::fmt;
 
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::{MAX_SKEW_SECONDS, SETTLE_MARGIN_SECONDS};
+use candor_verify::time::UnixSeconds;
 
 use crate::exact::VerifiedPayment;
 use crate::poor::{POOR_SECONDS, PoorPayers};
@@ -43,14 +44,14 @@ pub enum ClaimError {
     /// Executed before. A kept answer may be given again; the engine does not run again.
     AlreadyExecuted {
         /// Unix seconds until which it is remembered.
-        until_seconds: u64,
+        until: UnixSeconds,
     },
     /// It ended between verification and claim. Unix seconds.
     Expired {
         /// End of the payment.
-        valid_before: u64,
+        valid_before: UnixSeconds,
         /// Now.
-        got: u64,
+        got: UnixSeconds,
     },
     /// The set is full: try later.
     Full {
@@ -109,7 +110,7 @@ impl fmt::Display for ClaimError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InFlight => f.write_str("this payment is being executed"),
-            Self::AlreadyExecuted { until_seconds } => write!(f, "this payment was executed; it is remembered until {until_seconds}"),
+            Self::AlreadyExecuted { until } => write!(f, "this payment was executed; it is remembered until {until}"),
             Self::Expired { valid_before, got } => write!(f, "the payment ended at {valid_before}, it is {got}"),
             Self::Full { limit } => write!(f, "{limit} payments are open; try later"),
             Self::PayerOpen { limit, got } => write!(f, "the payer has {got} unsettled payments; at most {limit} are allowed"),
@@ -159,7 +160,7 @@ impl Balance {
 #[must_use = "start it or release it; dropped, the payment stays claimed until it expires"]
 pub struct Claim {
     payment_id: Hash32,
-    valid_before: u64,
+    valid_before: UnixSeconds,
 }
 
 /// The right to run the engine once, for one payment. The engine asks for it by reference.
@@ -167,7 +168,7 @@ pub struct Claim {
 #[must_use = "finish it; dropped, the payment stays in flight until it expires"]
 pub struct Execution {
     payment_id: Hash32,
-    valid_before: u64,
+    valid_before: UnixSeconds,
 }
 
 /// How an execution ended, as far as the payer's cap is concerned.
@@ -200,7 +201,7 @@ impl Execution {
 
     /// Unix seconds at which the engine must have stopped, so that settlement can still land.
     #[must_use]
-    pub fn stop_at_seconds(&self) -> u64 {
+    pub fn stop_at(&self) -> UnixSeconds {
         self.valid_before.saturating_sub(SETTLE_MARGIN_SECONDS)
     }
 }
@@ -212,11 +213,11 @@ pub struct ClaimSet {
     limits: ClaimLimits,
     entries: BTreeMap<Hash32, Entry>,
     // Invariant: one element per entry.
-    by_expiry: BTreeSet<(u64, Hash32)>,
+    by_expiry: BTreeSet<(UnixSeconds, Hash32)>,
     // Invariant: one element per account that has an entry.
     accounts: BTreeMap<Account, Totals>,
     poor: PoorPayers,
-    latest_seconds: u64,
+    latest: UnixSeconds,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -245,7 +246,7 @@ struct Totals {
 #[derive(Debug)]
 struct Entry {
     state: State,
-    until_seconds: u64,
+    until: UnixSeconds,
     account: Account,
     value: Amount,
     open: bool,
@@ -267,7 +268,7 @@ impl ClaimSet {
             by_expiry: BTreeSet::new(),
             accounts: BTreeMap::new(),
             poor: PoorPayers::default(),
-            latest_seconds: 0,
+            latest: UnixSeconds::default(),
         }
     }
 
@@ -276,18 +277,18 @@ impl ClaimSet {
     ///
     /// # Errors
     /// What [`Self::claim`] would say.
-    pub fn check(&mut self, payment: &VerifiedPayment, now_seconds: u64) -> Result<(), ClaimError> {
-        self.expire(now_seconds);
+    pub fn check(&mut self, payment: &VerifiedPayment, now: UnixSeconds) -> Result<(), ClaimError> {
+        self.expire(now);
         if let Some(entry) = self.entries.get(&payment.payment_id()) {
             return Err(match entry.state {
                 State::InFlight => ClaimError::InFlight,
-                State::Executed => ClaimError::AlreadyExecuted { until_seconds: entry.until_seconds },
+                State::Executed => ClaimError::AlreadyExecuted { until: entry.until },
             });
         }
         let valid_before = payment.authorization().valid_before;
         // By the latest clock ever seen: a clock that steps back must not make room for what was already forgotten.
-        if valid_before <= self.latest_seconds {
-            return Err(ClaimError::Expired { valid_before, got: self.latest_seconds });
+        if valid_before <= self.latest {
+            return Err(ClaimError::Expired { valid_before, got: self.latest });
         }
         if self.limits.max_claims <= self.entries.len() {
             return Err(ClaimError::Full { limit: self.limits.max_claims });
@@ -303,10 +304,10 @@ impl ClaimSet {
     ///
     /// # Errors
     /// `InsufficientBalance` without a question, if the chain said so a moment ago.
-    pub fn ask_balance(&mut self, payment: &VerifiedPayment, now_seconds: u64) -> Result<BalanceQuestion, ClaimError> {
-        self.expire(now_seconds);
+    pub fn ask_balance(&mut self, payment: &VerifiedPayment, now: UnixSeconds) -> Result<BalanceQuestion, ClaimError> {
+        self.expire(now);
         let account = Account::of(payment);
-        if let Some(balance) = self.poor.balance(&account, self.latest_seconds) {
+        if let Some(balance) = self.poor.balance(&account, self.latest) {
             self.check_balance(payment, balance)?;
         }
         Ok(BalanceQuestion { settled_before: self.totals(&account).settled_sum })
@@ -316,11 +317,11 @@ impl ClaimSet {
     ///
     /// # Errors
     /// See [`ClaimError`].
-    pub fn claim(&mut self, payment: &VerifiedPayment, balance: Balance, now_seconds: u64) -> Result<Claim, ClaimError> {
-        self.check(payment, now_seconds)?;
+    pub fn claim(&mut self, payment: &VerifiedPayment, balance: Balance, now: UnixSeconds) -> Result<Claim, ClaimError> {
+        self.check(payment, now)?;
         let account = Account::of(payment);
         if let Err(refused) = self.check_balance(payment, balance) {
-            self.poor.remember(account, balance, self.latest_seconds);
+            self.poor.remember(account, balance, self.latest);
             return Err(refused);
         }
         let (payment_id, value, valid_before) = (payment.payment_id(), payment.authorization().value, payment.authorization().valid_before);
@@ -328,9 +329,9 @@ impl ClaimSet {
         totals.entries = totals.entries.saturating_add(1);
         totals.open = totals.open.saturating_add(1);
         totals.open_sum = sum(totals.open_sum, value);
-        let until_seconds = valid_before.saturating_add(MAX_SKEW_SECONDS);
-        self.by_expiry.insert((until_seconds, payment_id));
-        let entry = Entry { state: State::InFlight, until_seconds, account, value, open: true };
+        let until = valid_before.saturating_add(MAX_SKEW_SECONDS);
+        self.by_expiry.insert((until, payment_id));
+        let entry = Entry { state: State::InFlight, until, account, value, open: true };
         self.entries.insert(payment_id, entry);
         Ok(Claim { payment_id, valid_before })
     }
@@ -367,10 +368,10 @@ impl ClaimSet {
     }
 
     /// Forgets what can no longer be presented. Claiming does this too.
-    pub fn expire(&mut self, now_seconds: u64) {
-        self.latest_seconds = self.latest_seconds.max(now_seconds);
-        while let Some((until_seconds, payment_id)) = self.by_expiry.first().copied() {
-            if self.latest_seconds <= until_seconds {
+    pub fn expire(&mut self, now: UnixSeconds) {
+        self.latest = self.latest.max(now);
+        while let Some((until, payment_id)) = self.by_expiry.first().copied() {
+            if self.latest <= until {
                 return;
             }
             self.by_expiry.pop_first();
@@ -418,7 +419,7 @@ impl ClaimSet {
     fn forget(&mut self, payment_id: &Hash32) {
         self.close(payment_id);
         let Some(entry) = self.entries.remove(payment_id) else { return };
-        self.by_expiry.remove(&(entry.until_seconds, *payment_id));
+        self.by_expiry.remove(&(entry.until, *payment_id));
         let Some(totals) = self.accounts.get_mut(&entry.account) else { return };
         totals.entries = totals.entries.saturating_sub(1);
         if totals.entries == 0 {

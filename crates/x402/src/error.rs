@@ -6,6 +6,7 @@
 use std::fmt;
 
 use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::time::{UnixMs, UnixSeconds};
 
 use crate::extension::ExtensionError;
 use crate::protocol::Eip155;
@@ -97,18 +98,18 @@ pub enum PaymentError {
     /// Check 6: it ends too soon to settle, or stays open for longer than the protocol allows. Unix seconds.
     ValidBefore {
         /// Earliest end.
-        at_least: u64,
+        at_least: UnixSeconds,
         /// Latest end.
-        at_most: u64,
+        at_most: UnixSeconds,
         /// What was signed.
-        got: u64,
+        got: UnixSeconds,
     },
     /// Check 7: it is not valid yet. Unix seconds.
     ValidAfter {
         /// Latest start.
-        at_most: u64,
+        at_most: UnixSeconds,
         /// What was signed.
-        got: u64,
+        got: UnixSeconds,
     },
     /// Check 8: another amount. Equality, in both directions.
     Value {
@@ -127,17 +128,17 @@ pub enum PaymentError {
     /// The offer is no longer honoured. Unix milliseconds.
     OfferExpired {
         /// End of the offer.
-        valid_until: u64,
+        valid_until: UnixMs,
         /// Now.
-        got: u64,
+        got: UnixMs,
     },
     /// The payment could have been signed for an earlier boot, which may have executed it. Only clients that do not commit to an offer
     /// get this, and only shortly after a boot: sign again after the wait. Unix seconds.
     NotThisBoot {
         /// `validBefore` must be later than this.
-        later_than: u64,
+        later_than: UnixSeconds,
         /// What was signed.
-        got: u64,
+        got: UnixSeconds,
         /// Seconds to wait before a new payment will do: HTTP `Retry-After`. At most twice the skew.
         retry_after_seconds: u64,
     },

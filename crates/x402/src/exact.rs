@@ -11,6 +11,7 @@ use candor_verify::eip712::{self, Recover};
 use candor_verify::offer::Offer;
 use candor_verify::payment::{self, Authorization, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
 use candor_verify::receipt::Scheme;
+use candor_verify::time::UnixSeconds;
 use serde_json::Value;
 
 use crate::error::{PaymentError, excerpt};
@@ -40,9 +41,9 @@ pub struct VerifyContext<'a> {
     /// Offers of this boot for this request: the current bucket and the previous one.
     pub candidates: &'a [Candidate],
     /// Unix seconds by the enclave's clock.
-    pub now_seconds: u64,
+    pub now: UnixSeconds,
     /// Unix seconds when this boot began.
-    pub boot_seconds: u64,
+    pub boot: UnixSeconds,
     /// G of payment.md §5: the node's cap on generation, in seconds, without the settle margin.
     pub generation_seconds: u64,
     /// Public-key recovery.
@@ -137,8 +138,8 @@ impl VerifiedPayment {
     ///
     /// # Errors
     /// [`PaymentError::ValidBefore`], as when it is verified.
-    pub fn check_open(&self, now_seconds: u64, generation_seconds: u64) -> Result<(), PaymentError> {
-        check_valid_before(&self.authorization, now_seconds, generation_seconds)
+    pub fn check_open(&self, now: UnixSeconds, generation_seconds: u64) -> Result<(), PaymentError> {
+        check_valid_before(&self.authorization, now, generation_seconds)
     }
 }
 
@@ -159,7 +160,7 @@ pub fn verify_exact(payload: &PaymentPayload, context: &VerifyContext<'_>) -> Re
     let echo = check_echo(payload.extensions.as_ref(), context.candidates)?;
     let (authorization, signature) = check_signature(&payload.payload, context)?;
     check_authorization(&authorization, context)?;
-    let binding = check_binding(&authorization, echo.as_ref().map(|(echo, _)| echo), context.now_seconds)?;
+    let binding = check_binding(&authorization, echo.as_ref().map(|(echo, _)| echo), context.now)?;
     check_boot(&authorization, binding, context)?;
     let (chain_id, asset) = (context.requirements.network.0, context.requirements.asset);
     let payment_id = authorization.payment_id(chain_id, &asset);
@@ -252,7 +253,7 @@ fn check_authorization(authorization: &Authorization, context: &VerifyContext<'_
     if authorization.to != context.requirements.pay_to {
         return Err(PaymentError::Recipient { expected: context.requirements.pay_to, got: authorization.to });
     }
-    let now = context.now_seconds;
+    let now = context.now;
     check_valid_before(authorization, now, context.generation_seconds)?;
     if now < authorization.valid_after {
         return Err(PaymentError::ValidAfter { at_most: now, got: authorization.valid_after });
@@ -264,7 +265,7 @@ fn check_authorization(authorization: &Authorization, context: &VerifyContext<'_
 }
 
 /// Open for the whole work, and not for longer than a payment may be.
-fn check_valid_before(authorization: &Authorization, now: u64, generation_seconds: u64) -> Result<(), PaymentError> {
+fn check_valid_before(authorization: &Authorization, now: UnixSeconds, generation_seconds: u64) -> Result<(), PaymentError> {
     let at_least = now.saturating_add(SETTLE_MARGIN_SECONDS).saturating_add(generation_seconds);
     let at_most = now.saturating_add(MAX_TIMEOUT_SECONDS).saturating_add(MAX_SKEW_SECONDS);
     if (at_least..=at_most).contains(&authorization.valid_before) {
@@ -274,9 +275,9 @@ fn check_valid_before(authorization: &Authorization, now: u64, generation_second
 }
 
 /// Which offer the nonce commits to, if the client says that it commits.
-fn check_binding(authorization: &Authorization, echo: Option<&OfferEcho>, now_seconds: u64) -> Result<Binding, PaymentError> {
+fn check_binding(authorization: &Authorization, echo: Option<&OfferEcho>, now: UnixSeconds) -> Result<Binding, PaymentError> {
     let Some(echo) = echo else { return Ok(Binding::EqualPriceOnly) };
-    let (valid_until, now) = (echo.signed.offer.valid_until, now_seconds.saturating_mul(1000));
+    let (valid_until, now) = (echo.signed.offer.valid_until, now.ms());
     if valid_until < now {
         return Err(PaymentError::OfferExpired { valid_until, got: now });
     }
@@ -297,13 +298,13 @@ fn check_boot(authorization: &Authorization, binding: Binding, context: &VerifyC
     if matches!(binding, Binding::Offer { .. }) {
         return Ok(());
     }
-    let later_than = context.boot_seconds.saturating_add(MAX_TIMEOUT_SECONDS).saturating_add(MAX_SKEW_SECONDS);
+    let later_than = context.boot.saturating_add(MAX_TIMEOUT_SECONDS).saturating_add(MAX_SKEW_SECONDS);
     let got = authorization.valid_before;
     if later_than < got {
         return Ok(());
     }
     // A client that signs the same lifetime again is good after this many seconds.
-    let short_by = later_than.saturating_sub(got).saturating_add(1);
+    let short_by = later_than.since(got).saturating_add(1);
     let retry_after_seconds = short_by.min(MAX_SKEW_SECONDS.saturating_mul(2));
     Err(PaymentError::NotThisBoot { later_than, got, retry_after_seconds })
 }
@@ -317,7 +318,7 @@ pub(crate) fn parse_authorization(payload: &JsonObject) -> Result<Authorization,
     let malformed = |field| PaymentError::Malformed { field };
     let address = |field, name| text(field).and_then(Address::from_hex).ok_or(malformed(name));
     let amount = |field, name| text(field).and_then(Amount::from_decimal).ok_or(malformed(name));
-    let seconds = |field, name| amount(field, name).and_then(|value| u64::try_from(value.0).map_err(|_| malformed(name)));
+    let seconds = |field, name| amount(field, name).and_then(|value| u64::try_from(value.0).map(UnixSeconds).map_err(|_| malformed(name)));
     Ok(Authorization {
         from: address("from", "authorization.from")?,
         to: address("to", "authorization.to")?,

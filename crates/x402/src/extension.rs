@@ -203,6 +203,7 @@ mod tests {
     use candor_verify::receipt::Scheme;
 
     use super::*;
+    use candor_verify::time::UnixMs;
 
     fn sample() -> SignedOffer {
         let offer = Offer {
@@ -218,7 +219,7 @@ mod tests {
             prompt_tokens: 7,
             max_tokens: 64,
             seed_commitment: Hash32([9; 32]),
-            valid_until: 1,
+            valid_until: UnixMs(1),
         };
         SignedOffer { offer, signature: Signature65([5; 65]), request_salt: Hash32([6; 32]) }
     }

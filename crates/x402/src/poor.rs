@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claims::{Account, Balance};
+use candor_verify::time::UnixSeconds;
 
 /// How long an answer holds: long against a loop of requests, short against a payer who gets money and tries again.
 pub(crate) const POOR_SECONDS: u64 = 3;
@@ -16,18 +17,18 @@ const MAX_POOR: usize = 4_096;
 /// What the chain last said of payers that had too little.
 #[derive(Debug, Default)]
 pub(crate) struct PoorPayers {
-    found: BTreeMap<Account, (u64, Balance)>,
+    found: BTreeMap<Account, (UnixSeconds, Balance)>,
     // Invariant: one element per element of `found`.
-    by_age: BTreeSet<(u64, Account)>,
+    by_age: BTreeSet<(UnixSeconds, Account)>,
 }
 
 impl PoorPayers {
     /// Remembers an answer, in the place of an older one.
-    pub(crate) fn remember(&mut self, account: Account, balance: Balance, now_seconds: u64) {
-        if let Some((since_seconds, _)) = self.found.insert(account, (now_seconds, balance)) {
-            self.by_age.remove(&(since_seconds, account));
+    pub(crate) fn remember(&mut self, account: Account, balance: Balance, now: UnixSeconds) {
+        if let Some((since, _)) = self.found.insert(account, (now, balance)) {
+            self.by_age.remove(&(since, account));
         }
-        self.by_age.insert((now_seconds, account));
+        self.by_age.insert((now, account));
         while MAX_POOR < self.found.len() {
             let Some((_, oldest)) = self.by_age.pop_first() else { return };
             self.found.remove(&oldest);
@@ -35,9 +36,9 @@ impl PoorPayers {
     }
 
     /// What was answered a moment ago.
-    pub(crate) fn balance(&self, account: &Account, now_seconds: u64) -> Option<Balance> {
-        let (since_seconds, balance) = self.found.get(account)?;
-        (now_seconds < since_seconds.saturating_add(POOR_SECONDS)).then_some(*balance)
+    pub(crate) fn balance(&self, account: &Account, now: UnixSeconds) -> Option<Balance> {
+        let (since, balance) = self.found.get(account)?;
+        (now < since.saturating_add(POOR_SECONDS)).then_some(*balance)
     }
 
     #[cfg(test)]
@@ -63,13 +64,13 @@ mod tests {
     fn a_stranger_with_many_accounts_fills_no_memory_and_the_youngest_answers_stay() {
         let mut poor = PoorPayers::default();
         for n in 0..(3 * MAX_POOR) {
-            poor.remember(account(n), Balance::new(Amount(1), Amount::ZERO), n as u64);
-            poor.remember(account(n), Balance::new(Amount(2), Amount::ZERO), n as u64);
+            poor.remember(account(n), Balance::new(Amount(1), Amount::ZERO), UnixSeconds(n as u64));
+            poor.remember(account(n), Balance::new(Amount(2), Amount::ZERO), UnixSeconds(n as u64));
         }
         assert_eq!(poor.len(), MAX_POOR);
         let last = 3 * MAX_POOR - 1;
-        assert!(poor.balance(&account(last), last as u64).is_some());
-        assert!(poor.balance(&account(last), last as u64 + POOR_SECONDS).is_none());
-        assert!(poor.balance(&account(last - MAX_POOR), 0).is_none());
+        assert!(poor.balance(&account(last), UnixSeconds(last as u64)).is_some());
+        assert!(poor.balance(&account(last), UnixSeconds(last as u64 + POOR_SECONDS)).is_none());
+        assert!(poor.balance(&account(last - MAX_POOR), UnixSeconds(0)).is_none());
     }
 }

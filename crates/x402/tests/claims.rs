@@ -7,6 +7,7 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use candor_verify::bytes::Amount;
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::claims::{ClaimError, ClaimLimits, Ending};
 use candor_x402::{Claim, ClaimSet, VerifiedPayment};
 use common::{NOW, World};
@@ -21,8 +22,8 @@ fn take(set: &mut ClaimSet, payment: &VerifiedPayment, now: u64) -> Result<Claim
 
 /// A claim of a payer with this much, by an answer of this moment.
 fn claim_with(set: &mut ClaimSet, payment: &VerifiedPayment, balance: Amount, now: u64) -> Result<Claim, ClaimError> {
-    let asked = set.ask_balance(payment, now)?;
-    set.claim(payment, asked.answered(balance), now)
+    let asked = set.ask_balance(payment, UnixSeconds(now))?;
+    set.claim(payment, asked.answered(balance), UnixSeconds(now))
 }
 
 fn insufficient(needed: u128, got: u128) -> Option<ClaimError> {
@@ -64,17 +65,17 @@ fn a_payment_is_in_flight_then_executed_and_never_claimable_again() {
     let claim = take(&mut set, &payment, NOW).unwrap();
     assert_eq!(take(&mut set, &payment, NOW).err(), Some(ClaimError::InFlight));
     let execution = set.start(claim);
-    assert_eq!((execution.payment_id(), execution.stop_at_seconds()), (payment.payment_id(), ENDS - SETTLE_MARGIN_SECONDS));
+    assert_eq!((execution.payment_id(), execution.stop_at()), (payment.payment_id(), UnixSeconds(ENDS - SETTLE_MARGIN_SECONDS)));
     assert_eq!(take(&mut set, &payment, NOW).err(), Some(ClaimError::InFlight));
     set.finish(execution, Ending::Owed);
-    let until_seconds = ENDS + MAX_SKEW_SECONDS;
-    for now in [NOW, ENDS - 1, ENDS, until_seconds] {
-        assert_eq!(take(&mut set, &payment, now).err(), Some(ClaimError::AlreadyExecuted { until_seconds }));
+    let until = UnixSeconds(ENDS + MAX_SKEW_SECONDS);
+    for now in [NOW, ENDS - 1, ENDS, until.0] {
+        assert_eq!(take(&mut set, &payment, now).err(), Some(ClaimError::AlreadyExecuted { until }));
     }
     // Forgotten, and expired: not claimable, whatever the clock says afterwards.
-    set.expire(until_seconds + 1);
+    set.expire(until.saturating_add(1));
     assert!(set.is_empty());
-    for now in [NOW, ENDS, until_seconds + 1] {
+    for now in [NOW, ENDS, until.0 + 1] {
         assert!(matches!(take(&mut set, &payment, now), Err(ClaimError::Expired { .. })));
     }
 }
@@ -94,14 +95,14 @@ fn a_check_says_what_a_claim_would_and_takes_nothing() {
     let world = World::new();
     let mut set = ClaimSet::new(ClaimLimits { max_open_per_payer: 1, ..LIMITS });
     for _ in 0..2 {
-        assert_eq!((set.check(&world.paid(1), NOW), set.len()), (Ok(()), 0));
+        assert_eq!((set.check(&world.paid(1), UnixSeconds(NOW)), set.len()), (Ok(()), 0));
     }
     let claim = take(&mut set, &world.paid(1), NOW).unwrap();
-    assert_eq!(set.check(&world.paid(1), NOW), Err(ClaimError::InFlight));
-    assert_eq!(set.check(&world.paid(2), NOW), Err(ClaimError::PayerOpen { limit: 1, got: 1 }));
+    assert_eq!(set.check(&world.paid(1), UnixSeconds(NOW)), Err(ClaimError::InFlight));
+    assert_eq!(set.check(&world.paid(2), UnixSeconds(NOW)), Err(ClaimError::PayerOpen { limit: 1, got: 1 }));
     set.release(claim);
-    assert_eq!(set.check(&world.paid(1), NOW), Ok(()));
-    assert!(matches!(set.check(&world.paid(1), ENDS), Err(ClaimError::Expired { .. })));
+    assert_eq!(set.check(&world.paid(1), UnixSeconds(NOW)), Ok(()));
+    assert!(matches!(set.check(&world.paid(1), UnixSeconds(ENDS)), Err(ClaimError::Expired { .. })));
 }
 
 #[test]
@@ -110,8 +111,8 @@ fn a_check_forgets_what_is_over_so_that_a_full_set_does_not_stay_full() {
     let mut set = ClaimSet::new(ClaimLimits { max_claims: 1, ..LIMITS });
     let execution = take(&mut set, &first, NOW).map(|claim| set.start(claim)).unwrap();
     set.finish(execution, Ending::Owed);
-    assert_eq!(set.check(&second, NOW), Err(ClaimError::Full { limit: 1 }));
-    assert!(matches!(set.check(&second, ENDS + MAX_SKEW_SECONDS + 1), Err(ClaimError::Expired { .. })));
+    assert_eq!(set.check(&second, UnixSeconds(NOW)), Err(ClaimError::Full { limit: 1 }));
+    assert!(matches!(set.check(&second, UnixSeconds(ENDS + MAX_SKEW_SECONDS + 1)), Err(ClaimError::Expired { .. })));
     assert!(set.is_empty());
 }
 
@@ -141,7 +142,7 @@ fn a_payer_is_capped_by_count_until_the_money_is_seen() {
     assert!(matches!(take(&mut set, &world.paid(1), NOW), Err(ClaimError::AlreadyExecuted { .. })));
     assert!(take(&mut set, &world.paid(2), NOW).is_ok());
     // An unsettled payment stops counting when it can no longer be presented.
-    set.expire(ENDS + MAX_SKEW_SECONDS + 1);
+    set.expire(UnixSeconds(ENDS + MAX_SKEW_SECONDS + 1));
     assert!(set.is_empty());
 }
 
@@ -155,7 +156,7 @@ fn work_that_was_wasted_counts_against_its_payer_until_the_payment_is_over() {
     for now in [NOW, ENDS - 1] {
         assert_eq!(take(&mut set, &world.paid(2), now).err(), Some(ClaimError::PayerOpen { limit: 1, got: 1 }));
     }
-    set.expire(ENDS + MAX_SKEW_SECONDS + 1);
+    set.expire(UnixSeconds(ENDS + MAX_SKEW_SECONDS + 1));
     assert!(set.is_empty());
 }
 
@@ -167,7 +168,7 @@ fn a_full_set_refuses_by_name_and_has_room_again_when_payments_end() {
     assert_eq!(take(&mut set, &world.paid(2), NOW).err(), Some(ClaimError::Full { limit: 1 }));
     let later = World { now: ENDS + MAX_SKEW_SECONDS + 1, ..World::new() };
     let mut later_payment = World { now: later.now, ..World::new() };
-    later_payment.candidate.offer.valid_until = (later.now + 60) * 1000;
+    later_payment.candidate.offer.valid_until = UnixMs((later.now + 60) * 1000);
     assert!(take(&mut set, &later_payment.paid(3), later.now).is_ok());
     assert_eq!(set.len(), 1);
 }
@@ -198,9 +199,9 @@ fn a_balance_pays_for_what_is_open_before_it_pays_for_more() {
     assert_eq!(set.open_sum(&world.paid(4)), Amount(1000));
     // Until the payment can no longer be executed, and not before.
     let over = ENDS + MAX_SKEW_SECONDS + 1;
-    set.expire(over - 1);
+    set.expire(UnixSeconds(over - 1));
     assert_eq!(set.open_sum(&world.paid(4)), Amount(1000));
-    set.expire(over);
+    set.expire(UnixSeconds(over));
     assert_eq!(set.open_sum(&world.paid(4)), Amount::ZERO);
     assert!(set.is_empty());
 }
@@ -216,9 +217,9 @@ fn of_two_payments_on_one_balance_at_once_one_is_claimed() {
         for salt in 1..=2 {
             let (payment, set, start, claimed) = (world.paid(salt), &set, &start, &claimed);
             scope.spawn(move || {
-                let asked = set.lock().unwrap().ask_balance(&payment, NOW).unwrap();
+                let asked = set.lock().unwrap().ask_balance(&payment, UnixSeconds(NOW)).unwrap();
                 start.wait();
-                let result = set.lock().unwrap().claim(&payment, asked.answered(Amount(1000)), NOW);
+                let result = set.lock().unwrap().claim(&payment, asked.answered(Amount(1000)), UnixSeconds(NOW));
                 match result {
                     Ok(_claim) => claimed.fetch_add(1, Ordering::SeqCst),
                     Err(error) => {
@@ -240,9 +241,9 @@ fn a_balance_from_before_a_settlement_still_has_to_pay_for_it() {
     let execution = set.start(claim);
     set.finish(execution, Ending::Owed);
     // Asked before the transfer is seen: the thousand may be those that have just gone.
-    let asked = set.ask_balance(&world.paid(2), NOW).unwrap();
+    let asked = set.ask_balance(&world.paid(2), UnixSeconds(NOW)).unwrap();
     set.settled(&world.paid(1).payment_id());
-    assert_eq!(set.claim(&world.paid(2), asked.answered(Amount(1000)), NOW).err(), insufficient(2000, 1000));
+    assert_eq!(set.claim(&world.paid(2), asked.answered(Amount(1000)), UnixSeconds(NOW)).err(), insufficient(2000, 1000));
     // Asked after it was seen: they are others.
     assert!(claim_with(&mut set, &world.paid(2), Amount(1000), NOW + 3).is_ok());
 }
@@ -253,10 +254,10 @@ fn a_payer_found_poor_is_refused_for_seconds_without_a_question() {
     let mut set = ClaimSet::new(LIMITS);
     assert_eq!(claim_with(&mut set, &world.paid(1), Amount(999), NOW).err(), insufficient(1000, 999));
     for (salt, now) in [(1, NOW), (1, NOW + 2), (2, NOW + 2)] {
-        assert_eq!(set.ask_balance(&world.paid(salt), now).err(), insufficient(1000, 999));
+        assert_eq!(set.ask_balance(&world.paid(salt), UnixSeconds(now)).err(), insufficient(1000, 999));
     }
     // A cheaper payment may be within what it has.
     let cheap = World::cheap();
-    assert!(set.ask_balance(&cheap.paid(3), NOW + 2).is_ok());
-    assert!(set.ask_balance(&world.paid(1), NOW + 3).is_ok());
+    assert!(set.ask_balance(&cheap.paid(3), UnixSeconds(NOW + 2)).is_ok());
+    assert!(set.ask_balance(&world.paid(1), UnixSeconds(NOW + 3)).is_ok());
 }

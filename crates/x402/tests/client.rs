@@ -4,13 +4,14 @@ mod common;
 
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::MAX_SKEW_SECONDS;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::Libsecp;
 use candor_x402::client::*;
 use candor_x402::protocol::{PaymentRequired, PaymentRequirements, RequirementsError, encode_header, parse_payment_required};
 use common::{Key, NOW, World};
 
 fn choose_from(world: &World, required: &PaymentRequired) -> Result<Choice, ChooseError> {
-    choose(required, &world.verified_offer().unwrap(), &world.policy(), world.now * 1000)
+    choose(required, &world.verified_offer().unwrap(), &world.policy(), UnixMs(world.now * 1000))
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn nothing_is_paid_that_the_attested_key_did_not_sign() {
 #[test]
 fn the_policy_names_what_it_does_not_allow() {
     let world = World::new();
-    let refuse = |policy: SpendPolicy| match choose(&world.required(), &world.verified_offer().unwrap(), &policy, NOW * 1000) {
+    let refuse = |policy: SpendPolicy| match choose(&world.required(), &world.verified_offer().unwrap(), &policy, UnixMs(NOW * 1000)) {
         Err(ChooseError::NoEntry(reasons)) => reasons[0],
         other => panic!("{other:?}"),
     };
@@ -94,21 +95,21 @@ fn an_unresolved_payment_is_sent_again_to_its_boot_and_holds_the_request_elsewhe
     let mut ledger = Ledger::default();
     let reservation = world.reserve(&mut ledger, 1);
     let (nonce, ends) = (reservation.nonce(), reservation.valid_before());
-    assert_eq!(ends, NOW + 300);
+    assert_eq!(ends, UnixSeconds(NOW + 300));
     let sent = world.sent(reservation);
     ledger.sent(sent.clone()).unwrap();
     let mut ledger = restarted(&ledger);
-    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], ends - 1), Ok(Some(sent.clone())));
+    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], ends.saturating_sub(1)), Ok(Some(sent.clone())));
     assert_eq!(SentPayment::parse(sent.header()), Some(sent));
     // Another request is another matter, and so is an ask that still waits for its own answer.
-    assert_eq!(ledger.resume(&Hash32([9; 32]), &world.enclave.manifest().hash(), &[], NOW), Ok(None));
-    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[nonce], NOW), Ok(None));
+    assert_eq!(ledger.resume(&Hash32([9; 32]), &world.enclave.manifest().hash(), &[], UnixSeconds(NOW)), Ok(None));
+    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[nonce], UnixSeconds(NOW)), Ok(None));
     // A boot that cannot run it, or a time at which nobody can.
-    let until = ends + MAX_SKEW_SECONDS;
-    assert_eq!(ledger.resume(&REQUEST, &OTHER_BOOT, &[], NOW), Err(LedgerError::Unresolved { until }));
+    let until = ends.saturating_add(MAX_SKEW_SECONDS);
+    assert_eq!(ledger.resume(&REQUEST, &OTHER_BOOT, &[], UnixSeconds(NOW)), Err(LedgerError::Unresolved { until }));
     assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], ends), Err(LedgerError::Unresolved { until }));
     assert_eq!(
-        ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], until + 1),
+        ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], until.saturating_add(1)),
         Err(LedgerError::AskTheChain { valid_before: ends })
     );
 }
@@ -120,11 +121,11 @@ fn an_unused_authorization_frees_its_request_once_it_can_no_longer_move() {
     let reservation = world.reserve(&mut ledger, 1);
     let (nonce, ends) = (reservation.nonce(), reservation.valid_before());
     ledger.sent(world.sent(reservation)).unwrap();
-    let early = Resolution::UnusedAt { block_seconds: ends - 1 };
-    assert_eq!(ledger.resolve(&nonce, early), Err(LedgerError::TooEarly { at_least: ends, got: ends - 1 }));
+    let early = Resolution::UnusedAt { block_time: ends.saturating_sub(1) };
+    assert_eq!(ledger.resolve(&nonce, early), Err(LedgerError::TooEarly { at_least: ends, got: ends.saturating_sub(1) }));
     assert_eq!(ledger.resolve(&nonce, Resolution::NeverSent), Err(LedgerError::AlreadyPaid));
-    assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_seconds: ends }), Ok(()));
-    assert_eq!(ledger.resume(&REQUEST, &OTHER_BOOT, &[], ends + 1), Ok(None));
+    assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_time: ends }), Ok(()));
+    assert_eq!(ledger.resume(&REQUEST, &OTHER_BOOT, &[], ends.saturating_add(1)), Ok(None));
     assert_eq!(ledger.resolve(&nonce, Resolution::Charged), Err(LedgerError::Unknown));
 }
 
@@ -137,12 +138,12 @@ fn a_request_that_was_answered_may_be_bought_again() {
         let nonce = reservation.nonce();
         ledger.sent(world.sent(reservation)).unwrap();
         ledger.resolve(&nonce, Resolution::Charged).unwrap();
-        assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_seconds: u64::MAX }), Err(LedgerError::AlreadyPaid));
-        assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], NOW), Ok(None));
+        assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_time: UnixSeconds(u64::MAX) }), Err(LedgerError::AlreadyPaid));
+        assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], UnixSeconds(NOW)), Ok(None));
     }
     // The same salt under the same offer would be the same payment.
-    assert_eq!(ledger.reserve(world.purchase(1), world.choice(), NOW).err(), Some(LedgerError::AlreadyPaid));
-    assert_eq!(ledger.day_total(world.requirements.network, &world.requirements.asset, NOW), Amount(2000));
+    assert_eq!(ledger.reserve(world.purchase(1), world.choice(), UnixSeconds(NOW)).err(), Some(LedgerError::AlreadyPaid));
+    assert_eq!(ledger.day_total(world.requirements.network, &world.requirements.asset, UnixSeconds(NOW)), Amount(2000));
 }
 
 #[test]
@@ -151,10 +152,10 @@ fn an_abandoned_reservation_was_sent_to_nobody_and_is_forgotten() {
     let mut ledger = Ledger::default();
     let reservation = world.reserve(&mut ledger, 1);
     // While its ask lives it counts.
-    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[reservation.nonce()], NOW), Ok(None));
+    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[reservation.nonce()], UnixSeconds(NOW)), Ok(None));
     assert_eq!(ledger.spends().count(), 1);
     let mut ledger = restarted(&ledger);
-    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], NOW), Ok(None));
+    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], UnixSeconds(NOW)), Ok(None));
     assert_eq!(ledger.spends().count(), 0);
     assert_eq!(ledger.sent(world.sent(reservation)), Err(LedgerError::Unknown));
 }
@@ -172,11 +173,11 @@ fn the_budget_of_a_day_counts_unresolved_payments_and_rolls() {
         }
     }
     let full = LedgerError::PerDay { limit: Amount(20_000), got: Amount(21_000) };
-    assert_eq!(ledger.reserve(world.purchase(99), world.choice(), NOW + 10).err(), Some(full));
+    assert_eq!(ledger.reserve(world.purchase(99), world.choice(), UnixSeconds(NOW + 10)).err(), Some(full));
     assert_eq!(ledger.resolve(&last.unwrap(), Resolution::NeverSent), Ok(()));
-    assert!(ledger.reserve(world.purchase(99), world.choice(), NOW + 10).is_ok());
+    assert!(ledger.reserve(world.purchase(99), world.choice(), UnixSeconds(NOW + 10)).is_ok());
     // A day later the charged ones are history; the unresolved ones still count.
-    assert_eq!(ledger.day_total(world.requirements.network, &world.requirements.asset, NOW + 86_400), Amount(10_000));
+    assert_eq!(ledger.day_total(world.requirements.network, &world.requirements.asset, UnixSeconds(NOW + 86_400)), Amount(10_000));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod common;
 
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::PaymentError;
 use candor_x402::exact::Binding;
 use candor_x402::protocol::{JsonObject, encode_header, parse_payment_payload};
@@ -86,12 +87,12 @@ fn what_was_signed_is_compared_field_by_field() {
         assert_eq!(error.code(), "invalid_exact_evm_payload_authorization_value_mismatch");
         assert_eq!(verify(changed), Err(error));
     }
-    let later = candor_verify::payment::Authorization { valid_after: NOW + 1, ..base };
-    let error = PaymentError::ValidAfter { at_most: NOW, got: NOW + 1 };
+    let later = candor_verify::payment::Authorization { valid_after: UnixSeconds(NOW + 1), ..base };
+    let error = PaymentError::ValidAfter { at_most: UnixSeconds(NOW), got: UnixSeconds(NOW + 1) };
     assert_eq!(error.code(), "invalid_exact_evm_payload_authorization_valid_after");
     assert_eq!(verify(later), Err(error));
     for valid_after in [0, NOW - 600, NOW] {
-        assert_eq!(verify(candor_verify::payment::Authorization { valid_after, ..base }), Ok(()));
+        assert_eq!(verify(candor_verify::payment::Authorization { valid_after: UnixSeconds(valid_after), ..base }), Ok(()));
     }
 }
 
@@ -101,13 +102,20 @@ fn the_end_of_a_payment_has_both_bounds() {
     let at_least = NOW + SETTLE_MARGIN_SECONDS + world.generation;
     let at_most = NOW + MAX_TIMEOUT_SECONDS + MAX_SKEW_SECONDS;
     for (valid_before, good) in [(at_least - 1, false), (at_least, true), (at_most, true), (at_most + 1, false), (0, false)] {
-        let authorization = candor_verify::payment::Authorization { valid_before, ..world.authorization() };
+        let authorization = candor_verify::payment::Authorization { valid_before: UnixSeconds(valid_before), ..world.authorization() };
         let result = world.verify(&world.stock(authorization, true));
         if good {
             assert!(result.is_ok(), "{valid_before}");
         } else {
             let error = result.unwrap_err();
-            assert_eq!(error, PaymentError::ValidBefore { at_least, at_most, got: valid_before });
+            assert_eq!(
+                error,
+                PaymentError::ValidBefore {
+                    at_least: UnixSeconds(at_least),
+                    at_most: UnixSeconds(at_most),
+                    got: UnixSeconds(valid_before)
+                }
+            );
             assert_eq!(error.code(), "invalid_exact_evm_payload_authorization_valid_before");
         }
     }
@@ -145,8 +153,8 @@ fn the_checks_come_in_the_order_of_the_reference() {
     let wrong = candor_verify::payment::Authorization {
         to: Address([1; 20]),
         value: Amount(1),
-        valid_after: NOW + 9,
-        valid_before: NOW,
+        valid_after: UnixSeconds(NOW + 9),
+        valid_before: UnixSeconds(NOW),
         ..world.authorization()
     };
     let mut payload = world.stock(wrong, false);
@@ -171,9 +179,10 @@ fn the_checks_come_in_the_order_of_the_reference() {
     let payload = world.stock(candor_verify::payment::Authorization { to, ..wrong }, false);
     assert_eq!(code(&payload), "invalid_exact_evm_payload_authorization_valid_before");
     let ends = NOW + 300;
-    let payload = world.stock(candor_verify::payment::Authorization { to, valid_before: ends, ..wrong }, false);
+    let payload = world.stock(candor_verify::payment::Authorization { to, valid_before: UnixSeconds(ends), ..wrong }, false);
     assert_eq!(code(&payload), "invalid_exact_evm_payload_authorization_valid_after");
-    let payload = world.stock(candor_verify::payment::Authorization { to, valid_before: ends, valid_after: 0, ..wrong }, false);
+    let payload = world
+        .stock(candor_verify::payment::Authorization { to, valid_before: UnixSeconds(ends), valid_after: UnixSeconds(0), ..wrong }, false);
     assert_eq!(code(&payload), "invalid_exact_evm_payload_authorization_value_mismatch");
 }
 
@@ -206,7 +215,10 @@ fn the_previous_bucket_still_counts_and_an_ended_offer_does_not() {
     assert!(matches!(world.verify_against(&payload, &three), Err(PaymentError::Misuse { .. })));
     let world = World { now: NOW + 121, ..world };
     let valid_until = (NOW + 120) * 1000;
-    assert_eq!(world.verify(&payload), Err(PaymentError::OfferExpired { valid_until, got: (NOW + 121) * 1000 }));
+    assert_eq!(
+        world.verify(&payload),
+        Err(PaymentError::OfferExpired { valid_until: UnixMs(valid_until), got: UnixMs((NOW + 121) * 1000) })
+    );
 }
 
 #[test]
@@ -229,8 +241,8 @@ fn a_payment_that_was_good_is_refused_at_the_claim_once_too_little_time_is_left(
     let needed = SETTLE_MARGIN_SECONDS + world.generation;
     let payment = world.verify(&world.stock(world.authorization(), true)).unwrap();
     let valid_before = payment.authorization().valid_before;
-    assert_eq!(payment.check_open(valid_before - needed, world.generation), Ok(()));
-    let late = payment.check_open(valid_before - needed + 1, world.generation).unwrap_err();
+    assert_eq!(payment.check_open(valid_before.saturating_sub(needed), world.generation), Ok(()));
+    let late = payment.check_open(valid_before.saturating_sub(needed - 1), world.generation).unwrap_err();
     assert_eq!((late.code(), late.status()), ("invalid_exact_evm_payload_authorization_valid_before", 402));
 }
 
@@ -251,13 +263,14 @@ fn a_payment_that_could_be_for_an_earlier_boot_is_refused_unless_it_names_this_o
     // A stock client, clocks equal, at the moment of boot.
     let authorization = world.authorization();
     let error = world.verify(&world.stock(authorization, true)).unwrap_err();
-    let expected = PaymentError::NotThisBoot { later_than: NOW + horizon, got: NOW + 300, retry_after_seconds: 31 };
+    let expected =
+        PaymentError::NotThisBoot { later_than: UnixSeconds(NOW + horizon), got: UnixSeconds(NOW + 300), retry_after_seconds: 31 };
     assert_eq!(error, expected);
     assert_eq!((error.code(), error.status(), error.retry_after_seconds()), ("candor_not_this_boot", 402, Some(31)));
     // The wait is enough, and never more than twice the skew.
     world.now = NOW + 31;
     assert!(world.verify(&world.stock(world.authorization(), true)).is_ok());
-    let short = candor_verify::payment::Authorization { valid_before: NOW + 31 + 70, ..world.authorization() };
+    let short = candor_verify::payment::Authorization { valid_before: UnixSeconds(NOW + 31 + 70), ..world.authorization() };
     assert_eq!(world.verify(&world.stock(short, true)).unwrap_err().retry_after_seconds(), Some(2 * MAX_SKEW_SECONDS));
 }
 
@@ -267,7 +280,8 @@ fn whatever_an_earlier_boot_could_accept_this_boot_refuses() {
     let last = World { boot: NOW - 9999, now: NOW, ..World::new() };
     let horizon = NOW + MAX_TIMEOUT_SECONDS + MAX_SKEW_SECONDS;
     for valid_before in (NOW..horizon + 40).step_by(7).chain([horizon, horizon + 1]) {
-        let payload = last.stock(candor_verify::payment::Authorization { valid_before, ..last.authorization() }, false);
+        let payload =
+            last.stock(candor_verify::payment::Authorization { valid_before: UnixSeconds(valid_before), ..last.authorization() }, false);
         for now in (NOW..NOW + 400).step_by(13) {
             let next = World { boot: NOW, now, ..World::new() };
             assert!(last.verify(&payload).is_err() || next.verify(&payload).is_err(), "{valid_before} at {now}");

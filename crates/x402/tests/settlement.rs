@@ -4,6 +4,7 @@
 #[allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 mod chain;
 
+use candor_verify::time::UnixSeconds;
 use candor_x402::settlement::*;
 use chain::{CHAIN, Host, START_S, config, down, intent, persisted};
 
@@ -465,7 +466,7 @@ fn take_broadcast(host: &mut Host) -> (Purpose, u8) {
 }
 
 fn unused_at(payment: &Intent, number: u64) -> Event {
-    let at = BlockRef { number, timestamp: START_S };
+    let at = BlockRef { number, timestamp: UnixSeconds(START_S) };
     let (payment_id, state) = (payment.payment_id(), AuthorizationState::Unused);
     Event::Chain(ChainAnswer::AuthorizationState { payment_id, state, at })
 }

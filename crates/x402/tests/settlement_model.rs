@@ -6,6 +6,7 @@
 #[allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 mod chain;
 
+use candor_verify::time::UnixSeconds;
 use candor_x402::settlement::*;
 use chain::{Host, START_S, config, down, intent, persisted};
 use proptest::prelude::*;
@@ -54,7 +55,7 @@ impl Run {
             }
             8 => {
                 let pick = self.random.below(4);
-                host.chain.mine(host.now_ms / 1000, pick);
+                host.chain.mine(UnixSeconds(host.now_ms / 1000), pick);
             }
             9 if self.random.one_in(6) => {
                 let n = u8::try_from(1 + self.random.below(6)).unwrap();

@@ -9,6 +9,7 @@ use candor_devchain::{Config, DevChain, SharedChain, dev_accounts, provider};
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
 use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, Registration, SignedTerms};
+use candor_verify::time::UnixMs;
 use candor_verify::{Address, Amount, Hash32, Signature65};
 
 pub const MODEL: Hash32 = Hash32([8; 32]);
@@ -62,7 +63,7 @@ impl World {
             registrar: self.registrar.address(),
             registry: c.registry,
             anchor_chain_id: c.chain_id,
-            not_after: 4_000_000_000_000,
+            not_after: UnixMs(4_000_000_000_000),
             flags: 0,
             chains: vec![Chain { chain_id: c.chain_id, log_anchor: c.log_anchor, ..Chain::default() }],
             assets: vec![Asset { chain_id: c.chain_id, asset: c.test_usd, name: "USDC".into(), version: "2".into(), decimals: 6 }],
@@ -108,8 +109,8 @@ impl World {
             inner_root: INNER_ROOT,
             inner_measurements: keccak256(&[&[1; 144]]),
             attested_hash: keccak256(&[&attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness)]),
-            document_time: head.timestamp_s,
-            valid_until: head.timestamp_s + 7200,
+            document_time: head.timestamp.0,
+            valid_until: head.timestamp.saturating_add(7200),
         };
         let signature = self.attestor.sign_digest(&verdict.digest(head.chain_id, &self.contracts.quorum_verifier)).unwrap();
         let terms = self.terms();

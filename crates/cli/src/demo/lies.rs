@@ -113,7 +113,7 @@ fn other_root(bundle: &mut Bundle, stage: &Stage) -> Result<(), Failure> {
     let attested = attested_bytes(&manifest.k_sig, &manifest.hash(), &bundle.evidence.freshness);
     let measurements: Measurements = dev::measurements()?;
     let request = Request { user_data: Some(&attested), ..Request::default() };
-    bundle.evidence.document = stranger.attest(&measurements, &request, dev::now_ms()).map_err(cannot)?;
+    bundle.evidence.document = stranger.attest(&measurements, &request, dev::now().0).map_err(cannot)?;
     Ok(())
 }
 

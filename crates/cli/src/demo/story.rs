@@ -247,7 +247,7 @@ async fn prove(stage: &Stage, node: &VerifiedNode, bundle: &Bundle) -> Result<u6
     say!(
         "\non chain       ReceiptVerifier.prove: signed by {}, anchored at {} (Unix seconds); gas {gas}",
         proven.k_sig,
-        proven.anchored_at_s
+        proven.anchored_at
     );
     let file = stage.state.join(CALLDATA);
     std::fs::write(&file, to_hex(&request.calldata()?)).map_err(|error| Failure::cannot(error.to_string()))?;

@@ -7,6 +7,7 @@ use candor_chain::Signer;
 use candor_client::Wallet;
 use candor_verify::bytes::{Address, Hash32, Signature65, to_hex};
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
+use candor_verify::time::UnixSeconds;
 use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{
     ExactRequirements, PaymentRequired, encode_header, parse_payment_required, parse_settle_response, parse_single_header,
@@ -25,7 +26,7 @@ pub(crate) fn question(name: &str, stream: bool) -> Value {
 }
 
 /// Unix seconds.
-pub(crate) fn now_s() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
@@ -109,7 +110,7 @@ impl Payer {
         self.pay_but(offered, |draft| {
             draft.extensions = Value::Null;
             draft.authorization.nonce = Hash32(Signer::random().to_bytes());
-            draft.authorization.valid_before = now_s() + 330;
+            draft.authorization.valid_before = UnixSeconds(now() + 330);
         })
     }
 
@@ -122,8 +123,8 @@ impl Payer {
             from: self.address(),
             to: offered.requirements.pay_to,
             value: offered.requirements.amount,
-            valid_after: 0,
-            valid_before: now_s() + 300,
+            valid_after: UnixSeconds(0),
+            valid_before: UnixSeconds(now() + 300),
             nonce: offer_nonce(&offered.signed.offer.digest(), &salt),
         };
         let accepted = serde_json::to_value(&offered.required.accepts[0]).unwrap();

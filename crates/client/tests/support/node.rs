@@ -19,6 +19,7 @@ use candor_verify::receipt::{
     Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, receipt_id, seed_commitment, seed_from_share,
 };
 use candor_verify::terms::SignedTerms;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, splice};
 use candor_x402::extension::SignedOffer;
@@ -175,7 +176,7 @@ async fn route(state: Arc<State>, request: Request<Incoming>) -> Result<Response
 impl State {
     fn evidence(&self, nonce: Hash32) -> Evidence {
         // Loud times for a test: the story of the testkit is over by now.
-        let terms = candor_verify::terms::OperatorTerms { not_after: now_ms() + 86_400_000, ..honest_terms() };
+        let terms = candor_verify::terms::OperatorTerms { not_after: UnixMs(now_ms() + 86_400_000), ..honest_terms() };
         // The same terms for the whole boot, or every challenge would be another manifest.
         static TERMS: std::sync::OnceLock<candor_verify::terms::OperatorTerms> = std::sync::OnceLock::new();
         let terms = TERMS.get_or_init(|| terms).clone();
@@ -216,7 +217,7 @@ impl State {
             prompt_tokens: 12,
             max_tokens: 64,
             seed_commitment: seed_commitment(&SHARE),
-            valid_until: now_ms() + 120_000,
+            valid_until: UnixMs(now_ms() + 120_000),
         };
         let requirements = ExactRequirements {
             network: Eip155(CHAIN_ID),
@@ -291,8 +292,8 @@ impl State {
             from: Address::from_hex(&text("from")).unwrap(),
             to: Address::from_hex(&text("to")).unwrap(),
             value: Amount::from_decimal(&text("value")).unwrap(),
-            valid_after: 0,
-            valid_before: text("validBefore").parse().unwrap(),
+            valid_after: UnixSeconds(0),
+            valid_before: UnixSeconds(text("validBefore").parse().unwrap()),
             nonce: nonce(payload),
         };
         let decoding = Decoding {
@@ -335,8 +336,8 @@ impl State {
                 decoding_hash: decoding.struct_hash(),
                 prompt_tokens: 12,
                 completion_tokens: 4,
-                started_at: now,
-                finished_at: now,
+                started_at: UnixMs(now),
+                finished_at: UnixMs(now),
                 block_number: rpc::BLOCK,
                 block_hash: h(0x82),
             },
@@ -346,7 +347,7 @@ impl State {
         // One salt per payment, as an enclave has one per receipt.
         let (signature, leaf_salt) = (signer.sign(&receipt.digest()), sha256(&[b"salt", &authorization.nonce.0]));
         let root = leaf_hash(&leaf_data(&leaf_salt, &receipt.digest(), &signature).0);
-        let checkpoint = Checkpoint { log_id: receipt.log_id, tree: Tree { size: 1, root }, timestamp: now };
+        let checkpoint = Checkpoint { log_id: receipt.log_id, tree: Tree { size: 1, root }, timestamp: UnixMs(now) };
         let checkpoint = SignedCheckpoint {
             checkpoint,
             note_signature: Ed25519Signature(self.boot.k_log.sign(checkpoint.note_body().as_bytes()).to_bytes()),

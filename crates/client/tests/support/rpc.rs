@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::{CHAIN_ID, h};
+use candor_verify::time::UnixSeconds;
 
 /// What a method is answered with.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ impl Rpc {
         let (table, calls) = (Table::default(), Arc::new(Mutex::new(Vec::new())));
         let rpc = Self { url, table: Arc::clone(&table), calls: Arc::clone(&calls) };
         rpc.says("eth_chainId", Says::Result(json!(format!("0x{CHAIN_ID:x}"))));
-        rpc.head(super::now_ms() / 1000);
+        rpc.head(UnixSeconds(super::now_ms() / 1000));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (table, calls) = (Arc::clone(&table), Arc::clone(&calls));
@@ -61,8 +62,8 @@ impl Rpc {
     }
 
     /// Every block is this one, of this time.
-    pub(crate) fn head(&self, timestamp_s: u64) {
-        self.says("eth_getBlockByNumber", Says::Result(block(timestamp_s)));
+    pub(crate) fn head(&self, timestamp: UnixSeconds) {
+        self.says("eth_getBlockByNumber", Says::Result(block(timestamp)));
     }
 
     /// Methods asked so far.
@@ -74,13 +75,13 @@ impl Rpc {
 /// Number and hash of the one block.
 pub(crate) const BLOCK: u64 = 7;
 
-fn block(timestamp_s: u64) -> Value {
+fn block(timestamp: UnixSeconds) -> Value {
     let zero = "0x0";
     json!({
         "number": format!("0x{BLOCK:x}"), "hash": h(0x82).to_string(), "parentHash": h(0).to_string(), "sha3Uncles": h(0).to_string(),
         "stateRoot": h(0).to_string(), "transactionsRoot": h(0).to_string(), "receiptsRoot": h(0).to_string(),
         "miner": format!("0x{}", "00".repeat(20)), "logsBloom": format!("0x{}", "00".repeat(256)), "difficulty": zero,
-        "gasLimit": zero, "gasUsed": zero, "timestamp": format!("0x{timestamp_s:x}"), "extraData": "0x", "mixHash": h(0).to_string(),
+        "gasLimit": zero, "gasUsed": zero, "timestamp": format!("0x{:x}", timestamp.0), "extraData": "0x", "mixHash": h(0).to_string(),
         "nonce": "0x0000000000000000", "baseFeePerGas": zero, "size": zero, "uncles": [], "transactions": [],
     })
 }

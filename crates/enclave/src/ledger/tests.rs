@@ -5,6 +5,7 @@ use std::time::Duration;
 use candor_link::{CheckpointStored, EnclaveReply, FrameDecoder, HostRequest, LogState, Phase, Refused, ToEnclave, ToHost};
 use candor_verify::bytes::{Address, Amount};
 use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Scheme, UsageSource, Work};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::leaf_hash;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -128,12 +129,12 @@ pub(super) fn draft(manifest_hash: Hash32) -> Draft {
         decoding_hash: Hash32([10; 32]),
         prompt_tokens: 1,
         completion_tokens: 1,
-        started_at: 1,
-        finished_at: 2,
+        started_at: UnixMs(1),
+        finished_at: UnixMs(2),
         block_number: 3,
         block_hash: Hash32([11; 32]),
     };
-    let settlement = UnplacedSettlement { calldata: vec![1], nonce: Hash32([12; 32]), valid_before_s: 9 };
+    let settlement = UnplacedSettlement { calldata: vec![1], nonce: Hash32([12; 32]), valid_before: UnixSeconds(9) };
     let receipt = Unplaced { manifest_hash, money, work };
     Draft { receipt, leaf_salt: Hash32([13; 32]), frame_leaf_hashes: vec![Hash32([14; 32])], settlement }
 }
@@ -156,7 +157,7 @@ fn a_settlement_moves_what_its_receipt_says_and_names_its_place() {
     let money = &receipt.money;
     assert_eq!((settlement.sequence, settlement.payment_id, settlement.amount), (7, money.payment_id, money.charged));
     assert_eq!((settlement.payer, settlement.payee, settlement.asset), (money.payer, money.payee, money.asset));
-    assert_eq!((settlement.to, settlement.nonce, settlement.valid_before_s), (money.asset, Hash32([12; 32]), 9));
+    assert_eq!((settlement.to, settlement.nonce, settlement.valid_before), (money.asset, Hash32([12; 32]), UnixSeconds(9)));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use candor_link::Party;
 use candor_verify::bytes::{Hash32, to_hex};
 use candor_verify::payment::{Authorization, offer_nonce};
+use candor_verify::time::UnixSeconds;
 use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{ExactRequirements, encode_header, parse_payment_required};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -101,8 +102,8 @@ pub(crate) fn sign(payer: &Key, unpaid: &Reply, valid_before: u64) -> String {
         from: payer.address(),
         to: requirements.pay_to,
         value: requirements.amount,
-        valid_after: 0,
-        valid_before,
+        valid_after: UnixSeconds(0),
+        valid_before: UnixSeconds(valid_before),
         nonce: offer_nonce(&signed.offer.digest(), &salt),
     };
     let signature = payer.sign(&a.digest(&requirements.domain()));

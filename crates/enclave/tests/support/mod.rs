@@ -20,6 +20,7 @@ use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::eip712::address_of;
 use candor_verify::receipt::Receipt;
 use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use k256::ecdsa::SigningKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -35,7 +36,7 @@ const CHAIN: u64 = 31337;
 const ASSET: Address = Address([0xa7; 20]);
 
 /// Unix seconds.
-pub(crate) fn now_s() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
@@ -110,7 +111,7 @@ impl World {
         let mut control = Control::connect(&socket, Arc::clone(&host)).await;
         let model = model();
         let digest = Hash32(candor_engine::merkle_root(&model));
-        let head = BlockHead { chain_id: CHAIN, number: 1, hash: Hash32([1; 32]), timestamp_s: now_s() };
+        let head = BlockHead { chain_id: CHAIN, number: 1, hash: Hash32([1; 32]), timestamp: UnixSeconds(now()) };
         let boot = BootRequest { signed_terms: terms(digest).encode(), head, predecessor: None };
         control.ask(HostRequest::Boot(Box::new(boot))).await;
         let total = u64::try_from(model.len()).unwrap();
@@ -175,7 +176,7 @@ fn terms(model: Hash32) -> SignedTerms {
         registrar: Address([0xb3; 20]),
         registry: Address([0xb4; 20]),
         anchor_chain_id: CHAIN,
-        not_after: (now_s() + 86_400) * 1000,
+        not_after: UnixMs((now() + 86_400) * 1000),
         flags: 0,
         chains: vec![Chain { chain_id: CHAIN, log_anchor: Address([0xb5; 20]), ..Chain::default() }],
         assets: vec![Asset { chain_id: CHAIN, asset: ASSET, name: "USDC".into(), version: "2".into(), decimals: 6 }],

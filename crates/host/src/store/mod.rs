@@ -23,6 +23,7 @@ use std::thread::JoinHandle;
 use candor_link::{AppendRequest, CheckpointRequest, CheckpointStored, RefusalCode, Refused};
 use candor_verify::Hash32;
 use candor_verify::manifest::Manifest;
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_x402::settlement::{Intent, StoredIntent};
 use rusqlite::Connection;
@@ -252,12 +253,12 @@ impl Store {
         self.read(move |connection| read::intent(connection, &payment_id)).await
     }
 
-    /// Records of a chain that are not over, and those that ended after `since_s` (Unix seconds of validBefore).
+    /// Records of a chain that are not over, and those that ended after `since` (Unix seconds of validBefore).
     ///
     /// # Errors
     /// As the database.
-    pub async fn intents(&self, chain_id: u64, since_s: u64) -> Result<Vec<StoredIntent>, StoreError> {
-        self.read(move |connection| read::intents(connection, chain_id, since_s)).await
+    pub async fn intents(&self, chain_id: u64, since: UnixSeconds) -> Result<Vec<StoredIntent>, StoreError> {
+        self.read(move |connection| read::intents(connection, chain_id, since)).await
     }
 
     /// Ids of all logs, oldest boot first.

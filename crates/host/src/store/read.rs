@@ -3,6 +3,7 @@
 use candor_log::LeafData;
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
 use candor_verify::{Hash32, Signature65};
 use candor_x402::settlement::StoredIntent;
@@ -80,7 +81,7 @@ pub(super) fn newest_checkpoint(connection: &Connection, log_id: &Hash32) -> Res
     let Some(((size, root, timestamp), note_signature, signature)) = row.optional()? else { return Ok(None) };
     let tree = Tree { size: unsigned("size", size)?, root: hash("root", &root)? };
     Ok(Some(SignedCheckpoint {
-        checkpoint: Checkpoint { log_id: *log_id, tree, timestamp: unsigned("time", timestamp)? },
+        checkpoint: Checkpoint { log_id: *log_id, tree, timestamp: UnixMs(unsigned("time", timestamp)?) },
         note_signature: Ed25519Signature(array("signature", &note_signature)?),
         signature: Signature65(array("signature", &signature)?),
         // Witnesses are a later part; what they add will be a table of its own.
@@ -97,7 +98,7 @@ pub(super) fn newest_anchor(connection: &Connection, log_id: &Hash32) -> Result<
     let Some((size, root, anchored_at, tx_hash)) = row.optional()? else { return Ok(None) };
     Ok(Some(AnchorRow {
         tree: Tree { size: unsigned("size", size)?, root: hash("root", &root)? },
-        anchored_at_s: unsigned("time", anchored_at)?,
+        anchored_at: UnixSeconds(unsigned("time", anchored_at)?),
         tx_hash: tx_hash.map(|bytes| hash("transaction", &bytes)).transpose()?,
     }))
 }
@@ -146,12 +147,12 @@ pub(super) fn intent(connection: &Connection, payment_id: &Hash32) -> Result<Opt
     bytes.map(|bytes| record(&bytes)).transpose()
 }
 
-pub(super) fn intents(connection: &Connection, chain_id: u64, since_s: u64) -> Result<Vec<StoredIntent>, StoreError> {
-    let sql = "SELECT record FROM intents WHERE chain_id = ?1 AND (is_done = 0 OR valid_before_s >= ?2)
-               ORDER BY is_done, valid_before_s LIMIT ?3";
+pub(super) fn intents(connection: &Connection, chain_id: u64, since: UnixSeconds) -> Result<Vec<StoredIntent>, StoreError> {
+    let sql = "SELECT record FROM intents WHERE chain_id = ?1 AND (is_done = 0 OR valid_before >= ?2)
+               ORDER BY is_done, valid_before LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
     // A chain id or time beyond 63 bits was never stored.
-    let keys = (i64::try_from(chain_id).unwrap_or(-1), i64::try_from(since_s).unwrap_or(i64::MAX), INTENTS_MAX);
+    let keys = (i64::try_from(chain_id).unwrap_or(-1), i64::try_from(since.0).unwrap_or(i64::MAX), INTENTS_MAX);
     let rows = statement.query_map(keys, |row| row.get::<_, Vec<u8>>(0))?;
     rows.map(|bytes| record(&bytes?)).collect()
 }

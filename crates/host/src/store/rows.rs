@@ -8,6 +8,7 @@ use std::time::Duration;
 use candor_link::LoggedReceipt;
 use candor_log::LogKeys;
 use candor_verify::manifest::Manifest;
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::{Hash32, Signature65};
 use rusqlite::{Connection, OpenFlags};
@@ -49,14 +50,14 @@ const SCHEMA: &str = "
     CREATE TABLE intents (
         payment_id BLOB NOT NULL PRIMARY KEY,
         chain_id INTEGER NOT NULL,
-        valid_before_s INTEGER NOT NULL,
+        valid_before INTEGER NOT NULL,
         revision INTEGER NOT NULL,
         is_done INTEGER NOT NULL,
         log_id BLOB NOT NULL,
         sequence INTEGER NOT NULL,
         record BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX intents_open ON intents (chain_id, is_done, valid_before_s);
+    CREATE INDEX intents_open ON intents (chain_id, is_done, valid_before);
     CREATE TABLE anchors (
         log_id BLOB NOT NULL,
         size INTEGER NOT NULL,
@@ -116,7 +117,7 @@ pub struct AnchorRow {
     /// Anchored tree.
     pub tree: Tree,
     /// Block time in Unix seconds.
-    pub anchored_at_s: u64,
+    pub anchored_at: UnixSeconds,
     /// Transaction, if it was ours.
     pub tx_hash: Option<Hash32>,
 }

@@ -278,7 +278,7 @@ impl Writer {
                 &log_id.0[..],
                 integer("size", c.tree.size)?,
                 &c.tree.root.0[..],
-                integer("time", c.timestamp)?,
+                integer("time", c.timestamp.0)?,
                 &signed.note_signature.0[..],
                 &signed.signature.0[..],
             ])?;
@@ -300,7 +300,7 @@ impl Writer {
         // Whoever the fields beside the calldata are for, they must not say anything else than it does.
         let says =
             (intent.payment_id(), intent.payer(), intent.payee(), intent.asset(), intent.amount(), intent.nonce(), intent.valid_before());
-        if says != (s.payment_id, s.payer, s.payee, s.asset, s.amount, s.nonce, s.valid_before_s) {
+        if says != (s.payment_id, s.payer, s.payee, s.asset, s.amount, s.nonce, s.valid_before) {
             return Err(malformed("its fields are not those of its calldata"));
         }
         let sequence = integer("sequence", s.sequence)?;
@@ -320,12 +320,12 @@ impl Writer {
             }
         }
         let record = StoredIntent { intent: intent.clone(), revision: 0, progress: Progress::AwaitingNonce { attempts: 0 } };
-        let sql = "INSERT OR REPLACE INTO intents (payment_id, chain_id, valid_before_s, revision, is_done, log_id, sequence, record)
+        let sql = "INSERT OR REPLACE INTO intents (payment_id, chain_id, valid_before, revision, is_done, log_id, sequence, record)
                    VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6)";
         self.connection.prepare_cached(sql)?.execute(params![
             &s.payment_id.0[..],
             integer("chain id", s.chain_id)?,
-            integer("validBefore", s.valid_before_s)?,
+            integer("validBefore", s.valid_before.0)?,
             &log_id.0[..],
             sequence,
             record.encode(),
@@ -360,7 +360,7 @@ impl Writer {
             &log_id.0[..],
             integer("size", anchor.tree.size)?,
             &anchor.tree.root.0[..],
-            integer("time", anchor.anchored_at_s)?,
+            integer("time", anchor.anchored_at.0)?,
             anchor.tx_hash.map(|hash| hash.0.to_vec()),
         ])?;
         Ok(())

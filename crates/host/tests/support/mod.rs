@@ -18,6 +18,7 @@ use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
 use candor_verify::payment::{Authorization, TokenDomain};
 use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, Scheme, UsageSource, Work};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{leaf_data, leaf_hash};
 use candor_verify::{Address, Amount, Hash32, Signature65};
 use candor_x402::settlement::encode_transfer;
@@ -109,7 +110,7 @@ impl Boot {
     }
 
     pub fn checkpoint(&self) -> SignedCheckpoint {
-        let checkpoint = Checkpoint { log_id: self.log_id(), tree: self.tree.now().tree(), timestamp: 1_700_000_000_000 };
+        let checkpoint = Checkpoint { log_id: self.log_id(), tree: self.tree.now().tree(), timestamp: UnixMs(1_700_000_000_000) };
         SignedCheckpoint {
             checkpoint,
             note_signature: Ed25519Signature(self.k_log.sign(checkpoint.note_body().as_bytes()).to_bytes()),
@@ -149,8 +150,8 @@ pub fn receipt(manifest: &Manifest, sequence: u64, payment_id: Hash32) -> Receip
             decoding_hash: Hash32([12; 32]),
             prompt_tokens: 13,
             completion_tokens: 14,
-            started_at: 15,
-            finished_at: 16,
+            started_at: UnixMs(15),
+            finished_at: UnixMs(16),
             block_number: 17,
             block_hash: Hash32([18; 32]),
         },
@@ -158,14 +159,27 @@ pub fn receipt(manifest: &Manifest, sequence: u64, payment_id: Hash32) -> Receip
 }
 
 /// A payment of 1000 units, signed by `payer` for `asset` on the development chain.
-pub fn settlement(payer: &Signer, payee: Address, asset: Address, nonce: u8, valid_before_s: u64, sequence: u64) -> Settlement {
-    settlement_of(payer, payee, asset, Hash32([nonce; 32]), valid_before_s, sequence)
+pub fn settlement(payer: &Signer, payee: Address, asset: Address, nonce: u8, valid_before: UnixSeconds, sequence: u64) -> Settlement {
+    settlement_of(payer, payee, asset, Hash32([nonce; 32]), valid_before, sequence)
 }
 
 /// The same with any nonce.
-pub fn settlement_of(payer: &Signer, payee: Address, asset: Address, nonce: Hash32, valid_before_s: u64, sequence: u64) -> Settlement {
-    let authorization =
-        Authorization { from: payer.address(), to: payee, value: Amount(1000), valid_after: 0, valid_before: valid_before_s, nonce };
+pub fn settlement_of(
+    payer: &Signer,
+    payee: Address,
+    asset: Address,
+    nonce: Hash32,
+    valid_before: UnixSeconds,
+    sequence: u64,
+) -> Settlement {
+    let authorization = Authorization {
+        from: payer.address(),
+        to: payee,
+        value: Amount(1000),
+        valid_after: UnixSeconds(0),
+        valid_before: valid_before,
+        nonce,
+    };
     let domain = TokenDomain { name: "USDC".into(), version: "2".into(), chain_id: 31337, asset };
     let signature: Signature65 = payer.sign_digest(&authorization.digest(&domain)).unwrap();
     Settlement {
@@ -178,7 +192,7 @@ pub fn settlement_of(payer: &Signer, payee: Address, asset: Address, nonce: Hash
         asset,
         amount: authorization.value,
         nonce: authorization.nonce,
-        valid_before_s,
+        valid_before,
         sequence,
     }
 }

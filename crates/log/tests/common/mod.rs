@@ -17,6 +17,7 @@ use candor_log::{LeafData, LogKeys, Ticket};
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::eip712::{K256, address_of};
 use candor_verify::hash::sha256;
+use candor_verify::time::UnixMs;
 use candor_verify::tlog::Tree;
 use candor_verify::{Hash32, Signature65};
 use ed25519_dalek::Signer;
@@ -47,7 +48,7 @@ impl Keys {
     }
 
     pub(crate) fn checkpoint(&self, tree: Tree, timestamp: u64) -> SignedCheckpoint {
-        let checkpoint = Checkpoint { log_id: self.public.log_id(), tree, timestamp };
+        let checkpoint = Checkpoint { log_id: self.public.log_id(), tree, timestamp: UnixMs(timestamp) };
         let (note_signature, signature) = self.sign(&checkpoint);
         SignedCheckpoint { checkpoint, note_signature, signature, cosignatures: Vec::new() }
     }

@@ -11,6 +11,7 @@ use candor_verify::receipt::{
     Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, receipt_id, seed_commitment, seed_from_share,
     stop_hash,
 };
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
 use ed25519_dalek::Signer as _;
 use serde_json::{Value, json};
@@ -53,8 +54,8 @@ pub(super) fn receipt() -> Receipt {
             decoding_hash: h(12),
             prompt_tokens: 13,
             completion_tokens: 14,
-            started_at: 1_790_000_000_000,
-            finished_at: 1_790_000_001_500,
+            started_at: UnixMs(1_790_000_000_000),
+            finished_at: UnixMs(1_790_000_001_500),
             block_number: 17,
             block_hash: h(18),
         },
@@ -164,13 +165,13 @@ fn offer() -> Offer {
         prompt_tokens: 13,
         max_tokens: 64,
         seed_commitment: h(9),
-        valid_until: 1_790_000_120_000,
+        valid_until: UnixMs(1_790_000_120_000),
     }
 }
 
 fn offers() -> File {
     let case = |name: &str, offer: &Offer| json!({ "name": name, "encoded": hex(&offer.encode()), "digest": hash(&offer.digest()) });
-    let large = Offer { amount: Amount(u128::MAX), chain_id: u64::MAX, valid_until: u64::MAX, ..offer() };
+    let large = Offer { amount: Amount(u128::MAX), chain_id: u64::MAX, valid_until: UnixMs(u64::MAX), ..offer() };
     let upto = Offer { scheme: Scheme::UptoPermit2, settler: a(6), seed_commitment: Hash32::ZERO, ..offer() };
     let mut rejects = malformed_words(&offer().encode(), &[("unknown scheme", 4, 5)], 5);
     let mut amount = offer().encode();
@@ -182,14 +183,14 @@ fn offers() -> File {
 fn checkpoint_json(name: &str, checkpoint: &Checkpoint, signature: &Signature65) -> Value {
     json!({
         "name": name, "logId": hash(&checkpoint.log_id), "size": number(checkpoint.tree.size), "root": hash(&checkpoint.tree.root),
-        "timestamp": number(checkpoint.timestamp), "digest": hash(&checkpoint.digest()), "signature": hex(&signature.0),
+        "timestamp": number(checkpoint.timestamp.0), "digest": hash(&checkpoint.digest()), "signature": hex(&signature.0),
         "signer": address(&Key::of(0x33).address()),
     })
 }
 
 fn checkpoints() -> File {
-    let small = Checkpoint { log_id: h(1), tree: Tree { size: 12, root: h(2) }, timestamp: 1_790_000_002_000 };
-    let large = Checkpoint { tree: Tree { size: u64::MAX, root: h(2) }, timestamp: u64::MAX, ..small };
+    let small = Checkpoint { log_id: h(1), tree: Tree { size: 12, root: h(2) }, timestamp: UnixMs(1_790_000_002_000) };
+    let large = Checkpoint { tree: Tree { size: u64::MAX, root: h(2) }, timestamp: UnixMs(u64::MAX), ..small };
     let good = |checkpoint: &Checkpoint| Key::of(0x33).sign(&checkpoint.digest());
     let reject = |name: &str, signature: &Signature65| {
         let mut case = checkpoint_json(name, &small, signature);
@@ -209,12 +210,12 @@ fn checkpoints() -> File {
 fn notes() -> File {
     let key = ed(0x55);
     let k_log = Hash32(key.verifying_key().to_bytes());
-    let checkpoint = Checkpoint { log_id: h(1), tree: Tree { size: 12, root: h(2) }, timestamp: 3 };
+    let checkpoint = Checkpoint { log_id: h(1), tree: Tree { size: 12, root: h(2) }, timestamp: UnixMs(3) };
     let body = checkpoint.note_body();
     let signature = Ed25519Signature(key.sign(body.as_bytes()).to_bytes());
     let note = checkpoint.note(&k_log, &signature);
     let witness = ed(0x66);
-    let message = Cosignature::message(1_790_000_000, &body);
+    let message = Cosignature::message(UnixSeconds(1_790_000_000), &body);
     let case = json!({
         "name": "twelve leaves", "logId": hash(&checkpoint.log_id), "kLog": hash(&k_log), "size": 12, "root": hash(&checkpoint.tree.root),
         "body": body, "signature": hex(&signature.0), "note": note,
@@ -276,8 +277,8 @@ fn payments() -> File {
         json!({
             "name": name, "tokenName": domain.name, "tokenVersion": domain.version, "chainId": number(domain.chain_id),
             "asset": address(&domain.asset), "from": address(&authorization.from), "to": address(&authorization.to),
-            "value": authorization.value.to_string(), "validAfter": number(authorization.valid_after),
-            "validBefore": number(authorization.valid_before), "nonce": hash(&authorization.nonce), "offerDigest": hash(&offer.digest()),
+            "value": authorization.value.to_string(), "validAfter": number(authorization.valid_after.0),
+            "validBefore": number(authorization.valid_before.0), "nonce": hash(&authorization.nonce), "offerDigest": hash(&offer.digest()),
             "clientSalt": hash(salt), "digest": hash(&authorization.digest(domain)), "signature": hex(&signature.0),
             "paymentId": hash(&authorization.payment_id(domain.chain_id, &domain.asset)),
         })
@@ -286,11 +287,12 @@ fn payments() -> File {
         from: payer.address(),
         to: offer.payee,
         value: offer.amount,
-        valid_after: 0,
-        valid_before: 1_790_000_300,
+        valid_after: UnixSeconds(0),
+        valid_before: UnixSeconds(1_790_000_300),
         nonce: offer_nonce(&offer.digest(), &h(7)),
     };
-    let largest = Authorization { value: Amount(u128::MAX), valid_after: u64::MAX - 1, valid_before: u64::MAX, ..bound };
+    let largest =
+        Authorization { value: Amount(u128::MAX), valid_after: UnixSeconds(u64::MAX - 1), valid_before: UnixSeconds(u64::MAX), ..bound };
     let main = TokenDomain { name: "USD Coin".into(), chain_id: 8453, asset: a(0xfe), ..domain.clone() };
     let sign = |authorization: &Authorization, domain: &TokenDomain| payer.sign(&authorization.digest(domain));
     let cases = vec![

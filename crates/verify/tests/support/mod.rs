@@ -9,6 +9,7 @@ use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Address, Hash32, Signature65, from_hex};
 use candor_verify::check::{ChainFacts, Transfer};
 use candor_verify::policy::{Accept, EnclaveStatus, KnownAnchor, Policy, RegistryRecord, Workloads};
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
 use serde_json::Value;
@@ -147,15 +148,15 @@ impl Facts {
         let anchor = |json: &Value| KnownAnchor {
             log_id: hash(&json["log_id"]),
             tree: Tree { size: number(&json["size"]), root: hash(&json["root"]) },
-            anchored_at: number(&json["anchored_at"]),
+            anchored_at: UnixSeconds(number(&json["anchored_at"])),
         };
         let record = |json: &Value| RegistryRecord {
             k_sig: address(&json["k_sig"]),
             manifest_hash: hash(&json["manifest_hash"]),
             status_at_finish: json["status_at_finish"].as_str().and_then(EnclaveStatus::parse).expect("a status"),
-            valid_from: number(&json["valid_from"]),
-            valid_until: number(&json["valid_until"]),
-            invalid_from: number(&json["invalid_from"]),
+            valid_from: UnixSeconds(number(&json["valid_from"])),
+            valid_until: UnixSeconds(number(&json["valid_until"])),
+            invalid_from: UnixSeconds(number(&json["invalid_from"])),
         };
         Self {
             anchors: items(&json["anchors"]).iter().map(anchor).collect(),

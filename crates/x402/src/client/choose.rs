@@ -8,6 +8,7 @@ use std::fmt;
 use candor_verify::Hash32;
 use candor_verify::offer::{Offer, VerifiedOffer};
 use candor_verify::receipt::Scheme;
+use candor_verify::time::UnixMs;
 
 use super::policy::{AssetLimit, PolicyError, SpendPolicy};
 use crate::extension::{ExtensionError, SignedOffer};
@@ -65,9 +66,9 @@ pub enum ChooseError {
     /// The offer has ended. Unix milliseconds.
     OfferExpired {
         /// Its end.
-        valid_until: u64,
+        valid_until: UnixMs,
         /// Now.
-        got: u64,
+        got: UnixMs,
     },
     /// No entry may be paid; the reason for each, in order.
     NoEntry(Vec<SkipReason>),
@@ -111,13 +112,13 @@ impl Choice {
 ///
 /// # Security
 /// Only an entry that says what the verified offer says is taken, so its payee is the attested one and its price the signed price list's.
-pub fn choose(required: &PaymentRequired, verified: &VerifiedOffer, policy: &SpendPolicy, now_ms: u64) -> Result<Choice, ChooseError> {
+pub fn choose(required: &PaymentRequired, verified: &VerifiedOffer, policy: &SpendPolicy, now: UnixMs) -> Result<Choice, ChooseError> {
     let signed = SignedOffer::parse(required.extensions.as_ref()).map_err(ChooseError::Extension)?.ok_or(ChooseError::NoOffer)?;
     if signed.offer != *verified.offer() {
         return Err(ChooseError::OtherOffer { expected: verified.offer().digest(), got: signed.offer.digest() });
     }
-    if signed.offer.valid_until < now_ms {
-        return Err(ChooseError::OfferExpired { valid_until: signed.offer.valid_until, got: now_ms });
+    if signed.offer.valid_until < now {
+        return Err(ChooseError::OfferExpired { valid_until: signed.offer.valid_until, got: now });
     }
     let mut reasons = Vec::new();
     for entry in &required.accepts {

@@ -15,6 +15,7 @@ use std::fmt;
 
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, offer_nonce};
+use candor_verify::time::UnixSeconds;
 
 use super::choose::Choice;
 use super::pay::SentPayment;
@@ -57,9 +58,9 @@ pub struct Spend {
     /// Amount in the asset's smallest unit.
     pub amount: Amount,
     /// Unix seconds when it was reserved.
-    pub reserved_at: u64,
+    pub reserved_at: UnixSeconds,
     /// Unix seconds before which it can move.
-    pub valid_before: u64,
+    pub valid_before: UnixSeconds,
     /// What is known of it.
     pub state: SpendState,
 }
@@ -86,7 +87,7 @@ pub enum Resolution {
     /// The authorization is unused at a block with this timestamp (Unix seconds), read over the client's own RPC.
     UnusedAt {
         /// Timestamp of the block.
-        block_seconds: u64,
+        block_time: UnixSeconds,
     },
     /// It was reserved and never sent to anybody.
     NeverSent,
@@ -99,7 +100,7 @@ pub struct Reservation {
     pub(super) choice: Choice,
     pub(super) purchase: Purchase,
     pub(super) nonce: Hash32,
-    pub(super) valid_before: u64,
+    pub(super) valid_before: UnixSeconds,
 }
 
 impl Reservation {
@@ -111,7 +112,7 @@ impl Reservation {
 
     /// `validBefore` of the payment to be signed, Unix seconds.
     #[must_use]
-    pub fn valid_before(&self) -> u64 {
+    pub fn valid_before(&self) -> UnixSeconds {
         self.valid_before
     }
 }
@@ -125,12 +126,12 @@ pub enum LedgerError {
     /// An earlier payment for the request may still move. Unix seconds.
     Unresolved {
         /// When it can be resolved.
-        until: u64,
+        until: UnixSeconds,
     },
     /// An earlier payment for the request has ended: ask the chain whether it moved, and resolve it.
     AskTheChain {
         /// Its deadline, Unix seconds.
-        valid_before: u64,
+        valid_before: UnixSeconds,
     },
     /// The day's budget in this asset.
     PerDay {
@@ -149,9 +150,9 @@ pub enum LedgerError {
     /// The payment could still move at that block.
     TooEarly {
         /// The block's timestamp must reach this, Unix seconds.
-        at_least: u64,
+        at_least: UnixSeconds,
         /// The block's timestamp.
-        got: u64,
+        got: UnixSeconds,
     },
 }
 
@@ -209,7 +210,7 @@ impl Ledger {
         request: &Hash32,
         boot: &Hash32,
         in_flight: &[Hash32],
-        now_seconds: u64,
+        now: UnixSeconds,
     ) -> Result<Option<SentPayment>, LedgerError> {
         let is_abandoned = |spend: &Spend| spend.request == *request && !in_flight.contains(&spend.nonce);
         self.spends.retain(|_, spend| !(is_abandoned(spend) && spend.state == SpendState::Reserved));
@@ -218,8 +219,8 @@ impl Ledger {
             match &spend.state {
                 SpendState::Reserved | SpendState::Charged => {}
                 // Also after the node would run it no more: a whole answer is kept until the payment's end.
-                SpendState::Unresolved(sent) if spend.boot == *boot && now_seconds < spend.valid_before => return Ok(Some(sent.clone())),
-                SpendState::Unresolved(_) => blocked = Some(spend.why_not_again(now_seconds)),
+                SpendState::Unresolved(sent) if spend.boot == *boot && now < spend.valid_before => return Ok(Some(sent.clone())),
+                SpendState::Unresolved(_) => blocked = Some(spend.why_not_again(now)),
             }
         }
         blocked.map_or(Ok(None), Err)
@@ -229,8 +230,8 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`LedgerError`].
-    pub fn reserve(&mut self, purchase: Purchase, choice: Choice, now_seconds: u64) -> Result<Reservation, LedgerError> {
-        self.forget(now_seconds);
+    pub fn reserve(&mut self, purchase: Purchase, choice: Choice, now: UnixSeconds) -> Result<Reservation, LedgerError> {
+        self.forget(now);
         let offer = &choice.signed.offer;
         let nonce = offer_nonce(&offer.digest(), &purchase.client_salt);
         if self.spends.contains_key(&nonce) {
@@ -240,12 +241,12 @@ impl Ledger {
             return Err(LedgerError::Full { limit: MAX_SPENDS });
         }
         let (requirements, limit) = (&choice.requirements, choice.limit.max_per_day);
-        let day = self.day_total(requirements.network, &requirements.asset, now_seconds).checked_add(requirements.amount);
+        let day = self.day_total(requirements.network, &requirements.asset, now).checked_add(requirements.amount);
         match day {
             Some(day) if day <= limit => {}
             day => return Err(LedgerError::PerDay { limit, got: day.unwrap_or(Amount(u128::MAX)) }),
         }
-        let valid_before = now_seconds.saturating_add(requirements.max_timeout_seconds.min(MAX_TIMEOUT_SECONDS));
+        let valid_before = now.saturating_add(requirements.max_timeout_seconds.min(MAX_TIMEOUT_SECONDS));
         let spend = Spend {
             nonce,
             request: purchase.request,
@@ -254,7 +255,7 @@ impl Ledger {
             network: requirements.network,
             asset: requirements.asset,
             amount: requirements.amount,
-            reserved_at: now_seconds,
+            reserved_at: now,
             valid_before,
             state: SpendState::Reserved,
         };
@@ -285,9 +286,9 @@ impl Ledger {
         match (resolution, &spend.state) {
             (Resolution::Charged, _) => spend.state = SpendState::Charged,
             (Resolution::UnusedAt { .. }, SpendState::Charged) => return Err(LedgerError::AlreadyPaid),
-            (Resolution::UnusedAt { block_seconds }, SpendState::Reserved | SpendState::Unresolved(_)) => {
-                if block_seconds < spend.valid_before {
-                    return Err(LedgerError::TooEarly { at_least: spend.valid_before, got: block_seconds });
+            (Resolution::UnusedAt { block_time }, SpendState::Reserved | SpendState::Unresolved(_)) => {
+                if block_time < spend.valid_before {
+                    return Err(LedgerError::TooEarly { at_least: spend.valid_before, got: block_time });
                 }
                 self.spends.remove(nonce);
             }
@@ -301,8 +302,8 @@ impl Ledger {
 
     /// What was, or may have been, spent in the last 24 hours.
     #[must_use]
-    pub fn day_total(&self, network: Eip155, asset: &Address, now_seconds: u64) -> Amount {
-        let since = now_seconds.saturating_sub(DAY_SECONDS);
+    pub fn day_total(&self, network: Eip155, asset: &Address, now: UnixSeconds) -> Amount {
+        let since = now.saturating_sub(DAY_SECONDS);
         let counts = |spend: &&Spend| {
             let recent = since < spend.reserved_at || spend.state != SpendState::Charged;
             recent && spend.network == network && spend.asset == *asset
@@ -312,15 +313,15 @@ impl Ledger {
     }
 
     /// Forgets charged payments after a day. Unresolved ones are kept until somebody resolves them.
-    fn forget(&mut self, now_seconds: u64) {
-        let since = now_seconds.saturating_sub(DAY_SECONDS);
+    fn forget(&mut self, now: UnixSeconds) {
+        let since = now.saturating_sub(DAY_SECONDS);
         self.spends.retain(|_, spend| spend.state != SpendState::Charged || since < spend.reserved_at);
     }
 }
 
 impl Spend {
-    fn why_not_again(&self, now_seconds: u64) -> LedgerError {
+    fn why_not_again(&self, now: UnixSeconds) -> LedgerError {
         let until = self.valid_before.saturating_add(MAX_SKEW_SECONDS);
-        if now_seconds <= until { LedgerError::Unresolved { until } } else { LedgerError::AskTheChain { valid_before: self.valid_before } }
+        if now <= until { LedgerError::Unresolved { until } } else { LedgerError::AskTheChain { valid_before: self.valid_before } }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use candor_verify::bytes::{Address, Hash32, Signature65, to_hex};
 use candor_verify::eip712::{self, Recover};
 use candor_verify::payment::{Authorization, Payment, offer_nonce};
+use candor_verify::time::UnixSeconds;
 use serde_json::{Map, Value};
 
 use super::ledger::{Purchase, Reservation};
@@ -119,7 +120,7 @@ pub fn build_payment(
         from: payer,
         to: choice.requirements.pay_to,
         value: choice.requirements.amount,
-        valid_after: 0,
+        valid_after: UnixSeconds::default(),
         valid_before,
         nonce,
     };

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use candor_verify::bytes::Hash32;
+use candor_verify::time::UnixSeconds;
 
 /// Settlements that one step takes out of one index at most. The rest is due at the next step.
 pub(super) const MAX_PER_STEP: usize = 64;
@@ -23,7 +24,7 @@ pub(super) enum Question {
 pub(super) struct Rank {
     /// Tries in vain come first here: whoever lets the most tries fail waits longest, whatever deadline it chose.
     pub(super) tries: u32,
-    pub(super) valid_before: u64,
+    pub(super) valid_before: UnixSeconds,
 }
 
 /// Where one settlement stands.
@@ -85,8 +86,8 @@ impl Agenda {
     }
 
     /// Those that no block from this time on can include. Unix seconds.
-    pub(super) fn ended(&self, chain_time_s: u64) -> Vec<Hash32> {
-        until(&self.ends, chain_time_s)
+    pub(super) fn ended(&self, chain_time: UnixSeconds) -> Vec<Hash32> {
+        until(&self.ends, chain_time.0)
     }
 
     /// Who asks next; `may_try` if a call may be tried.

@@ -8,6 +8,7 @@ use std::fmt;
 use candor_verify::abi::{AbiError, WordReader, Words};
 use candor_verify::bytes::{Hash32, Signature65};
 use candor_verify::payment::Authorization;
+use candor_verify::time::UnixSeconds;
 
 /// First four bytes of the call.
 pub const TRANSFER_SELECTOR: [u8; 4] = [0xe3, 0xee, 0x16, 0x0e];
@@ -55,8 +56,8 @@ pub fn encode_transfer(authorization: &Authorization, signature: &Signature65) -
         .address(&authorization.from)
         .address(&authorization.to)
         .amount(authorization.value)
-        .u64(authorization.valid_after)
-        .u64(authorization.valid_before)
+        .u64(authorization.valid_after.0)
+        .u64(authorization.valid_before.0)
         .hash(&authorization.nonce)
         .u64(v.into())
         .hash(&r)
@@ -81,8 +82,8 @@ fn read(r: &mut WordReader<'_>) -> Result<(Authorization, Signature65), AbiError
         from: r.address()?,
         to: r.address()?,
         value: r.amount()?,
-        valid_after: r.u64()?,
-        valid_before: r.u64()?,
+        valid_after: UnixSeconds(r.u64()?),
+        valid_before: UnixSeconds(r.u64()?),
         nonce: r.hash()?,
     };
     let v = r.u8()?;
@@ -112,8 +113,8 @@ mod tests {
             from: Address([1; 20]),
             to: Address([2; 20]),
             value: Amount(1000),
-            valid_after: 0,
-            valid_before: 2_000_000_000,
+            valid_after: UnixSeconds(0),
+            valid_before: UnixSeconds(2_000_000_000),
             nonce: Hash32([3; 32]),
         };
         let mut signature = [0; 65];

@@ -165,7 +165,7 @@ impl Entry {
             tries: may_rank(true),
             asked_at_ms,
             account_nonce: self.slot().map(|slot| slot.account_nonce),
-            ends_at_s: (!self.is_over).then(|| self.stored.intent.valid_before()),
+            ends_at_s: (!self.is_over).then(|| self.stored.intent.valid_before().0),
         }
     }
 

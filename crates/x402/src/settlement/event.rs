@@ -7,6 +7,7 @@
 use std::future::Future;
 
 use candor_verify::bytes::{Address, Hash32};
+use candor_verify::time::UnixSeconds;
 
 use super::calldata::Calldata;
 use super::intent::Intent;
@@ -139,7 +140,7 @@ pub enum ChainRequest {
         /// Nonce of the authorization.
         nonce: Hash32,
         /// Unix seconds; log searches need go back no further than T before it.
-        valid_before: u64,
+        valid_before: UnixSeconds,
     },
     /// Transactions of the gas key that are included, at the machine's depth of confirmations, and the latest block. Answer:
     /// `AccountNonce`.
@@ -293,7 +294,7 @@ pub struct BlockRef {
     /// Height.
     pub number: u64,
     /// Unix seconds.
-    pub timestamp: u64,
+    pub timestamp: UnixSeconds,
 }
 
 /// A receipt of an included transaction.

@@ -5,6 +5,7 @@
 
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::Authorization;
+use candor_verify::time::UnixSeconds;
 
 use super::calldata::{Calldata, CalldataError, decode_transfer, encode_transfer};
 use crate::exact::VerifiedPayment;
@@ -105,11 +106,11 @@ impl Intent {
 
     /// Unix seconds before which a block must include it.
     #[must_use]
-    pub fn valid_before(&self) -> u64 {
+    pub fn valid_before(&self) -> UnixSeconds {
         self.authorization.valid_before
     }
 
     pub(super) fn ends_at_ms(&self) -> u64 {
-        self.authorization.valid_before.saturating_mul(1000)
+        self.authorization.valid_before.ms().0
     }
 }

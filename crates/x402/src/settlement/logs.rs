@@ -47,6 +47,7 @@ mod tests {
     use candor_verify::hash::keccak256;
 
     use super::*;
+    use candor_verify::time::UnixSeconds;
 
     const TOKEN: Address = Address([9; 20]);
 
@@ -55,7 +56,7 @@ mod tests {
             from: Address([1; 20]),
             to: Address([2; 20]),
             value: Amount(1000),
-            valid_before: 1000,
+            valid_before: UnixSeconds(1000),
             nonce: Hash32([7; 32]),
             ..Authorization::default()
         };

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candor_verify::bytes::{Address, Hash32};
+use candor_verify::time::UnixSeconds;
 
 use super::agenda::{Agenda, MAX_PER_STEP, Place, Question};
 use super::calldata::Calldata;
@@ -103,7 +104,7 @@ pub struct Machine {
     /// When the question about the gas account was asked that is not answered.
     nonce_asked_ms: Option<u64>,
     /// The chain's clock, as last heard. One for all: nobody's end is asked for before.
-    chain_time_s: u64,
+    chain_time: UnixSeconds,
     rpc_failures: u32,
     rpc_pause_until_ms: u64,
 }
@@ -119,7 +120,7 @@ impl Machine {
             done: DoneSet::default(),
             nonces: Nonces::default(),
             nonce_asked_ms: None,
-            chain_time_s: 0,
+            chain_time: UnixSeconds::default(),
             rpc_failures: 0,
             rpc_pause_until_ms: 0,
         };
@@ -259,7 +260,7 @@ impl Machine {
             }
             ChainAnswer::AccountNonce { next, at } => {
                 self.nonce_asked_ms = None;
-                self.chain_time_s = at.timestamp;
+                self.chain_time = at.timestamp;
                 nonces.learn(next, at.number);
                 None
             }
@@ -334,7 +335,7 @@ impl Machine {
                 entry.on_unanswered();
             }
         }
-        let ended = self.agenda.ended(self.chain_time_s);
+        let ended = self.agenda.ended(self.chain_time);
         for payment_id in &ended {
             if let Some(entry) = self.open.get_mut(payment_id) {
                 entry.on_over();

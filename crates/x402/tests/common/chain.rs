@@ -6,6 +6,7 @@ use candor_verify::abi::Words;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::hash::sha256;
 use candor_verify::payment::Authorization;
+use candor_verify::time::UnixSeconds;
 use candor_x402::settlement::*;
 
 pub const GAS: Address = Address([0x6a; 20]);
@@ -42,7 +43,8 @@ pub fn intent_of_many(n: u32, valid_before: u64) -> Intent {
 }
 
 fn intent_by(from: Address, nonce: Hash32, valid_before: u64, signature: Signature65) -> Intent {
-    let authorization = Authorization { from, to: PAYEE, value: Amount(1000), valid_after: 0, valid_before, nonce };
+    let authorization =
+        Authorization { from, to: PAYEE, value: Amount(1000), valid_after: UnixSeconds(0), valid_before: UnixSeconds(valid_before), nonce };
     Intent::parse(CHAIN, TOKEN, encode_transfer(&authorization, &signature)).unwrap()
 }
 
@@ -55,7 +57,7 @@ pub struct Tx {
 #[derive(Debug, Default)]
 pub struct Chain {
     pub block: u64,
-    pub time_s: u64,
+    pub time: UnixSeconds,
     pub mempool: BTreeMap<u64, Vec<Tx>>,
     /// Next account nonce after each block.
     pub nonce_at: Vec<u64>,
@@ -73,7 +75,7 @@ pub struct Chain {
 
 impl Chain {
     pub fn new() -> Self {
-        Self { time_s: START_S, nonce_at: vec![0], ..Self::default() }
+        Self { time: UnixSeconds(START_S), nonce_at: vec![0], ..Self::default() }
     }
 
     pub fn next_nonce(&self) -> u64 {
@@ -81,9 +83,9 @@ impl Chain {
     }
 
     /// Mines one block; of the twins of a nonce, `pick` chooses.
-    pub fn mine(&mut self, time_s: u64, pick: usize) {
+    pub fn mine(&mut self, time: UnixSeconds, pick: usize) {
         self.block += 1;
-        self.time_s = self.time_s.max(time_s);
+        self.time = self.time.max(time);
         let mut nonce = self.next_nonce();
         while let Some(twins) = self.mempool.remove(&nonce) {
             let tx = twins[pick % twins.len()].clone();
@@ -117,7 +119,7 @@ impl Chain {
 
     pub fn would_revert(&self, calldata: &Calldata) -> bool {
         let (a, _) = decode_transfer(calldata).unwrap();
-        a.valid_before <= self.time_s || self.used.contains_key(&(a.from, a.nonce)) || self.drained.contains(&a.from)
+        a.valid_before <= self.time || self.used.contains_key(&(a.from, a.nonce)) || self.drained.contains(&a.from)
     }
 
     pub fn moved(&self, intent: &Intent) -> Option<Hash32> {
@@ -125,7 +127,7 @@ impl Chain {
     }
 
     fn head(&self) -> BlockRef {
-        BlockRef { number: self.block, timestamp: self.time_s }
+        BlockRef { number: self.block, timestamp: self.time }
     }
 
     fn receipt(&self, hash: &Hash32) -> Option<TxReceipt> {
@@ -176,7 +178,7 @@ impl Chain {
                 return BroadcastOutcome::NonceTooHigh;
             }
             self.mempool.insert(nonce, vec![Tx { hash, calldata }]);
-            self.mine(self.time_s, 0);
+            self.mine(self.time, 0);
             return BroadcastOutcome::Sent { hash };
         }
         let twins = self.mempool.entry(nonce).or_default();
@@ -289,7 +291,7 @@ impl Host {
             }
             SettlementStatus::Expired => {
                 assert_eq!(moved, None);
-                assert!(intent.valid_before() <= self.chain.time_s);
+                assert!(intent.valid_before() <= self.chain.time);
             }
             SettlementStatus::Pending { .. } => panic!("pending is no end"),
         }
@@ -364,12 +366,12 @@ impl Host {
     }
 
     pub fn mine(&mut self) {
-        self.chain.mine(self.now_ms / 1000, 0);
+        self.chain.mine(UnixSeconds(self.now_ms / 1000), 0);
     }
 
     pub fn third_party(&mut self, intent: &Intent) {
         self.chain.block += 1;
-        self.chain.time_s = self.chain.time_s.max(self.now_ms / 1000);
+        self.chain.time = self.chain.time.max(UnixSeconds(self.now_ms / 1000));
         let nonce = self.chain.next_nonce();
         self.chain.nonce_at.push(nonce);
         let hash = sha256(&[b"stranger", &intent.calldata().0, &self.chain.block.to_be_bytes()]);

@@ -14,6 +14,7 @@ use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS};
 use candor_verify::policy::Policy;
 use candor_verify::receipt::Scheme;
 use candor_verify::terms::{OperatorTerms, Price};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::verdict::Check;
 use candor_x402::Libsecp;
 use candor_x402::client::{AssetLimit, Choice, Ledger, Purchase, Reservation, SentPayment, SpendPolicy, build_payment, choose};
@@ -131,7 +132,7 @@ impl World {
             prompt_tokens: 7,
             max_tokens: 64,
             seed_commitment: Hash32([9; 32]),
-            valid_until: (NOW + 120) * 1000,
+            valid_until: UnixMs((NOW + 120) * 1000),
         };
         Candidate { offer, request_salt: Hash32([6; 32]) }
     }
@@ -165,7 +166,7 @@ impl World {
     }
 
     pub fn choice(&self) -> Choice {
-        choose(&self.required(), &self.verified_offer().unwrap(), &self.policy(), self.now * 1000).unwrap()
+        choose(&self.required(), &self.verified_offer().unwrap(), &self.policy(), UnixMs(self.now * 1000)).unwrap()
     }
 
     pub fn verified_offer(&self) -> Result<VerifiedOffer, Box<Check>> {
@@ -185,7 +186,7 @@ impl World {
     }
 
     pub fn reserve(&self, ledger: &mut Ledger, salt: u8) -> Reservation {
-        ledger.reserve(self.purchase(salt), self.choice(), self.now).unwrap()
+        ledger.reserve(self.purchase(salt), self.choice(), UnixSeconds(self.now)).unwrap()
     }
 
     /// What was reserved, signed.
@@ -198,8 +199,8 @@ impl World {
             from: self.payer.address(),
             to: self.requirements.pay_to,
             value: self.requirements.amount,
-            valid_after: 0,
-            valid_before: self.now + MAX_TIMEOUT_SECONDS,
+            valid_after: UnixSeconds(0),
+            valid_before: UnixSeconds(self.now + MAX_TIMEOUT_SECONDS),
             nonce: Hash32([0x55; 32]),
         }
     }
@@ -234,8 +235,8 @@ impl World {
         let context = VerifyContext {
             requirements: &self.requirements,
             candidates,
-            now_seconds: self.now,
-            boot_seconds: self.boot,
+            now: UnixSeconds(self.now),
+            boot: UnixSeconds(self.boot),
             generation_seconds: self.generation,
             recover: &Libsecp,
         };
