@@ -207,7 +207,7 @@ const DEVIATIONS: &[Deviation] = &[
             signed.signature.0[7] ^= 1;
             signed.encode()
         },
-        "not signed by its operator",
+        "not signed by their operator",
     ),
     (
         "a signature over other terms",
@@ -215,7 +215,7 @@ const DEVIATIONS: &[Deviation] = &[
             signed.terms.payee = Address([9; 20]);
             signed.encode()
         },
-        "not signed by its operator",
+        "not signed by their operator",
     ),
     ("over", |signed| changed(signed, |terms| terms.not_after = UnixMs(now() * 1000 - 1)), "the terms ended at"),
     ("no registry", |signed| changed(signed, |terms| terms.registry = Address::ZERO), "must not be zero"),
