@@ -59,7 +59,7 @@ where
 /// From the registry's events; `Manifest::parse` refuses other versions.
 pub(crate) fn manifest(manifest: &bindings::Manifest) -> Result<Manifest, ChainError> {
     Manifest::parse(&manifest.abi_encode())
-        .map_err(|error: AbiError| ChainError::Malformed { what: "manifest of an event", detail: format!("{error:?}") })
+        .map_err(|error: AbiError| ChainError::Malformed { what: "manifest of an event", detail: error.to_string() })
 }
 
 pub(crate) fn registry_freshness(f: &Freshness) -> bindings::Freshness {

@@ -75,7 +75,8 @@ impl std::fmt::Display for DeployError {
             Self::Chain(error) => write!(f, "deploy: {error}"),
             Self::DeployerUsed { nonce } => write!(f, "deploy: the deployer has sent {nonce} transactions already; addresses would differ"),
             Self::BrokenArtifact { name } => write!(f, "deploy: contracts/artifacts/{name}.json is no artifact"),
-            Self::WrongAddress { expected, got } => write!(f, "deploy: a contract should be at {expected}, is at {got:?}"),
+            Self::WrongAddress { expected, got: Some(got) } => write!(f, "deploy: a contract should be at {expected}, is at {got}"),
+            Self::WrongAddress { expected, got: None } => write!(f, "deploy: a contract should be at {expected}, was not created"),
         }
     }
 }

@@ -11,7 +11,7 @@ use candor_verify::evidence::{Evidence, Moment, verify_evidence};
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::{TeeKind, attested_bytes};
 use candor_verify::policy::Policy;
-use candor_verify::terms::Registration;
+use candor_verify::registration::Registration;
 
 use crate::dev::{self, Role};
 use crate::output::Failure;

@@ -46,8 +46,8 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         let text = |key: &str| row[key].as_str().unwrap_or("unknown").to_owned();
         let until = row["valid_until"].as_u64().unwrap_or_default().saturating_sub(dev::now().seconds().0);
         let registered = match row["status"].as_str() {
-            Some("Valid") => format!("registered, for {} min more unless renewed", until / 60),
-            _ => format!("registered, {} now", text("status").to_lowercase()),
+            Some("valid") => format!("registered, for {} min more unless renewed", until / 60),
+            _ => format!("registered, {} now", text("status")),
         };
         say!("K_sig     {}\n  registry  {registered}\n  evidence  {}", text("k_sig"), text("policy"));
         say!("  endpoint  {}\n  K_log     {}\n  log       {}", text("endpoint"), text("k_log"), text("log_id"));
@@ -69,7 +69,7 @@ fn row(candidate: &Candidate, policy: &Policy) -> Value {
     // From the evidence, for `candor log check`; the registry's record has only its part in the log's id.
     let k_log = candidate.evidence.as_ref().ok().map(|evidence| evidence.manifest.k_log.to_string());
     json!({
-        "k_log": k_log, "k_sig": candidate.record.k_sig.to_string(), "status": format!("{:?}", candidate.status), "policy": judged,
+        "k_log": k_log, "k_sig": candidate.record.k_sig.to_string(), "status": candidate.status.as_str(), "policy": judged,
         "operator": candidate.record.operator.to_string(), "log_id": candidate.record.log_id.to_string(),
         "valid_from": candidate.record.valid_from.0, "valid_until": candidate.record.valid_until.0, "endpoint": endpoint,
     })

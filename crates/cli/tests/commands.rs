@@ -424,7 +424,7 @@ fn registry_list_shows_the_node_and_what_the_policy_says_of_it() {
     let listed = world.candor(&["registry", "list", "--rpc", &world.rpc()]);
     assert_eq!(listed.code, 0, "{listed:?}");
     let row = &listed.json[0];
-    assert_eq!((&row["k_sig"], &row["status"]), (&world.node.text("k_sig").into(), &"Valid".into()));
+    assert_eq!((&row["k_sig"], &row["status"]), (&world.node.text("k_sig").into(), &"valid".into()));
     assert_eq!((&row["policy"], &row["endpoint"]), (&"accepted, SIMULATED".into(), &world.api().into()));
     let other = other_root(&world, "list-other-root.toml");
     let listed = world.candor(&["registry", "list", "--rpc", &world.rpc(), "--policy", text(&other)]);

@@ -166,7 +166,7 @@ async fn successor(world: &World, old_log: &str) -> String {
         let status = log_status(world).await?;
         let id = status["log"]["id"].as_str()?.to_owned();
         let listed = world.candor(&["registry", "list", "--rpc", &world.rpc()]);
-        let is_valid = listed.json.as_array()?.iter().any(|row| row["log_id"] == *id && row["status"] == "Valid");
+        let is_valid = listed.json.as_array()?.iter().any(|row| row["log_id"] == *id && row["status"] == "valid");
         (id != old_log && is_valid && Https::connect(&world.api()).await.is_ok()).then_some(id)
     })
     .await

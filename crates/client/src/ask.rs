@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use candor_verify::bundle::{Bundle, Request, Response};
 use candor_verify::bytes::{Hash32, to_hex};
-use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle};
+use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle_at};
 use candor_verify::delivery::Delivery;
 use candor_verify::eip712::K256;
 use candor_verify::hash::sha256;
@@ -18,7 +18,7 @@ use candor_verify::policy::Policy;
 use candor_verify::step::Step;
 use candor_verify::time::UnixSeconds;
 use candor_verify::transcript::{request_commitment, unsplice};
-use candor_verify::verdict::Verdict;
+use candor_verify::verdict::{LogLevel, Verdict};
 use candor_x402::Libsecp;
 use candor_x402::client::{Choice, Purchase, Resolution, SentPayment, SpendPolicy, build_payment, check_statement, choose};
 use candor_x402::extension::SignedOffer;
@@ -143,7 +143,7 @@ pub async fn ask(
         Err(ClientError::Dishonest { check, what }) => return Err(refused(check, what, Err("no bundle can be made of it".into()))),
         Err(error) => return Err(ClientError::Unresolved { payment_id, until, what: error.to_string() }),
     };
-    let receipt_id = answer.receipt_id();
+    let (receipt_id, misnamed) = (answer.receipt_id(), answer.misnamed());
     let signed = sent.signed_offer();
     let bundle = Bundle {
         evidence: node.evidence.clone(),
@@ -155,7 +155,7 @@ pub async fn ask(
         delivery: answer.delivery,
         later_anchor: None,
     };
-    let judged = judge(&bundle, buyer.policy, &receipt_id, &answer.said_receipt_id);
+    let judged = judge(&bundle, buyer.policy).and_then(|judged| misnamed.map_or(Ok(judged), |what| Err(("response.form", what))));
     let judged = judged.and_then(|judged| match answer.statement.map(|value| check_statement(&value, sent.network())) {
         Some(Err(error)) => Err(("payment.response", error.to_string())),
         Some(Ok(_)) | None => Ok(judged),
@@ -201,15 +201,10 @@ async fn send_paid(
 type Judged = Result<(Verdict, Option<VerifiedBundle>), (&'static str, String)>;
 
 /// The verdict on what just arrived. The policy's log level is judged later, when the bundle is upgraded: nothing is anchored yet.
-fn judge(bundle: &Bundle, policy: &Policy, receipt_id: &str, said_receipt_id: &str) -> Judged {
-    let at_once = Policy { require_level: candor_verify::verdict::LogLevel::SelfLogged, ..policy.clone() };
-    let (verdict, verified) = verify_bundle(bundle, &at_once, ChainFacts::default(), &K256);
+fn judge(bundle: &Bundle, policy: &Policy) -> Judged {
+    let (verdict, verified) = verify_bundle_at(bundle, policy, LogLevel::SelfLogged, ChainFacts::default(), &K256);
     match verdict.refused() {
         Some(check) => Err((check.id, format!("expected {}, got {}", check.expected, check.got))),
-        // Under another id the node would not give the receipt again.
-        None if receipt_id != said_receipt_id => {
-            Err(("response.form", format!("expected receipt id {receipt_id}, got {said_receipt_id:?}")))
-        }
         None => Ok((verdict, verified)),
     }
 }
@@ -288,6 +283,12 @@ impl Answer {
     /// The id that follows from the salt. It becomes a file name, so it is ours to compute.
     fn receipt_id(&self) -> String {
         to_hex(&candor_verify::receipt::receipt_id(&self.delivery.leaf_salt)).trim_start_matches("0x").to_owned()
+    }
+
+    /// What is wrong with the id that the node says: under another one it would not give the receipt again.
+    fn misnamed(&self) -> Option<String> {
+        let (expected, got) = (self.receipt_id(), &self.said_receipt_id);
+        (*got != expected).then(|| format!("expected receipt id {expected}, got {got:?}"))
     }
 }
 

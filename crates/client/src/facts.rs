@@ -162,7 +162,8 @@ async fn log_anchor(chain: &ChainClient, bundle: &Bundle) -> Result<candor_verif
     match named {
         Some(got) if got == expected => Ok(expected),
         got => {
-            let what = format!("the registry anchors logs at {expected}, the terms say {got:?}");
+            let got = got.map_or_else(|| "nowhere".to_owned(), |address| address.to_string());
+            let what = format!("the registry anchors logs at {expected}, the terms say {got}");
             Err(ClientError::Dishonest { check: "log.anchored", what })
         }
     }
@@ -186,13 +187,14 @@ pub async fn upgrade(bundle: &mut Bundle, chain: &ChainClient, log_url: &str) ->
     let consistency =
         if anchored.size == tree.size { Vec::new() } else { plain::consistency(log_url, &log_id, tree.size, anchored.size).await? };
     if let Err(error) = verify_consistency(&tree, &anchored, &consistency) {
-        let what = format!("from size {} to the anchored {}: {error:?}", tree.size, anchored.size);
+        let what = format!("from size {} to the anchored {}: {error}", tree.size, anchored.size);
         return Err(ClientError::Dishonest { check: "log.consistency", what });
     }
     let later = LaterAnchor { checkpoint: Checkpoint { log_id, tree: anchored, timestamp: UnixMs(timestamp) }, signature, consistency };
     let (k_sig, got) = (bundle.evidence.manifest.k_sig, signer(&K256, &later.checkpoint.digest(), &later.signature));
     if got != Some(k_sig) {
-        let what = format!("the anchored checkpoint of size {} is signed by {got:?}, not by {k_sig}", anchored.size);
+        let got = got.map_or_else(|| "nobody".to_owned(), |address| address.to_string());
+        let what = format!("the anchored checkpoint of size {} is signed by {got}, not by {k_sig}", anchored.size);
         return Err(ClientError::Dishonest { check: "log.consistency", what });
     }
     bundle.later_anchor = Some(later);

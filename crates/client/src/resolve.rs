@@ -193,7 +193,7 @@ fn grouped(passed: &[(Address, String)]) -> Vec<String> {
 
 async fn open(chain: &ChainClient, policy: &Policy, candidate: Candidate) -> Result<VerifiedNode, ClientError> {
     if candidate.status != EnclaveStatus::Valid {
-        return Err(ClientError::NoNode(format!("the registry says {:?}", candidate.status)));
+        return Err(ClientError::NoNode(format!("the registry says {}", candidate.status.as_str())));
     }
     let evidence = candidate.evidence.map_err(|what| ClientError::Dishonest { check: "evidence.form", what })?;
     let (verdict, enclave) = verify_evidence(&evidence, policy, Moment::OwnTime, &K256);
@@ -247,7 +247,7 @@ pub async fn verify_live(
         let status = chain.status_at(&manifest.registry, &manifest.k_sig, clock::now().seconds()).await.map_err(chain_error)?;
         let listed = record.is_some_and(|record| record.manifest_hash == manifest.hash() && record.invalid_from.is_none());
         if !listed || status != EnclaveStatus::Valid {
-            let what = format!("the registry says {status:?} of {}", manifest.k_sig);
+            let what = format!("the registry says {} of {}", status.as_str(), manifest.k_sig);
             return Err(ClientError::Dishonest { check: "registry.listed", what });
         }
     }

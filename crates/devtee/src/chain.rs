@@ -35,8 +35,5 @@ impl PermittedChain {
 /// # Ok::<(), candor_devtee::DevteeError>(())
 /// ```
 pub fn permitted_chain(chain_id: u64) -> Result<PermittedChain, DevteeError> {
-    match PERMITTED_CHAINS.contains(&chain_id) {
-        true => Ok(PermittedChain(chain_id)),
-        false => Err(DevteeError::ForbiddenChain { chain_id }),
-    }
+    if PERMITTED_CHAINS.contains(&chain_id) { Ok(PermittedChain(chain_id)) } else { Err(DevteeError::ForbiddenChain { chain_id }) }
 }

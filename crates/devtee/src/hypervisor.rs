@@ -251,10 +251,10 @@ fn check_request(request: &Request<'_>) -> Result<(), DevteeError> {
 fn check_time(now_ms: u64) -> Result<(), DevteeError> {
     let first_ms = (ROOT_NOT_BEFORE_S + 5 * DAY_S) * 1000;
     let last_ms = (ROOT_NOT_AFTER_S - 20 * DAY_S) * 1000;
-    match first_ms <= now_ms && now_ms <= last_ms {
-        true => Ok(()),
-        false => Err(DevteeError::Time { first_ms, last_ms, got_ms: now_ms }),
+    if now_ms < first_ms || last_ms < now_ms {
+        return Err(DevteeError::Time { first_ms, last_ms, got_ms: now_ms });
     }
+    Ok(())
 }
 
 const COUNTRY: &str = "US";

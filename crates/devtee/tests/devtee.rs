@@ -10,7 +10,7 @@ use candor_devtee::{DevteeError, Hypervisor, Measurements, PERMITTED_CHAINS, Req
 use candor_verify::attest::{AttestError, Freshness, TrustRoot, parse_document, verify_document};
 
 const NOW_MS: u64 = 1_795_172_079_123;
-const LIVE: Freshness<'_> = Freshness::Live { max_age_ms: 7_200_000, skew_ms: 0, nonce: None };
+const LIVE: Freshness = Freshness::Live { max_age_ms: 7_200_000, skew_ms: 0 };
 
 #[test]
 fn document_verifies_under_its_root_and_says_what_was_asked() {
@@ -20,7 +20,7 @@ fn document_verifies_under_its_root_and_says_what_was_asked() {
     let request = Request { user_data: Some(&[1; 64]), nonce: Some(b"challenge"), public_key: None };
     let bytes = hypervisor.attest(&measurements, &request, NOW_MS).unwrap();
 
-    let live = Freshness::Live { max_age_ms: 0, skew_ms: 0, nonce: Some(b"challenge") };
+    let live = Freshness::Live { max_age_ms: 0, skew_ms: 0 };
     let document = parse_document(&bytes).unwrap();
     let verified = verify_document(&document, &[hypervisor.trust_root()], NOW_MS, live).unwrap();
     assert_eq!(verified.root_fingerprint(), hypervisor.root_fingerprint());

@@ -97,7 +97,7 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
         let (to_send, mut sending) = mpsc::channel::<ChainRequest>(QUEUE);
         let (sent, mut answers) = mpsc::channel::<Event>(QUEUE);
         let port = Arc::clone(&self.port);
-        // A set, so that it goes with this task.
+        // A set of this one task: when the runner is dropped, the set ends its sender with it.
         let mut sender = JoinSet::new();
         sender.spawn(async move {
             while let Some(request) = sending.recv().await {
@@ -113,7 +113,8 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
                 _ = self.stopped.changed() => break,
                 // Without it nothing is ever sent again: this task ends too, and with it the host, which is started again.
                 Some(ended) = sender.join_next() => {
-                    self.trouble(format!("the sender has ended: {ended:?}"));
+                    let how = ended.map_or_else(|error| error.to_string(), |()| "nobody reads its answers".to_owned());
+                    self.trouble(format!("the sender has ended: {how}"));
                     break;
                 }
                 Some(intent) = self.queue.recv() => Event::Intent(intent),
@@ -182,7 +183,7 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
             Action::Refused { reason: RefuseReason::Full { .. } | RefuseReason::OtherOpen, .. } => {
                 self.has_backlog.store(true, Ordering::Relaxed)
             }
-            Action::Refused { payment_id, reason } => self.trouble(format!("payment {payment_id:#} not taken: {reason:?}")),
+            Action::Refused { payment_id, reason } => self.trouble(format!("payment {payment_id:#} not taken: {reason}")),
         }
     }
 

@@ -181,6 +181,15 @@ impl<'a> WordReader<'a> {
         let value = self.amount()?;
         u8::try_from(value.0).map_err(|_| self.range())
     }
+
+    /// A `uint8` that must be one of the codes that `read` knows.
+    ///
+    /// # Errors
+    /// `Range` if it does not fit, or is none of them.
+    pub fn code<T>(&mut self, read: impl FnOnce(u8) -> Option<T>) -> Result<T, AbiError> {
+        let code = self.u8()?;
+        read(code).ok_or(self.range())
+    }
 }
 
 #[cfg(test)]
@@ -206,5 +215,14 @@ mod tests {
         let mut wide = [0u8; 32];
         wide[30] = 1;
         assert_eq!(WordReader::new(&wide, 1).unwrap().u8(), Err(AbiError::Range { word: 0 }));
+    }
+
+    #[test]
+    fn an_unknown_code_is_rejected_at_its_own_word() {
+        let words = Words::new().u64(1).u64(1).u64(2).into_vec();
+        let mut reader = WordReader::new(&words, 3).unwrap();
+        let known = |code| (code == 1).then_some("known");
+        assert_eq!((reader.u64(), reader.code(known)), (Ok(1), Ok("known")));
+        assert_eq!(reader.code(known), Err(AbiError::Range { word: 2 }));
     }
 }

@@ -1,13 +1,14 @@
 //! The small words of the protocol: 32-byte hashes, 20-byte addresses, amounts, signatures.
 //!
-//! Each is its own type so that two of them can never be swapped: a digest is not a root, an amount is not a time.
+//! Each is its own type, so that values of different kinds can never be swapped: an address is not a hash, an amount is not a time. All
+//! 32-byte values share one type; which of them one is, its field or parameter says by name.
 //! Text form is `0x` + lower-case hex for bytes and plain decimal for amounts. Nothing here is believed; these are only shapes.
 //! Not here: hashing (`hash.rs`), the 32-byte words of the EVM ABI (`abi.rs`).
 
 use alloc::string::String;
 use core::fmt;
 
-/// A 32-byte value: a digest, a root, a salt, an id. What it is about is said by the field that holds it.
+/// A 32-byte value: a digest, a root, a salt, an id. Which one it is, and what about, is said by the name of the field that holds it.
 #[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Hash32(pub [u8; 32]);
 

@@ -54,7 +54,7 @@ pub enum Transfer {
     Otherwise,
 }
 
-/// A bundle that a policy accepts. Only [`verify_bundle`] makes one:
+/// A bundle that a policy accepts. Only [`verify_bundle`] and [`verify_bundle_at`] make one:
 ///
 /// ```compile_fail,E0451
 /// fn forge(real: candor_verify::check::VerifiedBundle, receipt: candor_verify::receipt::Receipt) -> candor_verify::check::VerifiedBundle {
@@ -98,6 +98,18 @@ impl VerifiedBundle {
 /// Not proven, and said in the verdict: delivery (only hand-over to the host), that the TEE vendor is honest, and offline everything
 /// that needs a chain: registration, blocks, transfer, anchor.
 pub fn verify_bundle(bundle: &Bundle, policy: &Policy, chain: ChainFacts<'_>, recover: &dyn Recover) -> (Verdict, Option<VerifiedBundle>) {
+    verify_bundle_at(bundle, policy, policy.require_level, chain, recover)
+}
+
+/// As [`verify_bundle`], with the least log level that counts as verified given apart from the policy: an answer that just arrived cannot
+/// be anchored yet, and is judged again when it is.
+pub fn verify_bundle_at(
+    bundle: &Bundle,
+    policy: &Policy,
+    required: LogLevel,
+    chain: ChainFacts<'_>,
+    recover: &dyn Recover,
+) -> (Verdict, Option<VerifiedBundle>) {
     let mut run = Run { checks: Recorder::new(Step::BUNDLE), bundle, policy, chain, recover };
     let result = run.all();
     let Recorded { checks, complete } = run.checks.finish();
@@ -107,7 +119,7 @@ pub fn verify_bundle(bundle: &Bundle, policy: &Policy, chain: ChainFacts<'_>, re
     };
     let outcome = match &verified {
         None => Outcome::Refused,
-        Some(_) if log_level < policy.require_level => Outcome::CannotTell,
+        Some(_) if log_level < required => Outcome::CannotTell,
         Some(_) => Outcome::Verified,
     };
     let assurance = verified.as_ref().map_or(Assurance::None, |v| v.enclave.assurance());
@@ -396,7 +408,7 @@ impl Run<'_> {
         let tree = delivery.checkpoint.checkpoint.tree;
         let result = tlog::verify_inclusion(leaf, delivery.receipt.sequence, &delivery.inclusion, &tree);
         let expected = format!("leaf {} in tree {:#} of {}", delivery.receipt.sequence, tree.root, tree.size);
-        let got = result.map_or_else(|error| format!("{error:?}"), |_| "included".into());
+        let got = result.map_or_else(|error| error.to_string(), |_| "included".into());
         self.checks.require(Step::LogInclusion, result.is_ok(), expected, got)?;
         result.map_err(|_| Stop)
     }
@@ -494,7 +506,7 @@ impl Run<'_> {
         let reason = match tlog::verify_consistency(old, new, proof) {
             _ if old.size == 0 => "a tree without leaves".into(),
             Ok(_) => return Ok(()),
-            Err(error) => format!("{error:?}"),
+            Err(error) => error.to_string(),
         };
         let expected = format!("tree {:#} of {} extends {:#} of {}", new.root, new.size, old.root, old.size);
         self.checks.require(Step::LogConsistency, false, expected, reason)

@@ -218,7 +218,7 @@ pub(crate) fn check_evidence(
 fn check_document(checks: &mut Recorder, evidence: &Evidence, policy: &Policy, moment: Moment) -> Result<VerifiedDocument, Stop> {
     let result = attest::parse_document(&evidence.document).and_then(|document| match moment {
         Moment::Live { now, .. } => {
-            let freshness = attest::Freshness::Live { max_age_ms: policy.max_age_ms, skew_ms: policy.skew_ms, nonce: None };
+            let freshness = attest::Freshness::Live { max_age_ms: policy.max_age_ms, skew_ms: policy.skew_ms };
             // A clock behind the hypervisor's must not refuse a leaf certificate that is seconds old: within the skew, the document's own
             // time counts. Later than that, ours does, and the certificate is not valid yet.
             let claimed = UnixMs(document.claimed_timestamp_ms());

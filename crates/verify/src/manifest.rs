@@ -90,9 +90,7 @@ impl Manifest {
     /// `Length` or `Range`; an unknown version is `Range` at word 0.
     pub fn parse(bytes: &[u8]) -> Result<Self, AbiError> {
         let mut r = WordReader::new(bytes, Self::WORDS)?;
-        if r.u8()? != VERSION {
-            return Err(AbiError::Range { word: 0 });
-        }
+        r.code(|version| (version == VERSION).then_some(()))?;
         Ok(Self {
             k_sig: r.address()?,
             k_log: r.hash()?,

@@ -88,14 +88,12 @@ impl Offer {
     /// `Length` or `Range`.
     pub fn parse(bytes: &[u8]) -> Result<Self, AbiError> {
         let mut r = WordReader::new(bytes, Self::WORDS)?;
-        if r.u8()? != VERSION {
-            return Err(AbiError::Range { word: 0 });
-        }
+        r.code(|version| (version == VERSION).then_some(()))?;
         Ok(Self {
             manifest_hash: r.hash()?,
             request_commitment: r.hash()?,
             model_id: r.hash()?,
-            scheme: Scheme::from_code(r.u8()?).ok_or(AbiError::Range { word: 4 })?,
+            scheme: r.code(Scheme::from_code)?,
             payee: r.address()?,
             asset: r.address()?,
             chain_id: r.u64()?,
@@ -284,6 +282,11 @@ mod tests {
         };
         assert_eq!(Offer::parse(&offer.encode()), Ok(offer.clone()));
         assert!(Offer::parse(&offer.encode()[1..]).is_err());
+        for (word, code) in [(0, 2), (4, 9)] {
+            let mut bytes = offer.encode();
+            bytes[word * 32 + 31] = code;
+            assert_eq!(Offer::parse(&bytes), Err(AbiError::Range { word }));
+        }
         let dearer = Offer { amount: Amount(7), ..offer.clone() };
         assert_ne!(dearer.digest(), offer.digest());
     }

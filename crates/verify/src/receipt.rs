@@ -1,8 +1,8 @@
 //! The receipt: what ran and what it cost, signed once by the enclave's key.
 //!
 //! Two nested static structs, so that a holder can show either half and the hash of the other. Its encoding is its ABI words and
-//! nothing else; its identity is the EIP-712 digest. Spec: receipt.md. Also here: the signed offer (the quote a payment answers) and
-//! the decoding record, because the three share one shape: words, digest, signature.
+//! nothing else; its identity is the EIP-712 digest. Spec: receipt.md. Also here: the decoding record, whose hash it
+//! carries.
 //!
 //! Parsing believes nothing; `bundle` decides whether K_sig is attested. Not proven by a receipt: delivery to the client (only
 //! hand-over to the host), and for PROXY work anything about the upstream's model.
@@ -17,7 +17,7 @@ use crate::hash::{keccak256, sha256};
 use crate::tags;
 use crate::time::UnixMs;
 
-/// Version of [`Receipt`] and [`Offer`] that this code reads and writes.
+/// Version of [`Receipt`] and [`crate::offer::Offer`] that this code reads and writes.
 pub const VERSION: u8 = 1;
 
 macro_rules! codes {
@@ -262,7 +262,7 @@ impl Money {
     fn read(r: &mut WordReader<'_>) -> Result<Self, AbiError> {
         Ok(Self {
             payment_id: r.hash()?,
-            scheme: Scheme::from_code(r.u8()?).ok_or(AbiError::Range { word: 5 })?,
+            scheme: r.code(Scheme::from_code)?,
             payer: r.address()?,
             payee: r.address()?,
             asset: r.address()?,
@@ -305,9 +305,9 @@ impl Work {
     fn read(r: &mut WordReader<'_>) -> Result<Self, AbiError> {
         Ok(Self {
             kinds: Kinds(r.u32()?),
-            channel: Channel::from_code(r.u8()?).ok_or(AbiError::Range { word: 17 })?,
-            usage_source: UsageSource::from_code(r.u8()?).ok_or(AbiError::Range { word: 18 })?,
-            outcome: Outcome::from_code(r.u8()?).ok_or(AbiError::Range { word: 19 })?,
+            channel: r.code(Channel::from_code)?,
+            usage_source: r.code(UsageSource::from_code)?,
+            outcome: r.code(Outcome::from_code)?,
             model_id: r.hash()?,
             request_commitment: r.hash()?,
             response_commitment: r.hash()?,
@@ -345,9 +345,7 @@ impl Receipt {
     /// `Length` or `Range`; an unknown version or code is `Range` at its word.
     pub fn parse(bytes: &[u8]) -> Result<Self, AbiError> {
         let mut r = WordReader::new(bytes, Self::WORDS)?;
-        if r.u8()? != VERSION {
-            return Err(AbiError::Range { word: 0 });
-        }
+        r.code(|version| (version == VERSION).then_some(()))?;
         Ok(Self { manifest_hash: r.hash()?, log_id: r.hash()?, sequence: r.u64()?, money: Money::read(&mut r)?, work: Work::read(&mut r)? })
     }
 

@@ -3,7 +3,6 @@
 //! Payee, registrar, chains and contracts, assets, models, prices, upstreams, endpoints. An enclave boots only with signed terms, and
 //! whatever affects privacy or money and is not a field here is fixed in the image. Lists enter the signed struct as digests, so a
 //! contract can check terms from 14 words without reading a list. Spec: terms-and-manifest.md §1.
-//! Also here: [`Registration`], which the registrar key signs for one boot.
 //! Not here: whether anybody should trust this operator (`policy`).
 
 use alloc::format;
@@ -14,8 +13,6 @@ use crate::abi::Words;
 use crate::bytes::{Address, Amount, Hash32, Signature65};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::eip712;
-use crate::hash::keccak256;
-use crate::manifest::Manifest;
 use crate::text::is_control;
 use crate::time::UnixMs;
 
@@ -475,50 +472,6 @@ impl SignedTerms {
             endpoints: r.list(MAX_LIST, |r| Ok(r.text(MAX_TEXT)?.into()))?,
         };
         Ok(Self { terms, signature: r.signature()? })
-    }
-}
-
-/// What the registrar key signs so that one boot can be registered: nobody can register in another's name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
-pub struct Registration {
-    /// Address of K_sig.
-    pub signer: Address,
-    /// Manifest of the boot.
-    pub manifest_hash: Hash32,
-    /// Kind of evidence, as the registry numbers its verifiers: under another kind the boot would be another workload.
-    pub kind: u32,
-    /// keccak256 of the signed terms' CBOR, which the registry emits for clients to read. Signed for, because a registry takes a key
-    /// once: with bytes of the sender's choice, whoever is first could make a boot unreadable.
-    pub terms_data_hash: Hash32,
-    /// Registry it is for.
-    pub registry: Address,
-    /// Chain of the registry.
-    pub chain_id: u64,
-}
-
-impl Registration {
-    /// What the registrar of `terms` signs for the boot of `manifest`.
-    #[must_use]
-    pub fn new(manifest: &Manifest, terms: &SignedTerms, kind: u32) -> Self {
-        Self {
-            signer: manifest.k_sig,
-            manifest_hash: manifest.hash(),
-            kind,
-            terms_data_hash: keccak256(&[&terms.encode()]),
-            registry: manifest.registry,
-            chain_id: manifest.anchor_chain_id,
-        }
-    }
-
-    /// The EIP-712 digest that the registrar signs.
-    #[must_use]
-    pub fn digest(&self) -> Hash32 {
-        const TYPE: &str =
-            "Registration(address signer,bytes32 manifestHash,uint32 kind,bytes32 termsDataHash,address registry,uint256 chainId)";
-        let data = Words::new().address(&self.signer).hash(&self.manifest_hash).u64(self.kind.into()).hash(&self.terms_data_hash);
-        let struct_hash = eip712::hash_struct(TYPE, &data.address(&self.registry).u64(self.chain_id));
-        eip712::digest(&eip712::candor_domain(), &struct_hash)
     }
 }
 

@@ -7,6 +7,8 @@
 //!
 //! Invariant: the work is bounded by the proof, which is bounded by [`PATH_MAX`].
 
+use core::fmt;
+
 use crate::bytes::{Hash32, Signature65};
 use crate::hash::sha256;
 use crate::tags;
@@ -115,6 +117,18 @@ pub enum ProofError {
         got: Hash32,
     },
 }
+
+impl fmt::Display for ProofError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutsideTree { size, got } => write!(f, "{got} lies outside a tree of {size}"),
+            Self::Length { expected, got } => write!(f, "a proof of {got} hashes where {expected} are needed"),
+            Self::Root { expected, got } => write!(f, "the proof leads to root {got}, not to {expected}"),
+        }
+    }
+}
+
+impl core::error::Error for ProofError {}
 
 /// Hash of a leaf from its data.
 #[must_use]
@@ -313,6 +327,15 @@ mod tests {
 
     fn tree(leaves: &[Hash32]) -> Tree {
         Tree { size: leaves.len() as u64, root: mth(leaves) }
+    }
+
+    #[test]
+    fn a_refused_proof_says_in_words_what_was_expected_and_what_came() {
+        let (expected, got) = (Hash32([1; 32]), Hash32([2; 32]));
+        let words = ProofError::Root { expected, got }.to_string();
+        assert!(words.contains(&expected.to_string()) && words.contains(&got.to_string()), "{words}");
+        assert_eq!(ProofError::OutsideTree { size: 3, got: 4 }.to_string(), "4 lies outside a tree of 3");
+        assert_eq!(ProofError::Length { expected: 1, got: 2 }.to_string(), "a proof of 2 hashes where 1 are needed");
     }
 
     #[test]

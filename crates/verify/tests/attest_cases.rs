@@ -106,14 +106,8 @@ fn tag_and_signature_twins_have_one_identity() {
 
 #[test]
 fn refusals_carry_expected_and_got() {
-    let nonce = case("live_with_another_nonce").run().unwrap_err();
-    assert_eq!(
-        nonce,
-        AttestError::Nonce {
-            expected: unhex("0123456789abcdef0123456789abcdef01234568"),
-            got: Some(unhex("0123456789abcdef0123456789abcdef01234567")),
-        }
-    );
+    let stale = case("live_one_millisecond_too_old").run().unwrap_err();
+    assert_eq!(stale, AttestError::Stale { oldest_ms: 1_770_918_962_725, got_ms: 1_770_918_962_724 });
     let root = case("emulated_under_aws").run().unwrap_err();
     let got = TrustRoot { fingerprint: unhex(DEVELOPMENT_ROOT).try_into().unwrap() };
     assert_eq!(root, AttestError::UntrustedRoot { expected: vec![TrustRoot::AWS_NITRO_G1], got });
@@ -190,7 +184,6 @@ const CHECKS: &[&str] = &[
     "attest.cert.signature",
     "attest.signature",
     "attest.freshness",
-    "attest.nonce",
     "attest.debug",
 ];
 
@@ -201,8 +194,8 @@ struct Case {
     bytes: Vec<u8>,
     roots: Vec<TrustRoot>,
     at_ms: u64,
-    /// Age, skew and nonce of the live mode.
-    live: Option<(u64, u64, Option<Vec<u8>>)>,
+    /// Age and skew of the live mode.
+    live: Option<(u64, u64)>,
     expect: String,
 }
 
@@ -222,7 +215,7 @@ impl Case {
             roots.map(|root| TrustRoot { fingerprint: unhex(root.as_str().expect("root")).try_into().expect("32 bytes") }).collect();
         let live = match json["mode"].as_str().expect("mode") {
             "historical" => None,
-            "live" => Some((number(&json["max_age_ms"]), number(&json["skew_ms"]), json["nonce"].as_str().map(unhex))),
+            "live" => Some((number(&json["max_age_ms"]), number(&json["skew_ms"]))),
             mode => panic!("{name}: unknown mode {mode}"),
         };
         let at_ms = number(&json["at_ms"]);
@@ -231,9 +224,9 @@ impl Case {
     }
 
     fn run(&self) -> Result<VerifiedDocument, AttestError> {
-        let freshness = match &self.live {
+        let freshness = match self.live {
             None => Freshness::Historical,
-            Some((max_age_ms, skew_ms, nonce)) => Freshness::Live { max_age_ms: *max_age_ms, skew_ms: *skew_ms, nonce: nonce.as_deref() },
+            Some((max_age_ms, skew_ms)) => Freshness::Live { max_age_ms, skew_ms },
         };
         verify_document(&parse_document(&self.bytes)?, &self.roots, self.at_ms, freshness)
     }

@@ -3,8 +3,8 @@
 //! The slow reference is the encoder below, which writes a value in the one form: whatever the reader
 //! accepts in its definite mode must re-encode to the very bytes it read.
 
-use candor_verify::attest::cbor::{CborError, CborErrorKind, KeyOrder, Kind, Lengths, Reader};
 use candor_verify::attest::parse_document;
+use candor_verify::cbor::values::{CborError, CborErrorKind, KeyOrder, Kind, Lengths, Reader};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug, PartialEq)]

@@ -14,8 +14,9 @@ use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, log_
 use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
 use candor_verify::receipt::{Decoding, Receipt, SeedSource, receipt_id, requested_seed, seed_commitment, seed_from_share, stop_hash};
+use candor_verify::registration::Registration;
 use candor_verify::tags;
-use candor_verify::terms::{OperatorTerms, Price, Registration, SignedTerms};
+use candor_verify::terms::{OperatorTerms, Price, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, verify_consistency, verify_inclusion};
 use candor_verify::transcript::{commitment_of, frame_leaf_hash, request_commitment, request_salt, splice, unsplice};

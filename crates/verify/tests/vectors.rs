@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use candor_verify::bundle::Bundle;
-use candor_verify::check::verify_bundle;
+use candor_verify::check::{verify_bundle, verify_bundle_at};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Moment, verify_evidence};
 use candor_verify::step::Step;
@@ -88,6 +88,16 @@ fn the_honest_verdict_says_what_it_does_not_prove() {
     assert!(verdict.assurance().as_str().starts_with("SIMULATED"));
     let [_delivery, _privacy, chain] = verdict.not_proven() else { panic!("{:?}", verdict.not_proven()) };
     assert_eq!(chain, "what needs a chain: evidence.block, registry.listed, receipt.block, payment.transfer, log.anchored");
+}
+
+#[test]
+fn a_level_given_apart_stands_in_place_of_the_policys() {
+    let case = cases("bundle/cases.json").into_iter().find(|case| case.text("expect") == "cannot tell").expect("it is there");
+    let bundle = Bundle::parse(&read(&format!("bundle/{}", case.text("file")))).expect("a bundle");
+    let (policy, facts) = (policy(case.get("policy")), Facts::from_json(case.get("chain_facts")));
+    let judged = |required| verify_bundle_at(&bundle, &policy, required, facts.as_chain_facts(), &K256).0.outcome();
+    assert_eq!(judged(LogLevel::SelfLogged), Outcome::Verified);
+    assert_eq!(judged(policy.require_level), Outcome::CannotTell);
 }
 
 fn cases(name: &str) -> Vec<Case> {

@@ -8,7 +8,8 @@ use candor_chain::*;
 use candor_devchain::{Config, DevChain, SharedChain, dev_accounts, provider};
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
-use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, Registration, SignedTerms};
+use candor_verify::registration::Registration;
+use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
 use candor_verify::time::UnixMs;
 use candor_verify::{Address, Amount, Hash32, Signature65};
 

@@ -2,7 +2,8 @@
 
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
-use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, Registration, SignedTerms, Upstream};
+use candor_verify::registration::Registration;
+use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms, Upstream};
 use serde_json::{Value, json};
 
 use super::{File, a, address, file, h, hash, hex, number};

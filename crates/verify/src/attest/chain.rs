@@ -1,10 +1,10 @@
 //! Steps 7 to 11: does the leaf certificate stand under a root the caller named?
 //!
-//! In: the opaque certificates of a [`Document`], the caller's roots and time. Out: the [`Leaf`], whose
-//! key may sign documents at that time.
+//! In: the opaque certificates of a [`Document`], the caller's roots and time. Out: the [`Leaf`], whose key may sign documents at that
+//! time.
 //!
-//! Stricter than RFC 5280 §6: the path is exactly the bundle, in its order; names compare byte by byte;
-//! a self-issued certificate counts towards path lengths. Not here: revocation.
+//! Stricter than RFC 5280 §6: the path is exactly the bundle, in its order; names compare byte by byte; a self-issued certificate counts
+//! towards path lengths. Not here: revocation.
 //!
 //! Invariant: a chain of n certificates costs n parses and, only if all else holds, n − 1 signatures.
 
@@ -47,10 +47,10 @@ struct Placed<'a> {
 }
 
 fn check_root(document: &Document<'_>, roots: &[TrustRoot]) -> Result<(), AttestError> {
-    match roots.contains(&document.root) {
-        true => Ok(()),
-        false => Err(AttestError::UntrustedRoot { expected: Vec::from(roots), got: document.root }),
+    if roots.contains(&document.root) {
+        return Ok(());
     }
+    Err(AttestError::UntrustedRoot { expected: Vec::from(roots), got: document.root })
 }
 
 /// Root first, then the leaf apart.

@@ -1,8 +1,7 @@
 //! A strict DER reader, as much as the certificates of an attestation chain need.
 //!
-//! In: the bytes of one certificate. Out: borrowed contents, or a [`DerError`] with an offset. One
-//! encoding per value: definite shortest lengths, one-byte tags, shortest integers, `TRUE` as `ff`,
-//! named bits without trailing zeros, and no byte after the end of anything.
+//! In: the bytes of one certificate. Out: borrowed contents, or a [`DerError`] with an offset. One encoding per value: definite shortest
+//! lengths, one-byte tags, shortest integers, `TRUE` as `ff`, named bits without trailing zeros, and no byte after the end of anything.
 //!
 //! Not here: what the fields mean (`x509.rs`).
 //!
@@ -35,10 +34,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn end(&self) -> Result<(), DerError> {
-        match self.is_empty() {
-            true => Ok(()),
-            false => Err(self.error(DerErrorKind::TrailingBytes)),
-        }
+        if self.is_empty() { Ok(()) } else { Err(self.error(DerErrorKind::TrailingBytes)) }
     }
 
     /// The tag of the next value, if there is one.
@@ -126,12 +122,9 @@ impl<'a> Reader<'a> {
             [unused, first, last] => (*unused, *last, u16::from_be_bytes([*first, *last])),
             _ => return Err(error),
         };
-        // DER drops trailing zero bits (X.690 §11.2.2): the string ends with its last one bit. A last
-        // byte of zeros has eight and is refused with them.
-        match unused < 8 && u32::from(unused) == last.trailing_zeros() {
-            true => Ok(bits),
-            false => Err(error),
-        }
+        // DER drops trailing zero bits (X.690 §11.2.2): the string ends with its last one bit. A last byte of zeros has eight and is
+        // refused with them.
+        if unused < 8 && u32::from(unused) == last.trailing_zeros() { Ok(bits) } else { Err(error) }
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [u8], DerError> {
@@ -174,7 +167,7 @@ pub(super) mod tag {
 }
 
 /// Why bytes are not a certificate of the kind we read, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DerError {
     /// Where the refused value begins, in bytes from the start of the certificate.
     pub offset: usize,
@@ -183,7 +176,7 @@ pub struct DerError {
 }
 
 /// What is wrong with a value. Fields are `expected` before `got`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the variant says what its fields are")]
 pub enum DerErrorKind {

@@ -1,18 +1,17 @@
 //! Every way an attestation document is refused, each with the check that refused it.
 //!
-//! One enum for the whole door. Payloads are `expected` before `got`, or the bound before the value,
-//! so that a verdict can show the evidence. [`AttestError::check`] is the stable name: vectors, the
-//! CLI and other languages compare that, never the human text.
+//! One enum for the whole door. Payloads are `expected` before `got`, or the bound before the value, so that a verdict can show the
+//! evidence. [`AttestError::check`] is the stable name: vectors, the CLI and other languages compare that, never the human text.
 
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::cbor::CborError;
 use super::der::DerError;
 use super::{TrustRoot, write_hex};
+use crate::cbor::values::CborError;
 
 /// Why a document was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the variant says what its fields are")]
 pub enum AttestError {
@@ -74,8 +73,6 @@ pub enum AttestError {
     Stale { oldest_ms: u64, got_ms: u64 },
     /// Step 14: the document is from later than the caller's time plus skew (Unix milliseconds).
     FromTheFuture { newest_ms: u64, got_ms: u64 },
-    /// Step 14: the document does not carry the caller's challenge.
-    Nonce { expected: Vec<u8>, got: Option<Vec<u8>> },
     /// Step 15: PCR 0, 1 or 2 is absent.
     DebugPcrAbsent { index: u8 },
     /// Step 15: PCR 0, 1 or 2 is zero, as in debug mode, where the host reads the enclave's memory.
@@ -106,7 +103,6 @@ impl AttestError {
             Self::CertificateSignature { .. } => "attest.cert.signature",
             Self::SignatureForm(_) | Self::SignatureRange | Self::Signature => "attest.signature",
             Self::Stale { .. } | Self::FromTheFuture { .. } => "attest.freshness",
-            Self::Nonce { .. } => "attest.nonce",
             Self::DebugPcrAbsent { .. } | Self::DebugPcrZero { .. } => "attest.debug",
         }
     }
@@ -165,15 +161,6 @@ impl fmt::Display for AttestError {
             Self::FromTheFuture { newest_ms, got_ms } => {
                 write!(f, "{newest_ms} ms or earlier expected, got {got_ms} ms")
             }
-            Self::Nonce { expected, got } => {
-                f.write_str("expected ")?;
-                write_hex(f, expected)?;
-                f.write_str(", got ")?;
-                match got {
-                    Some(got) => write_hex(f, got),
-                    None => f.write_str("none"),
-                }
-            }
             Self::DebugPcrAbsent { index } => write!(f, "PCR{index} is absent"),
             Self::DebugPcrZero { index } => write!(f, "PCR{index} is zero: DEBUG MODE"),
         }
@@ -183,7 +170,7 @@ impl fmt::Display for AttestError {
 impl core::error::Error for AttestError {}
 
 /// A field of the payload map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "named as in the document")]
 pub enum Field {
@@ -232,7 +219,7 @@ impl Field {
 }
 
 /// Which certificate of a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum CertificateAt {
     /// `cabundle[i]`; 0 is the root.
@@ -251,7 +238,7 @@ impl fmt::Display for CertificateAt {
 }
 
 /// Why a certificate may not stand where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the variant says what its fields are")]
 pub enum ConstraintFault {

@@ -1,9 +1,8 @@
 //! Attestation: which measured enclave signed these bytes, and under whose root?
 //!
-//! The AWS Nitro document format (COSE_Sign1 over a CBOR payload, with its certificate chain), real or
-//! SIMULATED: one code path, another root. [`parse_document`] turns bytes into a [`Document`]: well
-//! formed, unbelieved. [`verify_document`] turns that, with roots and a time the caller names, into a
-//! [`VerifiedDocument`], or refuses with an [`AttestError`] that names the check.
+//! The AWS Nitro document format (COSE_Sign1 over a CBOR payload, with its certificate chain), real or SIMULATED: one code path, another
+//! root. [`parse_document`] turns bytes into a [`Document`]: well formed, unbelieved. [`verify_document`] turns that, with roots and a time
+//! the caller names, into a [`VerifiedDocument`], or refuses with an [`AttestError`] that names the check.
 //!
 //! | step | check id | in |
 //! |---|---|---|
@@ -19,27 +18,15 @@
 //! | 10 validity | `attest.cert.validity` | |
 //! | 11 chain signatures | `attest.cert.signature` | |
 //! | 12 document signature | `attest.signature` | `verified.rs` |
-//! | 14 freshness | `attest.freshness`, `attest.nonce` | |
+//! | 14 freshness | `attest.freshness` | |
 //! | 15 debug mode | `attest.debug` | |
 //!
-//! Deliberately not here: revocation (step 13; AWS publishes none), which measurements are good, what
-//! `user_data` means, and whether the document existed at the time given. Those are the caller's
-//! policy, manifest and log checks.
+//! Deliberately not here: revocation (step 13; AWS publishes none), which measurements are good, what `user_data` means (a challenge
+//! travels in it: `manifest`), and whether the document existed at the time given. Those are the caller's policy, manifest and log checks.
 //!
-//! Invariants: no panic is reachable from input; work is bounded by the named limits; only the caller's
-//! list names roots, and "hardware" follows from the root's fingerprint alone.
+//! Invariants: no panic is reachable from input; work is bounded by the named limits; only the caller's list names roots, and "hardware"
+//! follows from the root's fingerprint alone.
 
-#![deny(
-    clippy::arithmetic_side_effects,
-    clippy::as_conversions,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm
-)]
-
-pub mod cbor;
 mod chain;
 mod der;
 mod error;
@@ -57,7 +44,7 @@ pub use verified::{Freshness, VerifiedDocument, verify_document};
 /// A root that a policy accepts: the SHA-256 of its certificate's DER bytes.
 ///
 /// Any fingerprint may be named; [`TrustRoot::is_hardware`] says which of them belong to a vendor.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub struct TrustRoot {
     /// SHA-256 of the root certificate's DER bytes.
     pub fingerprint: [u8; 32],

@@ -1,11 +1,11 @@
 //! Steps 1 to 6: from bytes to a [`Document`], well formed and unbelieved.
 //!
-//! A Nitro attestation document is a COSE_Sign1 whose payload is a CBOR map. The form accepted is what
-//! AWS has been seen to send (untagged, counted or break-ended maps, `null` for absent options), and
-//! tag 18, which its text shows. Everything else is refused before any cryptography.
+//! A Nitro attestation document is a COSE_Sign1 whose payload is a CBOR map. The form accepted is what AWS has been seen to send (untagged,
+//! counted or break-ended maps, `null` for absent options), and tag 18, which its text shows. Everything else is refused before any
+//! cryptography.
 //!
-//! Not here: any belief. The certificates are still opaque byte strings (`chain.rs`), the signature is
-//! only a pair of numbers in range (`verified.rs`).
+//! Not here: any belief. The certificates are still opaque byte strings (`chain.rs`), the signature is only a pair of numbers in range
+//! (`verified.rs`).
 
 use alloc::vec::Vec;
 
@@ -13,8 +13,8 @@ use p384::ecdsa::Signature;
 use sha2::{Digest as _, Sha256};
 
 use super::TrustRoot;
-use super::cbor::{CborError, Lengths, Reader};
 use super::error::{AttestError, Field};
+use crate::cbor::values::{CborError, Lengths, Reader};
 
 /// A well-formed attestation document. Nothing in it may be shown as a fact: see [`verify_document`].
 ///
@@ -32,15 +32,14 @@ pub struct Document<'a> {
     pub(super) user_data: Option<&'a [u8]>,
     pub(super) nonce: Option<&'a [u8]>,
     pub(super) payload: &'a [u8],
-    /// The payload as a CBOR byte string with its header, as the signature covers it. The header has
-    /// one form, so these bytes are what any encoder would write.
+    /// The payload as a CBOR byte string with its header, as the signature covers it. The header has one form, so these bytes are what any
+    /// encoder would write.
     pub(super) payload_item: &'a [u8],
     pub(super) signature: Signature,
 }
 
 impl Document<'_> {
-    /// When the document says it was made (Unix milliseconds). UNVERIFIED: good only for choosing the
-    /// time at which to verify it.
+    /// When the document says it was made (Unix milliseconds). UNVERIFIED: good only for choosing the time at which to verify it.
     #[must_use]
     pub fn claimed_timestamp_ms(&self) -> u64 {
         self.timestamp_ms
@@ -56,18 +55,14 @@ impl Document<'_> {
 /// Reads a document (steps 1 to 6).
 ///
 /// # Errors
-///
-/// An [`AttestError`] of check `attest.size`, `attest.cose`, `attest.protected`, `attest.payload`,
-/// `attest.signature`, `attest.fields` or `attest.pcrs`.
+/// An [`AttestError`] of check `attest.size`, `attest.cose`, `attest.protected`, `attest.payload`, `attest.signature`, `attest.fields` or
+/// `attest.pcrs`.
 ///
 /// # Security
-///
-/// Proves nothing but the form. Two byte strings may be the same document: tag 18 is optional, and
-/// (r, n − s) verifies wherever (r, s) does. Identity is
-/// [`VerifiedDocument::payload_digest`](super::VerifiedDocument::payload_digest).
+/// Proves nothing but the form. Two byte strings may be the same document: tag 18 is optional, and (r, n − s) verifies wherever (r, s)
+/// does. Identity is [`VerifiedDocument::payload_digest`](super::VerifiedDocument::payload_digest).
 ///
 /// # Examples
-///
 /// ```
 /// let refused = candor_verify::attest::parse_document(&[]).unwrap_err();
 /// assert_eq!(refused.check(), "attest.size");
@@ -179,10 +174,7 @@ fn parse_field<'a>(reader: &mut Reader<'a>, field: Field, fields: &mut Fields<'a
     match field {
         Field::ModuleId => {
             let text = reader.text(MODULE_ID_BYTES_MAX).map_err(in_field(field))?;
-            match text.is_empty() {
-                true => Err(AttestError::FieldEmpty(field)),
-                false => set(&mut fields.module_id, text, field),
-            }
+            if text.is_empty() { Err(AttestError::FieldEmpty(field)) } else { set(&mut fields.module_id, text, field) }
         }
         Field::Digest => match reader.text(DIGEST_BYTES_MAX).map_err(in_field(field))? {
             DIGEST_SHA384 => set(&mut fields.digest, (), field),
@@ -227,10 +219,7 @@ fn parse_pcrs<'a>(reader: &mut Reader<'a>) -> Result<[Option<&'a [u8; PCR_BYTES]
             return Err(AttestError::PcrRepeated { index });
         }
     }
-    match pcrs.iter().any(Option::is_some) {
-        true => Ok(pcrs),
-        false => Err(AttestError::FieldEmpty(Field::Pcrs)),
-    }
+    if pcrs.iter().any(Option::is_some) { Ok(pcrs) } else { Err(AttestError::FieldEmpty(Field::Pcrs)) }
 }
 
 fn parse_cabundle<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a [u8]>, AttestError> {
@@ -240,10 +229,7 @@ fn parse_cabundle<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a [u8]>, AttestEr
     while reader.more(&mut array).map_err(in_field(field))? {
         cabundle.push(parse_certificate_bytes(reader, field)?);
     }
-    match cabundle.is_empty() {
-        true => Err(AttestError::FieldEmpty(field)),
-        false => Ok(cabundle),
-    }
+    if cabundle.is_empty() { Err(AttestError::FieldEmpty(field)) } else { Ok(cabundle) }
 }
 
 fn parse_certificate_bytes<'a>(reader: &mut Reader<'a>, field: Field) -> Result<&'a [u8], AttestError> {
@@ -255,10 +241,10 @@ fn parse_certificate_bytes<'a>(reader: &mut Reader<'a>, field: Field) -> Result<
 
 /// An optional field that is there: `null` or bytes.
 fn parse_optional<'a>(reader: &mut Reader<'a>, limit: usize, field: Field) -> Result<Option<&'a [u8]>, AttestError> {
-    match reader.null_if_next().map_err(in_field(field))? {
-        true => Ok(None),
-        false => reader.bytes(limit).map_err(in_field(field)).map(Some),
+    if reader.null_if_next().map_err(in_field(field))? {
+        return Ok(None);
     }
+    reader.bytes(limit).map_err(in_field(field)).map(Some)
 }
 
 fn in_field(field: Field) -> impl Fn(CborError) -> AttestError {

@@ -1,11 +1,11 @@
-//! Steps 7 to 15: from a [`Document`] to a [`VerifiedDocument`], the fact that an enclave of these
-//! measurements signed these bytes under a root the caller named.
+//! Steps 7 to 15: from a [`Document`] to a [`VerifiedDocument`], the fact that an enclave of these measurements signed these bytes under a
+//! root the caller named.
 //!
-//! In: a well-formed document, roots, a time, and what freshness means to the caller. Out: the only
-//! value later steps (workload, manifest, policy) may take claims from.
+//! In: a well-formed document, roots, a time, and what freshness means to the caller. Out: the only value later steps (workload, manifest,
+//! policy) may take claims from.
 //!
-//! Not here: whether the measurements are good, what `user_data` binds, and (in the historical mode)
-//! whether the document existed at the time given. Genuine, fresh and allowed are three checks.
+//! Not here: whether the measurements are good, what `user_data` binds, and (in the historical mode) whether the document existed at the
+//! time given. Genuine, fresh and allowed are three checks.
 //!
 //! Invariant: nothing but [`verify_document`] makes a [`VerifiedDocument`].
 
@@ -21,11 +21,11 @@ use super::error::AttestError;
 use super::nitro::{Document, PCR_BYTES, PCRS_MAX, PROTECTED_ES384};
 
 /// What "fresh" means to the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Freshness<'a> {
-    /// The document is part of a record, and the caller knows from elsewhere (a log, an anchor) that
-    /// it existed at the time given. Neither age nor nonce is looked at.
+pub enum Freshness {
+    /// The document is part of a record, and the caller knows from elsewhere (a log, an anchor) that it existed at the time given. Its age
+    /// is not looked at.
     Historical,
     /// The document speaks for an enclave that runs now; the time given is now.
     Live {
@@ -33,29 +33,22 @@ pub enum Freshness<'a> {
         max_age_ms: u64,
         /// How far its clock may be ahead of ours (milliseconds).
         skew_ms: u64,
-        /// The challenge it must carry, if one was sent.
-        nonce: Option<&'a [u8]>,
     },
 }
 
 /// Verifies `document` under one of `roots` at `at_ms` (Unix milliseconds), steps 7 to 15.
 ///
 /// # Errors
-///
-/// An [`AttestError`] of check `attest.root`, `attest.cert.der`, `attest.cert.chain`,
-/// `attest.cert.constraints`, `attest.cert.validity`, `attest.cert.signature`, `attest.signature`,
-/// `attest.freshness`, `attest.nonce` or `attest.debug`. An empty list of roots refuses everything.
+/// An [`AttestError`] of check `attest.root`, `attest.cert.der`, `attest.cert.chain`, `attest.cert.constraints`, `attest.cert.validity`,
+/// `attest.cert.signature`, `attest.signature`, `attest.freshness` or `attest.debug`. An empty list of roots refuses everything.
 ///
 /// # Security
-///
-/// Proves that the holder of the chain's keys signed the document. Does not prove: that the
-/// measurements are good; that the root's owner, or somebody who broke its hardware, did not forge it;
-/// that no certificate was revoked; in the historical mode, that the document existed at `at_ms`; nor,
-/// without a nonce, that it was made for this caller (a document is replayed freely for as long as
-/// `max_age_ms` allows).
+/// Proves that the holder of the chain's keys signed the document. Does not prove: that the measurements are good; that the root's owner,
+/// or somebody who broke its hardware, did not forge it; that no certificate was revoked; in the historical mode, that the document existed
+/// at `at_ms`; nor that it was made for this caller (a document is replayed freely for as long as `max_age_ms` allows; a challenge is bound
+/// by `user_data`).
 ///
 /// # Examples
-///
 /// ```
 /// use candor_verify::attest::{Freshness, TrustRoot, parse_document, verify_document};
 /// # let bytes = include_bytes!("../../../../vectors/attestation/aws-us-east-2-2026-02-12.cose");
@@ -76,7 +69,7 @@ pub fn verify_document(
     document: &Document<'_>,
     roots: &[TrustRoot],
     at_ms: u64,
-    freshness: Freshness<'_>,
+    freshness: Freshness,
 ) -> Result<VerifiedDocument, AttestError> {
     let leaf = verify_chain(document, roots, at_ms)?;
     check_signature(document, &leaf.key)?;
@@ -111,7 +104,7 @@ pub fn verify_document(
 /// fn make<T: Default>() -> T { T::default() }
 /// let forged: candor_verify::attest::VerifiedDocument = make();
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[must_use]
 pub struct VerifiedDocument {
     module_id: String,
@@ -140,8 +133,7 @@ impl VerifiedDocument {
         self.timestamp_ms
     }
 
-    /// Register `index`, if the document carries it. Zero means never extended; neither zero nor
-    /// absent is ever a match for a policy.
+    /// Register `index`, if the document carries it. Zero means never extended; neither zero nor absent is ever a match for a policy.
     #[must_use]
     pub fn pcr(&self, index: u8) -> Option<&[u8; 48]> {
         self.pcrs.get(usize::from(index))?.as_ref()
@@ -159,7 +151,7 @@ impl VerifiedDocument {
         self.user_data.as_deref().unwrap_or_default()
     }
 
-    /// The challenge the document answers, if any.
+    /// What the document has in the field of that name, if anything. Evidence leaves it empty: its challenge is bound by `user_data`.
     #[must_use]
     pub fn nonce(&self) -> Option<&[u8]> {
         self.nonce.as_deref()
@@ -183,8 +175,7 @@ impl VerifiedDocument {
         self.root.fingerprint
     }
 
-    /// Whether the root is a compiled-in hardware root. If not, the evidence is SIMULATED, whatever
-    /// the document says of itself.
+    /// Whether the root is a compiled-in hardware root. If not, the evidence is SIMULATED, whatever the document says of itself.
     #[must_use]
     pub fn is_hardware_root(&self) -> bool {
         self.root.is_hardware()
@@ -202,8 +193,8 @@ impl VerifiedDocument {
         self.chain_not_after_ms
     }
 
-    /// SHA-256 of the signed payload: the document's identity. The same for every re-encoding and
-    /// signature twin, which the bytes of the document are not.
+    /// SHA-256 of the signed payload: the document's identity. The same for every re-encoding and signature twin, which the bytes of the
+    /// document are not.
     #[must_use]
     pub fn payload_digest(&self) -> [u8; 32] {
         self.payload_digest
@@ -221,8 +212,8 @@ fn check_signature(document: &Document<'_>, key: &VerifyingKey) -> Result<(), At
     key.verify_prehash(&digest, &document.signature).map_err(|_| AttestError::Signature)
 }
 
-fn check_freshness(document: &Document<'_>, at_ms: u64, freshness: Freshness<'_>) -> Result<(), AttestError> {
-    let Freshness::Live { max_age_ms, skew_ms, nonce } = freshness else {
+fn check_freshness(document: &Document<'_>, at_ms: u64, freshness: Freshness) -> Result<(), AttestError> {
+    let Freshness::Live { max_age_ms, skew_ms } = freshness else {
         return Ok(());
     };
     let got_ms = document.timestamp_ms;
@@ -234,12 +225,7 @@ fn check_freshness(document: &Document<'_>, at_ms: u64, freshness: Freshness<'_>
     if newest_ms < got_ms {
         return Err(AttestError::FromTheFuture { newest_ms, got_ms });
     }
-    match nonce {
-        Some(expected) if document.nonce != Some(expected) => {
-            Err(AttestError::Nonce { expected: Vec::from(expected), got: document.nonce.map(Vec::from) })
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// PCR0 to PCR2, or why they measure nothing. Any of them zero is debug mode.

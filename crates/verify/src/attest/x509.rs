@@ -1,12 +1,11 @@
 //! One certificate of an attestation chain: parse it, then check it against its issuer.
 //!
-//! The subset of X.509 (RFC 5280) that AWS's chains use: v3, P-384 keys, `ecdsa-with-SHA384` inside
-//! and outside, four extensions that are read and others that are passed over. In: DER bytes, unbelieved. Out: a [`Certificate`], still
-//! unbelieved; `chain.rs` walks the chain and calls the checks here.
+//! The subset of X.509 (RFC 5280) that AWS's chains use: v3, P-384 keys, `ecdsa-with-SHA384` inside and outside, four extensions that are
+//! read and others that are passed over. In: DER bytes, unbelieved. Out: a [`Certificate`], still unbelieved; `chain.rs` walks the chain
+//! and calls the checks here.
 //!
-//! Deliberately not here: name and policy constraints and extended key usage (a chain that has one is
-//! not AWS's, so it is refused, critical or not), revocation lists (a distribution point is passed
-//! over), other curves and algorithms, self-issued exceptions.
+//! Deliberately not here: name and policy constraints and extended key usage (a chain that has one is not AWS's, so it is refused, critical
+//! or not), revocation lists (a distribution point is passed over), other curves and algorithms, self-issued exceptions.
 //!
 //! Invariant: the signed bytes are kept and verified as they came; nothing is re-encoded.
 
@@ -76,8 +75,8 @@ pub(super) fn parse_certificate(der: &[u8]) -> Result<Certificate<'_>, DerError>
     validity.end()?;
     let subject = parse_name(&mut fields)?;
     let key = parse_key(&mut fields)?;
-    // Unique identifiers ([1], [2]) would stand here; RFC 5280 forbids making them, so they end the
-    // parse as a wrong tag. A certificate without extensions cannot pass later checks either.
+    // Unique identifiers ([1], [2]) would stand here; RFC 5280 forbids making them, so they end the parse as a wrong tag. A certificate
+    // without extensions cannot pass later checks either.
     let extensions = parse_extensions(&mut fields)?;
     fields.end()?;
 
@@ -103,10 +102,7 @@ fn check_serial(fields: &mut Reader<'_>) -> Result<(), DerError> {
 
 fn check_algorithm(fields: &mut Reader<'_>) -> Result<(), DerError> {
     let error = fields.error(DerErrorKind::SignatureAlgorithm);
-    match fields.content(tag::SEQUENCE)? == ECDSA_WITH_SHA384 {
-        true => Ok(()),
-        false => Err(error),
-    }
+    if fields.content(tag::SEQUENCE)? == ECDSA_WITH_SHA384 { Ok(()) } else { Err(error) }
 }
 
 /// Ecdsa-Sig-Value. High s is accepted: AWS signs so.
@@ -190,10 +186,7 @@ fn parse_extensions<'a>(fields: &mut Reader<'a>) -> Result<Extensions<'a>, DerEr
         extension.end()?;
         parse_extension(id, critical, value, &mut found)?;
     }
-    match list.is_empty() {
-        true => Ok(found),
-        false => Err(list.error(DerErrorKind::TooManyExtensions)),
-    }
+    if list.is_empty() { Ok(found) } else { Err(list.error(DerErrorKind::TooManyExtensions)) }
 }
 
 fn parse_extension<'a>(id: &[u8], critical: bool, mut value: Reader<'a>, found: &mut Extensions<'a>) -> Result<(), DerError> {
@@ -201,10 +194,7 @@ fn parse_extension<'a>(id: &[u8], critical: bool, mut value: Reader<'a>, found: 
         BASIC_CONSTRAINTS => {
             let mut fields = value.open(tag::SEQUENCE)?;
             let ca = fields.true_if_next()?;
-            let path_len = match fields.is_empty() {
-                true => None,
-                false => Some(parse_path_len(&mut fields)?),
-            };
+            let path_len = if fields.is_empty() { None } else { Some(parse_path_len(&mut fields)?) };
             fields.end()?;
             found.basic_constraints = Some(BasicConstraints { critical, ca, path_len });
         }
@@ -295,8 +285,8 @@ struct Civil {
     second: u8,
 }
 
-/// Unix milliseconds of a date of the Gregorian calendar; `None` if there is no such date, if it is
-/// before 1970, or for a leap second (which X.509 times do not have).
+/// Unix milliseconds of a date of the Gregorian calendar; `None` if there is no such date, if it is before 1970, or for a leap second
+/// (which X.509 times do not have).
 fn unix_ms(time: Civil) -> Option<u64> {
     let Civil { year, month, day, hour, minute, second } = time;
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));

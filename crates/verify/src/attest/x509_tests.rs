@@ -1,14 +1,5 @@
 //! The certificate reader against a slow calendar, and against bytes that are no certificate.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests may panic"
-)]
-
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 

@@ -29,7 +29,8 @@ pub enum PayError {
 impl fmt::Display for PayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Signer { expected, got } => write!(f, "a signature of {expected} expected, got {got:?}"),
+            Self::Signer { expected, got: Some(got) } => write!(f, "a signature of {expected} expected, got one of {got}"),
+            Self::Signer { expected, got: None } => write!(f, "a signature of {expected} expected, got one of nobody"),
         }
     }
 }

@@ -41,7 +41,7 @@ impl fmt::Display for CalldataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Selector => f.write_str("not a call of transferWithAuthorization(v, r, s)"),
-            Self::Arguments(error) => write!(f, "arguments of transferWithAuthorization: {error:?}"),
+            Self::Arguments(error) => write!(f, "arguments of transferWithAuthorization: {error}"),
         }
     }
 }

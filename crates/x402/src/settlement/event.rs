@@ -4,6 +4,7 @@
 //! asks again. Only [`Action::Persist`] has an order (see there); transactions need none, because the machine does not hand one out
 //! before it was told that the one below it was sent.
 
+use std::fmt;
 use std::future::Future;
 
 use candor_verify::bytes::{Address, Hash32};
@@ -89,6 +90,16 @@ pub enum RefuseReason {
         /// Chain of the settlement.
         got: u64,
     },
+}
+
+impl fmt::Display for RefuseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { limit } => write!(f, "{limit} settlements are open"),
+            Self::OtherOpen => f.write_str("another authorization of the same payment is open"),
+            Self::WrongChain { expected, got } => write!(f, "it is for chain {got}, this machine is for chain {expected}"),
+        }
+    }
 }
 
 /// A question to the chain, or a transaction for it.

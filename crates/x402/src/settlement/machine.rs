@@ -406,7 +406,7 @@ impl Machine {
     fn send_in_order(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         let Some(next) = self.nonces.next() else { return };
         let Some((highest, _)) = self.agenda.in_flight().next_back() else { return };
-        // Ends at the first that waits, so it is as long as what is in flight.
+        // The walk ends at the first transaction that reached no node, so it is no longer than the list of those in flight.
         for account_nonce in next..=highest {
             let holder = self.agenda.holder(account_nonce);
             let was_sent = match holder.and_then(|payment_id| self.open.get_mut(&payment_id)) {

@@ -1,15 +1,14 @@
 //! A strict CBOR reader: one way to write each value, and a bound on everything.
 //!
-//! Attestation documents and bundles are CBOR (RFC 8949). This reader walks such bytes item by item,
-//! as the caller's schema says; it builds no tree and allocates nothing. In: bytes nobody believes.
-//! Out: borrowed values, or a [`CborError`] with the offset of the item that was refused.
+//! Attestation documents and bundles are CBOR (RFC 8949). This reader walks such bytes item by item, as the caller's schema says; it builds
+//! no tree and allocates nothing. In: bytes nobody believes. Out: borrowed values, or a [`CborError`] with the offset of the item that was
+//! refused.
 //!
-//! Refused always: integers and lengths not in their shortest form, strings of indefinite length,
-//! reserved headers, tags (but the one a caller asks for), floats, `undefined` and other simple
-//! values, lengths beyond the input, more items than the budget. Containers of indefinite length are
-//! accepted only under [`Lengths::DefiniteOrIndefinite`], because AWS sends them. Maps under the
-//! deterministic encoding (RFC 8949 §4.2.1) read their keys with [`KeyOrder`], which also refuses
-//! duplicates; readers of other maps look for duplicates themselves.
+//! Refused always: integers and lengths not in their shortest form, strings of indefinite length, reserved headers, tags (but the one a
+//! caller asks for), floats, `undefined` and other simple values, lengths beyond the input, more items than the budget. Containers of
+//! indefinite length are accepted only under [`Lengths::DefiniteOrIndefinite`], because AWS sends them. Maps under the deterministic
+//! encoding (RFC 8949 §4.2.1) read their keys with [`KeyOrder`], which also refuses duplicates; readers of other maps look for duplicates
+//! themselves.
 //!
 //! Not here: writing CBOR, and what the values mean.
 //!
@@ -18,7 +17,7 @@
 use core::fmt;
 
 /// Which container lengths a [`Reader`] takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Lengths {
     /// Only counted arrays and maps: the deterministic encoding, as in bundles.
@@ -30,9 +29,8 @@ pub enum Lengths {
 /// A cursor over CBOR bytes.
 ///
 /// # Examples
-///
 /// ```
-/// use candor_verify::attest::cbor::{CborErrorKind, Lengths, Reader};
+/// use candor_verify::cbor::values::{CborErrorKind, Lengths, Reader};
 ///
 /// let mut reader = Reader::new(&[0x82, 0x18, 0x2a, 0x41, 0xff], Lengths::Definite, 8);
 /// assert_eq!(reader.array_header(4), Ok(2));
@@ -72,7 +70,6 @@ impl<'a> Reader<'a> {
     /// Succeeds only if every byte was read.
     ///
     /// # Errors
-    ///
     /// [`CborErrorKind::TrailingBytes`].
     pub fn end(&self) -> Result<(), CborError> {
         match self.left() {
@@ -84,7 +81,6 @@ impl<'a> Reader<'a> {
     /// What the next item is, without reading it.
     ///
     /// # Errors
-    ///
     /// [`CborErrorKind::Truncated`] at the end of the input.
     pub fn peek(&self) -> Result<Kind, CborError> {
         match self.input.get(self.at) {
@@ -96,7 +92,6 @@ impl<'a> Reader<'a> {
     /// An unsigned integer.
     ///
     /// # Errors
-    ///
     /// Any syntax error, or [`CborErrorKind::WrongKind`].
     pub fn u64(&mut self) -> Result<u64, CborError> {
         let head = self.expect(Kind::Unsigned)?;
@@ -106,7 +101,6 @@ impl<'a> Reader<'a> {
     /// `true` or `false`.
     ///
     /// # Errors
-    ///
     /// Any syntax error, or [`CborErrorKind::WrongKind`].
     pub fn bool(&mut self) -> Result<bool, CborError> {
         let head = self.expect(Kind::Bool)?;
@@ -116,7 +110,6 @@ impl<'a> Reader<'a> {
     /// `null`.
     ///
     /// # Errors
-    ///
     /// Any syntax error, or [`CborErrorKind::WrongKind`].
     pub fn null(&mut self) -> Result<(), CborError> {
         self.expect(Kind::Null).map(|_| ())
@@ -125,19 +118,17 @@ impl<'a> Reader<'a> {
     /// Reads a `null` if one is next; otherwise reads nothing and says `false`.
     ///
     /// # Errors
-    ///
     /// [`CborErrorKind::Truncated`] at the end, [`CborErrorKind::Budget`].
     pub fn null_if_next(&mut self) -> Result<bool, CborError> {
-        match self.peek()? == Kind::Null {
-            true => self.null().map(|()| true),
-            false => Ok(false),
+        if self.peek()? != Kind::Null {
+            return Ok(false);
         }
+        self.null().map(|()| true)
     }
 
     /// A byte string of at most `limit` bytes.
     ///
     /// # Errors
-    ///
     /// Any syntax error, [`CborErrorKind::WrongKind`] or [`CborErrorKind::Limit`].
     pub fn bytes(&mut self, limit: usize) -> Result<&'a [u8], CborError> {
         let head = self.expect(Kind::Bytes)?;
@@ -147,7 +138,6 @@ impl<'a> Reader<'a> {
     /// A byte string of exactly `N` bytes.
     ///
     /// # Errors
-    ///
     /// Any syntax error, [`CborErrorKind::WrongKind`] or [`CborErrorKind::Length`].
     pub fn byte_array<const N: usize>(&mut self) -> Result<&'a [u8; N], CborError> {
         let head = self.expect(Kind::Bytes)?;
@@ -158,22 +148,17 @@ impl<'a> Reader<'a> {
     /// A text string of at most `limit` bytes of UTF-8.
     ///
     /// # Errors
-    ///
-    /// Any syntax error, [`CborErrorKind::WrongKind`], [`CborErrorKind::Limit`] or
-    /// [`CborErrorKind::NotUtf8`].
+    /// Any syntax error, [`CborErrorKind::WrongKind`], [`CborErrorKind::Limit`] or [`CborErrorKind::NotUtf8`].
     pub fn text(&mut self, limit: usize) -> Result<&'a str, CborError> {
         let head = self.expect(Kind::Text)?;
         let bytes = self.string(&head, limit)?;
         core::str::from_utf8(bytes).map_err(|_| self.error(head.at, CborErrorKind::NotUtf8))
     }
 
-    /// The number of elements of a counted array, at most `limit` and at most the bytes left (so it is
-    /// safe to reserve room for as many).
+    /// The number of elements of a counted array, at most `limit` and at most the bytes left (so it is safe to reserve room for as many).
     ///
     /// # Errors
-    ///
-    /// Any syntax error, [`CborErrorKind::WrongKind`], [`CborErrorKind::Limit`], or
-    /// [`CborErrorKind::Indefinite`] in every mode.
+    /// Any syntax error, [`CborErrorKind::WrongKind`], [`CborErrorKind::Limit`], or [`CborErrorKind::Indefinite`] in every mode.
     pub fn array_header(&mut self, limit: u64) -> Result<u64, CborError> {
         let at = self.at;
         self.array(limit)?.left().ok_or(self.error(at, CborErrorKind::Indefinite))
@@ -182,18 +167,16 @@ impl<'a> Reader<'a> {
     /// The number of pairs of a counted map; otherwise as [`Reader::array_header`].
     ///
     /// # Errors
-    ///
     /// As [`Reader::array_header`].
     pub fn map_header(&mut self, limit: u64) -> Result<u64, CborError> {
         let at = self.at;
         self.map(limit)?.left().ok_or(self.error(at, CborErrorKind::Indefinite))
     }
 
-    /// Opens an array of at most `limit` elements, counted or (if the mode allows) ended by a break.
-    /// Ask [`Reader::more`] before each element.
+    /// Opens an array of at most `limit` elements, counted or (if the mode allows) ended by a break. Ask [`Reader::more`] before each
+    /// element.
     ///
     /// # Errors
-    ///
     /// Any syntax error, [`CborErrorKind::WrongKind`] or [`CborErrorKind::Limit`].
     pub fn array(&mut self, limit: u64) -> Result<Items, CborError> {
         let head = self.expect(Kind::Array)?;
@@ -203,7 +186,6 @@ impl<'a> Reader<'a> {
     /// Opens a map of at most `limit` pairs. Ask [`Reader::more`] before each key.
     ///
     /// # Errors
-    ///
     /// As [`Reader::array`].
     pub fn map(&mut self, limit: u64) -> Result<Items, CborError> {
         let head = self.expect(Kind::Map)?;
@@ -213,9 +195,8 @@ impl<'a> Reader<'a> {
     /// Whether the container has another element (or pair); if not, its break byte has been read.
     ///
     /// # Errors
-    ///
-    /// [`CborErrorKind::Truncated`] where the break is missing, [`CborErrorKind::Limit`] where a
-    /// container of indefinite length outgrows its limit.
+    /// [`CborErrorKind::Truncated`] where the break is missing, [`CborErrorKind::Limit`] where a container of indefinite length outgrows
+    /// its limit.
     pub fn more(&mut self, items: &mut Items) -> Result<bool, CborError> {
         if let Some(left) = items.counted {
             items.counted = left.checked_sub(1).or(Some(0));
@@ -238,28 +219,22 @@ impl<'a> Reader<'a> {
     /// Reads tag `number` if it is next; otherwise reads nothing and says `false`.
     ///
     /// # Errors
-    ///
     /// [`CborErrorKind::WrongTag`] for another tag, or any syntax error.
     pub fn tag_if_next(&mut self, number: u64) -> Result<bool, CborError> {
         if self.peek()? != Kind::Tag {
             return Ok(false);
         }
         let head = self.head()?;
-        match head.argument == number {
-            true => Ok(true),
-            false => {
-                let kind = CborErrorKind::WrongTag { expected: number, got: head.argument };
-                Err(self.error(head.at, kind))
-            }
+        if head.argument != number {
+            return Err(self.error(head.at, CborErrorKind::WrongTag { expected: number, got: head.argument }));
         }
+        Ok(true)
     }
 
     /// Passes over one whole value of any supported kind, at most `depth_max` containers deep.
     ///
     /// # Errors
-    ///
-    /// Any syntax error, [`CborErrorKind::Depth`] or [`CborErrorKind::Budget`]. Duplicate keys inside
-    /// what is skipped are not looked for.
+    /// Any syntax error, [`CborErrorKind::Depth`] or [`CborErrorKind::Budget`]. Duplicate keys inside what is skipped are not looked for.
     pub fn skip(&mut self, depth_max: u8) -> Result<(), CborError> {
         let kind = self.peek()?;
         match kind {
@@ -267,10 +242,7 @@ impl<'a> Reader<'a> {
                 let Some(depth) = depth_max.checked_sub(1) else {
                     return Err(self.error(self.at, CborErrorKind::Depth));
                 };
-                let mut items = match kind == Kind::Map {
-                    true => self.map(u64::MAX)?,
-                    false => self.array(u64::MAX)?,
-                };
+                let mut items = if kind == Kind::Map { self.map(u64::MAX)? } else { self.array(u64::MAX)? };
                 while self.more(&mut items)? {
                     self.skip(depth)?;
                     if kind == Kind::Map {
@@ -294,10 +266,10 @@ impl<'a> Reader<'a> {
 
     fn expect(&mut self, expected: Kind) -> Result<Head, CborError> {
         let head = self.head()?;
-        match head.kind == expected {
-            true => Ok(head),
-            false => Err(self.error(head.at, CborErrorKind::WrongKind { expected, got: head.kind })),
+        if head.kind != expected {
+            return Err(self.error(head.at, CborErrorKind::WrongKind { expected, got: head.kind }));
         }
+        Ok(head)
     }
 
     fn head(&mut self) -> Result<Head, CborError> {
@@ -334,15 +306,11 @@ impl<'a> Reader<'a> {
     fn argument(&mut self, at: usize, width: u64, least: u64) -> Result<u64, CborError> {
         let bytes = self.take(at, width)?;
         let value = bytes.iter().fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
-        match value < least {
-            true => Err(self.error(at, CborErrorKind::NotShortest)),
-            false => Ok(value),
-        }
+        if value < least { Err(self.error(at, CborErrorKind::NotShortest)) } else { Ok(value) }
     }
 
     fn string(&mut self, head: &Head, limit: usize) -> Result<&'a [u8], CborError> {
-        // A usize fits a u64 on every target we build for; the fallback only loosens the limit to the
-        // input's own length.
+        // A usize fits a u64 on every target we build for; the fallback only loosens the limit to the input's own length.
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
         if limit < head.argument {
             return Err(self.error(head.at, CborErrorKind::Limit { limit, got: head.argument }));
@@ -409,13 +377,12 @@ impl Items {
     }
 }
 
-/// Reads map keys that must ascend by their encoded bytes (RFC 8949 §4.2.1), so that a map has one
-/// encoding and no key twice. One value per map.
+/// Reads map keys that must ascend by their encoded bytes (RFC 8949 §4.2.1), so that a map has one encoding and no key twice. One value per
+/// map.
 ///
 /// # Examples
-///
 /// ```
-/// use candor_verify::attest::cbor::{CborErrorKind, KeyOrder, Lengths, Reader};
+/// use candor_verify::cbor::values::{CborErrorKind, KeyOrder, Lengths, Reader};
 ///
 /// // {1: null, 1: null}
 /// let mut reader = Reader::new(&[0xa2, 0x01, 0xf6, 0x01, 0xf6], Lengths::Definite, 8);
@@ -437,7 +404,6 @@ impl<'a> KeyOrder<'a> {
     /// The next key, an unsigned integer.
     ///
     /// # Errors
-    ///
     /// As [`Reader::u64`], or [`CborErrorKind::KeyOrder`].
     pub fn u64(&mut self, reader: &mut Reader<'a>) -> Result<u64, CborError> {
         self.key(reader, Reader::u64)
@@ -446,7 +412,6 @@ impl<'a> KeyOrder<'a> {
     /// The next key, a text of at most `limit` bytes.
     ///
     /// # Errors
-    ///
     /// As [`Reader::text`], or [`CborErrorKind::KeyOrder`].
     pub fn text(&mut self, reader: &mut Reader<'a>, limit: usize) -> Result<&'a str, CborError> {
         self.key(reader, |reader| reader.text(limit))
@@ -465,7 +430,7 @@ impl<'a> KeyOrder<'a> {
 }
 
 /// What an item is, by its first byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Kind {
     /// Major type 0.
@@ -507,8 +472,25 @@ impl Kind {
     }
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsigned => "an unsigned integer",
+            Self::Negative => "a negative integer",
+            Self::Bytes => "a byte string",
+            Self::Text => "a text string",
+            Self::Array => "an array",
+            Self::Map => "a map",
+            Self::Tag => "a tag",
+            Self::Bool => "true or false",
+            Self::Null => "null",
+            Self::Other => "a float, a break or a simple value",
+        })
+    }
+}
+
 /// Why bytes are not the CBOR that was asked for, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CborError {
     /// Where the refused item begins, in bytes from the start of the reader's input.
     pub offset: usize,
@@ -517,7 +499,7 @@ pub struct CborError {
 }
 
 /// What is wrong with an item. Fields are `expected` before `got`, or the bound before the value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the variant says what its fields are")]
 pub enum CborErrorKind {
@@ -562,7 +544,7 @@ impl fmt::Display for CborError {
             }
             CborErrorKind::TrailingBytes { got } => write!(f, "{got} bytes after the end"),
             CborErrorKind::WrongKind { expected, got } => {
-                write!(f, "expected {expected:?}, got {got:?}")
+                write!(f, "expected {expected}, got {got}")
             }
             CborErrorKind::WrongTag { expected, got } => {
                 write!(f, "expected tag {expected}, got {got}")

@@ -1,13 +1,13 @@
 //! Deterministic CBOR for what we write ourselves: operator terms, evidence, bundles, link messages.
 //!
-//! Arrays of known length, unsigned integers, byte and text strings, nothing else; one encoding per value. Reading is
-//! `attest::cbor::Reader` in its definite mode with our own value types on top. Spec: bundle.md §1.
-//! Not here: maps, negative numbers, floats, tags. No format of ours has one.
+//! Arrays of known length, unsigned integers, byte and text strings, nothing else; one encoding per value. Reading is [`values::Reader`] in
+//! its definite mode with our own value types on top. Spec: bundle.md §1. Not here: maps, negative numbers, floats, tags. No format of ours
+//! has one.
 
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::attest::cbor as strict;
+use super::values;
 use crate::bytes::{Address, Amount, Hash32, Signature65};
 
 /// Items read at most, a bound on work before any limit of a list applies. A bundle of 64k frames has about 130k.
@@ -18,7 +18,7 @@ const ITEMS_MAX: u32 = 1 << 18;
 #[non_exhaustive]
 pub enum CborError {
     /// Not the CBOR item that was expected.
-    Item(strict::CborError),
+    Item(values::CborError),
     /// The item is well formed but its value is not one of those allowed (an unknown version, a number too large).
     Value {
         /// Bytes read before the value.
@@ -37,8 +37,8 @@ impl fmt::Display for CborError {
 
 impl core::error::Error for CborError {}
 
-impl From<strict::CborError> for CborError {
-    fn from(error: strict::CborError) -> Self {
+impl From<values::CborError> for CborError {
+    fn from(error: values::CborError) -> Self {
         Self::Item(error)
     }
 }
@@ -127,13 +127,13 @@ fn len64(len: usize) -> u64 {
 
 /// Reads items in their one encoding.
 #[derive(Clone, Debug)]
-pub struct Reader<'a>(strict::Reader<'a>);
+pub struct Reader<'a>(values::Reader<'a>);
 
 impl<'a> Reader<'a> {
     /// A reader at the start of `bytes`.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self(strict::Reader::new(bytes, strict::Lengths::Definite, ITEMS_MAX))
+        Self(values::Reader::new(bytes, values::Lengths::Definite, ITEMS_MAX))
     }
 
     fn value_error(&self) -> CborError {
