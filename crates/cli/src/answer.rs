@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use candor_chain::ChainClient;
 use candor_client::{
-    Buyer, Endpoint, Keep, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, chain_facts, frame_text, keep_as_refused, resolve,
-    upgrade, verify_live, write_private,
+    Buyer, Endpoint, Keep, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, chain_facts, cut_notice, frame_text, keep_as_refused,
+    resolve, upgrade, verify_live, write_private,
 };
 use candor_report::verdict_json;
 use candor_verify::bundle::Bundle;
@@ -104,7 +104,7 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, js
             "text": response.text, "receipt_id": response.receipt_id, "bundle": path.display().to_string(),
             "charged": receipt.money.charged.to_string(), "asset": receipt.money.asset.to_string(),
             "prompt_tokens": receipt.work.prompt_tokens, "completion_tokens": receipt.work.completion_tokens,
-            "verdict": verdict_json(verdict),
+            "outcome": receipt.work.outcome.as_str(), "cut": cut_notice(&response.bundle), "verdict": verdict_json(verdict),
         }));
         return;
     }
@@ -117,6 +117,9 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, js
         dev::usd(receipt.money.charged),
         path.display()
     );
+    if let Some(notice) = cut_notice(&response.bundle) {
+        note!("{notice}");
+    }
     if verdict.outcome() != Outcome::Verified {
         verdict::print(verdict, required);
     }

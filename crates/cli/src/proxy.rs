@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use candor_chain::ChainClient;
 use candor_client::{Keep, Proxy, ProxyConfig, ProxyToken, write_private};
 use serde_json::json;
+use tokio::sync::mpsc;
 
-use crate::output::{Done, Failure, free_address, print_json, read, say};
+use crate::output::{Done, Failure, free_address, note, print_json, read, say};
 use crate::{answer, dev, lifetime, policy, wallet};
 
 #[derive(clap::Args)]
@@ -27,6 +28,10 @@ pub(crate) struct Args {
     /// in the state directory's proxy.token, and makes it if it is not there.
     #[arg(long, value_name = "FILE|auto")]
     token: Option<PathBuf>,
+    /// Take fields that the node refuses as unknown out of a request, and ask without them: the answer is then to another question than the
+    /// program meant. Each answer names them in x-candor-dropped; standard error does once.
+    #[arg(long)]
+    drop_unknown: bool,
     #[command(flatten)]
     passphrase: wallet::Passphrase,
 }
@@ -50,6 +55,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let chain = ChainClient::connect(&args.rpc, None).await?;
     let judge = answer::client_policy(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, args.policy.as_deref(), state)?;
+    let (notices, mut lines) = mpsc::unbounded_channel();
     let config = ProxyConfig {
         listen: free_address(args.listen, "--listen")?,
         registry,
@@ -59,6 +65,8 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         keep: Keep::In(state.join("bundles")),
         chain: chain.clone(),
         token,
+        drops_unknown: args.drop_unknown,
+        notices,
     };
     let bundles = state.join("bundles").display().to_string();
     let proxy = match Proxy::bind(config).await {
@@ -72,8 +80,14 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         let key = token_file.map_or("any API key".to_owned(), |file| format!("the API key in {}", file.display()));
         say!("proxy at {url}   use it as base_url with {key}\nbundles in {bundles}");
     }
+    let telling = async {
+        while let Some(line) = lines.recv().await {
+            note!("{line}");
+        }
+    };
     tokio::select! {
         () = proxy.serve() => {}
+        () = telling => {}
         () = lifetime::asked_to_stop() => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -14,7 +14,7 @@ use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
 use candor_verify::check::{ChainFacts, verify_bundle};
 use candor_verify::eip712::K256;
-use candor_verify::receipt::{Kinds, Outcome};
+use candor_verify::receipt::Kinds;
 use serde_json::json;
 
 use crate::output::{Done, Failure, print_json, read, say};
@@ -107,11 +107,12 @@ fn replay(bundle: &Bundle, model: Option<&Path>) -> Result<Replayed, Failure> {
     }
     let started = Instant::now();
     let id = chat::answer_id(&work.request_commitment.0);
-    let frames = chat::replay(&model, &bundle.request.body, decoding.seed.0, &id, work.started_at.seconds().0)
+    // By the record's limit: a node may have offered fewer tokens than the request asks for.
+    let frames = chat::replay(&model, &bundle.request.body, decoding.seed.0, decoding.max_tokens, &id, work.started_at.seconds().0)
         .map_err(|error| Failure::cannot(format!("the request cannot be run: {error}")))?;
     let differs = given.iter().zip(&frames).position(|(given, again)| given != again);
-    // An aborted answer holds a beginning of the whole one.
-    let is_cut = work.outcome == Outcome::AbortedByClient && given.len() < frames.len();
+    // A cut answer holds a beginning of the whole one.
+    let is_cut = work.outcome.is_cut() && given.len() < frames.len();
     Ok(Replayed {
         given: given.len(),
         again: frames.len(),

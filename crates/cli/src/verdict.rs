@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_chain::ChainClient;
-use candor_client::{Facts, chain_facts};
+use candor_client::{Facts, chain_facts, cut_notice};
 use candor_report::bundle_json;
 use candor_verify::bundle::Bundle;
 use candor_verify::cbor::CborError;
@@ -59,6 +59,10 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         print_json(&value);
     } else {
         print(&verdict, policy.require_level);
+        // Of a refused bundle it would be anybody's word.
+        if let Some(notice) = cut_notice(&bundle).filter(|_| verdict.refused().is_none()) {
+            say!("{notice}");
+        }
         if let Some(advice) = advice {
             say!("what to do: {advice}");
         }

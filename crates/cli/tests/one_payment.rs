@@ -189,8 +189,8 @@ async fn a_client_that_leaves_in_the_middle_is_charged_once_and_proves_its_part(
 
     let stored = receipt_with_prefix(&world, &receipt_id, mine.len()).await;
     let receipt = Receipt::parse(&from_hex(stored["receipt"].as_str().unwrap()).unwrap()).unwrap();
-    assert_eq!(receipt.work.outcome, Outcome::AbortedByClient);
-    assert_eq!(receipt.work.outcome.as_str(), "aborted by client");
+    assert_eq!(receipt.work.outcome, Outcome::Aborted);
+    assert_eq!(receipt.work.outcome.as_str(), "aborted");
     assert_eq!(receipt.money.payer, payer.address());
     assert_eq!(receipt.money.charged.0, offered.amount());
     let signature = Signature65::from_hex(stored["signature"].as_str().unwrap()).unwrap();

@@ -102,12 +102,32 @@ async fn an_answer_leads_to_its_bundle() {
     assert_eq!(whole.status, 200, "{whole:?}");
     let bundle = Path::new(whole.header("x-candor-bundle").unwrap());
     assert_eq!(bundle.file_stem().unwrap().to_str(), whole.header("x-receipt-id"));
+    assert!(["complete", "length"].contains(&whole.header("x-candor-outcome").unwrap()), "{whole:?}");
     assert_eq!(world.candor(&["verify", bundle.to_str().unwrap()]).code, 0);
     let streamed = send(&at, Method::POST, CHAT, &[JSON], question(json!({"stream": true}))).await;
     let text = String::from_utf8(streamed.body.to_vec()).unwrap();
     let comment = text.lines().find_map(|line| line.strip_prefix(": candor ")).unwrap();
     let kept: Value = serde_json::from_str(comment).unwrap();
+    assert!(kept["outcome"].is_string(), "{text}");
     assert!(Path::new(kept["bundle"].as_str().unwrap()).exists() && text.trim_end().ends_with("data: [DONE]"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_that_a_node_does_not_know_are_dropped_for_whoever_said_so_and_named() {
+    let world = World::shared();
+    let unknown = |stream| question(json!({"reasoning_effort": "low", "min_p": 0.1, "user": "me", "stream": stream}));
+    let plain = start(&world, &[]);
+    let refused = send(&authority(&plain), Method::POST, CHAT, &[JSON], unknown(false)).await;
+    assert_eq!((refused.status, refused.error_code().as_str(), refused.header("x-candor-dropped")), (400, "unsupported_parameter", None));
+    assert_eq!(refused.json()["error"]["param"], "min_p");
+    let dropping = start(&world, &["--drop-unknown"]);
+    for stream in [false, true] {
+        let answer = send(&authority(&dropping), Method::POST, CHAT, &[JSON], unknown(stream)).await;
+        assert_eq!((answer.status, answer.header("x-candor-dropped")), (200, Some("min_p, reasoning_effort")), "{answer:?}");
+    }
+    // What is wrong for another reason is still refused.
+    let wrong = send(&authority(&dropping), Method::POST, CHAT, &[JSON], question(json!({"min_p": 1, "temperature": 5}))).await;
+    assert_eq!((wrong.status, wrong.json()["error"]["param"].as_str()), (400, Some("temperature")), "{wrong:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

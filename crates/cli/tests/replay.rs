@@ -43,7 +43,7 @@ fn an_answer_without_a_frame_equals_nothing() {
     let world = World::shared();
     let file = changed(&world, "empty.candor", |bundle| {
         bundle.response.frames.clear();
-        bundle.delivery.receipt.work.outcome = Outcome::AbortedByClient;
+        bundle.delivery.receipt.work.outcome = Outcome::Aborted;
     });
     for (arguments, code) in [(&["replay", &file, "--unsigned"][..], 2), (&["replay", &file], 1)] {
         let ran = world.candor(arguments);

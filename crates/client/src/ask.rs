@@ -30,6 +30,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 
 use crate::clock;
+use crate::cut::asked_tokens;
 use crate::error::ClientError;
 use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
 use crate::keep::Keep;
@@ -236,7 +237,7 @@ fn verified_offer(node: &VerifiedNode, signed: &SignedOffer, body: &[u8], policy
         let what = format!("the terms list no model {name:?}");
         return Err(ClientError::Dishonest { check: Step::OfferTerms.id(), what });
     };
-    let limit = json["max_completion_tokens"].as_u64().or_else(|| json["max_tokens"].as_u64());
+    let limit = asked_tokens(body);
     let asked = Asked {
         request_commitment: request_commitment(&signed.request_salt, "POST", CHAT_PATH, body),
         model_id: model.digest,

@@ -10,6 +10,7 @@
 
 mod ask;
 mod clock;
+mod cut;
 mod error;
 mod facts;
 mod http;
@@ -20,8 +21,10 @@ mod proxy;
 mod resolve;
 mod spend;
 mod tls;
+mod unknown;
 
 pub use ask::{Buyer, CHAT_PATH, Progress, VerifiedResponse, ask, frame_text};
+pub use cut::cut_notice;
 pub use error::ClientError;
 pub use facts::{Facts, chain_facts, upgrade};
 pub use keep::{Keep, keep_as_refused};

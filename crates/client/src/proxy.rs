@@ -3,8 +3,9 @@
 //! SDKs cannot pay or verify; this does both for them. Frames are passed on as the node sent them; the last one is held back until the
 //! whole answer has verified, so an SDK never sees an end that was not checked. Loopback only: whoever can reach it spends the wallet.
 //! Without a [`ProxyToken`] that is every program and user of the machine; with one, whoever has it.
-//! Not here: other routes than chat completions and models.
+//! Not here: other routes than chat completions and models; which fields of a request are taken out (`unknown`).
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
@@ -27,11 +28,13 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::ask::{Buyer, Progress, VerifiedResponse, ask};
 use crate::clock;
+use crate::cut::cut_notice;
 use crate::error::ClientError;
 use crate::keep::Keep;
 use crate::policy_file::PolicyFile;
 use crate::resolve::{VerifiedNode, random32, resolve};
 use crate::spend::{SpendBook, Wallet};
+use crate::unknown::{Dropped, Told};
 
 /// Largest request body taken.
 const BODY_MAX: usize = 1 << 20;
@@ -66,6 +69,12 @@ const RECEIPT_ID: HeaderName = HeaderName::from_static("x-receipt-id");
 /// Where the bundle of the answer is kept.
 const BUNDLE: HeaderName = HeaderName::from_static("x-candor-bundle");
 
+/// How the answer ended, in a word of its receipt.
+const OUTCOME: HeaderName = HeaderName::from_static("x-candor-outcome");
+
+/// Fields that were taken out of the request.
+const DROPPED: HeaderName = HeaderName::from_static("x-candor-dropped");
+
 /// Between the word of an error in a stream and its cut.
 const FLUSH_PAUSE: Duration = Duration::from_millis(100);
 
@@ -89,6 +98,10 @@ pub struct ProxyConfig {
     pub keep: Keep,
     /// What every request must bring; `None` takes all.
     pub token: Option<ProxyToken>,
+    /// Take out of a request what the node refuses as unknown, instead of passing the refusal on.
+    pub drops_unknown: bool,
+    /// Lines for whoever runs the proxy: answers that were cut, fields that were taken out.
+    pub notices: mpsc::UnboundedSender<String>,
 }
 
 /// What requests bring as `Authorization: Bearer …`, where SDKs send their API key. Only its hash is kept: how long two hashes take to
@@ -145,6 +158,7 @@ struct Shared {
     running: Semaphore,
     // Guards the verified node that connections are made from; held while it is verified anew, so that it happens once.
     node: Mutex<Option<(UnixMs, VerifiedNode)>>,
+    told: Told,
 }
 
 impl Proxy {
@@ -168,7 +182,8 @@ impl Proxy {
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|error| ClientError::Unreachable { endpoint: config.listen.to_string(), what: error.to_string() })?;
-        let shared = Arc::new(Shared { config, running: Semaphore::new(RUNNING_MAX), node: Mutex::new(None) });
+        let (running, node) = (Semaphore::new(RUNNING_MAX), Mutex::new(None));
+        let shared = Arc::new(Shared { config, running, node, told: Told::default() });
         drop(shared.connection().await?);
         Ok(Self { listener, shared })
     }
@@ -209,6 +224,11 @@ impl Proxy {
 }
 
 impl Shared {
+    /// A line for whoever runs the proxy, if anybody listens.
+    fn tell(&self, line: String) {
+        drop(self.config.notices.send(line));
+    }
+
     /// A connection of its own to the verified node.
     async fn connection(&self) -> Result<VerifiedNode, ClientError> {
         let mut current = self.node.lock().await;
@@ -302,9 +322,19 @@ async fn chat(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respons
         Ok(body) => body,
         Err((status, message)) => return Ok(refusal(status, Some("candor_proxy"), &message)),
     };
+    let dropped = Dropped::default();
+    let mut response = forwarded(shared, body, dropped.clone()).await.unwrap_or_else(|error| failure(&error));
+    if let Some(Ok(names)) = dropped.listed().map(|names| HeaderValue::from_str(&names)) {
+        response.headers_mut().insert(DROPPED, names);
+    }
+    Ok(response)
+}
+
+/// The answer, or its head: by then it is known what was taken out.
+async fn forwarded(shared: Arc<Shared>, body: Bytes, dropped: Dropped) -> Result<Response<ProxyBody>, ClientError> {
     let streamed = serde_json::from_slice::<serde_json::Value>(&body).ok().and_then(|json| json["stream"].as_bool()).unwrap_or(false);
     let (sender, mut events) = mpsc::unbounded_channel();
-    let task = tokio::spawn(async move { answer(&shared, &body, &sender).await });
+    let task = tokio::spawn(async move { answer(&shared, &body, &dropped, &sender).await });
     if !streamed {
         let response = join(task).await?;
         let body = response.bundle.response.frames.first().cloned().unwrap_or_default();
@@ -354,7 +384,12 @@ async fn chat(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respons
 }
 
 /// Its own task: a payment that was made is followed to its end even if the SDK hangs up.
-async fn answer(shared: &Shared, body: &[u8], frames: &mpsc::UnboundedSender<Vec<u8>>) -> Result<VerifiedResponse, ClientError> {
+async fn answer(
+    shared: &Shared,
+    body: &[u8],
+    dropped: &Dropped,
+    frames: &mpsc::UnboundedSender<Vec<u8>>,
+) -> Result<VerifiedResponse, ClientError> {
     let _permit = shared.running.acquire().await.map_err(|_| ClientError::Usage("the proxy is closing".into()))?;
     let mut node = shared.connection().await?;
     let config = &shared.config;
@@ -371,7 +406,31 @@ async fn answer(shared: &Shared, body: &[u8], frames: &mpsc::UnboundedSender<Vec
             drop(frames.send(frame.to_vec()));
         }
     };
-    ask(&mut node, &buyer, body, &mut forward).await
+    let mut body = Cow::Borrowed(body);
+    let response = loop {
+        match ask(&mut node, &buyer, &body, &mut forward).await {
+            Ok(response) => break response,
+            // Refused before anything was paid: what is refused after a payment was sent is not `Node`.
+            Err(error) => match config.drops_unknown.then(|| dropped.without(&body, &error)).flatten() {
+                Some((name, shorter)) => {
+                    if shared.told.is_new(&name) {
+                        shared.tell(format!("dropped {name:?} from a request: the node refuses it as unknown (said once)"));
+                    }
+                    body = Cow::Owned(shorter);
+                }
+                None => return Err(error),
+            },
+        }
+    };
+    if let Some(notice) = cut_notice(&response.bundle) {
+        shared.tell(format!("receipt {}: {notice}", response.receipt_id));
+    }
+    Ok(response)
+}
+
+/// How an answer ended, as its receipt says.
+fn outcome(response: &VerifiedResponse) -> &'static str {
+    response.bundle.delivery.receipt.work.outcome.as_str()
 }
 
 async fn join(task: tokio::task::JoinHandle<Result<VerifiedResponse, ClientError>>) -> Result<VerifiedResponse, ClientError> {
@@ -382,12 +441,16 @@ async fn join(task: tokio::task::JoinHandle<Result<VerifiedResponse, ClientError
 fn kept_headers(response: &VerifiedResponse) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let path = response.path.display().to_string();
     // A path that no header can carry is left out.
-    let values = [(RECEIPT_ID, HeaderValue::from_str(&response.receipt_id)), (BUNDLE, HeaderValue::from_bytes(path.as_bytes()))];
+    let values = [
+        (RECEIPT_ID, HeaderValue::from_str(&response.receipt_id)),
+        (BUNDLE, HeaderValue::from_bytes(path.as_bytes())),
+        (OUTCOME, HeaderValue::from_str(outcome(response))),
+    ];
     values.into_iter().filter_map(|(name, value)| Some((name, value.ok()?)))
 }
 
 fn kept_comment(response: &VerifiedResponse) -> Frame<Bytes> {
-    let kept = json!({"receipt_id": response.receipt_id, "bundle": response.path.display().to_string()});
+    let kept = json!({"receipt_id": response.receipt_id, "bundle": response.path.display().to_string(), "outcome": outcome(response)});
     Frame::data(format!(": candor {kept}\n\n").into())
 }
 

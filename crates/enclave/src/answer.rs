@@ -14,10 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use candor_engine::Finish;
 use candor_engine::chat::{self, Head};
 use candor_verify::bytes::Hash32;
-use candor_verify::receipt::{Channel, seed_from_share};
+use candor_verify::receipt::{Channel, Outcome, seed_from_share};
 use candor_verify::time::UnixMs;
 use candor_verify::transcript::{TranscriptBuilder, response_commitment, root_of, splice};
 use candor_x402::Execution;
@@ -90,16 +89,18 @@ impl Job {
 
     /// For the response head: known before the first byte.
     pub(crate) fn ids(&self) -> Ids {
-        Ids { receipt_id: receipt::id(&self.sale.leaf_salt), transcript_seed: self.transcript_seed }
+        let ignored = self.question.request.ignored.clone();
+        Ids { receipt_id: receipt::id(&self.sale.leaf_salt), transcript_seed: self.transcript_seed, ignored }
     }
 
     /// Waits for a place at the source. `None` if one comes too late: the payment could no longer be settled, so nothing runs.
     async fn turn(&self) -> Option<Turn> {
         let wait = Duration::from_millis(self.stop_at.since(clock::now()));
         let place = tokio::time::timeout(wait, self.serving.place()).await.ok()??;
-        let now = clock::now();
-        let cap_ms = self.serving.config().generation_cap_s.saturating_mul(1000);
-        (now < self.stop_at).then(|| Turn { place, stop_at: self.stop_at.min(now.saturating_add(cap_ms)) })
+        let now_ms = clock::now();
+        let cap_at = now_ms.saturating_add(self.serving.config().generation_cap_s.saturating_mul(1000));
+        let at_stop = if cap_at <= self.stop_at { Outcome::CutByNode } else { Outcome::Aborted };
+        (now_ms < self.stop_at).then(|| Turn { place, stop_at: self.stop_at.min(cap_at), at_stop })
     }
 
     fn generate(&self, turn: Turn, frames: mpsc::Sender<Vec<u8>>) -> JoinHandle<Option<End>> {
@@ -110,7 +111,7 @@ impl Job {
     pub(crate) async fn stream(self, execution: Execution, body: mpsc::Sender<StreamItem>, consumed: Arc<AtomicU64>) {
         let (sender, mut frames) = mpsc::channel(1);
         let Some(turn) = self.turn().await else { return self.cut(execution, &body).await };
-        let stop_at = turn.stop_at;
+        let Turn { stop_at, at_stop, .. } = turn;
         let generating = self.generate(turn, sender);
         let mut transcript = TranscriptBuilder::new(self.transcript_seed);
         let mut leaves = Vec::new();
@@ -134,14 +135,16 @@ impl Job {
         drop(frames);
         let Some(mut end) = generating.await.ok().flatten() else { return self.cut(execution, &body).await };
         if late.is_some() {
-            end = End { last_frame: late, finish: Finish::Cancelled, ..end };
+            end = End { last_frame: late, outcome: at_stop, ..end };
+        } else if aborted {
+            end.outcome = Outcome::Aborted;
         }
-        if end.finish == Finish::Cancelled {
+        if end.outcome.is_cut() {
             count(&self.serving.metrics().aborted);
         }
         match end.last_frame.clone().filter(|_| !aborted) {
             // A stream whose time was over at its very first frame ends without a receipt: that one frame would be all that is charged for.
-            Some(last) if end.finish != Finish::Cancelled || !leaves.is_empty() => {
+            Some(last) if !end.outcome.is_cut() || !leaves.is_empty() => {
                 self.finish_stream(execution, end, last, transcript, leaves, body).await;
             }
             Some(_) | None => {
@@ -195,8 +198,7 @@ impl Job {
             self.serving.finish(execution, Ending::Wasted);
             return;
         }
-        let cancelled = End { last_frame: None, finish: Finish::Cancelled, ..end };
-        match self.log(&cancelled, response_commitment(frames, &root_of(handed)), handed.to_vec()).await {
+        match self.log(&end, response_commitment(frames, &root_of(handed)), handed.to_vec()).await {
             Ok(_) => {
                 self.serving.finish(execution, Ending::Owed);
                 self.watch_settlement();
@@ -272,7 +274,7 @@ impl Job {
             kinds: self.served.source.kinds(),
             channel: self.channel,
             usage_source: end.usage_source,
-            finish: end.finish,
+            outcome: end.outcome,
             usage: end.usage,
             response_commitment,
             started_at: self.started_at,

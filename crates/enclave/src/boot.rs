@@ -299,11 +299,11 @@ mod tests {
     use candor_verify::eip712::address_of;
     use candor_verify::evidence::DOCUMENT_MAX;
     use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SIGNED_TERMS_MAX};
+    use candor_verify::time::UnixMs;
     use k256::ecdsa::SigningKey;
 
     use super::*;
     use crate::attester::AttesterError;
-    use candor_verify::time::UnixMs;
 
     /// A device whose documents have so many bytes.
     struct NoTee(usize);

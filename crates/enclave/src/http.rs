@@ -114,7 +114,9 @@ async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiRespon
     {
         return Ok(answered);
     }
-    let quote = quote::quote(serving, "POST", &asked.path, &asked.body, clock::now().seconds())?;
+    let quoted = quote::quote(serving, "POST", &asked.path, &asked.body, clock::now().seconds()).await;
+    // A request that is refused was read all the same, so it counts like one that is quoted.
+    let quote = quoted.map_err(|refusal| session.quoted().err().unwrap_or(refusal))?;
     let Some(payment) = asked.payment else {
         let refusal = Refusal::new(402, "This request must be paid for.").code("payment_required");
         return unpaid(session, &quote, &asked.path, &refusal);

@@ -213,7 +213,7 @@ mod tests {
             key: Hash32([key; 32]),
             body: vec![0; len].into(),
             payment_id: Hash32::ZERO,
-            ids: Ids { receipt_id: String::new(), transcript_seed: Hash32::ZERO },
+            ids: Ids { receipt_id: String::new(), transcript_seed: Hash32::ZERO, ignored: Default::default() },
             valid_before: NOW.saturating_add(300),
             chain_id: 31337,
             outdated: AtomicBool::new(false),

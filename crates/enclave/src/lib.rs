@@ -13,7 +13,7 @@
 //! | `http`, `views` | routes; what can be read without paying |
 //! | `reply`, `refusal`, `body` | how answers and errors are said in HTTP |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
-//! | `source` | where an answer comes from |
+//! | `source`, `speed` | where an answer comes from; how fast |
 //! | `answer`, `receipt` | have it made, stream it, log it; what its receipt says |
 //! | `settle`, `kept` | what became of a payment; whole answers kept until they are handed over |
 //! | `ledger` | receipts into the log, group by group, then settlements out |
@@ -57,6 +57,7 @@ mod serving;
 mod session;
 mod settle;
 mod source;
+mod speed;
 mod stall;
 mod views;
 
@@ -64,6 +65,7 @@ use std::time::Duration;
 
 pub use attester::{Attester, AttesterError};
 pub use server::run;
+pub use speed::Speed;
 
 /// What an operator may set without changing what is proven: limits only.
 #[derive(Clone, Debug)]
@@ -87,11 +89,13 @@ pub struct Config {
     /// Seconds the engine spends on one answer at most, and how long a payment must at least stay valid beside the settle margin. What it
     /// cuts is owed like what the payment's own deadline cuts, so it is published with the models.
     pub generation_cap_s: u64,
+    /// How fast answers are made: no more tokens are offered than the cap has time for. Measured at boot, for each model, if not said.
+    pub speed: Option<Speed>,
     /// A client that does not finish its TLS handshake in this time is cut off.
     pub handshake_max: Duration,
     /// A client that does not finish its request head in this time is cut off, also the next one on a connection that is kept.
     pub idle_max: Duration,
-    /// A client that takes nothing of what is sent to it for this long is cut off; a paid stream then ends as aborted by the client.
+    /// A client that takes nothing of what is sent to it for this long is cut off; a paid stream then ends as aborted.
     pub stall_max: Duration,
 }
 
@@ -110,6 +114,7 @@ impl Default for Config {
             confirm_max: Duration::from_secs(90),
             max_unsettled_per_payer: 8,
             generation_cap_s: 60,
+            speed: None,
             handshake_max: Duration::from_secs(10),
             idle_max: Duration::from_secs(15),
             // Longer than a phone needs to find its network again, shorter than a payment stays open.

@@ -1,8 +1,8 @@
 //! Quotes: what this request costs, signed, and found again without being stored (ADR 0005).
 //!
 //! An offer depends on the boot, the request and a 60-second bucket only, so the payment that comes back is checked against the offers
-//! of the current and the previous bucket, recomputed. Work for someone who has not paid is bounded: parse, tokenise once (linear), one
-//! signature. Spec: payment.md §3.
+//! of the current and the previous bucket, recomputed. Work for someone who has not paid is bounded: parse, tokenise once and no further
+//! than the context, long requests two at a time and beside the async workers, one signature. Spec: payment.md §3.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use candor_verify::transcript::request_commitment;
 use candor_x402::exact::Candidate;
 use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{Eip155, ExactRequirements, PaymentRequired, ResourceInfo, X402_VERSION};
+use hyper::body::Bytes;
 
 use crate::refusal::Refusal;
 use crate::serving::{Served, Serving};
@@ -24,9 +25,15 @@ use crate::source::Prompt;
 /// Length of a bucket in seconds. An offer is honoured in its bucket and the next: one to two minutes.
 const BUCKET_SECONDS: u64 = 60;
 
+/// Bytes of a request that is read on the spot: a fraction of a millisecond, less than it would wait behind long ones.
+const SHORT_MAX: usize = 8 << 10;
+
 /// A request that was parsed, counted and priced.
 pub(crate) struct Quote {
+    /// For no more tokens than there is time for: what is offered, priced, run and replayed.
     pub(crate) request: ChatRequest,
+    /// Whether those are fewer than were asked for.
+    pub(crate) is_capped: bool,
     pub(crate) prompt: Prompt,
     pub(crate) served: Arc<Served>,
     pub(crate) requirements: ExactRequirements,
@@ -36,13 +43,47 @@ pub(crate) struct Quote {
     pub(crate) generation_seconds: u64,
 }
 
+/// A request that was parsed and counted.
+struct Counted {
+    request: ChatRequest,
+    served: Arc<Served>,
+    prompt: Prompt,
+}
+
 /// Prices a request. Nothing is signed here.
-pub(crate) fn quote(serving: &Serving, method: &str, path: &str, body: &[u8], now: UnixSeconds) -> Result<Quote, Refusal> {
+pub(crate) async fn quote(serving: &Arc<Serving>, method: &str, path: &str, body: &Bytes, now: UnixSeconds) -> Result<Quote, Refusal> {
+    let counted = if body.len() <= SHORT_MAX { count(serving, body)? } else { count_long(serving, body).await? };
+    price(serving, counted, method, path, body, now)
+}
+
+/// Not on an async worker: others' answers would wait for it.
+async fn count_long(serving: &Arc<Serving>, body: &Bytes) -> Result<Counted, Refusal> {
+    // The place is held until the work is over, also if whoever asked has left: else leaving would be a way to have many done at once.
+    let place = serving.reader().await;
+    let (serving, body) = (Arc::clone(serving), body.clone());
+    let counting = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        count(&serving, &body)
+    });
+    counting.await.unwrap_or_else(|_| Err(Refusal::new(500, "The request could not be read.")))
+}
+
+fn count(serving: &Serving, body: &[u8]) -> Result<Counted, Refusal> {
     let request = ChatRequest::parse(body)?;
     let served = Arc::clone(serving.model(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?);
     let prompt = served.source.prompt(&request)?;
-    let price = &served.price;
+    Ok(Counted { request, served, prompt })
+}
+
+fn price(serving: &Serving, counted: Counted, method: &str, path: &str, body: &[u8], now: UnixSeconds) -> Result<Quote, Refusal> {
+    let Counted { request, served, prompt } = counted;
+    let generation_seconds = serving.config().generation_cap_s;
     let prompt_tokens = prompt.tokens();
+    // The same for this request as long as the boot lasts: the offer that a payment answers is made again.
+    let asked_tokens = request.max_tokens;
+    let request = request.capped(served.speed.tokens_within(generation_seconds.saturating_mul(1000), prompt_tokens));
+    let is_capped = request.max_tokens < asked_tokens;
+    let price = &served.price;
     let amount = price
         .amount(prompt_tokens, request.max_tokens.into())
         .ok_or_else(|| Refusal::new(400, "The price of this request is larger than any amount."))?;
@@ -83,8 +124,7 @@ pub(crate) fn quote(serving: &Serving, method: &str, path: &str, body: &[u8], no
         Candidate { offer, request_salt }
     };
     let candidates = [candidate(bucket), candidate(bucket.saturating_sub(1))];
-    let generation_seconds = serving.config().generation_cap_s;
-    Ok(Quote { request, prompt, served, requirements, candidates, generation_seconds })
+    Ok(Quote { request, is_capped, prompt, served, requirements, candidates, generation_seconds })
 }
 
 /// The 402 for a quote: requirements, and the signed offer of the current bucket.

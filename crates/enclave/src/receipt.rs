@@ -3,8 +3,10 @@
 //! Pure functions. Whatever a receipt says is an input; the three facts that differ by connection and by source have names of their own
 //! (channel, kinds, usage source). Spec: receipt.md, transcript.md §3. Not here: the place in the log and the signature (`ledger`).
 
+use std::collections::BTreeSet;
+
+use candor_engine::Usage;
 use candor_engine::chat::ChatRequest;
-use candor_engine::{Finish, Usage};
 use candor_link::BlockHead;
 use candor_verify::bytes::{Amount, Hash32, to_hex};
 use candor_verify::delivery::Delivery;
@@ -24,6 +26,8 @@ pub(crate) struct Ids {
     pub(crate) receipt_id: String,
     /// Blinds the transcript.
     pub(crate) transcript_seed: Hash32,
+    /// Fields of the request that changed nothing.
+    pub(crate) ignored: BTreeSet<String>,
 }
 
 /// What was agreed for one answer: known before it is made.
@@ -42,7 +46,7 @@ pub(crate) struct Made {
     pub(crate) kinds: Kinds,
     pub(crate) channel: Channel,
     pub(crate) usage_source: UsageSource,
-    pub(crate) finish: Finish,
+    pub(crate) outcome: Outcome,
     pub(crate) usage: Usage,
     /// Commitment to the transcript.
     pub(crate) response_commitment: Hash32,
@@ -100,11 +104,7 @@ fn work(offer: &Offer, decoding_hash: Hash32, made: &Made) -> Work {
         kinds: made.kinds,
         channel: made.channel,
         usage_source: made.usage_source,
-        outcome: match made.finish {
-            Finish::Stop => Outcome::Complete,
-            Finish::Length => Outcome::Length,
-            Finish::Cancelled => Outcome::AbortedByClient,
-        },
+        outcome: made.outcome,
         model_id: offer.model_id,
         request_commitment: offer.request_commitment,
         response_commitment: made.response_commitment,
@@ -171,10 +171,10 @@ pub(crate) fn end_of_stream(last: &[u8], member: &[u8]) -> Option<Bytes> {
 mod tests {
     use candor_verify::bytes::Address;
     use candor_verify::receipt::Scheme;
+    use candor_verify::time::UnixSeconds;
     use candor_verify::transcript::unsplice;
 
     use super::*;
-    use candor_verify::time::UnixSeconds;
 
     fn offer() -> Offer {
         Offer {
@@ -206,7 +206,7 @@ mod tests {
                 kinds,
                 channel,
                 usage_source,
-                finish: Finish::Length,
+                outcome: Outcome::Length,
                 usage,
                 response_commitment: Hash32([14; 32]),
                 started_at: UnixMs(20),

@@ -2,14 +2,15 @@
 //!
 //! | response | headers besides |
 //! |---|---|
-//! | an answer, whole or streamed, and a refusal after the claim | `x-receipt-id`, `x-candor-transcript-seed` |
+//! | an answer, whole or streamed, and a refusal after the claim | `x-receipt-id`, `x-candor-transcript-seed`, `x-candor-ignored` |
 //! | whatever is said about a kept answer | `payment-response` |
-//! | a refusal that another payment would mend | `payment-required` |
+//! | a refusal that another payment would mend | `payment-required`, `x-candor-ignored`, `x-candor-max-tokens` |
 //! | a refusal that waiting would mend | `retry-after` |
 //! | every response | that a page of any origin may read it |
 //!
 //! Not here: what is refused and why (`refusal` and whoever makes one).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use candor_verify::bytes::Hash32;
@@ -39,6 +40,12 @@ const RECEIPT_ID: HeaderName = HeaderName::from_static("x-receipt-id");
 /// Response header with the blinding seed of the transcript: sent before the first token.
 const TRANSCRIPT_SEED: HeaderName = HeaderName::from_static("x-candor-transcript-seed");
 
+/// Response header with the fields of the request that changed nothing, if there are any.
+const IGNORED: HeaderName = HeaderName::from_static("x-candor-ignored");
+
+/// Response header with the tokens that are offered, if they are fewer than were asked for.
+const MAX_TOKENS: HeaderName = HeaderName::from_static("x-candor-max-tokens");
+
 /// Methods that a page of another origin may use.
 const ALLOWED_METHODS: &str = "GET, HEAD, POST";
 
@@ -47,7 +54,8 @@ const ALLOWED_METHODS: &str = "GET, HEAD, POST";
 const ALLOWED_HEADERS: &str = "authorization, content-type, payment-signature, *";
 
 /// Headers that a page of another origin may read.
-const EXPOSED_HEADERS: &str = "payment-required, payment-response, retry-after, x-receipt-id, x-candor-transcript-seed";
+const EXPOSED_HEADERS: &str =
+    "payment-required, payment-response, retry-after, x-receipt-id, x-candor-transcript-seed, x-candor-ignored, x-candor-max-tokens";
 
 pub(crate) type ApiResponse = Response<ApiBody>;
 
@@ -102,6 +110,10 @@ pub(crate) fn unpaid(serving: &Serving, quote: &Quote, path: &str, refusal: &Ref
     let error = refusal.error();
     let required = quote::payment_required(serving, quote, path, error.code.unwrap_or(error.kind));
     set(response.headers_mut(), HeaderName::from_static(HEADER_PAYMENT_REQUIRED), &encode_header(&required));
+    set_ignored(response.headers_mut(), &quote.request.ignored);
+    if quote.is_capped {
+        set(response.headers_mut(), MAX_TOKENS, &quote.request.max_tokens.to_string());
+    }
     response
 }
 
@@ -185,7 +197,15 @@ fn statement(network: Eip155, standing: &Standing) -> SettleResponse {
 fn with_ids(mut response: ApiResponse, ids: &Ids) -> ApiResponse {
     set(response.headers_mut(), RECEIPT_ID, &ids.receipt_id);
     set(response.headers_mut(), TRANSCRIPT_SEED, &ids.transcript_seed.to_string());
+    set_ignored(response.headers_mut(), &ids.ignored);
     response
+}
+
+/// Names that we chose: only fields that are known are ignored.
+fn set_ignored(headers: &mut HeaderMap, ignored: &BTreeSet<String>) {
+    if !ignored.is_empty() {
+        set(headers, IGNORED, &ignored.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
+    }
 }
 
 /// Sets a header whose value we made: ASCII by construction, dropped if it ever were not.

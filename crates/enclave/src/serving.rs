@@ -24,6 +24,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::settle::{Standing, Transfers};
 use crate::source::Source;
+use crate::speed::Speed;
 use crate::{Config, clock};
 
 /// Payments remembered at once: at one per millisecond for as long as a payment may stay open.
@@ -31,6 +32,9 @@ const CLAIMS_MAX: usize = 1 << 19;
 
 /// Attestations for challenges at once: each costs the device a signature and the asker nothing.
 const ATTESTING_MAX: usize = 2;
+
+/// Long requests read at once: whoever sends them has not paid, and takes no core from those who have.
+const READING_MAX: usize = 2;
 
 /// What a boot hands over when it begins to serve.
 pub(crate) struct Parts {
@@ -46,11 +50,12 @@ pub(crate) struct Parts {
     pub(crate) evidence: Vec<u8>,
 }
 
-/// A model for sale: its name, where its answers come from, and its price, the first one that the terms list for it.
+/// A model for sale: its name, where its answers come from and how fast, and its price, the first one that the terms list for it.
 pub(crate) struct Served {
     pub(crate) id: String,
     pub(crate) digest: Hash32,
     pub(crate) source: Source,
+    pub(crate) speed: Speed,
     pub(crate) price: Price,
 }
 
@@ -70,6 +75,7 @@ pub(crate) struct Serving {
     kept: KeptAnswers,
     running: Arc<Semaphore>,
     attesting: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
     // Guards: claims; held for one synchronous step, never across an await.
     claims: Mutex<ClaimSet>,
     // Guards: the newest head and evidence; replaced whole.
@@ -86,9 +92,10 @@ impl Serving {
             max_open_per_payer: u32::try_from(parts.config.max_unsettled_per_payer).unwrap_or(u32::MAX),
         };
         Arc::new(Self {
-            served: served(&parts.terms.terms, &parts.models),
+            served: served(&parts.terms.terms, &parts.models, parts.config.speed),
             running: Arc::new(Semaphore::new(parts.config.max_running)),
             attesting: Arc::new(Semaphore::new(ATTESTING_MAX)),
+            reading: Arc::new(Semaphore::new(READING_MAX)),
             transfers: Transfers::new(parts.port.clone()),
             port: parts.port,
             keys,
@@ -169,6 +176,11 @@ impl Serving {
         Arc::clone(&self.attesting).acquire_owned().await.ok()
     }
 
+    /// Waits for one of the places at which long requests are read.
+    pub(crate) async fn reader(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.reading).acquire_owned().await.ok()
+    }
+
     /// Whether a payment could be claimed now. Takes nothing, so a client that leaves afterwards undoes nothing.
     pub(crate) fn check_claim(&self, payment: &VerifiedPayment) -> Result<(), ClaimError> {
         self.claims().check(payment, clock::now().seconds())
@@ -245,11 +257,12 @@ impl Serving {
 }
 
 /// The models that the terms list, have a price, and are here. A model without a price is not for sale.
-fn served(terms: &OperatorTerms, models: &HashMap<Hash32, Arc<Model>>) -> HashMap<String, Arc<Served>> {
+fn served(terms: &OperatorTerms, models: &HashMap<Hash32, Arc<Model>>, speed: Option<Speed>) -> HashMap<String, Arc<Served>> {
     let served = terms.models.iter().filter_map(|listed| {
         let price = terms.prices.iter().find(|price| price.model == listed.digest)?.clone();
         let source = Source::Local(Arc::clone(models.get(&listed.digest)?));
-        Some((listed.id.clone(), Arc::new(Served { id: listed.id.clone(), digest: listed.digest, source, price })))
+        let speed = speed.unwrap_or_else(|| source.speed());
+        Some((listed.id.clone(), Arc::new(Served { id: listed.id.clone(), digest: listed.digest, source, speed, price })))
     });
     served.collect()
 }

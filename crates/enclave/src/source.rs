@@ -12,12 +12,13 @@ use std::sync::Arc;
 use candor_engine::chat::{self, ApiError, ChatRequest, Head};
 use candor_engine::{ENGINE, Finish, Model, Options, Usage};
 use candor_verify::bytes::Hash32;
-use candor_verify::receipt::{Kinds, UsageSource};
+use candor_verify::receipt::{Kinds, Outcome, UsageSource};
 use candor_verify::time::UnixMs;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::clock;
+use crate::speed::Speed;
 
 /// What answers the requests for one model.
 pub(crate) enum Source {
@@ -43,6 +44,8 @@ pub(crate) struct Question {
 pub(crate) struct Turn {
     pub(crate) place: OwnedSemaphorePermit,
     pub(crate) stop_at: UnixMs,
+    /// How an answer has ended that is stopped then: by whose time it is.
+    pub(crate) at_stop: Outcome,
 }
 
 /// The end of an answer.
@@ -50,7 +53,7 @@ pub(crate) struct End {
     /// The frame that goes out with the receipt in it. Of an answer that its time cut it is the one at which the time was over: replayed,
     /// the frames are a beginning of the whole answer. `None` if there is none to send.
     pub(crate) last_frame: Option<Vec<u8>>,
-    pub(crate) finish: Finish,
+    pub(crate) outcome: Outcome,
     pub(crate) usage: Usage,
     /// Who counted that usage.
     pub(crate) usage_source: UsageSource,
@@ -85,7 +88,14 @@ impl Source {
         }
     }
 
-    /// Reads and counts the prompt of a request. Linear in its text: it is done before anybody has paid.
+    /// How fast it answers on this machine: measured here, so it takes a moment.
+    pub(crate) fn speed(&self) -> Speed {
+        match self {
+            Self::Local(model) => Speed::of(model),
+        }
+    }
+
+    /// Reads and counts the prompt of a request. Linear in its text up to the context: it is done before anybody has paid.
     pub(crate) fn prompt(&self, request: &ChatRequest) -> Result<Prompt, ApiError> {
         match self {
             Self::Local(model) => chat::prompt_tokens(model, request).map(Prompt),
@@ -107,13 +117,15 @@ impl Source {
 
 fn local(model: &Model, question: &Question, turn: Turn, frames: &mpsc::Sender<Vec<u8>>) -> Option<End> {
     // The place is given back when this returns.
-    let Turn { place: _place, stop_at } = turn;
+    let Turn { place: _place, stop_at, at_stop } = turn;
     let Question { request, prompt, seed, head } = question;
-    let mut cut = None;
+    // Of an answer that is cancelled: its client left, unless its time was over first.
+    let (mut cut, mut cancelled) = (None, Outcome::Aborted);
     let completed = chat::answer(model, request, &prompt.0, seed.0, head, &Options::default(), &mut |frame| {
         if stop_at <= clock::now() {
             // An empty frame is a heartbeat: of a whole answer, or of a token without text.
             cut = (!frame.is_empty()).then(|| frame.to_vec());
+            cancelled = at_stop;
             return ControlFlow::Break(());
         }
         let gone = if frame.is_empty() { frames.is_closed() } else { frames.blocking_send(frame.to_vec()).is_err() };
@@ -122,7 +134,11 @@ fn local(model: &Model, question: &Question, turn: Turn, frames: &mpsc::Sender<V
     let completed = completed.ok()?;
     Some(End {
         last_frame: completed.last_frame.or(cut),
-        finish: completed.finish,
+        outcome: match completed.finish {
+            Finish::Stop => Outcome::Complete,
+            Finish::Length => Outcome::Length,
+            Finish::Cancelled => cancelled,
+        },
         usage: completed.usage,
         usage_source: UsageSource::Counted,
     })
@@ -149,7 +165,7 @@ mod tests {
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let (sender, mut receiver) = mpsc::channel(64);
         let question = Question { request, prompt, seed: Hash32::ZERO, head };
-        let end = source.answer(question, Turn { place, stop_at }, sender).await.unwrap().unwrap();
+        let end = source.answer(question, Turn { place, stop_at, at_stop: Outcome::CutByNode }, sender).await.unwrap().unwrap();
         let mut frames = Vec::new();
         while let Some(frame) = receiver.recv().await {
             frames.push(frame);
@@ -166,13 +182,13 @@ mod tests {
         assert_eq!((u64::from(end.usage.prompt_tokens), end.usage_source), (prompt.tokens(), UsageSource::Counted));
         frames.extend(end.last_frame);
         let Source::Local(model) = &source;
-        assert_eq!(frames, chat::replay(model, BODY.as_bytes(), [0; 32], "chatcmpl-1", 1).unwrap());
+        assert_eq!(frames, chat::replay(model, BODY.as_bytes(), [0; 32], 8, "chatcmpl-1", 1).unwrap());
     }
 
     #[tokio::test]
     async fn an_answer_whose_time_is_over_ends_in_its_first_frame() {
         let (frames, end) = answer(&source(), UnixMs(0)).await;
-        assert!(frames.is_empty() && end.finish == Finish::Cancelled);
+        assert!(frames.is_empty() && end.outcome == Outcome::CutByNode);
         let first = String::from_utf8(end.last_frame.unwrap()).unwrap();
         assert!(first.contains(r#""delta":{"role":"assistant""#), "{first}");
     }

@@ -5,9 +5,9 @@ mod support;
 use std::time::Duration;
 
 use base64::Engine as _;
-use candor_enclave::Config;
+use candor_enclave::{Config, Speed};
 use candor_engine::{Model, chat};
-use candor_verify::bytes::Hash32;
+use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::delivery::Delivery;
 use candor_verify::payment::SETTLE_MARGIN_SECONDS;
 use candor_verify::receipt::Outcome;
@@ -16,7 +16,7 @@ use candor_verify::transcript::{commitment_of, unsplice};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
-use support::client::{Reply, question, rest};
+use support::client::{Reply, question, rest, sign};
 use support::{Key, World, model, now};
 
 /// More than a second of work.
@@ -26,6 +26,8 @@ fn config(generation_cap_s: u64) -> Config {
     let mut config = Config::default();
     config.max_running = 1;
     config.generation_cap_s = generation_cap_s;
+    // Offered whatever the cap: so that it is the time that cuts.
+    config.speed = Some(Speed::UNBOUNDED);
     config
 }
 
@@ -50,14 +52,15 @@ async fn a_stream_that_its_time_cuts_is_owed_and_ends_with_its_receipt() {
 
     let (frames, delivery) = frames(&reply);
     let (receipt, seed) = (&delivery.receipt, Hash32::from_hex(reply.header("x-candor-transcript-seed").unwrap()).unwrap());
-    assert_eq!(receipt.work.outcome, Outcome::AbortedByClient);
+    assert_eq!(receipt.work.outcome, Outcome::CutByNode);
     assert!(0 < receipt.work.completion_tokens && receipt.work.completion_tokens < LONG.into());
     assert_eq!(receipt.work.response_commitment, commitment_of(&seed, frames.iter().map(Vec::as_slice)));
     assert_eq!(receipt.money.charged, receipt.money.max_amount);
     // What it shows can be run again: a beginning of the whole answer.
     let (id, created) = (chat::answer_id(&receipt.work.request_commitment.0), receipt.work.started_at.seconds().0);
     let model = Model::load(&model()).unwrap();
-    let whole = chat::replay(&model, body.to_string().as_bytes(), delivery.decoding.seed.0, &id, created).unwrap();
+    let decoding = &delivery.decoding;
+    let whole = chat::replay(&model, body.to_string().as_bytes(), decoding.seed.0, decoding.max_tokens, &id, created).unwrap();
     assert!(whole.starts_with(&frames) && frames.len() < whole.len());
 
     assert_eq!(&world.receipts(), std::slice::from_ref(receipt));
@@ -82,9 +85,32 @@ async fn no_answer_runs_into_the_seconds_that_its_settlement_needs() {
 
     let (_, delivery) = frames(&Reply::of(&rest(&mut late).await));
     let work = &delivery.receipt.work;
-    assert_eq!(work.outcome, Outcome::AbortedByClient);
+    assert_eq!(work.outcome, Outcome::Aborted);
     assert!(work.finished_at < UnixMs(valid_before * 1000), "{} is too late for {valid_before}", work.finished_at);
     assert_eq!(world.receipts().len(), 2);
+}
+
+#[tokio::test]
+async fn a_node_offers_and_charges_no_more_tokens_than_its_cap_has_time_for_and_the_answer_ends_there() {
+    let mut config = config(5);
+    // Four tokens in what the prompt leaves of five seconds.
+    config.speed = Some(Speed { prompt_per_1000_s: 1_000_000, answer_per_1000_s: 1_000 });
+    let world = World::start(config).await;
+    let body = question("a long story", 64, true);
+    let unpaid = world.ask(&body, None).await;
+    assert_eq!(unpaid.header("x-candor-max-tokens"), Some("4"));
+    let reply = world.ask(&body, Some(&sign(&Key::of(9), &unpaid, now() + 300))).await;
+    let (frames, delivery) = frames(&reply);
+    let (work, money) = (&delivery.receipt.work, &delivery.receipt.money);
+    assert_eq!((work.outcome, work.completion_tokens, delivery.decoding.max_tokens), (Outcome::Length, 4, 4));
+    // Ten for the request, and one for each token.
+    assert_eq!(money.charged, Amount(10 + u128::from(work.prompt_tokens) + 4));
+    let (id, created) = (chat::answer_id(&work.request_commitment.0), work.started_at.seconds().0);
+    let (model, decoding) = (Model::load(&model()).unwrap(), &delivery.decoding);
+    let again = chat::replay(&model, body.to_string().as_bytes(), decoding.seed.0, decoding.max_tokens, &id, created).unwrap();
+    assert_eq!(again, frames);
+    // Whoever asks for no more than that is not told.
+    assert_eq!(world.ask(&question("a long story", 4, true), None).await.header("x-candor-max-tokens"), None);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@
 //!
 //! let model = Model::load(&fixture::model()).unwrap();
 //! let body = br#"{"model":"m","messages":[{"role":"user","content":"Hi"}],"max_tokens":4}"#;
-//! let again = || chat::replay(&model, body, [7; 32], "chatcmpl-1", 1_700_000_000).unwrap();
+//! let again = || chat::replay(&model, body, [7; 32], 4, "chatcmpl-1", 1_700_000_000).unwrap();
 //! assert_eq!(again(), again());
 //!
 //! // A container with one flipped byte is another model, or none.

@@ -11,7 +11,7 @@ use crate::ModelError;
 use crate::config::{MAX_MERGES, MAX_SPECIALS};
 
 /// Bytes of the longest token: bounds the table of a hostile container, where each merge could double.
-const MAX_TOKEN_BYTES: usize = 128;
+pub(crate) const MAX_TOKEN_BYTES: usize = 128;
 /// Bytes of the longest special token's name.
 pub(crate) const MAX_SPECIAL_NAME: u32 = 64;
 /// Bytes of a piece without its leading space: bounds the quadratic part of merging.
@@ -111,9 +111,14 @@ impl Tokenizer {
 
     /// Appends the tokens of `text` to `out`. Never a special token, whatever the text says.
     pub fn encode(&self, text: &str, out: &mut Vec<u32>) {
+        self.encode_within(text, usize::MAX, out);
+    }
+
+    /// The same, but it stops once `out` is longer than `limit`, by less than one piece: the work is bounded by the limit, not by the text.
+    pub fn encode_within(&self, text: &str, limit: usize, out: &mut Vec<u32>) {
         let mut rest = text.as_bytes();
         let mut merger = Merger::default();
-        while !rest.is_empty() {
+        while !rest.is_empty() && out.len() <= limit {
             let (piece, tail) = rest.split_at(piece_len(rest));
             merger.merge(piece, &self.pairs, out);
             rest = tail;
@@ -270,6 +275,22 @@ mod tests {
         assert_eq!(encode(&t, "aabbc"), [258, 257]);
         assert_eq!(encode(&tokenizer(&[(97, 97)]), "aaa"), [256, 97]);
         assert_eq!(t.token_bytes(258), b"aab");
+    }
+
+    #[test]
+    fn encoding_within_a_limit_stops_one_piece_behind_it() {
+        let t = tokenizer(&[(97, 98)]);
+        let text = "ab cd ".repeat(1 << 17);
+        let whole = encode(&t, &text);
+        for limit in [0, 1, 100, whole.len() - 1] {
+            let mut part = Vec::new();
+            t.encode_within(&text, limit, &mut part);
+            assert!(limit < part.len() && part.len() <= limit + 1 + MAX_RUN, "{limit}: {}", part.len());
+            assert!(whole.starts_with(&part));
+        }
+        let mut all = Vec::new();
+        t.encode_within(&text, whole.len(), &mut all);
+        assert_eq!(all, whole);
     }
 
     #[test]

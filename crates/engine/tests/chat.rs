@@ -30,9 +30,39 @@ fn defaults_are_as_stated() {
     assert_eq!((request.stream, request.include_usage, request.seed, request.stop.len()), (false, false, None, 0));
     let nulls = json!({"stream": null, "stop": null, "temperature": null, "tools": null, "n": null, "seed": null, "max_tokens": null});
     assert_eq!(parse(nulls).unwrap(), request);
-    let ignored = json!({"user": "u", "metadata": {"a": [1]}, "store": true, "some_future_field": {"x": [[[]]]}, "tools": [], "n": 1,
-        "response_format": {"type": "text"}, "frequency_penalty": 0.0, "logprobs": false, "service_tier": "auto"});
-    assert_eq!(parse(ignored).unwrap(), request);
+    let nulls = json!({"top_p": null, "top_k": null, "stream_options": null, "logit_bias": null, "some_future_field": null, "user": null});
+    assert_eq!(parse(nulls).unwrap(), request);
+    let silent = json!({"tools": [], "n": 1, "response_format": { "type" : "text" }, "frequency_penalty": 0.0, "logprobs": false});
+    assert_eq!(parse(silent).unwrap(), request);
+}
+
+#[test]
+fn what_changes_nothing_is_ignored_and_named() {
+    let extra = json!({"user": "u", "metadata": {"a": [1]}, "store": true, "safety_identifier": "s", "prompt_cache_key": "k",
+        "service_tier": "auto", "parallel_tool_calls": true, "stream": true, "stream_options": {"include_obfuscation": false},
+        "messages": [{"role": "user", "content": "Hi", "name": "n"}, {"role": "user", "content": "Hi", "name": "o"}]});
+    let request = parse(extra).unwrap();
+    let named: Vec<&str> = request.ignored.iter().map(String::as_str).collect();
+    let expected =
+        ["messages.name", "metadata", "parallel_tool_calls", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user"];
+    assert_eq!(named, expected);
+    let plain = parse(json!({"messages": [{"role": "user", "content": "Hi"}, {"role": "user", "content": "Hi"}], "stream": true})).unwrap();
+    assert!(plain.ignored.is_empty());
+    let model = model();
+    assert_eq!(prompt_tokens(&model, &request).unwrap(), prompt_tokens(&model, &plain).unwrap());
+}
+
+#[test]
+fn a_cap_lowers_what_was_asked_for_and_never_raises_it() {
+    let request = parse(json!({"max_tokens": 20})).unwrap();
+    let capped = |cap| request.clone().capped(cap).max_tokens;
+    assert_eq!((capped(0), capped(7), capped(20), capped(u32::MAX)), (1, 7, 20, 20));
+    // An answer that was offered for fewer tokens ends there, and is run again so.
+    let (model, body) = (model(), body(json!({"max_tokens": 20, "temperature": 0, "stream": true})));
+    let (whole, seven) = (replay(&model, &body, [0; 32], 20, "id", 1).unwrap(), replay(&model, &body, [0; 32], 7, "id", 1).unwrap());
+    assert_eq!(contents(&seven).1, "length");
+    assert!(contents(&whole).0.starts_with(&contents(&seven).0) && seven.len() < whole.len());
+    assert_eq!(replay(&model, &body, [0; 32], u32::MAX, "id", 1).unwrap(), whole);
 }
 
 #[test]
@@ -115,11 +145,31 @@ fn each_bad_field_is_refused_by_name() {
         (json!({"logit_bias": {"5": 1}}), "logit_bias", "unsupported_parameter"),
         (json!({"presence_penalty": 0.5}), "presence_penalty", "unsupported_parameter"),
         (json!({"modalities": ["text", "audio"]}), "modalities", "unsupported_parameter"),
+        (json!({"service_tier": "flex"}), "service_tier", "unsupported_parameter"),
+        (json!({"reasoning_effort": "low"}), "reasoning_effort", "unsupported_parameter"),
+        (json!({"verbosity": "high"}), "verbosity", "unsupported_parameter"),
+        (json!({"min_p": 0.1}), "min_p", "unsupported_parameter"),
+        (json!({"repetition_penalty": 1.1}), "repetition_penalty", "unsupported_parameter"),
+        (json!({"guided_json": {}}), "guided_json", "unsupported_parameter"),
+        (json!({"some_future_field": {"x": [[[]]]}}), "some_future_field", "unsupported_parameter"),
+        (
+            json!({"stream": true, "stream_options": {"include_obfuscation": true}}),
+            "stream_options.include_obfuscation",
+            "unsupported_parameter",
+        ),
+        (json!({"messages": [{"role": "assistant", "content": "x", "reasoning": "y"}]}), "messages[0].reasoning", "unsupported_parameter"),
+        (
+            user(json!([{"type": "text", "text": "x", "cache_control": {}}])),
+            "messages[0].content[0].cache_control",
+            "unsupported_parameter",
+        ),
     ];
     for (extra, param, code) in cases {
         let error = parse(extra.clone()).expect_err(&extra.to_string());
         assert_eq!((error.status, error.param.as_deref(), error.code), (400, Some(param), Some(code)), "{extra}");
     }
+    let long = parse(json!({("x".repeat(100)): 1})).unwrap_err();
+    assert_eq!(long.param, Some("x".repeat(64)));
 }
 
 #[test]
@@ -134,6 +184,7 @@ fn bodies_that_are_not_one_json_object_are_refused() {
         b"{\"a\":}",
         b"\xff",
         b"{\"model\":\"m\",\"model\":\"m\"}",
+        br#"{"model":"m","messages":[{"role":"user","content":"Hi"}],"user":"a","user":"a"}"#,
         br#"{"model":"\ud800","messages":[]}"#,
         deep.as_bytes(),
         br#"["m",[{"role":"user","content":"Hi"}]]"#,
@@ -182,6 +233,18 @@ fn prompts_beyond_the_context_are_refused() {
     assert!(prompt_tokens(&model, &parse(json!({"max_tokens": u32::MAX})).unwrap()).is_err());
 }
 
+#[test]
+fn text_that_cannot_fit_is_refused_without_being_counted() {
+    let model = model();
+    // More bytes than 256 tokens can stand for; fewer, and still more tokens; over several messages.
+    let long = |text: String| json!({"messages": [{"role": "user", "content": "Hi"}, {"role": "user", "content": text}]});
+    for text in ["x".repeat(256 * 128), "x ".repeat(1000)] {
+        let error = prompt_tokens(&model, &parse(long(text)).unwrap()).unwrap_err();
+        assert_eq!((error.status, error.code, error.param.as_deref()), (400, Some("context_length_exceeded"), Some("messages")));
+        assert!(error.message.contains("256 tokens. However, your messages alone have more"), "{error}");
+    }
+}
+
 fn contents(frames: &[Vec<u8>]) -> (String, Value) {
     let mut text = String::new();
     let mut finish = Value::Null;
@@ -200,8 +263,8 @@ fn stream_and_whole_answer_say_the_same() {
     let model = model();
     for seed in 0..8 {
         let extra = |stream| json!({"seed": seed, "max_tokens": 20, "stream": stream, "temperature": 0.9});
-        let whole = replay(&model, &body(extra(false)), [0; 32], "id", 1).unwrap();
-        let stream = replay(&model, &body(extra(true)), [0; 32], "id", 1).unwrap();
+        let whole = replay(&model, &body(extra(false)), [0; 32], u32::MAX, "id", 1).unwrap();
+        let stream = replay(&model, &body(extra(true)), [0; 32], u32::MAX, "id", 1).unwrap();
         assert_eq!(whole.len(), 1);
         let whole: Value = serde_json::from_slice(&whole[0]).unwrap();
         let (text, finish) = contents(&stream);
@@ -214,7 +277,7 @@ fn stream_and_whole_answer_say_the_same() {
 fn the_usage_frame_is_last_and_counts() {
     let model = model();
     let extra = json!({"stream": true, "stream_options": {"include_usage": true}, "max_tokens": 3, "temperature": 0});
-    let frames = replay(&model, &body(extra), [0; 32], "id", 1).unwrap();
+    let frames = replay(&model, &body(extra), [0; 32], u32::MAX, "id", 1).unwrap();
     let last: Value = serde_json::from_slice(frames.last().unwrap()).unwrap();
     assert_eq!(last["choices"], json!([]));
     assert_eq!(last["usage"]["prompt_tokens"], 6);
@@ -224,11 +287,12 @@ fn the_usage_frame_is_last_and_counts() {
 #[test]
 fn a_stop_string_ends_the_answer_before_itself() {
     let model = model();
-    let free = replay(&model, &body(json!({"stream": true, "seed": 5, "max_tokens": 40})), [0; 32], "id", 1).unwrap();
+    let free = replay(&model, &body(json!({"stream": true, "seed": 5, "max_tokens": 40})), [0; 32], u32::MAX, "id", 1).unwrap();
     let (text, _) = contents(&free);
     let middle: Vec<char> = text.chars().collect();
     let stop: String = middle[middle.len() / 2..middle.len() / 2 + 2].iter().collect();
-    let stopped = replay(&model, &body(json!({"stream": true, "seed": 5, "max_tokens": 40, "stop": stop})), [0; 32], "id", 1).unwrap();
+    let stopped =
+        replay(&model, &body(json!({"stream": true, "seed": 5, "max_tokens": 40, "stop": stop})), [0; 32], u32::MAX, "id", 1).unwrap();
     let (short, finish) = contents(&stopped);
     assert_eq!(short, text[..text.find(&stop).unwrap()]);
     assert_eq!(finish, "stop");

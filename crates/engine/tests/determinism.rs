@@ -84,7 +84,7 @@ fn golden_values_of_the_fixture_hold() {
     let hash = bits.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, bits| (hash ^ u64::from(*bits)).wrapping_mul(0x100_0000_01b3));
     assert_eq!(format!("{hash:016x}"), "c323cf70b28a1506");
     let body = br#"{"model":"m","messages":[{"role":"user","content":"What is a receipt?"}],"max_tokens":24,"seed":42,"top_p":0.95}"#;
-    let frames = chat::replay(&model, body, [0; 32], "chatcmpl-0", 1_763_640_000).unwrap();
+    let frames = chat::replay(&model, body, [0; 32], 24, "chatcmpl-0", 1_763_640_000).unwrap();
     assert_eq!(String::from_utf8_lossy(&frames[0]), GOLDEN_BODY);
 }
 

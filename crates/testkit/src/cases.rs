@@ -6,7 +6,7 @@ use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::{ChainFacts, Transfer};
 use candor_verify::policy::{Accept, EnclaveStatus, KnownAnchor, Policy, RegistryRecord, Workloads};
-use candor_verify::receipt::{Channel, Kinds, Outcome, SeedSource};
+use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, SeedSource};
 use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
@@ -151,8 +151,17 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     push("sealed_to_an_attested_key", &forge.bundle(&sealed), forge.policy(), "verified", itself);
     let proxy = Lie { receipt: |r| r.work.kinds = Kinds::PROXY, ..Lie::default() };
     push("proxied_work", &forge.bundle(&proxy), forge.policy(), "verified", itself);
-    let left = Lie { receipt: |r| r.work.outcome = Outcome::AbortedByClient, ..Lie::default() };
-    push("client_went_away", &forge.bundle(&left), forge.policy(), "verified", itself);
+    let failed = Lie { receipt: |r| (r.work.kinds, r.work.outcome) = (Kinds::PROXY, Outcome::UpstreamError), ..Lie::default() };
+    push("proxied_work_whose_upstream_failed", &forge.bundle(&failed), forge.policy(), "verified", itself);
+    let ends: [(&'static str, fn(&mut Receipt)); 4] = [
+        ("cut_by_the_node", |r| r.work.outcome = Outcome::CutByNode),
+        ("client_went_away", |r| r.work.outcome = Outcome::Aborted),
+        ("refused_by_the_model", |r| r.work.outcome = Outcome::RefusedByModel),
+        ("refused_by_a_guard", |r| r.work.outcome = Outcome::RefusedByGuard),
+    ];
+    for (name, receipt) in ends {
+        push(name, &forge.bundle(&Lie { receipt, ..Lie::default() }), forge.policy(), "verified", itself);
+    }
     let oldest = Lie { document_age_ms: 2 * 3_600_000, ..Lie::default() };
     push("evidence_as_old_as_the_policy_allows", &forge.bundle(&oldest), forge.policy(), "verified", itself);
     let challenged = Lie { freshness: |f| f.nonce = Hash32([0x85; 32]), ..Lie::default() };

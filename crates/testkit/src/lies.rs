@@ -89,7 +89,11 @@ fn work_lies() -> Vec<Row> {
         receipt("sealed_to_no_key", "privacy.channel", |r| r.work.channel = Channel::Sealed),
         receipt("local_and_proxy_at_once", "work.claim", |r| r.work.kinds = Kinds(3)),
         receipt("unknown_kind", "work.claim", |r| r.work.kinds = Kinds(9)),
+        receipt("local_work_whose_upstream_failed", "work.claim", |r| r.work.outcome = Outcome::UpstreamError),
         receipt("more_tokens_than_offered", "work.claim", |r| r.work.completion_tokens = 65),
+        receipt("cut_after_more_tokens_than_offered", "work.claim", |r| {
+            (r.work.outcome, r.work.completion_tokens) = (Outcome::CutByNode, 65);
+        }),
         receipt("other_prompt_count_than_offered", "work.claim", |r| r.work.prompt_tokens = 13),
         receipt("length_without_reaching_the_limit", "work.claim", |r| r.work.outcome = Outcome::Length),
         at_the_end("decoding_altered", "work.decoding", |b| b.delivery.decoding.temperature_e6 = 1),

@@ -253,7 +253,9 @@ impl Run<'_> {
 
         let known = work.kinds.is_well_formed();
         let counted = !work.kinds.contains(Kinds::LOCAL) || work.usage_source == receipt::UsageSource::Counted;
-        let expected = "LOCAL, LOCAL with REEXEC, or PROXY; LOCAL work counted by the enclave; tokens within the offer";
+        let has_upstream = !work.kinds.contains(Kinds::LOCAL) || work.outcome != WorkOutcome::UpstreamError;
+        let expected =
+            "LOCAL, LOCAL with REEXEC, or PROXY; LOCAL work counted by the enclave, without an upstream; tokens within the offer";
         let tokens = work.prompt_tokens == bundle.offer.prompt_tokens && work.completion_tokens <= bundle.offer.max_tokens;
         let ended = work.outcome != WorkOutcome::Length || work.completion_tokens == bundle.offer.max_tokens;
         let got = format!(
@@ -266,7 +268,7 @@ impl Run<'_> {
             bundle.offer.max_tokens,
             work.outcome.as_str()
         );
-        self.checks.require(Step::WorkClaim, known && counted && tokens && ended, expected, got)?;
+        self.checks.require(Step::WorkClaim, known && counted && has_upstream && tokens && ended, expected, got)?;
         self.decoding()
     }
 

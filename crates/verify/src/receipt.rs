@@ -90,10 +90,24 @@ codes! {
         Complete = 1 "complete",
         /// The token limit ended it.
         Length = 2 "length",
-        /// The client went away; the receipt covers what was handed to the host.
-        AbortedByClient = 3 "aborted by client",
+        /// The node's cap on the time of one answer was over; the receipt covers what was handed to the host.
+        CutByNode = 3 "cut by node",
+        /// The client went away, or the time that its payment gave was over; the receipt covers what was handed to the host.
+        Aborted = 4 "aborted",
+        /// The model refused to answer.
+        RefusedByModel = 5 "refused by model",
+        /// A guard before or behind the model refused.
+        RefusedByGuard = 6 "refused by guard",
         /// The upstream failed.
-        UpstreamError = 4 "upstream error",
+        UpstreamError = 7 "upstream error",
+    }
+}
+
+impl Outcome {
+    /// Whether the frames are the beginning of an answer that would have gone on.
+    #[must_use]
+    pub fn is_cut(self) -> bool {
+        matches!(self, Self::CutByNode | Self::Aborted)
     }
 }
 

@@ -201,9 +201,9 @@ fn hash_member(info: &JsonObject, field: &'static str) -> Result<Hash32, Extensi
 mod tests {
     use candor_verify::bytes::{Address, Amount};
     use candor_verify::receipt::Scheme;
+    use candor_verify::time::UnixMs;
 
     use super::*;
-    use candor_verify::time::UnixMs;
 
     fn sample() -> SignedOffer {
         let offer = Offer {

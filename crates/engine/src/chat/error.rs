@@ -58,6 +58,15 @@ impl ApiError {
         serde_json::to_vec(&Body { error }).unwrap_or_default()
     }
 
+    /// The messages alone are longer than the context; by how much was not counted.
+    pub(crate) fn messages_beyond_context(context: u32) -> Self {
+        Self::invalid_request(&format!(
+            "This model's maximum context length is {context} tokens. However, your messages alone have more. Please reduce their length."
+        ))
+        .code("context_length_exceeded")
+        .param("messages")
+    }
+
     pub(crate) fn context_length(context: u32, prompt: u64, max_tokens: u32) -> Self {
         let total = prompt + u64::from(max_tokens);
         Self::invalid_request(&format!(

@@ -6,6 +6,7 @@
 //! Spec: det-1.md §3 (template), §8 (frames), §9 (requests). Not here: HTTP, SSE framing, the receipt spliced into the last frame, model ids.
 
 mod error;
+mod members;
 mod number;
 mod render;
 mod request;
@@ -17,16 +18,21 @@ pub use error::ApiError;
 pub use render::{Head, StreamRenderer, whole_body};
 pub use request::{ChatRequest, MAX_BODY_BYTES, Message, Role};
 
-use crate::tokenizer::Special;
+use crate::tokenizer::{MAX_TOKEN_BYTES, Special};
 use crate::{Finish, Model, Options, Usage, generate};
 
-/// The prompt of `request` under the template `candor-chat/1`. Linear in the request's text.
+/// The prompt of `request` under the template `candor-chat/1`. Linear in the request's text, and it ends where the text cannot fit any more:
+/// who sends a mebibyte of it makes nobody count a mebibyte.
 ///
 /// # Errors
 ///
 /// 400 `context_length_exceeded` if the prompt and `max_tokens` do not fit into the model's context.
 pub fn prompt_tokens(model: &Model, request: &ChatRequest) -> Result<Vec<u32>, ApiError> {
-    let tokenizer = model.tokenizer();
+    let (tokenizer, context) = (model.tokenizer(), model.config().context);
+    let text: u64 = request.messages.iter().map(|message| message.text.len() as u64).sum();
+    if u64::from(context) * (MAX_TOKEN_BYTES as u64) < text {
+        return Err(ApiError::messages_beyond_context(context));
+    }
     let mut tokens = vec![tokenizer.special(Special::Begin)];
     for message in &request.messages {
         tokens.push(tokenizer.special(match message.role {
@@ -34,11 +40,13 @@ pub fn prompt_tokens(model: &Model, request: &ChatRequest) -> Result<Vec<u32>, A
             Role::User => Special::User,
             Role::Assistant => Special::Assistant,
         }));
-        tokenizer.encode(&message.text, &mut tokens);
+        tokenizer.encode_within(&message.text, context as usize, &mut tokens);
+        if tokens.len() > context as usize {
+            return Err(ApiError::messages_beyond_context(context));
+        }
         tokens.push(tokenizer.special(Special::End));
     }
     tokens.push(tokenizer.special(Special::Assistant));
-    let context = model.config().context;
     if tokens.len() as u64 + u64::from(request.max_tokens) > context.into() {
         return Err(ApiError::context_length(context, tokens.len() as u64, request.max_tokens));
     }
@@ -128,13 +136,14 @@ pub fn answer_id(request_commitment: &[u8; 32]) -> String {
     format!("chatcmpl-{hex}")
 }
 
-/// All frames of the answer to `body`, as [`answer`] makes them; the last is without the receipt.
+/// All frames of the answer to `body`, as [`answer`] makes them; the last is without the receipt. `max_tokens` is the decoding record's: a
+/// node may have offered fewer tokens than were asked for, and never more count than those.
 ///
 /// # Errors
 ///
 /// Whatever the API would have answered instead.
-pub fn replay(model: &Model, body: &[u8], seed: [u8; 32], id: &str, created: u64) -> Result<Vec<Vec<u8>>, ApiError> {
-    let request = ChatRequest::parse(body)?;
+pub fn replay(model: &Model, body: &[u8], seed: [u8; 32], max_tokens: u32, id: &str, created: u64) -> Result<Vec<Vec<u8>>, ApiError> {
+    let request = ChatRequest::parse(body)?.capped(max_tokens);
     let prompt = prompt_tokens(model, &request)?;
     let head = Head { id: id.to_owned(), created, model: request.model.clone() };
     let mut frames = Vec::new();

@@ -1,12 +1,15 @@
 //! The body of `POST /v1/chat/completions`: what is read, what is refused, what is ignored.
 //!
 //! Spec: det-1.md §9. Parsed once into a [`ChatRequest`]; nothing after it looks at JSON again. Refused by name is whatever would change
-//! the answer and is not implemented: to ignore it would be to answer another question than the one paid for.
+//! the answer and is not implemented, and whatever is not known: to ignore it would be to answer another question than the one paid for.
+//! What is ignored all the same is listed, and whoever sent it is told.
 
-use serde::Deserialize;
+use std::collections::BTreeSet;
+
 use serde_json::value::RawValue;
 
 use super::ApiError;
+use super::members::{Field, Members, Raw};
 use super::number::{is_zero, millionths};
 use crate::sampling::{Decoding, seed_from_integer};
 
@@ -45,6 +48,8 @@ pub struct ChatRequest {
     pub seed: Option<i64>,
     /// Stop strings.
     pub stop: Vec<String>,
+    /// Fields that were sent and change nothing, by name.
+    pub ignored: BTreeSet<String>,
 }
 
 /// One message of the conversation.
@@ -82,36 +87,44 @@ impl ChatRequest {
         check_depth(body)?;
         let text = std::str::from_utf8(body).map_err(|_| not_json("it is not UTF-8"))?;
         let text = text.trim_matches([' ', '\t', '\n', '\r']);
-        // Serde would also read the fields from an array.
+        // Said as what it is: serde would call it malformed.
         if !text.starts_with('{') {
             return Err(not_json("it is not an object"));
         }
         // The position, not serde's message, which may quote the body.
-        let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| {
+        let fields: Members<'_> = serde_json::from_str(text).map_err(|error| {
             let what = if error.is_data() { "a field occurs twice, or is malformed, before" } else { "it is not well-formed at" };
             not_json(&format!("{what} line {} column {}", error.line(), error.column()))
         })?;
-        fields.refuse_unsupported()?;
-        let (stream, include_usage) = fields.stream()?;
-        if integer("n", fields.n)?.is_some_and(|n| n != 1) {
+        let mut ignored = fields.judge(BODY).map_err(|name| ApiError::unsupported_parameter(&name))?;
+        let (stream, include_usage) = read_stream(&fields)?;
+        if integer("n", fields.get("n"))?.is_some_and(|n| n != 1) {
             return Err(ApiError::unsupported_value("n", "only the value 1"));
         }
-        let top_p_e6 = decimal("top_p", fields.top_p, 1_000_000, "a number above 0 and at most 1")?;
-        if fields.top_p.is_some_and(|raw| is_zero(raw.get())) {
+        let top_p_e6 = decimal("top_p", fields.get("top_p"), 1_000_000, "a number above 0 and at most 1")?;
+        if fields.get("top_p").is_some_and(|raw| is_zero(raw.get())) {
             return Err(ApiError::invalid_value("top_p", "a number above 0 and at most 1"));
         }
+        let temperature_e6 = decimal("temperature", fields.get("temperature"), 2_000_000, "a number from 0 to 2")?;
         Ok(Self {
-            model: fields.model()?,
-            messages: fields.messages()?,
+            model: read_model(&fields)?,
+            messages: read_messages(&fields, &mut ignored)?,
             stream,
             include_usage,
-            max_tokens: fields.max_tokens()?,
-            temperature_e6: decimal("temperature", fields.temperature, 2_000_000, "a number from 0 to 2")?.unwrap_or(1_000_000),
+            max_tokens: read_max_tokens(&fields)?,
+            temperature_e6: temperature_e6.unwrap_or(1_000_000),
             top_p_e6: top_p_e6.unwrap_or(1_000_000).max(1),
-            top_k: bounded("top_k", fields.top_k, 0)?.unwrap_or(0),
-            seed: integer("seed", fields.seed)?,
-            stop: fields.stop()?,
+            top_k: bounded("top_k", fields.get("top_k"), 0)?.unwrap_or(0),
+            seed: integer("seed", fields.get("seed"))?,
+            stop: read_stop(&fields)?,
+            ignored,
         })
+    }
+
+    /// The same request for at most so many tokens: never more than it asks for, and one at least.
+    #[must_use]
+    pub fn capped(self, max_tokens: u32) -> Self {
+        Self { max_tokens: self.max_tokens.min(max_tokens).max(1), ..self }
     }
 
     /// How to decode the answer; `server_seed` is used unless the client chose a seed.
@@ -128,161 +141,129 @@ impl ChatRequest {
     }
 }
 
-/// A field's JSON text. `null` is read as absent.
-type Raw<'a> = Option<&'a RawValue>;
+/// The fields of the body. What is not listed is refused.
+const BODY: &[(&str, Field)] = &[
+    ("max_completion_tokens", Field::Read),
+    ("max_tokens", Field::Read),
+    ("messages", Field::Read),
+    ("model", Field::Read),
+    ("n", Field::Read),
+    ("seed", Field::Read),
+    ("stop", Field::Read),
+    ("stream", Field::Read),
+    ("stream_options", Field::Read),
+    ("temperature", Field::Read),
+    ("top_k", Field::Read),
+    ("top_p", Field::Read),
+    // For whoever sells: who asks, what is kept or reused, in which queue. Nothing here keeps, reuses or queues by them.
+    ("metadata", Field::Ignored),
+    ("prompt_cache_key", Field::Ignored),
+    ("prompt_cache_retention", Field::Ignored),
+    ("safety_identifier", Field::Ignored),
+    ("service_tier", Field::IgnoredIf(&[r#""auto""#, r#""default""#])),
+    ("store", Field::Ignored),
+    ("user", Field::Ignored),
+    // Of tools, which are refused themselves.
+    ("parallel_tool_calls", Field::Ignored),
+    // Refused unless they say what is done anyway.
+    ("frequency_penalty", Field::Zero),
+    ("function_call", Field::Only(&[r#""none""#, r#""auto""#])),
+    ("functions", Field::Only(&["[]"])),
+    ("logit_bias", Field::Only(&["{}"])),
+    ("logprobs", Field::Only(&["false"])),
+    ("modalities", Field::Only(&[r#"["text"]"#])),
+    ("presence_penalty", Field::Zero),
+    ("response_format", Field::Only(&[r#"{"type":"text"}"#])),
+    ("tool_choice", Field::Only(&[r#""none""#, r#""auto""#])),
+    ("tools", Field::Only(&["[]"])),
+    ("top_logprobs", Field::Zero),
+];
 
-/// The fields that are looked at; serde refuses a second occurrence of any, and ignores all others.
-#[derive(Deserialize)]
-struct Fields<'a> {
-    #[serde(borrow)]
-    model: Raw<'a>,
-    messages: Raw<'a>,
-    stream: Raw<'a>,
-    stream_options: Raw<'a>,
-    max_tokens: Raw<'a>,
-    max_completion_tokens: Raw<'a>,
-    temperature: Raw<'a>,
-    top_p: Raw<'a>,
-    top_k: Raw<'a>,
-    seed: Raw<'a>,
-    stop: Raw<'a>,
-    n: Raw<'a>,
-    // Refused unless they say nothing.
-    audio: Raw<'a>,
-    frequency_penalty: Raw<'a>,
-    function_call: Raw<'a>,
-    functions: Raw<'a>,
-    logit_bias: Raw<'a>,
-    logprobs: Raw<'a>,
-    modalities: Raw<'a>,
-    prediction: Raw<'a>,
-    presence_penalty: Raw<'a>,
-    response_format: Raw<'a>,
-    tool_choice: Raw<'a>,
-    tools: Raw<'a>,
-    top_logprobs: Raw<'a>,
-    web_search_options: Raw<'a>,
+/// The fields of `stream_options`. Padding that hides the length of a frame is privacy: who asks for it is not told that it has it.
+const STREAM_OPTIONS: &[(&str, Field)] = &[("include_obfuscation", Field::Only(&["false"])), ("include_usage", Field::Read)];
+
+/// The fields of a message. SDKs send an assistant's turn back with all that it had.
+const MESSAGE: &[(&str, Field)] = &[
+    ("content", Field::Read),
+    ("role", Field::Read),
+    // The template has no place for it.
+    ("name", Field::Ignored),
+    ("annotations", Field::Only(&["[]"])),
+    ("audio", Field::Only(&["[]"])),
+    ("function_call", Field::Only(&["[]"])),
+    ("tool_calls", Field::Only(&["[]"])),
+];
+
+/// The fields of a part of a message.
+const PART: &[(&str, Field)] = &[("text", Field::Read), ("type", Field::Read)];
+
+fn read_stream(fields: &Members<'_>) -> Result<(bool, bool), ApiError> {
+    let stream = boolean("stream", fields.get("stream"))?.unwrap_or(false);
+    let Some(raw) = fields.get("stream_options") else { return Ok((stream, false)) };
+    if !stream {
+        return Err(ApiError::invalid_value("stream_options", "it only when 'stream' is true"));
+    }
+    let options = object("stream_options", raw)?;
+    options.judge(STREAM_OPTIONS).map_err(|name| ApiError::unsupported_parameter(&format!("stream_options.{name}")))?;
+    let include_usage = boolean("stream_options.include_usage", options.get("include_usage"))?.unwrap_or(false);
+    Ok((stream, include_usage))
 }
 
-#[derive(Deserialize)]
-struct MessageFields<'a> {
-    #[serde(borrow)]
-    role: Raw<'a>,
-    content: Raw<'a>,
-    audio: Raw<'a>,
-    function_call: Raw<'a>,
-    tool_calls: Raw<'a>,
+fn read_model(fields: &Members<'_>) -> Result<String, ApiError> {
+    let raw = fields.get("model").ok_or_else(|| ApiError::missing("model"))?;
+    let model = string("model", raw)?;
+    if !(1..=MAX_MODEL_BYTES).contains(&model.len()) {
+        return Err(ApiError::invalid_value("model", "1 to 256 bytes"));
+    }
+    Ok(model)
 }
 
-#[derive(Deserialize)]
-struct PartFields<'a> {
-    #[serde(borrow)]
-    r#type: Raw<'a>,
-    text: Raw<'a>,
+fn read_max_tokens(fields: &Members<'_>) -> Result<u32, ApiError> {
+    let old = bounded("max_tokens", fields.get("max_tokens"), 1)?;
+    let new = bounded("max_completion_tokens", fields.get("max_completion_tokens"), 1)?;
+    if let (Some(old), Some(new)) = (old, new)
+        && old != new
+    {
+        return Err(ApiError::invalid_value("max_tokens", "the value of 'max_completion_tokens', if both are given"));
+    }
+    Ok(new.or(old).unwrap_or(DEFAULT_MAX_TOKENS))
 }
 
-#[derive(Deserialize)]
-struct StreamOptions<'a> {
-    #[serde(borrow)]
-    include_usage: Raw<'a>,
+fn read_stop(fields: &Members<'_>) -> Result<Vec<String>, ApiError> {
+    let Some(raw) = fields.get("stop") else { return Ok(Vec::new()) };
+    let stops = match raw.get().starts_with('[') {
+        true => serde_json::from_str(raw.get()).map_err(|_| ApiError::wrong_type("stop", "a string or an array of strings"))?,
+        false => vec![string("stop", raw)?],
+    };
+    let fits = |stop: &String| (1..=MAX_STOP_BYTES).contains(&stop.len());
+    if stops.len() > MAX_STOPS || !stops.iter().all(fits) {
+        return Err(ApiError::invalid_value("stop", "at most 4 strings of 1 to 64 bytes"));
+    }
+    Ok(stops)
 }
 
-impl Fields<'_> {
-    fn refuse_unsupported(&self) -> Result<(), ApiError> {
-        let silent = |raw: Raw<'_>, nothing: &[&str]| raw.is_none_or(|raw| nothing.contains(&compact(raw).as_str()));
-        let zero = |raw: Raw<'_>| raw.is_none_or(|raw| is_zero(raw.get()));
-        let fields = [
-            ("tools", silent(self.tools, &["[]"])),
-            ("tool_choice", silent(self.tool_choice, &[r#""none""#, r#""auto""#])),
-            ("functions", silent(self.functions, &["[]"])),
-            ("function_call", silent(self.function_call, &[r#""none""#, r#""auto""#])),
-            ("response_format", silent(self.response_format, &[r#"{"type":"text"}"#])),
-            ("logprobs", silent(self.logprobs, &["false"])),
-            ("top_logprobs", zero(self.top_logprobs)),
-            ("logit_bias", silent(self.logit_bias, &["{}"])),
-            ("frequency_penalty", zero(self.frequency_penalty)),
-            ("presence_penalty", zero(self.presence_penalty)),
-            ("modalities", silent(self.modalities, &[r#"["text"]"#])),
-            ("audio", self.audio.is_none()),
-            ("prediction", self.prediction.is_none()),
-            ("web_search_options", self.web_search_options.is_none()),
-        ];
-        match fields.into_iter().find(|(_, ok)| !ok) {
-            Some((param, _)) => Err(ApiError::unsupported_parameter(param)),
-            None => Ok(()),
-        }
+fn read_messages(fields: &Members<'_>, ignored: &mut BTreeSet<String>) -> Result<Vec<Message>, ApiError> {
+    let raw = fields.get("messages").ok_or_else(|| ApiError::missing("messages"))?;
+    let raws = array("messages", raw)?;
+    if !(1..=MAX_MESSAGES).contains(&raws.len()) {
+        return Err(ApiError::invalid_value("messages", "1 to 256 messages"));
     }
-
-    fn stream(&self) -> Result<(bool, bool), ApiError> {
-        let stream = boolean("stream", self.stream)?.unwrap_or(false);
-        let Some(raw) = self.stream_options else { return Ok((stream, false)) };
-        if !stream {
-            return Err(ApiError::invalid_value("stream_options", "it only when 'stream' is true"));
-        }
-        let options: StreamOptions<'_> = object("stream_options", raw)?;
-        let include_usage = boolean("stream_options.include_usage", options.include_usage)?.unwrap_or(false);
-        Ok((stream, include_usage))
-    }
-
-    fn model(&self) -> Result<String, ApiError> {
-        let raw = self.model.ok_or_else(|| ApiError::missing("model"))?;
-        let model = string("model", raw)?;
-        if !(1..=MAX_MODEL_BYTES).contains(&model.len()) {
-            return Err(ApiError::invalid_value("model", "1 to 256 bytes"));
-        }
-        Ok(model)
-    }
-
-    fn max_tokens(&self) -> Result<u32, ApiError> {
-        let old = bounded("max_tokens", self.max_tokens, 1)?;
-        let new = bounded("max_completion_tokens", self.max_completion_tokens, 1)?;
-        if let (Some(old), Some(new)) = (old, new)
-            && old != new
-        {
-            return Err(ApiError::invalid_value("max_tokens", "the value of 'max_completion_tokens', if both are given"));
-        }
-        Ok(new.or(old).unwrap_or(DEFAULT_MAX_TOKENS))
-    }
-
-    fn stop(&self) -> Result<Vec<String>, ApiError> {
-        let Some(raw) = self.stop else { return Ok(Vec::new()) };
-        let stops = match raw.get().starts_with('[') {
-            true => serde_json::from_str(raw.get()).map_err(|_| ApiError::wrong_type("stop", "a string or an array of strings"))?,
-            false => vec![string("stop", raw)?],
-        };
-        let fits = |stop: &String| (1..=MAX_STOP_BYTES).contains(&stop.len());
-        if stops.len() > MAX_STOPS || !stops.iter().all(fits) {
-            return Err(ApiError::invalid_value("stop", "at most 4 strings of 1 to 64 bytes"));
-        }
-        Ok(stops)
-    }
-
-    fn messages(&self) -> Result<Vec<Message>, ApiError> {
-        let raw = self.messages.ok_or_else(|| ApiError::missing("messages"))?;
-        let raws = array("messages", raw)?;
-        if !(1..=MAX_MESSAGES).contains(&raws.len()) {
-            return Err(ApiError::invalid_value("messages", "1 to 256 messages"));
-        }
-        raws.iter().enumerate().map(|(index, raw)| parse_message(&format!("messages[{index}]"), raw)).collect()
-    }
+    raws.iter().enumerate().map(|(index, raw)| parse_message(&format!("messages[{index}]"), raw, ignored)).collect()
 }
 
-fn parse_message(param: &str, raw: &RawValue) -> Result<Message, ApiError> {
-    let fields: MessageFields<'_> = object(param, raw)?;
+fn parse_message(param: &str, raw: &RawValue, ignored: &mut BTreeSet<String>) -> Result<Message, ApiError> {
+    let fields = object(param, raw)?;
     let role_param = format!("{param}.role");
-    let role = match string(&role_param, fields.role.ok_or_else(|| ApiError::missing(&role_param))?)?.as_str() {
+    let role = match string(&role_param, fields.get("role").ok_or_else(|| ApiError::missing(&role_param))?)?.as_str() {
         "assistant" => Role::Assistant,
         "developer" | "system" => Role::System,
         "user" => Role::User,
         _ => return Err(ApiError::unsupported_value(&role_param, "'system', 'developer', 'user' and 'assistant'")),
     };
-    for (name, field) in [("audio", fields.audio), ("function_call", fields.function_call), ("tool_calls", fields.tool_calls)] {
-        if field.is_some_and(|raw| compact(raw) != "[]") {
-            return Err(ApiError::unsupported_parameter(&format!("{param}.{name}")));
-        }
-    }
+    let named = fields.judge(MESSAGE).map_err(|name| ApiError::unsupported_parameter(&format!("{param}.{name}")))?;
+    ignored.extend(named.iter().map(|name| format!("messages.{name}")));
     let content_param = format!("{param}.content");
-    let text = match fields.content {
+    let text = match fields.get("content") {
         // SDKs send an assistant's turn that said nothing back as it came.
         None if role == Role::Assistant => String::new(),
         None => return Err(ApiError::missing(&content_param)),
@@ -300,13 +281,14 @@ fn parse_parts(param: &str, raw: &RawValue) -> Result<String, ApiError> {
     let mut text = String::new();
     for (index, part) in parts.into_iter().enumerate() {
         let param = format!("{param}[{index}]");
-        let fields: PartFields<'_> = object(&param, part)?;
+        let fields = object(&param, part)?;
+        fields.judge(PART).map_err(|name| ApiError::unsupported_parameter(&format!("{param}.{name}")))?;
         let type_param = format!("{param}.type");
-        if string(&type_param, fields.r#type.ok_or_else(|| ApiError::missing(&type_param))?)? != "text" {
+        if string(&type_param, fields.get("type").ok_or_else(|| ApiError::missing(&type_param))?)? != "text" {
             return Err(ApiError::unsupported_value(&type_param, "only 'text'"));
         }
         let text_param = format!("{param}.text");
-        text.push_str(&string(&text_param, fields.text.ok_or_else(|| ApiError::missing(&text_param))?)?);
+        text.push_str(&string(&text_param, fields.get("text").ok_or_else(|| ApiError::missing(&text_param))?)?);
     }
     Ok(text)
 }
@@ -330,13 +312,8 @@ fn check_depth(body: &[u8]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Serde reads structs from arrays too; the API does not.
-fn object<'a, T: Deserialize<'a>>(param: &str, raw: &'a RawValue) -> Result<T, ApiError> {
-    let error = || ApiError::wrong_type(param, "an object without repeated fields");
-    if !raw.get().starts_with('{') {
-        return Err(error());
-    }
-    serde_json::from_str(raw.get()).map_err(|_| error())
+fn object<'a>(param: &str, raw: &'a RawValue) -> Result<Members<'a>, ApiError> {
+    serde_json::from_str(raw.get()).map_err(|_| ApiError::wrong_type(param, "an object without repeated fields"))
 }
 
 fn array<'a>(param: &str, raw: &'a RawValue) -> Result<Vec<&'a RawValue>, ApiError> {
@@ -376,7 +353,26 @@ fn decimal(param: &str, raw: Raw<'_>, max: u32, expected: &str) -> Result<Option
     raw.map(parse).transpose()
 }
 
-/// The JSON text without white space; only compared with constants that have none inside strings.
-fn compact(raw: &RawValue) -> String {
-    raw.get().split_ascii_whitespace().collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spec_lists_every_field_with_what_is_done_with_it() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../spec/det-1.md");
+        let spec = std::fs::read_to_string(path).unwrap();
+        let (_, section) = spec.split_once("## 9. Requests").unwrap();
+        for (rules, prefix) in [(BODY, ""), (STREAM_OPTIONS, "stream_options."), (MESSAGE, "messages."), (PART, "messages.content.")] {
+            for (name, rule) in rules {
+                let name = format!("`{prefix}{name}`");
+                let row = match rule {
+                    Field::Read => "| read |",
+                    Field::Ignored | Field::IgnoredIf(_) => "| ignored |",
+                    Field::Only(_) | Field::Zero => "| refused but for |",
+                };
+                let listed = section.lines().find(|line| line.starts_with(row)).unwrap();
+                assert!(listed.contains(&name), "{name} is not in the row {row}");
+            }
+        }
+    }
 }

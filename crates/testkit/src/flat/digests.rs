@@ -82,7 +82,7 @@ fn receipts() -> File {
     proxy.work.usage_source = UsageSource::UpstreamDeclared;
     proxy.work.outcome = Outcome::UpstreamError;
     let mut left = receipt();
-    left.work.outcome = Outcome::AbortedByClient;
+    left.work.outcome = Outcome::Aborted;
     left.money.scheme = Scheme::UptoPermit2;
     let signed = |name: &str, receipt: &Receipt, key: u8| {
         let key = Key::of(key);
@@ -96,7 +96,7 @@ fn receipts() -> File {
         signed("exact", &plain, 0x33),
         signed("channel with the largest amounts", &channel, 0x33),
         signed("proxied, sealed, upstream failed", &proxy, 0x34),
-        signed("upto, aborted by the client", &left, 0x35),
+        signed("upto, aborted", &left, 0x35),
     ];
     let mut rejects = malformed_words(
         &plain.encode(),
@@ -105,7 +105,7 @@ fn receipts() -> File {
             ("scheme zero", 5, 0),
             ("unknown channel", 17, 3),
             ("unknown usage source", 18, 3),
-            ("unknown outcome", 19, 5),
+            ("unknown outcome", 19, 8),
         ],
         6,
     );

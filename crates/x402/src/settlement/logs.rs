@@ -45,9 +45,9 @@ fn topic(address: &Address) -> Hash32 {
 mod tests {
     use candor_verify::bytes::Amount;
     use candor_verify::hash::keccak256;
+    use candor_verify::time::UnixSeconds;
 
     use super::*;
-    use candor_verify::time::UnixSeconds;
 
     const TOKEN: Address = Address([9; 20]);
 
