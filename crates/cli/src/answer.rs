@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     };
     let mut node = match found {
         Ok(node) => node,
-        Err(error) => return Err(policy::explain(error, &chain, &policy, args.policy.as_deref(), state).await),
+        Err(error) => return Err(policy::explain(error, args.node.as_deref(), args.policy.as_deref(), state)),
     };
     if !json_output {
         note!("{}", describe(&node));
@@ -99,12 +99,13 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
 fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, json_output: bool) {
     let path = &response.path;
     let receipt = &response.bundle.delivery.receipt;
+    let warning = cut(&response.bundle);
     if json_output {
         print_json(&json!({
             "text": response.text, "receipt_id": response.receipt_id, "bundle": path.display().to_string(),
             "charged": receipt.money.charged.to_string(), "asset": receipt.money.asset.to_string(),
             "prompt_tokens": receipt.work.prompt_tokens, "completion_tokens": receipt.work.completion_tokens,
-            "verdict": verdict_json(verdict),
+            "ended": receipt.work.outcome.as_str(), "warning": warning, "verdict": verdict_json(verdict),
         }));
         return;
     }
@@ -117,9 +118,24 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, js
         dev::usd(receipt.money.charged),
         path.display()
     );
+    if let Some(warning) = warning {
+        note!("warning: {warning}");
+    }
     if verdict.outcome() != Outcome::Verified {
         verdict::print(verdict, required);
     }
+}
+
+/// What a buyer must hear of an answer that did not end where the request let it end; `None` if it did. Its receipt is true all the same.
+fn cut(bundle: &Bundle) -> Option<String> {
+    let work = &bundle.delivery.receipt.work;
+    (!work.outcome.is_whole()).then(|| {
+        let (got, asked) = (work.completion_tokens, bundle.offer.max_tokens);
+        format!(
+            "the answer was cut ({}) after {got} of at most {asked} tokens; the price of the whole offer is charged",
+            work.outcome.as_str()
+        )
+    })
 }
 
 /// The policy to buy by. On a development chain a missing one is written, saying so: three terminals work without flags.
@@ -217,4 +233,24 @@ pub(crate) fn keep_upgraded(path: &Path, bundle: &Bundle, node: &VerifiedNode, t
     });
     write_private(&path.with_extension("hints.json"), hints.to_string().as_bytes())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use candor_verify::receipt::Outcome;
+
+    use super::*;
+
+    #[test]
+    fn a_cut_answer_is_told_with_what_came_of_it_and_a_whole_one_is_not() {
+        let mut bundle = Bundle::parse(include_bytes!("../../../vectors/bundle/honest.candor")).unwrap();
+        for (outcome, is_whole) in
+            [(Outcome::Complete, true), (Outcome::Length, true), (Outcome::AbortedByClient, false), (Outcome::UpstreamError, false)]
+        {
+            bundle.delivery.receipt.work.outcome = outcome;
+            let warning = cut(&bundle);
+            assert_eq!(warning.is_none(), is_whole, "{warning:?}");
+            assert!(warning.is_none_or(|text| text.contains(outcome.as_str()) && text.contains("4 of at most 64 tokens")));
+        }
+    }
 }

@@ -96,6 +96,18 @@ codes! {
     }
 }
 
+impl Outcome {
+    /// Whether the answer ended where the request let it end, and was not cut before.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        // No wildcard: who adds a way to end says here what a buyer is to be told.
+        match self {
+            Self::Complete | Self::Length => true,
+            Self::AbortedByClient | Self::UpstreamError => false,
+        }
+    }
+}
+
 codes! {
     /// Who chose the sampling seed.
     SeedSource {
