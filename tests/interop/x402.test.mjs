@@ -1,10 +1,13 @@
-// npm @x402/fetch and PyPI x402 pay our node directly: whole answers carry PAYMENT-RESPONSE with a settled transaction, streams start after the claim.
+// npm @x402/fetch and PyPI x402 pay our node directly: whole answers carry PAYMENT-RESPONSE with a settled transaction, streams start after the claim,
+// and what was paid for becomes a bundle that verifies.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { createPublicClient, http } from "viem";
-import { run, startNode } from "./node.mjs";
+import { CANDOR, run, startNode } from "./node.mjs";
 import { python } from "./python.mjs";
 
 // The public development wallet: account 4 of "test test … junk".
@@ -49,6 +52,24 @@ test("a stream is paid and ends with its receipt and [DONE]", () => {
   // The same once more in a comment line, for SDKs that drop members they do not know.
   const comment = got.text.split("\n\n").find((event) => event.startsWith(": candor "));
   assert.deepEqual(JSON.parse(comment.slice(": candor ".length)), JSON.parse(frames.at(-2).slice("data: ".length)).candor);
+});
+
+test("what @x402/fetch paid for is imported and verified, as an equal price only", () => {
+  const policy = join(world.state, "stock.toml");
+  const own = readFileSync(join(world.state, "policy.toml"), "utf8");
+  writeFileSync(policy, own.replace("require_offer_binding = true", "require_offer_binding = false"));
+  for (const stream of ["0", "1"]) {
+    const folder = mkdtempSync(join(tmpdir(), "candor-saved-"));
+    const env = { API: world.node.api, RPC: world.rpc, ASSET: world.chain.test_usd, KEY, STREAM: stream, SAVE: folder };
+    const paid = run("x402-save.mjs", world.pem, env);
+    assert.equal(paid.status, 200);
+    const file = (name) => [`--${name}`, join(folder, name)];
+    const saved = ["request", "head", "response", "payment"].flatMap(file);
+    const args = ["--json", "--state", world.state, "bundles", "import", ...saved, "--node", world.node.api, "--policy", policy];
+    const verdict = JSON.parse(execFileSync(CANDOR, args, { encoding: "utf8" }));
+    assert.deepEqual([verdict.outcome, verdict.payment_binding], ["verified", "equal price only"]);
+    assert.equal(verdict.facts.receiptId, paid.receipt);
+  }
 });
 
 // Long enough for every one of these calls to take seconds.

@@ -19,8 +19,8 @@ use alloy::rpc::types::{Filter, Log, TransactionRequest};
 use alloy::sol_types::SolCall;
 use alloy::transports::TransportResult;
 use alloy::transports::http::{Http, reqwest};
-use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Amount, Hash32};
+use candor_verify::time::UnixSeconds;
 
 use crate::convert::{address, evm_address, hash, saturating_amount};
 use crate::endpoint::Endpoint;

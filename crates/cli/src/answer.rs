@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     };
     let mut node = match found {
         Ok(node) => node,
-        Err(error) => return Err(policy::explain(error, &chain, &policy, args.policy.as_deref(), state).await),
+        Err(error) => return Err(policy::explain(error, args.node.as_deref(), args.policy.as_deref(), state)),
     };
     if !json_output {
         note!("{}", describe(&node));

@@ -18,6 +18,7 @@ use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
 
 use crate::output::Failure;
+use crate::state;
 
 /// Where `candor chain` listens unless told otherwise.
 pub(crate) const RPC_URL: &str = "http://127.0.0.1:8545";
@@ -65,9 +66,10 @@ pub(crate) fn default_state() -> Result<PathBuf, Failure> {
     Ok(Path::new(&home).join(".candor"))
 }
 
-/// The directory where state lies, made if it is not there: for its owner only.
-pub(crate) fn make_state(state: &Path) -> Result<(), Failure> {
-    private_directory(state).map_err(|error| Failure::cannot(format!("{error}; say where state may lie with --state DIR")))
+/// The directory where state lies, made if it is not there: for its owner only, and of this program's version.
+pub(crate) fn make_state(directory: &Path) -> Result<(), Failure> {
+    private_directory(directory).map_err(|error| Failure::cannot(format!("{error}; say where state may lie with --state DIR")))?;
+    state::mark(directory)
 }
 
 /// The book of payments of this state directory.

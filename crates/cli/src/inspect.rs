@@ -34,7 +34,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     // Anybody can write a manifest that names their own key; it says something only once it is verified.
     let is_named = evidence.manifest.tls_spki_hash == spki_hash;
     let attested = is_named && verdict.outcome() == Outcome::Verified;
-    let advice = policy::advice(&verdict, &evidence, args.policy.as_deref(), state);
+    let advice = policy::advice(&verdict, &evidence, &args.url, args.policy.as_deref(), state);
     let terms = &evidence.terms.terms;
     if json_output {
         print_json(&json!({

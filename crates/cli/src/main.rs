@@ -7,6 +7,8 @@
 
 mod answer;
 mod attestor;
+mod bundles;
+mod calendar;
 mod chain;
 mod demo;
 mod dev;
@@ -19,6 +21,8 @@ mod policy;
 mod proxy;
 mod registry;
 mod replay;
+mod state;
+mod trust;
 mod verdict;
 mod wallet;
 
@@ -73,16 +77,28 @@ enum Command {
     Registry(registry::Args),
     /// Look into a log, or re-derive all of it.
     Log(log::Args),
-    /// Write a policy file.
+    /// Write a policy file, or let it trust what a bundle or a node shows.
     Policy(policy::Args),
+    /// List the kept bundles, or make one of what was paid for with another client.
+    Bundles(bundles::Args),
     /// Make a wallet, fund it on a development chain, or show what it holds.
     Wallet(wallet::Args),
+    /// Begin a state directory anew, keeping what was in it.
+    State(state::Args),
     /// The enclave half of a node (started by `serve`).
     #[command(hide = true)]
     Enclave(node::EnclaveArgs),
     /// The host half of a node (started by `serve`).
     #[command(hide = true)]
     Host(node::HostArgs),
+}
+
+impl Command {
+    /// Whether it reads or writes the state directory. The demo and the halves of a node have directories of their own, a chain keeps
+    /// nothing, and `state` is for what the others refuse.
+    fn uses_state(&self) -> bool {
+        !matches!(self, Self::Demo(_) | Self::Chain(_) | Self::State(_) | Self::Enclave(_) | Self::Host(_))
+    }
 }
 
 fn main() -> ExitCode {
@@ -97,6 +113,11 @@ fn main() -> ExitCode {
         Ok(state) => state,
         Err(failure) => return failure.report(cli.json),
     };
+    if cli.command.uses_state()
+        && let Err(failure) = state::check(&state)
+    {
+        return failure.report(cli.json);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::cannot(format!("no runtime: {error}")).report(cli.json),
@@ -114,8 +135,10 @@ fn main() -> ExitCode {
             Command::Inspect(args) => inspect::run(args, &state, json).await,
             Command::Registry(args) => registry::run(args, &state, json).await,
             Command::Log(args) => log::run(args, &state, json).await,
-            Command::Policy(args) => policy::run(args, &state, json),
+            Command::Policy(args) => policy::run(args, &state, json).await,
+            Command::Bundles(args) => bundles::run(args, &state, json).await,
             Command::Wallet(args) => wallet::run(args, &state, json).await,
+            Command::State(args) => state::run(args, &state, json),
             Command::Enclave(args) => node::enclave(args).await,
             Command::Host(args) => node::host(args).await,
         }

@@ -184,7 +184,7 @@ enum Half {
 }
 
 /// Takes the lock of a node's directory. The system lets it go when the process ends, however it ends.
-fn hold(directory: &Path) -> Result<File, Failure> {
+pub(crate) fn hold(directory: &Path) -> Result<File, Failure> {
     let path = directory.join("serve.lock");
     let cannot = |error: std::io::Error| Failure::cannot(format!("{}: {error}", path.display()));
     let mut file = File::options().create(true).read(true).write(true).truncate(false).open(&path).map_err(cannot)?;

@@ -1,22 +1,24 @@
 //! `candor policy new`: a commented policy file. And what the other commands say about the one they judge by.
+//!
+//! Not here: adding to one what a bundle or a node shows (`trust.rs`), and the fields (`candor-report`).
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::{ChainClient, EnclaveStatus};
-use candor_client::{ClientError, PolicyFile, candidates, template, write_private};
+use candor_client::{ClientError, PolicyFile, template, write_private};
 use candor_verify::attest::{Freshness, TrustRoot, VerifiedDocument, parse_document, verify_document};
+use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Hash32};
-use candor_verify::eip712::K256;
-use candor_verify::evidence::{Evidence, Moment, verify_evidence};
+use candor_verify::evidence::Evidence;
 use candor_verify::manifest::{TeeKind, workload_id};
-use candor_verify::policy::Policy;
+use candor_verify::policy::{Accept, Policy};
+use candor_verify::step::Step;
 use candor_verify::verdict::Verdict;
 use candor_x402::client::SpendPolicy;
 use serde_json::json;
 
-use crate::dev;
 use crate::output::{Done, Failure, print_json, say};
+use crate::{dev, trust};
 
 /// First line of every policy that this program writes to accept itself.
 const OF_ONE_BUILD: &str = "# Written by candor for one build of itself, for development. After a rebuild: candor policy new --dev --force";
@@ -33,12 +35,13 @@ const SPEND_EXAMPLE: &str = "
 # max_per_request = \"10000\"
 # max_per_day = \"1000000\"
 #
-# And under [accept], where to look for nodes:
+# And under [accept], whom you deal with, and where to look for nodes:
+# operators = [\"0x...\"]
 # registries = [{ chain_id = 84532, address = \"0x...\" }]
 ";
 
-/// The one check that a rebuild makes refuse.
-const WORKLOAD: &str = "policy.workload";
+/// Refuses evidence under a root that the policy does not name.
+const ROOT: &str = "attest.root";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -49,6 +52,8 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Write a policy file: hardware roots only, nothing may be spent, until you fill in workloads, registries and amounts.
+    ///
+    /// It names no operator: with "any", whoever registered last in a registry gets your payments.
     New {
         /// Where to write it; the state directory's policy.toml if not said.
         path: Option<PathBuf>,
@@ -62,10 +67,15 @@ enum Command {
         #[arg(long, default_value_t = candor_devchain::DEFAULT_CHAIN_ID, requires = "dev")]
         chain_id: u64,
     },
+    /// Show what accepting a bundle's or a node's enclave means, ask, and add exactly that to the policy.
+    Trust(trust::Args),
 }
 
-pub(crate) fn run(args: Args, state: &Path, json_output: bool) -> Done {
-    let Command::New { path, dev, force, chain_id } = args.command;
+pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    let (path, dev, force, chain_id) = match args.command {
+        Command::New { path, dev, force, chain_id } => (path, dev, force, chain_id),
+        Command::Trust(args) => return trust::run(args, state, json_output).await,
+    };
     let path = match path {
         Some(path) => path,
         None => {
@@ -79,7 +89,7 @@ pub(crate) fn run(args: Args, state: &Path, json_output: bool) -> Done {
     if dev {
         write_dev(&path, state, chain_id)?;
     } else {
-        let file = PolicyFile::new(Policy::hardware(), SpendPolicy::default());
+        let file = PolicyFile::new(nobody(), SpendPolicy::default());
         write_private(&path, format!("{}{SPEND_EXAMPLE}", template(&file)).as_bytes())?;
     }
     let what = match dev {
@@ -92,6 +102,11 @@ pub(crate) fn run(args: Args, state: &Path, json_output: bool) -> Done {
         say!("wrote {}   {what}", path.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A policy for hardware that accepts nobody until somebody is named: "any" operator would be whoever registered last.
+pub(crate) fn nobody() -> Policy {
+    Policy { operators: Accept::Only(Vec::new()), registries: Accept::Only(Vec::new()), ..Policy::hardware() }
 }
 
 /// Writes the policy that accepts this build; its first line says so.
@@ -126,53 +141,64 @@ pub(crate) fn registry(policy: &PolicyFile, named: Option<&Path>, state: &Path) 
     })
 }
 
-/// What to do about a refusal that this policy explains: the one of a developer's own node.
-pub(crate) fn advice(verdict: &Verdict, evidence: &Evidence, named: Option<&Path>, state: &Path) -> Option<String> {
-    let check = verdict.refused()?.id;
+/// What to do about a refusal of a bundle; `name` is what the command line called it.
+pub(crate) fn bundle_advice(verdict: &Verdict, bundle: &Bundle, name: &str, named: Option<&Path>, state: &Path) -> Option<String> {
+    if verdict.refused().is_some_and(|check| check.step == Step::PaymentBinding) && bundle.payment.client_salt.is_none() {
+        return Some(format!(
+            "this was paid with a stock x402 client, whose payment names no offer; a policy with `require_offer_binding = false` accepts \
+             it as an equal price to the same payee. {} does not",
+            path_of(named, state).display()
+        ));
+    }
+    advice(verdict, &bundle.evidence, name, named, state)
+}
+
+/// What to do about a refusal of evidence that this policy explains; `name` is what the command line called its source.
+pub(crate) fn advice(verdict: &Verdict, evidence: &Evidence, name: &str, named: Option<&Path>, state: &Path) -> Option<String> {
+    let check = verdict.refused()?;
     let document = parse_document(&evidence.document).ok()?;
     let under = |roots: &[TrustRoot]| verify_document(&document, roots, document.claimed_timestamp_ms(), Freshness::Historical);
     let path = path_of(named, state);
-    if check == WORKLOAD {
-        let policy = load(named, state).ok()?.policy;
-        let found = workload_of(&under(&policy.roots).ok()?);
-        let is_this_build = is_of_one_build(&path) && dev::workload(state).is_ok_and(|workload| workload == found);
-        return Some(match is_this_build {
-            true => other_build(&path),
-            false => format!("{} does not accept workload {found}; name a policy that does with --policy FILE", path.display()),
-        });
-    }
-    let is_other_root = check == "attest.root" && under(&[TrustRoot::AWS_NITRO_G1]).is_err_and(|error| error.check() == check);
-    is_other_root.then(|| {
-        let force = if default_path(state).exists() { " --force" } else { "" };
-        format!(
-            "this evidence is SIMULATED, under a root that the policy does not name. Name a policy that does with --policy FILE; \
-             for your own development node: candor policy new --dev{force}"
-        )
-    })
-}
-
-/// Why no node was found, if it is because the policy was written for another build: then that is a refusal, and not an absence.
-pub(crate) async fn explain(error: ClientError, chain: &ChainClient, policy: &PolicyFile, named: Option<&Path>, state: &Path) -> Failure {
-    let path = path_of(named, state);
-    let is_absence = matches!(error, ClientError::NoNode(_));
-    let is_other_build = match (&error, &policy.registry) {
-        (ClientError::Refused(verdict), _) => verdict.refused().is_some_and(|check| check.id == WORKLOAD),
-        // Only with a policy of ours, so on a development chain: its registry is short.
-        (_, Some((_, registry))) if is_absence && is_of_one_build(&path) => {
-            candidates(chain, registry).await.unwrap_or_default().iter().any(|candidate| {
-                let refused = candidate.evidence.as_ref().ok().and_then(|evidence| {
-                    let (verdict, _) = verify_evidence(evidence, &policy.policy, Moment::OwnTime, &K256);
-                    verdict.refused().map(|check| check.id)
-                });
-                candidate.status == EnclaveStatus::Valid && refused == Some(WORKLOAD)
+    let trust = format!("`candor policy trust {name}` shows what accepting it would mean, and asks");
+    match check.step {
+        Step::PolicyWorkload => {
+            let policy = load(named, state).ok()?.policy;
+            let found = workload_of(&under(&policy.roots).ok()?);
+            let is_this_build = is_of_one_build(&path) && dev::workload(state).is_ok_and(|workload| workload == found);
+            Some(match is_this_build {
+                true => other_build(&path),
+                false => {
+                    format!("{} does not accept workload {found}. {trust}; or name a policy that does with --policy FILE", path.display())
+                }
             })
         }
-        _ => false,
-    };
-    if is_other_build && is_of_one_build(&path) {
-        return Failure::refused(WORKLOAD, format!("{error}\n{}", other_build(&path)));
+        Step::PolicyOperator | Step::PolicyRegistry => Some(format!("{} names another. {trust}", path.display())),
+        // Whether it is genuine under its own root is not said here: that is what trusting it looks at.
+        Step::AttestDocument if check.id == ROOT && !document.claimed_root().is_hardware() => {
+            let force = if default_path(state).exists() { " --force" } else { "" };
+            Some(format!(
+                "this evidence is SIMULATED, under the root 0x{} that the policy does not name: whoever holds that root's key can forge \
+                 everything under it. {trust}; or name a policy that does with --policy FILE; for your own development node: \
+                 candor policy new --dev{force}",
+                document.claimed_root()
+            ))
+        }
+        _ => None,
     }
-    error.into()
+}
+
+/// Why no node was found. If the policy refuses what is there, that is a refusal and not an absence, with what to do about it.
+pub(crate) fn explain(error: ClientError, node: Option<&str>, named: Option<&Path>, state: &Path) -> Failure {
+    let (ClientError::Refused(refused) | ClientError::Untrusted { newest: refused, .. }) = &error else { return error.into() };
+    let endpoints = &refused.evidence.terms.terms.endpoints;
+    let url = node.or_else(|| endpoints.iter().map(String::as_str).find(|url| url.starts_with("https://")));
+    // What nobody verified is not put into a command for people to copy, unless it can be nothing but a place.
+    let name = url.filter(|url| url.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/.-_[]".contains(&byte))).unwrap_or("URL");
+    let advice = advice(&refused.verdict, &refused.evidence, name, named, state);
+    match (error.check(), advice) {
+        (Some(check), Some(advice)) => Failure::refused(check, format!("{error}\n{advice}")),
+        _ => error.into(),
+    }
 }
 
 fn path_of(named: Option<&Path>, state: &Path) -> PathBuf {

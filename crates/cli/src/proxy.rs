@@ -59,11 +59,11 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let config = ProxyConfig {
         listen: free_address(args.listen, "--listen")?,
         registry,
-        policy: judge.clone(),
+        policy: judge,
         wallet: wallet::open(state, chain.chain_id(), &args.passphrase)?,
         book: dev::book(state)?,
         keep: Keep::In(state.join("bundles")),
-        chain: chain.clone(),
+        chain,
         token,
         drops_unknown: args.drop_unknown,
         notices,
@@ -71,7 +71,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let bundles = state.join("bundles").display().to_string();
     let proxy = match Proxy::bind(config).await {
         Ok(proxy) => proxy,
-        Err(error) => return Err(policy::explain(error, &chain, &judge, args.policy.as_deref(), state).await),
+        Err(error) => return Err(policy::explain(error, None, args.policy.as_deref(), state)),
     };
     let url = format!("http://{}/v1", proxy.local_addr()?);
     if json_output {

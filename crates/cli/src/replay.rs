@@ -39,7 +39,9 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let bundle = verdict::load(&args.bundle)?;
     let policy = policy::load(args.policy.as_deref(), state)?.policy;
     let verdict = (!args.unsigned).then(|| verify_bundle(&bundle, &policy, ChainFacts::default(), &K256).0);
-    let advice = verdict.as_ref().and_then(|verdict| policy::advice(verdict, &bundle.evidence, args.policy.as_deref(), state));
+    let name = args.bundle.display().to_string();
+    let advise = |verdict| policy::bundle_advice(verdict, &bundle, &name, args.policy.as_deref(), state);
+    let advice = verdict.as_ref().and_then(advise);
     if let (Some(verdict), false) = (&verdict, json_output) {
         verdict::print(verdict, policy.require_level);
         if let Some(advice) = &advice {

@@ -12,8 +12,8 @@ use candor_verify::bundle::Bundle;
 use candor_verify::cbor::CborError;
 use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
-use candor_verify::verdict::{Check, LogLevel, Outcome, Question, Status, Verdict};
-use serde_json::json;
+use candor_verify::verdict::{Check, LogLevel, Outcome, PaymentBinding, Question, Status, Verdict};
+use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, print_json, read, say};
 use crate::policy;
@@ -22,6 +22,13 @@ use crate::policy;
 pub(crate) struct Args {
     /// The bundle (a .candor file).
     bundle: PathBuf,
+    #[command(flatten)]
+    by: By,
+}
+
+/// What a bundle is judged by.
+#[derive(clap::Args)]
+pub(crate) struct By {
     /// Policy file; the state directory's policy.toml if not said, else hardware roots only.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -30,10 +37,17 @@ pub(crate) struct Args {
     rpc: Option<String>,
 }
 
+/// A verdict on a bundle, and what to do about it.
+pub(crate) struct Judged {
+    pub(crate) verdict: Verdict,
+    required: LogLevel,
+    advice: Option<String>,
+    /// What cut the answer short, if anything did.
+    cut: Option<String>,
+}
+
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
-    let bytes = read(&args.bundle)?;
-    let policy = policy::load(args.policy.as_deref(), state)?.policy;
-    let bundle = match Bundle::parse(&bytes) {
+    let bundle = match Bundle::parse(&read(&args.bundle)?) {
         Ok(bundle) => bundle,
         Err(error) => {
             if json_output {
@@ -44,30 +58,52 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             return Ok(ExitCode::from(1));
         }
     };
-    let facts = match args.rpc {
-        None => Facts::default(),
-        Some(url) => {
-            let chain = ChainClient::connect(&url, None).await?;
-            chain_facts(&chain, &bundle, &policy).await?
-        }
-    };
-    let (verdict, _) = verify_bundle(&bundle, &policy, facts.as_chain_facts(), &K256);
-    let advice = policy::advice(&verdict, &bundle.evidence, args.policy.as_deref(), state);
+    let judged = args.by.judge(&bundle, &args.bundle.display().to_string(), state).await?;
     if json_output {
-        let mut value = bundle_json(&verdict, &bundle);
-        value["advice"] = advice.into();
-        print_json(&value);
+        print_json(&judged.json(&bundle));
     } else {
-        print(&verdict, policy.require_level);
+        judged.say();
+    }
+    Ok(exit_code(&judged.verdict))
+}
+
+impl By {
+    /// Judges a bundle; `name` is what advice calls it.
+    pub(crate) async fn judge(&self, bundle: &Bundle, name: &str, state: &Path) -> Result<Judged, Failure> {
+        let policy = policy::load(self.policy.as_deref(), state)?.policy;
+        let facts = match &self.rpc {
+            None => Facts::default(),
+            Some(url) => {
+                let chain = ChainClient::connect(url, None).await?;
+                chain_facts(&chain, bundle, &policy).await?
+            }
+        };
+        let (verdict, _) = verify_bundle(bundle, &policy, facts.as_chain_facts(), &K256);
+        let advice = policy::bundle_advice(&verdict, bundle, name, self.policy.as_deref(), state);
         // Of a refused bundle it would be anybody's word.
-        if let Some(notice) = cut_notice(&bundle).filter(|_| verdict.refused().is_none()) {
+        let cut = cut_notice(bundle).filter(|_| verdict.refused().is_none());
+        Ok(Judged { verdict, required: policy.require_level, advice, cut })
+    }
+}
+
+impl Judged {
+    /// For programs.
+    pub(crate) fn json(&self, bundle: &Bundle) -> Value {
+        let mut value = bundle_json(&self.verdict, bundle);
+        value["advice"] = self.advice.as_deref().into();
+        value
+    }
+
+    /// For people.
+    pub(crate) fn say(&self) {
+        print(&self.verdict, self.required);
+        if let Some(notice) = &self.cut {
             say!("{notice}");
         }
-        if let Some(advice) = advice {
+        if let Some(advice) = &self.advice {
             say!("what to do: {advice}");
         }
     }
-    Ok(exit_code(&verdict))
 }
 
 /// 0 verified, 1 refused, 2 cannot tell.
@@ -100,6 +136,9 @@ pub(crate) fn print(verdict: &Verdict, required: LogLevel) {
             _ => "too few witnesses of the policy cosigned its checkpoint",
         };
         say!("the policy requires {}: {why}", required.as_str());
+    }
+    if verdict.payment_binding() == Some(PaymentBinding::EqualPriceOnly) {
+        say!("payment: equal price only (to the attested payee; its nonce names no offer, so it may have been meant for another request)");
     }
     if verdict.refused().is_none() {
         say!("who could still forge this? {}", verdict.assurance().as_str());

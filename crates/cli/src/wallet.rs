@@ -165,8 +165,11 @@ fn answer(json_output: bool, value: &serde_json::Value, text: &str) {
     }
 }
 
+/// Name of the wallet in a state directory.
+pub(crate) const FILE: &str = "wallet.json";
+
 fn default_path(state: &Path) -> PathBuf {
-    state.join("wallet.json")
+    state.join(FILE)
 }
 
 /// The wallet of this state directory; on the development chain, without one, the development wallet.

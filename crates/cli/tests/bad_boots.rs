@@ -220,7 +220,7 @@ const DEVIATIONS: &[Deviation] = &[
     ("over", |signed| changed(signed, |terms| terms.not_after = UnixMs(now() * 1000 - 1)), "the terms ended at"),
     ("no registry", |signed| changed(signed, |terms| terms.registry = Address::ZERO), "must not be zero"),
     ("upstreams", |signed| changed(signed, |terms| terms.upstreams = vec![Upstream::default()]), "upstreams"),
-    ("no model", |signed| changed(signed, |terms| terms.models.clear()), "needs a model"),
+    ("no model", |signed| changed(signed, |terms| terms.models.clear()), "need a model"),
     ("a price of another model", |signed| changed(signed, |terms| terms.prices[0].model = Hash32([9; 32])), "do not list"),
     (
         "another anchor chain",

@@ -186,7 +186,7 @@ fn a_policy_that_was_written_for_another_build_refuses_with_the_next_step_and_is
     let world = World::shared();
     let state = new_directory();
     // The same hypervisor, so that the workload is all that differs.
-    copy_directory(&world.state.join("tee"), &state.join("tee"));
+    take_hypervisor(&world, &state);
     let made = process::run(&state, &["policy", "new", "--dev"]);
     assert_eq!(made.code, 0, "{made:?}");
     let path = state.join("policy.toml");
@@ -237,7 +237,7 @@ fn a_new_wallet_is_funded_on_the_development_chain_pays_and_shows_its_balance_wi
     let world = World::shared();
     let state = new_directory();
     let rpc = world.rpc();
-    copy_directory(&world.state.join("tee"), &state.join("tee"));
+    take_hypervisor(&world, &state);
     let passphrase = state.join("passphrase");
     std::fs::write(&passphrase, "correct horse\n").unwrap();
     let made = process::run(&state, &["wallet", "new", "--passphrase-file", text(&passphrase)]);
@@ -403,6 +403,12 @@ fn list_files(directory: &Path, into: &mut Vec<PathBuf>) {
             false => {}
         }
     }
+}
+
+/// Gives a new state the software hypervisor of the world's: a state of the same version, under the same root.
+fn take_hypervisor(world: &World, state: &Path) {
+    copy_directory(&world.state.join("tee"), &state.join("tee"));
+    std::fs::copy(world.state.join("VERSION"), state.join("VERSION")).unwrap();
 }
 
 fn copy_directory(from: &Path, to: &Path) {

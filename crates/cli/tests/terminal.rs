@@ -23,25 +23,32 @@ const HIDDEN: [&str; 2] = ["enclave", "host"];
 /// Commands, each with command lines that meet hostile text.
 type Attacks = BTreeMap<&'static str, Vec<Vec<String>>>;
 
-fn attacks(state: &Path) -> Attacks {
+/// The files of the command lines are in a directory of their own; what a state holds is hostile too.
+fn attacks(state: &Path, files: &Path) -> Attacks {
+    std::fs::create_dir(state.join("bundles")).unwrap();
+    std::fs::write(state.join("VERSION"), "1\n").unwrap();
+    std::fs::write(state.join("bundles").join(format!("{TEXT}.candor")), hostile::bundle().encode()).unwrap();
+    std::fs::write(state.join(TEXT), TEXT).unwrap();
     let file = |name: &str, bytes: &[u8]| {
-        let path = state.join(format!("{TEXT}{name}"));
+        let path = files.join(format!("{TEXT}{name}"));
         std::fs::write(&path, bytes).unwrap();
         path.to_str().unwrap().to_owned()
     };
     let (rpc, node) = (hostile::rpc(), hostile::node());
     let bundle = file(".candor", &hostile::bundle().encode());
     let policy = file(".toml", format!("[accept]\nroots = [\"{TEXT}\"]\n{TEXT}\n").as_bytes());
+    let head = file(".head", format!("x-candor-transcript-seed: {TEXT}\n").as_bytes());
     let terms = file(".cbor", &hostile::bundle().evidence.terms.encode());
-    let log = state.join(format!("{TEXT}-log"));
+    let log = files.join(format!("{TEXT}-log"));
     std::fs::create_dir(&log).unwrap();
     std::fs::write(log.join("checkpoint"), format!("{TEXT}\n{TEXT}\n{TEXT}\n")).unwrap();
     let log = log.to_str().unwrap();
-    let (new, key) = (state.join(format!("{TEXT}-new")), format!("0x{}", "01".repeat(32)));
-    let (new, nowhere) = (new.to_str().unwrap(), state.join(TEXT).join(TEXT));
+    let (new, key) = (files.join(format!("{TEXT}-new")), format!("0x{}", "01".repeat(32)));
+    let (new, nowhere) = (new.to_str().unwrap(), files.join(TEXT).join(TEXT));
     let nowhere = nowhere.to_str().unwrap();
     let address = &key[..42];
     let line = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let import = ["bundles", "import", "--request", &bundle, "--head", &head, "--response", &bundle, "--payment", &policy];
     let host = [
         &["host", "--socket", new, "--data", new, "--terms", &terms, "--model", &bundle, "--policy", &policy, "--rpc", &rpc][..],
         &["--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0", "--anchor-seconds", "1"],
@@ -55,6 +62,11 @@ fn attacks(state: &Path) -> Attacks {
                 line(&["ask", "Hi", "--model", TEXT, "--rpc", &rpc]),
             ],
         ),
+        (
+            "bundles import",
+            vec![line(&[&import[..], &["--evidence", &bundle]].concat()), line(&[&import[..], &["--node", &node]].concat())],
+        ),
+        ("bundles list", vec![line(&["bundles", "list"]), line(&["bundles", "list", "--policy", &policy])]),
         ("chain", vec![line(&["chain", "--deploy-to", &rpc]), line(&["chain", "--port", TEXT])]),
         ("demo", vec![line(&["demo", TEXT])]),
         ("enclave", vec![line(&["enclave", "--socket", new, "--tee", &format!("{bundle}/{TEXT}")])]),
@@ -63,6 +75,10 @@ fn attacks(state: &Path) -> Attacks {
         ("log check", vec![line(&["log", "check", log, "--k-sig", address, "--k-log", &key]), line(&["log", "check", log, "--rpc", &rpc])]),
         ("log show", vec![line(&["log", "show", log]), line(&["log", "show", nowhere])]),
         ("policy new", vec![line(&["policy", "new", &policy]), line(&["policy", "new", nowhere]), line(&["policy", "new", new])]),
+        (
+            "policy trust",
+            vec![line(&["policy", "trust", &bundle]), line(&["policy", "trust", &node, "--yes"]), line(&["policy", "trust", nowhere])],
+        ),
         ("proxy", vec![line(&["proxy", "--rpc", &rpc]), line(&["proxy", "--token", nowhere])]),
         (
             "registry list",
@@ -70,6 +86,7 @@ fn attacks(state: &Path) -> Attacks {
         ),
         ("replay", vec![line(&["replay", &bundle]), line(&["replay", &bundle, "--unsigned"]), line(&["replay", &policy])]),
         ("serve", vec![line(&["serve", "--rpc", &rpc]), line(&["serve", "--listen", TEXT])]),
+        ("state reset", vec![line(&["state", "reset"]), line(&["state", "reset", TEXT])]),
         (
             "verify",
             vec![
@@ -103,8 +120,8 @@ fn said(state: &Path, arguments: &[String], json: bool) -> String {
 
 #[test]
 fn no_command_lets_a_stranger_write_on_the_terminal() {
-    let state = new_directory();
-    let attacks = attacks(&state);
+    let (state, files) = (new_directory(), new_directory());
+    let attacks = attacks(&state, &files);
     let listed: BTreeSet<String> = commands().into_iter().chain(HIDDEN.map(str::to_owned)).collect();
     assert_eq!(listed, attacks.keys().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>(), "every command is driven, and no other");
     for (name, lines) in &attacks {
@@ -113,11 +130,12 @@ fn no_command_lets_a_stranger_write_on_the_terminal() {
             let lines = lines.iter().filter(|_| json || *name != "demo");
             let said: String = lines.map(|line| said(&state, line, json)).collect();
             // In these the text reaches the reader for certain: it is defused, not lost.
-            let must_show = matches!(*name, "inspect" | "log show" | "policy new" | "replay" | "verify");
+            let must_show = matches!(*name, "bundles list" | "inspect" | "log show" | "policy new" | "replay" | "state reset" | "verify");
             assert!(!must_show || said.contains(DEFUSED), "{name} (json: {json}): {said}");
         }
     }
     std::fs::remove_dir_all(state).unwrap();
+    std::fs::remove_dir_all(files).unwrap();
 }
 
 /// Every command that has none below it, from the program's own help.

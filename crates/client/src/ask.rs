@@ -16,9 +16,9 @@ use candor_verify::hash::sha256;
 use candor_verify::offer::{Asked, MaxTokens, VerifiedOffer, verify_offer};
 use candor_verify::policy::Policy;
 use candor_verify::step::Step;
-use candor_verify::time::UnixSeconds;
 use candor_verify::transcript::{request_commitment, unsplice};
 use candor_verify::verdict::{LogLevel, Verdict};
+use candor_verify::time::UnixSeconds;
 use candor_x402::Libsecp;
 use candor_x402::client::{Choice, Purchase, Resolution, SentPayment, SpendPolicy, build_payment, check_statement, choose};
 use candor_x402::extension::SignedOffer;
@@ -299,8 +299,7 @@ async fn read_answer(
     on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Answer, ClientError> {
     let dishonest = |what: &str| ClientError::Dishonest { check: "response.form", what: what.to_owned() };
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let seed = header("x-candor-transcript-seed").and_then(|hex| Hash32::from_hex(&hex)).ok_or_else(|| dishonest("no transcript seed"))?;
+    let seed = transcript_seed(response.headers()).ok_or_else(|| dishonest("no transcript seed"))?;
     let statements = response.headers().get_all(HEADER_PAYMENT_RESPONSE).iter().map(HeaderValue::as_bytes);
     let statement = parse_single_header(statements).map_err(|error| dishonest(&error.to_string()))?.map(<[u8]>::to_vec);
     let mut frames = if is_event_stream(response.headers()) {
@@ -348,7 +347,13 @@ async fn read_stream(
     Err(broken("the answer was cut before its receipt".into()))
 }
 
-fn read_member(member: &[u8]) -> Option<(String, Delivery)> {
+/// The blinding seed of the transcript, as the head of an answer names it.
+pub(crate) fn transcript_seed(headers: &HeaderMap) -> Option<Hash32> {
+    Hash32::from_hex(headers.get("x-candor-transcript-seed")?.to_str().ok()?)
+}
+
+/// Receipt id and delivery out of the member that rides in the last frame.
+pub(crate) fn read_member(member: &[u8]) -> Option<(String, Delivery)> {
     use base64::Engine as _;
     #[derive(serde::Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use candor_verify::Hash32;
-use candor_verify::time::UnixSeconds;
+use candor_verify::evidence::Evidence;
 use candor_verify::verdict::Verdict;
+use candor_verify::time::UnixSeconds;
 
 /// Why a client stopped.
 #[derive(Debug)]
@@ -36,8 +37,15 @@ pub enum ClientError {
         /// Shown.
         got: Hash32,
     },
-    /// Evidence or answer was judged and refused; the verdict says by which check.
-    Refused(Box<Verdict>),
+    /// Evidence was judged and refused.
+    Refused(Box<RefusedEvidence>),
+    /// Nodes are registered, and the policy refuses every one of them.
+    Untrusted {
+        /// Where was looked, and what refused.
+        what: String,
+        /// The newest of them.
+        newest: Box<RefusedEvidence>,
+    },
     /// The answer verified as far as it could be checked, but the policy asks for more.
     CannotTell(Box<Verdict>),
     /// The node said something that its own evidence contradicts, before any verdict.
@@ -89,8 +97,27 @@ pub enum ClientError {
         /// Unix seconds.
         until: UnixSeconds,
     },
-    /// No node is registered that the policy accepts.
+    /// No node is registered, or none that the policy accepts answers.
     NoNode(String),
+}
+
+/// Evidence that a policy refused, for whoever explains it. Nothing in it is believed.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "plain data: a refusal and what was refused")]
+pub struct RefusedEvidence {
+    /// What was shown.
+    pub evidence: Evidence,
+    /// By which check it was refused.
+    pub verdict: Verdict,
+}
+
+impl fmt::Display for RefusedEvidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.verdict.refused() {
+            Some(check) => write!(f, "refused {}: expected {}, got {}", check.id, check.expected, check.got),
+            None => f.write_str("refused"),
+        }
+    }
 }
 
 impl ClientError {
@@ -98,7 +125,12 @@ impl ClientError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::WrongKey { .. } | Self::Refused(_) | Self::RefusedAnswer { .. } | Self::Dishonest { .. } | Self::Spend(_) => 1,
+            Self::WrongKey { .. }
+            | Self::Refused(_)
+            | Self::Untrusted { .. }
+            | Self::RefusedAnswer { .. }
+            | Self::Dishonest { .. }
+            | Self::Spend(_) => 1,
             Self::Usage(_)
             | Self::File { .. }
             | Self::Unreachable { .. }
@@ -116,7 +148,7 @@ impl ClientError {
     pub fn check(&self) -> Option<&'static str> {
         match self {
             Self::WrongKey { .. } => Some("tls.key"),
-            Self::Refused(verdict) => verdict.refused().map(|check| check.id),
+            Self::Refused(refused) | Self::Untrusted { newest: refused, .. } => refused.verdict.refused().map(|check| check.id),
             Self::Dishonest { check, .. } | Self::RefusedAnswer { check, .. } => Some(check),
             _ => None,
         }
@@ -142,10 +174,8 @@ impl fmt::Display for ClientError {
             Self::WrongKey { expected, got } => {
                 write!(f, "refused tls.key: expected the attested key {expected}, the server has {got}; it was sent nothing")
             }
-            Self::Refused(verdict) => match verdict.refused() {
-                Some(check) => write!(f, "refused {}: expected {}, got {}", check.id, check.expected, check.got),
-                None => f.write_str("refused"),
-            },
+            Self::Refused(refused) => write!(f, "{refused}"),
+            Self::Untrusted { what, .. } => write!(f, "no node that the policy accepts: {what}"),
             Self::CannotTell(verdict) => {
                 write!(f, "cannot tell: the log level is {}, the policy asks for more", verdict.log_level().as_str())
             }

@@ -6,6 +6,7 @@
 //!
 //! Every verdict comes from `candor-verify`; this crate carries bytes to it. A prompt is sent only over a connection whose key is in
 //! verified evidence, a payment is signed only for an offer that evidence confirms, and no request is paid twice.
+//! What somebody bought with another client becomes a bundle in `import`.
 //! Not here: keys of nodes, the log's writing side, and any opinion of a server about itself.
 
 mod ask;
@@ -14,6 +15,7 @@ mod cut;
 mod error;
 mod facts;
 mod http;
+mod import;
 mod keep;
 pub mod plain;
 mod policy_file;
@@ -25,8 +27,9 @@ mod unknown;
 
 pub use ask::{Buyer, CHAT_PATH, Progress, VerifiedResponse, ask, frame_text};
 pub use cut::cut_notice;
-pub use error::ClientError;
+pub use error::{ClientError, RefusedEvidence};
 pub use facts::{Facts, chain_facts, upgrade};
+pub use import::{Exchange, ImportError, Saved, assemble};
 pub use keep::{Keep, keep_as_refused};
 pub use policy_file::{PolicyFile, template};
 pub use proxy::{Proxy, ProxyConfig, ProxyToken};

@@ -15,8 +15,8 @@ use std::time::Duration;
 use candor_chain::ChainClient;
 use candor_verify::bytes::{Address, Hash32, to_hex};
 use candor_verify::hash::sha256;
-use candor_verify::time::UnixMs;
 use candor_verify::verdict::LogLevel;
+use candor_verify::time::UnixMs;
 use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody, combinators::BoxBody};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN};
@@ -521,8 +521,8 @@ impl futures_core::Stream for ReceiverStream {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use candor_verify::time::UnixSeconds;
+    use super::*;
 
     fn headers(of: &[(&'static str, &str)]) -> HeaderMap {
         of.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect()

@@ -4,7 +4,7 @@
 //! challenge over that connection → judged live → the block it names looked up on our own RPC. Only then is there a [`VerifiedNode`], and only a
 //! [`VerifiedNode`] is ever sent a prompt.
 
-use candor_chain::{ChainClient, EnclaveRecord, EnclaveStatus};
+use candor_chain::{ChainClient, ChainError, EnclaveRecord, EnclaveStatus};
 use candor_verify::bytes::{Address, Hash32, Signature65};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
@@ -13,7 +13,7 @@ use candor_verify::terms::SignedTerms;
 use candor_verify::verdict::Verdict;
 
 use crate::clock;
-use crate::error::ClientError;
+use crate::error::{ClientError, RefusedEvidence};
 use crate::http::Http;
 use crate::tls::Endpoint;
 
@@ -107,12 +107,16 @@ async fn candidate(chain: &ChainClient, registry: &Address, k_sig: &Address) -> 
     Ok(Some(Candidate { record, status, evidence }))
 }
 
+/// Evidence rebuilt from the chain alone. The inner error is of what the chain shows, the outer one of an endpoint that shows nothing.
 async fn from_chain(chain: &ChainClient, registry: &Address, record: &EnclaveRecord) -> Result<Result<Evidence, String>, ClientError> {
-    let registered = chain.registered(registry, record).await.map_err(chain_error)?;
-    let renewal = chain.newest_renewal(registry, record, &registered).await.map_err(chain_error)?;
-    let (document, freshness) = match renewal {
-        Some(renewal) => (renewal.document, renewal.freshness),
-        None => (registered.document, registered.freshness),
+    let registered = match chain.registered(registry, record).await {
+        Ok(registered) => registered,
+        Err(error) => return unreadable(error),
+    };
+    let (document, freshness) = match chain.newest_renewal(registry, record, &registered).await {
+        Ok(Some(renewal)) => (renewal.document, renewal.freshness),
+        Ok(None) => (registered.document, registered.freshness),
+        Err(error) => return unreadable(error),
     };
     let terms = match SignedTerms::parse(&registered.terms_data) {
         Ok(terms) => terms,
@@ -124,48 +128,152 @@ async fn from_chain(chain: &ChainClient, registry: &Address, record: &EnclaveRec
     Ok(Ok(Evidence { document, manifest: registered.manifest, freshness, terms }))
 }
 
-/// Enclaves that are tried before giving up. Anyone may register: each that is tried costs some calls and a connection.
-const MAX_TRIES: usize = 64;
+/// Whoever registers writes the events: what cannot be read in one of them is that registration's fault, and not the endpoint's.
+fn unreadable(error: ChainError) -> Result<Result<Evidence, String>, ClientError> {
+    if matches!(error, ChainError::Malformed { .. }) { Ok(Err(error.to_string())) } else { Err(chain_error(error)) }
+}
+
+/// Enclaves whose evidence is read from the chain before giving up. Whoever has genuine hardware can register keys, for about 445,000 gas
+/// each, and a client that names no operator looks at all of them: so what the policy refuses is cheap to pass over, and there may be much
+/// of it. Somewhere it must end: each costs some calls.
+const JUDGED_MAX: usize = 1_024;
+
+/// Enclaves that are connected to, or at whose turn the chain failed, before giving up: each costs a connection or its timeout. Only those
+/// count here that the policy accepts, so that no others can stand in front of them.
+const TRIES_MAX: usize = 64;
 
 /// The newest enclave of the registry that the policy accepts and that answers, verified live.
 ///
 /// # Errors
-/// `NoNode` with the reason for each that was passed over; `Chain`.
+/// `Untrusted` if the policy refuses every one, `NoNode` with the reason for each that was passed over; `Chain`.
 pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -> Result<VerifiedNode, ClientError> {
-    let mut passed = Vec::new();
-    let mut passed_over = 0_u64;
+    let mut search = Search::default();
     // Newest first, and old or foreign keys cost one call each: anyone may register, so a registry only grows.
     for k_sig in keys(chain, registry).await?.iter().rev() {
-        if MAX_TRIES <= passed.len() {
+        if search.is_over() {
             break;
         }
         let record = chain.enclave(registry, k_sig).await.map_err(chain_error)?;
         let now = clock::now().seconds();
         // An ended key is passed over whatever our clock says: it may be behind.
-        let is_wanted = record.is_some_and(|record| {
+        let wanted = record.filter(|record| {
             let in_force = record.invalid_from.is_none() && now <= record.valid_until;
             in_force && policy.operators.accepts(&record.operator)
         });
-        if !is_wanted {
-            passed_over = passed_over.saturating_add(1);
+        let Some(record) = wanted else {
+            search.unwanted();
             continue;
-        }
-        let tried = match candidate(chain, registry, k_sig).await {
-            Ok(Some(candidate)) => open(chain, policy, candidate).await,
-            Ok(None) => continue,
-            Err(error) => Err(error),
         };
-        match tried {
+        let evidence = match valid_evidence(chain, registry, &record).await {
+            Ok(Some(evidence)) => evidence,
+            Ok(None) => {
+                search.unwanted();
+                continue;
+            }
+            Err(error) => {
+                search.failed(k_sig, &error);
+                continue;
+            }
+        };
+        let Some(enclave) = search.judge(k_sig, &record.manifest_hash, evidence, policy) else { continue };
+        match open(chain, policy, &enclave).await {
             Ok(node) => return Ok(node),
-            Err(error) => passed.push((*k_sig, error.to_string())),
+            Err(error) => search.failed(k_sig, &error),
         }
     }
-    let mut reasons = grouped(&passed);
-    if passed_over != 0 {
-        reasons.push(format!("{passed_over} ended, lapsed or of an operator that the policy does not name"));
+    Err(search.nothing(&format!("registry {registry} on chain {}", chain.chain_id())))
+}
+
+/// What the chain shows of a key that is valid now by its registry; `None` if it is not.
+async fn valid_evidence(
+    chain: &ChainClient,
+    registry: &Address,
+    record: &EnclaveRecord,
+) -> Result<Option<Result<Evidence, String>>, ClientError> {
+    let status = chain.status_at(registry, &record.k_sig, clock::now().seconds()).await.map_err(chain_error)?;
+    if status != EnclaveStatus::Valid {
+        return Ok(None);
     }
-    let found = if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") };
-    Err(ClientError::NoNode(format!("registry {registry} on chain {}: {found}", chain.chain_id())))
+    from_chain(chain, registry, record).await.map(Some)
+}
+
+/// How far a search has come, and why nothing was good so far.
+#[derive(Debug, Default)]
+struct Search {
+    judged: usize,
+    tried: usize,
+    unwanted: u64,
+    passed: Vec<(Address, String)>,
+    // The newest that the policy refuses.
+    refused: Option<Box<RefusedEvidence>>,
+}
+
+impl Search {
+    /// Whether it has looked at as much as it may.
+    fn is_over(&self) -> bool {
+        JUDGED_MAX <= self.judged || TRIES_MAX <= self.tried
+    }
+
+    /// Ended, lapsed or of another operator: its evidence is not asked for.
+    fn unwanted(&mut self) {
+        self.unwanted = self.unwanted.saturating_add(1);
+    }
+
+    /// Judges what the chain shows of a key; the enclave is there if it may be connected to.
+    fn judge(
+        &mut self,
+        k_sig: &Address,
+        manifest_hash: &Hash32,
+        evidence: Result<Evidence, String>,
+        policy: &Policy,
+    ) -> Option<VerifiedEnclave> {
+        self.judged = self.judged.saturating_add(1);
+        let evidence = match evidence {
+            Ok(evidence) => evidence,
+            Err(what) => return self.pass(k_sig, &ClientError::Dishonest { check: "evidence.form", what }),
+        };
+        let (verdict, enclave) = verify_evidence(&evidence, policy, Moment::OwnTime, &K256);
+        let Some(enclave) = enclave else {
+            let refused = Box::new(RefusedEvidence { evidence, verdict });
+            self.passed.push((*k_sig, refused.to_string()));
+            self.refused.get_or_insert(refused);
+            return None;
+        };
+        let got = enclave.manifest().hash();
+        if got != *manifest_hash {
+            let what = format!("expected manifest {manifest_hash}, got {got}");
+            return self.pass(k_sig, &ClientError::Dishonest { check: "registry.listed", what });
+        }
+        Some(enclave)
+    }
+
+    /// The chain failed at this key, or its enclave, which the policy accepts, could not be talked to.
+    fn failed(&mut self, k_sig: &Address, error: &ClientError) {
+        self.tried = self.tried.saturating_add(1);
+        drop(self.pass(k_sig, error));
+    }
+
+    fn pass(&mut self, k_sig: &Address, error: &ClientError) -> Option<VerifiedEnclave> {
+        self.passed.push((*k_sig, error.to_string()));
+        None
+    }
+
+    /// Why it ends with nothing: a refusal if the policy refused all there was, an absence otherwise.
+    fn nothing(self, place: &str) -> ClientError {
+        let mut reasons = grouped(&self.passed);
+        if self.unwanted != 0 {
+            reasons.push(format!("{} ended, lapsed or of an operator that the policy does not name", self.unwanted));
+        }
+        if JUDGED_MAX <= self.judged {
+            reasons.push(format!("the {JUDGED_MAX} newest were looked at, and older ones were not; name operators in the policy"));
+        }
+        let found = if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") };
+        let what = format!("{place}: {found}");
+        match self.refused {
+            Some(newest) if self.tried == 0 => ClientError::Untrusted { what, newest },
+            _ => ClientError::NoNode(what),
+        }
+    }
 }
 
 /// Reasons that are told of those that were passed over; a registry holds every boot that ever was.
@@ -191,17 +299,8 @@ fn grouped(passed: &[(Address, String)]) -> Vec<String> {
     out
 }
 
-async fn open(chain: &ChainClient, policy: &Policy, candidate: Candidate) -> Result<VerifiedNode, ClientError> {
-    if candidate.status != EnclaveStatus::Valid {
-        return Err(ClientError::NoNode(format!("the registry says {}", candidate.status.as_str())));
-    }
-    let evidence = candidate.evidence.map_err(|what| ClientError::Dishonest { check: "evidence.form", what })?;
-    let (verdict, enclave) = verify_evidence(&evidence, policy, Moment::OwnTime, &K256);
-    let Some(enclave) = enclave else { return Err(ClientError::Refused(Box::new(verdict))) };
-    if candidate.record.manifest_hash != enclave.manifest().hash() {
-        let what = format!("expected manifest {}, got {}", candidate.record.manifest_hash, enclave.manifest().hash());
-        return Err(ClientError::Dishonest { check: "registry.listed", what });
-    }
+/// Connects to an enclave that the chain shows, and verifies it live.
+async fn open(chain: &ChainClient, policy: &Policy, enclave: &VerifiedEnclave) -> Result<VerifiedNode, ClientError> {
     let url = enclave.terms().endpoints.iter().find(|url| url.starts_with("https://"));
     let endpoint = Endpoint::parse(url.ok_or_else(|| ClientError::NoNode("the terms have no https endpoint".into()))?)?;
     let pinned = enclave.manifest().tls_spki_hash;
@@ -228,7 +327,7 @@ pub async fn verify_live(
     let evidence = fetch_evidence(&mut http, Some(nonce)).await?;
     let moment = Moment::Live { now: clock::now(), nonce: Some(nonce) };
     let (verdict, enclave) = verify_evidence(&evidence, policy, moment, &K256);
-    let Some(enclave) = enclave else { return Err(ClientError::Refused(Box::new(verdict))) };
+    let Some(enclave) = enclave else { return Err(ClientError::Refused(Box::new(RefusedEvidence { evidence, verdict }))) };
     // A probe saw some key; it is worth something only if it is the attested one.
     let expected = enclave.manifest().tls_spki_hash;
     if http.spki_hash != expected {
@@ -286,7 +385,50 @@ pub(crate) fn random32() -> Result<Hash32, ClientError> {
 
 #[cfg(test)]
 mod tests {
+    use candor_testkit::forge::{Forge, Lie};
+    use candor_testkit::fresh_hypervisor;
+
     use super::*;
+
+    #[test]
+    fn enclaves_that_the_policy_refuses_hide_no_other() {
+        let [honest, other] = ["search-honest", "search-other"].map(|name| Forge::new(fresh_hypervisor(name)));
+        // Genuine by the policy's own roots; what runs there is not what the policy names.
+        let policy = Policy { roots: [honest.policy().roots, other.policy().roots].concat(), ..honest.policy() };
+        let [good, spam] = [&honest, &other].map(|forge| forge.bundle(&Lie::default()).evidence);
+        let mut search = Search::default();
+        for _ in 0..70 {
+            assert!(search.judge(&spam.manifest.k_sig, &spam.manifest.hash(), Ok(spam.clone()), &policy).is_none());
+        }
+        let refused = search.refused.as_ref().and_then(|refused| refused.verdict.refused()).map(|check| check.id);
+        assert_eq!((refused, search.is_over()), (Some("policy.workload"), false));
+        let enclave = search.judge(&good.manifest.k_sig, &good.manifest.hash(), Ok(good.clone()), &policy);
+        assert_eq!(enclave.map(|enclave| enclave.manifest().hash()), Some(good.manifest.hash()));
+        // A record that names another manifest, and terms that nobody can read, are passed over too.
+        assert!(search.judge(&good.manifest.k_sig, &Hash32::ZERO, Ok(good.clone()), &policy).is_none());
+        assert!(search.judge(&good.manifest.k_sig, &Hash32::ZERO, Err("unreadable".into()), &policy).is_none());
+        assert!(!search.is_over());
+    }
+
+    #[test]
+    fn a_search_ends_and_says_whether_the_policy_or_the_world_had_nothing() {
+        let forge = Forge::new(fresh_hypervisor("search-end"));
+        let evidence = forge.bundle(&Lie::default()).evidence;
+        let (k_sig, hash) = (evidence.manifest.k_sig, evidence.manifest.hash());
+        let silent = ClientError::Unreachable { endpoint: "e".into(), what: "w".into() };
+        assert!(matches!(Search::default().nothing("here"), ClientError::NoNode(what) if what == "here: none is registered"));
+
+        let mut refused = Search { judged: JUDGED_MAX - 1, ..Search::default() };
+        assert!(refused.judge(&k_sig, &hash, Ok(evidence), &Policy::hardware()).is_none());
+        assert!(refused.is_over());
+        let error = refused.nothing("here");
+        assert_eq!((error.exit_code(), error.check()), (1, Some("attest.root")), "{error}");
+        assert!(matches!(&error, ClientError::Untrusted { what, .. } if what.contains("name operators")), "{error}");
+
+        let mut down = Search::default();
+        (0..TRIES_MAX).for_each(|_| down.failed(&k_sig, &silent));
+        assert!(down.is_over() && matches!(down.nothing("here"), ClientError::NoNode(_)));
+    }
 
     #[test]
     fn reasons_are_told_once_newest_first_and_never_more_than_a_few() {

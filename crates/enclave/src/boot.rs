@@ -293,13 +293,13 @@ impl Commands for Boot {
 
 #[cfg(test)]
 mod tests {
+    use candor_verify::time::UnixMs;
     use candor_engine::fixture;
     use candor_verify::Signature65;
     use candor_verify::bytes::{Address, Amount};
     use candor_verify::eip712::address_of;
     use candor_verify::evidence::DOCUMENT_MAX;
     use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SIGNED_TERMS_MAX};
-    use candor_verify::time::UnixMs;
     use k256::ecdsa::SigningKey;
 
     use super::*;

@@ -121,8 +121,8 @@ impl From<LedgerError> for Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use candor_verify::time::UnixSeconds;
+    use super::*;
 
     #[test]
     fn status_type_code_and_wait_are_those_that_clients_know() {

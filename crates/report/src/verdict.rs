@@ -5,7 +5,7 @@
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::to_hex;
 use candor_verify::receipt::{Money, Receipt, VERSION, Work, receipt_id};
-use candor_verify::verdict::{Outcome, Verdict};
+use candor_verify::verdict::{Outcome, PaymentBinding, Verdict};
 use serde_json::{Map, Value, json};
 
 /// A verdict on evidence or on a bundle.
@@ -51,6 +51,7 @@ fn members(verdict: &Verdict) -> Map<String, Value> {
         ("refused".to_owned(), json!(verdict.refused().map(|check| check.id))),
         ("log_level".to_owned(), json!(verdict.log_level().as_str())),
         ("assurance".to_owned(), json!(verdict.assurance().as_str())),
+        ("payment_binding".to_owned(), json!(verdict.payment_binding().map(PaymentBinding::as_str))),
         ("not_proven".to_owned(), json!(verdict.not_proven())),
         ("checks".to_owned(), Value::Array(checks)),
     ])

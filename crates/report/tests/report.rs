@@ -12,7 +12,7 @@ use candor_verify::check::{ChainFacts, verify_bundle};
 use candor_verify::eip712::K256;
 use candor_verify::policy::{Accept, Policy, Workloads};
 use candor_verify::receipt::Receipt;
-use candor_verify::verdict::{LogLevel, Outcome, Verdict};
+use candor_verify::verdict::{LogLevel, Outcome, PaymentBinding, Verdict};
 use serde_json::Value;
 
 fn file(path: &str) -> Vec<u8> {
@@ -116,8 +116,16 @@ fn a_malformed_value_is_refused_by_the_name_of_its_field() {
 #[test]
 fn an_answer_that_a_stock_client_paid_for_is_verified_only_by_a_policy_file_that_says_so() {
     let stock = bundle("stock_client_where_binding_is_not_required");
-    assert_eq!(judge(&stock, "require_offer_binding = false").outcome(), Outcome::Verified);
-    assert_eq!(judge(&stock, "").refused().map(|check| check.id), Some("payment.binding"));
+    let accepted = judge(&stock, "require_offer_binding = false");
+    assert_eq!((accepted.outcome(), accepted.payment_binding()), (Outcome::Verified, Some(PaymentBinding::EqualPriceOnly)));
+    assert_eq!(verdict_json(&accepted)["payment_binding"], "equal price only");
+    let refused = judge(&stock, "");
+    assert_eq!((refused.refused().map(|check| check.id), refused.payment_binding()), (Some("payment.binding"), None));
+    assert_eq!(verdict_json(&refused)["payment_binding"], Value::Null);
+    // One that names its offer does so under either policy.
+    for besides in ["", "require_offer_binding = false"] {
+        assert_eq!(verdict_json(&judge(&bundle("honest"), besides))["payment_binding"], "offer");
+    }
 }
 
 #[test]
@@ -191,7 +199,8 @@ fn a_verdict_alone_says_nothing_of_a_receipt() {
     let honest = bundle("honest");
     let (alone, whole) = (verdict_json(&judge(&honest, "")), bundle_json(&judge(&honest, ""), &honest));
     let keys = |json: &Value| json.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    let of_verdict = BTreeSet::from(["assurance", "checks", "log_level", "not_proven", "outcome", "refused"].map(String::from));
+    let names = ["assurance", "checks", "log_level", "not_proven", "outcome", "payment_binding", "refused"];
+    let of_verdict = BTreeSet::from(names.map(String::from));
     assert_eq!(keys(&alone), of_verdict);
     assert_eq!(keys(&whole).difference(&keys(&alone)).collect::<Vec<_>>(), ["facts"]);
 }

@@ -23,9 +23,9 @@ use candor_verify::receipt::{
     Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, seed_commitment, seed_from_share,
 };
 use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
-use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, root_of};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use ed25519_dalek::Signer as _;
 use k256::ecdsa::SigningKey;
 

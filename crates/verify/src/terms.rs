@@ -542,7 +542,7 @@ pub(crate) mod tests {
         let broken: [(Break, &str); 13] = [
             (|o| o.flags = 2, "flag"),
             (|o| o.payee = Address::ZERO, "zero"),
-            (|o| o.models.clear(), "needs a model"),
+            (|o| o.models.clear(), "need a model"),
             (|o| o.chains.clear(), "log anchor"),
             (|o| o.models.push(o.models[0].clone()), "share a digest"),
             (|o| o.assets.push(o.assets[0].clone()), "listed twice"),

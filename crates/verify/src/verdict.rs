@@ -143,6 +143,27 @@ impl Assurance {
     }
 }
 
+/// What a payment says about the request that it was made for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum PaymentBinding {
+    /// The payer's nonce commits to the offer: their own signature names request, price and boot.
+    Offer,
+    /// The payer signed this price to this payee, and nothing that names the request. Stock x402 clients pay so.
+    EqualPriceOnly,
+}
+
+impl PaymentBinding {
+    /// The words for people and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Offer => "offer",
+            Self::EqualPriceOnly => "equal price only",
+        }
+    }
+}
+
 /// How a verdict ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -213,6 +234,20 @@ impl Verdict {
     #[must_use]
     pub fn assurance(&self) -> Assurance {
         self.assurance
+    }
+
+    /// What the payment says about the request; `None` if a check refused, or if no payment was judged.
+    #[must_use]
+    pub fn payment_binding(&self) -> Option<PaymentBinding> {
+        if self.refused().is_some() {
+            return None;
+        }
+        let check = self.checks.iter().find(|check| check.step == Step::PaymentBinding)?;
+        match check.status {
+            Status::Passed => Some(PaymentBinding::Offer),
+            Status::NotChecked => Some(PaymentBinding::EqualPriceOnly),
+            Status::Refused | Status::NotAsked | Status::NotReached => None,
+        }
     }
 
     /// What this verdict does not prove, in words.

@@ -9,13 +9,13 @@
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::eip712::{self, Recover};
 use candor_verify::offer::Offer;
-use candor_verify::payment::{self, Authorization, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
+use candor_verify::payment::{self, Authorization, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, Payment, SETTLE_MARGIN_SECONDS};
 use candor_verify::receipt::Scheme;
 use candor_verify::time::UnixSeconds;
 use serde_json::Value;
 
 use crate::error::{PaymentError, excerpt};
-use crate::extension::OfferEcho;
+use crate::extension::{OfferEcho, SignedOffer};
 use crate::protocol::{self, ExactRequirements, JsonObject, PaymentPayload, PaymentRequirements, X402_VERSION};
 
 /// An offer that this enclave makes for the request at hand: recomputed, never remembered.
@@ -236,10 +236,7 @@ fn check_echo<'a>(
 
 /// Check 4. The object is parsed only now: a payment under other requirements may have another shape, and the error should say so.
 fn check_signature(payload: &JsonObject, context: &VerifyContext<'_>) -> Result<(Authorization, Signature65), PaymentError> {
-    let authorization = parse_authorization(payload)?;
-    let text = payload.text("signature").ok_or(PaymentError::Malformed { field: "payload.signature" })?;
-    let signature = Signature65::from_hex(text)
-        .ok_or_else(|| PaymentError::SignatureForm { expected: 65, got: candor_verify::bytes::from_hex(text).map(|bytes| bytes.len()) })?;
+    let (authorization, signature) = (parse_authorization(payload)?, parse_signature(payload)?);
     // Low s and v of 27 or 28 only: the token's own rule (USDC and ours), so anything else could not be settled.
     let signer = eip712::signer(context.recover, &authorization.digest(&context.requirements.domain()), &signature);
     if signer != Some(authorization.from) {
@@ -309,8 +306,26 @@ fn check_boot(authorization: &Authorization, binding: Binding, context: &VerifyC
     Err(PaymentError::NotThisBoot { later_than, got, retry_after_seconds })
 }
 
+/// The payment in a client's object, as a bundle keeps it, and the offer that the client echoed, if it echoed one. Believes nothing; for
+/// whoever has what was paid with.
+///
+/// # Errors
+/// `Echo`, `Malformed`, `SignatureForm`.
+pub fn parse_payment(payload: &PaymentPayload) -> Result<(Payment, Option<SignedOffer>), PaymentError> {
+    let echo = OfferEcho::parse(payload.extensions.as_ref()).map_err(PaymentError::Echo)?;
+    let (signed, client_salt) = echo.map_or((None, None), |echo| (Some(echo.signed), echo.client_salt));
+    let (authorization, signature) = (parse_authorization(&payload.payload)?, parse_signature(&payload.payload)?);
+    Ok((Payment { authorization, signature, client_salt }, signed))
+}
+
+fn parse_signature(payload: &JsonObject) -> Result<Signature65, PaymentError> {
+    let text = payload.text("signature").ok_or(PaymentError::Malformed { field: "payload.signature" })?;
+    let form = || PaymentError::SignatureForm { expected: 65, got: candor_verify::bytes::from_hex(text).map(|bytes| bytes.len()) };
+    Signature65::from_hex(text).ok_or_else(form)
+}
+
 /// The members of `payload.authorization`, all strings, as the reference has them.
-pub(crate) fn parse_authorization(payload: &JsonObject) -> Result<Authorization, PaymentError> {
+fn parse_authorization(payload: &JsonObject) -> Result<Authorization, PaymentError> {
     let Some(Value::Object(members)) = payload.member("authorization") else {
         return Err(PaymentError::Malformed { field: "payload.authorization" });
     };

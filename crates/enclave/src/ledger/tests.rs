@@ -5,8 +5,8 @@ use std::time::Duration;
 use candor_link::{CheckpointStored, EnclaveReply, FrameDecoder, HostRequest, LogState, Phase, Refused, ToEnclave, ToHost};
 use candor_verify::bytes::{Address, Amount};
 use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Scheme, UsageSource, Work};
-use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::leaf_hash;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;

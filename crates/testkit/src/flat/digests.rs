@@ -11,8 +11,8 @@ use candor_verify::receipt::{
     Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, receipt_id, seed_commitment, seed_from_share,
     stop_hash,
 };
-use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use ed25519_dalek::Signer as _;
 use serde_json::{Value, json};
 

@@ -9,8 +9,8 @@ use candor_verify::time::UnixSeconds;
 use serde_json::{Map, Value};
 
 use super::ledger::{Purchase, Reservation};
-use crate::exact::parse_authorization;
-use crate::extension::{OfferEcho, SignedOffer, echo_with_salt};
+use crate::exact::parse_payment;
+use crate::extension::{SignedOffer, echo_with_salt};
 use crate::protocol::{Eip155, ExactRequirements, JsonObject, PaymentPayload, X402_VERSION, encode_header, parse_payment_payload};
 
 /// Why a payment could not be made.
@@ -56,15 +56,12 @@ impl SentPayment {
     pub fn parse(header: &str) -> Option<Self> {
         let payload = parse_payment_payload(header.as_bytes()).ok()?;
         let requirements = ExactRequirements::parse(&payload.accepted).ok()?;
-        let echo = OfferEcho::parse(payload.extensions.as_ref()).ok()??;
-        let client_salt = echo.client_salt?;
-        let authorization = parse_authorization(&payload.payload).ok()?;
-        let signature = Signature65::from_hex(payload.payload.text("signature")?)?;
-        if authorization.nonce != offer_nonce(&echo.signed.offer.digest(), &client_salt) {
+        let (payment, signed) = parse_payment(&payload).ok()?;
+        let (signed, client_salt) = (signed?, payment.client_salt?);
+        if payment.authorization.nonce != offer_nonce(&signed.offer.digest(), &client_salt) {
             return None;
         }
-        let payment = Payment { authorization, signature, client_salt: Some(client_salt) };
-        Some(Self { header: header.to_owned(), payment, signed: echo.signed, network: requirements.network, asset: requirements.asset })
+        Some(Self { header: header.to_owned(), payment, signed, network: requirements.network, asset: requirements.asset })
     }
 
     /// Value of `PAYMENT-SIGNATURE`, the same each time.

@@ -1,0 +1,48 @@
+//! Unix time as people read it: UTC, in the one form that sorts. For lists and for names of directories; nothing is decided by it.
+
+/// `2026-02-12T09:30:00Z`, of Unix milliseconds.
+pub(crate) fn utc(unix_ms: u64) -> String {
+    let seconds = unix_ms / 1000;
+    let (year, month, day) = date(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// The same for a file name: `20260212T093000Z`.
+pub(crate) fn stamp(unix_ms: u64) -> String {
+    utc(unix_ms).replace(['-', ':'], "")
+}
+
+/// Year, month and day in the Gregorian calendar, of days since 1970-01-01. Counted in eras of 400 years that begin in March, so that a
+/// leap day is the last of its year.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{stamp, utc};
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (68_169_599, "1972-02-28T23:59:59Z"),
+            (68_169_600, "1972-02-29T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_790_000_000, "2026-09-21T14:13:20Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(seconds * 1000 + 999), expected);
+        }
+        assert_eq!(stamp(1_790_000_000_000), "20260921T141320Z");
+        assert!(utc(u64::MAX).ends_with('Z'), "any time has a text");
+    }
+}
