@@ -7,8 +7,9 @@ use std::time::Duration;
 use candor_chain::*;
 use candor_devchain::Fault;
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
+use candor_verify::manifest::Manifest;
 use candor_verify::payment::{Authorization, TokenDomain};
-use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, Scheme, UsageSource, Work};
+use candor_verify::receipt::Receipt;
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
 use candor_verify::{Address, Amount, Hash32, Signature65};
 use candor_verify::time::{UnixMs, UnixSeconds};
@@ -16,42 +17,11 @@ use support::*;
 
 const K_LOG: Hash32 = Hash32([0x22; 32]);
 
-fn receipt(world: &World, manifest: &candor_verify::manifest::Manifest, finished_at: u64) -> Receipt {
-    Receipt {
-        manifest_hash: manifest.hash(),
-        log_id: manifest.log_id(),
-        sequence: 1,
-        money: Money {
-            payment_id: Hash32([4; 32]),
-            scheme: Scheme::ExactEip3009,
-            payer: world.payer.address(),
-            payee: world.payee,
-            asset: world.contracts.test_usd,
-            chain_id: world.contracts.chain_id,
-            settler: Address::ZERO,
-            max_amount: Amount(1000),
-            charged: Amount(1000),
-            cumulative_before: Amount(0),
-            cumulative_after: Amount(0),
-            offer_digest: Hash32([8; 32]),
-        },
-        work: Work {
-            kinds: Kinds::LOCAL.and(Kinds::REEXEC),
-            channel: Channel::Tls,
-            usage_source: UsageSource::Counted,
-            outcome: Outcome::Complete,
-            model_id: MODEL,
-            request_commitment: Hash32([10; 32]),
-            response_commitment: Hash32([11; 32]),
-            decoding_hash: Hash32([12; 32]),
-            prompt_tokens: 13,
-            completion_tokens: 14,
-            started_at: UnixMs(finished_at),
-            finished_at: UnixMs(finished_at),
-            block_number: 1,
-            block_hash: Hash32([18; 32]),
-        },
-    }
+fn receipt(world: &World, manifest: &Manifest, finished_at: u64) -> Receipt {
+    let mut receipt = candor_testkit::honest::receipt(manifest, 1);
+    (receipt.money.payer, receipt.money.asset) = (world.payer.address(), world.contracts.test_usd);
+    (receipt.work.model_id, receipt.work.started_at, receipt.work.finished_at) = (MODEL, UnixMs(finished_at), UnixMs(finished_at));
+    receipt
 }
 
 fn signed(k_sig: &Signer, log_id: Hash32, tree: Tree) -> SignedCheckpoint {

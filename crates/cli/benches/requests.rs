@@ -19,18 +19,14 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::post;
 use candor_engine::{Config, fixture};
-use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::handshake;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::PrivateKeyDer;
 use serde_json::Value;
 use support::World;
-use support::http::{CHAT, Https};
+use support::http::{CHAT, Http, own_key};
 use support::payer::{Offered, Payer, question};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
@@ -67,7 +63,7 @@ async fn compare() {
 
     println!("\nprocessor time per request, {CLIENTS} clients, {PER_CONNECTION} requests per connection\n");
     println!("{:34} {:>8} {:>12} {:>12} {:>9} {:>8}", "", "requests", "us first", "us second", "us sum", "x axum");
-    let plain = measure("axum, plain HTTP", &floor_pid, None, plain_load(&floor.plain)).await;
+    let plain = measure("axum, plain HTTP", &floor_pid, None, load(&floor.plain, Method::POST, CHAT, 200)).await;
     let base = measure("axum, TLS", &floor_pid, None, load(&floor.tls, Method::POST, CHAT, 200)).await;
     measure("node, GET /health", &node, Some(base), load(&world.api(), Method::GET, "/health", 200)).await;
     measure("node, 402 with a signed offer", &node, Some(base), load(&world.api(), Method::POST, CHAT, 402)).await;
@@ -117,35 +113,10 @@ async fn load(api: &str, method: Method, path: &'static str, status: u16) -> usi
         let body = if method == Method::GET { Vec::new() } else { question(&format!("client {client}"), true).to_string().into_bytes() };
         clients.spawn(async move {
             for _ in 0..ROUNDS {
-                let mut connection = Https::connect(&api).await.unwrap();
+                let mut connection = Http::connect(&api).await.unwrap();
                 for _ in 0..PER_CONNECTION {
                     let reply = connection.send(method.clone(), path, &[("content-type", "application/json")], body.clone()).await;
                     assert_eq!(reply.status, status, "{reply:?}");
-                }
-            }
-        });
-    }
-    clients.join_all().await;
-    CLIENTS * ROUNDS * PER_CONNECTION
-}
-
-/// The same without TLS.
-async fn plain_load(address: &str) -> usize {
-    let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        let address = address.to_owned();
-        let body = Bytes::from(question(&format!("client {client}"), true).to_string());
-        clients.spawn(async move {
-            for _ in 0..ROUNDS {
-                let tcp = TcpStream::connect(&address).await.unwrap();
-                tcp.set_nodelay(true).unwrap();
-                let (mut sender, driver) = handshake(TokioIo::new(tcp)).await.unwrap();
-                tokio::spawn(async move { drop(driver.await) });
-                for _ in 0..PER_CONNECTION {
-                    let request = Request::post(CHAT).header("host", &address).header("content-type", "application/json");
-                    let reply = sender.send_request(request.body(Full::new(body.clone())).unwrap()).await.unwrap();
-                    assert_eq!(reply.status(), 200);
-                    reply.into_body().collect().await.unwrap();
                 }
             }
         });
@@ -175,7 +146,7 @@ async fn prepare(world: &Arc<World>) -> Vec<Prepared> {
     for (at, mut client) in clients.into_iter().enumerate() {
         let api = world.api();
         tasks.spawn(async move {
-            let mut connection = Https::connect(&api).await.unwrap();
+            let mut connection = Http::connect(&api).await.unwrap();
             for number in 0..PER_CONNECTION {
                 let body = question(&format!("client {at} asks {number}"), true);
                 let json = [("content-type", "application/json")];
@@ -198,7 +169,7 @@ async fn paid(world: &Arc<World>, prepared: Vec<Prepared>) -> usize {
     for client in prepared {
         let api = world.api();
         clients.spawn(async move {
-            let mut connection = Https::connect(&api).await.unwrap();
+            let mut connection = Http::connect(&api).await.unwrap();
             for (body, payment) in &client.requests {
                 let headers = [("content-type", "application/json"), ("payment-signature", payment.as_str())];
                 let reply = connection.send(Method::POST, CHAT, &headers, body.to_string().into_bytes()).await;
@@ -230,7 +201,7 @@ impl Floor {
         let mut child = Command::new(std::env::current_exe().unwrap()).arg("--axum").stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut next = || lines.next().unwrap().unwrap();
-        let (plain, tls) = (next(), format!("https://{}", next()));
+        let (plain, tls) = (format!("http://{}", next()), format!("https://{}", next()));
         Self { child, plain, tls }
     }
 }
@@ -245,15 +216,7 @@ impl Drop for Floor {
 /// One route that reads the body and answers. Served by hyper as the enclave is, without and with TLS.
 async fn axum_server() {
     let router = Router::new().route(CHAT, post(|body: Bytes| async move { ([("content-type", "application/json")], answer(&body)) }));
-    let key = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-    let private = PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into());
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![key.cert.der().clone()], private)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = TlsAcceptor::from(Arc::new(own_key().0));
     let (plain, tls) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
     println!("{}\n{}", plain.local_addr().unwrap(), tls.local_addr().unwrap());
     loop {

@@ -15,6 +15,7 @@ use candor_verify::policy::Policy;
 use candor_verify::receipt::receipt_id;
 use candor_verify::step::Step;
 use candor_verify::verdict::{Outcome, PaymentBinding};
+use candor_verify::time::UnixMs;
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, note, print_json, read, say};
@@ -166,7 +167,7 @@ fn list(named: Option<&Path>, state: &Path, json_output: bool) -> Done {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(Failure::cannot(format!("{}: {error}", directory.display()))),
     }
-    rows.sort_by(|a, b| (a.finished_at_ms, &a.file).cmp(&(b.finished_at_ms, &b.file)));
+    rows.sort_by(|a, b| (a.finished_at, &a.file).cmp(&(b.finished_at, &b.file)));
     if json_output {
         print_json(&rows.iter().map(Row::json).collect::<Value>());
     } else {
@@ -183,7 +184,7 @@ struct Row {
     refused: Option<&'static str>,
     log_level: &'static str,
     payment_binding: Option<PaymentBinding>,
-    finished_at_ms: u64,
+    finished_at: UnixMs,
     said: Option<Said>,
 }
 
@@ -200,7 +201,7 @@ impl Row {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Ok(bundle) = Bundle::parse(&read(path)?) else {
             let (outcome, refused) = (Outcome::Refused.as_str(), Some("bundle.form"));
-            return Ok(Self { file, outcome, refused, log_level: "", payment_binding: None, finished_at_ms: 0, said: None });
+            return Ok(Self { file, outcome, refused, log_level: "", payment_binding: None, finished_at: UnixMs(0), said: None });
         };
         let (verdict, _) = verify_bundle(&bundle, policy, ChainFacts::default(), &K256);
         Ok(Self {
@@ -209,7 +210,7 @@ impl Row {
             refused: verdict.refused().map(|check| check.id),
             log_level: verdict.log_level().as_str(),
             payment_binding: verdict.payment_binding(),
-            finished_at_ms: bundle.delivery.receipt.work.finished_at.0,
+            finished_at: bundle.delivery.receipt.work.finished_at,
             said: Some(Said::of(&bundle)),
         })
     }
@@ -222,7 +223,7 @@ impl Row {
         if let Some(said) = &self.said {
             let key = if self.outcome == Outcome::Verified.as_str() { "facts" } else { "claims" };
             value[key] = json!({
-                "finished_at": self.finished_at_ms, "model": said.model, "charged": said.charged, "charge": said.charge, "ended": said.ended,
+                "finished_at": self.finished_at.0, "model": said.model, "charged": said.charged, "charge": said.charge, "ended": said.ended,
             });
         }
         value
@@ -237,7 +238,7 @@ impl Row {
             return say!("{verdict:<32}   {}", self.file);
         };
         let binding = if self.payment_binding == Some(PaymentBinding::EqualPriceOnly) { "   equal price only" } else { "" };
-        let time = calendar::utc(self.finished_at_ms);
+        let time = calendar::utc(self.finished_at.0);
         say!("{verdict:<32}   {time}   {}   {}   {}   {}{binding}", said.model, said.charge, said.ended, self.file);
     }
 }

@@ -12,8 +12,9 @@ use candor_chain::Signer;
 use candor_devchain::{DEFAULT_CHAIN_ID, dev_accounts};
 use candor_engine::{Config, Model as Weights, fixture};
 use candor_link::*;
-use candor_verify::bytes::{Address, Amount, Hash32};
-use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms, Upstream};
+use candor_testkit::honest::terms_for;
+use candor_verify::bytes::{Address, Hash32};
+use candor_verify::terms::{Asset, Model, OperatorTerms, SignedTerms, Upstream};
 use candor_verify::time::{UnixMs, UnixSeconds};
 
 use support::payer::now;
@@ -45,21 +46,10 @@ fn sign(terms: OperatorTerms) -> SignedTerms {
 
 /// Terms that an enclave boots with.
 fn terms(weights: &[u8]) -> OperatorTerms {
-    let (chain_id, asset, model) = (DEFAULT_CHAIN_ID, Address([0xa5; 20]), digest(weights));
     OperatorTerms {
         operator: operator().address(),
-        payee: Address([0xb0; 20]),
-        registrar: Address([0xb1; 20]),
-        registry: Address([0xe1; 20]),
-        anchor_chain_id: chain_id,
         not_after: UnixMs((now() + 3_600) * 1000),
-        flags: 0,
-        chains: vec![Chain { chain_id, log_anchor: Address([0xe2; 20]), ..Chain::default() }],
-        assets: vec![Asset { chain_id, asset, name: "USDC".into(), version: "2".into(), decimals: 6 }],
-        models: vec![Model { id: "m".into(), digest: model, context_tokens: 256 }],
-        prices: vec![Price { model, chain_id, asset, per_request: Amount(100), ..Price::default() }],
-        upstreams: Vec::new(),
-        endpoints: vec!["https://127.0.0.1:1".into()],
+        ..terms_for(Model { id: "m".into(), digest: digest(weights), context_tokens: 256 })
     }
 }
 

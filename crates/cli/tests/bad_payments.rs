@@ -12,7 +12,7 @@ use candor_x402::settlement::encode_transfer;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use support::http::{CHAT, Https, Reply, chat};
+use support::http::{CHAT, Http, Reply, chat};
 use support::payer::{Draft, Offered, Payer, Signed, buy, now, question};
 use support::{World, eventually};
 
@@ -73,7 +73,7 @@ async fn a_garbage_payment_header_is_malformed() {
 #[tokio::test]
 async fn a_payment_header_that_came_twice_or_was_merged_is_refused_even_if_both_are_good() {
     let (world, payer, body, _, signed) = setting("twice").await;
-    let mut connection = Https::connect(&world.api()).await.unwrap();
+    let mut connection = Http::connect(&world.api()).await.unwrap();
     let json = ("content-type", "application/json");
     let payment = ("payment-signature", signed.header.as_str());
     let reply = connection.send(Method::POST, CHAT, &[json, payment, payment], body.to_string().into_bytes()).await;

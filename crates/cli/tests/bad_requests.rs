@@ -4,14 +4,13 @@
 mod support;
 
 use hyper::Method;
-use hyper::body::Bytes;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use support::http::{CHAT, Https, Reply, chat, get, tls};
+use support::World;
+use support::http::{CHAT, Http, Reply, chat, chat_bytes, get, rest, tls};
 use support::payer::{Offered, Payer, buy, is_pending, question};
-use support::{PATIENCE, World};
 
 /// In every wrong request, and in no answer.
 const SECRET: &str = "zanzibar";
@@ -19,7 +18,7 @@ const SECRET: &str = "zanzibar";
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 async fn post(world: &World, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Reply {
-    Https::connect(&world.api()).await.unwrap().send(Method::POST, CHAT, headers, body.into()).await
+    Http::connect(&world.api()).await.unwrap().send(Method::POST, CHAT, headers, body.into()).await
 }
 
 fn assert_error(reply: &Reply, status: u16, code: &str) {
@@ -117,7 +116,7 @@ async fn another_content_type_is_refused() {
 #[tokio::test]
 async fn unknown_routes_and_methods_are_refused() {
     let world = World::shared();
-    let mut connection = Https::connect(&world.api()).await.unwrap();
+    let mut connection = Http::connect(&world.api()).await.unwrap();
     for (method, path, status) in [
         (Method::GET, "/", 404),
         (Method::POST, "/v1/chat/completions/", 404),
@@ -151,7 +150,7 @@ async fn receipts_that_do_not_exist_are_not_found_and_malformed_challenges_are_r
 async fn unpaid_quotes_are_limited_per_connection_which_then_ends() {
     let world = World::shared();
     let body = question("quotes", false).to_string().into_bytes();
-    let mut connection = Https::connect(&world.api()).await.unwrap();
+    let mut connection = Http::connect(&world.api()).await.unwrap();
     for _ in 0..64 {
         assert_eq!(connection.send(Method::POST, CHAT, &[JSON], body.clone()).await.status, 402);
     }
@@ -167,7 +166,7 @@ async fn unpaid_quotes_are_limited_per_connection_which_then_ends() {
 async fn a_connection_that_pays_each_quote_is_quoted_for_as_long_as_it_likes() {
     let world = World::shared();
     let payer = Payer::funded(&world).await;
-    let mut connection = Https::connect(&world.api()).await.unwrap();
+    let mut connection = Http::connect(&world.api()).await.unwrap();
     for number in 0..65 {
         let body = question(&format!("quote {number}"), false).to_string().into_bytes();
         let offered = Offered::read(&connection.send(Method::POST, CHAT, &[JSON], body.clone()).await);
@@ -188,7 +187,7 @@ async fn a_body_that_never_ends_is_cut_and_others_are_served_meanwhile() {
     let head = format!("POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{");
     slow.write_all(head.as_bytes()).await.unwrap();
     assert_serves(&world).await;
-    let answer = read_all(&mut slow).await;
+    let answer = rest(&mut slow).await;
     assert!(answer.starts_with(b"HTTP/1.1 408 "), "{:?}", String::from_utf8_lossy(&answer));
     assert_serves(&world).await;
 }
@@ -199,7 +198,7 @@ async fn a_head_that_never_ends_is_cut() {
     let mut slow = tls(&world.api()).await.unwrap();
     slow.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nx: ").await.unwrap();
     assert_serves(&world).await;
-    let answer = read_all(&mut slow).await;
+    let answer = rest(&mut slow).await;
     assert!(!answer.starts_with(b"HTTP/1.1 2"), "{:?}", String::from_utf8_lossy(&answer));
 }
 
@@ -212,22 +211,8 @@ async fn a_connection_without_a_handshake_is_cut() {
     plain.write_all(format!("POST {CHAT} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
     assert_serves(&world).await;
     // Not an HTTP answer: without TLS there is nobody to talk to.
-    assert!(!read_all(&mut plain).await.starts_with(b"HTTP"));
-    assert_eq!(read_all(&mut silent).await, b"");
-}
-
-/// Reads until the other side ends it, which it must.
-async fn read_all(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let read = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.expect("the connection is cut");
-        match read {
-            // An end without TLS's goodbye is an error to rustls, and an end to us.
-            Ok(0) | Err(_) => return bytes,
-            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
-        }
-    }
+    assert!(!rest(&mut plain).await.starts_with(b"HTTP"));
+    assert_eq!(rest(&mut silent).await, b"");
 }
 
 #[tokio::test]
@@ -247,15 +232,9 @@ async fn a_paid_request_that_breaks_off_in_its_body_is_not_claimed_and_its_payme
     let body = question("breaks off", false);
     let offered = Offered::of(&world.api(), &body).await;
     let signed = payer.pay(&offered);
-    let text = Bytes::from(body.to_string());
     let mut connection = tls(&world.api()).await.unwrap();
-    let head = format!(
-        "POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\npayment-signature: {}\r\ncontent-length: {}\r\n\r\n",
-        signed.header,
-        text.len()
-    );
-    connection.write_all(head.as_bytes()).await.unwrap();
-    connection.write_all(&text[..text.len() - 1]).await.unwrap();
+    let whole = chat_bytes("", &body, Some(&signed.header));
+    connection.write_all(&whole[..whole.len() - 1]).await.unwrap();
     connection.flush().await.unwrap();
     drop(connection);
     assert_serves(&world).await;

@@ -476,7 +476,7 @@ fn inspect_of_a_port_without_tls_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn inspect_refuses_a_server_that_shows_anothers_evidence_and_writes_no_certificate() {
     let world = World::shared();
-    let recorder = Recorder::start(world.api()).await;
+    let recorder = Recorder::start(world.api());
     let pem = world.state.join("refused.pem");
     let (state, url, file) = (world.state.clone(), recorder.url.clone(), text(&pem).to_owned());
     let ran = tokio::task::spawn_blocking(move || process::run(&state, &["inspect", &url, "--pem", &file])).await.unwrap();
@@ -500,7 +500,7 @@ async fn ask(world: &World, node: &str, policy: Option<&Path>) -> support::Ran {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_with_another_tls_key_is_sent_no_byte_of_the_prompt() {
     let world = World::shared();
-    let recorder = Recorder::start(world.api()).await;
+    let recorder = Recorder::start(world.api());
     let ran = ask(&world, &recorder.url, None).await;
     assert_eq!((ran.code, &ran.json["check"]), (1, &"tls.key".into()), "{ran:?}");
     recorder.assert_only_evidence();
@@ -511,7 +511,7 @@ async fn a_server_with_another_tls_key_is_sent_no_byte_of_the_prompt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_of_a_root_that_the_policy_does_not_name_is_sent_no_byte_of_the_prompt() {
     let world = World::shared();
-    let recorder = Recorder::start(world.api()).await;
+    let recorder = Recorder::start(world.api());
     let other = other_root(&world, "ask-other-root.toml");
     let ran = ask(&world, &recorder.url, Some(&other)).await;
     assert_eq!(ran.code, 1, "{ran:?}");

@@ -15,7 +15,7 @@ use candor_verify::transcript::unsplice;
 use http_body_util::BodyExt as _;
 use hyper::Method;
 
-use support::http::{CHAT, Frames, Https, Reply, chat, first_frames, get};
+use support::http::{CHAT, Frames, Http, Reply, chat, first_frames, get};
 use support::payer::{Offered, Payer, Signed, buy, question};
 use support::process::{Process, signal};
 use support::split::{Split, log_status};
@@ -83,7 +83,7 @@ async fn a_chain_that_stops_after_the_claim_delays_the_charge_and_does_not_repea
     let body = question("chain stops", true);
     let offered = Offered::of(&world.api(), &body).await;
     let signed = payer.pay(&offered);
-    let mut connection = Https::connect(&world.api()).await.unwrap();
+    let mut connection = Http::connect(&world.api()).await.unwrap();
     let headers = [("content-type", "application/json"), ("payment-signature", signed.header.as_str())];
     let response = connection.open(Method::POST, CHAT, &headers, body.to_string().into_bytes()).await.unwrap();
     // The head is out, so the payment is claimed; the transfer may or may not be.
@@ -145,7 +145,7 @@ async fn an_enclave_killed_in_the_middle_of_an_answer_has_charged_nothing() {
     body["max_tokens"] = 1800.into();
     let offered = Offered::of(&world.api(), &body).await;
     let signed = payer.pay(&offered);
-    let mut connection = Https::connect(&world.api()).await.unwrap();
+    let mut connection = Http::connect(&world.api()).await.unwrap();
     let headers = [("content-type", "application/json"), ("payment-signature", signed.header.as_str())];
     let response = connection.open(Method::POST, CHAT, &headers, body.to_string().into_bytes()).await.unwrap();
     let id = response.headers()["x-receipt-id"].to_str().unwrap().to_owned();
@@ -167,7 +167,7 @@ async fn successor(world: &World, old_log: &str) -> String {
         let id = status["log"]["id"].as_str()?.to_owned();
         let listed = world.candor(&["registry", "list", "--rpc", &world.rpc()]);
         let is_valid = listed.json.as_array()?.iter().any(|row| row["log_id"] == *id && row["status"] == "valid");
-        (id != old_log && is_valid && Https::connect(&world.api()).await.is_ok()).then_some(id)
+        (id != old_log && is_valid && Http::connect(&world.api()).await.is_ok()).then_some(id)
     })
     .await
 }
@@ -184,7 +184,7 @@ async fn open_stream(payer: &Payer, name: &str) -> (Signed, Offered, hyper::body
     let body = question(name, true);
     let offered = Offered::of(&payer.world.api(), &body).await;
     let signed = payer.pay(&offered);
-    let mut connection = Https::connect(&payer.world.api()).await.unwrap();
+    let mut connection = Http::connect(&payer.world.api()).await.unwrap();
     let headers = [("content-type", "application/json"), ("payment-signature", signed.header.as_str())];
     let response = connection.open(Method::POST, CHAT, &headers, body.to_string().into_bytes()).await.unwrap();
     assert_eq!(response.status(), 200);
@@ -270,7 +270,7 @@ async fn a_disk_that_stays_full_ends_the_log_without_a_charge_and_a_successor_se
     let unanswered = payer.pay(&offered);
     fill_disk(host, true);
     let headers = [("content-type", "application/json"), ("payment-signature", unanswered.header.as_str())];
-    let mut connection = Https::connect(&world.api()).await.unwrap();
+    let mut connection = Http::connect(&world.api()).await.unwrap();
     let whole = connection.send(Method::POST, CHAT, &headers, body.to_string().into_bytes());
     let streamed = async {
         let (signed, _, mut stream) = open_stream(&other, "streamed").await;
@@ -374,7 +374,7 @@ async fn a_host_killed_during_answers_charges_each_payer_at_most_once_and_only_w
     for (_, body, _, signed) in &payers {
         let (api, body, header) = (world.api(), body.to_string().into_bytes(), signed.header.clone());
         tasks.spawn(async move {
-            let mut connection = Https::connect(&api).await.ok()?;
+            let mut connection = Http::connect(&api).await.ok()?;
             let headers = [("content-type", "application/json"), ("payment-signature", header.as_str())];
             let response = connection.open(Method::POST, CHAT, &headers, body).await.ok()?;
             let whole = response.into_body().collect().await.ok()?;
@@ -477,7 +477,7 @@ async fn serve_starts_a_killed_host_again_and_its_log_goes_on() {
     signal("KILL", world.node.pid_of("host_pid"));
     eventually("the host is back", || async {
         let status = log_status(&world).await?;
-        (status["log"]["id"] == *log && Https::connect(&world.api()).await.is_ok()).then_some(())
+        (status["log"]["id"] == *log && Http::connect(&world.api()).await.is_ok()).then_some(())
     })
     .await;
     sell(&payer, "after").await;

@@ -14,7 +14,7 @@ use candor_verify::transcript::{frame_leaf_hash, response_commitment, root_of, u
 use hyper::Method;
 use serde_json::Value;
 
-use support::http::{CHAT, Frames, Https, Reply, chat, first_frames, get};
+use support::http::{CHAT, Frames, Http, Reply, chat, chat_bytes, first_frames, get};
 use support::payer::{Offered, Payer, assert_settled, buy, is_pending, question};
 use support::{World, eventually};
 
@@ -27,7 +27,7 @@ const TAKEN: [&str; 2] = ["candor_payment_already_executed", "candor_payment_in_
 async fn send_at_once(api: &str, body: &Value, header: &str) -> Vec<Reply> {
     let mut connections = Vec::new();
     for _ in 0..TIMES {
-        connections.push(Https::connect(api).await.unwrap());
+        connections.push(Http::connect(api).await.unwrap());
     }
     let mut tasks = tokio::task::JoinSet::new();
     for mut connection in connections {
@@ -151,13 +151,8 @@ async fn a_whole_answer_whose_client_hung_up_is_charged_once_and_kept_for_the_re
     let signed = payer.pay(&offered);
     {
         let mut connection = support::http::tls(&world.api()).await.unwrap();
-        let text = body.to_string();
-        let request = format!(
-            "POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\npayment-signature: {}\r\ncontent-length: {}\r\n\r\n{text}",
-            signed.header,
-            text.len()
-        );
-        tokio::io::AsyncWriteExt::write_all(&mut connection, request.as_bytes()).await.unwrap();
+        let request = chat_bytes("", &body, Some(&signed.header));
+        tokio::io::AsyncWriteExt::write_all(&mut connection, &request).await.unwrap();
         tokio::io::AsyncWriteExt::flush(&mut connection).await.unwrap();
     }
     // Gone before the answer. Whether or not the node had begun, the retry gets an answer, and one only is paid for.
@@ -178,7 +173,7 @@ async fn a_client_that_leaves_in_the_middle_is_charged_once_and_proves_its_part(
     body["max_tokens"] = 1800.into();
     let offered = Offered::of(&world.api(), &body).await;
     let signed = payer.pay(&offered);
-    let mut connection = Https::connect(&world.api()).await.unwrap();
+    let mut connection = Http::connect(&world.api()).await.unwrap();
     let headers = [("content-type", "application/json"), ("payment-signature", signed.header.as_str())];
     let response = connection.open(Method::POST, CHAT, &headers, body.to_string().into_bytes()).await.unwrap();
     assert_eq!(response.status(), 200);

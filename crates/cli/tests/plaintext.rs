@@ -17,7 +17,7 @@ use candor_verify::bytes::{from_hex, to_hex};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use support::http::{CHAT, Frames, Https, chat, get};
+use support::http::{CHAT, Frames, Http, chat, get};
 use support::payer::{Offered, Payer, buy, question};
 use support::process::{Process, is_alive};
 use support::split::Split;
@@ -234,7 +234,7 @@ async fn prompts_and_answers_are_in_client_and_enclave_and_nowhere_else() {
     let wrong = payer.pay_but(&offered, |draft| draft.authorization.value.0 += 1);
     assert_eq!(chat(&world.api(), &body, Some(&wrong.header)).await.status, 402);
     let json = [("content-type", "application/json")];
-    let mut connection = Https::connect(&world.api()).await.unwrap();
+    let mut connection = Http::connect(&world.api()).await.unwrap();
     let malformed = connection.send(Method::POST, CHAT, &json, format!("{{\"model\": \"{}", markers[4]).into_bytes()).await;
     assert_eq!(malformed.status, 400, "{malformed:?}");
 

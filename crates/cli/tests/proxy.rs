@@ -7,15 +7,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
-use hyper::header::HOST;
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use support::http::{CHAT, Reply};
+use support::http::{CHAT, Http, Reply};
 use support::process::Process;
 use support::{World, eventually};
 
@@ -32,15 +28,7 @@ fn authority(proxy: &Process) -> String {
 
 /// One request on a connection of its own; `None` if there is none to be had.
 async fn try_send(authority: &str, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Option<Reply> {
-    let stream = TcpStream::connect(authority).await.ok()?;
-    let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
-    tokio::spawn(async move { drop(driver.await) });
-    let mut request = Request::builder().method(method).uri(path).header(HOST, authority);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let (head, body) = sender.send_request(request.body(Full::<Bytes>::new(body.into())).unwrap()).await.ok()?.into_parts();
-    Some(Reply { status: head.status.as_u16(), headers: head.headers, body: body.collect().await.ok()?.to_bytes() })
+    Http::connect(&format!("http://{authority}")).await.ok()?.try_send(method, path, headers, body).await.ok()
 }
 
 async fn send(authority: &str, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Reply {

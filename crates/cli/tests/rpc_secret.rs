@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::http::{Https, get, post};
+use support::http::{Http, get, post};
 use support::liar::{Form, Liar, Lie};
 use support::payer::question;
 use support::process::{Process, new_directory};
@@ -62,7 +62,7 @@ async fn no_part_of_an_rpc_url_that_may_be_a_key_is_said_or_written_whatever_the
     arguments[at + 1] = rpc.to_owned();
     let host = Split::host(&world.state, &arguments);
     host.line(|line| line.starts_with("registered "));
-    eventually("the node serves", || async { Https::connect(&world.api()).await.ok().map(drop) }).await;
+    eventually("the node serves", || async { Http::connect(&world.api()).await.ok().map(drop) }).await;
     let proxy = Process::start(&world.state, &["proxy", "--rpc", rpc, "--listen", "127.0.0.1:0"]);
     let sdk = proxy.text("url").trim_end_matches("/v1").to_owned();
 

@@ -34,7 +34,7 @@ struct Story {
 
 impl Story {
     async fn honest() -> Self {
-        let scene = Scene::new().await;
+        let scene = Scene::new();
         let bundle = scene.ask(BODY).await.unwrap().bundle;
         let manifest = &bundle.evidence.manifest;
         let registries = vec![(manifest.anchor_chain_id, manifest.registry)];

@@ -13,7 +13,7 @@ use support::{BODY, Scene, mode};
 
 #[tokio::test]
 async fn an_honest_answer_is_kept_under_its_receipts_id() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     for conduct in [Conduct::Honest, Conduct::Streamed] {
         scene.node.conduct(conduct);
         let response = scene.ask(BODY).await.unwrap();
@@ -24,7 +24,7 @@ async fn an_honest_answer_is_kept_under_its_receipts_id() {
 
 #[tokio::test]
 async fn a_refused_answer_is_kept_as_evidence_and_named_with_its_check() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     for conduct in [Conduct::ReceiptOfAnotherKey, Conduct::StreamOfAnotherKey] {
         scene.node.conduct(conduct);
         let body = [BODY, conduct_name(conduct)].concat();
@@ -49,7 +49,7 @@ fn conduct_name(conduct: Conduct) -> &'static [u8] {
 
 #[tokio::test]
 async fn a_receipt_id_that_is_not_the_receipts_is_refused_and_names_no_file() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     scene.node.conduct(Conduct::AnotherReceiptId);
     let error = scene.ask(BODY).await.unwrap_err();
     let ClientError::RefusedAnswer { check: "response.form", kept: Ok(path), .. } = &error else { panic!("{error}") };
@@ -58,7 +58,7 @@ async fn a_receipt_id_that_is_not_the_receipts_is_refused_and_names_no_file() {
 
 #[tokio::test]
 async fn an_answer_of_which_no_bundle_can_be_made_says_so() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     scene.node.conduct(Conduct::NoDelivery);
     let error = scene.ask(BODY).await.unwrap_err();
     let ClientError::RefusedAnswer { check: "response.form", kept: Err(why), .. } = &error else { panic!("{error}") };
@@ -68,7 +68,7 @@ async fn an_answer_of_which_no_bundle_can_be_made_says_so() {
 
 #[tokio::test]
 async fn a_bundle_that_cannot_be_written_does_not_hide_the_refusal() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     scene.node.conduct(Conduct::ReceiptOfAnotherKey);
     std::fs::write(scene.bundles(), b"a file where a directory should be").unwrap();
     let error = scene.ask(BODY).await.unwrap_err();
@@ -77,7 +77,7 @@ async fn a_bundle_that_cannot_be_written_does_not_hide_the_refusal() {
 
 #[tokio::test]
 async fn a_settlement_statement_of_another_chain_is_refused_and_its_answer_kept() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     for conduct in [Conduct::Settled("eip155:1", true), Conduct::Settled("base-sepolia", true), Conduct::Statement("not base64!")] {
         scene.node.conduct(conduct);
         let error = scene.ask(BODY).await.unwrap_err();

@@ -45,7 +45,7 @@ fn rewrite(scene: &Scene, change: impl Fn(&mut Value)) {
 
 #[tokio::test]
 async fn killed_between_payment_and_answer_the_same_question_sends_the_same_payment() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     killed(&scene).await;
     assert!(scene.rows()[0]["state"]["unresolved"].is_string());
     assert_eq!(mode(&scene.state.join("spends.json")), 0o600);
@@ -61,7 +61,7 @@ async fn killed_between_payment_and_answer_the_same_question_sends_the_same_paym
 
 #[tokio::test]
 async fn killed_before_the_payment_was_sent_the_same_question_makes_a_new_one() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     killed(&scene).await;
     rewrite(&scene, |row| row["state"] = json!("reserved"));
     scene.ask(BODY).await.unwrap();
@@ -70,7 +70,7 @@ async fn killed_before_the_payment_was_sent_the_same_question_makes_a_new_one() 
 
 #[tokio::test]
 async fn the_same_question_twice_one_after_the_other_is_bought_twice() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     let first = scene.ask(BODY).await.unwrap();
     let second = scene.ask(BODY).await.unwrap();
     assert_ne!(first.receipt_id, second.receipt_id);
@@ -79,7 +79,7 @@ async fn the_same_question_twice_one_after_the_other_is_bought_twice() {
 
 #[tokio::test]
 async fn the_same_question_twice_at_once_is_two_payments() {
-    let scene = Arc::new(Scene::new().await);
+    let scene = Arc::new(Scene::new());
     scene.node.conduct(Conduct::Silent);
     let (one, two) = (Arc::clone(&scene), Arc::clone(&scene));
     let tasks = [tokio::spawn(async move { one.ask(BODY).await.map(drop) }), tokio::spawn(async move { two.ask(BODY).await.map(drop) })];
@@ -100,7 +100,7 @@ async fn the_same_question_twice_at_once_is_two_payments() {
 
 #[tokio::test]
 async fn another_question_is_not_held_up() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     killed(&scene).await;
     scene.ask(&[BODY, b" "].concat()).await.unwrap();
     assert_eq!(scene.node.payments().len(), 2);
@@ -108,7 +108,7 @@ async fn another_question_is_not_held_up() {
 
 #[tokio::test]
 async fn a_refused_answer_is_not_paid_for_again() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     scene.node.conduct(Conduct::ReceiptOfAnotherKey);
     for _ in 0..2 {
         let error = scene.ask(BODY).await.unwrap_err();
@@ -119,11 +119,11 @@ async fn a_refused_answer_is_not_paid_for_again() {
 
 #[tokio::test]
 async fn another_boot_is_not_paid_for_what_a_dead_one_may_still_charge_unless_the_user_says_so() {
-    let mut scene = Scene::new().await;
+    let mut scene = Scene::new();
     killed(&scene).await;
     let hypervisor = Arc::new(fresh_hypervisor(&format!("next-{}", now_ms())));
     scene.policy.roots.push(hypervisor.trust_root());
-    scene.node = Server::start(Boot::new(hypervisor, 0x34)).await;
+    scene.node = Server::start(Boot::new(hypervisor, 0x34));
     let error = scene.ask(BODY).await.unwrap_err();
     let ClientError::Held { until, .. } = error else { panic!("{error}") };
     assert_eq!(error.exit_code(), 2);
@@ -146,7 +146,7 @@ fn word(value: bool) -> Says {
 
 #[tokio::test]
 async fn a_payment_that_nobody_can_move_any_more_is_freed_by_the_chain() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     // All of the day's budget, and none of it answered.
     for at in 0..3 {
         scene.node.conduct(Conduct::Error(402, "insufficient_funds"));
@@ -193,7 +193,7 @@ async fn a_payment_that_nobody_can_move_any_more_is_freed_by_the_chain() {
 
 #[tokio::test]
 async fn a_payment_that_moved_is_spent_and_no_longer_holds_its_request() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     killed(&scene).await;
     rewrite(&scene, |row| row["valid_before"] = (now_ms() / 1000 - 600).into());
     scene.rpc.says(&authorization_state(), word(true));
@@ -208,7 +208,7 @@ async fn a_payment_that_moved_is_spent_and_no_longer_holds_its_request() {
 
 #[tokio::test]
 async fn a_payment_that_somebody_waits_for_is_left_to_them() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     scene.node.conduct(Conduct::Silent);
     scene.rpc.says(&authorization_state(), word(false));
     tokio::select! {
@@ -224,7 +224,7 @@ async fn a_payment_that_somebody_waits_for_is_left_to_them() {
 
 #[tokio::test]
 async fn a_chain_that_never_answers_does_not_hold_up_a_start() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     killed(&scene).await;
     rewrite(&scene, |row| row["valid_before"] = (now_ms() / 1000 - 600).into());
     let chain = scene.chain().await;

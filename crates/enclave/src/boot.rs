@@ -150,28 +150,20 @@ impl Boot {
     }
 
     fn manifest(&self, loading: &Loading, keys: &BootKeys, tls: &TlsIdentity) -> Manifest {
-        let terms = &loading.terms.terms;
         let predecessor = loading.predecessor.as_ref();
-        Manifest {
+        let boot = Manifest {
             k_sig: keys.k_sig(),
             k_log: keys.k_log(),
             // Zero: this node offers no sealed requests.
             k_hpke: Hash32::ZERO,
             tls_spki_hash: tls.spki_hash,
-            keys_hash: Hash32::ZERO,
-            terms_hash: terms.digest(),
-            operator: terms.operator,
-            payee: terms.payee,
-            registry: terms.registry,
-            anchor_chain_id: terms.anchor_chain_id,
-            contracts_hash: terms.contracts_hash(),
-            model_set_root: terms.model_set_root(),
-            price_table_hash: terms.price_table_hash(),
             predecessor_log: predecessor.map(|p| p.log_id).unwrap_or_default(),
             predecessor_size: predecessor.map(|p| p.tree.size).unwrap_or_default(),
             predecessor_root: predecessor.map(|p| p.tree.root).unwrap_or_default(),
             build_id: self.build_id,
-        }
+            ..Manifest::default()
+        };
+        boot.under(&loading.terms.terms)
     }
 
     /// Evidence for this manifest, dated by this block. Trust: a false block makes the evidence stale or unregistrable, nothing more.
@@ -293,14 +285,10 @@ impl Commands for Boot {
 
 #[cfg(test)]
 mod tests {
-    use candor_verify::time::UnixMs;
     use candor_engine::fixture;
-    use candor_verify::Signature65;
-    use candor_verify::bytes::{Address, Amount};
-    use candor_verify::eip712::address_of;
+    use candor_testkit::honest::terms_of_length;
     use candor_verify::evidence::DOCUMENT_MAX;
-    use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SIGNED_TERMS_MAX};
-    use k256::ecdsa::SigningKey;
+    use candor_verify::terms::{Model, SIGNED_TERMS_MAX};
 
     use super::*;
     use crate::attester::AttesterError;
@@ -337,42 +325,8 @@ mod tests {
 
     /// Terms that an enclave boots with, for the fixture, whose signed encoding has so many bytes.
     fn terms_of(len: usize) -> Vec<u8> {
-        let key = SigningKey::from_slice(&[3; 32]).unwrap();
-        let operator = address_of(&key.verifying_key().to_sec1_point(false).as_bytes()[1..]).unwrap();
-        // Texts of 24 to 255 bytes have heads of one length: a byte more in one of them is a byte more of the whole.
-        let text = || "t".repeat(24);
-        let (token, model) = (Address([7; 20]), Hash32(candor_engine::merkle_root(&fixture::model())));
-        let chain = |chain_id| Chain { chain_id, log_anchor: Address([6; 20]), ..Chain::default() };
-        let asset = |chain_id| Asset { chain_id, asset: token, name: text(), version: text(), decimals: 6 };
-        let price = |chain_id| Price { model, chain_id, asset: token, per_request: Amount(10), ..Price::default() };
-        let terms = OperatorTerms {
-            operator,
-            payee: Address([2; 20]),
-            registrar: Address([3; 20]),
-            registry: Address([4; 20]),
-            anchor_chain_id: 1,
-            not_after: UnixMs(u64::MAX),
-            flags: 0,
-            chains: (1..=64).map(chain).collect(),
-            assets: (1..=64).map(asset).collect(),
-            models: vec![Model { id: text(), digest: model, context_tokens: 256 }],
-            prices: (1..=64).map(price).collect(),
-            upstreams: Vec::new(),
-            endpoints: vec!["https://127.0.0.1:8443/?".to_owned(); 64],
-        };
-        let mut signed = SignedTerms { terms, signature: Signature65([0; 65]) };
-        let mut missing = len - signed.encode().len();
-        let terms = &mut signed.terms;
-        let names = terms.assets.iter_mut().flat_map(|asset| [&mut asset.name, &mut asset.version]);
-        for text in names.chain(&mut terms.endpoints) {
-            let more = missing.min(231);
-            text.push_str(&"t".repeat(more));
-            missing -= more;
-        }
-        let (rs, id) = key.sign_prehash_recoverable(&signed.terms.digest().0);
-        signed.signature.0[..64].copy_from_slice(&rs.to_bytes());
-        signed.signature.0[64] = 27 + id.to_byte();
-        let bytes = signed.encode();
+        let digest = Hash32(candor_engine::merkle_root(&fixture::model()));
+        let bytes = terms_of_length(Model { id: "fixture".into(), digest, context_tokens: 256 }, len).encode();
         assert_eq!(bytes.len(), len);
         bytes
     }

@@ -33,7 +33,8 @@ fn config(generation_cap_s: u64) -> Config {
 
 /// The frames of a stream that ended as it should, without the delivery, and the delivery.
 fn frames(reply: &Reply) -> (Vec<Vec<u8>>, Delivery) {
-    let values: Vec<&str> = reply.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    let text = reply.text();
+    let values: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
     let [frames @ .., last, "[DONE]"] = values.as_slice() else { panic!("no end: {:?}", values.last()) };
     let (last, member) = unsplice(last.as_bytes()).expect("a delivery in the last frame");
     let member: Value = serde_json::from_str(&format!("{{{}}}", std::str::from_utf8(member).unwrap())).unwrap();
@@ -83,7 +84,7 @@ async fn no_answer_runs_into_the_seconds_that_its_settlement_needs() {
     let mut late = world.send(&body, Some(&payment)).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
 
-    let (_, delivery) = frames(&Reply::of(&rest(&mut late).await));
+    let (_, delivery) = frames(&Reply::parse(&rest(&mut late).await));
     let work = &delivery.receipt.work;
     assert_eq!(work.outcome, Outcome::Aborted);
     assert!(work.finished_at < UnixMs(valid_before * 1000), "{} is too late for {valid_before}", work.finished_at);
@@ -121,7 +122,7 @@ async fn a_whole_answer_that_its_time_cuts_costs_nothing_and_counts_against_its_
     let body = question("a long story", LONG, false);
     let payment = world.pay(&Key::of(9), &body, now() + 300).await;
     let reply = world.ask(&body, Some(&payment)).await;
-    assert!(reply.status == 422 && reply.text.contains(r#""code":"out_of_time""#), "{reply:?}");
+    assert!(reply.status == 422 && reply.text().contains(r#""code":"out_of_time""#), "{reply:?}");
     assert!(world.receipts().is_empty() && world.host.settlements.lock().unwrap().is_empty());
 
     let next = question("a short one", 2, false);
@@ -129,6 +130,6 @@ async fn a_whole_answer_that_its_time_cuts_costs_nothing_and_counts_against_its_
         let payment = world.pay(&Key::of(payer), &next, now() + 300).await;
         let reply = world.ask(&next, Some(&payment)).await;
         assert_eq!(reply.status, status, "{reply:?}");
-        assert_eq!(reply.text.contains("candor_payer_has_unsettled_payments"), status == 429);
+        assert_eq!(reply.text().contains("candor_payer_has_unsettled_payments"), status == 429);
     }
 }

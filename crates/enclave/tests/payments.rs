@@ -23,7 +23,7 @@ async fn a_payment_whose_time_ran_out_while_the_chain_was_asked_is_not_claimed()
         let payment = world.pay(&Key::of(9), &body, now() + 1 + SETTLE_MARGIN_SECONDS + more_s).await;
         let reply = world.ask(&body, Some(&payment)).await;
         assert_eq!(reply.status, status, "{reply:?}");
-        let refused = reply.text.contains("invalid_exact_evm_payload_authorization_valid_before");
+        let refused = reply.text().contains("invalid_exact_evm_payload_authorization_valid_before");
         assert_eq!((refused, world.receipts().len()), (status == 402, usize::from(status == 200)));
     }
 }
@@ -36,8 +36,8 @@ async fn a_host_that_says_too_early_that_a_payment_expired_is_not_repeated() {
     *world.host.settlement.lock().unwrap() = Some(SettlementState::Failed { code: SettlementFailure::Expired });
     for _ in 0..2 {
         let reply = world.ask(&body, Some(&payment)).await;
-        assert!(reply.status == 503 && reply.text.contains(r#""code":"settlement_pending""#), "{reply:?}");
-        assert!(reply.header("retry-after").is_some() && !reply.text.contains("harged"), "{reply:?}");
+        assert!(reply.status == 503 && reply.text().contains(r#""code":"settlement_pending""#), "{reply:?}");
+        assert!(reply.header("retry-after").is_some() && !reply.text().contains("harged"), "{reply:?}");
     }
     // The answer is there as soon as the transfer is seen, and as often as it is asked for.
     *world.host.settlement.lock().unwrap() = None;

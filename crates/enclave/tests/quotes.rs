@@ -8,7 +8,7 @@ use support::client::{Reply, ask_on, question, rest, sign};
 use support::{Key, World, now};
 
 fn assert_refused(reply: &Reply, status: u16, code: &str) {
-    assert!(reply.status == status && reply.text.contains(&format!(r#""code":"{code}""#)), "{reply:?}");
+    assert!(reply.status == status && reply.text().contains(&format!(r#""code":"{code}""#)), "{reply:?}");
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn fields_that_would_change_the_answer_are_refused_before_a_price_is_made(
         body[name] = 1.into();
         let reply = world.ask(&body, None).await;
         assert_refused(&reply, 400, "unsupported_parameter");
-        assert!(reply.text.contains(&format!(r#""param":"{name}""#)) && reply.header("payment-required").is_none(), "{reply:?}");
+        assert!(reply.text().contains(&format!(r#""param":"{name}""#)) && reply.header("payment-required").is_none(), "{reply:?}");
     }
 }
 
@@ -50,7 +50,7 @@ async fn a_prompt_beyond_the_context_is_refused_also_when_many_come_at_once() {
         asked.push(world.send(&long, None).await);
     }
     for mut tls in asked {
-        assert_refused(&Reply::of(&rest(&mut tls).await), 400, "context_length_exceeded");
+        assert_refused(&Reply::parse(&rest(&mut tls).await), 400, "context_length_exceeded");
     }
 }
 

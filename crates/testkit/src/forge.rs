@@ -7,11 +7,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use candor_devtee::{self as devtee, Hypervisor, Measurements};
+use candor_devtee::Hypervisor;
 use candor_verify::attest::TrustRoot;
 use candor_verify::bundle::{Bundle, LaterAnchor, Request, Response};
-use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
-use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
+use candor_verify::bytes::{Address, Hash32, Signature65};
+use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature};
 use candor_verify::delivery::{AnchorLink, Delivery};
 use candor_verify::eip712::{K256, address_of};
 use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
@@ -19,15 +19,15 @@ use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, work
 use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
 use candor_verify::policy::{Accept, Policy, Workloads};
-use candor_verify::receipt::{
-    Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, seed_commitment, seed_from_share,
-};
-use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
+use candor_verify::receipt::{Decoding, Receipt, Scheme, Work, seed_commitment, seed_from_share};
+use candor_verify::terms::OperatorTerms;
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, root_of};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use ed25519_dalek::Signer as _;
 use k256::ecdsa::SigningKey;
+
+use crate::honest::{self, ASSET, greedy, sign_checkpoint, sign_terms, sold};
 
 /// A secp256k1 key that signs digests.
 #[derive(Clone, Debug)]
@@ -96,7 +96,8 @@ impl Default for Lie {
     }
 }
 
-pub(crate) const OPERATOR: u8 = 0x11;
+/// Byte of the operator's key.
+pub const OPERATOR: u8 = 0x11;
 pub(crate) const REGISTRAR: u8 = 0x22;
 /// Byte of K_sig's key ([`Key::of`]).
 pub const K_SIG: u8 = 0x33;
@@ -117,7 +118,6 @@ type Attested = (Vec<u8>, u64);
 #[derive(Debug)]
 pub struct Forge {
     hypervisor: Hypervisor,
-    measurements: Measurements,
     /// Documents made so far, by what they attest and when: bundles that say the same carry the same document.
     documents: RefCell<BTreeMap<Attested, Vec<u8>>>,
 }
@@ -126,7 +126,7 @@ impl Forge {
     /// A forge on this software hypervisor.
     #[must_use]
     pub fn new(hypervisor: Hypervisor) -> Self {
-        Self { hypervisor, measurements: Measurements::of_image(b"candor testkit image"), documents: RefCell::default() }
+        Self { hypervisor, documents: RefCell::default() }
     }
 
     /// A policy that accepts what this forge makes, and nothing else.
@@ -135,7 +135,7 @@ impl Forge {
         let root = self.hypervisor.root_fingerprint();
         Policy {
             roots: vec![TrustRoot { fingerprint: root }],
-            workloads: Workloads::Only(vec![workload_id(TeeKind::Nitro, &Hash32(root), &self.measurements.concatenated())]),
+            workloads: Workloads::Only(vec![workload_id(TeeKind::Nitro, &Hash32(root), &honest::image().concatenated())]),
             operators: Accept::Only(vec![Key::of(OPERATOR).address()]),
             registries: Accept::Only(vec![(CHAIN_ID, Address([0xe1; 20]))]),
             witnesses: vec![witness_key()],
@@ -156,16 +156,7 @@ impl Forge {
         let payment =
             Payment { authorization, signature: Key::of(PAYER).sign(&authorization.digest(&domain)), client_salt: Some(client_salt) };
         let response = honest_response();
-        let mut decoding = Decoding {
-            engine: "det/1".into(),
-            seed: seed_from_share(&share, &authorization.nonce),
-            seed_source: SeedSource::ServerAndPayment,
-            temperature_e6: 0,
-            top_p_e6: 1_000_000,
-            top_k: 0,
-            max_tokens: 64,
-            stop_hash: Hash32::ZERO,
-        };
+        let mut decoding = greedy(seed_from_share(&share, &authorization.nonce));
         (lie.decoding)(&mut decoding);
         let receipt = receipt(&evidence, &offer, &authorization, &request, &response, &decoding, lie);
         let delivery = delivery(receipt, decoding, share, lie);
@@ -185,40 +176,31 @@ impl Forge {
         enclave.unwrap_or_else(|| panic!("{verdict:?}"))
     }
 
-    fn evidence(&self, lie: &Lie) -> Evidence {
-        let mut terms = honest_terms();
+    /// Evidence with this lie in it.
+    #[must_use]
+    pub fn evidence(&self, lie: &Lie) -> Evidence {
+        let mut terms = honest::terms();
         (lie.terms)(&mut terms);
-        let signature = Key::of(lie.terms_signer).sign(&terms.digest());
-        let mut manifest = Manifest {
+        let boot = Manifest {
             k_sig: Key::of(K_SIG).address(),
             k_log: Hash32(ed(K_LOG).verifying_key().to_bytes()),
             tls_spki_hash: Hash32([0x81; 32]),
-            terms_hash: terms.digest(),
-            operator: terms.operator,
-            payee: terms.payee,
-            registry: terms.registry,
-            anchor_chain_id: terms.anchor_chain_id,
-            contracts_hash: terms.contracts_hash(),
-            model_set_root: terms.model_set_root(),
-            price_table_hash: terms.price_table_hash(),
             ..Manifest::default()
         };
+        let mut manifest = boot.under(&terms);
         (lie.manifest)(&mut manifest);
         let mut freshness = Freshness { chain_id: CHAIN_ID, block_number: 7, block_hash: Hash32([0x82; 32]), nonce: Hash32::ZERO };
         (lie.freshness)(&mut freshness);
         let user_data = attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness);
         let at = NOW_MS - lie.document_age_ms;
         let document = self.document(&user_data, at);
-        Evidence { document, manifest, freshness, terms: SignedTerms { terms, signature } }
+        Evidence { document, manifest, freshness, terms: sign_terms(terms, &Key::of(lie.terms_signer)) }
     }
 }
 
 impl Forge {
     fn document(&self, user_data: &[u8], at_ms: u64) -> Vec<u8> {
-        let make = || {
-            let request = devtee::Request { user_data: Some(user_data), ..devtee::Request::default() };
-            self.hypervisor.attest(&self.measurements, &request, at_ms).expect("it attests")
-        };
+        let make = || honest::document(&self.hypervisor, user_data, at_ms);
         self.documents.borrow_mut().entry((user_data.to_vec(), at_ms)).or_insert_with(make).clone()
     }
 }
@@ -289,34 +271,6 @@ pub(crate) fn integer_seed(seed: i64) -> Hash32 {
     Hash32(bytes)
 }
 
-/// The story's terms.
-#[must_use]
-pub fn honest_terms() -> OperatorTerms {
-    let (asset, model) = (Address([0xa5; 20]), Hash32([0x91; 32]));
-    OperatorTerms {
-        operator: Key::of(OPERATOR).address(),
-        payee: Address([0xb0; 20]),
-        registrar: Key::of(REGISTRAR).address(),
-        registry: Address([0xe1; 20]),
-        anchor_chain_id: CHAIN_ID,
-        not_after: UnixMs(NOW_MS + 86_400_000),
-        flags: 0,
-        chains: vec![Chain { chain_id: CHAIN_ID, log_anchor: Address([0xe2; 20]), ..Chain::default() }],
-        assets: vec![Asset { chain_id: CHAIN_ID, asset, name: "USDC".into(), version: "2".into(), decimals: 6 }],
-        models: vec![Model { id: "fixture".into(), digest: model, context_tokens: 512 }],
-        prices: vec![Price {
-            model,
-            chain_id: CHAIN_ID,
-            asset,
-            per_million_prompt: Amount(1_000_000),
-            per_million_completion: Amount(3_000_000),
-            per_request: Amount(100),
-        }],
-        upstreams: Vec::new(),
-        endpoints: vec!["https://127.0.0.1:8443".into()],
-    }
-}
-
 pub(crate) fn honest_request() -> Request {
     Request {
         salt: Hash32([0x73; 32]),
@@ -340,7 +294,7 @@ fn offer(evidence: &Evidence, commitment: Hash32, share: &Hash32, lie: &Lie) -> 
         model_id: Hash32([0x91; 32]),
         scheme: Scheme::ExactEip3009,
         payee: evidence.manifest.payee,
-        asset: Address([0xa5; 20]),
+        asset: ASSET,
         chain_id: CHAIN_ID,
         settler: Address::ZERO,
         amount: terms.prices.first().and_then(|price| price.amount(12, 64)).unwrap_or_default(),
@@ -376,40 +330,16 @@ fn receipt(
     decoding: &Decoding,
     lie: &Lie,
 ) -> Receipt {
-    let mut receipt = Receipt {
-        manifest_hash: evidence.manifest.hash(),
-        log_id: evidence.manifest.log_id(),
-        sequence: 3,
-        money: Money {
-            payment_id: authorization.payment_id(offer.chain_id, &offer.asset),
-            scheme: offer.scheme,
-            payer: authorization.from,
-            payee: authorization.to,
-            asset: offer.asset,
-            chain_id: offer.chain_id,
-            settler: offer.settler,
-            max_amount: authorization.value,
-            charged: authorization.value,
-            cumulative_before: Amount::ZERO,
-            cumulative_after: Amount::ZERO,
-            offer_digest: offer.digest(),
-        },
-        work: Work {
-            kinds: Kinds::LOCAL.and(Kinds::REEXEC),
-            channel: Channel::Tls,
-            usage_source: UsageSource::Counted,
-            outcome: Outcome::Complete,
-            model_id: offer.model_id,
-            request_commitment: request_commitment(&request.salt, &request.method, &request.path, &request.body),
-            response_commitment: commitment_of(&response.seed, response.frames.iter().map(Vec::as_slice)),
-            decoding_hash: decoding.struct_hash(),
-            prompt_tokens: offer.prompt_tokens,
-            completion_tokens: 4,
-            started_at: UnixMs(NOW_MS + 1_000),
-            finished_at: UnixMs(NOW_MS + 2_000),
-            block_number: 9,
-            block_hash: Hash32([0x83; 32]),
-        },
+    let mut receipt = sold(&evidence.manifest, 3, offer, authorization);
+    receipt.work = Work {
+        request_commitment: request_commitment(&request.salt, &request.method, &request.path, &request.body),
+        response_commitment: commitment_of(&response.seed, response.frames.iter().map(Vec::as_slice)),
+        decoding_hash: decoding.struct_hash(),
+        started_at: UnixMs(NOW_MS + 1_000),
+        finished_at: UnixMs(NOW_MS + 2_000),
+        block_number: 9,
+        block_hash: Hash32([0x83; 32]),
+        ..receipt.work
     };
     (lie.receipt)(&mut receipt);
     receipt
@@ -430,9 +360,6 @@ fn delivery(receipt: Receipt, decoding: Decoding, share: Hash32, lie: &Lie) -> D
     let mut checkpoint =
         Checkpoint { log_id: receipt.log_id, tree: Tree { size: 6, root: root_of(&leaves) }, timestamp: UnixMs(NOW_MS + 2_100) };
     (lie.checkpoint)(&mut checkpoint);
-    let note_signature = Ed25519Signature(ed(K_LOG).sign(checkpoint.note_body().as_bytes()).to_bytes());
-    let signed =
-        SignedCheckpoint { checkpoint, note_signature, signature: Key::of(K_SIG).sign(&checkpoint.digest()), cosignatures: vec![] };
     let mut seed_share = Some(share);
     (lie.seed_share)(&mut seed_share);
     Delivery {
@@ -441,7 +368,7 @@ fn delivery(receipt: Receipt, decoding: Decoding, share: Hash32, lie: &Lie) -> D
         leaf_salt,
         decoding,
         seed_share,
-        checkpoint: signed,
+        checkpoint: sign_checkpoint(checkpoint, &Key::of(K_SIG), &ed(K_LOG)),
         inclusion: vec![l2, pair01, pair45],
         earlier_anchor: Some(earlier),
     }

@@ -1,13 +1,15 @@
 //! For tests only: a forge that signs honest and lying bundles, and the generator of `vectors/`.
 //!
 //! [`forge::Forge`] holds every key of the story (operator, enclave, payer, hypervisor) and builds a bundle stage by stage; a [`forge::Lie`]
-//! changes one thing at one stage, and every later stage is signed honestly over the lie. So each vector has one deviation. [`cases`]
-//! lists them with the check that must refuse each; [`flat`] makes the deterministic vectors that other languages read; [`json`] writes
-//! both. The program `vectors` puts them on disk. Nothing of the product depends on this crate.
+//! changes one thing at one stage, and every later stage is signed honestly over the lie. So each vector has one deviation. [`honest`] has
+//! the parts that the forge and the tests of other crates begin with. [`cases`] lists the lies with the check that must refuse each;
+//! [`flat`] makes the deterministic vectors that other languages read; [`json`] writes both. The program `vectors` puts them on disk.
+//! Nothing of the product depends on this crate. Not here: HTTP (`testhttp`), so that the verifier's tests stay light.
 
 pub mod cases;
 pub mod flat;
 pub mod forge;
+pub mod honest;
 pub mod json;
 mod lies;
 pub mod live;

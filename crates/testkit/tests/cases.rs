@@ -5,11 +5,14 @@ use std::fs;
 use std::path::Path;
 
 use candor_testkit::cases::{self, Case};
-use candor_testkit::forge::Forge;
+use candor_testkit::forge::{Forge, Lie};
 use candor_testkit::{flat, fresh_hypervisor};
 use candor_verify::bundle::Bundle;
+use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
+use candor_verify::evidence::{Moment, verify_evidence};
+use candor_verify::manifest::Manifest;
 use candor_verify::step::Step;
 use candor_verify::verdict::{Outcome, Status, Verdict};
 
@@ -54,6 +57,28 @@ fn every_case_ends_as_it_says_and_every_step_has_both_kinds() {
     for step in Step::BUNDLE.iter().copied() {
         assert!(passed.contains_key(step.id()), "no accepting case for {}", step.id());
         assert!(refused.contains_key(step.id()), "no rejecting case for {}", step.id());
+    }
+}
+
+#[test]
+fn a_manifest_that_does_not_follow_from_its_terms_is_refused_by_the_name_of_its_field() {
+    let forge = Forge::new(fresh_hypervisor("fields"));
+    let changes: [(&str, fn(&mut Manifest)); 8] = [
+        ("operator", |manifest| manifest.operator = Address([1; 20])),
+        ("payee", |manifest| manifest.payee = Address([1; 20])),
+        ("registry", |manifest| manifest.registry = Address([1; 20])),
+        ("anchor chain", |manifest| manifest.anchor_chain_id = 1),
+        ("contracts", |manifest| manifest.contracts_hash = Hash32([1; 32])),
+        ("models", |manifest| manifest.model_set_root = Hash32([1; 32])),
+        ("prices", |manifest| manifest.price_table_hash = Hash32([1; 32])),
+        ("further keys", |manifest| manifest.keys_hash = Hash32([1; 32])),
+    ];
+    for (name, manifest) in changes {
+        let evidence = forge.evidence(&Lie { manifest, ..Lie::default() });
+        let (verdict, enclave) = verify_evidence(&evidence, &forge.policy(), Moment::OwnTime, &K256);
+        let refused = verdict.refused().unwrap_or_else(|| panic!("{name} is believed"));
+        let named = refused.expected.starts_with(name) && refused.got.starts_with(name) && refused.expected != refused.got;
+        assert!(refused.id == "evidence.manifest" && named && enclave.is_none(), "{name}: {refused:?}");
     }
 }
 

@@ -7,7 +7,7 @@
 //! that the TEE vendor is honest (see `verdict::Assurance`).
 
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::attest::{self, VerifiedDocument};
@@ -259,7 +259,7 @@ fn check_operator(checks: &mut Recorder, evidence: &Evidence, recover: &dyn Reco
     )
 }
 
-/// Manifest and terms must agree field by field, and the terms must have been in force.
+/// The manifest must be what follows from the terms, and the terms must have been in force.
 fn check_manifest(
     checks: &mut Recorder,
     manifest: &Manifest,
@@ -267,21 +267,14 @@ fn check_manifest(
     document_time: UnixMs,
     freshness: &Freshness,
 ) -> Result<(), Stop> {
-    let pairs = [
-        ("operator", manifest.operator.to_string(), terms.operator.to_string()),
-        ("payee", manifest.payee.to_string(), terms.payee.to_string()),
-        ("registry", manifest.registry.to_string(), terms.registry.to_string()),
-        ("anchor chain", manifest.anchor_chain_id.to_string(), terms.anchor_chain_id.to_string()),
-        ("contracts", manifest.contracts_hash.to_string(), terms.contracts_hash().to_string()),
-        ("models", manifest.model_set_root.to_string(), terms.model_set_root().to_string()),
-        ("prices", manifest.price_table_hash.to_string(), terms.price_table_hash().to_string()),
-        ("further keys", Hash32::ZERO.to_string(), manifest.keys_hash.to_string()),
-        ("freshness chain", manifest.anchor_chain_id.to_string(), freshness.chain_id.to_string()),
-    ];
-    for (name, expected, got) in pairs {
-        if expected != got {
-            return checks.require(Step::EvidenceManifest, false, format!("{name} {expected}"), format!("{name} {got}"));
-        }
+    let follows = manifest.clone().under(terms);
+    if *manifest != follows {
+        let (expected, got) = first_difference(&follows, manifest);
+        return checks.require(Step::EvidenceManifest, false, expected, got);
+    }
+    if freshness.chain_id != manifest.anchor_chain_id {
+        let on = |chain_id: u64| format!("freshness chain {chain_id}");
+        return checks.require(Step::EvidenceManifest, false, on(manifest.anchor_chain_id), on(freshness.chain_id));
     }
     if let Err(reason) = terms.check_consistent() {
         return checks.require(Step::EvidenceManifest, false, "consistent terms", reason);
@@ -291,4 +284,22 @@ fn check_manifest(
         return checks.require(Step::EvidenceManifest, false, expected, format!("notAfter {} ms", terms.not_after));
     }
     checks.require(Step::EvidenceManifest, true, "equal fields", "equal fields")
+}
+
+/// The first field in which two manifests differ, with both its values. Only words for people: that they differ is known before.
+fn first_difference(expected: &Manifest, got: &Manifest) -> (String, String) {
+    let named = |manifest: &Manifest| {
+        [
+            format!("operator {}", manifest.operator),
+            format!("payee {}", manifest.payee),
+            format!("registry {}", manifest.registry),
+            format!("anchor chain {}", manifest.anchor_chain_id),
+            format!("contracts {}", manifest.contracts_hash),
+            format!("models {}", manifest.model_set_root),
+            format!("prices {}", manifest.price_table_hash),
+            format!("further keys {}", manifest.keys_hash),
+        ]
+    };
+    let whole = || (format!("manifest {}", expected.hash()), format!("manifest {}", got.hash()));
+    named(expected).into_iter().zip(named(got)).find(|(expected, got)| expected != got).unwrap_or_else(whole)
 }

@@ -11,6 +11,7 @@ use crate::bytes::{Address, Hash32};
 use crate::eip712;
 use crate::hash::{keccak256, sha256};
 use crate::tags;
+use crate::terms::OperatorTerms;
 
 /// Version of [`Manifest`] that this code reads and writes.
 pub const VERSION: u8 = 1;
@@ -58,6 +59,32 @@ pub struct Manifest {
 impl Manifest {
     /// Words in the encoding.
     pub const WORDS: usize = 18;
+
+    /// The manifest of this boot under these terms. Keys, predecessor and build are the boot's own; every other field follows from the
+    /// terms, and is set here and nowhere else.
+    ///
+    /// ```
+    /// # use candor_verify::{Address, manifest::Manifest, terms::OperatorTerms};
+    /// let boot = Manifest { k_sig: Address([1; 20]), ..Manifest::default() };
+    /// let manifest = boot.under(&OperatorTerms { payee: Address([2; 20]), ..OperatorTerms::default() });
+    /// assert_eq!((manifest.k_sig, manifest.payee), (Address([1; 20]), Address([2; 20])));
+    /// ```
+    #[must_use]
+    pub fn under(self, terms: &OperatorTerms) -> Self {
+        Self {
+            // Terms of this version name no further keys.
+            keys_hash: Hash32::ZERO,
+            terms_hash: terms.digest(),
+            operator: terms.operator,
+            payee: terms.payee,
+            registry: terms.registry,
+            anchor_chain_id: terms.anchor_chain_id,
+            contracts_hash: terms.contracts_hash(),
+            model_set_root: terms.model_set_root(),
+            price_table_hash: terms.price_table_hash(),
+            ..self
+        }
+    }
 
     /// The one encoding: 576 bytes.
     #[must_use]
@@ -217,6 +244,30 @@ mod tests {
                 assert_ne!(other.hash(), manifest.hash(), "byte {at}");
             }
         }
+    }
+
+    #[test]
+    fn what_follows_from_the_terms_replaces_whatever_was_there_and_the_boots_own_stays() {
+        let bytes: Vec<u8> = (0..576).map(|at| u8::from(at % 32 == 31)).collect();
+        let ones = Manifest::parse(&bytes).unwrap();
+        let terms = crate::terms::tests::sample();
+        let manifest = ones.clone().under(&terms);
+        let from_the_terms = Manifest::default().under(&terms);
+        assert_eq!(
+            Manifest {
+                k_sig: ones.k_sig,
+                k_log: ones.k_log,
+                k_hpke: ones.k_hpke,
+                tls_spki_hash: ones.tls_spki_hash,
+                predecessor_log: ones.predecessor_log,
+                predecessor_size: ones.predecessor_size,
+                predecessor_root: ones.predecessor_root,
+                build_id: ones.build_id,
+                ..from_the_terms
+            },
+            manifest
+        );
+        assert_eq!((manifest.terms_hash, manifest.keys_hash), (terms.digest(), Hash32::ZERO));
     }
 
     #[test]

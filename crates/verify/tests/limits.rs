@@ -1,46 +1,19 @@
 //! Limits of what is read, each at its edge: the longest is read, one more is refused.
 
-use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
+use candor_testkit::honest::terms_of_length;
+use candor_verify::bytes::{Hash32, Signature65};
 use candor_verify::cbor::{CborError, Reader, Writer};
 use candor_verify::checkpoint::{COSIGNATURES_MAX, Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
 use candor_verify::delivery::{read_checkpoint, write_checkpoint};
 use candor_verify::evidence::{DOCUMENT_MAX, EVIDENCE_MAX, Evidence};
 use candor_verify::manifest::{Freshness, Manifest};
-use candor_verify::terms::{Asset, Chain, MAX_LIST, Model, OperatorTerms, Price, SIGNED_TERMS_MAX, SignedTerms, Upstream};
+use candor_verify::terms::{MAX_LIST, Model, SIGNED_TERMS_MAX, SignedTerms};
 use candor_verify::tlog::Tree;
 use candor_verify::time::{UnixMs, UnixSeconds};
 
 /// Consistent terms whose signed encoding has so many bytes.
 fn terms_of(len: usize) -> SignedTerms {
-    // Texts of 24 to 255 bytes have heads of one length: a byte more in one of them is a byte more of the whole.
-    let text = || "t".repeat(24);
-    let (token, digest) = (Address([7; 20]), Hash32([8; 32]));
-    let asset = |chain_id| Asset { chain_id, asset: token, name: text(), version: text(), decimals: 6 };
-    let terms = OperatorTerms {
-        operator: Address([1; 20]),
-        payee: Address([2; 20]),
-        registrar: Address([3; 20]),
-        registry: Address([4; 20]),
-        anchor_chain_id: 1,
-        not_after: UnixMs(u64::MAX),
-        flags: 0,
-        chains: vec![Chain { chain_id: 1, log_anchor: Address([6; 20]), ..Chain::default() }],
-        assets: (1..=64).map(asset).collect(),
-        models: vec![Model { id: text(), digest, context_tokens: 512 }],
-        prices: vec![Price { model: digest, chain_id: 1, asset: token, per_request: Amount(10), ..Price::default() }],
-        upstreams: vec![Upstream { name: text(), url: text(), trust_anchor: Hash32([9; 32]) }; 64],
-        endpoints: vec![text(); 64],
-    };
-    let mut signed = SignedTerms { terms, signature: Signature65([5; 65]) };
-    let mut missing = len - signed.encode().len();
-    let terms = &mut signed.terms;
-    let names = terms.assets.iter_mut().flat_map(|asset| [&mut asset.name, &mut asset.version]);
-    let urls = terms.upstreams.iter_mut().flat_map(|upstream| [&mut upstream.name, &mut upstream.url]);
-    for text in names.chain(urls).chain(&mut terms.endpoints) {
-        let more = missing.min(231);
-        text.push_str(&"t".repeat(more));
-        missing -= more;
-    }
+    let signed = terms_of_length(Model { id: "m".into(), digest: Hash32([8; 32]), context_tokens: 512 }, len);
     assert_eq!(signed.terms.check_consistent(), Ok(()));
     signed
 }

@@ -21,7 +21,7 @@ const FORBIDDEN: &[&str] = &["openssl", "openssl-sys", "native-tls", "hyper-tls"
 
 /// Not in the enclave: what parses much, or what could pretend to be hardware. A trailing `*` stands for any rest.
 const FORBIDDEN_IN_ENCLAVE: &[&str] =
-    &["alloy*", "revm*", "rusqlite", "libsqlite3-sys", "reqwest", "candor-chain", "candor-devchain", "candor-devtee", "candor-testkit"];
+    &["alloy*", "revm*", "rusqlite", "libsqlite3-sys", "reqwest", "candor-chain", "candor-devchain", "candor-devtee", "candor-test*"];
 
 /// Crates whose licence is accepted for this crate alone, and why.
 const LICENCE_EXCEPTIONS: &[(&str, &str, &str)] = &[

@@ -59,6 +59,11 @@ const ROOMS: &[Room] = &[
         may_use: &["verify", "link", "x402", "log", "engine", "chain", "devchain", "devtee", "enclave", "host", "client"],
         reason: "for tests; nothing of the product may use it",
     },
+    Room {
+        name: "testhttp",
+        may_use: &["verify", "x402"],
+        reason: "for tests; apart from testkit, so that tests without sockets build none",
+    },
     Room { name: "workspace-hack", may_use: &[], reason: "no code, only features of others: one build for demo and tests" },
 ];
 
@@ -72,6 +77,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("toml", &["report"]),
     ("rcgen", &["enclave"]),
 ];
+
+/// Rooms that are no part of the product: no door is closed to them, and no other room may use them.
+const FOR_TESTS: &[&str] = &["testkit", "testhttp"];
 
 pub(super) fn check(metadata: &Metadata, report: &mut Report) {
     for package in metadata.ours() {
@@ -103,7 +111,7 @@ fn check_room(package: &Package, room: &Room, report: &mut Report) {
         let door = DOORS.iter().find(|(name, _)| dependency.name == *name || is_part_of(&dependency.name, name));
         if let Some((_, users)) = door
             && !users.contains(&room.name)
-            && room.name != "testkit"
+            && !FOR_TESTS.contains(&room.name)
         {
             report.error("edges", manifest, format!("only {users:?} may use {}: there is one door", dependency.name));
         }

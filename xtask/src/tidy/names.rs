@@ -33,6 +33,7 @@ const SHARED: &[Shared] = &[
     Shared { name: "Progress", crates: &["client", "x402"], reason: "of an answer; of a settlement" },
     Shared { name: "Reader", crates: &["verify", "verify"], reason: "of our encoding; of a TEE vendor's document" },
     Shared { name: "Refused", crates: &["link", "log"], reason: "a request of the link; a ticket of the sequencer" },
+    Shared { name: "Reply", crates: &["devchain", "testhttp"], reason: "what the chain gives to its door; what a test's client got" },
     Shared { name: "Request", crates: &["devtee", "verify"], reason: "for a document; for an answer" },
     Shared { name: "Role", crates: &["engine", "link"], reason: "who speaks in a chat; what a connection is for" },
     Shared { name: "Step", crates: &["engine", "log", "verify"], reason: "a token; of the check of a log; of the check of a bundle" },

@@ -6,10 +6,11 @@
 
 use candor_chain::*;
 use candor_devchain::{Config, DevChain, SharedChain, dev_accounts, provider};
+use candor_testkit::honest::terms_for;
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
 use candor_verify::registration::Registration;
-use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
+use candor_verify::terms::{Chain, Model, OperatorTerms, SignedTerms};
 use candor_verify::{Address, Amount, Hash32, Signature65};
 use candor_verify::time::UnixMs;
 
@@ -58,47 +59,22 @@ impl World {
 
     pub fn terms(&self) -> SignedTerms {
         let c = &self.contracts;
-        let terms = OperatorTerms {
+        let mut terms = OperatorTerms {
             operator: self.operator.address(),
             payee: self.payee,
             registrar: self.registrar.address(),
             registry: c.registry,
-            anchor_chain_id: c.chain_id,
             not_after: UnixMs(4_000_000_000_000),
-            flags: 0,
             chains: vec![Chain { chain_id: c.chain_id, log_anchor: c.log_anchor, ..Chain::default() }],
-            assets: vec![Asset { chain_id: c.chain_id, asset: c.test_usd, name: "USDC".into(), version: "2".into(), decimals: 6 }],
-            models: vec![Model { id: "m".into(), digest: MODEL, context_tokens: 512 }],
-            prices: vec![Price {
-                model: MODEL,
-                chain_id: c.chain_id,
-                asset: c.test_usd,
-                per_million_prompt: Amount(1),
-                per_million_completion: Amount(1),
-                per_request: Amount(10),
-            }],
-            upstreams: vec![],
-            endpoints: vec!["https://127.0.0.1:8443".into()],
+            ..terms_for(Model { id: "m".into(), digest: MODEL, context_tokens: 512 })
         };
+        (terms.assets[0].asset, terms.prices[0].asset) = (c.test_usd, c.test_usd);
         let signature = self.operator.sign_digest(&terms.digest()).unwrap();
         SignedTerms { terms, signature }
     }
 
     pub fn manifest(&self, k_sig: &Signer, k_log: Hash32) -> Manifest {
-        let terms = self.terms().terms;
-        Manifest {
-            k_sig: k_sig.address(),
-            k_log,
-            terms_hash: terms.digest(),
-            operator: terms.operator,
-            payee: terms.payee,
-            registry: terms.registry,
-            anchor_chain_id: terms.anchor_chain_id,
-            contracts_hash: terms.contracts_hash(),
-            model_set_root: terms.model_set_root(),
-            price_table_hash: terms.price_table_hash(),
-            ..Manifest::default()
-        }
+        Manifest { k_sig: k_sig.address(), k_log, ..Manifest::default() }.under(&self.terms().terms)
     }
 
     /// What an attestor says about [`DOCUMENT`], as if it showed this manifest at this block.

@@ -1,21 +1,15 @@
 //! A JSON-RPC endpoint in front of a real chain that lies on demand: what a bad provider, or whoever sits before it, can tell a node.
-//!
-//! It runs on a thread of its own, so that a test that waits for a process does not keep it from answering.
 
 use std::io;
-use std::net::TcpListener as StdListener;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use candor_testhttp::{Http, serve};
 use candor_verify::bytes::{Address, Hash32, from_hex};
 use candor_verify::hash::keccak256;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::HOST;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
 
 /// What it says instead of the truth.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -81,16 +75,10 @@ pub(crate) struct Liar {
 impl Liar {
     /// In front of this chain, telling the truth.
     pub(crate) fn start(chain: &str) -> Self {
-        let listener = StdListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::default()));
-        let (shared, chain) = (Arc::clone(&state), chain.trim_start_matches("http://").trim_end_matches('/').to_owned());
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async { serve(TcpListener::from_std(listener).unwrap(), chain, shared).await });
-        });
-        Self { url, state }
+        let (shared, chain) = (Arc::clone(&state), chain.to_owned());
+        let address = serve(None, move |request| answer(chain.clone(), Arc::clone(&shared), request));
+        Self { url: format!("http://{address}"), state }
     }
 
     /// From now on.
@@ -104,20 +92,10 @@ impl Liar {
     }
 }
 
-async fn serve(listener: TcpListener, chain: String, state: Arc<Mutex<State>>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let (chain, state) = (chain.clone(), Arc::clone(&state));
-        tokio::spawn(async move {
-            let service = service_fn(|request| answer(chain.clone(), Arc::clone(&state), request));
-            drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
-        });
-    }
-}
-
-async fn answer(chain: String, state: Arc<Mutex<State>>, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+async fn answer(chain: String, state: Arc<Mutex<State>>, request: Request<Bytes>) -> io::Result<Response<Full<Bytes>>> {
     let asked_at = request.uri().to_string();
-    let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-    let asked: Value = serde_json::from_slice(&body).unwrap();
+    let body = request.into_body();
+    let asked: Value = serde_json::from_slice(&body).map_err(io::Error::other)?;
     let lie = state.lock().unwrap_or_else(PoisonError::into_inner).lie;
     let invented = match lie {
         Lie::Quotes(form) if asked["method"] != "eth_chainId" => return Ok(quoting(form, &asked["id"], &asked_at)),
@@ -201,10 +179,7 @@ async fn receipt(chain: &str, state: &Mutex<State>, asked: &Value) -> io::Result
 }
 
 async fn forward(chain: &str, body: Bytes) -> io::Result<Bytes> {
-    let stream = TcpStream::connect(chain).await?;
-    let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    tokio::spawn(async move { drop(driver.await) });
-    let request = Request::post("/").header(HOST, chain).header("content-type", "application/json");
-    let answer = sender.send_request(request.body(Full::new(body)).unwrap()).await.map_err(io::Error::other)?;
-    Ok(answer.into_body().collect().await.map_err(io::Error::other)?.to_bytes())
+    let headers = [("content-type", "application/json")];
+    let reply = Http::connect(chain).await?.try_send(Method::POST, "/", &headers, body.into()).await.map_err(io::Error::other)?;
+    Ok(reply.body)
 }

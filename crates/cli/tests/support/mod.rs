@@ -5,7 +5,6 @@
 //! |---|---|
 //! | here | [`World`]: chain and node, what they say, what the chain says |
 //! | `process` | children: started, signalled, ended with everything they started |
-//! | `http` | an HTTPS client that believes nothing and can misbehave |
 //! | `hostile` | strangers whose texts are for a terminal and not for a reader |
 //! | `liar` | a chain endpoint that fails and lies |
 //! | `payer` | payments, right or wrong in one place |
@@ -15,7 +14,6 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod hostile;
-pub(crate) mod http;
 pub(crate) mod liar;
 pub(crate) mod payer;
 pub(crate) mod process;
@@ -30,14 +28,13 @@ use std::time::{Duration, Instant};
 use candor_chain::{ChainClient, Signer, mint_calldata};
 use candor_devchain::dev_accounts;
 use candor_engine::{Config, fixture};
+pub(crate) use candor_testhttp as http;
+pub(crate) use candor_testhttp::PATIENCE;
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::hash::keccak256;
 use serde_json::{Value, json};
 
 use self::process::Process;
-
-/// How long anything may take before a test gives up. Generous: it says "never", not "slow".
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Index of the well-known account that mints and pays gas for tests. The host and the set-up use others.
 const FAUCET: usize = 9;

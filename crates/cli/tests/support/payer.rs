@@ -5,17 +5,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use candor_chain::Signer;
 use candor_client::Wallet;
-use candor_verify::bytes::{Address, Hash32, Signature65, to_hex};
-use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
+pub(crate) use candor_testhttp::{Draft, Offered};
+use candor_testhttp::{Reply, chat};
+use candor_verify::bytes::{Address, Hash32, Signature65};
+use candor_verify::payment::Authorization;
 use candor_verify::time::UnixSeconds;
-use candor_x402::extension::SignedOffer;
-use candor_x402::protocol::{
-    ExactRequirements, PaymentRequired, encode_header, parse_payment_required, parse_settle_response, parse_single_header,
-};
+use candor_x402::protocol::parse_settle_response;
 use serde_json::{Value, json};
 
 use super::World;
-use super::http::{Reply, chat};
 
 /// What every payer starts with, in units of the test token: one USDC.
 pub(crate) const FUNDS: u128 = 1_000_000;
@@ -28,44 +26,6 @@ pub(crate) fn question(name: &str, stream: bool) -> Value {
 /// Unix seconds.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-/// A quote.
-pub(crate) struct Offered {
-    pub(crate) required: PaymentRequired,
-    pub(crate) requirements: ExactRequirements,
-    pub(crate) signed: SignedOffer,
-}
-
-impl Offered {
-    /// Asks for one.
-    pub(crate) async fn of(api: &str, body: &Value) -> Self {
-        Self::read(&chat(api, body, None).await)
-    }
-
-    /// Out of a 402.
-    pub(crate) fn read(reply: &Reply) -> Self {
-        assert_eq!(reply.status, 402, "{reply:?}");
-        let values = reply.headers.get_all("payment-required").iter().map(|value| value.as_bytes());
-        let required = parse_payment_required(parse_single_header(values).unwrap().expect("a 402 has requirements")).unwrap();
-        let requirements = ExactRequirements::parse(&required.accepts[0]).unwrap();
-        let signed = SignedOffer::parse(required.extensions.as_ref()).unwrap().expect("a 402 has a signed offer");
-        Self { required, requirements, signed }
-    }
-
-    /// The price.
-    pub(crate) fn amount(&self) -> u128 {
-        self.requirements.amount.0
-    }
-}
-
-/// A payment before it is signed.
-pub(crate) struct Draft {
-    pub(crate) authorization: Authorization,
-    pub(crate) domain: TokenDomain,
-    pub(crate) accepted: Value,
-    pub(crate) extensions: Value,
-    pub(crate) version: u64,
 }
 
 /// A payment that was signed.
@@ -116,33 +76,10 @@ impl Payer {
 
     /// Pays with one thing changed before the signature.
     pub(crate) fn pay_but(&self, offered: &Offered, change: impl FnOnce(&mut Draft)) -> Signed {
-        let salt = Hash32(Signer::random().to_bytes());
-        let mut extensions = serde_json::to_value(&offered.required.extensions).unwrap();
-        extensions["candor"]["info"]["clientSalt"] = salt.to_string().into();
-        let authorization = Authorization {
-            from: self.address(),
-            to: offered.requirements.pay_to,
-            value: offered.requirements.amount,
-            valid_after: UnixSeconds(0),
-            valid_before: UnixSeconds(now() + 300),
-            nonce: offer_nonce(&offered.signed.offer.digest(), &salt),
-        };
-        let accepted = serde_json::to_value(&offered.required.accepts[0]).unwrap();
-        let mut draft = Draft { authorization, domain: offered.requirements.domain(), accepted, extensions, version: 2 };
+        let mut draft = Draft::new(offered, self.address(), Hash32(Signer::random().to_bytes()), now() + 300);
         change(&mut draft);
-        let signature = self.wallet.sign(&draft.authorization.digest(&draft.domain));
-        let Draft { authorization: a, accepted, extensions, version, .. } = draft;
-        let payload = json!({
-            "x402Version": version, "resource": offered.required.resource, "accepted": accepted, "extensions": extensions,
-            "payload": {
-                "signature": to_hex(&signature.0),
-                "authorization": {
-                    "from": a.from.to_string(), "to": a.to.to_string(), "value": a.value.to_string(), "nonce": a.nonce.to_string(),
-                    "validAfter": a.valid_after.to_string(), "validBefore": a.valid_before.to_string(),
-                },
-            },
-        });
-        Signed { authorization: a, signature, header: encode_header(&payload) }
+        let signature = self.wallet.sign(&draft.digest());
+        Signed { header: draft.header(&signature), authorization: draft.authorization, signature }
     }
 
     /// Units that are left.

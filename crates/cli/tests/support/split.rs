@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candor_client::plain;
 use serde_json::Value;
 
-use super::http::Https;
+use super::http::Http;
 use super::process::Process;
 use super::{World, eventually};
 
@@ -81,7 +81,7 @@ impl Split {
     }
 
     async fn serves(&self) {
-        eventually("the node serves", || async { Https::connect(&self.world.api()).await.ok().map(drop) }).await;
+        eventually("the node serves", || async { Http::connect(&self.world.api()).await.ok().map(drop) }).await;
         eventually("the log is served", || async { log_status(&self.world).await.filter(|s| s["log"].is_object()).map(drop) }).await;
     }
 

@@ -47,14 +47,14 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// A new one, with a directory of its own.
-    pub(crate) async fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let state = std::env::temp_dir().join(format!("candor-client-{name}"));
         std::fs::create_dir_all(&state).unwrap();
         let hypervisor = Arc::new(fresh_hypervisor(&name));
         let policy = Policy { roots: vec![hypervisor.trust_root()], workloads: Workloads::DangerousAny, ..Policy::default() };
-        let node = Server::start(Boot::new(hypervisor, 0x33)).await;
+        let node = Server::start(Boot::new(hypervisor, 0x33));
         let limit = AssetLimit {
             network: Eip155(CHAIN_ID),
             asset: node::ASSET,
@@ -62,7 +62,7 @@ impl Scene {
             max_per_day: Amount(node::price().0 * 3),
         };
         let spend = SpendPolicy { assets: vec![limit] };
-        Self { rpc: Rpc::start().await, node, policy, spend, state, pay_again: false }
+        Self { rpc: Rpc::start(), node, policy, spend, state, pay_again: false }
     }
 
     /// A client of its chain.

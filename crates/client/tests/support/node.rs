@@ -1,24 +1,25 @@
 //! A node with genuine SIMULATED evidence whose keys the test holds: it quotes honestly, and answers what is paid as it is told to.
 
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use candor_devtee::{Hypervisor, Measurements, Request as AttestationRequest};
-use candor_testkit::forge::{Key, honest_terms};
+use candor_devtee::Hypervisor;
+use candor_testhttp::{own_key, serve};
+use candor_testkit::forge::{Key, OPERATOR};
+pub(crate) use candor_testkit::honest::ASSET;
+use candor_testkit::honest::{self, greedy, sign_checkpoint, sign_terms, sold};
 use candor_verify::bytes::{Address, Amount, Hash32, from_hex, to_hex};
-use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
+use candor_verify::checkpoint::Checkpoint;
 use candor_verify::delivery::Delivery;
 use candor_verify::evidence::Evidence;
 use candor_verify::hash::sha256;
-use candor_verify::manifest::{Freshness, Manifest, attested_bytes};
+use candor_verify::manifest::{Freshness, Manifest};
 use candor_verify::offer::Offer;
-use candor_verify::payment::MAX_TIMEOUT_SECONDS;
-use candor_verify::receipt::{
-    Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, receipt_id, seed_commitment, seed_from_share,
-};
-use candor_verify::terms::SignedTerms;
+use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS};
+use candor_verify::receipt::{Scheme, Work, receipt_id, seed_commitment, seed_from_share};
+use candor_verify::terms::{OperatorTerms, SignedTerms};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, splice};
 use candor_verify::time::{UnixMs, UnixSeconds};
@@ -27,20 +28,11 @@ use candor_x402::protocol::{
     Eip155, ExactRequirements, PaymentPayload, PaymentRequired, ResourceInfo, SettleResponse, X402_VERSION, encode_header,
     parse_payment_payload,
 };
-use ed25519_dalek::Signer as _;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
+use http_body_util::Full;
+use hyper::body::Bytes;
 use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::PrivateKeyDer;
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 use super::{CHAIN_ID, h, now_ms, rpc};
-
-/// The token of [`honest_terms`].
-pub(crate) const ASSET: Address = Address([0xa5; 20]);
 
 /// Text of the answer.
 const ANSWER: &str = r#"{"choices":[{"message":{"content":"Evidence."}}]}"#;
@@ -51,7 +43,7 @@ const REQUEST_SALT: Hash32 = Hash32([0x73; 32]);
 
 /// What every answer costs.
 pub(crate) fn price() -> Amount {
-    honest_terms().prices[0].amount(12, 64).unwrap()
+    honest::terms().prices[0].amount(12, 64).unwrap()
 }
 
 /// What becomes of a paid request.
@@ -101,7 +93,7 @@ struct State {
     paid: Mutex<Vec<String>>,
 }
 
-/// The server, until the runtime ends.
+/// The server, until the process ends.
 pub(crate) struct Server {
     address: std::net::SocketAddr,
     state: Arc<State>,
@@ -109,23 +101,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// An honest one.
-    pub(crate) async fn start(boot: Boot) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (config, spki_hash) = tls();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+    pub(crate) fn start(boot: Boot) -> Self {
+        let (key, spki_hash) = own_key();
         let state = Arc::new(State { boot, spki_hash, conduct: Mutex::new(Conduct::Honest), paid: Mutex::default() });
         let shared = Arc::clone(&state);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, state) = (acceptor.clone(), Arc::clone(&shared));
-                tokio::spawn(async move {
-                    let Ok(tls) = acceptor.accept(stream).await else { return };
-                    let service = service_fn(move |request| route(Arc::clone(&state), request));
-                    drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(tls), service).await);
-                });
-            }
-        });
+        let address = serve(Some(key), move |request| route(Arc::clone(&shared), request));
         Self { address, state }
     }
 
@@ -154,9 +134,8 @@ fn nonce(payload: &PaymentPayload) -> Hash32 {
     Hash32::from_hex(payload.payload.0["authorization"]["nonce"].as_str().unwrap()).unwrap()
 }
 
-async fn route(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn route(state: Arc<State>, request: Request<Bytes>) -> io::Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     if head.method == Method::GET {
         let nonce = head.uri.query().and_then(|query| Hash32::from_hex(query.strip_prefix("nonce=")?)).unwrap_or_default();
         return Ok(Response::new(Full::new(state.evidence(nonce).encode().into())));
@@ -175,31 +154,18 @@ async fn route(state: Arc<State>, request: Request<Incoming>) -> Result<Response
 
 impl State {
     fn evidence(&self, nonce: Hash32) -> Evidence {
-        // Loud times for a test: the story of the testkit is over by now.
-        let terms = candor_verify::terms::OperatorTerms { not_after: UnixMs(now_ms() + 86_400_000), ..honest_terms() };
-        // The same terms for the whole boot, or every challenge would be another manifest.
-        static TERMS: std::sync::OnceLock<candor_verify::terms::OperatorTerms> = std::sync::OnceLock::new();
-        let terms = TERMS.get_or_init(|| terms).clone();
-        let manifest = Manifest {
+        // The same terms for every boot, or every challenge would be another manifest. They end later than the testkit's story.
+        static TERMS: OnceLock<SignedTerms> = OnceLock::new();
+        let terms = TERMS
+            .get_or_init(|| sign_terms(OperatorTerms { not_after: UnixMs(now_ms() + 86_400_000), ..honest::terms() }, &Key::of(OPERATOR)));
+        let boot = Manifest {
             k_sig: self.boot.k_sig.address(),
             k_log: Hash32(self.boot.k_log.verifying_key().to_bytes()),
             tls_spki_hash: self.spki_hash,
-            terms_hash: terms.digest(),
-            operator: terms.operator,
-            payee: terms.payee,
-            registry: terms.registry,
-            anchor_chain_id: terms.anchor_chain_id,
-            contracts_hash: terms.contracts_hash(),
-            model_set_root: terms.model_set_root(),
-            price_table_hash: terms.price_table_hash(),
             ..Manifest::default()
         };
         let freshness = Freshness { chain_id: CHAIN_ID, block_number: rpc::BLOCK, block_hash: h(0x82), nonce };
-        let user_data = attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness);
-        let request = AttestationRequest { user_data: Some(&user_data), ..AttestationRequest::default() };
-        let document = self.boot.hypervisor.attest(&Measurements::of_image(b"a test"), &request, now_ms()).unwrap();
-        let signature = Key::of(0x11).sign(&terms.digest());
-        Evidence { document, manifest, freshness, terms: SignedTerms { terms, signature } }
+        honest::evidence(&self.boot.hypervisor, now_ms(), boot.under(&terms.terms), freshness, terms.clone())
     }
 
     fn required(&self, body: &[u8]) -> PaymentRequired {
@@ -288,7 +254,7 @@ impl State {
         let manifest = self.evidence(Hash32::ZERO).manifest;
         let echoed = SignedOffer::parse(payload.extensions.as_ref()).unwrap().unwrap().offer;
         let text = |field: &str| payload.payload.0["authorization"][field].as_str().unwrap().to_owned();
-        let authorization = candor_verify::payment::Authorization {
+        let authorization = Authorization {
             from: Address::from_hex(&text("from")).unwrap(),
             to: Address::from_hex(&text("to")).unwrap(),
             value: Amount::from_decimal(&text("value")).unwrap(),
@@ -296,51 +262,18 @@ impl State {
             valid_before: UnixSeconds(text("validBefore").parse().unwrap()),
             nonce: nonce(payload),
         };
-        let decoding = Decoding {
-            engine: "det/1".into(),
-            seed: seed_from_share(&SHARE, &authorization.nonce),
-            seed_source: SeedSource::ServerAndPayment,
-            temperature_e6: 0,
-            top_p_e6: 1_000_000,
-            top_k: 0,
-            max_tokens: 64,
-            stop_hash: Hash32::ZERO,
-        };
+        let decoding = greedy(seed_from_share(&SHARE, &authorization.nonce));
         let now = now_ms();
-        let receipt = Receipt {
-            manifest_hash: manifest.hash(),
-            log_id: manifest.log_id(),
-            sequence: 0,
-            money: Money {
-                payment_id: authorization.payment_id(CHAIN_ID, &ASSET),
-                scheme: Scheme::ExactEip3009,
-                payer: authorization.from,
-                payee: authorization.to,
-                asset: ASSET,
-                chain_id: CHAIN_ID,
-                settler: Address::ZERO,
-                max_amount: authorization.value,
-                charged: authorization.value,
-                cumulative_before: Amount::ZERO,
-                cumulative_after: Amount::ZERO,
-                offer_digest: echoed.digest(),
-            },
-            work: Work {
-                kinds: Kinds::LOCAL.and(Kinds::REEXEC),
-                channel: Channel::Tls,
-                usage_source: UsageSource::Counted,
-                outcome: Outcome::Complete,
-                model_id: h(0x91),
-                request_commitment: request_commitment(&REQUEST_SALT, "POST", candor_client::CHAT_PATH, body),
-                response_commitment: commitment_of(&TRANSCRIPT_SEED, frames.iter().map(Vec::as_slice)),
-                decoding_hash: decoding.struct_hash(),
-                prompt_tokens: 12,
-                completion_tokens: 4,
-                started_at: UnixMs(now),
-                finished_at: UnixMs(now),
-                block_number: rpc::BLOCK,
-                block_hash: h(0x82),
-            },
+        let mut receipt = sold(&manifest, 0, &echoed, &authorization);
+        receipt.work = Work {
+            request_commitment: request_commitment(&REQUEST_SALT, "POST", candor_client::CHAT_PATH, body),
+            response_commitment: commitment_of(&TRANSCRIPT_SEED, frames.iter().map(Vec::as_slice)),
+            decoding_hash: decoding.struct_hash(),
+            started_at: UnixMs(now),
+            finished_at: UnixMs(now),
+            block_number: rpc::BLOCK,
+            block_hash: h(0x82),
+            ..receipt.work
         };
         let another = matches!(conduct, Conduct::ReceiptOfAnotherKey | Conduct::StreamOfAnotherKey);
         let signer = if another { Key::of(0x77) } else { self.boot.k_sig.clone() };
@@ -348,28 +281,9 @@ impl State {
         let (signature, leaf_salt) = (signer.sign(&receipt.digest()), sha256(&[b"salt", &authorization.nonce.0]));
         let root = leaf_hash(&leaf_data(&leaf_salt, &receipt.digest(), &signature).0);
         let checkpoint = Checkpoint { log_id: receipt.log_id, tree: Tree { size: 1, root }, timestamp: UnixMs(now) };
-        let checkpoint = SignedCheckpoint {
-            checkpoint,
-            note_signature: Ed25519Signature(self.boot.k_log.sign(checkpoint.note_body().as_bytes()).to_bytes()),
-            signature: self.boot.k_sig.sign(&checkpoint.digest()),
-            cosignatures: vec![],
-        };
+        let checkpoint = sign_checkpoint(checkpoint, &self.boot.k_sig, &self.boot.k_log);
         Delivery { receipt, signature, leaf_salt, decoding, seed_share: Some(SHARE), checkpoint, inclusion: vec![], earlier_anchor: None }
     }
-}
-
-fn tls() -> (rustls::ServerConfig, Hash32) {
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
-    let spki_hash = sha256(&[&rcgen::PublicKeyData::subject_public_key_info(&key)]);
-    let private = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], private)
-        .unwrap();
-    (config, spki_hash)
 }
 
 /// Bytes of a hex file, for tests that read what was kept.

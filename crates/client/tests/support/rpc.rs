@@ -1,19 +1,17 @@
 //! A chain that says what it is told to: JSON-RPC over HTTP, a table from method to answer.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
+use candor_testhttp::serve;
+use candor_verify::time::UnixSeconds;
+use http_body_util::Full;
+use hyper::body::Bytes;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use super::{CHAIN_ID, h};
-use candor_verify::time::UnixSeconds;
 
 /// What a method is answered with.
 #[derive(Clone, Debug)]
@@ -28,7 +26,7 @@ pub(crate) enum Says {
 
 type Table = Arc<Mutex<BTreeMap<String, Says>>>;
 
-/// The server, until the runtime ends.
+/// The server, until the process ends.
 pub(crate) struct Rpc {
     pub(crate) url: String,
     table: Table,
@@ -37,22 +35,13 @@ pub(crate) struct Rpc {
 
 impl Rpc {
     /// A chain with one block, which is now.
-    pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+    pub(crate) fn start() -> Self {
         let (table, calls) = (Table::default(), Arc::new(Mutex::new(Vec::new())));
-        let rpc = Self { url, table: Arc::clone(&table), calls: Arc::clone(&calls) };
+        let (shared, made) = (Arc::clone(&table), Arc::clone(&calls));
+        let address = serve(None, move |request| answer(Arc::clone(&shared), Arc::clone(&made), request));
+        let rpc = Self { url: format!("http://{address}"), table, calls };
         rpc.says("eth_chainId", Says::Result(json!(format!("0x{CHAIN_ID:x}"))));
         rpc.head(UnixSeconds(super::now_ms() / 1000));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (table, calls) = (Arc::clone(&table), Arc::clone(&calls));
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| answer(Arc::clone(&table), Arc::clone(&calls), request));
-                    drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
-                });
-            }
-        });
         rpc
     }
 
@@ -86,9 +75,8 @@ fn block(timestamp: UnixSeconds) -> Value {
     })
 }
 
-async fn answer(table: Table, calls: Arc<Mutex<Vec<String>>>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let call: Value = serde_json::from_slice(&body).unwrap_or_default();
+async fn answer(table: Table, calls: Arc<Mutex<Vec<String>>>, request: Request<Bytes>) -> io::Result<Response<Full<Bytes>>> {
+    let call: Value = serde_json::from_slice(request.body()).unwrap_or_default();
     let method = call["method"].as_str().unwrap_or_default().to_owned();
     let input = call["params"][0]["input"].as_str().or(call["params"][0]["data"].as_str()).unwrap_or_default();
     let selector = format!("{method}:{}", input.chars().take(10).collect::<String>());

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use candor_link::{CheckpointStored, EnclaveReply, FrameDecoder, HostRequest, LogState, Phase, Refused, ToEnclave, ToHost};
-use candor_verify::bytes::{Address, Amount};
-use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Scheme, UsageSource, Work};
 use candor_verify::tlog::leaf_hash;
-use candor_verify::time::{UnixMs, UnixSeconds};
+use candor_verify::time::UnixSeconds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
@@ -103,37 +101,7 @@ async fn logged(lie: Lie, within: Duration) -> Option<Result<Logged, LedgerError
 }
 
 pub(super) fn draft(manifest_hash: Hash32) -> Draft {
-    let (payer, payee, asset, amount) = (Address([1; 20]), Address([2; 20]), Address([3; 20]), Amount(5));
-    let money = Money {
-        payment_id: Hash32([4; 32]),
-        scheme: Scheme::ExactEip3009,
-        payer,
-        payee,
-        asset,
-        chain_id: 31337,
-        settler: Address::ZERO,
-        max_amount: amount,
-        charged: amount,
-        cumulative_before: Amount::ZERO,
-        cumulative_after: Amount::ZERO,
-        offer_digest: Hash32([6; 32]),
-    };
-    let work = Work {
-        kinds: Kinds::LOCAL,
-        channel: Channel::Tls,
-        usage_source: UsageSource::Counted,
-        outcome: Outcome::Complete,
-        model_id: Hash32([7; 32]),
-        request_commitment: Hash32([8; 32]),
-        response_commitment: Hash32([9; 32]),
-        decoding_hash: Hash32([10; 32]),
-        prompt_tokens: 1,
-        completion_tokens: 1,
-        started_at: UnixMs(1),
-        finished_at: UnixMs(2),
-        block_number: 3,
-        block_hash: Hash32([11; 32]),
-    };
+    let Receipt { money, work, .. } = candor_testkit::honest::receipt(&Manifest::default(), 0);
     let settlement = UnplacedSettlement { calldata: vec![1], nonce: Hash32([12; 32]), valid_before: UnixSeconds(9) };
     let receipt = Unplaced { manifest_hash, money, work };
     Draft { receipt, leaf_salt: Hash32([13; 32]), frame_leaf_hashes: vec![Hash32([14; 32])], settlement }

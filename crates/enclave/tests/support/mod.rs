@@ -16,49 +16,24 @@ use candor_link::{
 };
 use candor_log::LeafData;
 use candor_log::tree::FullTree;
-use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
-use candor_verify::eip712::address_of;
+use candor_testhttp::PATIENCE;
+pub(crate) use candor_testkit::forge::Key;
+use candor_testkit::forge::{CHAIN_ID, OPERATOR};
+use candor_testkit::honest::{sign_terms, terms_for};
+use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::receipt::Receipt;
-use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
+use candor_verify::terms::{Model, OperatorTerms, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
-use k256::ecdsa::SigningKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-/// Longer than anything takes, shorter than a payment lives.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
-
 /// Whom a client is that does not say.
 pub(crate) const SOMEBODY: Party = Party([1; 8]);
-
-const CHAIN: u64 = 31337;
-const ASSET: Address = Address([0xa7; 20]);
 
 /// Unix seconds.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-/// A secp256k1 key.
-pub(crate) struct Key(SigningKey);
-
-impl Key {
-    pub(crate) fn of(byte: u8) -> Self {
-        Self(SigningKey::from_slice(&[byte; 32]).unwrap())
-    }
-
-    pub(crate) fn address(&self) -> Address {
-        address_of(&self.0.verifying_key().to_sec1_point(false).as_bytes()[1..]).unwrap()
-    }
-
-    pub(crate) fn sign(&self, digest: &Hash32) -> Signature65 {
-        let (rs, id) = self.0.sign_prehash_recoverable(&digest.0);
-        let mut out = [0; 65];
-        out[..64].copy_from_slice(&rs.to_bytes());
-        out[64] = 27 + id.to_byte();
-        Signature65(out)
-    }
 }
 
 /// A device that takes its time.
@@ -111,7 +86,7 @@ impl World {
         let mut control = Control::connect(&socket, Arc::clone(&host)).await;
         let model = model();
         let digest = Hash32(candor_engine::merkle_root(&model));
-        let head = BlockHead { chain_id: CHAIN, number: 1, hash: Hash32([1; 32]), timestamp: UnixSeconds(now()) };
+        let head = BlockHead { chain_id: CHAIN_ID, number: 1, hash: Hash32([1; 32]), timestamp: UnixSeconds(now()) };
         let boot = BootRequest { signed_terms: terms(digest).encode(), head, predecessor: None };
         control.ask(HostRequest::Boot(Box::new(boot))).await;
         let total = u64::try_from(model.len()).unwrap();
@@ -169,31 +144,11 @@ pub(crate) fn model() -> Vec<u8> {
 }
 
 fn terms(model: Hash32) -> SignedTerms {
-    let operator = Key::of(3);
     let terms = OperatorTerms {
-        operator: operator.address(),
-        payee: Address([0xb2; 20]),
-        registrar: Address([0xb3; 20]),
-        registry: Address([0xb4; 20]),
-        anchor_chain_id: CHAIN,
         not_after: UnixMs((now() + 86_400) * 1000),
-        flags: 0,
-        chains: vec![Chain { chain_id: CHAIN, log_anchor: Address([0xb5; 20]), ..Chain::default() }],
-        assets: vec![Asset { chain_id: CHAIN, asset: ASSET, name: "USDC".into(), version: "2".into(), decimals: 6 }],
-        models: vec![Model { id: "fixture".into(), digest: model, context_tokens: 8192 }],
-        prices: vec![Price {
-            model,
-            chain_id: CHAIN,
-            asset: ASSET,
-            per_million_prompt: Amount(1_000_000),
-            per_million_completion: Amount(1_000_000),
-            per_request: Amount(10),
-        }],
-        upstreams: vec![],
-        endpoints: vec!["https://127.0.0.1:8443".into()],
+        ..terms_for(Model { id: "fixture".into(), digest: model, context_tokens: 8192 })
     };
-    let signature = operator.sign(&terms.digest());
-    SignedTerms { terms, signature }
+    sign_terms(terms, &Key::of(OPERATOR))
 }
 
 /// The control connection of the host.

@@ -14,15 +14,17 @@ use candor_chain::Signer;
 use candor_host::*;
 use candor_link::*;
 use candor_log::tree::FullTree;
-use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
+use candor_testkit::forge::Key;
+use candor_testkit::honest::sign_checkpoint;
+use candor_verify::checkpoint::{Checkpoint, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
 use candor_verify::payment::{Authorization, TokenDomain};
-use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, Scheme, UsageSource, Work};
+use candor_verify::receipt::Receipt;
 use candor_verify::tlog::{leaf_data, leaf_hash};
 use candor_verify::{Address, Amount, Hash32, Signature65};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::settlement::encode_transfer;
-use ed25519_dalek::{Signer as _, SigningKey};
+use ed25519_dalek::SigningKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
@@ -111,51 +113,14 @@ impl Boot {
 
     pub fn checkpoint(&self) -> SignedCheckpoint {
         let checkpoint = Checkpoint { log_id: self.log_id(), tree: self.tree.now().tree(), timestamp: UnixMs(1_700_000_000_000) };
-        SignedCheckpoint {
-            checkpoint,
-            note_signature: Ed25519Signature(self.k_log.sign(checkpoint.note_body().as_bytes()).to_bytes()),
-            signature: self.k_sig.sign_digest(&checkpoint.digest()).unwrap(),
-            cosignatures: vec![],
-        }
+        sign_checkpoint(checkpoint, &Key::of(self.number), &self.k_log)
     }
 }
 
 pub fn receipt(manifest: &Manifest, sequence: u64, payment_id: Hash32) -> Receipt {
-    Receipt {
-        manifest_hash: manifest.hash(),
-        log_id: manifest.log_id(),
-        sequence,
-        money: Money {
-            payment_id,
-            scheme: Scheme::ExactEip3009,
-            payer: Address([5; 20]),
-            payee: manifest.payee,
-            asset: Address([7; 20]),
-            chain_id: 31337,
-            settler: Address::ZERO,
-            max_amount: Amount(1000),
-            charged: Amount(1000),
-            cumulative_before: Amount(0),
-            cumulative_after: Amount(0),
-            offer_digest: Hash32([8; 32]),
-        },
-        work: Work {
-            kinds: Kinds::LOCAL,
-            channel: Channel::Tls,
-            usage_source: UsageSource::Counted,
-            outcome: Outcome::Complete,
-            model_id: MODEL,
-            request_commitment: Hash32([10; 32]),
-            response_commitment: Hash32([11; 32]),
-            decoding_hash: Hash32([12; 32]),
-            prompt_tokens: 13,
-            completion_tokens: 14,
-            started_at: UnixMs(15),
-            finished_at: UnixMs(16),
-            block_number: 17,
-            block_hash: Hash32([18; 32]),
-        },
-    }
+    let mut receipt = candor_testkit::honest::receipt(manifest, sequence);
+    receipt.money.payment_id = payment_id;
+    receipt
 }
 
 /// A payment of 1000 units, signed by `payer` for `asset` on the development chain.

@@ -5,10 +5,11 @@ use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature};
 use candor_verify::eip712;
 use candor_verify::hash::keccak256;
+use candor_verify::manifest::Manifest;
 use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
 use candor_verify::receipt::{
-    Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work, receipt_id, seed_commitment, seed_from_share,
+    Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, receipt_id, seed_commitment, seed_from_share,
     stop_hash,
 };
 use candor_verify::tlog::Tree;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::{File, a, address, file, h, hash, hex, number};
 use crate::forge::{Key, ed, high_s_twin, integer_seed};
+use crate::honest;
 
 pub(super) fn files() -> Vec<File> {
     vec![receipts(), offers(), checkpoints(), notes(), verdicts(), payments(), decodings(), seeds(), receipt_ids()]
@@ -25,41 +27,8 @@ pub(super) fn files() -> Vec<File> {
 
 /// A receipt with another value in every field.
 pub(super) fn receipt() -> Receipt {
-    Receipt {
-        manifest_hash: h(1),
-        log_id: h(2),
-        sequence: 3,
-        money: Money {
-            payment_id: h(4),
-            scheme: Scheme::ExactEip3009,
-            payer: a(5),
-            payee: a(6),
-            asset: a(7),
-            chain_id: 31337,
-            settler: Address::ZERO,
-            max_amount: Amount(1_000),
-            charged: Amount(1_000),
-            cumulative_before: Amount(0),
-            cumulative_after: Amount(0),
-            offer_digest: h(8),
-        },
-        work: Work {
-            kinds: Kinds::LOCAL.and(Kinds::REEXEC),
-            channel: Channel::Tls,
-            usage_source: UsageSource::Counted,
-            outcome: Outcome::Complete,
-            model_id: h(9),
-            request_commitment: h(10),
-            response_commitment: h(11),
-            decoding_hash: h(12),
-            prompt_tokens: 13,
-            completion_tokens: 14,
-            started_at: UnixMs(1_790_000_000_000),
-            finished_at: UnixMs(1_790_000_001_500),
-            block_number: 17,
-            block_hash: h(18),
-        },
-    }
+    let manifest = Manifest { payee: a(6), ..Manifest::default() };
+    Receipt { manifest_hash: h(1), log_id: h(2), ..honest::receipt(&manifest, 3) }
 }
 
 fn receipts() -> File {
@@ -327,16 +296,7 @@ fn decodings() -> File {
             "stops": stops, "stopHash": hash(&decoding.stop_hash), "decodingHash": hash(&decoding.struct_hash()),
         })
     };
-    let greedy = Decoding {
-        engine: "det/1".into(),
-        seed: h(1),
-        seed_source: SeedSource::ServerAndPayment,
-        temperature_e6: 0,
-        top_p_e6: 1_000_000,
-        top_k: 0,
-        max_tokens: 64,
-        stop_hash: Hash32::ZERO,
-    };
+    let greedy = honest::greedy(h(1));
     let sampled = Decoding { seed_source: SeedSource::Request, temperature_e6: 700_000, top_p_e6: 950_000, top_k: 40, ..greedy.clone() };
     let largest = Decoding { temperature_e6: u32::MAX, top_k: u32::MAX, max_tokens: u32::MAX, ..greedy.clone() };
     let mut hotter = case("temperature altered", &greedy, &[]);

@@ -7,14 +7,15 @@ use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerm
 use serde_json::{Value, json};
 
 use super::{File, a, address, file, h, hash, hex, number};
-use crate::forge::{K_SIG, Key, OPERATOR, REGISTRAR, honest_terms};
+use crate::forge::{K_SIG, Key, OPERATOR, REGISTRAR};
+use crate::honest;
 
 pub(super) fn files() -> Vec<File> {
     vec![terms(), registrations(), boots(), manifests(), freshness(), workloads(), prices()]
 }
 
 fn full_terms() -> OperatorTerms {
-    let mut terms = honest_terms();
+    let mut terms = honest::terms();
     terms.flags = 1;
     terms.chains.push(Chain {
         chain_id: 8453,
@@ -42,7 +43,7 @@ fn full_terms() -> OperatorTerms {
 type Change = fn(&mut OperatorTerms);
 
 fn terms() -> File {
-    let signed = |terms: OperatorTerms, key: u8| SignedTerms { signature: Key::of(key).sign(&terms.digest()), terms };
+    let signed = |terms: OperatorTerms, key: u8| honest::sign_terms(terms, &Key::of(key));
     let case = |name: &str, signed: &SignedTerms| {
         let terms = &signed.terms;
         json!({
@@ -52,11 +53,11 @@ fn terms() -> File {
         })
     };
     let cases = vec![
-        case("one chain, model and price", &signed(honest_terms(), OPERATOR)),
+        case("one chain, model and price", &signed(honest::terms(), OPERATOR)),
         case("two of everything", &signed(full_terms(), OPERATOR)),
     ];
     let mut rejects = vec![{
-        let stranger = signed(honest_terms(), 0x77);
+        let stranger = signed(honest::terms(), 0x77);
         json!({ "name": "signed by a stranger", "cbor": hex(&stranger.encode()), "refusedBy": "evidence.operator" })
     }];
     let inconsistent: [(&str, Change); 11] = [
@@ -73,11 +74,11 @@ fn terms() -> File {
         ("a bidirectional control in an endpoint", |o| o.endpoints[0].push('\u{202e}')),
     ];
     for (name, change) in inconsistent {
-        let mut terms = honest_terms();
+        let mut terms = honest::terms();
         change(&mut terms);
         rejects.push(json!({ "name": name, "cbor": hex(&signed(terms, OPERATOR).encode()), "refusedBy": "evidence.manifest" }));
     }
-    let bytes = signed(honest_terms(), OPERATOR).encode();
+    let bytes = signed(honest::terms(), OPERATOR).encode();
     assert_eq!(bytes[..2], [0x8f, 0x01], "fifteen members, version 1");
     let malformed = |name: &str, bytes: Vec<u8>| json!({ "name": name, "cbor": hex(&bytes), "refusedBy": "parse" });
     rejects.extend([
@@ -110,26 +111,18 @@ fn registrations() -> File {
 }
 
 fn manifest() -> Manifest {
-    let terms = honest_terms();
-    Manifest {
+    let boot = Manifest {
         k_sig: a(1),
         k_log: h(2),
         k_hpke: h(3),
         tls_spki_hash: h(4),
-        keys_hash: h(5),
-        terms_hash: terms.digest(),
-        operator: terms.operator,
-        payee: terms.payee,
-        registry: terms.registry,
-        anchor_chain_id: 31337,
-        contracts_hash: terms.contracts_hash(),
-        model_set_root: terms.model_set_root(),
-        price_table_hash: terms.price_table_hash(),
         predecessor_log: h(6),
         predecessor_size: 7,
         predecessor_root: h(8),
         build_id: h(9),
-    }
+        ..Manifest::default()
+    };
+    Manifest { keys_hash: h(5), ..boot.under(&honest::terms()) }
 }
 
 fn boots() -> File {
