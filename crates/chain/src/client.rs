@@ -111,7 +111,7 @@ impl ChainClient {
             timeout: DEFAULT_TIMEOUT,
             with_code: Arc::default(),
         };
-        client.chain_id = client.within("eth_chainId", client.provider.get_chain_id()).await?;
+        client.chain_id = client.chain_id_now().await?;
         match expected_chain_id {
             Some(expected) if expected != client.chain_id => Err(ChainError::Misuse {
                 what: "connect",
@@ -131,6 +131,14 @@ impl ChainClient {
     #[must_use]
     pub fn chain_id(&self) -> u64 {
         self.chain_id
+    }
+
+    /// The chain id as the endpoint says it now: what it leads to may have changed since the start.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn chain_id_now(&self) -> Result<u64, ChainError> {
+        self.within("eth_chainId", self.provider.get_chain_id()).await
     }
 
     /// What the endpoint is called in front of people: scheme, host and port. The rest of its URL may be a key.

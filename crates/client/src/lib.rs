@@ -5,15 +5,18 @@
 //! ```
 //!
 //! Every verdict comes from `candor-verify`; this crate carries bytes to it. A prompt is sent only over a connection whose key is in
-//! verified evidence, a payment is signed only for an offer that evidence confirms, and no request is paid twice.
+//! verified evidence, a payment is signed only for an offer that evidence confirms and while the chain is well, and no request is paid
+//! twice.
 //! Not here: keys of nodes, the log's writing side, and any opinion of a server about itself.
 
 mod ask;
+mod chain_health;
 mod clock;
 mod error;
 mod facts;
 mod http;
 mod keep;
+mod own_chain;
 pub mod plain;
 mod policy_file;
 mod proxy;
@@ -22,9 +25,11 @@ mod spend;
 mod tls;
 
 pub use ask::{Buyer, CHAT_PATH, Progress, VerifiedResponse, ask, frame_text};
+pub use chain_health::ChainTrouble;
 pub use error::ClientError;
 pub use facts::{Facts, chain_facts, upgrade};
 pub use keep::{Keep, keep_as_refused};
+pub use own_chain::{ChainIsWell, OwnChain};
 pub use policy_file::{PolicyFile, template};
 pub use proxy::{Proxy, ProxyConfig, ProxyToken};
 pub use resolve::{Candidate, VerifiedNode, candidates, inspect, resolve, verify_live};
