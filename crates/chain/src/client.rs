@@ -19,8 +19,8 @@ use alloy::rpc::types::{Filter, Log, TransactionRequest};
 use alloy::sol_types::SolCall;
 use alloy::transports::TransportResult;
 use alloy::transports::http::{Http, reqwest};
-use candor_verify::{Address, Amount, Hash32};
 use candor_verify::time::UnixSeconds;
+use candor_verify::{Address, Amount, Hash32};
 
 use crate::convert::{address, evm_address, hash, saturating_amount};
 use crate::endpoint::Endpoint;
@@ -112,7 +112,7 @@ impl ChainClient {
             timeout: DEFAULT_TIMEOUT,
             with_code: Arc::default(),
         };
-        client.chain_id = client.within("eth_chainId", client.provider.get_chain_id()).await?;
+        client.chain_id = client.chain_id_now().await?;
         match expected_chain_id {
             Some(expected) if expected != client.chain_id => Err(ChainError::Misuse {
                 what: "connect",
@@ -132,6 +132,14 @@ impl ChainClient {
     #[must_use]
     pub fn chain_id(&self) -> u64 {
         self.chain_id
+    }
+
+    /// The chain id as the endpoint says it now: what it leads to may have changed since the start.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn chain_id_now(&self) -> Result<u64, ChainError> {
+        self.within("eth_chainId", self.provider.get_chain_id()).await
     }
 
     /// What the endpoint is called in front of people: scheme, host and port. The rest of its URL may be a key.

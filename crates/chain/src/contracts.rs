@@ -9,8 +9,8 @@ use candor_verify::abi::Words;
 use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::hash::keccak256;
 use candor_verify::receipt::Receipt;
-use candor_verify::{Address, Hash32, Signature65, eip712};
 use candor_verify::time::UnixSeconds;
+use candor_verify::{Address, Hash32, Signature65, eip712};
 
 use crate::bindings::{self, LogAnchor, ReceiptVerifier, WorkloadPolicy};
 use crate::client::ChainClient;

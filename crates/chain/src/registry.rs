@@ -10,8 +10,8 @@ use candor_verify::hash::keccak256;
 use candor_verify::manifest::{Freshness, Manifest};
 use candor_verify::policy::EnclaveStatus;
 use candor_verify::terms::SignedTerms;
-use candor_verify::{Address, Hash32, Signature65};
 use candor_verify::time::UnixSeconds;
+use candor_verify::{Address, Hash32, Signature65};
 
 use crate::bindings::{self, EnclaveRegistry};
 use crate::client::ChainClient;

@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 use alloy::eips::BlockId;
 use alloy::rpc::types::{Filter, Log};
 use alloy::sol_types::{SolCall, SolEvent};
-use candor_verify::{Address, Amount, Hash32};
 use candor_verify::time::UnixSeconds;
+use candor_verify::{Address, Amount, Hash32};
 
 use crate::bindings::TestUSD;
 use crate::client::{ChainClient, Head};

@@ -10,9 +10,9 @@ use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
 use candor_verify::payment::{Authorization, TokenDomain};
 use candor_verify::receipt::Receipt;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
 use candor_verify::{Address, Amount, Hash32, Signature65};
-use candor_verify::time::{UnixMs, UnixSeconds};
 use support::*;
 
 const K_LOG: Hash32 = Hash32([0x22; 32]);

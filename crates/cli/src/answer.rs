@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use candor_chain::ChainClient;
 use candor_client::{
-    Buyer, Endpoint, Keep, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, chain_facts, cut_notice, frame_text, keep_as_refused,
-    resolve, upgrade, verify_live, write_private,
+    Buyer, ClientError, Endpoint, Keep, OwnChain, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, chain_facts, cut_notice,
+    frame_text, keep_as_refused, resolve, upgrade, verify_live, write_private,
 };
 use candor_report::verdict_json;
 use candor_verify::bundle::Bundle;
@@ -38,9 +38,10 @@ pub(crate) struct Args {
     /// From 0 to 2; 0 always takes the likeliest token.
     #[arg(long, default_value_t = 0.0, value_parser = temperature)]
     temperature: f64,
-    /// RPC of the registry's chain.
+    /// RPC of the registry's chain. Of several (--rpc A --rpc B) the first is read, and nothing is paid unless the others show the same
+    /// chain.
     #[arg(long, default_value = dev::RPC_URL)]
-    rpc: String,
+    rpc: Vec<String>,
     /// Policy file; the state directory's policy.toml if not said.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -65,12 +66,15 @@ fn temperature(text: &str) -> Result<f64, &'static str> {
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let keep = args.bundle.clone().map_or_else(|| Keep::In(state.join("bundles")), Keep::At);
     keep.check_free()?;
-    let chain = ChainClient::connect(&args.rpc, None).await?;
+    let own = own_chain(&args.rpc).await?;
+    let chain = own.client();
     let policy = client_policy(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&policy, args.policy.as_deref(), state)?;
+    // A chain in trouble is told as that, and not as a node that is not there.
+    let _well = own.check().await.map_err(ClientError::from)?;
     let found = match &args.node {
-        None => resolve(&chain, &registry, &policy.policy).await,
-        Some(url) => verify_live(&chain, &policy.policy, Endpoint::parse(url)?, None).await,
+        None => resolve(chain, &registry, &policy.policy).await,
+        Some(url) => verify_live(chain, &policy.policy, Endpoint::parse(url)?, None).await,
     };
     let mut node = match found {
         Ok(node) => node,
@@ -81,12 +85,19 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     }
     let wallet = wallet::open(state, chain.chain_id(), &args.passphrase)?;
     let book = dev::book(state)?;
-    book.settle_up(&chain).await;
-    let buyer =
-        Buyer { wallet: &wallet, book: &book, spend: &policy.spend, policy: &policy.policy, keep: &keep, pay_again: args.pay_again };
+    book.settle_up(chain).await;
+    let buyer = Buyer {
+        chain: &own,
+        wallet: &wallet,
+        book: &book,
+        spend: &policy.spend,
+        policy: &policy.policy,
+        keep: &keep,
+        pay_again: args.pay_again,
+    };
     let body = request_body(&node, args.model.as_deref(), &args.prompt, args.max_tokens, args.temperature)?;
     let mut response = stream(&mut node, &buyer, &body, !json_output).await?;
-    let settled = settle(&chain, &node, &mut response.bundle, &policy.policy, SETTLE_WAIT).await?;
+    let settled = settle(chain, &node, &mut response.bundle, &policy.policy, SETTLE_WAIT).await?;
     let (verdict, _) = verify_bundle(&response.bundle, &policy.policy, settled.facts.as_chain_facts(), &K256);
     if verdict.outcome() == Outcome::Refused {
         response.path = keep_as_refused(&response.path, &response.bundle)?;
@@ -123,6 +134,15 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, js
     if verdict.outcome() != Outcome::Verified {
         verdict::print(verdict, required);
     }
+}
+
+/// The chain behind these endpoints.
+pub(crate) async fn own_chain(urls: &[String]) -> Result<OwnChain, Failure> {
+    let mut endpoints = Vec::new();
+    for url in urls {
+        endpoints.push(ChainClient::connect(url, None).await?);
+    }
+    Ok(OwnChain::new(endpoints)?)
 }
 
 /// The policy to buy by. On a development chain a missing one is written, saying so: three terminals work without flags.

@@ -14,8 +14,8 @@ use candor_verify::eip712::K256;
 use candor_verify::policy::Policy;
 use candor_verify::receipt::receipt_id;
 use candor_verify::step::Step;
-use candor_verify::verdict::{Outcome, PaymentBinding};
 use candor_verify::time::UnixMs;
+use candor_verify::verdict::{Outcome, PaymentBinding};
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, note, print_json, read, say};

@@ -40,6 +40,8 @@ static IS_JSON_ONLY: AtomicBool = AtomicBool::new(false);
 pub(crate) struct Failure {
     code: u8,
     check: Option<&'static str>,
+    // A stable word for what went wrong that is no check.
+    word: Option<&'static str>,
     bundle: Option<PathBuf>,
     message: String,
 }
@@ -50,12 +52,12 @@ pub(crate) type Done = Result<ExitCode, Failure>;
 impl Failure {
     /// Exit code 2: it could not be told, or was asked wrongly.
     pub(crate) fn cannot(message: impl Into<String>) -> Self {
-        Self { code: 2, check: None, bundle: None, message: message.into() }
+        Self { code: 2, check: None, word: None, bundle: None, message: message.into() }
     }
 
     /// Exit code 1: it was judged, and this check refused it.
     pub(crate) fn refused(check: &'static str, message: impl Into<String>) -> Self {
-        Self { code: 1, check: Some(check), bundle: None, message: message.into() }
+        Self { code: 1, check: Some(check), word: None, bundle: None, message: message.into() }
     }
 
     /// The message.
@@ -67,6 +69,9 @@ impl Failure {
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         if json {
             let mut value = json!({"ok": false, "check": self.check, "error": self.message});
+            if let Some(word) = self.word {
+                value["code"] = word.into();
+            }
             if let Some(bundle) = &self.bundle {
                 value["bundle"] = bundle.display().to_string().into();
             }
@@ -85,7 +90,7 @@ impl From<ClientError> for Failure {
             _ => "",
         };
         let bundle = error.kept().map(Path::to_owned);
-        Self { code: error.exit_code(), check: error.check(), bundle, message: format!("{error}{hint}") }
+        Self { code: error.exit_code(), check: error.check(), word: error.code(), bundle, message: format!("{error}{hint}") }
     }
 }
 

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::ChainClient;
 use candor_client::{Keep, Proxy, ProxyConfig, ProxyToken, write_private};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -17,9 +16,10 @@ pub(crate) struct Args {
     /// Where to listen; loopback only.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// RPC of the registry's chain.
+    /// RPC of the registry's chain. Of several (--rpc A --rpc B) the first is read, and nothing is paid unless the others show the same
+    /// chain.
     #[arg(long, default_value = dev::RPC_URL)]
-    rpc: String,
+    rpc: Vec<String>,
     /// Policy file; the state directory's policy.toml if not said.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -52,7 +52,8 @@ fn token(named: PathBuf, state: &Path) -> Result<(ProxyToken, PathBuf), Failure>
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let (token, token_file) = args.token.map(|named| token(named, state)).transpose()?.unzip();
-    let chain = ChainClient::connect(&args.rpc, None).await?;
+    let own = answer::own_chain(&args.rpc).await?;
+    let chain = own.client().clone();
     let judge = answer::client_policy(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, args.policy.as_deref(), state)?;
     let (notices, mut lines) = mpsc::unbounded_channel();
@@ -63,7 +64,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         wallet: wallet::open(state, chain.chain_id(), &args.passphrase)?,
         book: dev::book(state)?,
         keep: Keep::In(state.join("bundles")),
-        chain,
+        chain: own,
         token,
         drops_unknown: args.drop_unknown,
         notices,

@@ -4,6 +4,7 @@
 //! verified before the last frame's delivery has been judged with the rest. Every answer is kept, a refused one as evidence. A payment that
 //! was sent and not answered, or answered with what was refused, is *unresolved* until its deadline:
 //! whoever asks the same again sends that payment again, to the boot that it names, and makes no other (ADR 0005).
+//! A chain that is in trouble is found out before: then nothing is signed, and nothing is unresolved.
 
 use std::path::PathBuf;
 
@@ -16,9 +17,9 @@ use candor_verify::hash::sha256;
 use candor_verify::offer::{Asked, MaxTokens, VerifiedOffer, verify_offer};
 use candor_verify::policy::Policy;
 use candor_verify::step::Step;
+use candor_verify::time::UnixSeconds;
 use candor_verify::transcript::{request_commitment, unsplice};
 use candor_verify::verdict::{LogLevel, Verdict};
-use candor_verify::time::UnixSeconds;
 use candor_x402::Libsecp;
 use candor_x402::client::{Choice, Purchase, Resolution, SentPayment, SpendPolicy, build_payment, check_statement, choose};
 use candor_x402::extension::SignedOffer;
@@ -31,9 +32,10 @@ use hyper::{Method, StatusCode};
 
 use crate::clock;
 use crate::cut::asked_tokens;
-use crate::error::ClientError;
+use crate::error::{CHAIN_UNAVAILABLE, ClientError};
 use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
 use crate::keep::Keep;
+use crate::own_chain::{ChainIsWell, OwnChain};
 use crate::resolve::{VerifiedNode, random32};
 use crate::spend::{InFlight, SpendBook, Wallet};
 
@@ -42,6 +44,9 @@ const RESEND_MARGIN_SECONDS: u64 = 90;
 
 /// Pause before the same payment is sent again.
 const RESEND_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How often a payment goes to a node that says that it has no chain, before whoever waits is told. The next ask sends it again.
+const CHAINLESS_TRIES: u32 = 5;
 
 /// The one route that is paid for.
 pub const CHAT_PATH: &str = "/v1/chat/completions";
@@ -91,6 +96,8 @@ pub struct VerifiedResponse {
 #[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "what an ask needs")]
 pub struct Buyer<'a> {
+    /// Asked before anything is signed.
+    pub chain: &'a OwnChain,
     /// Signs payments.
     pub wallet: &'a Wallet,
     /// Remembers payments across runs.
@@ -122,9 +129,10 @@ pub async fn ask(
     let (sent, _in_flight) = match resumed {
         Some(resumed) => resumed,
         None => {
-            let choice = quote(node, buyer, body).await?;
+            let (choice, well) = tokio::join!(quote(node, buyer, body), buyer.chain.check());
+            let (choice, well) = (choice?, well?);
             on_progress(Progress::Paying(&choice));
-            sign(buyer, choice, request)?
+            sign(buyer, choice, request, well)?
         }
     };
     let payment = *sent.payment();
@@ -142,7 +150,11 @@ pub async fn ask(
     let answer = match answer {
         Ok(answer) => answer,
         Err(ClientError::Dishonest { check, what }) => return Err(refused(check, what, Err("no bundle can be made of it".into()))),
-        Err(error) => return Err(ClientError::Unresolved { payment_id, until, what: error.to_string() }),
+        Err(error) => {
+            // Often one cause for both: the chain that the node cannot ask is ours too.
+            let trouble = buyer.chain.check().await.err().map(|trouble| format!("; {trouble}")).unwrap_or_default();
+            return Err(ClientError::Unresolved { payment_id, until, what: format!("{error}{trouble}") });
+        }
     };
     let (receipt_id, misnamed) = (answer.receipt_id(), answer.misnamed());
     let signed = sent.signed_offer();
@@ -178,6 +190,7 @@ async fn send_paid(
     body: &[u8],
     deadline: UnixSeconds,
 ) -> Result<hyper::Response<Incoming>, ClientError> {
+    let mut chainless = 0_u32;
     loop {
         let sent = match node.reconnect().await {
             Ok(()) => node.http.send(Method::POST, CHAT_PATH, headers, Bytes::copy_from_slice(body)).await,
@@ -191,7 +204,9 @@ async fn send_paid(
         // Refused for good, or no time left. 409: it is running, or was; 503: settlement, receipt or chain not there yet.
         let again = matches!(error, ClientError::Unreachable { .. } | ClientError::Node { status: 409 | 503, .. });
         let executed = matches!(&error, ClientError::Node { status: 409, code, .. } if code != "candor_payment_in_flight");
-        if !again || executed || deadline <= clock::now().seconds() {
+        let is_chainless = matches!(&error, ClientError::Node { status: 503, code, .. } if code == CHAIN_UNAVAILABLE);
+        chainless = chainless.saturating_add(u32::from(is_chainless));
+        if !again || executed || CHAINLESS_TRIES <= chainless || deadline <= clock::now().seconds() {
             return Err(error);
         }
         tokio::time::sleep(RESEND_PAUSE).await;
@@ -252,7 +267,7 @@ fn request_key(body: &[u8]) -> Hash32 {
     sha256(&[b"POST ", CHAT_PATH.as_bytes(), b"\n", body])
 }
 
-fn sign(buyer: &Buyer<'_>, choice: Choice, request: Hash32) -> Result<(SentPayment, InFlight), ClientError> {
+fn sign(buyer: &Buyer<'_>, choice: Choice, request: Hash32, _well: ChainIsWell) -> Result<(SentPayment, InFlight), ClientError> {
     let purchase = Purchase { request, payer: buyer.wallet.address(), client_salt: random32()? };
     // Crash: the reservation is on disk before the signature exists, and the payment before it is sent. Stopped in between, the next ask
     // for the same finds a reservation that nobody waits for and nobody was sent, and forgets it.

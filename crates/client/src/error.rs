@@ -5,8 +5,13 @@ use std::path::{Path, PathBuf};
 
 use candor_verify::Hash32;
 use candor_verify::evidence::Evidence;
-use candor_verify::verdict::Verdict;
 use candor_verify::time::UnixSeconds;
+use candor_verify::verdict::Verdict;
+
+use crate::chain_health::ChainTrouble;
+
+/// Of everything that needs a chain and cannot have it: the word of nodes, of the proxy and of `--json`.
+pub(crate) const CHAIN_UNAVAILABLE: &str = "chain_unavailable";
 
 /// Why a client stopped.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub enum ClientError {
     },
     /// The chain cannot be asked.
     Chain(String),
+    /// The chain was asked before a payment, and is not to be relied on: nothing was signed.
+    ChainTrouble(Box<ChainTrouble>),
     /// The server's TLS key is not the attested one. It was sent nothing.
     WrongKey {
         /// Attested.
@@ -135,6 +142,7 @@ impl ClientError {
             | Self::File { .. }
             | Self::Unreachable { .. }
             | Self::Chain(_)
+            | Self::ChainTrouble(_)
             | Self::CannotTell(_)
             | Self::Node { .. }
             | Self::Unresolved { .. }
@@ -150,6 +158,15 @@ impl ClientError {
             Self::WrongKey { .. } => Some("tls.key"),
             Self::Refused(refused) | Self::Untrusted { newest: refused, .. } => refused.verdict.refused().map(|check| check.id),
             Self::Dishonest { check, .. } | Self::RefusedAnswer { check, .. } => Some(check),
+            _ => None,
+        }
+    }
+
+    /// A stable word for what went wrong, where there is one that is no check.
+    #[must_use]
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Chain(_) | Self::ChainTrouble(_) => Some(CHAIN_UNAVAILABLE),
             _ => None,
         }
     }
@@ -171,6 +188,7 @@ impl fmt::Display for ClientError {
             Self::File { path, what } => write!(f, "{path}: {what}"),
             Self::Unreachable { endpoint, what } => write!(f, "{endpoint} cannot be reached: {what}"),
             Self::Chain(what) => write!(f, "the chain cannot be asked: {what}"),
+            Self::ChainTrouble(trouble) => write!(f, "nothing was paid: {trouble}"),
             Self::WrongKey { expected, got } => {
                 write!(f, "refused tls.key: expected the attested key {expected}, the server has {got}; it was sent nothing")
             }
@@ -201,3 +219,9 @@ impl fmt::Display for ClientError {
 }
 
 impl std::error::Error for ClientError {}
+
+impl From<ChainTrouble> for ClientError {
+    fn from(trouble: ChainTrouble) -> Self {
+        Self::ChainTrouble(Box::new(trouble))
+    }
+}

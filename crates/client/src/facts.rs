@@ -11,9 +11,9 @@ use candor_verify::checkpoint::Checkpoint;
 use candor_verify::eip712::{K256, signer};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, verify_consistency};
 use candor_verify::verdict::Outcome;
-use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::settlement::{Log, shows_transfer};
 
 use crate::error::ClientError;

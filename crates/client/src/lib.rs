@@ -5,11 +5,13 @@
 //! ```
 //!
 //! Every verdict comes from `candor-verify`; this crate carries bytes to it. A prompt is sent only over a connection whose key is in
-//! verified evidence, a payment is signed only for an offer that evidence confirms, and no request is paid twice.
+//! verified evidence, a payment is signed only for an offer that evidence confirms and while the chain is well, and no request is paid
+//! twice.
 //! What somebody bought with another client becomes a bundle in `import`.
 //! Not here: keys of nodes, the log's writing side, and any opinion of a server about itself.
 
 mod ask;
+mod chain_health;
 mod clock;
 mod cut;
 mod error;
@@ -17,6 +19,7 @@ mod facts;
 mod http;
 mod import;
 mod keep;
+mod own_chain;
 pub mod plain;
 mod policy_file;
 mod proxy;
@@ -26,11 +29,13 @@ mod tls;
 mod unknown;
 
 pub use ask::{Buyer, CHAT_PATH, Progress, VerifiedResponse, ask, frame_text};
+pub use chain_health::ChainTrouble;
 pub use cut::cut_notice;
 pub use error::{ClientError, RefusedEvidence};
 pub use facts::{Facts, chain_facts, upgrade};
 pub use import::{Exchange, ImportError, Saved, assemble};
 pub use keep::{Keep, keep_as_refused};
+pub use own_chain::{ChainIsWell, OwnChain};
 pub use policy_file::{PolicyFile, template};
 pub use proxy::{Proxy, ProxyConfig, ProxyToken};
 pub use resolve::{Candidate, VerifiedNode, candidates, inspect, resolve, verify_live};

@@ -12,11 +12,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use candor_chain::ChainClient;
 use candor_verify::bytes::{Address, Hash32, to_hex};
 use candor_verify::hash::sha256;
-use candor_verify::verdict::LogLevel;
 use candor_verify::time::UnixMs;
+use candor_verify::verdict::LogLevel;
 use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody, combinators::BoxBody};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN};
@@ -29,8 +28,9 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use crate::ask::{Buyer, Progress, VerifiedResponse, ask};
 use crate::clock;
 use crate::cut::cut_notice;
-use crate::error::ClientError;
+use crate::error::{CHAIN_UNAVAILABLE, ClientError};
 use crate::keep::Keep;
+use crate::own_chain::OwnChain;
 use crate::policy_file::PolicyFile;
 use crate::resolve::{VerifiedNode, random32, resolve};
 use crate::spend::{SpendBook, Wallet};
@@ -84,8 +84,8 @@ const FLUSH_PAUSE: Duration = Duration::from_millis(100);
 pub struct ProxyConfig {
     /// Where to listen. Anything but loopback is refused.
     pub listen: SocketAddr,
-    /// The registry's chain, over the caller's own RPC.
-    pub chain: ChainClient,
+    /// The registry's chain, over the caller's own endpoints.
+    pub chain: OwnChain,
     /// Where nodes are looked for.
     pub registry: Address,
     /// What counts as verified, and what may be spent.
@@ -231,21 +231,30 @@ impl Shared {
 
     /// A connection of its own to the verified node.
     async fn connection(&self) -> Result<VerifiedNode, ClientError> {
+        if let Some(another) = to_known(self.node.lock().await.as_ref()).await {
+            return Ok(another);
+        }
+        // Before the lock, so that all who wait hear of a chain that hangs at the same time, and not one after the other.
+        let _well = self.config.chain.check().await?;
         let mut current = self.node.lock().await;
-        let fresh = matches!(&*current, Some((at, _)) if clock::now().since(*at) < EVIDENCE_AGE_MS);
-        if fresh
-            && let Some((_, node)) = current.as_ref()
-            && let Ok(another) = node.another().await
-        {
+        if let Some(another) = to_known(current.as_ref()).await {
             return Ok(another);
         }
         // Too old, or gone: perhaps another boot is registered by now, and payments to the last one can be told from the chain.
-        self.config.book.settle_up(&self.config.chain).await;
-        let node = resolve(&self.config.chain, &self.config.registry, &self.config.policy.policy).await?;
+        let chain = self.config.chain.client();
+        self.config.book.settle_up(chain).await;
+        let node = resolve(chain, &self.config.registry, &self.config.policy.policy).await?;
         let another = node.another().await?;
         *current = Some((clock::now(), node));
         Ok(another)
     }
+}
+
+/// A connection to a node that was verified not too long ago and answers.
+async fn to_known(known: Option<&(UnixMs, VerifiedNode)>) -> Option<VerifiedNode> {
+    let (verified_at, node) = known?;
+    let is_fresh = clock::now().since(*verified_at) < EVIDENCE_AGE_MS;
+    if is_fresh { node.another().await.ok() } else { None }
 }
 
 type ProxyBody = BoxBody<Bytes, std::io::Error>;
@@ -394,6 +403,7 @@ async fn answer(
     let mut node = shared.connection().await?;
     let config = &shared.config;
     let buyer = Buyer {
+        chain: &config.chain,
         wallet: &config.wallet,
         book: &config.book,
         spend: &config.policy.spend,
@@ -418,7 +428,13 @@ async fn answer(
                     }
                     body = Cow::Owned(shorter);
                 }
-                None => return Err(error),
+                None => {
+                    if matches!(error, ClientError::ChainTrouble(_)) {
+                        // When the chain is back it may be another one, on which this node was never verified.
+                        *shared.node.lock().await = None;
+                    }
+                    return Err(error);
+                }
             },
         }
     };
@@ -487,6 +503,7 @@ fn error_body(error: &ClientError) -> (StatusCode, serde_json::Value) {
         // 402 is not retried by SDKs: a second try would be a second payment while the first may still be charged.
         ClientError::Unresolved { .. } | ClientError::Held { .. } => (402, "candor_unresolved".to_owned()),
         ClientError::RefusedAnswer { .. } => (402, "candor_answer_refused".to_owned()),
+        ClientError::Chain(_) | ClientError::ChainTrouble(_) => (503, CHAIN_UNAVAILABLE.to_owned()),
         other => (502, other.check().unwrap_or("candor_proxy").to_owned()),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -505,6 +522,9 @@ fn error_body(error: &ClientError) -> (StatusCode, serde_json::Value) {
         let file = kept.as_ref().ok().map(|path| path.display().to_string());
         body["error"]["candor"] = json!({"check": check, "bundle": file});
     }
+    if let ClientError::ChainTrouble(trouble) = error {
+        body["error"]["candor"] = json!({"chain": trouble.kind()});
+    }
     (status, body)
 }
 
@@ -521,8 +541,9 @@ impl futures_core::Stream for ReceiverStream {
 
 #[cfg(test)]
 mod tests {
-    use candor_verify::time::UnixSeconds;
     use super::*;
+    use crate::chain_health::ChainTrouble;
+    use candor_verify::time::UnixSeconds;
 
     fn headers(of: &[(&'static str, &str)]) -> HeaderMap {
         of.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect()
@@ -579,6 +600,17 @@ mod tests {
         let silent = ClientError::Node { status: 500, code: String::new(), message: "m".into(), param: None };
         let body = error_body(&silent).1;
         assert!(body["error"]["code"].is_null() && body["error"]["param"].is_null(), "{body}");
+    }
+
+    #[test]
+    fn a_chain_in_trouble_is_a_503_that_names_it_and_no_sdk_tries_again() {
+        let trouble = ChainTrouble::WentBack { endpoint: "http://127.0.0.1:1".into(), from: 9, to: 7 };
+        let (status, body) = error_body(&trouble.clone().into());
+        let error = &body["error"];
+        assert_eq!((status.as_u16(), error["code"].as_str()), (503, Some("chain_unavailable")));
+        assert_eq!(error["candor"], json!({"chain": "went_back"}));
+        assert_eq!(failure(&trouble.into()).headers()["x-should-retry"].to_str().unwrap(), "false");
+        assert_eq!(error_body(&ClientError::Chain("w".into())).0.as_u16(), 503);
     }
 
     #[test]

@@ -168,10 +168,10 @@ fn host_of(url: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use candor_verify::time::UnixSeconds;
     use super::*;
     use candor_verify::bytes::Amount;
     use candor_verify::eip712::{K256, signer};
+    use candor_verify::time::UnixSeconds;
 
     #[test]
     fn signatures_recover_to_the_boot_key_in_their_one_form() {

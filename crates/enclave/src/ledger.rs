@@ -21,8 +21,8 @@ use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::delivery::AnchorLink;
 use candor_verify::manifest::Manifest;
 use candor_verify::receipt::{Receipt, Unplaced, receipt_id};
-use candor_verify::tlog::{Tree, empty_root, leaf_data};
 use candor_verify::time::UnixSeconds;
+use candor_verify::tlog::{Tree, empty_root, leaf_data};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;

@@ -3,10 +3,10 @@
 //! Everybody may read them, so what is read is a snapshot: the difference of two readings of the counters themselves would be the tokens
 //! and the time of somebody's one request. Does not hide the only request of a whole interval.
 
+use candor_verify::time::UnixMs;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use candor_verify::time::UnixMs;
 
 /// How long a snapshot is shown: as often as operators' tools ask, and long enough for the requests of a busy node to be one sum.
 const SNAPSHOT_MS: u64 = 60_000;

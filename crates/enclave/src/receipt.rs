@@ -12,8 +12,8 @@ use candor_verify::bytes::{Amount, Hash32, to_hex};
 use candor_verify::delivery::Delivery;
 use candor_verify::offer::Offer;
 use candor_verify::receipt::{Channel, Decoding, Kinds, Money, Outcome, SeedSource, Unplaced, UsageSource, Work, receipt_id, stop_hash};
-use candor_verify::transcript::splice;
 use candor_verify::time::UnixMs;
+use candor_verify::transcript::splice;
 use candor_x402::VerifiedPayment;
 use candor_x402::settlement::encode_transfer;
 use hyper::body::Bytes;
@@ -169,9 +169,9 @@ pub(crate) fn end_of_stream(last: &[u8], member: &[u8]) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use candor_verify::time::UnixSeconds;
     use candor_verify::bytes::Address;
     use candor_verify::receipt::Scheme;
+    use candor_verify::time::UnixSeconds;
     use candor_verify::transcript::unsplice;
 
     use super::*;

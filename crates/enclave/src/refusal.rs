@@ -121,8 +121,8 @@ impl From<LedgerError> for Refusal {
 
 #[cfg(test)]
 mod tests {
-    use candor_verify::time::UnixSeconds;
     use super::*;
+    use candor_verify::time::UnixSeconds;
 
     #[test]
     fn status_type_code_and_wait_are_those_that_clients_know() {

@@ -11,8 +11,8 @@ use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::delivery::Delivery;
 use candor_verify::payment::SETTLE_MARGIN_SECONDS;
 use candor_verify::receipt::Outcome;
-use candor_verify::transcript::{commitment_of, unsplice};
 use candor_verify::time::{UnixMs, UnixSeconds};
+use candor_verify::transcript::{commitment_of, unsplice};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 

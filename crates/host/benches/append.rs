@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use candor_host::store::{Store, StoreOptions};
 use candor_link::{AppendRequest, CheckpointRequest, LoggedReceipt, Settlement};
-use candor_verify::{Address, Hash32};
 use candor_verify::time::UnixSeconds;
+use candor_verify::{Address, Hash32};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use support::{Boot, Scratch, settlement_of, world};
 

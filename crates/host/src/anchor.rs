@@ -1,8 +1,9 @@
 //! Puts checkpoints on the chain: at an interval, if there is a larger one than what is anchored, with a consistency proof.
 //!
 //! Anyone may anchor; this is the host doing it for its clients. Logs of former boots come first: what their enclaves signed and nobody
-//! anchored yet is still worth anchoring, and a successor needs an anchored size. The chain is asked what it holds before each anchor,
-//! so a lost answer, a crash or somebody else's anchor cost one question.
+//! anchored yet is still worth anchoring, and a successor needs an anchored size. The chain is asked what it holds at each look at the
+//! current log, and the database is not believed about it: a lost answer, a crash or somebody else's anchor cost one question, and an
+//! anchor that the chain took back, or lost when it was reset, is made again. One of a former log, once seen, is not looked at again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,9 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
             _ = tick.tick() => {}
             _ = stopped.changed() => return,
         }
-        if let Some(current) = rounds.shared.current() {
+        // A chain that does not answer is told of already.
+        let is_away = rounds.shared.head.borrow().is_none();
+        if let Some(current) = rounds.shared.current().filter(|_| !is_away) {
             rounds.round(&current).await;
         }
     }
@@ -62,8 +65,14 @@ impl Rounds {
             self.former = Some(left);
         }
         let outcome = self.anchor(current).await;
-        if let Ok(Anchoring::Anchored { size, .. }) = &outcome {
-            self.shared.update(|status| status.anchored_size = *size);
+        match outcome {
+            Ok(Anchoring::Anchored { size, .. }) => self.shared.update(|status| status.anchored_size = size),
+            Ok(Anchoring::NotRegistered) => {
+                // A key that the registry does not know has no anchor.
+                self.shared.update(|status| status.anchored_size = 0);
+                self.shared.look.notify_one();
+            }
+            Ok(Anchoring::UpToDate) | Err(_) => {}
         }
         // A registration that is not made yet is trouble of its own, and told there.
         let is_early = outcome == Ok(Anchoring::NotRegistered) && !self.shared.status().is_registered;
@@ -163,9 +172,7 @@ impl Anchorer {
     /// For the operator; trying again later is right.
     // Crash: after sending and before recording: the next `refresh` finds the anchor on the chain.
     pub(crate) async fn anchor(&mut self, log_anchor: &Address, open: &OpenLog) -> Result<Anchoring, String> {
-        let Some(newest) = open.read().checkpoint().map(|signed| signed.checkpoint.tree.size) else { return Ok(Anchoring::UpToDate) };
-        let known = self.store.newest_anchor(open.row().manifest.log_id()).await.map_err(|error| error.to_string())?;
-        if known.is_some_and(|known| newest <= known.tree.size) {
+        if open.read().checkpoint().is_none() {
             return Ok(Anchoring::UpToDate);
         }
         let anchored = self.refresh(log_anchor, open, None).await?;

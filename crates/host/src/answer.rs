@@ -14,7 +14,7 @@ use candor_x402::settlement::Intent;
 use tokio::time::{Instant, timeout_at};
 
 use crate::settle::state_of;
-use crate::shared::Shared;
+use crate::shared::{QUESTION, Shared};
 use crate::store::{StoreError, Waiting, log_state};
 
 fn refuse(error: &StoreError) -> HostReply {
@@ -98,7 +98,7 @@ async fn payer_state(shared: &Shared, query: &PayerQuery) -> HostReply {
         let message = format!("this host does not know chain {}", query.chain_id);
         return HostReply::Refused(Refused::new(RefusalCode::Malformed, message));
     };
-    match chain.payer_state(&query.asset, &query.payer, &query.nonce).await {
+    match chain.clone().with_timeout(QUESTION).payer_state(&query.asset, &query.payer, &query.nonce).await {
         Ok(state) => {
             HostReply::PayerState(PayerState { asset_has_code: state.asset_has_code, balance: state.balance, nonce_used: state.nonce_used })
         }

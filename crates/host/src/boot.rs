@@ -11,6 +11,7 @@ use candor_chain::ChainError;
 use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready};
 use candor_verify::Hash32;
 use candor_verify::tlog::Tree;
+use tokio::time::Instant;
 
 use crate::calls::{CallError, Link};
 use crate::config::ModelFile;
@@ -20,6 +21,9 @@ use crate::store::{OpenLog, StoreError};
 
 /// Former logs that are looked at for a predecessor.
 const FORMER: usize = 8;
+
+/// Between looks for this boot in the registry. One question, for what is rare, and noticed at once if the chain was seen to go back.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// Why an enclave does not get into service, or stopped being driven.
 #[derive(Debug)]
@@ -219,8 +223,8 @@ async fn heads(shared: &Arc<Shared>, link: &Link) -> DriveError {
     }
 }
 
-/// Registers with the boot's evidence, then renews with fresh evidence at the interval. Each retry has fresh evidence too, because a
-/// registry takes evidence about its last blocks only.
+/// Registers with the boot's evidence, then renews with fresh evidence at the interval, and registers again if the registry forgot. Each
+/// retry has fresh evidence too, because a registry takes evidence about its last blocks only.
 async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready: Ready) -> DriveError {
     let timing = shared.config.timing;
     let mut failures = 0_u32;
@@ -245,7 +249,7 @@ async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready: Ready) ->
                 shared.clear_trouble("registration");
                 shared.update(|status| status.is_registered = true);
                 shared.notice(&Notice::Registered { log_id: ready.manifest.log_id() });
-                tokio::time::sleep(timing.attest).await;
+                until_due(shared, &ready).await;
             }
             Err(error) => {
                 shared.trouble("registration", error.message);
@@ -253,6 +257,32 @@ async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready: Ready) ->
                 failures = failures.saturating_add(1);
                 tokio::time::sleep(pause).await;
             }
+        }
+    }
+}
+
+/// Waits until fresh evidence is due, or until the registry that knew this boot knows it no more: its chain was reset, or took back the
+/// block of the registration.
+async fn until_due(shared: &Shared, ready: &Ready) {
+    let (registry, k_sig) = (ready.manifest.registry, ready.manifest.k_sig);
+    let due = Instant::now() + shared.config.timing.attest;
+    // Not before it was: somebody else may register this node, and take time for it.
+    let mut was_listed = false;
+    loop {
+        match shared.config.anchor_chain.enclave(&registry, &k_sig).await {
+            Ok(Some(_)) => was_listed = true,
+            Ok(None) if was_listed => {
+                shared.update(|status| status.is_registered = false);
+                shared.trouble("registration", "the registry knows this boot no more; it is registered again".to_owned());
+                return;
+            }
+            // A chain that does not answer says nothing of the registry.
+            Ok(None) | Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(due) => return,
+            () = tokio::time::sleep(LOOK) => {}
+            () = shared.look.notified() => {}
         }
     }
 }

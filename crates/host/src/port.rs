@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use candor_chain::{ChainClient, ChainError, Fees, Head, NonceAt, Signer, Transaction, TransactionReceipt};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
-use candor_verify::{Address, Amount, Hash32};
 use candor_verify::time::UnixSeconds;
+use candor_verify::{Address, Amount, Hash32};
 use candor_x402::settlement::{
     AuthorizationState, BlockRef, BroadcastOutcome, Calldata, ChainAnswer, ChainPort, ChainRequest, Log, Purpose, Simulation, TxReceipt,
     TxStatus,

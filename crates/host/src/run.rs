@@ -12,7 +12,7 @@ use candor_link::Refused;
 use candor_verify::cbor::CborError;
 use candor_verify::terms::SignedTerms;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex as AsyncMutex, oneshot, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::anchor::{Anchorer, log_anchor_of};
@@ -97,6 +97,7 @@ impl Host {
         let (readers, http_address) = listen(config.http_listen).await?;
 
         let (stop, stopped) = watch::channel(false);
+        let resets = watch::Sender::new(0);
         let mut tasks = JoinSet::new();
         let chains: HashMap<_, _> =
             config.payment_chains.iter().chain([&config.anchor_chain]).map(|chain| (chain.chain_id(), chain.clone())).collect();
@@ -109,6 +110,7 @@ impl Host {
                 store.clone(),
                 Arc::clone(&config.notices),
                 stopped.clone(),
+                resets.subscribe(),
             );
             tasks.spawn(named("settlement", runner));
             settlers.insert(*chain_id, settler);
@@ -122,6 +124,8 @@ impl Host {
             settlers,
             anchorer: AsyncMutex::new(anchorer),
             head: watch::Sender::new(None),
+            resets,
+            look: Notify::new(),
             current: watch::Sender::new(None),
             stored: watch::Sender::new(0),
             status: Mutex::new(Status { phase: "enclave not connected", ..Status::default() }),

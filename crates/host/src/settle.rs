@@ -45,6 +45,7 @@ impl Settler {
         store: Store,
         notices: NoticeSink,
         stopped: watch::Receiver<bool>,
+        resets: watch::Receiver<u64>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (intents, queue) = mpsc::channel(QUEUE);
         let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -58,7 +59,7 @@ impl Settler {
         let has_backlog = Arc::new(AtomicBool::new(false));
         let (ends, asking) = (Ends::default(), Arc::new(Semaphore::new(MAX_QUESTIONS)));
         let settler = Self { intents, ends: ends.clone(), has_backlog: Arc::clone(&has_backlog) };
-        let runner = Runner { config: machine, port, asking, store, notices, ends, has_backlog, queue, stopped };
+        let runner = Runner { config: machine, port, asking, store, notices, ends, has_backlog, queue, stopped, resets };
         (settler, runner.run())
     }
 
@@ -86,12 +87,20 @@ struct Runner<P> {
     has_backlog: Arc<AtomicBool>,
     queue: mpsc::Receiver<Intent>,
     stopped: watch::Receiver<bool>,
+    /// Another chain came in the place of this one.
+    resets: watch::Receiver<u64>,
 }
 
 impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
-    // Crash: whatever is in memory here is either in the database (intents, account nonces, hashes) or asked again (everything else).
+    /// Account nonces begin anew on a chain that was reset. So does the machine, as it does after a crash.
     async fn run(mut self) {
-        let Some(stored) = self.load().await else { return };
+        while self.until_reset().await {}
+    }
+
+    /// False if this is the end.
+    // Crash: whatever is in memory here is either in the database (intents, account nonces, hashes) or asked again (everything else).
+    async fn until_reset(&mut self) -> bool {
+        let Some(stored) = self.load().await else { return false };
         let mut machine = Machine::new(self.config, stored);
         let mut tasks = JoinSet::new();
         let (to_send, mut sending) = mpsc::channel::<ChainRequest>(QUEUE);
@@ -108,14 +117,15 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
         });
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(self.config.poll_ms.clamp(10, 1_000) / 2));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        let was_reset = loop {
             let event = tokio::select! {
-                _ = self.stopped.changed() => break,
+                _ = self.stopped.changed() => break false,
+                Ok(()) = self.resets.changed() => break true,
                 // Without it nothing is ever sent again: this task ends too, and with it the host, which is started again.
                 Some(ended) = sender.join_next() => {
                     let how = ended.map_or_else(|error| error.to_string(), |()| "nobody reads its answers".to_owned());
                     self.trouble(format!("the sender has ended: {how}"));
-                    break;
+                    break false;
                 }
                 Some(intent) = self.queue.recv() => Event::Intent(intent),
                 Some(event) = answers.recv() => event,
@@ -139,9 +149,10 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
             for action in machine.step(event, now_ms()) {
                 self.act(action, &mut tasks, &to_send);
             }
-        }
+        };
         sender.abort_all();
         tasks.abort_all();
+        was_reset
     }
 
     /// Stored records, as soon as the database can be read. `None` if the host stops before.
@@ -295,6 +306,7 @@ mod tests {
 
         let (_intents, queue) = mpsc::channel(1);
         let (_stop, stopped) = watch::channel(false);
+        let (_reset, resets) = watch::channel(0);
         let runner = Runner {
             config: MachineConfig { poll_ms: 20, ..MachineConfig::new(CHAIN, Address([6; 20])) },
             port: Arc::new(Breaks),
@@ -305,6 +317,7 @@ mod tests {
             has_backlog: Arc::default(),
             queue,
             stopped,
+            resets,
         };
         tokio::time::timeout(Duration::from_secs(10), runner.run()).await.expect("it ends");
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();

@@ -2,18 +2,22 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use candor_chain::{ChainClient, ChainError, Head};
 use candor_link::{BlockHead, RefusalCode, Refused};
 use candor_verify::terms::SignedTerms;
 use candor_verify::{Address, Hash32};
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use crate::anchor::Anchorer;
 use crate::config::HostConfig;
 use crate::notice::{Notice, Trouble};
 use crate::settle::Settler;
 use crate::store::{OpenLog, Store};
+
+/// Longest wait for the chain where somebody waits. An enclave gives up after 5 s: before that it is told, and tells its client, why.
+pub(crate) const QUESTION: Duration = Duration::from_secs(3);
 
 /// The state of one running host.
 pub(crate) struct Shared {
@@ -26,6 +30,10 @@ pub(crate) struct Shared {
     // One caller at a time: it owns the anchor key's nonces.
     pub(crate) anchorer: AsyncMutex<Anchorer>,
     pub(crate) head: watch::Sender<Option<Head>>,
+    /// Counts how often another chain came in the place of the anchor chain: a development chain that was started anew.
+    pub(crate) resets: watch::Sender<u64>,
+    /// The registry may not know this boot any more: look.
+    pub(crate) look: Notify,
     /// The log of the enclave that is connected, once it is open.
     pub(crate) current: watch::Sender<Option<OpenLog>>,
     /// Counts stored checkpoints; wakes the publisher.
@@ -86,7 +94,10 @@ impl Shared {
         let seen = *self.head.borrow();
         let head = match seen {
             Some(head) => head,
-            None => self.config.anchor_chain.head().await.map_err(|error| Refused::new(RefusalCode::Unavailable, error.to_string()))?,
+            None => {
+                let chain = self.config.anchor_chain.clone().with_timeout(QUESTION);
+                chain.head().await.map_err(|error| Refused::new(RefusalCode::Unavailable, error.to_string()))?
+            }
         };
         Ok(block_head(&head))
     }
@@ -109,8 +120,10 @@ pub(crate) fn block_head(head: &Head) -> BlockHead {
     BlockHead { chain_id: head.chain_id, number: head.number, hash: head.hash, timestamp: head.timestamp }
 }
 
-/// Follows the anchor chain.
+/// Follows the anchor chain, and notices when it is not the one that it was.
 pub(crate) async fn follow_head(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let chain = shared.config.anchor_chain.clone().with_timeout(QUESTION);
+    let mut past = Past::default();
     let mut tick = tokio::time::interval(shared.config.timing.head);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -118,9 +131,12 @@ pub(crate) async fn follow_head(shared: Arc<Shared>, mut stopped: watch::Receive
             _ = stopped.changed() => return,
             _ = tick.tick() => {}
         }
-        match shared.config.anchor_chain.head().await {
+        match chain.head().await {
             Ok(head) => {
                 shared.clear_trouble("chain");
+                if past.is_doubtful(head) {
+                    look_closer(&shared, &chain, &mut past).await;
+                }
                 shared.head.send_if_modified(|held| {
                     let is_new = *held != Some(head);
                     *held = Some(head);
@@ -128,6 +144,7 @@ pub(crate) async fn follow_head(shared: Arc<Shared>, mut stopped: watch::Receive
                 });
             }
             Err(error) => {
+                past.was_away = true;
                 // A block that was seen is not called the newest for ever: without a chain the enclave is told that there is none.
                 shared.head.send_replace(None);
                 if !shared.status().troubles.contains_key("chain") {
@@ -135,5 +152,78 @@ pub(crate) async fn follow_head(shared: Arc<Shared>, mut stopped: watch::Receive
                 }
             }
         }
+    }
+}
+
+/// Whether it is another chain altogether; and even of the same one the registry may have lost what this host wrote.
+async fn look_closer(shared: &Shared, chain: &ChainClient, past: &mut Past) {
+    let genesis = match chain.block_by_number(0).await {
+        Ok(genesis) => genesis,
+        Err(error) => {
+            // Asked again with the next block; an endpoint that shows no old blocks is not asked for ever.
+            past.was_away = error.is_temporary();
+            None
+        }
+    };
+    if genesis.is_some_and(|genesis| past.is_of_another(genesis.hash)) {
+        let message = "it was reset: another chain answers now. Whatever was registered, anchored and settled before is gone".to_owned();
+        shared.notice(&Notice::Trouble { part: "chain", message });
+        shared.resets.send_modify(|count| *count = count.wrapping_add(1));
+    }
+    shared.look.notify_one();
+}
+
+/// What the chain was when it last answered.
+#[derive(Debug, Default)]
+struct Past {
+    newest: Option<Head>,
+    genesis: Option<Hash32>,
+    was_away: bool,
+}
+
+impl Past {
+    /// Takes the newest block. Whether it may be one of another chain than the last one, or of a chain that lost blocks.
+    fn is_doubtful(&mut self, head: Head) -> bool {
+        let was_away = std::mem::take(&mut self.was_away);
+        let goes_on = self.newest.replace(head).is_some_and(|last| last.number < head.number || last == head);
+        was_away || !goes_on
+    }
+
+    /// Takes the first block. Whether it is not the one that was seen before.
+    fn is_of_another(&mut self, genesis: Hash32) -> bool {
+        self.genesis.replace(genesis).is_some_and(|before| before != genesis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candor_verify::time::UnixSeconds;
+
+    fn head(number: u64, hash: u8) -> Head {
+        Head { chain_id: 31337, number, hash: Hash32([hash; 32]), timestamp: UnixSeconds(0) }
+    }
+
+    #[test]
+    fn a_chain_that_goes_on_is_not_doubted_and_any_other_is_once() {
+        let mut past = Past::default();
+        assert!(past.is_doubtful(head(5, 1)), "nothing is known of the first block");
+        for same in [head(5, 1), head(6, 2), head(9, 3), head(9, 3)] {
+            assert!(!past.is_doubtful(same), "{same:?}");
+        }
+        for other in [head(9, 4), head(3, 5)] {
+            assert!(past.is_doubtful(other), "{other:?}");
+            assert!(!past.is_doubtful(other), "{other:?}");
+        }
+        past.was_away = true;
+        assert!(past.is_doubtful(head(4, 6)), "it was away");
+        assert!(!past.is_doubtful(head(4, 6)));
+    }
+
+    #[test]
+    fn another_first_block_is_another_chain() {
+        let mut past = Past::default();
+        let seen: Vec<bool> = [1, 1, 2, 2, 1].map(|byte| past.is_of_another(Hash32([byte; 32]))).to_vec();
+        assert_eq!(seen, [false, false, true, false, true]);
     }
 }

@@ -5,9 +5,9 @@ mod support;
 use candor_host::store::{AnchorRow, Store, StoreError, StoreOptions};
 use candor_link::*;
 use candor_verify::checkpoint::SignedCheckpoint;
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::{Tree, verify_consistency, verify_inclusion};
 use candor_verify::{Address, Amount, Hash32};
-use candor_verify::time::UnixSeconds;
 use candor_x402::settlement::{FailureCode, Intent, Progress, SettledBy, SettlementStatus, Slot, StoredIntent};
 use support::*;
 

@@ -9,8 +9,8 @@ use candor_verify::Hash32;
 use candor_verify::cbor::{CborError, Reader, Writer};
 use candor_verify::delivery::{read_checkpoint, write_checkpoint};
 use candor_verify::manifest::Manifest;
-use candor_verify::tlog::Tree;
 use candor_verify::time::UnixSeconds;
+use candor_verify::tlog::Tree;
 
 use crate::limits::{EVIDENCE_MAX, MAX_MESSAGE, MAX_PATH};
 use crate::message::{AnchoredProof, BlockHead, Ready, RefusalCode, Refused};

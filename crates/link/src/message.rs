@@ -8,9 +8,9 @@ use std::fmt;
 use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::manifest::Manifest;
 use candor_verify::receipt::Receipt;
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32, Signature65};
-use candor_verify::time::UnixSeconds;
 
 use crate::limits::{MAX_CALLDATA, MAX_FRAME_HASHES, MAX_GROUP_BYTES, MAX_MESSAGE};
 

@@ -5,8 +5,8 @@
 
 use candor_verify::cbor::{CborError, Reader, Writer};
 use candor_verify::delivery::{read_checkpoint, write_checkpoint};
-use candor_verify::{Hash32, Signature65};
 use candor_verify::time::UnixSeconds;
+use candor_verify::{Hash32, Signature65};
 
 use crate::codec::{
     MessageError, Parsed, field, hash_run, message, parse_message, read_ready, read_refused, write_hash_run, write_ready, write_refused,

@@ -3,9 +3,9 @@
 use candor_link::*;
 use candor_verify::checkpoint::{COSIGNATURES_MAX, Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32, Signature65};
-use candor_verify::time::{UnixMs, UnixSeconds};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -12,9 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use candor_verify::checkpoint::{Checkpoint, NoteError, SignedCheckpoint, open_note, origin, verify_ed25519};
 use candor_verify::eip712::{Recover, signer};
 use candor_verify::hash::sha256;
+use candor_verify::time::UnixMs;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Signature65};
-use candor_verify::time::UnixMs;
 
 use crate::LogKeys;
 

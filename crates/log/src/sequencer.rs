@@ -25,8 +25,8 @@ use std::collections::VecDeque;
 use candor_verify::Hash32;
 use candor_verify::Signature65;
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
-use candor_verify::tlog::{Tree, verify_consistency, verify_inclusion};
 use candor_verify::time::UnixMs;
+use candor_verify::tlog::{Tree, verify_consistency, verify_inclusion};
 
 use crate::edge::Edge;
 pub use crate::event::{Action, CloseReason, Config, Event, Refused, Released, ReleasedLeaf};

@@ -12,8 +12,8 @@ use candor_log::{GROUP_MAX, LeafData, Ticket};
 use candor_verify::Hash32;
 use candor_verify::checkpoint::{Checkpoint, NoteError};
 use candor_verify::eip712::K256;
-use candor_verify::tlog::{ProofError, Tree, empty_root};
 use candor_verify::time::UnixMs;
+use candor_verify::tlog::{ProofError, Tree, empty_root};
 
 const NOW: u64 = 1_700_000_000_000;
 const EMPTY: HostState = HostState { tree: Tree { size: 0, root: Hash32::ZERO }, checkpoint_size: 0 };

@@ -7,9 +7,9 @@ use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::{ChainFacts, Transfer};
 use candor_verify::policy::{Accept, EnclaveStatus, KnownAnchor, Policy, RegistryRecord, Workloads};
 use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, SeedSource};
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
-use candor_verify::time::UnixSeconds;
 
 use crate::forge::{Forge, Lie, NOW_MS, cosign, integer_seed, upgraded};
 use crate::lies::lies;

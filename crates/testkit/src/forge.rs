@@ -21,9 +21,9 @@ use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
 use candor_verify::policy::{Accept, Policy, Workloads};
 use candor_verify::receipt::{Decoding, Receipt, Scheme, Work, seed_commitment, seed_from_share};
 use candor_verify::terms::OperatorTerms;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, root_of};
-use candor_verify::time::{UnixMs, UnixSeconds};
 use ed25519_dalek::Signer as _;
 use k256::ecdsa::SigningKey;
 

@@ -17,9 +17,9 @@ use candor_verify::receipt::{Decoding, Receipt, SeedSource, receipt_id, requeste
 use candor_verify::registration::Registration;
 use candor_verify::tags;
 use candor_verify::terms::{OperatorTerms, Price, SignedTerms};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, verify_consistency, verify_inclusion};
 use candor_verify::transcript::{commitment_of, frame_leaf_hash, request_commitment, request_salt, splice, unsplice};
-use candor_verify::time::{UnixMs, UnixSeconds};
 use support::{Case, flat};
 
 #[test]

@@ -8,8 +8,8 @@ use candor_verify::delivery::{read_checkpoint, write_checkpoint};
 use candor_verify::evidence::{DOCUMENT_MAX, EVIDENCE_MAX, Evidence};
 use candor_verify::manifest::{Freshness, Manifest};
 use candor_verify::terms::{MAX_LIST, Model, SIGNED_TERMS_MAX, SignedTerms};
-use candor_verify::tlog::Tree;
 use candor_verify::time::{UnixMs, UnixSeconds};
+use candor_verify::tlog::Tree;
 
 /// Consistent terms whose signed encoding has so many bytes.
 fn terms_of(len: usize) -> SignedTerms {

@@ -10,9 +10,9 @@ use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature};
 use candor_verify::delivery::{AnchorLink, Delivery};
 use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms, Upstream};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, empty_root, leaf_hash, node_hash, verify_consistency, verify_inclusion};
 use candor_verify::transcript::{splice, unsplice};
-use candor_verify::time::{UnixMs, UnixSeconds};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -13,8 +13,8 @@ use candor_verify::check::{verify_bundle, verify_bundle_at};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Moment, verify_evidence};
 use candor_verify::step::Step;
-use candor_verify::verdict::{LogLevel, Outcome, Status, Verdict};
 use candor_verify::time::UnixMs;
+use candor_verify::verdict::{LogLevel, Outcome, Status, Verdict};
 use serde_json::Value;
 use support::{Case, Facts, hash, json, policy, read};
 

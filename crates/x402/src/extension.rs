@@ -199,9 +199,9 @@ fn hash_member(info: &JsonObject, field: &'static str) -> Result<Hash32, Extensi
 
 #[cfg(test)]
 mod tests {
-    use candor_verify::time::UnixMs;
     use candor_verify::bytes::{Address, Amount};
     use candor_verify::receipt::Scheme;
+    use candor_verify::time::UnixMs;
 
     use super::*;
 

@@ -4,8 +4,8 @@
 #[allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 mod chain;
 
-use candor_x402::settlement::*;
 use candor_verify::time::UnixSeconds;
+use candor_x402::settlement::*;
 use chain::{CHAIN, Host, START_S, config, down, intent, persisted};
 
 const ENDS: u64 = START_S + 300;

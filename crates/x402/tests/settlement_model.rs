@@ -6,8 +6,8 @@
 #[allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 mod chain;
 
-use candor_x402::settlement::*;
 use candor_verify::time::UnixSeconds;
+use candor_x402::settlement::*;
 use chain::{Host, START_S, config, down, intent, persisted};
 use proptest::prelude::*;
 

@@ -11,8 +11,8 @@ use candor_verify::hash::keccak256;
 use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
 use candor_verify::registration::Registration;
 use candor_verify::terms::{Chain, Model, OperatorTerms, SignedTerms};
-use candor_verify::{Address, Amount, Hash32, Signature65};
 use candor_verify::time::UnixMs;
+use candor_verify::{Address, Amount, Hash32, Signature65};
 
 pub const MODEL: Hash32 = Hash32([8; 32]);
 pub const DOCUMENT: &[u8] = b"an attestation document";

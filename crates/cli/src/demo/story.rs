@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use candor_chain::{ProveRequest, create_policy_calldata, policy_id, propose_workload_calldata};
-use candor_client::{Buyer, Keep, SpendBook, VerifiedNode, VerifiedResponse, plain, resolve};
+use candor_client::{Buyer, Keep, OwnChain, SpendBook, VerifiedNode, VerifiedResponse, plain, resolve};
 use candor_log::tiles::{Resource, Span};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
@@ -35,8 +35,16 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
     let (wallet, book) = (dev::wallet(), SpendBook::open(&stage.state.join("spends.json"))?);
     let path = stage.state.join("answer.candor");
     let keep = Keep::At(path.clone());
-    let buyer =
-        Buyer { wallet: &wallet, book: &book, spend: &stage.policy.spend, policy: &stage.policy.policy, keep: &keep, pay_again: false };
+    let own = OwnChain::new(vec![chain.clone()])?;
+    let buyer = Buyer {
+        chain: &own,
+        wallet: &wallet,
+        book: &book,
+        spend: &stage.policy.spend,
+        policy: &stage.policy.policy,
+        keep: &keep,
+        pay_again: false,
+    };
     let body = body(&node, question)?;
     say!("asked    {question}\n");
     let mut response = answer::stream(&mut node, &buyer, &body, true).await?;

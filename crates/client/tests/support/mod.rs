@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use candor_chain::ChainClient;
-use candor_client::{Buyer, ClientError, Endpoint, Keep, SpendBook, VerifiedNode, VerifiedResponse, Wallet, ask, verify_live};
+use candor_client::{Buyer, ClientError, Endpoint, Keep, OwnChain, SpendBook, VerifiedNode, VerifiedResponse, Wallet, ask, verify_live};
 use candor_testkit::fresh_hypervisor;
 use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::policy::{Policy, Workloads};
@@ -83,9 +83,22 @@ impl Scene {
 
     /// Asks with this book.
     pub(crate) async fn buy(&self, body: &[u8], book: &SpendBook) -> Result<VerifiedResponse, ClientError> {
-        let keep = Keep::In(self.bundles());
-        let buyer = Buyer { wallet: &wallet(), book, spend: &self.spend, policy: &self.policy, keep: &keep, pay_again: self.pay_again };
-        ask(&mut self.verified().await, &buyer, body, &mut |_| {}).await
+        let chain = OwnChain::new(vec![self.chain().await]).unwrap();
+        self.buy_over(&chain, &mut self.verified().await, body, book).await
+    }
+
+    /// Asks a node that was verified before, over this chain.
+    pub(crate) async fn buy_over(
+        &self,
+        chain: &OwnChain,
+        node: &mut VerifiedNode,
+        body: &[u8],
+        book: &SpendBook,
+    ) -> Result<VerifiedResponse, ClientError> {
+        let (wallet, keep) = (wallet(), Keep::In(self.bundles()));
+        let (spend, policy) = (&self.spend, &self.policy);
+        let buyer = Buyer { chain, wallet: &wallet, book, spend, policy, keep: &keep, pay_again: self.pay_again };
+        ask(node, &buyer, body, &mut |_| {}).await
     }
 
     /// The book, as it is on disk.

@@ -20,9 +20,9 @@ use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS};
 use candor_verify::receipt::{Scheme, Work, receipt_id, seed_commitment, seed_from_share};
 use candor_verify::terms::{OperatorTerms, SignedTerms};
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, splice};
-use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{
     Eip155, ExactRequirements, PaymentPayload, PaymentRequired, ResourceInfo, SettleResponse, X402_VERSION, encode_header,

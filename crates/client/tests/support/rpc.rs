@@ -52,7 +52,12 @@ impl Rpc {
 
     /// Every block is this one, of this time.
     pub(crate) fn head(&self, timestamp: UnixSeconds) {
-        self.says("eth_getBlockByNumber", Says::Result(block(timestamp)));
+        self.head_at(BLOCK, timestamp);
+    }
+
+    /// The same with another number.
+    pub(crate) fn head_at(&self, number: u64, timestamp: UnixSeconds) {
+        self.says("eth_getBlockByNumber", Says::Result(block(number, timestamp)));
     }
 
     /// Methods asked so far.
@@ -64,10 +69,11 @@ impl Rpc {
 /// Number and hash of the one block.
 pub(crate) const BLOCK: u64 = 7;
 
-fn block(timestamp: UnixSeconds) -> Value {
+fn block(number: u64, timestamp: UnixSeconds) -> Value {
     let zero = "0x0";
+    let hash = h(if number == BLOCK { 0x82 } else { 0x83 });
     json!({
-        "number": format!("0x{BLOCK:x}"), "hash": h(0x82).to_string(), "parentHash": h(0).to_string(), "sha3Uncles": h(0).to_string(),
+        "number": format!("0x{number:x}"), "hash": hash.to_string(), "parentHash": h(0).to_string(), "sha3Uncles": h(0).to_string(),
         "stateRoot": h(0).to_string(), "transactionsRoot": h(0).to_string(), "receiptsRoot": h(0).to_string(),
         "miner": format!("0x{}", "00".repeat(20)), "logsBloom": format!("0x{}", "00".repeat(256)), "difficulty": zero,
         "gasLimit": zero, "gasUsed": zero, "timestamp": format!("0x{:x}", timestamp.0), "extraData": "0x", "mixHash": h(0).to_string(),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use candor_link::{CheckpointStored, EnclaveReply, FrameDecoder, HostRequest, LogState, Phase, Refused, ToEnclave, ToHost};
-use candor_verify::tlog::leaf_hash;
 use candor_verify::time::UnixSeconds;
+use candor_verify::tlog::leaf_hash;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;

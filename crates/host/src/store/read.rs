@@ -3,9 +3,9 @@
 use candor_log::LeafData;
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
 use candor_verify::{Hash32, Signature65};
-use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::settlement::StoredIntent;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 

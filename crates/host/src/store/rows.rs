@@ -8,9 +8,9 @@ use std::time::Duration;
 use candor_link::LoggedReceipt;
 use candor_log::LogKeys;
 use candor_verify::manifest::Manifest;
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::{Hash32, Signature65};
-use candor_verify::time::UnixSeconds;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{StoreError, StoreOptions};

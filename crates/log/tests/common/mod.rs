@@ -17,9 +17,9 @@ use candor_log::{LeafData, LogKeys, Ticket};
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::eip712::{K256, address_of};
 use candor_verify::hash::sha256;
+use candor_verify::time::UnixMs;
 use candor_verify::tlog::Tree;
 use candor_verify::{Hash32, Signature65};
-use candor_verify::time::UnixMs;
 use ed25519_dalek::Signer;
 
 /// The two keys of a boot.

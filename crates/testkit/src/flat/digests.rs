@@ -12,8 +12,8 @@ use candor_verify::receipt::{
     Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, receipt_id, seed_commitment, seed_from_share,
     stop_hash,
 };
-use candor_verify::tlog::Tree;
 use candor_verify::time::{UnixMs, UnixSeconds};
+use candor_verify::tlog::Tree;
 use ed25519_dalek::Signer as _;
 use serde_json::{Value, json};
 

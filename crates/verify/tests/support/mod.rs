@@ -9,9 +9,9 @@ use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Address, Hash32, Signature65, from_hex};
 use candor_verify::check::{ChainFacts, Transfer};
 use candor_verify::policy::{Accept, EnclaveStatus, KnownAnchor, Policy, RegistryRecord, Workloads};
+use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
-use candor_verify::time::UnixSeconds;
 use serde_json::Value;
 
 pub fn path(name: &str) -> PathBuf {

@@ -43,9 +43,9 @@ fn topic(address: &Address) -> Hash32 {
 
 #[cfg(test)]
 mod tests {
-    use candor_verify::time::UnixSeconds;
     use candor_verify::bytes::Amount;
     use candor_verify::hash::keccak256;
+    use candor_verify::time::UnixSeconds;
 
     use super::*;
 
