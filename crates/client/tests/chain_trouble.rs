@@ -5,6 +5,7 @@ mod support;
 
 use candor_chain::{ChainClient, ChainError};
 use candor_client::{ChainTrouble, ClientError, OwnChain};
+use candor_verify::time::UnixSeconds;
 use serde_json::json;
 
 use support::node::Conduct;
@@ -31,7 +32,7 @@ async fn one(scene: &Scene) -> OwnChain {
 
 #[tokio::test]
 async fn an_endpoint_that_hangs_is_down_before_a_payment_is_signed() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     let chain = one(&scene).await;
     let found = trouble(&scene, &chain, || scene.rpc.says("eth_getBlockByNumber", Says::Nothing)).await;
     assert!(matches!(&found, ChainTrouble::Down { error: ChainError::Timeout { .. }, .. }), "{found:?}");
@@ -42,14 +43,14 @@ async fn an_endpoint_that_hangs_is_down_before_a_payment_is_signed() {
         head = read.head() => panic!("the chain was waited for: {head:?}"),
         checked = chain.check() => assert_eq!(checked.unwrap_err().kind(), "down"),
     }
-    scene.rpc.head(now_ms() / 1000);
+    scene.rpc.head(UnixSeconds(now_ms() / 1000));
     scene.buy_over(&chain, &mut scene.verified().await, BODY, &scene.book()).await.unwrap();
 }
 
 #[tokio::test]
 async fn an_endpoint_that_talks_nonsense_is_down_too() {
     for says in [Says::Bytes("<html>not JSON</html>"), Says::Result(json!(null)), Says::Result(json!({"a": []}))] {
-        let scene = Scene::new().await;
+        let scene = Scene::new();
         let found = trouble(&scene, &one(&scene).await, || scene.rpc.says("eth_getBlockByNumber", says)).await;
         assert!(matches!(&found, ChainTrouble::Down { error: ChainError::Malformed { .. }, .. }), "{found:?}");
     }
@@ -57,17 +58,17 @@ async fn an_endpoint_that_talks_nonsense_is_down_too() {
 
 #[tokio::test]
 async fn an_endpoint_that_leads_to_another_chain_is_noticed_though_it_was_right_at_the_start() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     let found = trouble(&scene, &one(&scene).await, || scene.rpc.says("eth_chainId", Says::Result(json!("0x1")))).await;
     assert!(matches!(&found, ChainTrouble::WrongChain { expected: CHAIN_ID, got: 1, .. }), "{found:?}");
 }
 
 #[tokio::test]
 async fn a_chain_that_lost_blocks_is_told_once_and_gone_on_with() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     let chain = one(&scene).await;
     assert!(chain.check().await.is_ok());
-    scene.rpc.head_at(BLOCK - 1, now_ms() / 1000);
+    scene.rpc.head_at(BLOCK - 1, UnixSeconds(now_ms() / 1000));
     let found = chain.check().await.unwrap_err();
     assert!(matches!(found, ChainTrouble::WentBack { from: BLOCK, to, .. } if to == BLOCK - 1), "{found:?}");
     assert!(chain.check().await.is_ok());
@@ -75,7 +76,7 @@ async fn a_chain_that_lost_blocks_is_told_once_and_gone_on_with() {
 
 #[tokio::test]
 async fn a_second_endpoint_contradicts_the_first_and_must_be_heard() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     let second = Rpc::start().await;
     let other = ChainClient::connect(&second.url, None).await.unwrap();
     let chain = OwnChain::new(vec![scene.chain().await, other]).unwrap();
@@ -89,7 +90,7 @@ async fn a_second_endpoint_contradicts_the_first_and_must_be_heard() {
 
 #[tokio::test]
 async fn a_second_endpoint_of_another_chain_is_refused_at_the_start() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     let second = Rpc::start().await;
     second.says("eth_chainId", Says::Result(json!("0x1")));
     let other = ChainClient::connect(&second.url, None).await.unwrap();
@@ -100,7 +101,7 @@ async fn a_second_endpoint_of_another_chain_is_refused_at_the_start() {
 
 #[tokio::test]
 async fn a_node_without_its_chain_is_told_as_that_and_the_payment_that_left_is_sent_again() {
-    let scene = Scene::new().await;
+    let scene = Scene::new();
     let (chain, mut node) = (one(&scene).await, scene.verified().await);
     scene.node.conduct(Conduct::Error(503, "chain_unavailable"));
     let error = scene.buy_over(&chain, &mut node, BODY, &scene.book()).await.unwrap_err();
@@ -110,7 +111,7 @@ async fn a_node_without_its_chain_is_told_as_that_and_the_payment_that_left_is_s
     scene.rpc.says("eth_getBlockByNumber", Says::Bytes("not JSON"));
     let error = scene.buy_over(&chain, &mut node, BODY, &scene.book()).await.unwrap_err();
     assert!(matches!(&error, ClientError::Unresolved { what, .. } if what.contains("the chain cannot be asked at")), "{error}");
-    scene.rpc.head(now_ms() / 1000);
+    scene.rpc.head(UnixSeconds(now_ms() / 1000));
     scene.node.conduct(Conduct::Honest);
     scene.buy_over(&chain, &mut node, BODY, &scene.book()).await.unwrap();
     assert_eq!((scene.node.payments().len(), scene.rows().len()), (1, 1), "one payment");
