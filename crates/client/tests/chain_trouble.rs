@@ -77,7 +77,7 @@ async fn a_chain_that_lost_blocks_is_told_once_and_gone_on_with() {
 #[tokio::test]
 async fn a_second_endpoint_contradicts_the_first_and_must_be_heard() {
     let scene = Scene::new();
-    let second = Rpc::start().await;
+    let second = Rpc::start();
     let other = ChainClient::connect(&second.url, None).await.unwrap();
     let chain = OwnChain::new(vec![scene.chain().await, other]).unwrap();
     assert!(chain.check().await.is_ok());
@@ -91,7 +91,7 @@ async fn a_second_endpoint_contradicts_the_first_and_must_be_heard() {
 #[tokio::test]
 async fn a_second_endpoint_of_another_chain_is_refused_at_the_start() {
     let scene = Scene::new();
-    let second = Rpc::start().await;
+    let second = Rpc::start();
     second.says("eth_chainId", Says::Result(json!("0x1")));
     let other = ChainClient::connect(&second.url, None).await.unwrap();
     let error = OwnChain::new(vec![scene.chain().await, other]).unwrap_err();
