@@ -83,7 +83,7 @@ async fn a_second_endpoint_contradicts_the_first_and_must_be_heard() {
     assert!(chain.check().await.is_ok());
     let found = trouble(&scene, &chain, || second.says("eth_getBlockByNumber", Says::Nothing)).await;
     assert!(matches!(&found, ChainTrouble::Down { endpoint, .. } if *endpoint == second.url), "{found:?}");
-    second.head_at(BLOCK + 1, now_ms() / 1000);
+    second.head_at(BLOCK + 1, UnixSeconds(now_ms() / 1000));
     let found = trouble(&scene, &chain, || {}).await;
     assert_eq!(found.kind(), "disagree", "{found}");
 }
