@@ -136,7 +136,7 @@ pub(crate) fn terms(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, n
         registrar: Role::Registrar.address(),
         registry: deployment.registry,
         anchor_chain_id: chain_id,
-        not_after: not_after,
+        not_after,
         flags: 0,
         chains: vec![Chain { chain_id, log_anchor: deployment.log_anchor, ..Chain::default() }],
         assets: vec![Asset { chain_id, asset: deployment.test_usd, name: "USDC".into(), version: "2".into(), decimals: 6 }],

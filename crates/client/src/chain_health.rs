@@ -53,7 +53,7 @@ pub enum ChainTrouble {
         /// Scheme, host and port of each.
         endpoints: [String; 2],
         /// The block of each, if it has one.
-        blocks: [Option<Head>; 2],
+        blocks: Box<[Option<Head>; 2]>,
     },
 }
 
@@ -90,12 +90,12 @@ impl fmt::Display for ChainTrouble {
                 "the chain at {endpoint} went back from block {from} to block {to}: it was reset, or the endpoint lost blocks; whoever \
                  asks again goes on from there"
             ),
-            Self::Disagree { endpoints: [one, other], blocks: [first, second] } => write!(
+            Self::Disagree { endpoints: [one, other], blocks } => write!(
                 f,
                 "the endpoints do not show the same chain: {one} has {}, {other} has {}; one of them is on a fork, or lies: ask again \
                  later, or leave out the one that you do not trust",
-                shown(first.as_ref()),
-                shown(second.as_ref())
+                shown(blocks[0].as_ref()),
+                shown(blocks[1].as_ref())
             ),
         }
     }
@@ -179,7 +179,7 @@ pub(crate) fn judge(said: &[Said], rules: &Rules, now: UnixSeconds) -> Result<()
     if let Some((first, _, ours)) = compared.next()
         && let Some((other, _, theirs)) = compared.find(|(_, _, theirs)| hash(theirs.common) != hash(ours.common))
     {
-        return Err(ChainTrouble::Disagree { endpoints: [first, other], blocks: [ours.common, theirs.common] });
+        return Err(ChainTrouble::Disagree { endpoints: [first, other], blocks: Box::new([ours.common, theirs.common]) });
     }
     Ok(())
 }
@@ -280,7 +280,7 @@ mod tests {
             let other = with(well("c"), |answer| answer.common = theirs);
             let trouble = judge(&[well("a"), well("b"), other], &Rules::of(BASE), UnixSeconds(NOW_S)).unwrap_err();
             let blocks = [Some(head(92, UnixSeconds(NOW_S - 18), 2)), theirs];
-            assert_eq!(trouble, ChainTrouble::Disagree { endpoints: ["a".into(), "c".into()], blocks });
+            assert_eq!(trouble, ChainTrouble::Disagree { endpoints: ["a".into(), "c".into()], blocks: Box::new(blocks) });
             let text = trouble.to_string();
             assert!(text.contains("a has block 92 0x02020202") && text.contains("c has "), "{text}");
         }

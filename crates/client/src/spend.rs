@@ -250,7 +250,7 @@ impl SpendBook {
 fn refusal(error: LedgerError) -> ClientError {
     match error {
         LedgerError::Unresolved { until } | LedgerError::AskTheChain { valid_before: until } => {
-            ClientError::Held { until: until, what: error.to_string() }
+            ClientError::Held { until, what: error.to_string() }
         }
         error => ClientError::Spend(error.to_string()),
     }

@@ -153,7 +153,8 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     push("proxied_work", &forge.bundle(&proxy), forge.policy(), "verified", itself);
     let failed = Lie { receipt: |r| (r.work.kinds, r.work.outcome) = (Kinds::PROXY, Outcome::UpstreamError), ..Lie::default() };
     push("proxied_work_whose_upstream_failed", &forge.bundle(&failed), forge.policy(), "verified", itself);
-    let ends: [(&'static str, fn(&mut Receipt)); 4] = [
+    type End = (&'static str, fn(&mut Receipt));
+    let ends: [End; 4] = [
         ("cut_by_the_node", |r| r.work.outcome = Outcome::CutByNode),
         ("client_went_away", |r| r.work.outcome = Outcome::Aborted),
         ("refused_by_the_model", |r| r.work.outcome = Outcome::RefusedByModel),

@@ -170,7 +170,6 @@ impl Forge {
     ///
     /// # Panics
     /// If the policy refuses it.
-    #[must_use]
     pub fn enclave(&self, lie: &Lie) -> VerifiedEnclave {
         let (verdict, enclave) = verify_evidence(&self.evidence(lie), &self.policy(), Moment::OwnTime, &K256);
         enclave.unwrap_or_else(|| panic!("{verdict:?}"))

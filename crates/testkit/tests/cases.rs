@@ -63,7 +63,8 @@ fn every_case_ends_as_it_says_and_every_step_has_both_kinds() {
 #[test]
 fn a_manifest_that_does_not_follow_from_its_terms_is_refused_by_the_name_of_its_field() {
     let forge = Forge::new(fresh_hypervisor("fields"));
-    let changes: [(&str, fn(&mut Manifest)); 8] = [
+    type Change = (&'static str, fn(&mut Manifest));
+    let changes: [Change; 8] = [
         ("operator", |manifest| manifest.operator = Address([1; 20])),
         ("payee", |manifest| manifest.payee = Address([1; 20])),
         ("registry", |manifest| manifest.registry = Address([1; 20])),

@@ -137,14 +137,8 @@ pub fn settlement_of(
     valid_before: UnixSeconds,
     sequence: u64,
 ) -> Settlement {
-    let authorization = Authorization {
-        from: payer.address(),
-        to: payee,
-        value: Amount(1000),
-        valid_after: UnixSeconds(0),
-        valid_before: valid_before,
-        nonce,
-    };
+    let authorization =
+        Authorization { from: payer.address(), to: payee, value: Amount(1000), valid_after: UnixSeconds(0), valid_before, nonce };
     let domain = TokenDomain { name: "USDC".into(), version: "2".into(), chain_id: 31337, asset };
     let signature: Signature65 = payer.sign_digest(&authorization.digest(&domain)).unwrap();
     Settlement {
