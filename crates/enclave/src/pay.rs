@@ -63,6 +63,7 @@ fn verify(serving: &Serving, quote: &Quote, header: &[u8]) -> Result<VerifiedPay
         now_seconds: clock::now_ms() / 1000,
         boot_seconds: serving.boot_seconds(),
         generation_seconds: quote.generation_seconds,
+        keeps_answer: quote.blob_max.is_some(),
         recover: &Libsecp,
     };
     Ok(verify_exact(&payload, &context)?)

@@ -180,6 +180,7 @@ pub fn settlement_of(payer: &Signer, payee: Address, asset: Address, nonce: Hash
         nonce: authorization.nonce,
         valid_before_s,
         sequence,
+        answer: None,
     }
 }
 
