@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use candor_verify::bytes::{Hash32, Signature65, from_hex};
@@ -78,9 +78,12 @@ async fn one_payment_sent_fifty_times_at_once_executes_once_for_a_stream() {
     let signed = payer.pay(&offered);
     let replies = send_at_once(&world.api(), &body, &signed.header).await;
     let done = executed(&replies);
-    assert_eq!(done.len(), 1);
-    assert!(done[0].body.ends_with(b"data: [DONE]\n\n"));
-    assert!(done[0].header("payment-response").is_none(), "a stream starts before its transfer");
+    // Those that come after it was finished and settled get the kept answer of the one execution.
+    let receipts: BTreeSet<&str> = done.iter().map(|reply| reply.header("x-receipt-id").unwrap()).collect();
+    assert_eq!(receipts.len(), 1);
+    assert!(done.iter().all(|reply| reply.body.ends_with(b"data: [DONE]\n\n")));
+    let first = done.iter().filter(|reply| reply.header("payment-response").is_none());
+    assert_eq!(first.count(), 1, "a stream starts before its transfer, a kept one after");
     payer.assert_pays(&[offered.amount()]).await;
 }
 
@@ -128,18 +131,28 @@ async fn a_retry_of_the_same_payment_gets_the_same_whole_answer_and_is_charged_o
 }
 
 #[tokio::test]
-async fn a_finished_stream_is_not_run_again() {
+async fn a_finished_stream_is_not_run_again_and_is_given_again_to_who_echoed_a_salt() {
     let world = World::shared();
     let payer = Payer::funded(&world).await;
     let body = question("finished stream", true);
     let offered = Offered::of(&world.api(), &body).await;
     let signed = payer.pay(&offered);
-    assert_eq!(chat(&world.api(), &body, Some(&signed.header)).await.status, 200);
+    let first = chat(&world.api(), &body, Some(&signed.header)).await;
+    assert_eq!((first.status, first.header("x-candor-answer-recovery")), (200, Some("kept")));
     payer.assert_pays(&[offered.amount()]).await;
-    // The chain knows it too by now. Fresh terms would invite to pay for the same request a second time.
-    let again = chat(&world.api(), &body, Some(&signed.header)).await;
-    assert_eq!((again.status, again.error_code().as_str()), (409, TAKEN[0]), "{again:?}");
+    let again = buy(&world.api(), &body, &signed.header).await;
+    assert_eq!(first.header("x-receipt-id"), again.header("x-receipt-id"));
+    assert_eq!(values(&first), values(&again));
     payer.assert_paid(&[offered.amount()]).await;
+
+    let unkept = payer.pay_unkept(&offered);
+    let first = chat(&world.api(), &body, Some(&unkept.header)).await;
+    assert_eq!((first.status, first.header("x-candor-answer-recovery")), (200, Some("none")));
+    payer.assert_pays(&[offered.amount(); 2]).await;
+    // The chain knows it too by now. Fresh terms would invite to pay for the same request a second time.
+    let again = chat(&world.api(), &body, Some(&unkept.header)).await;
+    assert_eq!((again.status, again.error_code().as_str()), (409, TAKEN[0]), "{again:?}");
+    payer.assert_paid(&[offered.amount(); 2]).await;
 }
 
 #[tokio::test]
@@ -210,9 +223,20 @@ async fn a_client_that_leaves_in_the_middle_is_charged_once_and_proves_its_part(
 
     let more = get(&world.api(), &format!("/v1/receipts/{receipt_id}?prefix={}", all.size + 1)).await;
     assert_eq!((more.status, more.error_code().as_str()), (400, ""));
-    let again = chat(&world.api(), &body, Some(&signed.header)).await;
-    assert_eq!((again.status, again.error_code().as_str()), (409, TAKEN[0]), "{again:?}");
+    // Whoever comes back gets what was handed over, and no more.
+    let again = buy(&world.api(), &body, &signed.header).await;
+    let got = values(&again);
+    assert!(got.len() as u64 == all.size && got.starts_with(&mine), "{} of {}", got.len(), all.size);
     payer.assert_paid(&[offered.amount()]).await;
+}
+
+/// The frames of a stream without the delivery, which is as new as the moment at which it was handed out.
+fn values(reply: &Reply) -> Vec<Vec<u8>> {
+    let mut frames = Frames::default().push(&reply.body);
+    assert_eq!(frames.pop().as_deref(), Some(b"[DONE]".as_slice()));
+    let last = frames.pop().and_then(|last| unsplice(&last).map(|(value, _)| value)).expect("a delivery");
+    frames.push(last);
+    frames
 }
 
 async fn receipt_with_prefix(world: &World, id: &str, prefix: usize) -> Value {

@@ -3,7 +3,9 @@
 //! The offer is checked against the verified evidence before anything is signed; the answer is shown as it streams but is not called
 //! verified before the last frame's delivery has been judged with the rest. Every answer is kept, a refused one as evidence. A payment that
 //! was sent and not answered, or answered with what was refused, is *unresolved* until its deadline:
-//! whoever asks the same again sends that payment again, to the boot that it names, and makes no other (ADR 0005).
+//! whoever asks the same again sends that payment again, to the boot that it names, and makes no other (ADR 0005). If it echoed the salt of
+//! its answer, any boot of the same payee that passes the policy may have the answer, and is asked too: it cannot run the request, and what it
+//! hands out is judged by the evidence of the boot that made it (recovery.md).
 //! A chain that is in trouble is found out before: then nothing is signed, and nothing is unresolved.
 
 use std::path::PathBuf;
@@ -13,15 +15,18 @@ use candor_verify::bytes::{Hash32, to_hex};
 use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle_at};
 use candor_verify::delivery::Delivery;
 use candor_verify::eip712::K256;
+use candor_verify::evidence::Evidence;
 use candor_verify::hash::sha256;
 use candor_verify::offer::{Asked, MaxTokens, VerifiedOffer, verify_offer};
+use candor_verify::payment::Payment;
 use candor_verify::policy::Policy;
+use candor_verify::receipt::Receipt;
 use candor_verify::step::Step;
 use candor_verify::time::UnixSeconds;
 use candor_verify::transcript::{request_commitment, unsplice};
 use candor_verify::verdict::{LogLevel, Verdict};
 use candor_x402::Libsecp;
-use candor_x402::client::{Choice, Purchase, Resolution, SentPayment, SpendPolicy, build_payment, check_statement, choose};
+use candor_x402::client::{Choice, Purchase, Resolution, Seller, SentPayment, SpendPolicy, build_payment, check_statement, choose};
 use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{
     HEADER_PAYMENT_REQUIRED, HEADER_PAYMENT_RESPONSE, HEADER_PAYMENT_SIGNATURE, parse_payment_required, parse_single_header,
@@ -42,11 +47,17 @@ use crate::spend::{InFlight, SpendBook, Wallet};
 /// Seconds before the payment's end at which it is not sent again: a node could not run it any more.
 const RESEND_MARGIN_SECONDS: u64 = 90;
 
+/// Seconds after the payment's end for which an answer that waits for its transfer is still asked for.
+const PENDING_SECONDS: u64 = 60;
+
 /// Pause before the same payment is sent again.
 const RESEND_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How often a payment goes to a node that says that it has no chain, before whoever waits is told. The next ask sends it again.
 const CHAINLESS_TRIES: u32 = 5;
+
+/// Where an answer is said to have arrived.
+const RECEIVED_PATH: &str = "/candor/answer";
 
 /// The one route that is paid for.
 pub const CHAT_PATH: &str = "/v1/chat/completions";
@@ -124,7 +135,8 @@ pub async fn ask(
 ) -> Result<VerifiedResponse, ClientError> {
     node.reconnect().await?;
     let request = request_key(body);
-    let resumed = if buyer.pay_again { None } else { buyer.book.resume(&request, &node.enclave.manifest().hash())? };
+    let seller = Seller { boot: node.enclave.manifest().hash(), payee: node.enclave.manifest().payee };
+    let resumed = if buyer.pay_again { None } else { buyer.book.resume(&request, &seller)? };
     // The lock says to everybody else that this payment is waited for; it lasts as long as this function.
     let (sent, _in_flight) = match resumed {
         Some(resumed) => resumed,
@@ -139,13 +151,15 @@ pub async fn ask(
     let mut headers = json_headers();
     let value = HeaderValue::from_str(sent.header()).map_err(|_| ClientError::Usage("the payment does not fit a header".into()))?;
     headers.insert(HeaderName::from_static(HEADER_PAYMENT_SIGNATURE), value);
-    let deadline = payment.authorization.valid_before.saturating_sub(RESEND_MARGIN_SECONDS);
     let (payment_id, until) = (sent.payment_id(), payment.authorization.valid_before);
     let refused = |check, what, kept| ClientError::RefusedAnswer { check, what, kept, payment_id, until };
     // The payment is out: whatever is said from here on, only the chain or the deadline tells whether it is charged.
-    let answer = match send_paid(node, &headers, body, deadline).await {
+    let answer = match send_paid(node, &headers, body, until).await {
         Ok(response) => read_answer(node, response, on_progress).await,
-        Err(error) => Err(error),
+        Err(error) => {
+            forget_if_gone(buyer, &payment, &error)?;
+            Err(error)
+        }
     };
     let answer = match answer {
         Ok(answer) => answer,
@@ -159,7 +173,7 @@ pub async fn ask(
     let (receipt_id, misnamed) = (answer.receipt_id(), answer.misnamed());
     let signed = sent.signed_offer();
     let bundle = Bundle {
-        evidence: node.evidence.clone(),
+        evidence: evidence_of(node, &answer.delivery.receipt).await,
         request: Request { salt: signed.request_salt, method: "POST".into(), path: CHAT_PATH.into(), body: body.to_vec() },
         response: Response { seed: answer.seed, frames: answer.frames },
         offer: signed.offer.clone(),
@@ -178,6 +192,9 @@ pub async fn ask(
     // Kept before it is resolved: while the answer is not on disk, the same payment can be sent again for it.
     let path = buyer.keep.accepted(&receipt_id, &bundle)?;
     buyer.book.resolve(&payment.authorization.nonce, Resolution::Charged)?;
+    if sent.echoes_salt() {
+        say_received(node, &headers).await;
+    }
     let Some(verified) = verified else { return Err(ClientError::CannotTell(Box::new(verdict))) };
     let text = answer_text(&bundle.response.frames);
     Ok(VerifiedResponse { bundle, verdict, verified, text, receipt_id, path })
@@ -188,7 +205,7 @@ async fn send_paid(
     node: &mut VerifiedNode,
     headers: &HeaderMap,
     body: &[u8],
-    deadline: UnixSeconds,
+    valid_before: UnixSeconds,
 ) -> Result<hyper::Response<Incoming>, ClientError> {
     let mut chainless = 0_u32;
     loop {
@@ -201,15 +218,59 @@ async fn send_paid(
             Ok(response) => node_error(node, response).await,
             Err(error) => error,
         };
-        // Refused for good, or no time left. 409: it is running, or was; 503: settlement, receipt or chain not there yet.
-        let again = matches!(error, ClientError::Unreachable { .. } | ClientError::Node { status: 409 | 503, .. });
-        let executed = matches!(&error, ClientError::Node { status: 409, code, .. } if code != "candor_payment_in_flight");
+        // Refused for good, or no time left. 409: it is running, or waits for its transfer; 429: asked for too often on this connection; 503:
+        // receipt or chain not there yet.
+        let until = match &error {
+            ClientError::Node { status: 409, code, .. } if code == "settlement_pending" => valid_before.saturating_add(PENDING_SECONDS),
+            ClientError::Node { code, .. } if matches!(code.as_str(), "candor_payment_in_flight" | "too_many_quotes") => {
+                resend_until(valid_before)
+            }
+            ClientError::Unreachable { .. } | ClientError::Node { status: 503, .. } => resend_until(valid_before),
+            _ => return Err(error),
+        };
         let is_chainless = matches!(&error, ClientError::Node { status: 503, code, .. } if code == CHAIN_UNAVAILABLE);
         chainless = chainless.saturating_add(u32::from(is_chainless));
-        if !again || executed || CHAINLESS_TRIES <= chainless || deadline <= clock::now().seconds() {
+        if CHAINLESS_TRIES <= chainless || until <= clock::now().seconds() {
             return Err(error);
         }
         tokio::time::sleep(RESEND_PAUSE).await;
+    }
+}
+
+fn resend_until(valid_before: UnixSeconds) -> UnixSeconds {
+    valid_before.saturating_sub(RESEND_MARGIN_SECONDS)
+}
+
+/// A payment that can move no more, and whose answer a boot of its payee does not have, is not asked for again: it is counted as charged,
+/// and the next ask may pay.
+fn forget_if_gone(buyer: &Buyer<'_>, payment: &Payment, error: &ClientError) -> Result<(), ClientError> {
+    let is_over = payment.authorization.valid_before.saturating_add(PENDING_SECONDS) <= clock::now().seconds();
+    if is_over && matches!(error, ClientError::Node { status: 402 | 409, .. }) {
+        buyer.book.resolve(&payment.authorization.nonce, Resolution::Charged)?;
+    }
+    Ok(())
+}
+
+/// Evidence that was current when the receipt was made: the node's own, or for an answer that was kept, what the node has of that time.
+/// Nothing is believed here; the bundle's verdict judges it.
+async fn evidence_of(node: &mut VerifiedNode, receipt: &Receipt) -> Evidence {
+    let manifest = receipt.manifest_hash;
+    let is_current = manifest == node.enclave.manifest().hash() && node.enclave.document_time() <= receipt.work.started_at;
+    if is_current || node.reconnect().await.is_err() {
+        return node.evidence.clone();
+    }
+    let path = format!("/candor/evidence/{manifest}?at={}", receipt.work.started_at);
+    match node.http.get(&path).await {
+        Ok((StatusCode::OK, body)) => Evidence::parse(&body).unwrap_or_else(|_| node.evidence.clone()),
+        // Then the verdict names what is wrong with ours.
+        Ok(_) | Err(_) => node.evidence.clone(),
+    }
+}
+
+/// The bundle is on disk: the node need not keep the answer. Best effort; otherwise it is erased after its week.
+async fn say_received(node: &mut VerifiedNode, headers: &HeaderMap) {
+    if node.reconnect().await.is_ok() {
+        drop(node.http.send(Method::DELETE, RECEIVED_PATH, headers, Bytes::new()).await);
     }
 }
 

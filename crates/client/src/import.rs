@@ -293,6 +293,7 @@ mod tests {
     use candor_verify::policy::Policy;
     use candor_verify::transcript::splice;
     use candor_verify::verdict::{Outcome, PaymentBinding};
+    use candor_x402::extension::AnswerRecovery;
     use candor_x402::protocol::encode_header;
     use serde_json::json;
 
@@ -321,7 +322,7 @@ mod tests {
             let (offer, payment) = (&bundle.offer, &bundle.payment.authorization);
             let signed = SignedOffer { offer: offer.clone(), signature: bundle.offer_signature, request_salt: bundle.request.salt };
             let payload = json!({
-                "x402Version": 2, "extensions": signed.to_extensions(),
+                "x402Version": 2, "extensions": signed.to_extensions(&AnswerRecovery::None),
                 "accepted": {
                     "scheme": "exact", "network": "eip155:31337", "amount": offer.amount.to_string(), "asset": offer.asset.to_string(),
                     "payTo": offer.payee.to_string(), "maxTimeoutSeconds": 300, "extra": {"name": "USDC", "version": "2"},

@@ -14,7 +14,7 @@ use candor_chain::ChainClient;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::eip712::{address_of, recoverable};
 use candor_verify::time::UnixSeconds;
-use candor_x402::client::{Choice, Ledger, LedgerError, Purchase, Reservation, Resolution, SentPayment, Spend, SpendState};
+use candor_x402::client::{Choice, Ledger, LedgerError, Purchase, Reservation, Resolution, Seller, SentPayment, Spend, SpendState};
 use candor_x402::protocol::Eip155;
 use k256::ecdsa::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -119,14 +119,14 @@ impl SpendBook {
         Ok(Self { path: path.to_owned(), turn: Mutex::new(()) })
     }
 
-    /// The payment that this boot was sent for this request and nobody waits for any more; it is the caller's now.
+    /// The payment that was sent for this request, nobody waits for any more, and this boot may answer; it is the caller's now.
     ///
     /// # Errors
-    /// `Held` if it was sent to another boot or has passed its deadline; `File`.
-    pub(crate) fn resume(&self, request: &Hash32, boot: &Hash32) -> Result<Option<(SentPayment, InFlight)>, ClientError> {
+    /// `Held` if it was sent to another boot, which alone can answer it, or has passed its deadline; `File`.
+    pub(crate) fn resume(&self, request: &Hash32, seller: &Seller) -> Result<Option<(SentPayment, InFlight)>, ClientError> {
         self.change(|ledger| {
             let in_flight = self.in_flight(ledger)?;
-            let Some(sent) = ledger.resume(request, boot, &in_flight, clock::now().seconds()).map_err(refusal)? else { return Ok(None) };
+            let Some(sent) = ledger.resume(request, seller, &in_flight, clock::now().seconds()).map_err(refusal)? else { return Ok(None) };
             let lock = self.hold(&sent.payment().authorization.nonce)?;
             // Nobody else can have taken it: the book is ours.
             Ok(lock.map(|lock| (sent, lock)))
@@ -165,8 +165,8 @@ impl SpendBook {
     }
 
     /// Asks the chain what became of the payments whose deadline has passed. Best effort, within some seconds: what cannot be told, or
-    /// not yet, stays as it is. Before the deadline nothing is asked: an unused authorization may still move, and for a used one the
-    /// node may still have the answer.
+    /// not yet, stays as it is. Before the deadline nothing is asked: an unused authorization may still move. One that moved stays as it is
+    /// while its answer may still be had for it.
     pub async fn settle_up(&self, chain: &ChainClient) {
         let work = async {
             let Ok(ended) = self.change(|ledger| {
@@ -184,6 +184,7 @@ impl SpendBook {
                 // Trust: our own endpoint. If it lies, the worst is that the day's budget counts too little, or that a request asked
                 // for again after its payment's deadline is paid again; it cannot make a payment.
                 let resolution = match chain.is_authorization_used_at(&spend.asset, &spend.payer, &spend.nonce, &head).await {
+                    Ok(true) if spend.may_have_answer(clock::now().seconds()) => continue,
                     Ok(true) => Resolution::Charged,
                     Ok(false) => Resolution::UnusedAt { block_time: head.timestamp },
                     // One that cannot be asked about (a token without code) must not hide those after it.

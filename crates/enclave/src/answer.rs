@@ -5,13 +5,13 @@
 //! The payer chooses the deadline and how much to ask for, so a stream that its time cuts is owed like any other: it ends, with its
 //! receipt, in the frame at which the time was over.
 //!
-//! Crash: a death before the checkpoint is stored has charged nothing (ADR 0005). A death after it leaves calldata with the host and a client
-//! whose payment is unresolved until its deadline.
+//! Crash: a death before the checkpoint is stored has charged nothing (ADR 0005). A death after it leaves calldata with the host, and beside it
+//! the answer of a client that echoed a salt; another has a payment that is unresolved until its deadline, and no answer.
 //!
 //! Not here: where the frames come from (`source`), what the receipt says (`receipt`), how any of it is said in HTTP (`reply`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use candor_engine::chat::{self, Head};
@@ -26,15 +26,16 @@ use tokio::task::JoinHandle;
 
 use crate::body::{Cut, StreamItem};
 use crate::clock;
-use crate::kept::{Kept, Place};
+use crate::kept::Keep;
 use crate::keys::Blinding;
 use crate::ledger::{LedgerError, Logged};
 use crate::metrics::count;
 use crate::pay::Paid;
 use crate::quote::Quote;
 use crate::receipt::{self, Ids, Made, Sale};
+use crate::reply::Finished;
 use crate::serving::{Served, Serving};
-use crate::settle::Standing;
+use crate::settle::{Standing, Transfer, Wait};
 use crate::source::{End, Question, Turn};
 
 /// Everything a running answer needs.
@@ -47,13 +48,32 @@ pub(crate) struct Job {
     transcript_seed: Hash32,
     started_at: UnixMs,
     stop_at: UnixMs,
+    /// If the answer is to be kept: its place is held until its receipt is logged.
+    keep: Option<Keep>,
+}
+
+/// What went out of an answer, or is about to.
+struct Sent {
+    transcript: TranscriptBuilder,
+    leaves: Vec<Hash32>,
+    /// The frames themselves, if the answer is to be kept.
+    frames: Option<Vec<Vec<u8>>>,
+}
+
+impl Sent {
+    fn push(&mut self, frame: &[u8]) {
+        self.leaves.push(self.transcript.push(frame));
+        if let Some(frames) = &mut self.frames {
+            frames.push(frame.to_vec());
+        }
+    }
 }
 
 /// How a whole answer ended.
 pub(crate) enum Whole {
-    /// Made, logged and kept. Where its payment stands decides whether it is handed over.
-    Kept { kept: Arc<Kept>, standing: Standing },
-    /// The log ended while the calldata was on its way: there is no answer, and it may be charged all the same.
+    /// Made and logged. Where its payment stands decides whether it is handed over.
+    Finished { finished: Finished, standing: Standing },
+    /// The log ended while the calldata was on its way: it may be charged, and only the next boot knows whether the answer is kept.
     Lost,
     /// Time was over before the answer was: nothing is handed over, nothing is charged.
     Cut,
@@ -63,7 +83,7 @@ pub(crate) enum Whole {
 
 impl Job {
     /// A job for a claimed payment, and the execution to give back. The channel is the one that the question came in.
-    pub(crate) fn new(serving: Arc<Serving>, channel: Channel, quote: Quote, paid: Paid) -> (Self, Execution) {
+    pub(crate) fn new(serving: Arc<Serving>, channel: Channel, quote: Quote, paid: Paid, keep: Option<Keep>) -> (Self, Execution) {
         let Paid { payment, claim, candidate } = paid;
         let Quote { request, prompt, served, requirements, .. } = quote;
         let execution = serving.execute(claim);
@@ -84,7 +104,18 @@ impl Job {
         };
         let stop_at = execution.stop_at().ms();
         let question = Question { request, prompt, seed, head };
-        (Self { serving, served, channel, question, sale, transcript_seed, started_at, stop_at }, execution)
+        (Self { serving, served, channel, question, sale, transcript_seed, started_at, stop_at, keep }, execution)
+    }
+
+    fn nothing_sent(&self) -> Sent {
+        let transcript = TranscriptBuilder::new(self.transcript_seed);
+        Sent { transcript, leaves: Vec::new(), frames: self.keep.is_some().then(Vec::new) }
+    }
+
+    fn transfer(&self) -> Transfer {
+        let payment = &self.sale.payment;
+        let valid_before = payment.authorization().valid_before;
+        Transfer { payment_id: payment.payment_id(), chain_id: payment.chain_id(), valid_before }
     }
 
     /// For the response head: known before the first byte.
@@ -113,14 +144,13 @@ impl Job {
         let Some(turn) = self.turn().await else { return self.cut(execution, &body).await };
         let Turn { stop_at, at_stop, .. } = turn;
         let generating = self.generate(turn, sender);
-        let mut transcript = TranscriptBuilder::new(self.transcript_seed);
-        let mut leaves = Vec::new();
+        let mut sent = self.nothing_sent();
         let (mut aborted, mut late) = (false, None);
         while let Some(frame) = frames.recv().await {
             // A reader that stands still until the time is over must not hold a core.
             let left = Duration::from_millis(stop_at.since(clock::now()));
             match tokio::time::timeout(left, body.send(Ok(receipt::sse(&frame)))).await {
-                Ok(Ok(())) => leaves.push(transcript.push(&frame)),
+                Ok(Ok(())) => sent.push(&frame),
                 Ok(Err(_)) => {
                     aborted = true;
                     break;
@@ -144,14 +174,18 @@ impl Job {
         }
         match end.last_frame.clone().filter(|_| !aborted) {
             // A stream whose time was over at its very first frame ends without a receipt: that one frame would be all that is charged for.
-            Some(last) if !end.outcome.is_cut() || !leaves.is_empty() => {
-                self.finish_stream(execution, end, last, transcript, leaves, body).await;
+            Some(last) if !end.outcome.is_cut() || !sent.leaves.is_empty() => {
+                self.finish_stream(execution, end, last, sent, body).await;
             }
             Some(_) | None => {
                 let taken = usize::try_from(consumed.load(Ordering::Acquire)).unwrap_or(usize::MAX);
                 // A client that is still there gets what is on its way.
-                let handed = if aborted { taken.min(leaves.len()) } else { leaves.len() };
-                self.abort(execution, end, leaves.get(..handed).unwrap_or_default()).await;
+                let handed = if aborted { taken.min(sent.leaves.len()) } else { sent.leaves.len() };
+                sent.leaves.truncate(handed);
+                if let Some(frames) = &mut sent.frames {
+                    frames.truncate(handed);
+                }
+                self.abort(execution, end, sent).await;
                 drop(body.send(Err(Cut)).await);
             }
         }
@@ -163,17 +197,10 @@ impl Job {
         drop(body.send(Err(Cut)).await);
     }
 
-    async fn finish_stream(
-        self,
-        execution: Execution,
-        end: End,
-        last: Vec<u8>,
-        mut transcript: TranscriptBuilder,
-        mut leaves: Vec<Hash32>,
-        body: mpsc::Sender<StreamItem>,
-    ) {
-        leaves.push(transcript.push(&last));
-        match self.log(&end, transcript.commitment(), leaves).await {
+    async fn finish_stream(self, execution: Execution, end: End, last: Vec<u8>, mut sent: Sent, body: mpsc::Sender<StreamItem>) {
+        sent.push(&last);
+        let commitment = sent.transcript.commitment();
+        match self.log(&end, commitment, sent).await {
             Ok(logged) => {
                 let member = receipt::member(&receipt::delivery(&self.sale, logged));
                 self.serving.finish(execution, Ending::Owed);
@@ -191,14 +218,14 @@ impl Job {
     }
 
     /// The client went away, or time was over. What was handed is owed and gets a receipt that says so; nothing handed, nothing owed.
-    async fn abort(&self, execution: Execution, end: End, handed: &[Hash32]) {
-        let frames = u64::try_from(handed.len()).unwrap_or(u64::MAX);
+    async fn abort(&self, execution: Execution, end: End, handed: Sent) {
+        let frames = u64::try_from(handed.leaves.len()).unwrap_or(u64::MAX);
         if frames == 0 {
             // Leaving early must not buy free work without end.
             self.serving.finish(execution, Ending::Wasted);
             return;
         }
-        match self.log(&end, response_commitment(frames, &root_of(handed)), handed.to_vec()).await {
+        match self.log(&end, response_commitment(frames, &root_of(&handed.leaves)), handed).await {
             Ok(_) => {
                 self.serving.finish(execution, Ending::Owed);
                 self.watch_settlement();
@@ -217,8 +244,8 @@ impl Job {
     }
 
     /// A whole answer: generate, log, settle, and only then hand over.
-    pub(crate) async fn whole(self, execution: Execution, key: Hash32, place: Place) -> Whole {
-        // The sender's other end is held here: a whole answer is finished even if its client left, and kept for a retry.
+    pub(crate) async fn whole(mut self, execution: Execution) -> Whole {
+        // The sender's other end is held here: a whole answer is finished even if its client left, which may come again for it.
         let (sender, _frames) = mpsc::channel(1);
         let end = match self.turn().await {
             Some(turn) => self.generate(turn, sender).await.ok().flatten(),
@@ -234,42 +261,32 @@ impl Job {
             self.serving.finish(execution, Ending::Wasted);
             return Whole::Cut;
         };
-        let mut transcript = TranscriptBuilder::new(self.transcript_seed);
-        let leaves = vec![transcript.push(last)];
-        let logged = match self.log(&end, transcript.commitment(), leaves).await {
+        let mut sent = self.nothing_sent();
+        sent.push(last);
+        let commitment = sent.transcript.commitment();
+        let logged = match self.log(&end, commitment, sent).await {
             Ok(logged) => logged,
             Err(error) => {
                 self.not_logged(execution, error);
                 return if error == LedgerError::Unknown { Whole::Lost } else { Whole::NotLogged };
             }
         };
-        let Some(body) = splice(last, &receipt::member(&receipt::delivery(&self.sale, logged))) else {
-            self.serving.finish(execution, Ending::Owed);
-            return Whole::NotLogged;
-        };
-        // Kept before the claim is over: a retry in between finds the one or the other.
-        let kept = place.keep(self.kept(key, body));
+        let body = splice(last, &receipt::member(&receipt::delivery(&self.sale, logged)));
         self.serving.finish(execution, Ending::Owed);
-        let standing = self.serving.settle(&kept).await;
+        let Some(body) = body else { return Whole::NotLogged };
+        // The host has it: its place is free for another.
+        let (transfer, is_kept) = (self.transfer(), self.keep.take().is_some());
+        // What is kept nowhere is held here until the transfer is seen, as long as that takes.
+        let standing = self.serving.settle(&transfer, if is_kept { Wait::AWhile } else { Wait::ToTheEnd }).await;
         if let Standing::Pending { .. } = standing {
             self.watch_settlement();
         }
-        Whole::Kept { kept, standing }
+        let (content_type, ids) = ("application/json".to_owned(), self.ids());
+        let finished = Finished { status: 200, content_type, body: body.into(), ids, chain_id: transfer.chain_id, is_kept };
+        Whole::Finished { finished, standing }
     }
 
-    fn kept(&self, key: Hash32, body: Vec<u8>) -> Kept {
-        Kept {
-            key,
-            body: body.into(),
-            payment_id: self.sale.payment.payment_id(),
-            ids: self.ids(),
-            valid_before: self.sale.payment.authorization().valid_before,
-            chain_id: self.sale.payment.chain_id(),
-            outdated: AtomicBool::new(false),
-        }
-    }
-
-    async fn log(&self, end: &End, response_commitment: Hash32, frame_leaf_hashes: Vec<Hash32>) -> Result<Logged, LedgerError> {
+    async fn log(&self, end: &End, response_commitment: Hash32, sent: Sent) -> Result<Logged, LedgerError> {
         let made = Made {
             kinds: self.served.source.kinds(),
             channel: self.channel,
@@ -281,7 +298,12 @@ impl Job {
             finished_at: clock::now(),
             head: self.serving.head(),
         };
-        let logged = self.serving.ledger().log(receipt::draft(&self.sale, &made, frame_leaf_hashes)).await?;
+        let Sent { leaves, frames, .. } = sent;
+        let unsealed = self.keep.as_ref().zip(frames).map(|(keep, frames)| {
+            let Sale { decoding, seed_share, .. } = &self.sale;
+            keep.answer(self.question.request.stream, frames, self.transcript_seed, decoding.clone(), *seed_share)
+        });
+        let logged = self.serving.ledger().log(receipt::draft(&self.sale, &made, leaves, unsealed)).await?;
         let metrics = self.serving.metrics();
         count(&metrics.receipts);
         metrics.prompt_tokens.fetch_add(end.usage.prompt_tokens.into(), Ordering::Relaxed);
@@ -291,8 +313,7 @@ impl Job {
 
     /// In a task of its own, which holds nothing of the answer.
     fn watch_settlement(&self) {
-        let (serving, payment) = (Arc::clone(&self.serving), &self.sale.payment);
-        let (id, valid_before) = (payment.payment_id(), payment.authorization().valid_before);
-        tokio::spawn(async move { serving.watch(id, valid_before).await });
+        let (serving, transfer) = (Arc::clone(&self.serving), self.transfer());
+        tokio::spawn(async move { serving.watch(transfer.payment_id, transfer.valid_before).await });
     }
 }

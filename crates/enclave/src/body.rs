@@ -5,12 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use candor_verify::bytes::Hash32;
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::mpsc;
-
-use crate::clock;
-use crate::serving::Serving;
 
 /// The stream was cut before its end: no receipt could be stored, so there is no terminal frame.
 #[derive(Debug)]
@@ -35,12 +31,6 @@ pub(crate) enum ApiBody {
         /// How many were taken, that is handed to the host.
         taken: Arc<AtomicU64>,
     },
-    /// A whole answer, which may make room once it was taken.
-    Kept {
-        body: Option<Bytes>,
-        key: Hash32,
-        serving: Arc<Serving>,
-    },
 }
 
 impl Body for ApiBody {
@@ -50,10 +40,6 @@ impl Body for ApiBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Kept { body, key, serving } => Poll::Ready(body.take().map(|body| {
-                serving.kept().handed_over(key, clock::now().seconds());
-                Ok(Frame::data(body))
-            })),
             Self::Stream { items, taken } => items.poll_recv(cx).map(|item| {
                 let item = item?;
                 if item.is_ok() {

@@ -6,6 +6,8 @@
 //! | `GET /v1/models` | what is served, at which price |
 //! | `GET /v1/receipts/{id}[?prefix=k]` | a receipt from the host's store, with proofs |
 //! | `GET /candor/evidence[?nonce=0x…]` | evidence of this enclave |
+//! | `GET /candor/evidence/{manifest hash}[?at=ms]` | evidence of a former boot |
+//! | `DELETE /candor/answer` | the client has the answer to the payment beside it: it need not be kept any longer |
 //! | `GET /health`, `GET /metrics` | for operators; metrics are at most a minute old |
 //!
 //! HEAD is answered as GET without its body, OPTIONS as browsers want it. Errors have OpenAI's shape. Nothing here logs. Every read has a
@@ -17,8 +19,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use candor_engine::chat::MAX_BODY_BYTES;
+use candor_link::{EnclaveRequest, HostReply};
 use candor_verify::bytes::Hash32;
-use candor_verify::hash::sha256;
 use candor_x402::protocol::{HEADER_PAYMENT_SIGNATURE, parse_single_header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -29,12 +31,15 @@ use tokio::sync::mpsc;
 use crate::answer::{Job, Whole};
 use crate::body::ApiBody;
 use crate::clock;
+use crate::handout::{self, Found};
+use crate::kept::{Keep, Sought};
 use crate::ledger::LedgerError;
 use crate::metrics::count;
 use crate::pay::{self, Paid};
 use crate::quote::{self, Quote};
 use crate::refusal::Refusal;
 use crate::reply::{self, ApiResponse};
+use crate::serving::Serving;
 use crate::session::Session;
 use crate::views;
 
@@ -42,6 +47,11 @@ use crate::views;
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 const CHAT: &str = "/v1/chat/completions";
+
+const ANSWER: &str = "/candor/answer";
+
+/// How long the host may take to erase an answer.
+const ERASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers one request.
 pub(crate) async fn route(session: Arc<Session>, request: Request<Incoming>) -> Result<ApiResponse, Infallible> {
@@ -63,12 +73,14 @@ async fn dispatch(session: &Session, request: Request<Incoming>) -> Result<ApiRe
         (&Method::GET, "/candor/evidence") => evidence(session, &query).await,
         (&Method::GET, "/health") => Ok(views::health(serving)),
         (&Method::GET, "/metrics") => Ok(views::metrics(serving)),
-        (_, CHAT | "/v1/models" | "/candor/evidence" | "/health" | "/metrics") => {
+        (&Method::DELETE, ANSWER) => received(session, request.headers()).await,
+        (_, CHAT | ANSWER | "/v1/models" | "/candor/evidence" | "/health" | "/metrics") => {
             Err(Refusal::new(405, "This method is not allowed here."))
         }
-        (&Method::GET, path) => match path.strip_prefix("/v1/receipts/") {
-            Some(id) => views::receipt(serving, id, &query).await,
-            None => Err(unknown_url()),
+        (&Method::GET, path) => match (path.strip_prefix("/v1/receipts/"), path.strip_prefix("/candor/evidence/")) {
+            (Some(id), _) => views::receipt(serving, id, &query).await,
+            (None, Some(manifest)) => views::former_evidence(serving, manifest, &query).await,
+            (None, None) => Err(unknown_url()),
         },
         _ => Err(unknown_url()),
     }
@@ -94,58 +106,75 @@ async fn evidence(session: &Session, query: &str) -> Result<ApiResponse, Refusal
 struct Asked {
     path: String,
     body: Bytes,
-    payment: Option<Payment>,
+    /// The payment header, as it came.
+    payment: Option<Vec<u8>>,
 }
 
-/// A payment header, as it came.
-struct Payment {
-    header: Vec<u8>,
-    /// Names this header with exactly this request: under it the answer is kept.
-    key: Hash32,
-}
-
-/// From a request to its answer: the one that was kept for it, or a quote, or a claim and a new answer.
+/// From a request to its answer: the one that is kept for it, or a quote, or a claim and a new answer.
 async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiResponse, Refusal> {
     let serving = session.serving();
     let asked = read(request).await?;
+    let sought = asked.payment.as_ref().and_then(|header| Sought::of(header, &asked.path, &asked.body));
+    // Of equal copies one at a time, until the payment is claimed or refused.
+    let look = sought.as_ref().map(|sought| serving.answers().look_for(sought.answer_id()).ok_or_else(in_flight));
+    let _look = look.transpose()?;
     // Before any other check: whoever paid for this answer gets it, whatever has changed since.
-    if let Some(payment) = &asked.payment
-        && let Some(answered) = kept(session, payment).await
-    {
-        return Ok(answered);
-    }
+    let room = match &sought {
+        None => 0,
+        Some(sought) => match handout::find(serving, sought).await? {
+            Found::Response(response) => return Ok(*response),
+            Found::Nothing { room } => {
+                // Strangers make up headers.
+                session.quoted()?;
+                room
+            }
+        },
+    };
     let quoted = quote::quote(serving, "POST", &asked.path, &asked.body, clock::now().seconds()).await;
     // A request that is refused was read all the same, so it counts like one that is quoted.
     let quote = quoted.map_err(|refusal| session.quoted().err().unwrap_or(refusal))?;
-    let Some(payment) = asked.payment else {
+    let Some(header) = asked.payment else {
         let refusal = Refusal::new(402, "This request must be paid for.").code("payment_required");
         return unpaid(session, &quote, &asked.path, &refusal);
     };
     serving.ledger().has_room()?;
-    let claimed = pay::claim(serving, &quote, &payment.header).await;
-    match claimed {
+    let sold = match reserve(serving, &quote, sought.as_ref(), room) {
+        Ok(keep) => pay::claim(serving, &quote, &header).await.map(|paid| (paid, keep)),
+        Err(refusal) => Err(refusal),
+    };
+    match sold {
         // The connection was ended for another one while the chain was asked: a claim would charge for an answer that nobody reads.
-        Ok(paid) if !session.paid() => {
+        Ok((paid, _)) if !session.paid() => {
             serving.release(paid.claim);
             Err(LedgerError::Full.into())
         }
-        Ok(paid) if quote.request.stream => Ok(stream(session, quote, paid)),
-        Ok(paid) => whole(session, quote, paid, payment.key).await,
-        // Another copy may have been finished since it was looked for above.
-        Err(refusal) => match kept(session, &payment).await {
-            Some(answered) => Ok(answered),
-            None if refusal.wants_payment() => unpaid(session, &quote, &asked.path, &refusal),
-            None => Err(refusal),
-        },
+        Ok((paid, keep)) if quote.request.stream => Ok(stream(session, quote, paid, keep)),
+        Ok((paid, keep)) => Ok(whole(session, quote, paid, keep).await),
+        Err(refusal) => {
+            // Taken before: it may have been finished since it was looked for above.
+            if refusal.is_taken()
+                && let Some(sought) = &sought
+                && let Found::Response(response) = handout::find(serving, sought).await?
+            {
+                return Ok(*response);
+            }
+            if refusal.wants_payment() { unpaid(session, &quote, &asked.path, &refusal) } else { Err(refusal) }
+        }
     }
 }
 
-/// What was answered before to exactly this request with exactly this payment, if anything was.
-async fn kept(session: &Session, payment: &Payment) -> Option<ApiResponse> {
-    let serving = session.serving();
-    let kept = serving.kept().get(&payment.key)?;
-    let standing = serving.settle(&kept).await;
-    Some(reply::about_kept(serving, &kept, &standing))
+fn in_flight() -> Refusal {
+    Refusal::under_way("This payment is being dealt with. Send the same request with it again.").code("candor_payment_in_flight")
+}
+
+/// A place for the answer, before anything runs: one that cannot be kept could be paid for and lost.
+fn reserve(serving: &Serving, quote: &Quote, sought: Option<&Sought>, room: u64) -> Result<Option<Keep>, Refusal> {
+    let (Some(sought), Some(bytes)) = (sought, quote.blob_max) else { return Ok(None) };
+    let Some(place) = serving.answers().reserve(bytes, room) else {
+        let message = "There is no room to keep another answer now. Nothing was charged; try again later.";
+        return Err(Refusal::new(402, message).code("answer_store_full"));
+    };
+    Keep::new(sought.clone(), place).map(Some).map_err(|_| Refusal::new(500, "The system gives no randomness."))
 }
 
 /// 402 with a signed offer; bounded per connection.
@@ -155,27 +184,35 @@ fn unpaid(session: &Session, quote: &Quote, path: &str, refusal: &Refusal) -> Re
     Ok(reply::unpaid(session.serving(), quote, path, refusal))
 }
 
-fn stream(session: &Session, quote: Quote, paid: Paid) -> ApiResponse {
-    let (job, execution) = Job::new(Arc::clone(session.serving()), session.channel(), quote, paid);
+fn stream(session: &Session, quote: Quote, paid: Paid, keep: Option<Keep>) -> ApiResponse {
+    let is_kept = keep.is_some();
+    let (job, execution) = Job::new(Arc::clone(session.serving()), session.channel(), quote, paid, keep);
     let ids = job.ids();
     let (sender, items) = mpsc::channel(1);
     let taken = Arc::new(AtomicU64::new(0));
     tokio::spawn(job.stream(execution, sender, Arc::clone(&taken)));
-    reply::stream(ApiBody::Stream { items, taken }, &ids)
+    reply::stream(ApiBody::Stream { items, taken }, &ids, is_kept)
 }
 
-async fn whole(session: &Session, quote: Quote, paid: Paid, key: Hash32) -> Result<ApiResponse, Refusal> {
+async fn whole(session: &Session, quote: Quote, paid: Paid, keep: Option<Keep>) -> ApiResponse {
     let serving = session.serving();
-    // Before anything runs: a whole answer that cannot be kept could be paid for and lost.
-    let Some(place) = serving.kept().place(paid.payment.authorization().from, clock::now().seconds()) else {
-        serving.release(paid.claim);
-        return Err(LedgerError::Full.into());
-    };
-    let (job, execution) = Job::new(Arc::clone(serving), session.channel(), quote, paid);
+    let (job, execution) = Job::new(Arc::clone(serving), session.channel(), quote, paid, keep);
     let ids = job.ids();
     // Its own task: a client that hangs up does not undo a claim or lose an answer that will be charged.
-    let ended = tokio::spawn(async move { job.whole(execution, key, place).await }).await.unwrap_or(Whole::NotLogged);
-    Ok(reply::whole(serving, ended, &ids))
+    let ended = tokio::spawn(async move { job.whole(execution).await }).await.unwrap_or(Whole::NotLogged);
+    reply::whole(serving, ended, &ids)
+}
+
+/// The client has the answer to this payment. Whoever knows its salt may say so.
+async fn received(session: &Session, headers: &HeaderMap) -> Result<ApiResponse, Refusal> {
+    session.quoted()?;
+    let values = headers.get_all(HEADER_PAYMENT_SIGNATURE).iter().map(HeaderValue::as_bytes);
+    let answer_id = parse_single_header(values)?.and_then(Sought::id_of);
+    let answer_id = answer_id.ok_or_else(|| Refusal::new(400, "The payment header names no answer."))?;
+    match session.serving().port().request(EnclaveRequest::AckAnswer { answer_id }, ERASE_TIMEOUT).await {
+        Ok(HostReply::AnswerErased) => Ok(reply::done()),
+        Ok(_) | Err(_) => Err(Refusal::unavailable("The answer could not be erased now; it will be after its time.")),
+    }
 }
 
 async fn read(request: Request<Incoming>) -> Result<Asked, Refusal> {
@@ -186,10 +223,7 @@ async fn read(request: Request<Incoming>) -> Result<Asked, Refusal> {
     }
     let body = read_body(request).await?;
     let values = headers.get_all(HEADER_PAYMENT_SIGNATURE).iter().map(HeaderValue::as_bytes);
-    let payment = parse_single_header(values)?.map(|header| {
-        let key = sha256(&[&sha256(&[header]).0, path.as_bytes(), b"\n", &body]);
-        Payment { header: header.to_vec(), key }
-    });
+    let payment = parse_single_header(values)?.map(<[u8]>::to_vec);
     Ok(Asked { path, body, payment })
 }
 

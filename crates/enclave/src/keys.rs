@@ -116,7 +116,8 @@ impl fmt::Debug for BootKeys {
     }
 }
 
-fn random32() -> Result<Zeroizing<[u8; 32]>, String> {
+/// 32 bytes of the operating system's randomness.
+pub(crate) fn random32() -> Result<Zeroizing<[u8; 32]>, String> {
     let mut bytes = Zeroizing::new([0; 32]);
     getrandom::fill(bytes.as_mut_slice()).map_err(|error| error.to_string())?;
     Ok(bytes)

@@ -3,15 +3,23 @@
 //! The shell around `candor_log::Sequencer`: it signs what the sequencer names, carries its actions to the host, and tells each caller
 //! where their receipt stands once it is stored under a signed, stored checkpoint. One task owns all of it.
 //!
+//! ```text
+//! receipts signed in their places, answers sealed with them ─▶ append ─▶ answers stored ─▶ checkpoint with its settlements
+//! ```
+//!
+//! Invariant: the calldata of an answer that is to be kept never leaves without its blob: it goes after the host has confirmed the blob, and
+//! names it.
 //! Crash: an enclave that dies loses what is in flight. Its log ends at the last stored checkpoint, and settlements leave only beside a
-//! checkpoint, so nothing was charged for what was lost.
+//! checkpoint, so nothing was charged for what was lost; and from the moment that a checkpoint is stored, whoever echoed a salt can get the
+//! answer from the next boot.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use candor_link::{
-    AppendRequest, CheckpointRequest, EnclaveRequest, HostReply, LoggedReceipt, MAX_FRAME_HASHES, MAX_GROUP_BYTES, RefusalCode, Settlement,
+    AnswerRef, AppendRequest, CheckpointRequest, EnclaveRequest, HostReply, LoggedReceipt, MAX_FRAME_HASHES, MAX_GROUP_BYTES, RefusalCode,
+    Settlement,
 };
 use candor_log::host::{Anchored, CheckpointAck, HostState};
 use candor_log::sequencer::{Action, Config, Event, Refused, Released, ReleasedLeaf, Sequencer};
@@ -27,6 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::control::{AskError, HostPort};
+use crate::kept::{Blob, Unsealed};
 use crate::keys::BootKeys;
 
 /// Receipts waiting for a place at most; callers are refused before they run anything.
@@ -44,6 +53,8 @@ pub(crate) struct Draft {
     pub(crate) leaf_salt: Hash32,
     pub(crate) frame_leaf_hashes: Vec<Hash32>,
     pub(crate) settlement: UnplacedSettlement,
+    /// The answer, if it is to be kept.
+    pub(crate) unsealed: Option<Unsealed>,
 }
 
 /// What a settlement says that its receipt does not. `Debug` is left out: the calldata holds the payer's signature.
@@ -56,7 +67,7 @@ pub(crate) struct UnplacedSettlement {
 
 impl UnplacedSettlement {
     /// The settlement of this receipt: payer, payee, asset, amount and place are the receipt's, so they cannot differ from it.
-    fn placed(self, receipt: &Receipt) -> Settlement {
+    fn placed(self, receipt: &Receipt, answer: Option<AnswerRef>) -> Settlement {
         let money = &receipt.money;
         Settlement {
             payment_id: money.payment_id,
@@ -71,18 +82,21 @@ impl UnplacedSettlement {
             nonce: self.nonce,
             valid_before: self.valid_before,
             sequence: receipt.sequence,
+            answer,
         }
     }
 }
 
 impl Draft {
-    /// Bytes of its record and its settlement on the link, at most; more than any group has if the host would refuse its transcript.
+    /// Bytes of its record, its settlement and its blob on the link, at most; more than any group has if the host would refuse its transcript.
     fn encoded_len_max(&self) -> usize {
         let frames = self.frame_leaf_hashes.len();
         if MAX_FRAME_HASHES < frames {
             return usize::MAX;
         }
-        LoggedReceipt::encoded_len_max(frames).saturating_add(Settlement::encoded_len_max(self.settlement.calldata.len()))
+        let blob = self.unsealed.as_ref().map_or(0, Unsealed::len_max);
+        let record = LoggedReceipt::encoded_len_max(frames).saturating_add(blob);
+        record.saturating_add(Settlement::encoded_len_max(self.settlement.calldata.len()))
     }
 }
 
@@ -125,11 +139,13 @@ struct Job {
     answer: oneshot::Sender<Result<Logged, LedgerError>>,
 }
 
-/// A receipt in its place, signed there, and its settlement.
+/// A receipt in its place, signed there, and what goes with it.
 struct Sealed {
     receipt: Receipt,
     signature: Signature65,
-    settlement: Settlement,
+    // `None` if the answer was to be kept and could not be sealed: then it is not charged.
+    settlement: Option<Settlement>,
+    blob: Option<Arc<Blob>>,
 }
 
 impl Ledger {
@@ -327,10 +343,16 @@ impl Task {
         for (ticket, index) in tickets.iter().zip(first_index..) {
             let Some(job) = self.jobs.get_mut(ticket) else { continue };
             let receipt = job.draft.receipt.clone().placed(self.log_id, index);
-            let settlement = job.draft.settlement.clone().placed(&receipt);
             let signature = self.keys.sign_receipt(&receipt);
-            leaves.push(LeafData(leaf_data(&job.draft.leaf_salt, &receipt.digest(), &signature)));
-            job.sealed = Some(Sealed { receipt, signature, settlement });
+            let leaf_salt = job.draft.leaf_salt;
+            leaves.push(LeafData(leaf_data(&leaf_salt, &receipt.digest(), &signature)));
+            let settlement = job.draft.settlement.clone();
+            let (settlement, blob) = match job.draft.unsealed.take().map(|answer| answer.seal(&receipt, &signature, &leaf_salt)) {
+                None => (Some(settlement.placed(&receipt, None)), None),
+                Some(Some(blob)) => (Some(settlement.placed(&receipt, Some(blob.named))), Some(Arc::new(blob))),
+                Some(None) => (None, None),
+            };
+            job.sealed = Some(Sealed { receipt, signature, settlement, blob });
         }
         leaves
     }
@@ -348,7 +370,7 @@ impl Task {
             })
         });
         let request = EnclaveRequest::Append(AppendRequest { first_index, entries: entries.collect() });
-        self.ask(request, move |reply| match reply {
+        self.ask(Vec::new(), request, move |reply| match reply {
             HostReply::Appended { size } => Some(Event::AppendAcked { first_index, count: size.saturating_sub(first_index) }),
             _ => None,
         });
@@ -357,13 +379,16 @@ impl Task {
     fn send_checkpoint(&mut self, first_index: u64, tickets: &[Ticket], signed: SignedCheckpoint) {
         for ticket in tickets {
             if let Some(job) = self.jobs.get_mut(ticket) {
+                // From here on it may leave at any moment, as soon as the answers are stored.
                 job.sent = true;
             }
         }
-        let settlements = tickets.iter().filter_map(|ticket| Some(self.jobs.get(ticket)?.sealed.as_ref()?.settlement.clone())).collect();
+        let sealed: Vec<&Sealed> = tickets.iter().filter_map(|ticket| self.jobs.get(ticket)?.sealed.as_ref()).collect();
+        let settlements = sealed.iter().filter_map(|sealed| sealed.settlement.clone()).collect();
+        let blobs = sealed.iter().filter_map(|sealed| sealed.blob.clone()).collect();
         let tree = signed.checkpoint.tree;
         let request = EnclaveRequest::Checkpoint(Box::new(CheckpointRequest { first_index, checkpoint: signed, settlements }));
-        self.ask(request, move |reply| match reply {
+        self.ask(blobs, request, move |reply| match reply {
             HostReply::CheckpointStored(stored) if stored.size == tree.size => Some(Event::CheckpointStored(CheckpointAck {
                 tree,
                 inclusions: stored.inclusions,
@@ -376,10 +401,16 @@ impl Task {
         });
     }
 
-    /// Asks the host and reports its answer on this connection's generation.
-    fn ask(&self, request: EnclaveRequest, read: impl FnOnce(HostReply) -> Option<Event> + Send + 'static) {
+    /// Has the host store these answers, then asks it, and reports its answer on this connection's generation.
+    fn ask(&self, blobs: Vec<Arc<Blob>>, request: EnclaveRequest, read: impl FnOnce(HostReply) -> Option<Event> + Send + 'static) {
         let (port, events, generation) = (self.port.clone(), self.events.clone(), self.generation);
         tokio::spawn(async move {
+            for blob in blobs {
+                // Crash: here the host has answers that no checkpoint names. They are given to nobody and were not paid for.
+                if !blob.store(&port).await {
+                    return drop(events.send(Report { generation, what: What::Resync }));
+                }
+            }
             let event = match port.request(request, STEP_TIMEOUT).await {
                 Ok(reply) => read(reply),
                 // Asking again cannot help: one of the two sides has forked or lost something (link.md, LINK-15).
@@ -441,4 +472,4 @@ impl Task {
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

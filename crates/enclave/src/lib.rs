@@ -15,7 +15,8 @@
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
 //! | `source`, `speed` | where an answer comes from; how fast |
 //! | `answer`, `receipt` | have it made, stream it, log it; what its receipt says |
-//! | `settle`, `kept` | what became of a payment; whole answers kept until they are handed over |
+//! | `settle` | what became of a payment |
+//! | `kept`, `handout` | answers sealed for who echoed a salt, and given to who comes for them |
 //! | `ledger` | receipts into the log, group by group, then settlements out |
 //! | `control` | the way to the host |
 //!
@@ -40,6 +41,7 @@ mod body;
 mod boot;
 mod clock;
 mod control;
+mod handout;
 mod http;
 mod kept;
 mod keys;

@@ -63,6 +63,7 @@ fn verify(serving: &Serving, quote: &Quote, header: &[u8]) -> Result<VerifiedPay
         now: clock::now().seconds(),
         boot: serving.booted_at(),
         generation_seconds: quote.generation_seconds,
+        keeps_answer: quote.blob_max.is_some(),
         recover: &Libsecp,
     };
     Ok(verify_exact(&payload, &context)?)

@@ -8,16 +8,19 @@ use std::sync::Arc;
 
 use candor_engine::chat::{ApiError, ChatRequest};
 use candor_verify::Hash32;
+use candor_verify::bundle::{FRAME_MAX, FRAMES_MAX};
 use candor_verify::offer::Offer;
 use candor_verify::payment::MAX_TIMEOUT_SECONDS;
 use candor_verify::receipt::{Scheme, seed_commitment};
+use candor_verify::recovery::{BLOB_MAX, blob_len_max};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::transcript::request_commitment;
 use candor_x402::exact::Candidate;
-use candor_x402::extension::SignedOffer;
+use candor_x402::extension::{AnswerRecovery, SignedOffer};
 use candor_x402::protocol::{Eip155, ExactRequirements, PaymentRequired, ResourceInfo, X402_VERSION};
 use hyper::body::Bytes;
 
+use crate::keys::random32;
 use crate::refusal::Refusal;
 use crate::serving::{Served, Serving};
 use crate::source::Prompt;
@@ -41,6 +44,8 @@ pub(crate) struct Quote {
     pub(crate) candidates: [Candidate; 2],
     /// G of payment.md §5: seconds that the engine may take. The settle margin is added where the payment is checked.
     pub(crate) generation_seconds: u64,
+    /// Bytes of the answer's blob, at most; `None` if it could be longer than one that is kept.
+    pub(crate) blob_max: Option<u64>,
 }
 
 /// A request that was parsed and counted.
@@ -124,7 +129,11 @@ fn price(serving: &Serving, counted: Counted, method: &str, path: &str, body: &[
         Candidate { offer, request_salt }
     };
     let candidates = [candidate(bucket), candidate(bucket.saturating_sub(1))];
-    Ok(Quote { request, is_capped, prompt, served, requirements, candidates, generation_seconds })
+    let (frames, bytes) = served.source.answer_max(&request);
+    // A frame that no bundle holds is in no blob either.
+    let fits = frames <= FRAMES_MAX && (request.stream || bytes <= FRAME_MAX);
+    let blob_max = Some(blob_len_max(frames, bytes)).filter(|len| fits && *len <= BLOB_MAX).and_then(|len| u64::try_from(len).ok());
+    Ok(Quote { blob_max, request, is_capped, prompt, served, requirements, candidates, generation_seconds })
 }
 
 /// The 402 for a quote: requirements, and the signed offer of the current bucket.
@@ -134,6 +143,11 @@ pub(crate) fn payment_required(serving: &Serving, quote: &Quote, path: &str, err
         offer: current.offer.clone(),
         signature: serving.keys().sign_offer(&current.offer),
         request_salt: current.request_salt,
+    };
+    // Without randomness no salt is told, and then nothing is kept.
+    let recovery = match quote.blob_max.map(|_| random32()) {
+        Some(Ok(salt)) => AnswerRecovery::Echo { salt: Hash32(*salt) },
+        Some(Err(_)) | None => AnswerRecovery::None,
     };
     // Absolute, and from the signed terms: never from a Host header.
     let base = serving.terms().endpoints.first().map(|url| url.trim_end_matches('/')).unwrap_or_default();
@@ -146,6 +160,6 @@ pub(crate) fn payment_required(serving: &Serving, quote: &Quote, path: &str, err
             mime_type: Some(if quote.request.stream { "text/event-stream" } else { "application/json" }.to_owned()),
         },
         accepts: vec![quote.requirements.to_requirements()],
-        extensions: Some(signed.to_extensions()),
+        extensions: Some(signed.to_extensions(&recovery)),
     }
 }

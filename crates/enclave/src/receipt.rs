@@ -18,6 +18,7 @@ use candor_x402::VerifiedPayment;
 use candor_x402::settlement::encode_transfer;
 use hyper::body::Bytes;
 
+use crate::kept::Unsealed;
 use crate::ledger::{Draft, Logged, UnplacedSettlement};
 
 /// What a client is told of its receipt before the first byte of the answer.
@@ -55,14 +56,14 @@ pub(crate) struct Made {
     pub(crate) head: BlockHead,
 }
 
-/// The receipt without its place, and the settlement that goes with it.
-pub(crate) fn draft(sale: &Sale, made: &Made, frame_leaf_hashes: Vec<Hash32>) -> Draft {
+/// The receipt without its place, the settlement that goes with it, and the answer if it is to be kept.
+pub(crate) fn draft(sale: &Sale, made: &Made, frame_leaf_hashes: Vec<Hash32>, unsealed: Option<Unsealed>) -> Draft {
     let receipt = Unplaced {
         manifest_hash: sale.manifest_hash,
         money: money(&sale.offer, &sale.payment),
         work: work(&sale.offer, sale.decoding.struct_hash(), made),
     };
-    Draft { receipt, leaf_salt: sale.leaf_salt, frame_leaf_hashes, settlement: settlement(&sale.payment) }
+    Draft { receipt, leaf_salt: sale.leaf_salt, frame_leaf_hashes, settlement: settlement(&sale.payment), unsealed }
 }
 
 /// How tokens are chosen by this engine for this request.

@@ -37,6 +37,11 @@ impl Refusal {
         refusal
     }
 
+    /// 409: the same is under way already.
+    pub(crate) fn under_way(message: impl Into<String>) -> Self {
+        Self::new(409, message).after(Some(1))
+    }
+
     /// 503: something that this node needs is not there now.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(503, message).after(Some(2))
@@ -73,6 +78,11 @@ impl Refusal {
 
     pub(crate) fn retry_after_s(&self) -> Option<u64> {
         self.retry_after_s
+    }
+
+    /// Whether the payment was taken before: there may be an answer for it.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.error.status == 409
     }
 
     /// Whether another payment would do: then the refusal comes with fresh requirements.

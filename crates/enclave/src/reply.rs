@@ -3,7 +3,8 @@
 //! | response | headers besides |
 //! |---|---|
 //! | an answer, whole or streamed, and a refusal after the claim | `x-receipt-id`, `x-candor-transcript-seed`, `x-candor-ignored` |
-//! | whatever is said about a kept answer | `payment-response` |
+//! | an answer | `x-candor-answer-recovery` |
+//! | whatever is said about an answer once it is made | `payment-response` |
 //! | a refusal that another payment would mend | `payment-required`, `x-candor-ignored`, `x-candor-max-tokens` |
 //! | a refusal that waiting would mend | `retry-after` |
 //! | every response | that a page of any origin may read it |
@@ -11,7 +12,6 @@
 //! Not here: what is refused and why (`refusal` and whoever makes one).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use candor_verify::bytes::Hash32;
 use candor_x402::protocol::{
@@ -26,7 +26,6 @@ use hyper::{Response, StatusCode};
 
 use crate::answer::Whole;
 use crate::body::ApiBody;
-use crate::kept::Kept;
 use crate::ledger::LedgerError;
 use crate::quote::{self, Quote};
 use crate::receipt::Ids;
@@ -46,16 +45,19 @@ const IGNORED: HeaderName = HeaderName::from_static("x-candor-ignored");
 /// Response header with the tokens that are offered, if they are fewer than were asked for.
 const MAX_TOKENS: HeaderName = HeaderName::from_static("x-candor-max-tokens");
 
+/// Response header that says whether the answer can be had again by the same request with the same payment.
+const ANSWER_RECOVERY: HeaderName = HeaderName::from_static("x-candor-answer-recovery");
+
 /// Methods that a page of another origin may use.
-const ALLOWED_METHODS: &str = "GET, HEAD, POST";
+const ALLOWED_METHODS: &str = "DELETE, GET, HEAD, POST";
 
 /// Headers that a page of another origin may send: a payment, and whatever SDKs add. The star does not cover `authorization`, which SDKs
 /// always send and nobody reads here.
 const ALLOWED_HEADERS: &str = "authorization, content-type, payment-signature, *";
 
 /// Headers that a page of another origin may read.
-const EXPOSED_HEADERS: &str =
-    "payment-required, payment-response, retry-after, x-receipt-id, x-candor-transcript-seed, x-candor-ignored, x-candor-max-tokens";
+const EXPOSED_HEADERS: &str = "payment-required, payment-response, retry-after, x-receipt-id, x-candor-transcript-seed, x-candor-answer-recovery, x-candor-ignored, \
+     x-candor-max-tokens";
 
 pub(crate) type ApiResponse = Response<ApiBody>;
 
@@ -72,10 +74,16 @@ pub(crate) fn json(value: &serde_json::Value) -> ApiResponse {
     with_body(StatusCode::OK, "application/json", value.to_string())
 }
 
-/// What a browser asks before a page of another origin may send a request.
-pub(crate) fn preflight() -> ApiResponse {
+/// 204.
+pub(crate) fn done() -> ApiResponse {
     let mut response = Response::new(ApiBody::Whole(None));
     *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// What a browser asks before a page of another origin may send a request.
+pub(crate) fn preflight() -> ApiResponse {
+    let mut response = done();
     set(response.headers_mut(), ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
     set(response.headers_mut(), ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
     response
@@ -118,20 +126,20 @@ pub(crate) fn unpaid(serving: &Serving, quote: &Quote, path: &str, refusal: &Ref
 }
 
 /// The head of a stream.
-pub(crate) fn stream(body: ApiBody, ids: &Ids) -> ApiResponse {
+pub(crate) fn stream(body: ApiBody, ids: &Ids, is_kept: bool) -> ApiResponse {
     let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     set(response.headers_mut(), CACHE_CONTROL, &cache_control_paid(Some("no-cache")));
-    with_ids(response, ids)
+    with_recovery(with_ids(response, ids), is_kept)
 }
 
 /// What became of a whole answer that was claimed.
-pub(crate) fn whole(serving: &Arc<Serving>, ended: Whole, ids: &Ids) -> ApiResponse {
+pub(crate) fn whole(serving: &Serving, ended: Whole, ids: &Ids) -> ApiResponse {
     let refusal = match ended {
-        Whole::Kept { kept, standing } => return about_kept(serving, &kept, &standing),
+        Whole::Finished { finished, standing } => return self::finished(finished, &standing),
         Whole::Lost => {
-            let message = "The log ended before the host confirmed this receipt, and the answer is lost. The payment may still be charged \
-                           until its end: ask a chain before you pay again.";
+            let message = "The log ended before the host confirmed this receipt. The payment may still be charged until its end. If it echoed \
+                           a salt, send the same request with it again, later; otherwise ask a chain before you pay again.";
             Refusal::unavailable(message).code("settlement_pending")
         }
         Whole::Cut => {
@@ -148,12 +156,36 @@ pub(crate) fn whole(serving: &Arc<Serving>, ended: Whole, ids: &Ids) -> ApiRespo
     with_ids(refused(&refusal), ids)
 }
 
-/// A kept answer if its payment is settled; otherwise where the payment stands.
-pub(crate) fn about_kept(serving: &Arc<Serving>, kept: &Kept, standing: &Standing) -> ApiResponse {
+/// An answer that was made, with its receipt in its last frame.
+pub(crate) struct Finished {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) body: Bytes,
+    pub(crate) ids: Ids,
+    /// Chain of the payment.
+    pub(crate) chain_id: u64,
+    /// Whether the same request with the same payment gets it again.
+    pub(crate) is_kept: bool,
+}
+
+/// An answer if its payment is settled; otherwise where the payment stands.
+pub(crate) fn finished(finished: Finished, standing: &Standing) -> ApiResponse {
+    let Finished { status, content_type, body, ids, chain_id, is_kept } = finished;
     let mut response = match standing {
-        Standing::Settled { .. } => answer(serving, kept),
-        Standing::Pending { .. } => {
+        Standing::Settled { .. } => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let mut response = with_body(status, "application/json", body);
+            set(response.headers_mut(), CONTENT_TYPE, &content_type);
+            set(response.headers_mut(), CACHE_CONTROL, &cache_control_paid(None));
+            response
+        }
+        Standing::Pending { .. } if is_kept => {
             let message = "The transfer is not final yet. Send the same request with the same payment again to get the answer.";
+            refused(&Refusal::under_way(message).code("settlement_pending"))
+        }
+        Standing::Pending { .. } => {
+            let message =
+                "Nobody can say what became of the transfer, and the answer was not to be kept: ask a chain before you pay again.";
             refused(&Refusal::unavailable(message).code("settlement_pending"))
         }
         Standing::Failed(failure) => {
@@ -164,16 +196,9 @@ pub(crate) fn about_kept(serving: &Arc<Serving>, kept: &Kept, standing: &Standin
             refused(&Refusal::new(402, message).code("settlement_failed"))
         }
     };
-    let statement = encode_header(&statement(Eip155(kept.chain_id), standing));
+    let statement = encode_header(&statement(Eip155(chain_id), standing));
     set(response.headers_mut(), HeaderName::from_static(HEADER_PAYMENT_RESPONSE), &statement);
-    with_ids(response, &kept.ids)
-}
-
-fn answer(serving: &Arc<Serving>, kept: &Kept) -> ApiResponse {
-    let mut response = with_body(StatusCode::OK, "application/json", Bytes::new());
-    *response.body_mut() = ApiBody::Kept { body: Some(kept.body.clone()), key: kept.key, serving: Arc::clone(serving) };
-    set(response.headers_mut(), CACHE_CONTROL, &cache_control_paid(None));
-    response
+    with_recovery(with_ids(response, &ids), is_kept)
 }
 
 /// What x402 says about a payment: success only when the transfer was seen.
@@ -192,6 +217,11 @@ fn statement(network: Eip155, standing: &Standing) -> SettleResponse {
         amount: None,
         extensions: None,
     }
+}
+
+fn with_recovery(mut response: ApiResponse, is_kept: bool) -> ApiResponse {
+    set(response.headers_mut(), ANSWER_RECOVERY, if is_kept { "kept" } else { "none" });
+    response
 }
 
 fn with_ids(mut response: ApiResponse, ids: &Ids) -> ApiResponse {

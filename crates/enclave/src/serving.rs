@@ -18,11 +18,11 @@ use candor_x402::{Claim, ClaimSet, Execution, VerifiedPayment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::control::HostPort;
-use crate::kept::{Kept, KeptAnswers};
+use crate::kept::Answers;
 use crate::keys::{BootKeys, TlsIdentity};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
-use crate::settle::{Standing, Transfers};
+use crate::settle::{Standing, Transfer, Transfers, Wait};
 use crate::source::Source;
 use crate::speed::Speed;
 use crate::{Config, clock};
@@ -72,7 +72,7 @@ pub(crate) struct Serving {
     ledger: Ledger,
     transfers: Transfers,
     metrics: Metrics,
-    kept: KeptAnswers,
+    answers: Answers,
     running: Arc<Semaphore>,
     attesting: Arc<Semaphore>,
     reading: Arc<Semaphore>,
@@ -105,7 +105,7 @@ impl Serving {
             ledger,
             metrics: Metrics::new(clock::now()),
             claims: Mutex::new(ClaimSet::new(limits)),
-            kept: KeptAnswers::default(),
+            answers: Answers::default(),
             head: RwLock::new(parts.head),
             evidence: RwLock::new(parts.evidence.into()),
             terms: parts.terms,
@@ -149,8 +149,8 @@ impl Serving {
         &self.metrics
     }
 
-    pub(crate) fn kept(&self) -> &KeptAnswers {
-        &self.kept
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     pub(crate) fn booted_at(&self) -> UnixSeconds {
@@ -201,12 +201,9 @@ impl Serving {
         self.claims().release(claim);
     }
 
-    /// The right to run once for a claimed payment. An answer to an earlier authorization of the same payment, which ended unsettled, is
-    /// given up: one transfer must not pay for two answers.
+    /// The right to run once for a claimed payment.
     pub(crate) fn execute(&self, claim: Claim) -> Execution {
-        let execution = self.claims().start(claim);
-        self.kept.outdate(&execution.payment_id());
-        execution
+        self.claims().start(claim)
     }
 
     /// Ends an execution.
@@ -214,11 +211,11 @@ impl Serving {
         self.claims().finish(execution, ending);
     }
 
-    /// Waits a while for the transfer of a kept answer and says where it stands. One that is seen frees the payer's credit.
-    pub(crate) async fn settle(&self, kept: &Kept) -> Standing {
-        let standing = self.transfers.standing(kept).await;
+    /// Waits for the transfer of an answer and says where it stands. One that is seen frees the payer's credit.
+    pub(crate) async fn settle(&self, transfer: &Transfer, wait: Wait) -> Standing {
+        let standing = self.transfers.standing(transfer, wait).await;
         if let Standing::Settled { .. } = standing {
-            self.claims().settled(&kept.payment_id);
+            self.claims().settled(&transfer.payment_id);
         }
         standing
     }

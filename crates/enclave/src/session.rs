@@ -50,7 +50,7 @@ impl Session {
         self.seat.claimed()
     }
 
-    /// Counts an unpaid quote.
+    /// Counts an unpaid quote, or a look for an answer that is not there.
     pub(crate) fn quoted(&self) -> Result<(), Refusal> {
         if self.unpaid_quotes.fetch_add(1, Ordering::Relaxed) < UNPAID_QUOTES_MAX {
             return Ok(());

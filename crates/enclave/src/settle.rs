@@ -4,23 +4,21 @@
 //! clock the payment can no longer be executed, and is then passed on as the host's word: before that, a client told "not charged" could
 //! pay again and be charged twice. The client asks the chain itself (spec/link.md §5).
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use candor_link::{EnclaveRequest, HostReply, SettlementFailure, SettlementState};
 use candor_verify::bytes::Hash32;
 use candor_verify::check::ANCHOR_SKEW_SECONDS;
-use candor_verify::time::UnixSeconds;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use tokio::sync::Semaphore;
 
 use crate::clock;
 use crate::control::HostPort;
-use crate::kept::Kept;
 
 /// Questions at once for watched payments; a small part of what the link carries, so that they never crowd out the ledger's.
 const ASKED_MAX: usize = 256;
 
-/// How long a whole answer waits for its transfer before it is answered as pending and kept.
+/// How long an answer that is kept waits for its transfer before its client is told to come again.
 const SETTLE_WAIT: Duration = Duration::from_secs(20);
 
 /// How long the host may hold one question about a settlement.
@@ -29,11 +27,29 @@ const SETTLE_POLL: Duration = Duration::from_secs(5);
 /// Pause before the same is asked again; doubles up to the second.
 const PAUSE: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(15)];
 
-/// Where the payment of a kept answer stands.
+/// A transfer that pays for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) payment_id: Hash32,
+    pub(crate) chain_id: u64,
+    /// Unix seconds; after this it can no longer happen.
+    pub(crate) valid_before: UnixSeconds,
+}
+
+/// How long an answer waits for its transfer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Wait {
+    /// For as long as a chain mostly takes: the answer is kept, and its client comes again.
+    AWhile,
+    /// Until it is seen or can no longer happen: the answer is nowhere else.
+    ToTheEnd,
+}
+
+/// Where the payment of an answer stands.
 pub(crate) enum Standing {
     /// The transfer is in a block.
     Settled { tx_hash: Hash32 },
-    /// Not final, or not known. The answer stays kept.
+    /// Not final, or not known.
     Pending { tx_hash: Option<Hash32> },
     /// The payment is over, and as the host says the transfer did not happen; the answer is not given.
     Failed(SettlementFailure),
@@ -70,16 +86,23 @@ impl Transfers {
         false
     }
 
-    /// Waits a while for the transfer of a kept answer, and says where it stands.
-    pub(crate) async fn standing(&self, kept: &Kept) -> Standing {
-        let deadline_ms = clock::now().saturating_add(u64::try_from(SETTLE_WAIT.as_millis()).unwrap_or(u64::MAX));
+    /// Waits for a transfer, and says where it stands.
+    pub(crate) async fn standing(&self, transfer: &Transfer, wait: Wait) -> Standing {
+        let Transfer { payment_id, valid_before, .. } = *transfer;
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let deadline_ms = match wait {
+            Wait::AWhile => clock::now().saturating_add(millis(SETTLE_WAIT)),
+            // Once more after the last moment, so that the end itself is seen.
+            Wait::ToTheEnd => UnixMs(over(valid_before).0.saturating_mul(1000).saturating_add(millis(SETTLE_WAIT))),
+        };
         let mut tx = None;
         while clock::now() < deadline_ms {
-            match self.ask(kept.payment_id, SETTLE_POLL).await {
-                // What settles from now on is the newer authorization, which has its own answer. This one's time was over before that.
-                _ if kept.outdated.load(Ordering::Acquire) => return Standing::Failed(SettlementFailure::Expired),
+            match self.ask(payment_id, SETTLE_POLL).await {
                 Some(SettlementState::Settled { tx_hash, .. }) => return Standing::Settled { tx_hash },
-                Some(SettlementState::Failed { code }) => return failed(code, kept.valid_before, clock::now().seconds()),
+                Some(SettlementState::Failed { code }) => match failed(code, valid_before, clock::now().seconds()) {
+                    Standing::Pending { .. } if wait == Wait::ToTheEnd => {}
+                    standing => return standing,
+                },
                 Some(SettlementState::Pending { tx_hash }) => tx = tx_hash,
                 None => {}
             }
@@ -102,9 +125,12 @@ impl Transfers {
 
 /// What a failure means, by the host's word, at this time.
 fn failed(code: SettlementFailure, valid_before: UnixSeconds, now: UnixSeconds) -> Standing {
-    // The chain's clock may be behind by so much.
-    let over_s = valid_before.saturating_add(ANCHOR_SKEW_SECONDS);
-    if over_s <= now { Standing::Failed(code) } else { Standing::Pending { tx_hash: None } }
+    if over(valid_before) <= now { Standing::Failed(code) } else { Standing::Pending { tx_hash: None } }
+}
+
+/// When a transfer can no longer happen, Unix seconds: the chain's clock may be behind by so much.
+fn over(valid_before: UnixSeconds) -> UnixSeconds {
+    valid_before.saturating_add(ANCHOR_SKEW_SECONDS)
 }
 
 #[cfg(test)]

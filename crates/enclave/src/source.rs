@@ -20,6 +20,15 @@ use tokio::task::JoinHandle;
 use crate::clock;
 use crate::speed::Speed;
 
+/// A byte of text is at most so many in JSON: `\u001f`. A byte that is no text becomes three.
+const JSON_BYTES: usize = 6;
+
+/// Bytes of a frame but the model's name and text: det-1.md §8 has fewer than 400.
+const FRAME_REST: usize = 512;
+
+/// Frames of a stream that are not a token's text: the first, what no token released, the finish, the usage.
+const FRAMES_BESIDE: usize = 4;
+
 /// What answers the requests for one model.
 pub(crate) enum Source {
     /// The engine in this process, over weights whose digest was taken as they were copied into its memory.
@@ -99,6 +108,20 @@ impl Source {
     pub(crate) fn prompt(&self, request: &ChatRequest) -> Result<Prompt, ApiError> {
         match self {
             Self::Local(model) => chat::prompt_tokens(model, request).map(Prompt),
+        }
+    }
+
+    /// How long the answer to a request can be: its frames, and their bytes together. Never less than what is made.
+    pub(crate) fn answer_max(&self, request: &ChatRequest) -> (usize, usize) {
+        match self {
+            Self::Local(model) => {
+                let tokens = usize::try_from(request.max_tokens).unwrap_or(usize::MAX);
+                let text = tokens.saturating_mul(model.tokenizer().longest_token()).saturating_mul(JSON_BYTES);
+                // The model's name is in every frame.
+                let frame = request.model.len().saturating_mul(JSON_BYTES).saturating_add(FRAME_REST);
+                let frames = if request.stream { tokens.saturating_add(FRAMES_BESIDE) } else { 1 };
+                (frames, frames.saturating_mul(frame).saturating_add(text))
+            }
         }
     }
 
@@ -183,6 +206,17 @@ mod tests {
         frames.extend(end.last_frame);
         let Source::Local(model) = &source;
         assert_eq!(frames, chat::replay(model, BODY.as_bytes(), [0; 32], 8, "chatcmpl-1", 1).unwrap());
+    }
+
+    #[tokio::test]
+    async fn no_answer_is_longer_than_was_said() {
+        let source = source();
+        let (mut frames, end) = answer(&source, clock::now().saturating_add(LATER_MS)).await;
+        frames.extend(end.last_frame);
+        let (most, bytes) = source.answer_max(&ChatRequest::parse(BODY.as_bytes()).unwrap());
+        assert!(frames.len() <= most && frames.iter().map(Vec::len).sum::<usize>() <= bytes, "{most} frames, {bytes} bytes");
+        let whole = ChatRequest::parse(BODY.replace("true", "false").as_bytes()).unwrap();
+        assert!(source.answer_max(&whole).0 == 1 && source.answer_max(&whole).1 < bytes);
     }
 
     #[tokio::test]

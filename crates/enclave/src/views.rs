@@ -61,6 +61,26 @@ pub(crate) fn evidence(serving: &Serving) -> ApiResponse {
     reply::with_body(StatusCode::OK, "application/cbor", serving.evidence().to_vec())
 }
 
+/// Evidence of a boot that may be over, for who got an answer of it late: `at` names the moment of the answer in Unix milliseconds.
+pub(crate) async fn former_evidence(serving: &Serving, manifest: &str, query: &str) -> Result<ApiResponse, Refusal> {
+    let not_found = || Refusal::new(404, "There is no evidence of this manifest.");
+    let not_after_ms = match query.strip_prefix("at=").map(str::parse::<u64>) {
+        None if query.is_empty() => u64::MAX,
+        Some(Ok(at_ms)) => at_ms,
+        None | Some(Err(_)) => return Err(Refusal::new(400, "at must be a time in Unix milliseconds.")),
+    };
+    let request = EnclaveRequest::FetchEvidence { manifest_hash: Hash32::from_hex(manifest).ok_or_else(not_found)?, not_after_ms };
+    match serving.port().request(request, STORE_TIMEOUT).await {
+        Ok(HostReply::Evidence(Some(evidence))) => Ok(reply::with_body(StatusCode::OK, "application/cbor", evidence)),
+        Ok(HostReply::Evidence(None)) => Err(not_found()),
+        Ok(_) | Err(_) => Err(store_unreachable()),
+    }
+}
+
+fn store_unreachable() -> Refusal {
+    Refusal::unavailable("The receipt store cannot be reached now.").code(RefusalCode::Unavailable.as_str())
+}
+
 /// Evidence made for a challenge.
 pub(crate) async fn fresh_evidence(boot: &Arc<Boot>, serving: &Arc<Serving>, nonce: Hash32) -> Result<ApiResponse, Refusal> {
     let Ok(Some(permit)) = tokio::time::timeout(ATTEST_WAIT, serving.device()).await else {
@@ -86,7 +106,7 @@ pub(crate) async fn receipt(serving: &Serving, id: &str, query: &str) -> Result<
     match serving.port().request(request, STORE_TIMEOUT).await {
         Ok(HostReply::Receipt(Some(stored))) => stored_receipt(&stored, query),
         Ok(HostReply::Receipt(None)) => Err(not_found()),
-        Ok(_) | Err(_) => Err(Refusal::unavailable("The receipt store cannot be reached now.").code(RefusalCode::Unavailable.as_str())),
+        Ok(_) | Err(_) => Err(store_unreachable()),
     }
 }
 

@@ -109,6 +109,13 @@ impl Tokenizer {
         self.bytes.get(start as usize..end as usize).unwrap_or_default()
     }
 
+    /// Bytes of the longest token.
+    #[must_use]
+    pub fn longest_token(&self) -> usize {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| end.saturating_sub(start) as usize).max().unwrap_or_default()
+    }
+
     /// Appends the tokens of `text` to `out`. Never a special token, whatever the text says.
     pub fn encode(&self, text: &str, out: &mut Vec<u32>) {
         self.encode_within(text, usize::MAX, out);

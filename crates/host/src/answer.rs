@@ -72,7 +72,7 @@ pub(crate) async fn checkpoint_stored(shared: &Shared, queued: Queued<(Checkpoin
     }
 }
 
-/// Everything that does not write to the log.
+/// Everything that does not write to the log. A piece of an answer needs no order: the enclave waits for each before it sends the next.
 pub(crate) async fn answer(shared: &Arc<Shared>, request: EnclaveRequest) -> HostReply {
     match request {
         EnclaveRequest::Head => shared.head().await.map_or_else(HostReply::Refused, HostReply::Head),
@@ -86,6 +86,18 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: EnclaveRequest) -> Hos
             Ok(open) => HostReply::LogState(log_state(open.as_ref())),
             Err(error) => refuse(&error),
         },
+        EnclaveRequest::StoreAnswer(part) => {
+            shared.store.store_answer(part).await.map_or_else(|error| refuse(&error), |size| HostReply::AnswerStored { size })
+        }
+        EnclaveRequest::FetchAnswer { answer_id, offset } => {
+            shared.store.answer(answer_id, offset).await.map_or_else(|error| refuse(&error), HostReply::Answer)
+        }
+        EnclaveRequest::AckAnswer { answer_id } => {
+            shared.store.erase_answer(answer_id).await.map_or_else(|error| refuse(&error), |()| HostReply::AnswerErased)
+        }
+        EnclaveRequest::FetchEvidence { manifest_hash, not_after_ms } => {
+            shared.store.evidence(manifest_hash, not_after_ms).await.map_or_else(|error| refuse(&error), HostReply::Evidence)
+        }
         // `control` queues these itself, in the order in which they came.
         EnclaveRequest::Append(_) | EnclaveRequest::Checkpoint(_) => {
             HostReply::Refused(Refused::new(RefusalCode::Internal, "a write to the log came another way"))

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::calls::{CallError, Link};
 use crate::config::ModelFile;
 use crate::notice::Notice;
+use crate::settle::now_ms;
 use crate::shared::{Shared, block_head};
 use crate::store::{OpenLog, StoreError};
 
@@ -188,12 +189,22 @@ async fn open_log(shared: &Arc<Shared>, ready: &Ready) -> Result<OpenLog, DriveE
             Err(error) => return Err(DriveError::Store(error)),
         }
     };
+    remember_evidence(shared, ready).await;
     // What the chain holds of it: after a restart of the host, perhaps more than the database says.
     let anchorer = shared.anchorer.lock().await;
     if let Err(message) = anchorer.refresh(&shared.log_anchor, &opened, None).await {
         shared.trouble("anchor", message);
     }
     Ok(opened)
+}
+
+/// Keeps this evidence for clients who come for an answer after the boot has gone.
+async fn remember_evidence(shared: &Shared, ready: &Ready) {
+    match shared.store.put_evidence(ready.manifest.hash(), now_ms(), ready.evidence.clone()).await {
+        Ok(()) => {}
+        // Such a client then cannot verify the boot; everybody else is served.
+        Err(error) => shared.trouble("store", error.to_string()),
+    }
 }
 
 /// Tells the enclave of each new block, and notices when it no longer answers.
@@ -232,7 +243,10 @@ async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready: Ready) ->
     loop {
         if !is_first {
             match attest(shared, link).await {
-                Ok(evidence) => ready.evidence = evidence,
+                Ok(evidence) => {
+                    ready.evidence = evidence;
+                    remember_evidence(shared, &ready).await;
+                }
                 Err(DriveError::Call(error @ (CallError::Lost | CallError::Timeout | CallError::Unexpected))) => return error.into(),
                 Err(error) => {
                     shared.trouble("attestation", error.to_string());

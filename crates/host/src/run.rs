@@ -11,6 +11,7 @@ use std::time::Duration;
 use candor_link::Refused;
 use candor_verify::cbor::CborError;
 use candor_verify::terms::SignedTerms;
+use candor_verify::time::UnixSeconds;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot, watch};
 use tokio::task::JoinSet;
@@ -18,10 +19,13 @@ use tokio::task::JoinSet;
 use crate::anchor::{Anchorer, log_anchor_of};
 use crate::config::HostConfig;
 use crate::notice::Notice;
-use crate::settle::Settler;
+use crate::settle::{Settler, now_ms};
 use crate::shared::{Shared, Status, follow_head};
 use crate::store::{Store, StoreError, StoreOptions};
 use crate::{anchor, clients, control, http, publish};
+
+/// Between two looks for kept answers whose time is over: an hour is little beside a week.
+const ERASE_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Why a host does not start, or cannot go on. Whatever else goes wrong is told by notices and recovers by itself.
 #[derive(Debug)]
@@ -140,6 +144,7 @@ impl Host {
         tasks.spawn(named("publish", publish::run(Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("anchor", anchor::run(Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("store", writer_ended(shared.store.clone(), stopped.clone())));
+        tasks.spawn(named("answers", erase_ended(Arc::clone(&shared), stopped.clone())));
         let (refuse, refused) = oneshot::channel();
         let control = async move {
             if let Some(refusal) = control::run(shared, stopped).await {
@@ -203,6 +208,21 @@ async fn writer_ended(store: Store, mut stopped: watch::Receiver<bool>) {
     tokio::select! {
         () = store.ended() => {}
         _ = stopped.changed() => {}
+    }
+}
+
+/// Kept answers go a week after their payment's end: looked for at the start and then now and again.
+async fn erase_ended(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        if let Err(error) = shared.store.erase_ended(UnixSeconds(now_ms() / 1000)).await {
+            shared.trouble_once("answers", error.to_string());
+        } else {
+            shared.clear_trouble("answers");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(ERASE_EVERY) => {}
+            _ = stopped.changed() => return,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use candor_verify::manifest::Manifest;
 use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 
-use crate::limits::{EVIDENCE_MAX, MAX_MESSAGE, MAX_PATH};
+use crate::limits::{EVIDENCE_MAX, MAX_ANSWER, MAX_MESSAGE, MAX_PATH};
 use crate::message::{AnchoredProof, BlockHead, Ready, RefusalCode, Refused};
 
 /// Why a frame is not a message of its direction.
@@ -128,6 +128,14 @@ pub(crate) fn hash_run(bytes: &[u8], name: &'static str) -> Parsed<Vec<Hash32>> 
 
 pub(crate) fn read_hash_run(r: &mut Reader<'_>, limit: usize, name: &'static str) -> Parsed<Vec<Hash32>> {
     hash_run(r.bytes(limit.saturating_mul(32))?, name)
+}
+
+/// A piece of a kept answer lies within it, and is not empty.
+pub(crate) fn check_piece(offset: u64, total: u64, bytes: &[u8]) -> Parsed<()> {
+    let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let limit = u64::try_from(MAX_ANSWER).unwrap_or(u64::MAX);
+    let end = offset.checked_add(len).filter(|end| 0 < len && *end <= total && total <= limit);
+    field("offset, total, bytes", end).map(drop)
 }
 
 pub(crate) fn write_head(w: &mut Writer, head: &BlockHead) {

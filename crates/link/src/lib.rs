@@ -13,8 +13,8 @@
 //! [`ToHost`] are everything a frame may say, by direction, and [`Calls`] are the requests of one side that wait for their answers.
 //!
 //! The host is trusted for availability only (ADR 0008): each message says what a lie of the host costs, and for none of them is the
-//! answer "the client's money, privacy or verdict". One rule has no exception: a one-shot payment signature reaches the host only
-//! inside the calldata of [`CheckpointRequest::settlements`], that is together with the checkpoint that covers its receipt.
+//! answer "the client's money, privacy or verdict", but that a host can withhold an answer that was paid for. One rule has no exception: a
+//! one-shot payment signature reaches the host only inside the calldata of [`CheckpointRequest::settlements`], that is together with the checkpoint that covers its receipt.
 //!
 //! Not here: sockets, timeouts, retries (the shells), the tree (`candor-log`), receipts and terms (`candor-verify`).
 //!
@@ -47,8 +47,9 @@ pub use frame::{FrameDecoder, FrameError, frame};
 pub use hello::{HELLO_LEN, Hello, HelloError, Party, Role};
 pub use limits::*;
 pub use message::{
-    AnchoredProof, AppendRequest, BlockHead, BootRequest, CheckpointRequest, CheckpointStored, LogState, LoggedReceipt, ModelPart,
-    PayerQuery, PayerState, Phase, Predecessor, Ready, RefusalCode, Refused, Settlement, SettlementFailure, SettlementState, StoredReceipt,
+    AnchoredProof, AnswerPage, AnswerPart, AnswerPiece, AnswerRef, AppendRequest, BlockHead, BootRequest, CheckpointRequest,
+    CheckpointStored, LogState, LoggedReceipt, ModelPart, PayerQuery, PayerState, Phase, Predecessor, Ready, RefusalCode, Refused,
+    Settlement, SettlementFailure, SettlementState, StoredReceipt,
 };
 pub use to_enclave::{HostReply, HostRequest, ToEnclave};
 pub use to_host::{EnclaveReply, EnclaveRequest, ToHost};

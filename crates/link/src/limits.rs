@@ -5,6 +5,7 @@
 
 use candor_verify::bundle::FRAMES_MAX;
 pub use candor_verify::evidence::EVIDENCE_MAX;
+use candor_verify::recovery::BLOB_MAX;
 pub use candor_verify::terms::SIGNED_TERMS_MAX;
 use candor_verify::tlog::PATH_MAX;
 
@@ -22,7 +23,8 @@ pub const MAX_MODEL_PART: usize = 4 << 20;
 pub const MAX_NEW_LEAVES: usize = 4096;
 
 /// Bytes of the receipts, or of the settlements, of one group: a frame less what goes around them (a checkpoint is below 4 KiB). A group
-/// of long transcripts is cut by this, so that each of its messages is one frame.
+/// of long transcripts is cut by this, so that each of its messages is one frame; kept answers count too, so that a group of long ones is
+/// stored in time.
 pub const MAX_GROUP_BYTES: usize = MAX_FRAME - (64 << 10);
 
 /// Receipts in one append.
@@ -36,6 +38,12 @@ pub const MAX_FRAME_HASHES: usize = FRAMES_MAX;
 
 /// Bytes of calldata of one settlement: EIP-3009 needs 292, a settler call about 2 KiB.
 pub const MAX_CALLDATA: usize = 8 << 10;
+
+/// Bytes of a kept answer in one [`crate::AnswerPart`] or one page: as of a model.
+pub const MAX_ANSWER_PART: usize = MAX_MODEL_PART;
+
+/// Bytes of a kept answer. `candor_verify::recovery`.
+pub const MAX_ANSWER: usize = BLOB_MAX;
 
 /// Hashes of a proof: a consistency proof has one more than an inclusion path.
 pub const MAX_PATH: usize = PATH_MAX + 1;

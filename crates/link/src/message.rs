@@ -12,7 +12,7 @@ use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32, Signature65};
 
-use crate::limits::{MAX_CALLDATA, MAX_FRAME_HASHES, MAX_GROUP_BYTES, MAX_MESSAGE};
+use crate::limits::{MAX_ANSWER, MAX_CALLDATA, MAX_FRAME_HASHES, MAX_GROUP_BYTES, MAX_MESSAGE};
 
 /// The newest block of the anchor chain, as the host says it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -148,7 +148,8 @@ impl LoggedReceipt {
 }
 
 // One of each always fits, so a group of one can be sent.
-const _: () = assert!(LoggedReceipt::encoded_len_max(MAX_FRAME_HASHES) + Settlement::encoded_len_max(MAX_CALLDATA) <= MAX_GROUP_BYTES);
+const _: () =
+    assert!(LoggedReceipt::encoded_len_max(MAX_FRAME_HASHES) + Settlement::encoded_len_max(MAX_CALLDATA) + MAX_ANSWER <= MAX_GROUP_BYTES);
 
 impl fmt::Debug for LoggedReceipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,19 +193,77 @@ pub struct Settlement {
     pub valid_before: UnixSeconds,
     /// Sequence number of the receipt.
     pub sequence: u64,
+    /// Where the answer is kept that this pays for; `None` if it is not kept.
+    pub answer: Option<AnswerRef>,
 }
 
 impl Settlement {
     /// Bytes that a settlement with so much calldata takes, at most.
     #[must_use]
     pub const fn encoded_len_max(calldata: usize) -> usize {
-        calldata.saturating_add(256)
+        calldata.saturating_add(352)
     }
 }
 
 impl fmt::Debug for Settlement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Settlement({:#}, sequence {}, {} of {:#})", self.payment_id, self.sequence, self.amount, self.asset)
+    }
+}
+
+/// Names a kept answer, whole and with no byte changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct AnswerRef {
+    /// Under which it lies.
+    pub answer_id: Hash32,
+    /// SHA-256 of the blob.
+    pub sha256: Hash32,
+}
+
+/// A piece of one kept answer. Pieces of one answer come in order and without gaps; one at offset 0 begins it again.
+#[derive(Clone, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct AnswerPart {
+    /// Under which it is to lie.
+    pub answer_id: Hash32,
+    /// Byte offset of this piece.
+    pub offset: u64,
+    /// Bytes of the whole blob, at most [`crate::MAX_ANSWER`].
+    pub total: u64,
+    /// The piece, 1 to [`crate::MAX_ANSWER_PART`] bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for AnswerPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AnswerPart({:#}, {} + {} of {})", self.answer_id, self.offset, self.bytes.len(), self.total)
+    }
+}
+
+/// What the host has of a kept answer from an offset on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct AnswerPage {
+    /// Bytes that the host has left for kept answers.
+    pub room: u64,
+    /// The piece; `None` if nothing lies under this id, or the offset is its end.
+    pub piece: Option<AnswerPiece>,
+}
+
+/// A piece of a stored answer.
+#[derive(Clone, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct AnswerPiece {
+    /// Bytes of the whole blob, at most [`crate::MAX_ANSWER`].
+    pub total: u64,
+    /// The piece, 1 to [`crate::MAX_ANSWER_PART`] bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for AnswerPiece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AnswerPiece({} of {})", self.bytes.len(), self.total)
     }
 }
 
@@ -388,7 +447,8 @@ pub enum RefusalCode {
     StorageFull,
     /// The request contradicts what is stored. Never the answer to an honest enclave with an honest host: the log is to be closed.
     Contradiction,
-    /// Leaves are missing before this one; ask for the log's sizes and send from there.
+    /// Something is missing that must be there first: leaves before these, pieces before this one, or the answer that a settlement names. Ask
+    /// for the log's sizes, and send from there.
     Gap,
     /// The request is well formed and makes no sense.
     Malformed,

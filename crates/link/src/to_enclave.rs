@@ -6,14 +6,15 @@ use candor_verify::Hash32;
 use candor_verify::cbor::{Reader, Writer};
 
 use crate::codec::{
-    MessageError, Parsed, field, hash_run, message, parse_message, read_anchored, read_bool, read_hash_run, read_head, read_proof,
-    read_refused, read_tree, write_anchored, write_hash_run, write_head, write_optional, write_proof, write_refused, write_tree,
+    MessageError, Parsed, check_piece, field, hash_run, message, parse_message, read_anchored, read_bool, read_hash_run, read_head,
+    read_proof, read_refused, read_tree, write_anchored, write_hash_run, write_head, write_optional, write_proof, write_refused,
+    write_tree,
 };
 use crate::frame::{FrameError, frame};
-use crate::limits::{MAX_FRAME_HASHES, MAX_MODEL_PART, MAX_NEW_LEAVES, MAX_PATH, SIGNED_TERMS_MAX};
+use crate::limits::{EVIDENCE_MAX, MAX_ANSWER_PART, MAX_FRAME_HASHES, MAX_MODEL_PART, MAX_NEW_LEAVES, MAX_PATH, SIGNED_TERMS_MAX};
 use crate::message::{
-    BlockHead, BootRequest, CheckpointStored, LogState, ModelPart, PayerState, Predecessor, Refused, SettlementFailure, SettlementState,
-    StoredReceipt,
+    AnswerPage, AnswerPiece, BlockHead, BootRequest, CheckpointStored, LogState, ModelPart, PayerState, Predecessor, Refused,
+    SettlementFailure, SettlementState, StoredReceipt,
 };
 
 /// A frame from host to enclave.
@@ -80,6 +81,17 @@ pub enum HostReply {
     Receipt(Option<Box<StoredReceipt>>),
     /// Answers `LogState`.
     LogState(LogState),
+    /// Answers `StoreAnswer`: the blob is durable up to this size.
+    AnswerStored {
+        /// Durable bytes from its beginning.
+        size: u64,
+    },
+    /// Answers `FetchAnswer`. A miss looks like an answer that never was.
+    Answer(AnswerPage),
+    /// Answers `AckAnswer`, also if nothing lay there.
+    AnswerErased,
+    /// Answers `FetchEvidence`.
+    Evidence(Option<Vec<u8>>),
     /// Not done.
     Refused(Refused),
 }
@@ -98,14 +110,18 @@ mod kind {
     pub(super) const SETTLEMENT: u64 = 52;
     pub(super) const RECEIPT: u64 = 53;
     pub(super) const LOG_STATE: u64 = 54;
+    pub(super) const ANSWER_STORED: u64 = 55;
+    pub(super) const ANSWER: u64 = 56;
+    pub(super) const ANSWER_ERASED: u64 = 57;
+    pub(super) const EVIDENCE: u64 = 58;
     pub(super) const REFUSED: u64 = 63;
 }
 
 fn fields_of(kind: u64) -> Option<u64> {
     Some(match kind {
-        kind::START | kind::PING => 0,
-        kind::HEAD_UPDATE | kind::HEAD | kind::APPENDED | kind::SETTLEMENT | kind::RECEIPT => 1,
-        kind::ATTEST | kind::LOG_STATE | kind::REFUSED => 2,
+        kind::START | kind::PING | kind::ANSWER_ERASED => 0,
+        kind::HEAD_UPDATE | kind::HEAD | kind::APPENDED | kind::SETTLEMENT | kind::RECEIPT | kind::ANSWER_STORED | kind::EVIDENCE => 1,
+        kind::ATTEST | kind::LOG_STATE | kind::ANSWER | kind::REFUSED => 2,
         kind::BOOT | kind::PAYER_STATE => 3,
         kind::MODEL_PART => 4,
         kind::CHECKPOINT_STORED => 5,
@@ -246,6 +262,27 @@ fn write_reply(id: u64, reply: &HostReply) -> Writer {
             w.u64(state.checkpointed);
             w
         }
+        HostReply::AnswerStored { size } => {
+            let mut w = message(kind::ANSWER_STORED, id, 1);
+            w.u64(*size);
+            w
+        }
+        HostReply::Answer(page) => {
+            let mut w = message(kind::ANSWER, id, 2);
+            w.u64(page.room);
+            write_optional(&mut w, page.piece.as_ref(), |w, piece| {
+                w.array(2).u64(piece.total).bytes(&piece.bytes);
+            });
+            w
+        }
+        HostReply::AnswerErased => message(kind::ANSWER_ERASED, id, 0),
+        HostReply::Evidence(evidence) => {
+            let mut w = message(kind::EVIDENCE, id, 1);
+            write_optional(&mut w, evidence.as_ref(), |w, evidence| {
+                w.bytes(evidence);
+            });
+            w
+        }
         HostReply::Refused(refused) => {
             let mut w = message(kind::REFUSED, id, 2);
             write_refused(&mut w, refused);
@@ -267,9 +304,25 @@ fn read_reply(kind: u64, r: &mut Reader<'_>) -> Parsed<HostReply> {
         kind::SETTLEMENT => HostReply::Settlement(read_settlement_state(r)?),
         kind::RECEIPT => HostReply::Receipt(read_optional_receipt(r)?),
         kind::LOG_STATE => HostReply::LogState(LogState { durable: read_tree(r)?, checkpointed: r.u64()? }),
+        kind::ANSWER_STORED => HostReply::AnswerStored { size: r.u64()? },
+        kind::ANSWER => HostReply::Answer(read_answer_page(r)?),
+        kind::ANSWER_ERASED => HostReply::AnswerErased,
+        kind::EVIDENCE => HostReply::Evidence(r.optional(|r| r.bytes(EVIDENCE_MAX).map(<[u8]>::to_vec))?),
         kind::REFUSED => HostReply::Refused(read_refused(r)?),
         got => return Err(MessageError::Kind { got }),
     })
+}
+
+fn read_answer_page(r: &mut Reader<'_>) -> Parsed<AnswerPage> {
+    let room = r.u64()?;
+    let piece = r.optional(|r| {
+        r.array_of(2)?;
+        Ok(AnswerPiece { total: r.u64()?, bytes: r.bytes(MAX_ANSWER_PART)?.to_vec() })
+    })?;
+    if let Some(piece) = &piece {
+        check_piece(0, piece.total, &piece.bytes)?;
+    }
+    Ok(AnswerPage { room, piece })
 }
 
 fn read_checkpoint_stored(r: &mut Reader<'_>) -> Parsed<CheckpointStored> {

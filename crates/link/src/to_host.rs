@@ -1,6 +1,6 @@
 //! Everything the enclave may say to the host: its own requests, and its answers. Spec: link.md §5 and §6.
 //!
-//! Whatever is said here leaves the enclave, so it holds no prompt, no answer, no key, and no payment signature but the calldata of
+//! Whatever is said here leaves the enclave, so it holds no prompt, no answer but a sealed one, no key, and no payment signature but the calldata of
 //! settlements beside the checkpoint that covers them (LINK-9).
 
 use candor_verify::cbor::{CborError, Reader, Writer};
@@ -9,11 +9,14 @@ use candor_verify::time::UnixSeconds;
 use candor_verify::{Hash32, Signature65};
 
 use crate::codec::{
-    MessageError, Parsed, field, hash_run, message, parse_message, read_ready, read_refused, write_hash_run, write_ready, write_refused,
+    MessageError, Parsed, check_piece, field, hash_run, message, parse_message, read_ready, read_refused, write_hash_run, write_optional,
+    write_ready, write_refused,
 };
 use crate::frame::{FrameError, frame};
-use crate::limits::{EVIDENCE_MAX, MAX_AWAIT_MS, MAX_CALLDATA, MAX_ENTRIES, MAX_FRAME_HASHES, MAX_SETTLEMENTS};
-use crate::message::{AppendRequest, CheckpointRequest, LoggedReceipt, PayerQuery, Phase, Ready, Refused, Settlement};
+use crate::limits::{EVIDENCE_MAX, MAX_ANSWER_PART, MAX_AWAIT_MS, MAX_CALLDATA, MAX_ENTRIES, MAX_FRAME_HASHES, MAX_SETTLEMENTS};
+use crate::message::{
+    AnswerPart, AnswerRef, AppendRequest, CheckpointRequest, LoggedReceipt, PayerQuery, Phase, Ready, Refused, Settlement,
+};
 
 /// A frame from enclave to host.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,7 +40,7 @@ pub enum ToHost {
     },
 }
 
-/// What the enclave asks of the host. Each says what a lie of the host can cost; the client never.
+/// What the enclave asks of the host. Each says what a lie of the host can cost: never the client's money twice, its privacy or its verdict.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: a request more is another version")]
 pub enum EnclaveRequest {
@@ -66,6 +69,28 @@ pub enum EnclaveRequest {
         /// Which log.
         log_id: Hash32,
     },
+    /// Make this piece of a kept answer durable. A lie (confirmed and lost) costs a client that lost its connection the answer that it paid
+    /// for, as any host can that withholds it; never its money twice, and never its secret: nobody but the client has the key.
+    StoreAnswer(AnswerPart),
+    /// A kept answer from this offset on. A lie costs service: what was not sealed for this request and this payment does not open.
+    FetchAnswer {
+        /// Under which it lies.
+        answer_id: Hash32,
+        /// Byte offset to go on from.
+        offset: u64,
+    },
+    /// The client has this answer: erase it. A lie leaves a ciphertext on a disk.
+    AckAnswer {
+        /// Under which it lies.
+        answer_id: Hash32,
+    },
+    /// The evidence of a former boot. A lie costs service: evidence is judged by whoever reads it.
+    FetchEvidence {
+        /// Manifest of the boot.
+        manifest_hash: Hash32,
+        /// The newest that was made at this time or before, Unix milliseconds.
+        not_after_ms: u64,
+    },
 }
 
 /// What the enclave answers. [`EnclaveReply::Refused`] may answer anything.
@@ -91,6 +116,10 @@ mod kind {
     pub(super) const AWAIT_SETTLEMENT: u64 = 36;
     pub(super) const FETCH_RECEIPT: u64 = 37;
     pub(super) const LOG_STATE: u64 = 38;
+    pub(super) const STORE_ANSWER: u64 = 39;
+    pub(super) const FETCH_ANSWER: u64 = 40;
+    pub(super) const ACK_ANSWER: u64 = 41;
+    pub(super) const FETCH_EVIDENCE: u64 = 42;
     pub(super) const DONE: u64 = 64;
     pub(super) const READY: u64 = 65;
     pub(super) const EVIDENCE: u64 = 66;
@@ -100,10 +129,10 @@ mod kind {
 fn fields_of(kind: u64) -> Option<u64> {
     Some(match kind {
         kind::HEAD | kind::DONE => 0,
-        kind::FETCH_RECEIPT | kind::LOG_STATE | kind::EVIDENCE => 1,
-        kind::APPEND | kind::AWAIT_SETTLEMENT | kind::REFUSED => 2,
+        kind::FETCH_RECEIPT | kind::LOG_STATE | kind::ACK_ANSWER | kind::EVIDENCE => 1,
+        kind::APPEND | kind::AWAIT_SETTLEMENT | kind::FETCH_ANSWER | kind::FETCH_EVIDENCE | kind::REFUSED => 2,
         kind::READY | kind::CHECKPOINT => 3,
-        kind::WELCOME | kind::PAYER_STATE => 4,
+        kind::WELCOME | kind::PAYER_STATE | kind::STORE_ANSWER => 4,
         _ => return None,
     })
 }
@@ -133,7 +162,7 @@ impl ToHost {
             }
             match kind {
                 kind::WELCOME => Ok(Self::Welcome(read_welcome(r)?)),
-                kind::HEAD..=kind::LOG_STATE => Ok(Self::Request { id, request: read_request(kind, r)? }),
+                kind::HEAD..=kind::FETCH_EVIDENCE => Ok(Self::Request { id, request: read_request(kind, r)? }),
                 _ => Ok(Self::Reply { id, reply: read_reply(kind, r)? }),
             }
         })
@@ -209,6 +238,26 @@ fn write_request(id: u64, request: &EnclaveRequest) -> Writer {
             w.bytes(&log_id.0);
             w
         }
+        EnclaveRequest::StoreAnswer(part) => {
+            let mut w = message(kind::STORE_ANSWER, id, 4);
+            w.bytes(&part.answer_id.0).u64(part.offset).u64(part.total).bytes(&part.bytes);
+            w
+        }
+        EnclaveRequest::FetchAnswer { answer_id, offset } => {
+            let mut w = message(kind::FETCH_ANSWER, id, 2);
+            w.bytes(&answer_id.0).u64(*offset);
+            w
+        }
+        EnclaveRequest::AckAnswer { answer_id } => {
+            let mut w = message(kind::ACK_ANSWER, id, 1);
+            w.bytes(&answer_id.0);
+            w
+        }
+        EnclaveRequest::FetchEvidence { manifest_hash, not_after_ms } => {
+            let mut w = message(kind::FETCH_EVIDENCE, id, 2);
+            w.bytes(&manifest_hash.0).u64(*not_after_ms);
+            w
+        }
     }
 }
 
@@ -230,6 +279,10 @@ fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<EnclaveRequest> {
         },
         kind::FETCH_RECEIPT => EnclaveRequest::FetchReceipt { receipt_id: r.fixed()? },
         kind::LOG_STATE => EnclaveRequest::LogState { log_id: r.hash()? },
+        kind::STORE_ANSWER => EnclaveRequest::StoreAnswer(read_answer_part(r)?),
+        kind::FETCH_ANSWER => EnclaveRequest::FetchAnswer { answer_id: r.hash()?, offset: r.u64()? },
+        kind::ACK_ANSWER => EnclaveRequest::AckAnswer { answer_id: r.hash()? },
+        kind::FETCH_EVIDENCE => EnclaveRequest::FetchEvidence { manifest_hash: r.hash()?, not_after_ms: r.u64()? },
         got => return Err(MessageError::Kind { got }),
     })
 }
@@ -255,13 +308,23 @@ fn read_append(r: &mut Reader<'_>) -> Parsed<AppendRequest> {
     Ok(AppendRequest { first_index, entries })
 }
 
+fn read_answer_part(r: &mut Reader<'_>) -> Parsed<AnswerPart> {
+    let (answer_id, offset, total) = (r.hash()?, r.u64()?, r.u64()?);
+    let bytes = r.bytes(MAX_ANSWER_PART)?.to_vec();
+    check_piece(offset, total, &bytes)?;
+    Ok(AnswerPart { answer_id, offset, total, bytes })
+}
+
 fn write_settlement(w: &mut Writer, s: &Settlement) {
-    w.array(11).bytes(&s.payment_id.0).u64(s.chain_id).bytes(&s.to.0).bytes(&s.calldata).bytes(&s.payer.0).bytes(&s.payee.0);
+    w.array(12).bytes(&s.payment_id.0).u64(s.chain_id).bytes(&s.to.0).bytes(&s.calldata).bytes(&s.payer.0).bytes(&s.payee.0);
     w.bytes(&s.asset.0).amount(s.amount).bytes(&s.nonce.0).u64(s.valid_before.0).u64(s.sequence);
+    write_optional(w, s.answer.as_ref(), |w, answer| {
+        w.array(2).bytes(&answer.answer_id.0).bytes(&answer.sha256.0);
+    });
 }
 
 fn read_settlement(r: &mut Reader<'_>) -> Result<Settlement, CborError> {
-    r.array_of(11)?;
+    r.array_of(12)?;
     Ok(Settlement {
         payment_id: r.hash()?,
         chain_id: r.u64()?,
@@ -274,6 +337,10 @@ fn read_settlement(r: &mut Reader<'_>) -> Result<Settlement, CborError> {
         nonce: r.hash()?,
         valid_before: UnixSeconds(r.u64()?),
         sequence: r.u64()?,
+        answer: r.optional(|r| {
+            r.array_of(2)?;
+            Ok(AnswerRef { answer_id: r.hash()?, sha256: r.hash()? })
+        })?,
     })
 }
 

@@ -144,8 +144,27 @@ fn host_reply() -> impl Strategy<Value = HostReply> {
         settlement_state().prop_map(HostReply::Settlement),
         prop::option::of(receipt).prop_map(HostReply::Receipt),
         (tree(), any::<u64>()).prop_map(|(durable, checkpointed)| HostReply::LogState(LogState { durable, checkpointed })),
+        any::<u64>().prop_map(|size| HostReply::AnswerStored { size }),
+        answer_page().prop_map(HostReply::Answer),
+        Just(HostReply::AnswerErased),
+        prop::option::of(vec(any::<u8>(), 0..100)).prop_map(HostReply::Evidence),
         refused().prop_map(HostReply::Refused),
     ]
+}
+
+fn answer_page() -> impl Strategy<Value = AnswerPage> {
+    let piece = (vec(any::<u8>(), 1..100), 0..1000_u64)
+        .prop_map(|(bytes, more)| AnswerPiece { total: u64::try_from(bytes.len()).unwrap() + more, bytes });
+    (any::<u64>(), prop::option::of(piece)).prop_map(|(room, piece)| AnswerPage { room, piece })
+}
+
+fn answer_part() -> impl Strategy<Value = AnswerPart> {
+    (hash(), 0..1000_u64, vec(any::<u8>(), 1..100), 0..1000_u64).prop_map(|(answer_id, offset, bytes, more)| AnswerPart {
+        answer_id,
+        offset,
+        total: offset + u64::try_from(bytes.len()).unwrap() + more,
+        bytes,
+    })
 }
 
 fn to_enclave() -> impl Strategy<Value = ToEnclave> {
@@ -157,9 +176,10 @@ fn to_enclave() -> impl Strategy<Value = ToEnclave> {
 }
 
 fn settlement() -> impl Strategy<Value = Settlement> {
-    let ids = (hash(), any::<u64>(), hash(), any::<u64>(), any::<u64>());
+    let answer = (hash(), hash()).prop_map(|(answer_id, sha256)| AnswerRef { answer_id, sha256 });
+    let ids = (hash(), any::<u64>(), hash(), any::<u64>(), any::<u64>(), prop::option::of(answer));
     (ids, address(), vec(any::<u8>(), 0..300), address(), address(), address(), any::<u128>()).prop_map(
-        |((payment_id, chain_id, nonce, valid_before, sequence), to, calldata, payer, payee, asset, amount)| Settlement {
+        |((payment_id, chain_id, nonce, valid_before, sequence, answer), to, calldata, payer, payee, asset, amount)| Settlement {
             payment_id,
             chain_id,
             to,
@@ -171,6 +191,7 @@ fn settlement() -> impl Strategy<Value = Settlement> {
             nonce,
             valid_before: UnixSeconds(valid_before),
             sequence,
+            answer,
         },
     )
 }
@@ -195,6 +216,10 @@ fn enclave_request() -> impl Strategy<Value = EnclaveRequest> {
         wait,
         bytes().prop_map(|receipt_id| EnclaveRequest::FetchReceipt { receipt_id }),
         hash().prop_map(|log_id| EnclaveRequest::LogState { log_id }),
+        answer_part().prop_map(EnclaveRequest::StoreAnswer),
+        (hash(), any::<u64>()).prop_map(|(answer_id, offset)| EnclaveRequest::FetchAnswer { answer_id, offset }),
+        hash().prop_map(|answer_id| EnclaveRequest::AckAnswer { answer_id }),
+        (hash(), any::<u64>()).prop_map(|(manifest_hash, not_after_ms)| EnclaveRequest::FetchEvidence { manifest_hash, not_after_ms }),
     ]
 }
 
@@ -295,6 +320,27 @@ fn a_model_part_beyond_its_model_is_rejected() {
 }
 
 #[test]
+fn a_piece_beyond_its_answer_an_empty_one_and_one_of_too_long_an_answer_are_rejected() {
+    let limit = u64::try_from(MAX_ANSWER).unwrap();
+    let parsed = |offset, total, len| {
+        let part = AnswerPart { answer_id: Hash32::ZERO, offset, total, bytes: vec![0; len] };
+        let stored = ToHost::Request { id: 1, request: EnclaveRequest::StoreAnswer(part) };
+        ToHost::parse(&payload(stored.encode().unwrap())).is_ok()
+    };
+    assert!(parsed(0, 3, 3) && parsed(limit - 3, limit, 3) && parsed(0, limit, MAX_ANSWER_PART));
+    let beyond = [(0, 2, 3), (1, 3, 3), (u64::MAX, u64::MAX, 3), (0, 3, 0), (0, limit + 1, 3), (0, limit, MAX_ANSWER_PART + 1)];
+    for (offset, total, len) in beyond {
+        assert!(!parsed(offset, total, len), "{offset}, {total}, {len}");
+    }
+    let page = |total, len| {
+        let page = AnswerPage { room: 0, piece: Some(AnswerPiece { total, bytes: vec![0; len] }) };
+        let reply = ToEnclave::Reply { id: 1, reply: HostReply::Answer(page) };
+        ToEnclave::parse(&payload(reply.encode().unwrap())).is_ok()
+    };
+    assert_eq!((page(3, 3), page(2, 3), page(3, 0), page(limit + 1, 3)), (true, false, false, false));
+}
+
+#[test]
 fn terms_and_evidence_are_carried_up_to_their_limits_and_no_further() {
     let boot = |len| {
         let request = BootRequest { signed_terms: vec![0; len], head: BlockHead::default(), predecessor: None };
@@ -383,6 +429,7 @@ fn a_group_within_its_limit_is_one_frame_whatever_is_in_it() {
         nonce: Hash32([0xff; 32]),
         valid_before: UnixSeconds(u64::MAX),
         sequence: u64::MAX,
+        answer: Some(AnswerRef { answer_id: Hash32([0xff; 32]), sha256: Hash32([0xff; 32]) }),
     };
     let checkpoint = || SignedCheckpoint {
         checkpoint: Checkpoint {
@@ -421,6 +468,7 @@ fn calldata_and_receipts_are_never_printed() {
         nonce: Hash32::ZERO,
         valid_before: UnixSeconds(1),
         sequence: 0,
+        answer: None,
     };
     let text = format!("{settlement:?}");
     assert!(!text.contains("ab") && !text.contains("171"), "{text}");

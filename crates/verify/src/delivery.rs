@@ -53,9 +53,7 @@ impl Delivery {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.array(9).u64(VERSION).bytes(&self.receipt.encode()).bytes(&self.signature.0).bytes(&self.leaf_salt.0);
-        let d = &self.decoding;
-        w.array(8).text(&d.engine).bytes(&d.seed.0).u64(d.seed_source.code().into()).u64(d.temperature_e6.into());
-        w.u64(d.top_p_e6.into()).u64(d.top_k.into()).u64(d.max_tokens.into()).bytes(&d.stop_hash.0);
+        write_decoding(&mut w, &self.decoding);
         w.hashes(self.seed_share.as_slice());
         write_checkpoint(&mut w, &self.checkpoint);
         w.hashes(&self.inclusion);
@@ -87,7 +85,12 @@ impl Delivery {
     }
 }
 
-fn read_decoding(r: &mut Reader<'_>) -> Result<Decoding, CborError> {
+pub(crate) fn write_decoding(w: &mut Writer, d: &Decoding) {
+    w.array(8).text(&d.engine).bytes(&d.seed.0).u64(d.seed_source.code().into()).u64(d.temperature_e6.into());
+    w.u64(d.top_p_e6.into()).u64(d.top_k.into()).u64(d.max_tokens.into()).bytes(&d.stop_hash.0);
+}
+
+pub(crate) fn read_decoding(r: &mut Reader<'_>) -> Result<Decoding, CborError> {
     r.array_of(8)?;
     Ok(Decoding {
         engine: r.text(64)?.into(),

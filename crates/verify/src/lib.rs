@@ -48,6 +48,7 @@ pub mod offer;
 pub mod payment;
 pub mod policy;
 pub mod receipt;
+pub mod recovery;
 pub mod registration;
 pub mod step;
 pub mod tags;

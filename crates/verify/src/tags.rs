@@ -35,6 +35,13 @@ pub const STOP: &[u8] = b"candor/stop/1";
 /// Unguessable id of a receipt, from its leaf salt.
 pub const RECEIPT_ID: &[u8] = b"candor/receipt-id/1";
 
+/// Id under which a kept answer lies, expanded from the salt and what the payer signed.
+pub const ANSWER_ID: &[u8] = b"candor/answer-id/1";
+/// Key of a kept answer.
+pub const ANSWER_KEY: &[u8] = b"candor/answer-key/1";
+/// The request that a kept answer is bound to.
+pub const ANSWER_AAD: &[u8] = b"candor/answer-aad/1";
+
 /// All of them, for the test that no two are equal and none is a prefix of another.
 pub const ALL: &[&[u8]] = &[
     REQUEST,
@@ -52,6 +59,9 @@ pub const ALL: &[&[u8]] = &[
     PAYMENT_EIP3009,
     STOP,
     RECEIPT_ID,
+    ANSWER_ID,
+    ANSWER_KEY,
+    ANSWER_AAD,
 ];
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, log_
 use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
 use candor_verify::receipt::{Decoding, Receipt, SeedSource, receipt_id, requested_seed, seed_commitment, seed_from_share, stop_hash};
+use candor_verify::recovery::{AnswerSecret, BlobHead, KeptAnswer, asked_digest, pad, sealed_chunks, unpad};
 use candor_verify::registration::Registration;
 use candor_verify::tags;
 use candor_verify::terms::{OperatorTerms, Price, SignedTerms};
@@ -21,6 +22,54 @@ use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, verify_consistency, verify_inclusion};
 use candor_verify::transcript::{commitment_of, frame_leaf_hash, request_commitment, request_salt, splice, unsplice};
 use support::{Case, flat};
+
+#[test]
+fn kept_answers() {
+    let head = |case: &Case| BlobHead {
+        n: case.hash("n"),
+        payment_id: case.hash("paymentId"),
+        chain_id: case.number("chainId"),
+        receipt_id: case.bytes("receiptId").try_into().expect("16 bytes"),
+    };
+    // Id, key, AAD and head that follow from the inputs of a case.
+    let derived = |case: &Case| {
+        let secret = AnswerSecret::new(&case.hash("signedDigest"), &case.hash("answerSalt"));
+        let asked = asked_digest(case.text("method"), case.text("path"), &case.bytes("body"));
+        (secret.answer_id(), secret.key(&case.hash("n")).to_vec(), secret.aad(&asked, &head(case)))
+    };
+    let (cases, rejects) = flat("recovery");
+    for case in cases {
+        assert_eq!(derived(&case), (case.hash("answerId"), case.bytes("key"), case.bytes("aad")), "{}", case.name());
+        let blob = case.bytes("blob");
+        let (read, sealed) = BlobHead::parse(&blob).unwrap_or_else(|error| panic!("{}: {error}", case.name()));
+        assert_eq!((read, read.encode()), (head(&case), blob[..BlobHead::LEN].to_vec()), "{}", case.name());
+        let content = case.bytes("content");
+        let answer = KeptAnswer::parse(&content).unwrap_or_else(|error| panic!("{}: {error}", case.name()));
+        assert_eq!(answer.encode(), content, "{}", case.name());
+        let plaintext = pad(&content);
+        assert_eq!(unpad(&plaintext), Ok(content.as_slice()));
+        assert_eq!(sealed.len(), plaintext.len() + 16 * sealed_chunks(sealed).count(), "{}", case.name());
+        assert_eq!(receipt_id(&answer.leaf_salt), head(&case).receipt_id);
+    }
+    for case in rejects {
+        let malformed = |key: &str, refuses: fn(&[u8]) -> bool| case.0.get(key).is_some() && refuses(&case.bytes(key));
+        let is_malformed = malformed("head", |bytes| BlobHead::parse(bytes).is_err())
+            || malformed("plaintext", |bytes| unpad(bytes).is_err())
+            || malformed("contentOnly", |bytes| KeptAnswer::parse(bytes).is_err());
+        if is_malformed {
+            assert_eq!(case.refused_by(), "parse", "{}", case.name());
+            continue;
+        }
+        let by = match derived(&case) {
+            (id, _, _) if id != case.hash("answerId") => "answer.id",
+            (_, key, _) if key != case.bytes("key") => "answer.key",
+            (_, _, aad) if aad != case.bytes("aad") => "answer.aad",
+            // Only who opens it can tell: `candor-enclave` does.
+            _ => "answer.seal",
+        };
+        assert_eq!(by, case.refused_by(), "{}", case.name());
+    }
+}
 
 #[test]
 fn receipts() {

@@ -17,8 +17,17 @@ use candor_verify::{bundle::Bundle, tags};
 use serde_json::Value;
 use support::{json, read};
 
-const DOCUMENTS: [&str; 8] =
-    ["terms-and-manifest.md", "attestation.md", "receipt.md", "transcript.md", "payment.md", "policy.md", "bundle.md", "domain-tags.md"];
+const DOCUMENTS: [&str; 9] = [
+    "terms-and-manifest.md",
+    "attestation.md",
+    "receipt.md",
+    "transcript.md",
+    "payment.md",
+    "recovery.md",
+    "policy.md",
+    "bundle.md",
+    "domain-tags.md",
+];
 
 fn spec(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../spec").join(name);

@@ -15,7 +15,7 @@ use candor_verify::time::UnixSeconds;
 use serde_json::Value;
 
 use crate::error::{PaymentError, excerpt};
-use crate::extension::{OfferEcho, SignedOffer};
+use crate::extension::{ExtensionError, OfferEcho, SignedOffer};
 use crate::protocol::{self, ExactRequirements, JsonObject, PaymentPayload, PaymentRequirements, X402_VERSION};
 
 /// An offer that this enclave makes for the request at hand: recomputed, never remembered.
@@ -46,6 +46,8 @@ pub struct VerifyContext<'a> {
     pub boot: UnixSeconds,
     /// G of payment.md §5: the node's cap on generation, in seconds, without the settle margin.
     pub generation_seconds: u64,
+    /// Whether the 402 for this request said that its answer is kept for who echoes a salt.
+    pub keeps_answer: bool,
     /// Public-key recovery.
     pub recover: &'a dyn Recover,
 }
@@ -157,7 +159,7 @@ pub fn verify_exact(payload: &PaymentPayload, context: &VerifyContext<'_>) -> Re
         return Err(PaymentError::Version { expected: X402_VERSION, got: payload.x402_version });
     }
     check_accepted(&payload.accepted, context.requirements)?;
-    let echo = check_echo(payload.extensions.as_ref(), context.candidates)?;
+    let echo = check_echo(payload.extensions.as_ref(), context)?;
     let (authorization, signature) = check_signature(&payload.payload, context)?;
     check_authorization(&authorization, context)?;
     let binding = check_binding(&authorization, echo.as_ref().map(|(echo, _)| echo), context.now)?;
@@ -223,9 +225,13 @@ fn check_accepted(accepted: &PaymentRequirements, requirements: &ExactRequiremen
 /// The echoed *signature* is not compared: the offer's bytes are our own recomputation, so a client that changed it fools nobody.
 fn check_echo<'a>(
     extensions: Option<&JsonObject>,
-    candidates: &'a [Candidate],
+    context: &VerifyContext<'a>,
 ) -> Result<Option<(OfferEcho, &'a Candidate)>, PaymentError> {
+    let candidates = context.candidates;
     let Some(echo) = OfferEcho::parse(extensions).map_err(PaymentError::Echo)? else { return Ok(None) };
+    if echo.answer_salt.is_some() && !context.keeps_answer {
+        return Err(PaymentError::Echo(ExtensionError::NotOffered { field: "answerSalt" }));
+    }
     let is_ours = |candidate: &Candidate| candidate.offer == echo.signed.offer && candidate.request_salt == echo.signed.request_salt;
     if let Some(candidate) = candidates.iter().find(|candidate| is_ours(candidate)) {
         return Ok(Some((echo, candidate)));
@@ -325,7 +331,7 @@ fn parse_signature(payload: &JsonObject) -> Result<Signature65, PaymentError> {
 }
 
 /// The members of `payload.authorization`, all strings, as the reference has them.
-fn parse_authorization(payload: &JsonObject) -> Result<Authorization, PaymentError> {
+pub(crate) fn parse_authorization(payload: &JsonObject) -> Result<Authorization, PaymentError> {
     let Some(Value::Object(members)) = payload.member("authorization") else {
         return Err(PaymentError::Malformed { field: "payload.authorization" });
     };

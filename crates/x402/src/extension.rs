@@ -1,9 +1,11 @@
 //! The `candor` extension: how a signed offer travels in a 402, and how a client says that its payment answers it.
 //!
-//! Server: `extensions.candor = {info: {version, offer, signature, requestSalt, manifestHash}, schema}`, the schema for clients that look
-//! at it. Client: the same, echoed, plus `info.clientSalt`, with which its nonce commits to the offer. A stock x402 client echoes without the salt; then the payment is bound to the
-//! request on our side only and the verdict says *equal price only*. Spec: payment.md §3 and §4.
-//! Not here: whether K_sig is attested (`candor-verify`), and the comparison of the nonce (`exact.rs`).
+//! Server: `extensions.candor = {info: {version, offer, signature, requestSalt, manifestHash, answerRecovery, answerSalt?}, schema}`, the
+//! schema for clients that look at it. Client: the same, echoed, plus `info.clientSalt`, with which its nonce commits to the offer. A stock
+//! x402 client echoes without that salt; then the payment is bound to the request on our side only and the verdict says *equal price only*.
+//! `answerSalt` is another in each 402 and outside of the signed offer: who echoes it can open the answer later. Spec: payment.md §3 and §4,
+//! recovery.md §4.
+//! Not here: whether K_sig is attested (`candor-verify`), the comparison of the nonce (`exact.rs`), what the salt opens (`recovery.rs`).
 
 use std::fmt;
 
@@ -35,6 +37,19 @@ pub struct SignedOffer {
     pub request_salt: Hash32,
 }
 
+/// Whether an answer can be had again by who paid for it and did not get it: a part of each 402.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: an answer is kept or not")]
+pub enum AnswerRecovery {
+    /// It is kept for whoever echoes this salt.
+    Echo {
+        /// 32 random bytes of this 402.
+        salt: Hash32,
+    },
+    /// It is not kept: a connection that is lost loses it.
+    None,
+}
+
 /// What came back from a client.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
@@ -43,6 +58,8 @@ pub struct OfferEcho {
     pub signed: SignedOffer,
     /// `None` for clients that echo without committing (any stock x402 client).
     pub client_salt: Option<Hash32>,
+    /// `None` if the 402 had none. Nobody asks whether it is the one that was sent: who changes it opens the answer with the changed one.
+    pub answer_salt: Option<Hash32>,
 }
 
 /// Why `extensions.candor` is not what it should be. Names the member.
@@ -61,6 +78,11 @@ pub enum ExtensionError {
         /// What it says; `None` if it is not a number.
         got: Option<u64>,
     },
+    /// A member that the 402 did not have.
+    NotOffered {
+        /// Member of `info`.
+        field: &'static str,
+    },
     /// `manifestHash` is not the offer's.
     ManifestHash {
         /// In the offer.
@@ -76,6 +98,7 @@ impl fmt::Display for ExtensionError {
             Self::Malformed { field } => write!(f, "extensions.candor.info.{field} is missing or malformed"),
             Self::Version { expected, got: Some(got) } => write!(f, "extensions.candor: version {expected} expected, got {got}"),
             Self::Version { expected, got: None } => write!(f, "extensions.candor: version {expected} expected, got no number"),
+            Self::NotOffered { field } => write!(f, "extensions.candor.info.{field} was not in the 402"),
             Self::ManifestHash { expected, got } => {
                 write!(f, "extensions.candor: manifest hash {expected:#} in the offer, {got:#} beside it")
             }
@@ -88,15 +111,21 @@ impl std::error::Error for ExtensionError {}
 impl SignedOffer {
     /// Server: the `extensions` of a 402.
     #[must_use]
-    pub fn to_extensions(&self) -> JsonObject {
+    pub fn to_extensions(&self, recovery: &AnswerRecovery) -> JsonObject {
+        let (kept, salt) = match recovery {
+            AnswerRecovery::Echo { salt } => ("echo", Some(("answerSalt".to_owned(), Value::from(salt.to_string())))),
+            AnswerRecovery::None => ("none", None),
+        };
         let info: JsonObject = [
             ("version".to_owned(), Value::from(EXTENSION_VERSION)),
             ("offer".to_owned(), Value::from(STANDARD.encode(self.offer.encode()))),
             ("signature".to_owned(), Value::from(STANDARD.encode(self.signature.0))),
             ("requestSalt".to_owned(), Value::from(self.request_salt.to_string())),
             ("manifestHash".to_owned(), Value::from(self.offer.manifest_hash.to_string())),
+            ("answerRecovery".to_owned(), Value::from(kept)),
         ]
         .into_iter()
+        .chain(salt)
         .collect();
         extension(info)
     }
@@ -141,8 +170,23 @@ impl OfferEcho {
             None => None,
             Some(_) => Some(hash_member(&info, "clientSalt")?),
         };
-        Ok(Some(Self { signed: SignedOffer::read(&info)?, client_salt }))
+        Ok(Some(Self { signed: SignedOffer::read(&info)?, client_salt, answer_salt: answer_salt(&info)? }))
     }
+}
+
+/// The salt with which the answer is to be kept: 0x and 64 lower-case hex digits, so that one salt has one text.
+fn answer_salt(info: &JsonObject) -> Result<Option<Hash32>, ExtensionError> {
+    const FIELD: &str = "answerSalt";
+    if info.member(FIELD).is_none() {
+        return Ok(None);
+    }
+    let salt = hash_member(info, FIELD)?;
+    if info.text(FIELD) == Some(salt.to_string().as_str()) { Ok(Some(salt)) } else { Err(ExtensionError::Malformed { field: FIELD }) }
+}
+
+/// The salt that a client echoed, whatever else it sent: the answer to a retry is looked for before anything is checked.
+pub(crate) fn echoed_answer_salt(extensions: Option<&JsonObject>) -> Option<Hash32> {
+    answer_salt(&info(extensions).ok()??).ok()?
 }
 
 /// Client: the server's extensions, echoed whole, with `clientSalt` added to ours.
@@ -175,6 +219,8 @@ fn schema() -> Value {
             "requestSalt": hash,
             "manifestHash": hash,
             "clientSalt": hash,
+            "answerRecovery": {"enum": ["echo", "none"]},
+            "answerSalt": {"type": "string", "pattern": "^0x[0-9a-f]{64}$"},
         },
         "required": ["version", "offer", "signature", "requestSalt", "manifestHash"],
     })
@@ -224,26 +270,51 @@ mod tests {
         SignedOffer { offer, signature: Signature65([5; 65]), request_salt: Hash32([6; 32]) }
     }
 
+    const ECHO: AnswerRecovery = AnswerRecovery::Echo { salt: Hash32([0xab; 32]) };
+
+    fn echo(client_salt: Option<Hash32>) -> OfferEcho {
+        OfferEcho { signed: sample(), client_salt, answer_salt: Some(Hash32([0xab; 32])) }
+    }
+
     #[test]
     fn an_offer_reads_back_on_both_sides() {
-        let extensions = sample().to_extensions();
+        let extensions = sample().to_extensions(&ECHO);
         assert_eq!(SignedOffer::parse(Some(&extensions)), Ok(Some(sample())));
-        assert_eq!(OfferEcho::parse(Some(&extensions)), Ok(Some(OfferEcho { signed: sample(), client_salt: None })));
+        assert_eq!(OfferEcho::parse(Some(&extensions)), Ok(Some(echo(None))));
         let echoed = echo_with_salt(&extensions, &Hash32([8; 32]));
-        assert_eq!(OfferEcho::parse(Some(&echoed)), Ok(Some(OfferEcho { signed: sample(), client_salt: Some(Hash32([8; 32])) })));
+        assert_eq!(OfferEcho::parse(Some(&echoed)), Ok(Some(echo(Some(Hash32([8; 32]))))));
         assert_eq!(crate::protocol::check_echo(&extensions, Some(&echoed)), Ok(()));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_kept_has_no_salt_and_one_that_is_has_one_in_one_form() {
+        let none = sample().to_extensions(&AnswerRecovery::None);
+        assert_eq!(none.0["candor"]["info"]["answerRecovery"], "none");
+        assert_eq!(OfferEcho::parse(Some(&none)).unwrap().unwrap().answer_salt, None);
+        let mut echoed = sample().to_extensions(&ECHO);
+        assert_eq!(echoed_answer_salt(Some(&echoed)), Some(Hash32([0xab; 32])));
+        // Any other salt of that form is as good.
+        echoed.0["candor"]["info"]["answerSalt"] = Hash32([1; 32]).to_string().into();
+        assert_eq!(OfferEcho::parse(Some(&echoed)).unwrap().unwrap().answer_salt, Some(Hash32([1; 32])));
+        let upper = Hash32([0xab; 32]).to_string().to_uppercase().replace("0X", "0x");
+        for value in [Value::from(upper), 7.into(), "".into(), "0x00".into(), "ab".repeat(32).into()] {
+            echoed.0["candor"]["info"]["answerSalt"] = value;
+            assert_eq!(OfferEcho::parse(Some(&echoed)), Err(ExtensionError::Malformed { field: "answerSalt" }));
+            assert_eq!(echoed_answer_salt(Some(&echoed)), None);
+        }
+        assert_eq!(echoed_answer_salt(None), None);
     }
 
     /// Clients may leave the schema out of their echo, or echo another: only `info` is ours to hold them to.
     #[test]
     fn the_schema_names_every_member_of_info_and_need_not_be_echoed() {
-        let sent = sample().to_extensions();
+        let sent = sample().to_extensions(&ECHO);
         let ours = &sent.0["candor"];
         let (info, schema) = (ours["info"].as_object().unwrap(), &ours["schema"]);
         let properties = schema["properties"].as_object().unwrap();
         assert!(info.keys().all(|member| properties.contains_key(member)), "{schema}");
         let required: Vec<&str> = schema["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        assert!(required.len() == info.len() && required.iter().all(|member| info.contains_key(*member)), "{schema}");
+        assert!(required.iter().all(|member| info.contains_key(*member)), "{schema}");
         for other in [None, Some(Value::from(7))] {
             let mut echoed = sent.clone();
             let members = echoed.0["candor"].as_object_mut().unwrap();
@@ -252,7 +323,7 @@ mod tests {
                 None => drop(members.remove("schema")),
             }
             assert_eq!(crate::protocol::check_echo(&sent, Some(&echoed)), Ok(()));
-            assert_eq!(OfferEcho::parse(Some(&echoed)), Ok(Some(OfferEcho { signed: sample(), client_salt: None })));
+            assert_eq!(OfferEcho::parse(Some(&echoed)), Ok(Some(echo(None))));
         }
     }
 
@@ -269,7 +340,7 @@ mod tests {
     #[test]
     fn each_malformed_member_is_named() {
         let change = |field: &str, value: Value| {
-            let mut extensions = sample().to_extensions();
+            let mut extensions = sample().to_extensions(&ECHO);
             extensions.0["candor"]["info"][field] = value;
             OfferEcho::parse(Some(&extensions)).unwrap_err()
         };

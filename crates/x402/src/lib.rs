@@ -39,6 +39,7 @@ pub mod extension;
 pub mod libsecp;
 mod poor;
 pub mod protocol;
+pub mod recovery;
 pub mod settlement;
 
 pub use claims::{Claim, ClaimSet, Execution};

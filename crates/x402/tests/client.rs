@@ -4,9 +4,11 @@ mod common;
 
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::MAX_SKEW_SECONDS;
+use candor_verify::recovery::KEPT_SECONDS;
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::Libsecp;
 use candor_x402::client::*;
+use candor_x402::extension::AnswerRecovery;
 use candor_x402::protocol::{PaymentRequired, PaymentRequirements, RequirementsError, encode_header, parse_payment_required};
 use common::{Key, NOW, World};
 
@@ -87,7 +89,15 @@ fn restarted(ledger: &Ledger) -> Ledger {
 }
 
 const REQUEST: Hash32 = Hash32([1; 32]);
-const OTHER_BOOT: Hash32 = Hash32([2; 32]);
+
+fn seller(world: &World) -> Seller {
+    Seller { boot: world.enclave.manifest().hash(), payee: world.requirements.pay_to }
+}
+
+/// Another boot of the same operator.
+fn other(world: &World) -> Seller {
+    Seller { boot: Hash32([2; 32]), ..seller(world) }
+}
 
 #[test]
 fn an_unresolved_payment_is_sent_again_to_its_boot_and_holds_the_request_elsewhere() {
@@ -99,19 +109,43 @@ fn an_unresolved_payment_is_sent_again_to_its_boot_and_holds_the_request_elsewhe
     let sent = world.sent(reservation);
     ledger.sent(sent.clone()).unwrap();
     let mut ledger = restarted(&ledger);
-    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], ends.saturating_sub(1)), Ok(Some(sent.clone())));
+    assert_eq!(ledger.resume(&REQUEST, &seller(&world), &[], ends.saturating_sub(1)), Ok(Some(sent.clone())));
     assert_eq!(SentPayment::parse(sent.header()), Some(sent));
     // Another request is another matter, and so is an ask that still waits for its own answer.
-    assert_eq!(ledger.resume(&Hash32([9; 32]), &world.enclave.manifest().hash(), &[], UnixSeconds(NOW)), Ok(None));
-    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[nonce], UnixSeconds(NOW)), Ok(None));
+    assert_eq!(ledger.resume(&Hash32([9; 32]), &seller(&world), &[], UnixSeconds(NOW)), Ok(None));
+    assert_eq!(ledger.resume(&REQUEST, &seller(&world), &[nonce], UnixSeconds(NOW)), Ok(None));
     // A boot that cannot run it, or a time at which nobody can.
     let until = ends.saturating_add(MAX_SKEW_SECONDS);
-    assert_eq!(ledger.resume(&REQUEST, &OTHER_BOOT, &[], UnixSeconds(NOW)), Err(LedgerError::Unresolved { until }));
-    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], ends), Err(LedgerError::Unresolved { until }));
+    assert_eq!(ledger.resume(&REQUEST, &other(&world), &[], UnixSeconds(NOW)), Err(LedgerError::Unresolved { until }));
+    assert_eq!(ledger.resume(&REQUEST, &seller(&world), &[], ends), Err(LedgerError::Unresolved { until }));
     assert_eq!(
-        ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], until.saturating_add(1)),
+        ledger.resume(&REQUEST, &seller(&world), &[], until.saturating_add(1)),
         Err(LedgerError::AskTheChain { valid_before: ends })
     );
+}
+
+#[test]
+fn a_payment_that_echoed_a_salt_is_sent_to_a_later_boot_of_its_payee_too() {
+    let world = World { recovery: AnswerRecovery::Echo { salt: Hash32([7; 32]) }, ..World::new() };
+    let mut ledger = Ledger::default();
+    let reservation = world.reserve(&mut ledger, 1);
+    let (nonce, ends) = (reservation.nonce(), reservation.valid_before());
+    let sent = world.sent(reservation);
+    assert!(sent.echoes_salt() && SentPayment::parse(sent.header()).is_some_and(|read| read == sent));
+    ledger.sent(sent.clone()).unwrap();
+    for now in [UnixSeconds(NOW), ends.saturating_sub(1), ends, ends.saturating_add(KEPT_SECONDS - 1)] {
+        assert_eq!(ledger.resume(&REQUEST, &seller(&world), &[], now), Ok(Some(sent.clone())), "{now}");
+        assert_eq!(ledger.resume(&REQUEST, &other(&world), &[], now), Ok(Some(sent.clone())), "{now}");
+    }
+    // Somebody waits for it; it is another's; its answer is erased.
+    assert_eq!(ledger.resume(&REQUEST, &other(&world), &[nonce], UnixSeconds(NOW)), Ok(None));
+    let stranger = Seller { payee: Address([9; 20]), ..other(&world) };
+    assert_eq!(
+        ledger.resume(&REQUEST, &stranger, &[], UnixSeconds(NOW)),
+        Err(LedgerError::Unresolved { until: ends.saturating_add(MAX_SKEW_SECONDS) })
+    );
+    let gone = ledger.resume(&REQUEST, &other(&world), &[], ends.saturating_add(KEPT_SECONDS));
+    assert_eq!(gone, Err(LedgerError::AskTheChain { valid_before: ends }));
 }
 
 #[test]
@@ -125,7 +159,7 @@ fn an_unused_authorization_frees_its_request_once_it_can_no_longer_move() {
     assert_eq!(ledger.resolve(&nonce, early), Err(LedgerError::TooEarly { at_least: ends, got: ends.saturating_sub(1) }));
     assert_eq!(ledger.resolve(&nonce, Resolution::NeverSent), Err(LedgerError::AlreadyPaid));
     assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_time: ends }), Ok(()));
-    assert_eq!(ledger.resume(&REQUEST, &OTHER_BOOT, &[], ends.saturating_add(1)), Ok(None));
+    assert_eq!(ledger.resume(&REQUEST, &other(&world), &[], ends.saturating_add(1)), Ok(None));
     assert_eq!(ledger.resolve(&nonce, Resolution::Charged), Err(LedgerError::Unknown));
 }
 
@@ -139,7 +173,7 @@ fn a_request_that_was_answered_may_be_bought_again() {
         ledger.sent(world.sent(reservation)).unwrap();
         ledger.resolve(&nonce, Resolution::Charged).unwrap();
         assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_time: UnixSeconds(u64::MAX) }), Err(LedgerError::AlreadyPaid));
-        assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], UnixSeconds(NOW)), Ok(None));
+        assert_eq!(ledger.resume(&REQUEST, &seller(&world), &[], UnixSeconds(NOW)), Ok(None));
     }
     // The same salt under the same offer would be the same payment.
     assert_eq!(ledger.reserve(world.purchase(1), world.choice(), UnixSeconds(NOW)).err(), Some(LedgerError::AlreadyPaid));
@@ -152,10 +186,10 @@ fn an_abandoned_reservation_was_sent_to_nobody_and_is_forgotten() {
     let mut ledger = Ledger::default();
     let reservation = world.reserve(&mut ledger, 1);
     // While its ask lives it counts.
-    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[reservation.nonce()], UnixSeconds(NOW)), Ok(None));
+    assert_eq!(ledger.resume(&REQUEST, &seller(&world), &[reservation.nonce()], UnixSeconds(NOW)), Ok(None));
     assert_eq!(ledger.spends().count(), 1);
     let mut ledger = restarted(&ledger);
-    assert_eq!(ledger.resume(&REQUEST, &world.enclave.manifest().hash(), &[], UnixSeconds(NOW)), Ok(None));
+    assert_eq!(ledger.resume(&REQUEST, &seller(&world), &[], UnixSeconds(NOW)), Ok(None));
     assert_eq!(ledger.spends().count(), 0);
     assert_eq!(ledger.sent(world.sent(reservation)), Err(LedgerError::Unknown));
 }

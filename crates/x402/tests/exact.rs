@@ -4,10 +4,13 @@ mod common;
 
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
+use candor_verify::recovery::AnswerSecret;
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::PaymentError;
 use candor_x402::exact::Binding;
+use candor_x402::extension::{AnswerRecovery, ExtensionError};
 use candor_x402::protocol::{JsonObject, encode_header, parse_payment_payload};
+use candor_x402::recovery::Retry;
 use common::{NOW, World};
 use serde_json::{Value, json};
 
@@ -200,7 +203,7 @@ fn a_payment_for_another_request_at_the_same_price_is_refused() {
     }
     // The echo is swapped for the other request's: the nonce still tells.
     let mut swapped = ours;
-    swapped.extensions = Some(candor_x402::extension::echo_with_salt(&world.signed_offer().to_extensions(), &Hash32([4; 32])));
+    swapped.extensions = Some(candor_x402::extension::echo_with_salt(&world.extensions(), &Hash32([4; 32])));
     assert!(matches!(world.verify(&swapped), Err(PaymentError::Nonce { .. })));
 }
 
@@ -311,4 +314,49 @@ fn extra(payload: &mut candor_x402::protocol::PaymentPayload, key: &str, value: 
 
 fn signature(payload: &mut candor_x402::protocol::PaymentPayload, value: Value) {
     payload.payload.0.insert("signature".into(), value);
+}
+
+/// A world whose answers are kept for who echoes this salt.
+fn keeping(salt: u8) -> World {
+    World { recovery: AnswerRecovery::Echo { salt: Hash32([salt; 32]) }, ..World::new() }
+}
+
+#[test]
+fn a_salt_is_taken_in_its_one_form_and_only_where_the_402_had_one() {
+    let world = keeping(0xab);
+    assert!(world.verify(&world.committed(4)).is_ok() && world.verify(&world.stock(world.authorization(), true)).is_ok());
+    // Whoever leaves it out pays as well, and has no answer kept.
+    let without = World::new().committed(4);
+    assert!(world.verify(&without).is_ok());
+    let mut payload = world.committed(4);
+    payload.extensions.as_mut().unwrap().0["candor"]["info"]["answerSalt"] = Hash32([1; 32]).to_string().into();
+    assert!(world.verify(&payload).is_ok(), "another salt is as good");
+    for value in ["0x00", &Hash32([0xab; 32]).to_string().to_uppercase().replace("0X", "0x")] {
+        payload.extensions.as_mut().unwrap().0["candor"]["info"]["answerSalt"] = value.into();
+        let refused = world.verify(&payload).unwrap_err();
+        assert_eq!((refused.code(), refused.status()), ("extension_echo_mismatch", 402), "{value}");
+    }
+    let refused = World::new().verify(&world.committed(4)).unwrap_err();
+    assert_eq!(refused, PaymentError::Echo(ExtensionError::NotOffered { field: "answerSalt" }));
+    assert_eq!(refused.code(), "extension_echo_mismatch");
+}
+
+#[test]
+fn a_retry_names_its_answer_by_the_header_alone() {
+    let world = keeping(7);
+    let payload = world.committed(4);
+    let retry = Retry::read(&payload).unwrap();
+    let verified = world.verify(&payload).unwrap();
+    let signed_digest = verified.authorization().digest(&world.requirements.domain());
+    assert_eq!(retry.secret.answer_id(), AnswerSecret::new(&signed_digest, &Hash32([7; 32])).answer_id());
+    assert_eq!((retry.payment_id, retry.chain_id), (verified.payment_id(), verified.chain_id()));
+    assert_eq!(retry.valid_before, verified.authorization().valid_before);
+    // Another salt, another signature's content, and no salt at all.
+    assert_ne!(Retry::read(&keeping(8).committed(4)).unwrap().secret.answer_id(), retry.secret.answer_id());
+    assert_ne!(Retry::read(&world.committed(5)).unwrap().secret.answer_id(), retry.secret.answer_id());
+    assert!(Retry::read(&World::new().committed(4)).is_none());
+    // Not by what this boot sells for: the accepted price may be any by now.
+    let mut dearer = payload;
+    dearer.accepted.amount = "7".into();
+    assert_eq!(Retry::read(&dearer).unwrap().secret.answer_id(), retry.secret.answer_id());
 }

@@ -10,6 +10,7 @@
 //! | `payer` | payments, right or wrong in one place |
 //! | `recorder` | a server with another key that remembers what it was sent |
 //! | `split` | a node whose halves are processes of the test |
+//! | `tap` | a socket between the halves that ends the enclave at a message |
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -19,6 +20,7 @@ pub(crate) mod payer;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod split;
+pub(crate) mod tap;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;

@@ -74,6 +74,14 @@ impl Payer {
         })
     }
 
+    /// Pays as our client does, but leaves out the salt with which the answer would be kept.
+    pub(crate) fn pay_unkept(&self, offered: &Offered) -> Signed {
+        self.pay_but(offered, |draft| {
+            let info = draft.extensions["candor"]["info"].as_object_mut().unwrap();
+            assert!(info.remove("answerSalt").is_some());
+        })
+    }
+
     /// Pays with one thing changed before the signature.
     pub(crate) fn pay_but(&self, offered: &Offered, change: impl FnOnce(&mut Draft)) -> Signed {
         let mut draft = Draft::new(offered, self.address(), Hash32(Signer::random().to_bytes()), now() + 300);
@@ -117,7 +125,7 @@ impl Payer {
 
 /// Whether a whole answer waits for its transfer: the same payment is to be sent again, and is not charged again.
 pub(crate) fn is_pending(reply: &Reply) -> bool {
-    reply.status == 503 && reply.error_code() == "settlement_pending"
+    reply.status == 409 && reply.error_code() == "settlement_pending"
 }
 
 /// Sends a payment for a whole answer, again and again while its transfer is pending, as the node asks for. Panics unless it is settled.

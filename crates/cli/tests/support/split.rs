@@ -28,8 +28,14 @@ pub(crate) struct Split {
 impl Split {
     /// Lets `serve` write its files, ends it, and starts its halves as it would.
     pub(crate) async fn start() -> Self {
+        Self::start_over(|arguments, _| arguments).await
+    }
+
+    /// The same with something between the halves: it gets the host's command line and the enclave's socket.
+    pub(crate) async fn start_over(between: impl FnOnce(Vec<String>, &Path) -> Vec<String>) -> Self {
         let world = Self::ended();
-        let (enclave, host_arguments) = (Self::enclave(&world), Self::host_arguments(&world));
+        let socket = world.state.join("node/split.sock");
+        let (enclave, host_arguments) = (Self::enclave(&world), between(Self::host_arguments(&world), &socket));
         let host = Self::host(&world.state, &host_arguments);
         host.line(|line| line.starts_with("registered "));
         let split = Self { world: Arc::new(world), enclave, host, host_arguments };
@@ -83,6 +89,14 @@ impl Split {
     async fn serves(&self) {
         eventually("the node serves", || async { Http::connect(&self.world.api()).await.ok().map(drop) }).await;
         eventually("the log is served", || async { log_status(&self.world).await.filter(|s| s["log"].is_object()).map(drop) }).await;
+    }
+
+    /// Waits for the enclave's death and starts another. The host brings it into service by itself. Blocks its thread meanwhile.
+    pub(crate) async fn next_enclave(&mut self) {
+        assert_eq!(self.enclave.wait(), None);
+        self.enclave = Self::enclave(&self.world);
+        self.host.line(|line| line.starts_with("registered "));
+        self.serves().await;
     }
 
     pub(crate) fn kill_host(&mut self) {

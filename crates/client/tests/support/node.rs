@@ -23,7 +23,7 @@ use candor_verify::terms::{OperatorTerms, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, splice};
-use candor_x402::extension::SignedOffer;
+use candor_x402::extension::{AnswerRecovery, SignedOffer};
 use candor_x402::protocol::{
     Eip155, ExactRequirements, PaymentPayload, PaymentRequired, ResourceInfo, SettleResponse, X402_VERSION, encode_header,
     parse_payment_payload,
@@ -200,7 +200,7 @@ impl State {
             error: None,
             resource: ResourceInfo::default(),
             accepts: vec![requirements.to_requirements()],
-            extensions: Some(SignedOffer { offer, signature, request_salt: REQUEST_SALT }.to_extensions()),
+            extensions: Some(SignedOffer { offer, signature, request_salt: REQUEST_SALT }.to_extensions(&AnswerRecovery::None)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A ledger over the real control connection, against a host that this test writes: honest but for one answer.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use candor_link::{CheckpointStored, EnclaveReply, FrameDecoder, HostRequest, LogState, Phase, Refused, ToEnclave, ToHost};
@@ -76,6 +77,7 @@ impl Host {
                 (HostReply::Appended { size: 1 }, LogState { durable, checkpointed: 0 })
             }
             EnclaveRequest::Checkpoint(_) => (HostReply::CheckpointStored(stored()), LogState { checkpointed: 1, ..self.state }),
+            EnclaveRequest::StoreAnswer(part) => (HostReply::AnswerStored { size: part.total }, self.state),
             other => panic!("{other:?}"),
         }
     }
@@ -88,6 +90,11 @@ fn stored() -> CheckpointStored {
 
 /// What becomes of one receipt with this host; `None` if it still waits after this time.
 async fn logged(lie: Lie, within: Duration) -> Option<Result<Logged, LedgerError>> {
+    logged_with(None, lie, within).await
+}
+
+/// The same of one whose answer is to be kept.
+async fn logged_with(unsealed: Option<Unsealed>, lie: Lie, within: Duration) -> Option<Result<Logged, LedgerError>> {
     let keys = Arc::new(BootKeys::generate().unwrap());
     let manifest = Manifest { k_sig: keys.k_sig(), k_log: keys.k_log(), ..Manifest::default() };
     let port = HostPort::new();
@@ -97,14 +104,14 @@ async fn logged(lie: Lie, within: Duration) -> Option<Result<Logged, LedgerError
     let state = LogState { durable: Tree { size: 0, root: empty_root() }, checkpointed: 0 };
     tokio::spawn(Host { stream: theirs, state, lie }.serve());
     tokio::spawn(control::serve(ours, port, Arc::new(NoCommands)));
-    tokio::time::timeout(within, ledger.log(draft(manifest.hash()))).await.ok()
+    tokio::time::timeout(within, ledger.log(Draft { unsealed, ..draft(manifest.hash()) })).await.ok()
 }
 
-pub(super) fn draft(manifest_hash: Hash32) -> Draft {
+pub(crate) fn draft(manifest_hash: Hash32) -> Draft {
     let Receipt { money, work, .. } = candor_testkit::honest::receipt(&Manifest::default(), 0);
     let settlement = UnplacedSettlement { calldata: vec![1], nonce: Hash32([12; 32]), valid_before: UnixSeconds(9) };
     let receipt = Unplaced { manifest_hash, money, work };
-    Draft { receipt, leaf_salt: Hash32([13; 32]), frame_leaf_hashes: vec![Hash32([14; 32])], settlement }
+    Draft { receipt, leaf_salt: Hash32([13; 32]), frame_leaf_hashes: vec![Hash32([14; 32])], settlement, unsealed: None }
 }
 
 fn refused(code: RefusalCode) -> Option<HostReply> {
@@ -121,7 +128,7 @@ fn falsified(change: impl FnOnce(&mut CheckpointStored)) -> Option<HostReply> {
 fn a_settlement_moves_what_its_receipt_says_and_names_its_place() {
     let Draft { receipt, settlement, .. } = draft(Hash32([1; 32]));
     let receipt = receipt.placed(Hash32([2; 32]), 7);
-    let settlement = settlement.placed(&receipt);
+    let settlement = settlement.placed(&receipt, None);
     let money = &receipt.money;
     assert_eq!((settlement.sequence, settlement.payment_id, settlement.amount), (7, money.payment_id, money.charged));
     assert_eq!((settlement.payer, settlement.payee, settlement.asset), (money.payer, money.payee, money.asset));
@@ -132,6 +139,40 @@ fn a_settlement_moves_what_its_receipt_says_and_names_its_place() {
 async fn a_receipt_is_released_by_an_honest_host() {
     let logged = logged(|_, honest| Some(honest), PATIENCE).await.unwrap().unwrap();
     assert_eq!((logged.receipt.sequence, logged.checkpoint.checkpoint.tree.size), (0, 1));
+}
+
+/// The attack: a host that charges for an answer and cannot give it back.
+#[tokio::test]
+async fn no_calldata_leaves_before_the_host_has_confirmed_the_answer_that_it_is_for() {
+    static CHECKPOINTS: AtomicUsize = AtomicUsize::new(0);
+    let unsealed = || Some(crate::kept::tests::unsealed(vec![vec![b'a'; 100_000]]));
+    let full: Lie = |request, honest| match request {
+        EnclaveRequest::StoreAnswer(_) => refused(RefusalCode::StorageFull),
+        EnclaveRequest::Checkpoint(_) => {
+            CHECKPOINTS.fetch_add(1, Ordering::Relaxed);
+            Some(honest)
+        }
+        _ => Some(honest),
+    };
+    assert!(logged_with(unsealed(), full, LOOK).await.is_none());
+    assert_eq!(CHECKPOINTS.load(Ordering::Relaxed), 0);
+    // One that says it has a part of it.
+    let partly: Lie = |request, honest| match request {
+        EnclaveRequest::StoreAnswer(part) => Some(HostReply::AnswerStored { size: part.total - 1 }),
+        EnclaveRequest::Checkpoint(_) => {
+            CHECKPOINTS.fetch_add(1, Ordering::Relaxed);
+            Some(honest)
+        }
+        _ => Some(honest),
+    };
+    assert!(logged_with(unsealed(), partly, LOOK).await.is_none());
+    assert_eq!(CHECKPOINTS.load(Ordering::Relaxed), 0);
+    // An honest one is told which answer the settlement is for.
+    let honest: Lie = |request, honest| match request {
+        EnclaveRequest::Checkpoint(request) => request.settlements[0].answer.map(|_| honest),
+        _ => Some(honest),
+    };
+    assert!(logged_with(unsealed(), honest, PATIENCE).await.unwrap().is_ok());
 }
 
 /// Without this a payer could have an enclave try for 90 seconds what can never succeed, and clients wait for nothing.

@@ -47,15 +47,33 @@ impl World {
         Reply::parse(&rest(&mut self.send(body, payment).await).await)
     }
 
+    /// Says that the answer to this payment was received.
+    pub(crate) async fn received(&self, payment: &str) -> Reply {
+        let mut tls = self.tls().await;
+        let head = format!("DELETE /candor/answer HTTP/1.1\r\nhost: node\r\nconnection: close\r\npayment-signature: {payment}\r\n\r\n");
+        tls.write_all(head.as_bytes()).await.unwrap();
+        Reply::parse(&rest(&mut tls).await)
+    }
+
     /// A payment for this question, bound to its offer.
     pub(crate) async fn pay(&self, payer: &Key, body: &Value, valid_before: u64) -> String {
         sign(payer, &self.ask(body, None).await, valid_before)
     }
 }
 
+/// A payment for what a 402 asks for, bound to its offer, by a client that does not want its answer kept.
+pub(crate) fn without_salt(unpaid: &Reply, payer: &Key) -> String {
+    sign_with(payer, unpaid, super::now() + 300, |info| drop(info.as_object_mut().unwrap().remove("answerSalt")))
+}
+
 /// A payment for what a 402 asks for, bound to its offer.
 pub(crate) fn sign(payer: &Key, unpaid: &Reply, valid_before: u64) -> String {
-    let draft = Draft::new(&Offered::read(unpaid), payer.address(), Hash32([5; 32]), valid_before);
+    sign_with(payer, unpaid, valid_before, |_| {})
+}
+
+fn sign_with(payer: &Key, unpaid: &Reply, valid_before: u64, change: impl FnOnce(&mut Value)) -> String {
+    let mut draft = Draft::new(&Offered::read(unpaid), payer.address(), Hash32([5; 32]), valid_before);
+    change(&mut draft.extensions["candor"]["info"]);
     draft.header(&payer.sign(&draft.digest()))
 }
 

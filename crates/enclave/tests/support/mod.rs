@@ -4,15 +4,17 @@
 
 pub(crate) mod client;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use candor_enclave::{Attester, AttesterError, Config};
 use candor_link::{
-    BlockHead, BootRequest, CheckpointStored, EnclaveReply, EnclaveRequest, FrameDecoder, HELLO_LEN, Hello, HostReply, HostRequest,
-    LogState, LoggedReceipt, ModelPart, Party, PayerState, Role, Settlement, SettlementState, ToEnclave, ToHost,
+    AnchoredProof, AnswerPage, AnswerPiece, BlockHead, BootRequest, CheckpointStored, EnclaveReply, EnclaveRequest, FrameDecoder,
+    HELLO_LEN, Hello, HostReply, HostRequest, LogState, LoggedReceipt, MAX_ANSWER_PART, ModelPart, Party, PayerState, Role, Settlement,
+    SettlementState, StoredReceipt, ToEnclave, ToHost,
 };
 use candor_log::LeafData;
 use candor_log::tree::FullTree;
@@ -21,6 +23,7 @@ pub(crate) use candor_testkit::forge::Key;
 use candor_testkit::forge::{CHAIN_ID, OPERATOR};
 use candor_testkit::honest::{sign_terms, terms_for};
 use candor_verify::bytes::{Amount, Hash32};
+use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::receipt::Receipt;
 use candor_verify::terms::{Model, OperatorTerms, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
@@ -60,6 +63,10 @@ pub(crate) struct Host {
     pub(crate) payer_delay: Mutex<Duration>,
     /// What it says of settlements; that they are settled if nothing else.
     pub(crate) settlement: Mutex<Option<SettlementState>>,
+    /// Kept answers, by id.
+    pub(crate) answers: Mutex<HashMap<Hash32, Vec<u8>>>,
+    /// Whether it has no room for more.
+    pub(crate) is_full: AtomicBool,
 }
 
 /// A node under test.
@@ -207,6 +214,24 @@ impl Control {
 struct Log {
     tree: FullTree,
     checkpointed: u64,
+    checkpoint: Option<SignedCheckpoint>,
+}
+
+impl Log {
+    /// A receipt with its proof, once a checkpoint covers all that is there.
+    fn receipt(&self, host: &Host, receipt_id: &[u8; 16]) -> Option<StoredReceipt> {
+        let entries = host.entries.lock().unwrap();
+        let (index, entry) = (0..).zip(entries.iter()).find(|(_, entry)| entry.receipt_id == *receipt_id)?;
+        let checkpoint = self.checkpoint.clone()?;
+        let inclusion = self.tree.at(checkpoint.checkpoint.tree.size)?.inclusion(index)?;
+        Some(StoredReceipt {
+            receipt: entry.receipt,
+            signature: entry.signature,
+            leaf_data: entry.leaf_data,
+            frame_leaf_hashes: entry.frame_leaf_hashes.clone(),
+            proof: Some(AnchoredProof { checkpoint, inclusion, anchored: None, consistency: vec![] }),
+        })
+    }
 }
 
 /// Answers in the order of the requests, but for a chain that takes its time.
@@ -231,6 +256,7 @@ fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answ
         }
         EnclaveRequest::Checkpoint(request) => {
             log.checkpointed = request.checkpoint.checkpoint.tree.size;
+            log.checkpoint = Some(request.checkpoint);
             host.settlements.lock().unwrap().extend(request.settlements);
             let now = log.tree.now();
             HostReply::CheckpointStored(CheckpointStored {
@@ -245,7 +271,28 @@ fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answ
             let settled = SettlementState::Settled { tx_hash: Hash32([7; 32]), block_number: 1, by_third_party: false };
             HostReply::Settlement((*host.settlement.lock().unwrap()).unwrap_or(settled))
         }
-        EnclaveRequest::FetchReceipt { .. } => HostReply::Receipt(None),
+        EnclaveRequest::FetchReceipt { receipt_id } => HostReply::Receipt(log.receipt(host, &receipt_id).map(Box::new)),
+        EnclaveRequest::StoreAnswer(part) => {
+            let mut answers = host.answers.lock().unwrap();
+            let blob = answers.entry(part.answer_id).or_default();
+            blob.truncate(usize::try_from(part.offset).unwrap());
+            blob.extend(part.bytes);
+            HostReply::AnswerStored { size: u64::try_from(blob.len()).unwrap() }
+        }
+        EnclaveRequest::FetchAnswer { answer_id, offset } => {
+            let answers = host.answers.lock().unwrap();
+            let piece = answers.get(&answer_id).map(|blob| AnswerPiece {
+                total: u64::try_from(blob.len()).unwrap(),
+                bytes: blob[usize::try_from(offset).unwrap()..].iter().copied().take(MAX_ANSWER_PART).collect(),
+            });
+            let room = if host.is_full.load(Ordering::Relaxed) { 0 } else { 1 << 30 };
+            HostReply::Answer(AnswerPage { room, piece })
+        }
+        EnclaveRequest::AckAnswer { answer_id } => {
+            host.answers.lock().unwrap().remove(&answer_id);
+            HostReply::AnswerErased
+        }
+        EnclaveRequest::FetchEvidence { .. } => HostReply::Evidence(None),
         EnclaveRequest::LogState { .. } => HostReply::LogState(LogState { durable: log.tree.now().tree(), checkpointed: log.checkpointed }),
     };
     drop(answers.send(ToEnclave::Reply { id, reply }));

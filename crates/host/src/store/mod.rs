@@ -7,8 +7,11 @@
 //! Trust: the database is the operator's. The worst a changed file can do is make the host refuse to go on, or publish what enclave,
 //! clients and anchors contradict. It holds payment signatures (calldata of intents): mode 0600, never logged, never served.
 //!
+//! It also holds sealed answers for clients that lost their connection (`answers.rs`): ciphertexts, which it can erase and not read.
+//!
 //! Not here: when to submit or anchor (`settle`, `anchor`), the published files (`publish`).
 
+mod answers;
 mod logs;
 mod read;
 mod rows;
@@ -20,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use candor_link::{AppendRequest, CheckpointRequest, CheckpointStored, RefusalCode, Refused};
+use candor_link::{AnswerPage, AnswerPart, AppendRequest, CheckpointRequest, CheckpointStored, RefusalCode, Refused};
 use candor_verify::Hash32;
 use candor_verify::manifest::Manifest;
 use candor_verify::time::UnixSeconds;
@@ -47,7 +50,7 @@ pub enum StoreError {
     Io(String),
     /// Stored and offered disagree, or the file is not ours.
     Contradiction(String),
-    /// Leaves are missing before this one.
+    /// Something is missing that must be there first: leaves, pieces, or an answer.
     Gap(String),
     /// The request makes no sense.
     Malformed(String),
@@ -219,6 +222,39 @@ impl Store {
         self.submit(|reply| Job::PutAnchor { open, anchor, reply }).await?.wait().await
     }
 
+    /// Keeps a piece of a sealed answer; how much of the answer is durable then.
+    ///
+    /// # Errors
+    /// `Full` if there is no room for kept answers, `Gap` if pieces are missing before it, `Malformed` if it is none, or other bytes than
+    /// those that a checkpoint already names.
+    pub async fn store_answer(&self, part: AnswerPart) -> Result<u64, StoreError> {
+        self.submit(|reply| Job::StoreAnswer { part, reply }).await?.wait().await
+    }
+
+    /// Erases a kept answer that its client has. Nothing happens if there is none.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn erase_answer(&self, answer_id: Hash32) -> Result<(), StoreError> {
+        self.submit(|reply| Job::EraseAnswer { answer_id, reply }).await?.wait().await
+    }
+
+    /// Erases kept answers whose time is over at `now`, and evidence that none of them needs.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn erase_ended(&self, now: UnixSeconds) -> Result<(), StoreError> {
+        self.submit(|reply| Job::EraseEnded { now, reply }).await?.wait().await
+    }
+
+    /// Remembers evidence of a boot, made at this time by our clock.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn put_evidence(&self, manifest_hash: Hash32, made_at_ms: u64, evidence: Vec<u8>) -> Result<(), StoreError> {
+        self.submit(|reply| Job::PutEvidence { manifest_hash, made_at_ms, evidence, reply }).await?.wait().await
+    }
+
     /// Changes the quota while running.
     ///
     /// # Errors
@@ -251,6 +287,22 @@ impl Store {
     /// As the database.
     pub async fn intent(&self, payment_id: Hash32) -> Result<Option<StoredIntent>, StoreError> {
         self.read(move |connection| read::intent(connection, &payment_id)).await
+    }
+
+    /// A kept answer from an offset on, if a checkpoint names it, and how much room there is for more.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn answer(&self, answer_id: Hash32, offset: u64) -> Result<AnswerPage, StoreError> {
+        self.read(move |connection| answers::page(connection, &answer_id, offset)).await
+    }
+
+    /// The newest evidence of a boot that was made at this time or before; if there is none, the oldest.
+    ///
+    /// # Errors
+    /// As the database.
+    pub async fn evidence(&self, manifest_hash: Hash32, not_after_ms: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(move |connection| answers::evidence(connection, &manifest_hash, not_after_ms)).await
     }
 
     /// Records of a chain that are not over, and those that ended after `since` (Unix seconds of validBefore).

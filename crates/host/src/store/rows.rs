@@ -15,8 +15,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{StoreError, StoreOptions};
 
-/// Schema of this version. Another one is refused: migrations are written when there is a second.
-const SCHEMA_VERSION: i64 = 1;
+/// Schema of this version. Another one is refused: migrations are written when one was released.
+const SCHEMA_VERSION: i64 = 2;
 
 /// Marks the file as ours ("cndr").
 const APPLICATION_ID: i64 = 0x636e_6472;
@@ -66,6 +66,38 @@ const SCHEMA: &str = "
         tx_hash BLOB,
         PRIMARY KEY (log_id, size)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE evidences (
+        manifest_hash BLOB NOT NULL,
+        made_at_ms INTEGER NOT NULL,
+        evidence BLOB NOT NULL,
+        PRIMARY KEY (manifest_hash, made_at_ms)
+    ) STRICT;
+    CREATE TABLE answers (
+        answer_id BLOB NOT NULL PRIMARY KEY,
+        payment_id BLOB NOT NULL,
+        chain_id INTEGER NOT NULL,
+        receipt_id BLOB NOT NULL,
+        total INTEGER NOT NULL,
+        sha256 BLOB,
+        end_s INTEGER
+    ) STRICT;
+    CREATE INDEX answers_payment ON answers (payment_id);
+    CREATE INDEX answers_end ON answers (end_s);
+    CREATE TABLE answer_parts (
+        answer_id BLOB NOT NULL,
+        start INTEGER NOT NULL,
+        bytes BLOB NOT NULL,
+        PRIMARY KEY (answer_id, start)
+    ) STRICT;
+    CREATE TABLE answer_sum (bytes INTEGER NOT NULL) STRICT;
+    INSERT INTO answer_sum VALUES (0);
+    CREATE TRIGGER answer_added AFTER INSERT ON answers BEGIN
+        UPDATE answer_sum SET bytes = bytes + NEW.total;
+    END;
+    CREATE TRIGGER answer_erased AFTER DELETE ON answers BEGIN
+        UPDATE answer_sum SET bytes = bytes - OLD.total;
+        DELETE FROM answer_parts WHERE answer_id = OLD.answer_id;
+    END;
 ";
 
 /// The log of one boot.

@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use candor_link::{AppendRequest, CheckpointRequest, CheckpointStored, LoggedReceipt, Settlement};
+use candor_link::{AnswerPart, AppendRequest, CheckpointRequest, CheckpointStored, LoggedReceipt, Settlement};
 use candor_log::LeafData;
 use candor_log::host::{AppendPlan, AppendRefused, CheckpointPlan};
 use candor_verify::Hash32;
 use candor_verify::receipt::Receipt;
+use candor_verify::time::UnixSeconds;
 use candor_x402::Libsecp;
 use candor_x402::settlement::{Calldata, Intent, Progress, StoredIntent};
 use rusqlite::{Connection, params};
@@ -18,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::logs::Logs;
 use super::rows::{self, integer, join};
-use super::{AnchorRow, LogRow, OpenLog, StoreError, read};
+use super::{AnchorRow, LogRow, OpenLog, StoreError, answers, read};
 
 /// Jobs of one transaction at most: bounds how long the first of them waits.
 const GROUP: usize = 256;
@@ -34,6 +35,10 @@ pub(super) enum Job {
     PutIntent { record: Box<StoredIntent>, reply: Reply<()> },
     PutAnchor { open: OpenLog, anchor: AnchorRow, reply: Reply<()> },
     SetQuota { quota_bytes: Option<u64>, reply: Reply<()> },
+    StoreAnswer { part: AnswerPart, reply: Reply<u64> },
+    EraseAnswer { answer_id: Hash32, reply: Reply<()> },
+    EraseEnded { now: UnixSeconds, reply: Reply<()> },
+    PutEvidence { manifest_hash: Hash32, made_at_ms: u64, evidence: Vec<u8>, reply: Reply<()> },
 }
 
 impl Job {
@@ -66,6 +71,10 @@ enum After {
         open: OpenLog,
         anchor: AnchorRow,
         reply: Reply<()>,
+    },
+    StoreAnswer {
+        size: u64,
+        reply: Reply<u64>,
     },
     Done {
         reply: Reply<()>,
@@ -185,18 +194,21 @@ impl Writer {
                 Ok((open, plan, intents)) => Ok(After::Checkpoint { open, plan, first_index: request.first_index, intents, reply }),
                 Err(error) => answer(reply, error),
             },
-            Job::PutIntent { record, reply } => match self.put_intent(&record) {
-                Ok(()) => Ok(After::Done { reply }),
-                Err(error) => answer(reply, error),
-            },
+            Job::PutIntent { record, reply } => done(reply, self.put_intent(&record)),
             Job::PutAnchor { open, anchor, reply } => match self.put_anchor(&open, &anchor) {
                 Ok(()) => Ok(After::PutAnchor { open, anchor, reply }),
                 Err(error) => answer(reply, error),
             },
-            Job::SetQuota { quota_bytes, reply } => match rows::set_quota(&self.connection, quota_bytes) {
-                Ok(()) => Ok(After::Done { reply }),
+            Job::SetQuota { quota_bytes, reply } => done(reply, rows::set_quota(&self.connection, quota_bytes)),
+            Job::StoreAnswer { part, reply } => match answers::store(&self.connection, &part) {
+                Ok(size) => Ok(After::StoreAnswer { size, reply }),
                 Err(error) => answer(reply, error),
             },
+            Job::EraseAnswer { answer_id, reply } => done(reply, answers::erase(&self.connection, &answer_id)),
+            Job::EraseEnded { now, reply } => done(reply, answers::erase_ended(&self.connection, now)),
+            Job::PutEvidence { manifest_hash, made_at_ms, evidence, reply } => {
+                done(reply, answers::put_evidence(&self.connection, &manifest_hash, made_at_ms, &evidence))
+            }
         }
     }
 
@@ -211,6 +223,8 @@ impl Writer {
             None => {
                 let sql = "INSERT INTO logs (log_id, manifest, evidence) VALUES (?1, ?2, ?3)";
                 self.connection.prepare_cached(sql)?.execute(params![&log_id.0[..], row.manifest.encode(), row.evidence])?;
+                // The boot before is gone: what no checkpoint of it names was never charged.
+                answers::erase_unnamed(&self.connection)?;
                 (row, true)
             }
         };
@@ -304,10 +318,14 @@ impl Writer {
             return Err(malformed("its fields are not those of its calldata"));
         }
         let sequence = integer("sequence", s.sequence)?;
-        let receipt = read::receipt_at(&self.connection, log_id, sequence)?.and_then(|(_, row)| Receipt::parse(&row.receipt).ok());
-        let is_of_group = first_index <= s.sequence;
-        if !is_of_group || receipt.is_none_or(|receipt| receipt.money.payment_id != s.payment_id) {
-            return Err(malformed("no new receipt under this checkpoint is about this payment"));
+        let is_about_it = |receipt: &[u8]| Receipt::parse(receipt).is_ok_and(|receipt| receipt.money.payment_id == s.payment_id);
+        let about_it = read::receipt_at(&self.connection, log_id, sequence)?
+            .filter(|(_, row)| first_index <= s.sequence && is_about_it(&row.receipt))
+            .map(|(receipt_id, _)| receipt_id);
+        let receipt_id = about_it.ok_or_else(|| malformed("no new receipt under this checkpoint is about this payment"))?;
+        // Before anything is decided about the payment: calldata is not taken without the answer that it pays for.
+        if let Some(kept) = &s.answer {
+            answers::name(&self.connection, s, kept, &receipt_id)?;
         }
         if let Some(held) = read::intent(&self.connection, &s.payment_id)? {
             // A re-offer, which may be far on its way already.
@@ -319,6 +337,8 @@ impl Writer {
                 return Ok(None);
             }
         }
+        // From now on a transfer under this payment id pays for this answer, and for none that was kept before.
+        answers::erase_others(&self.connection, &s.payment_id, s.answer.as_ref().map(|kept| &kept.answer_id))?;
         let record = StoredIntent { intent: intent.clone(), revision: 0, progress: Progress::AwaitingNonce { attempts: 0 } };
         let sql = "INSERT OR REPLACE INTO intents (payment_id, chain_id, valid_before, revision, is_done, log_id, sequence, record)
                    VALUES (?1, ?2, ?3, 0, 0, ?4, ?5, ?6)";
@@ -394,8 +414,17 @@ impl Writer {
                 let set = open.update(|log| log.set_anchored(anchor.tree));
                 send(reply, set.map_err(|error| StoreError::Contradiction(format!("anchor: {error}"))));
             }
+            After::StoreAnswer { size, reply } => send(reply, Ok(size)),
             After::Done { reply } => send(reply, Ok(())),
         }
+    }
+}
+
+/// A write after whose commit there is nothing left to do.
+fn done(reply: Reply<()>, written: Result<(), StoreError>) -> Result<After, ()> {
+    match written {
+        Ok(()) => Ok(After::Done { reply }),
+        Err(error) => answer(reply, error),
     }
 }
 
@@ -433,15 +462,20 @@ fn answer<T, U>(reply: Reply<T>, error: StoreError) -> Result<U, ()> {
 fn refuse(job: Job, error: StoreError) {
     match job {
         Job::OpenLog { reply, .. } => send(reply, Err(error)),
-        Job::Append { reply, .. } => send(reply, Err(error)),
+        Job::Append { reply, .. } | Job::StoreAnswer { reply, .. } => send(reply, Err(error)),
         Job::Checkpoint { reply, .. } => send(reply, Err(error)),
-        Job::PutIntent { reply, .. } | Job::PutAnchor { reply, .. } | Job::SetQuota { reply, .. } => send(reply, Err(error)),
+        Job::PutIntent { reply, .. }
+        | Job::PutAnchor { reply, .. }
+        | Job::SetQuota { reply, .. }
+        | Job::EraseAnswer { reply, .. }
+        | Job::EraseEnded { reply, .. }
+        | Job::PutEvidence { reply, .. } => send(reply, Err(error)),
     }
 }
 
 fn refuse_after(after: After, error: StoreError) {
     match after {
-        After::Append { reply, .. } => send(reply, Err(error)),
+        After::Append { reply, .. } | After::StoreAnswer { reply, .. } => send(reply, Err(error)),
         After::Checkpoint { reply, .. } => send(reply, Err(error)),
         After::OpenLog { reply, .. } => send(reply, Err(error)),
         After::PutAnchor { reply, .. } | After::Done { reply } => send(reply, Err(error)),

@@ -153,6 +153,7 @@ pub fn settlement_of(
         nonce: authorization.nonce,
         valid_before,
         sequence,
+        answer: None,
     }
 }
 

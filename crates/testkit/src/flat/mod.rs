@@ -9,6 +9,7 @@
 mod commitments;
 mod digests;
 mod proofs;
+mod recovery;
 mod terms;
 
 use candor_verify::bytes::{Address, Hash32, to_hex};
@@ -20,7 +21,7 @@ pub type File = (&'static str, Value);
 /// Every file.
 #[must_use]
 pub fn all() -> Vec<File> {
-    [digests::files(), terms::files(), proofs::files(), commitments::files()].concat()
+    [digests::files(), terms::files(), proofs::files(), commitments::files(), recovery::files()].concat()
 }
 
 /// The text of a file: one case per line.

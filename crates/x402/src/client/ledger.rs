@@ -7,7 +7,8 @@
 //!
 //! A payment is *unresolved* from the moment it is sent until the chain or a receipt says what became of it. The enclave may be dead and
 //! still have handed out the calldata; so until its deadline an unresolved payment counts as spent, its request is not paid elsewhere, and
-//! the same boot is sent the same payment again (ADR 0005). After the deadline the client asks the chain and tells [`Ledger::resolve`].
+//! the same boot is sent the same payment again (ADR 0005), and so is a later boot for the same payee if the payment echoed the salt of its
+//! answer: that boot cannot run it, and may have the answer (recovery.md). After the deadline the client asks the chain and tells [`Ledger::resolve`].
 //! Sans I/O: the shell writes [`Ledger::spends`] to disk **before** it signs, and again before it sends.
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::fmt;
 
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, offer_nonce};
+use candor_verify::recovery::KEPT_SECONDS;
 use candor_verify::time::UnixSeconds;
 
 use super::choose::Choice;
@@ -91,6 +93,16 @@ pub enum Resolution {
     },
     /// It was reserved and never sent to anybody.
     NeverSent,
+}
+
+/// The boot that is about to be asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: callers must give each")]
+pub struct Seller {
+    /// Its manifest hash.
+    pub boot: Hash32,
+    /// Whom it attests as its payee.
+    pub payee: Address,
 }
 
 /// Permission to sign one payment. Not `Clone`: one reservation, one signature.
@@ -198,7 +210,11 @@ impl Ledger {
         self.spends.values().filter(|spend| spend.state != SpendState::Charged)
     }
 
-    /// The payment to send again for this request, if this boot was sent one; `None` if a new one may be made.
+    /// The payment to send again for this request, if this boot was sent one or may have the answer to one that another was sent; `None` if a
+    /// new one may be made.
+    ///
+    /// Sending a payment to another boot is safe: its nonce commits to an offer of the other's key, so no later boot can run it. It may only
+    /// hand out what is kept for it.
     ///
     /// `in_flight` are the payments that some ask is still waiting for. They are that ask's alone: who asks the same thing at the same
     /// time wants a second answer. An abandoned payment that nobody was sent is forgotten here.
@@ -208,7 +224,7 @@ impl Ledger {
     pub fn resume(
         &mut self,
         request: &Hash32,
-        boot: &Hash32,
+        seller: &Seller,
         in_flight: &[Hash32],
         now: UnixSeconds,
     ) -> Result<Option<SentPayment>, LedgerError> {
@@ -218,8 +234,8 @@ impl Ledger {
         for spend in self.spends.values().filter(|spend| is_abandoned(spend)) {
             match &spend.state {
                 SpendState::Reserved | SpendState::Charged => {}
-                // Also after the node would run it no more: a whole answer is kept until the payment's end.
-                SpendState::Unresolved(sent) if spend.boot == *boot && now < spend.valid_before => return Ok(Some(sent.clone())),
+                // Also after the node would run it no more: the answer may be kept.
+                SpendState::Unresolved(sent) if spend.may_be_sent_again(sent, seller, now) => return Ok(Some(sent.clone())),
                 SpendState::Unresolved(_) => blocked = Some(spend.why_not_again(now)),
             }
         }
@@ -320,6 +336,21 @@ impl Ledger {
 }
 
 impl Spend {
+    /// Whether its answer may still be had with it, however the payment ended.
+    #[must_use]
+    pub fn may_have_answer(&self, now: UnixSeconds) -> bool {
+        let echoes_salt = matches!(&self.state, SpendState::Unresolved(sent) if sent.echoes_salt());
+        echoes_salt && now < self.valid_before.saturating_add(KEPT_SECONDS)
+    }
+
+    fn may_be_sent_again(&self, sent: &SentPayment, seller: &Seller, now: UnixSeconds) -> bool {
+        let is_its_boot = self.boot == seller.boot;
+        if self.may_have_answer(now) {
+            return is_its_boot || sent.payment().authorization.to == seller.payee;
+        }
+        is_its_boot && now < self.valid_before
+    }
+
     fn why_not_again(&self, now: UnixSeconds) -> LedgerError {
         let until = self.valid_before.saturating_add(MAX_SKEW_SECONDS);
         if now <= until { LedgerError::Unresolved { until } } else { LedgerError::AskTheChain { valid_before: self.valid_before } }

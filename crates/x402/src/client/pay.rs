@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::ledger::{Purchase, Reservation};
 use crate::exact::parse_payment;
-use crate::extension::{SignedOffer, echo_with_salt};
+use crate::extension::{SignedOffer, echo_with_salt, echoed_answer_salt};
 use crate::protocol::{Eip155, ExactRequirements, JsonObject, PaymentPayload, X402_VERSION, encode_header, parse_payment_payload};
 
 /// Why a payment could not be made.
@@ -48,6 +48,7 @@ pub struct SentPayment {
     signed: SignedOffer,
     network: Eip155,
     asset: Address,
+    echoes_salt: bool,
 }
 
 impl SentPayment {
@@ -61,7 +62,9 @@ impl SentPayment {
         if payment.authorization.nonce != offer_nonce(&signed.offer.digest(), &client_salt) {
             return None;
         }
-        Some(Self { header: header.to_owned(), payment, signed, network: requirements.network, asset: requirements.asset })
+        let (network, asset) = (requirements.network, requirements.asset);
+        let echoes_salt = echoed_answer_salt(payload.extensions.as_ref()).is_some();
+        Some(Self { header: header.to_owned(), payment, signed, network, asset, echoes_salt })
     }
 
     /// Value of `PAYMENT-SIGNATURE`, the same each time.
@@ -86,6 +89,12 @@ impl SentPayment {
     #[must_use]
     pub fn network(&self) -> Eip155 {
         self.network
+    }
+
+    /// Whether its answer is kept for whoever sends it again, to this boot or a later one: it echoes a salt.
+    #[must_use]
+    pub fn echoes_salt(&self) -> bool {
+        self.echoes_salt
     }
 
     /// Identity of the payment.
@@ -137,7 +146,8 @@ pub fn build_payment(
     };
     let payment = Payment { authorization, signature, client_salt: Some(client_salt) };
     let (network, asset) = (choice.requirements.network, choice.requirements.asset);
-    Ok(SentPayment { header: encode_header(&payload), payment, signed: choice.signed, network, asset })
+    let echoes_salt = echoed_answer_salt(payload.extensions.as_ref()).is_some();
+    Ok(SentPayment { header: encode_header(&payload), payment, signed: choice.signed, network, asset, echoes_salt })
 }
 
 fn scheme_payload(authorization: &Authorization, signature: &Signature65) -> JsonObject {

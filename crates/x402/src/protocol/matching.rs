@@ -35,7 +35,8 @@ pub fn accepted_mismatch(offered: &PaymentRequirements, accepted: &PaymentRequir
 
 /// Whether the client echoed every extension that we sent, with at least our `info`.
 ///
-/// A client that sends no extensions at all has opted out, which x402 allows; then there is nothing to compare.
+/// A client that sends no extensions at all has opted out, which x402 allows; then there is nothing to compare. Whoever makes what it sent
+/// anew leaves out what was random in it (`candor`'s `answerSalt`): any well-formed value of that may come back.
 ///
 /// # Errors
 /// The first extension that is missing or changed.

@@ -20,9 +20,9 @@ use candor_x402::Libsecp;
 use candor_x402::client::{AssetLimit, Choice, Ledger, Purchase, Reservation, SentPayment, SpendPolicy, build_payment, choose};
 use candor_x402::error::PaymentError;
 use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
-use candor_x402::extension::SignedOffer;
+use candor_x402::extension::{AnswerRecovery, SignedOffer};
 use candor_x402::protocol::{
-    Eip155, ExactRequirements, PaymentPayload, PaymentRequired, ResourceInfo, X402_VERSION, parse_payment_payload,
+    Eip155, ExactRequirements, JsonObject, PaymentPayload, PaymentRequired, ResourceInfo, X402_VERSION, parse_payment_payload,
 };
 use secp256k1::ecdsa::RecoverableSignature;
 use secp256k1::{Message, SecretKey};
@@ -80,6 +80,7 @@ pub struct World {
     pub now: u64,
     pub boot: u64,
     pub generation: u64,
+    pub recovery: AnswerRecovery,
 }
 
 impl World {
@@ -112,6 +113,7 @@ impl World {
             requirements,
             candidate,
             now: NOW,
+            recovery: AnswerRecovery::None,
             boot: BOOT,
             generation: 60,
         }
@@ -145,13 +147,17 @@ impl World {
         }
     }
 
+    pub fn extensions(&self) -> JsonObject {
+        self.signed_offer().to_extensions(&self.recovery)
+    }
+
     pub fn required(&self) -> PaymentRequired {
         PaymentRequired {
             x402_version: X402_VERSION,
             error: None,
             resource: ResourceInfo { url: "https://node.example/v1/chat/completions".into(), ..ResourceInfo::default() },
             accepts: vec![self.requirements.to_requirements()],
-            extensions: Some(self.signed_offer().to_extensions()),
+            extensions: Some(self.extensions()),
         }
     }
 
@@ -208,7 +214,7 @@ impl World {
     /// A payment by a stock x402 client: a random nonce; extensions echoed or not.
     pub fn stock(&self, authorization: Authorization, echo: bool) -> PaymentPayload {
         let mut payload = self.committed(1);
-        payload.extensions = if echo { Some(self.signed_offer().to_extensions()) } else { None };
+        payload.extensions = if echo { Some(self.extensions()) } else { None };
         let signature = self.payer.sign(&authorization.digest(&self.requirements.domain()));
         payload.payload.0.insert("signature".into(), candor_verify::bytes::to_hex(&signature.0).into());
         let members = serde_json::json!({
@@ -238,6 +244,7 @@ impl World {
             now: UnixSeconds(self.now),
             boot: UnixSeconds(self.boot),
             generation_seconds: self.generation,
+            keeps_answer: self.recovery != AnswerRecovery::None,
             recover: &Libsecp,
         };
         verify_exact(payload, &context)

@@ -1,0 +1,47 @@
+//! A retry: what a payment header says of itself, before anything about it is checked.
+//!
+//! Whoever paid for an answer and did not get it sends the same header again, to this boot or a later one. The digest that was signed is
+//! computed from the header alone, its `accepted` and its payload, never from the terms or prices of the boot that reads it: those may be
+//! others by now, and the answer lies under the old ones. Spec: recovery.md §1.
+//!
+//! Not proven here: anything. A header that somebody made up leads to an id under which nothing lies.
+
+use candor_verify::bytes::Hash32;
+use candor_verify::recovery::AnswerSecret;
+use candor_verify::time::UnixSeconds;
+
+use crate::exact::parse_authorization;
+use crate::extension::echoed_answer_salt;
+use crate::protocol::{ExactRequirements, PaymentPayload};
+
+/// A payment header that echoed the salt of its answer.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "complete: what an answer is found and opened by")]
+pub struct Retry {
+    /// Opens the answer.
+    pub secret: AnswerSecret,
+    /// Identity of the payment.
+    pub payment_id: Hash32,
+    /// Chain of the payment.
+    pub chain_id: u64,
+    /// End of the payment, Unix seconds.
+    pub valid_before: UnixSeconds,
+}
+
+impl Retry {
+    /// Reads a header; `None` if it echoes no salt, or is of no scheme that this crate knows.
+    #[must_use]
+    pub fn read(payload: &PaymentPayload) -> Option<Self> {
+        let salt = echoed_answer_salt(payload.extensions.as_ref())?;
+        let requirements = ExactRequirements::parse(&payload.accepted).ok()?;
+        let authorization = parse_authorization(&payload.payload).ok()?;
+        let signed_digest = authorization.digest(&requirements.domain());
+        let chain_id = requirements.network.0;
+        Some(Self {
+            secret: AnswerSecret::new(&signed_digest, &salt),
+            payment_id: authorization.payment_id(chain_id, &requirements.asset),
+            chain_id,
+            valid_before: authorization.valid_before,
+        })
+    }
+}
