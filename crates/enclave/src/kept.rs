@@ -65,7 +65,7 @@ impl Sought {
     /// The transfer that pays for it.
     pub(crate) fn transfer(&self) -> Transfer {
         let Retry { payment_id, chain_id, valid_before, .. } = self.retry;
-        Transfer { payment_id, chain_id, valid_before: valid_before }
+        Transfer { payment_id, chain_id, valid_before }
     }
 
     fn open(&self, blob: &[u8]) -> Option<KeptAnswer> {
