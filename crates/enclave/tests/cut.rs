@@ -104,8 +104,8 @@ async fn a_node_offers_and_charges_no_more_tokens_than_its_cap_has_time_for_and_
     let (frames, delivery) = frames(&reply);
     let (work, money) = (&delivery.receipt.work, &delivery.receipt.money);
     assert_eq!((work.outcome, work.completion_tokens, delivery.decoding.max_tokens), (Outcome::Length, 4, 4));
-    // Ten for the request, and one for each token.
-    assert_eq!(money.charged, Amount(10 + u128::from(work.prompt_tokens) + 4));
+    // The story's prices: a hundred for the request, one for a token in, three for each of the four out.
+    assert_eq!(money.charged, Amount(100 + u128::from(work.prompt_tokens) + 3 * 4));
     let (id, created) = (chat::answer_id(&work.request_commitment.0), work.started_at.seconds().0);
     let (model, decoding) = (Model::load(&model()).unwrap(), &delivery.decoding);
     let again = chat::replay(&model, body.to_string().as_bytes(), decoding.seed.0, decoding.max_tokens, &id, created).unwrap();
