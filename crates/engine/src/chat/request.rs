@@ -282,11 +282,11 @@ fn parse_parts(param: &str, raw: &RawValue) -> Result<String, ApiError> {
     for (index, part) in parts.into_iter().enumerate() {
         let param = format!("{param}[{index}]");
         let fields = object(&param, part)?;
-        fields.judge(PART).map_err(|name| ApiError::unsupported_parameter(&format!("{param}.{name}")))?;
         let type_param = format!("{param}.type");
         if string(&type_param, fields.get("type").ok_or_else(|| ApiError::missing(&type_param))?)? != "text" {
             return Err(ApiError::unsupported_value(&type_param, "only 'text'"));
         }
+        fields.judge(PART).map_err(|name| ApiError::unsupported_parameter(&format!("{param}.{name}")))?;
         let text_param = format!("{param}.text");
         text.push_str(&string(&text_param, fields.get("text").ok_or_else(|| ApiError::missing(&text_param))?)?);
     }
