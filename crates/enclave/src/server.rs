@@ -106,8 +106,7 @@ async fn client(stream: UnixStream, serving: Arc<Serving>, boot: Arc<Boot>, seat
     let stream = Stall::new(stream, serving.config().stall_max);
     let Ok(Ok(tls)) = tokio::time::timeout(handshake_max, acceptor.accept(stream)).await else { return };
     let session = Arc::new(Session::new(serving, boot, Channel::Tls, Arc::clone(&seat)));
-    let turns = Arc::clone(&seat);
-    let service = hyper::service::service_fn(move |request| turn(Arc::clone(&session), Arc::clone(&turns), request));
+    let service = hyper::service::service_fn(move |request| turn(Arc::clone(&session), request));
     let mut connection = pin!(
         hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -130,10 +129,10 @@ async fn client(stream: UnixStream, serving: Arc<Serving>, boot: Arc<Boot>, seat
 }
 
 /// One request and its answer, the last one if nothing was paid for too many.
-async fn turn(session: Arc<Session>, seat: Arc<Seat>, request: Request<Incoming>) -> Result<Response<Answer<ApiBody>>, Infallible> {
-    let turn = seat.request();
-    let mut response = http::route(session, request).await?;
-    if seat.is_spent() {
+async fn turn(session: Arc<Session>, request: Request<Incoming>) -> Result<Response<Answer<ApiBody>>, Infallible> {
+    let turn = session.turn();
+    let mut response = http::route(Arc::clone(&session), request).await?;
+    if session.is_spent() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| Answer { body, _turn: turn }))

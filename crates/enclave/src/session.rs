@@ -7,7 +7,7 @@ use candor_verify::receipt::Channel;
 
 use crate::boot::Boot;
 use crate::refusal::Refusal;
-use crate::seat::Seat;
+use crate::seat::{Seat, Turn};
 use crate::serving::Serving;
 
 /// Quotes that one connection gets until it pays one: signing is the dearest thing a stranger can ask for.
@@ -44,6 +44,17 @@ impl Session {
         self.channel
     }
 
+    /// A request came. Its answer is over when the turn is dropped.
+    pub(crate) fn turn(&self) -> Turn {
+        self.seat.request()
+    }
+
+    /// Whether the answer at hand must be the last. Said with it: a client that keeps one connection for questions and one for payments
+    /// never pays on the first, and only opens another.
+    pub(crate) fn is_spent(&self) -> bool {
+        UNPAID_QUOTES_MAX <= self.unpaid_quotes.load(Ordering::Relaxed) || self.seat.is_spent()
+    }
+
     /// A payment was claimed: whoever pays may come back for as long as it likes. False if nobody is there any more.
     pub(crate) fn paid(&self) -> bool {
         self.unpaid_quotes.store(0, Ordering::Relaxed);
@@ -55,7 +66,7 @@ impl Session {
         if self.unpaid_quotes.fetch_add(1, Ordering::Relaxed) < UNPAID_QUOTES_MAX {
             return Ok(());
         }
-        // Ended, because a pool of connections would come back to this one for ever.
+        // The look of this very request was the last one.
         let message = "Too many unpaid quotes on this connection, which ends now. Open another.";
         Err(Refusal::too_many(message).code("too_many_quotes").ending_the_connection())
     }
