@@ -19,7 +19,7 @@ use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
 use crate::output::{Done, Failure, note, print_json, say, write_out};
-use crate::{dev, policy, verdict, wallet};
+use crate::{bundles, dev, policy, verdict, wallet};
 
 /// How long to wait for the transfer and the anchor before the bundle is kept as it is.
 const SETTLE_WAIT: Duration = Duration::from_secs(20);
@@ -64,7 +64,7 @@ fn temperature(text: &str) -> Result<f64, &'static str> {
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
-    let keep = args.bundle.clone().map_or_else(|| Keep::In(state.join("bundles")), Keep::At);
+    let keep = args.bundle.clone().map_or_else(|| Keep::In(bundles::directory(state)), Keep::At);
     keep.check_free()?;
     let own = own_chain(&args.rpc).await?;
     let chain = own.client();

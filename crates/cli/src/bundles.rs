@@ -149,7 +149,8 @@ fn keep(path: &Path, bundle: &Bundle) -> Result<(), Failure> {
     }
 }
 
-fn directory(state: &Path) -> PathBuf {
+/// Where bundles are kept.
+pub(crate) fn directory(state: &Path) -> PathBuf {
     state.join("bundles")
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::output::{Done, Failure, free_address, note, print_json, read, say};
-use crate::{answer, dev, lifetime, policy, wallet};
+use crate::{answer, bundles, dev, lifetime, policy, wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -63,13 +63,13 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         policy: judge,
         wallet: wallet::open(state, chain.chain_id(), &args.passphrase)?,
         book: dev::book(state)?,
-        keep: Keep::In(state.join("bundles")),
+        keep: Keep::In(bundles::directory(state)),
         chain: own,
         token,
         drops_unknown: args.drop_unknown,
         notices,
     };
-    let bundles = state.join("bundles").display().to_string();
+    let bundles = bundles::directory(state).display().to_string();
     let proxy = match Proxy::bind(config).await {
         Ok(proxy) => proxy,
         Err(error) => return Err(policy::explain(error, None, args.policy.as_deref(), state)),

@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
-use crate::ask::{Buyer, Progress, VerifiedResponse, ask};
+use crate::ask::{Buyer, CHAT_PATH, Progress, VerifiedResponse, ask};
 use crate::clock;
 use crate::cut::cut_notice;
 use crate::error::{CHAIN_UNAVAILABLE, ClientError};
@@ -264,7 +264,7 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
         return Ok(refused);
     }
     let result = match (request.method(), request.uri().path()) {
-        (&Method::POST, "/v1/chat/completions") => chat(shared, request).await,
+        (&Method::POST, CHAT_PATH) => chat(shared, request).await,
         (&Method::GET | &Method::HEAD, "/v1/models") => models(&shared).await,
         (&Method::GET | &Method::HEAD, "/") => Ok(about()),
         _ => Ok(refusal(StatusCode::NOT_FOUND, None, &format!("not served here; what is: {}", ROUTES.join(", ")))),

@@ -8,7 +8,6 @@
 //! Not here: finding and opening (`kept`), how it is said in HTTP (`reply`).
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use candor_link::{EnclaveRequest, HostReply};
 use candor_verify::delivery::{AnchorLink, Delivery};
@@ -27,9 +26,7 @@ use crate::refusal::Refusal;
 use crate::reply::{self, ApiResponse, Finished};
 use crate::serving::Serving;
 use crate::settle::{Standing, Wait};
-
-/// How long the host may take to find a receipt.
-const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::views::STORE_TIMEOUT;
 
 /// What came of looking for an answer.
 pub(crate) enum Found {

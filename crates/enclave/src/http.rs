@@ -206,8 +206,7 @@ async fn whole(session: &Session, quote: Quote, paid: Paid, keep: Option<Keep>) 
 /// The client has the answer to this payment. Whoever knows its salt may say so.
 async fn received(session: &Session, headers: &HeaderMap) -> Result<ApiResponse, Refusal> {
     session.quoted()?;
-    let values = headers.get_all(HEADER_PAYMENT_SIGNATURE).iter().map(HeaderValue::as_bytes);
-    let answer_id = parse_single_header(values)?.and_then(Sought::id_of);
+    let answer_id = payment_header(headers)?.and_then(Sought::id_of);
     let answer_id = answer_id.ok_or_else(|| Refusal::new(400, "The payment header names no answer."))?;
     match session.serving().port().request(EnclaveRequest::AckAnswer { answer_id }, ERASE_TIMEOUT).await {
         Ok(HostReply::AnswerErased) => Ok(reply::done()),
@@ -216,15 +215,18 @@ async fn received(session: &Session, headers: &HeaderMap) -> Result<ApiResponse,
 }
 
 async fn read(request: Request<Incoming>) -> Result<Asked, Refusal> {
-    let path = request.uri().path_and_query().map_or(CHAT, |path| path.as_str()).to_owned();
-    let headers = request.headers().clone();
-    if !is_json(&headers) {
+    let (head, body) = request.into_parts();
+    if !is_json(&head.headers) {
         return Err(Refusal::new(415, "The content type must be application/json."));
     }
-    let body = read_body(request).await?;
-    let values = headers.get_all(HEADER_PAYMENT_SIGNATURE).iter().map(HeaderValue::as_bytes);
-    let payment = parse_single_header(values)?.map(<[u8]>::to_vec);
+    let path = head.uri.path_and_query().map_or(CHAT, |path| path.as_str()).to_owned();
+    let body = read_body(body).await?;
+    let payment = payment_header(&head.headers)?.map(<[u8]>::to_vec);
     Ok(Asked { path, body, payment })
+}
+
+fn payment_header(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
+    Ok(parse_single_header(headers.get_all(HEADER_PAYMENT_SIGNATURE).iter().map(HeaderValue::as_bytes))?)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -232,8 +234,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-async fn read_body(request: Request<Incoming>) -> Result<Bytes, Refusal> {
-    let limited = Limited::new(request.into_body(), MAX_BODY_BYTES);
+async fn read_body(body: Incoming) -> Result<Bytes, Refusal> {
+    let limited = Limited::new(body, MAX_BODY_BYTES);
     match tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(refused)) if refused.is::<http_body_util::LengthLimitError>() => {

@@ -49,13 +49,12 @@ pub(crate) struct Sought {
 impl Sought {
     /// Reads a header that was sent with this request; `None` if it echoes no salt.
     pub(crate) fn of(header: &[u8], path: &str, body: &[u8]) -> Option<Self> {
-        let retry = Retry::read(&parse_payment_payload(header).ok()?)?;
-        Some(Self { retry, asked: recovery::asked_digest("POST", path, body) })
+        Some(Self { retry: retry(header)?, asked: recovery::asked_digest("POST", path, body) })
     }
 
     /// The id that a header names, whatever it was sent for.
     pub(crate) fn id_of(header: &[u8]) -> Option<Hash32> {
-        Some(Retry::read(&parse_payment_payload(header).ok()?)?.secret.answer_id())
+        Some(retry(header)?.secret.answer_id())
     }
 
     pub(crate) fn answer_id(&self) -> Hash32 {
@@ -84,6 +83,10 @@ impl Sought {
             && answer.receipt.money.payment_id == head.payment_id;
         is_of_head.then_some(answer)
     }
+}
+
+fn retry(header: &[u8]) -> Option<Retry> {
+    Retry::read(&parse_payment_payload(header).ok()?)
 }
 
 fn cipher(secret: &AnswerSecret, head: &BlobHead) -> Option<LessSafeKey> {

@@ -15,7 +15,6 @@ use crate::ledger::LedgerError;
 pub(crate) struct Refusal {
     error: ApiError,
     retry_after_s: Option<u64>,
-    ends_connection: bool,
 }
 
 impl Refusal {
@@ -27,7 +26,7 @@ impl Refusal {
             _ => "invalid_request_error",
         };
         let error = ApiError { status, kind, code: None, param: None, message: message.into() };
-        Self { error, retry_after_s: None, ends_connection: false }
+        Self { error, retry_after_s: None }
     }
 
     /// 429: this client asked for more than its share.
@@ -62,16 +61,6 @@ impl Refusal {
         self
     }
 
-    /// The connection takes no further request.
-    pub(crate) fn ending_the_connection(mut self) -> Self {
-        self.ends_connection = true;
-        self
-    }
-
-    pub(crate) fn ends_connection(&self) -> bool {
-        self.ends_connection
-    }
-
     pub(crate) fn error(&self) -> &ApiError {
         &self.error
     }
@@ -94,7 +83,7 @@ impl Refusal {
 /// An error of the request itself.
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
-        Self { error, retry_after_s: None, ends_connection: false }
+        Self { error, retry_after_s: None }
     }
 }
 

@@ -7,6 +7,7 @@
 //! | whatever is said about an answer once it is made | `payment-response` |
 //! | a refusal that another payment would mend | `payment-required`, `x-candor-ignored`, `x-candor-max-tokens` |
 //! | a refusal that waiting would mend | `retry-after` |
+//! | an answer and a refusal | `cache-control` |
 //! | every response | that a page of any origin may read it |
 //!
 //! Not here: what is refused and why (`refusal` and whoever makes one).
@@ -20,7 +21,7 @@ use candor_x402::protocol::{
 use hyper::body::Bytes;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
-    CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use hyper::{Response, StatusCode};
 
@@ -105,9 +106,6 @@ pub(crate) fn refused(refusal: &Refusal) -> ApiResponse {
     set(response.headers_mut(), CACHE_CONTROL, CACHE_CONTROL_UNPAID);
     if let Some(seconds) = refusal.retry_after_s() {
         set(response.headers_mut(), RETRY_AFTER, &seconds.to_string());
-    }
-    if refusal.ends_connection() {
-        set(response.headers_mut(), CONNECTION, "close");
     }
     response
 }

@@ -61,14 +61,14 @@ impl Session {
         self.seat.claimed()
     }
 
-    /// Counts an unpaid quote, or a look for an answer that is not there.
+    /// Counts an unpaid quote, a request that is refused instead, a look for an answer that is not there, or a wish to erase one.
     pub(crate) fn quoted(&self) -> Result<(), Refusal> {
         if self.unpaid_quotes.fetch_add(1, Ordering::Relaxed) < UNPAID_QUOTES_MAX {
             return Ok(());
         }
         // The look of this very request was the last one.
         let message = "Too many unpaid quotes on this connection, which ends now. Open another.";
-        Err(Refusal::too_many(message).code("too_many_quotes").ending_the_connection())
+        Err(Refusal::too_many(message).code("too_many_quotes"))
     }
 
     /// Counts a challenge.

@@ -19,8 +19,8 @@ use crate::serving::{Served, Serving};
 /// How long a challenge waits for the device. Whoever came first is served first, so that nobody is starved by others who ask without end.
 const ATTEST_WAIT: Duration = Duration::from_secs(5);
 
-/// How long the host may take to find a receipt.
-const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the host may take to find a receipt, or evidence.
+pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is served, at which price.
 pub(crate) fn models(serving: &Serving) -> ApiResponse {

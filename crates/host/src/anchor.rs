@@ -97,7 +97,7 @@ impl Rounds {
         let outcome = self.anchor(&open).await;
         if let Some(message) = trouble_of(log_id, &outcome) {
             // Beside the status, which is about the current log.
-            (self.shared.config.notices)(&Notice::Trouble { part: "anchor", message });
+            self.shared.notice(&Notice::Trouble { part: "anchor", message });
         }
         outcome.is_ok()
     }

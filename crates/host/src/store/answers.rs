@@ -70,7 +70,8 @@ pub(super) fn store(connection: &Connection, part: &AnswerPart) -> Result<u64, S
     let AnswerPart { answer_id, offset, total, bytes } = part;
     let malformed = |what: &str| Err(StoreError::Malformed(format!("answer {answer_id:#}: {what}")));
     let start = integer("offset", *offset)?;
-    if let Some(held) = held(connection, answer_id)?
+    let held = held(connection, answer_id)?;
+    if let Some(held) = &held
         && held.end_s.is_some()
     {
         let is_same = integer("total", *total)? == held.total && piece(connection, answer_id, start)?.as_ref() == Some(bytes);
@@ -79,7 +80,7 @@ pub(super) fn store(connection: &Connection, part: &AnswerPart) -> Result<u64, S
     if *offset == 0 {
         connection.prepare_cached("DELETE FROM answers WHERE answer_id = ?1")?.execute([&answer_id.0[..]])?;
         begin(connection, part)?;
-    } else if held(connection, answer_id)?.map(|held| held.total) != Some(integer("total", *total)?) {
+    } else if held.map(|held| held.total) != Some(integer("total", *total)?) {
         return Err(StoreError::Gap(format!("answer {answer_id:#} was not begun")));
     }
     let size = size(connection, answer_id)?;
