@@ -1,7 +1,7 @@
 //! The commented TOML form of a policy: what counts as verified, and what may be spent. Spec: policy.md §1, whose names the fields have.
 //!
 //! Unknown fields are refused: a typing error must not loosen anything. A field that is absent has the default of
-//! [`Policy::default`], which accepts nothing. Not here: the file, and who pays within the amounts (`candor-client`, `candor-x402`).
+//! [`Policy::default`]: no root and no workload, any operator, registry and model. Not here: the file, and who pays within the amounts (`candor-client`, `candor-x402`).
 
 use std::fmt;
 
