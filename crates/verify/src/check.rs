@@ -1,7 +1,8 @@
 //! Checking a bundle: the steps of bundle.md §4, in the order of [`Step::BUNDLE`].
 //!
 //! In: a bundle nobody believes, a policy, and what the caller read from a chain (possibly nothing). Out: a verdict with one check per
-//! step, and a [`VerifiedBundle`] if none refused. Parsing is `bundle`; the parts are `evidence`, `receipt`, `payment`, `tlog`.
+//! step, and a [`VerifiedBundle`] if none refused. Parsing is `bundle`; the parts are `evidence`, `offer`, `receipt`,
+//! `payment`, `tlog`.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -169,11 +170,14 @@ impl Run<'_> {
 
     fn evidence_block(&mut self, freshness: &Freshness) -> Result<(), Stop> {
         let expected = format!("block {} {:#} of chain {}", freshness.block_number, freshness.block_hash, freshness.chain_id);
-        match self.chain.evidence_block_known {
-            None => self.checks.not_checked(Step::EvidenceBlock, "a chain")?,
-            Some(known) => self.checks.require(Step::EvidenceBlock, known, expected, if known { "it exists" } else { "no such block" })?,
+        self.block(Step::EvidenceBlock, self.chain.evidence_block_known, expected)
+    }
+
+    fn block(&mut self, step: Step, known: Option<bool>, expected: String) -> Result<(), Stop> {
+        match known {
+            None => self.checks.not_checked(step, "a chain"),
+            Some(known) => self.checks.require(step, known, expected, if known { "it exists" } else { "no such block" }),
         }
-        Ok(())
     }
 
     fn registry(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
@@ -207,7 +211,8 @@ impl Run<'_> {
     fn receipt(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
         let delivery = &self.bundle.delivery;
         let receipt = &delivery.receipt;
-        self.signed_by_k_sig(Step::ReceiptSignature, enclave, &receipt.digest(), &delivery.signature)?;
+        let recovered = signer(self.recover, &receipt.digest(), &delivery.signature);
+        self.checks.signed(Step::ReceiptSignature, enclave.manifest().k_sig, recovered)?;
 
         let expected = (enclave.manifest().hash(), enclave.manifest().log_id());
         let got = (receipt.manifest_hash, receipt.log_id);
@@ -215,14 +220,8 @@ impl Run<'_> {
         self.checks.require(Step::ReceiptBoot, expected == got, show(expected), show(got))?;
 
         self.receipt_time(enclave, receipt)?;
-        match self.chain.receipt_block_known {
-            None => self.checks.not_checked(Step::ReceiptBlock, "a chain")?,
-            Some(known) => {
-                let expected = format!("block {} {:#}", receipt.work.block_number, receipt.work.block_hash);
-                self.checks.require(Step::ReceiptBlock, known, expected, if known { "it exists" } else { "no such block" })?;
-            }
-        }
-        Ok(())
+        let expected = format!("block {} {:#}", receipt.work.block_number, receipt.work.block_hash);
+        self.block(Step::ReceiptBlock, self.chain.receipt_block_known, expected)
     }
 
     /// A bundle keeps the document that was current at receipt time: not newer than the receipt, and not older than the policy's age.
@@ -322,8 +321,7 @@ impl Run<'_> {
         let authorization = &payment.authorization;
         // A payer's wallet may sign high s (the token would refuse it, or not); here one form counts, so that no flip goes unnoticed.
         let recovered = signer(self.recover, &authorization.digest(verified.token()), &payment.signature);
-        let got = recovered.map_or("no valid signature".into(), |address| address.to_string());
-        self.checks.require(Step::PaymentSignature, recovered == Some(authorization.from), authorization.from.to_string(), got)?;
+        self.checks.signed(Step::PaymentSignature, authorization.from, recovered)?;
 
         let (finished, started) =
             (self.bundle.delivery.receipt.work.finished_at.seconds(), self.bundle.delivery.receipt.work.started_at.seconds());
@@ -541,18 +539,5 @@ impl Run<'_> {
             .into_iter()
             .flatten()
             .find_map(|tree| self.chain.anchors.iter().find(|anchor| anchor.log_id == checkpoint.log_id && anchor.tree == tree).copied())
-    }
-
-    fn signed_by_k_sig(
-        &mut self,
-        step: Step,
-        enclave: &VerifiedEnclave,
-        digest: &Hash32,
-        signature: &crate::bytes::Signature65,
-    ) -> Result<(), Stop> {
-        let expected = enclave.manifest().k_sig;
-        let recovered = signer(self.recover, digest, signature);
-        let got = recovered.map_or("no valid signature".into(), |address| address.to_string());
-        self.checks.require(step, recovered == Some(expected), expected.to_string(), got)
     }
 }

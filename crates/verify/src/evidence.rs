@@ -65,7 +65,7 @@ impl Evidence {
         r.array_of(5)?;
         r.exactly(VERSION)?;
         let document = r.bytes(DOCUMENT_MAX)?.to_vec();
-        let manifest = Manifest::parse(&r.fixed::<576>()?).map_err(|_| CborError::Value { offset: 0 })?;
+        let manifest = Manifest::parse(&r.fixed::<{ Manifest::WORDS * 32 }>()?).map_err(|_| CborError::Value { offset: 0 })?;
         r.array_of(4)?;
         let freshness = Freshness { chain_id: r.u64()?, block_number: r.u64()?, block_hash: r.hash()?, nonce: r.hash()? };
         let terms = SignedTerms::parse(r.bytes(SIGNED_TERMS_MAX)?)?;
@@ -91,7 +91,7 @@ pub enum Moment {
 
 /// An enclave that a policy accepts: its keys, its promises, and under which root.
 ///
-/// Only [`verify_evidence`] makes one:
+/// Only [`verify_evidence`] and the check of a bundle make one:
 ///
 /// ```compile_fail,E0451
 /// fn forge(real: candor_verify::evidence::VerifiedEnclave) -> candor_verify::evidence::VerifiedEnclave {
@@ -251,12 +251,7 @@ fn check_document(checks: &mut Recorder, evidence: &Evidence, policy: &Policy, m
 fn check_operator(checks: &mut Recorder, evidence: &Evidence, recover: &dyn Recover) -> Result<(), Stop> {
     let terms = &evidence.terms;
     let recovered = signer(recover, &terms.terms.digest(), &terms.signature);
-    checks.require(
-        Step::EvidenceOperator,
-        recovered == Some(terms.terms.operator),
-        terms.terms.operator.to_string(),
-        recovered.map_or("no valid signature".into(), |address| address.to_string()),
-    )
+    checks.signed(Step::EvidenceOperator, terms.terms.operator, recovered)
 }
 
 /// The manifest must be what follows from the terms, and the terms must have been in force.

@@ -222,9 +222,7 @@ pub(crate) fn check_offer(
     recover: &dyn Recover,
 ) -> Result<VerifiedOffer, Stop> {
     let manifest = enclave.manifest();
-    let recovered = signer(recover, &offer.digest(), signature);
-    let got = recovered.map_or("no valid signature".into(), |address| address.to_string());
-    checks.require(Step::OfferSignature, recovered == Some(manifest.k_sig), manifest.k_sig.to_string(), got)?;
+    checks.signed(Step::OfferSignature, manifest.k_sig, signer(recover, &offer.digest(), signature))?;
 
     let pairs = [
         ("manifest", manifest.hash().to_string(), offer.manifest_hash.to_string()),

@@ -337,7 +337,7 @@ impl KeptAnswer {
 mod tests {
     use super::*;
 
-    /// RFC 5869, test case 1 in its first block, over the salt padded as HMAC pads it.
+    /// RFC 5869, test case 1: the first block of Expand, from its PRK.
     #[test]
     fn the_expansion_is_hkdfs() {
         let prk = Hash32::from_hex("0x077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5").unwrap();

@@ -2,11 +2,12 @@
 //!
 //! A verdict is never a bool. It says which checks passed, which one refused, which were not reached, which need a chain and were not
 //! made, how strongly the log holds, who could still forge all this ([`Assurance`]), and what is not proven at all.
-//! Spec: policy.md §3. Not here: making any check. Those are in `evidence` and `bundle`.
+//! Spec: policy.md §3. Not here: making any check. Those are in `evidence`, `offer` and `check`.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::bytes::Address;
 use crate::step::Step;
 
 /// The three questions of Candor, and the log that carries the answers.
@@ -313,6 +314,12 @@ impl Recorder {
     pub(crate) fn require(&mut self, step: Step, ok: bool, expected: impl Into<String>, got: impl Into<String>) -> Result<(), Stop> {
         let status = if ok { Status::Passed } else { Status::Refused };
         self.record(Check { id: step.id(), step, status, expected: expected.into(), got: got.into() })
+    }
+
+    /// Who signed must be who is expected; `recovered` is `None` if the signature is none.
+    pub(crate) fn signed(&mut self, step: Step, expected: Address, recovered: Option<Address>) -> Result<(), Stop> {
+        let got = recovered.map_or("no valid signature".into(), |address| address.to_string());
+        self.require(step, recovered == Some(expected), expected.to_string(), got)
     }
 
     /// The check refused under a more specific name.

@@ -441,7 +441,7 @@ impl Entry {
         config: &MachineConfig,
         nonces: &mut Nonces,
     ) {
-        if matches!(self.stored.progress, Progress::Done { .. }) {
+        if self.is_done() {
             return;
         }
         match state {

@@ -476,8 +476,7 @@ fn write_if_due(entry: &mut Entry, now_ms: u64, config: &MachineConfig, actions:
 }
 
 fn tell_pending(entry: &mut Entry, now_ms: u64, config: &MachineConfig, actions: &mut Vec<Action>) {
-    let is_over = matches!(entry.stored.progress, Progress::Done { .. });
-    if entry.told_pending || is_over || now_ms < entry.created_ms.saturating_add(config.pending_after_ms) {
+    if entry.told_pending || entry.is_done() || now_ms < entry.created_ms.saturating_add(config.pending_after_ms) {
         return;
     }
     entry.told_pending = true;
