@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::body::{Cut, StreamItem};
+use crate::chunks::{self, Chunk, Passed};
 use crate::clock;
 use crate::kept::Keep;
 use crate::keys::Blinding;
@@ -95,7 +96,7 @@ impl Job {
         let id = chat::answer_id(&offer.request_commitment.0);
         let head = Head { id, created: started_at.seconds().0, model: request.model.clone() };
         let sale = Sale {
-            manifest_hash: serving.manifest().hash(),
+            manifest_hash: serving.manifest_hash(),
             decoding: receipt::decoding(served.source.engine(), &request, &seed),
             seed_share: request.seed.is_none().then_some(share),
             offer,
@@ -138,34 +139,20 @@ impl Job {
         self.served.source.answer(self.question.clone(), turn, frames)
     }
 
-    /// Streams into `body`. `consumed` counts the frames that were taken from the channel, that is handed to the host.
+    /// Streams into `body`. `consumed` counts the frames that it has taken, that is handed to the host.
     pub(crate) async fn stream(self, execution: Execution, body: mpsc::Sender<StreamItem>, consumed: Arc<AtomicU64>) {
-        let (sender, mut frames) = mpsc::channel(1);
+        let (sender, mut frames) = chunks::from_engine();
         let Some(turn) = self.turn().await else { return self.cut(execution, &body).await };
         let Turn { stop_at, at_stop, .. } = turn;
         let generating = self.generate(turn, sender);
         let mut sent = self.nothing_sent();
-        let (mut aborted, mut late) = (false, None);
-        while let Some(frame) = frames.recv().await {
-            // A reader that stands still until the time is over must not hold a core.
-            let left = Duration::from_millis(stop_at.since(clock::now()));
-            match tokio::time::timeout(left, body.send(Ok(receipt::sse(&frame)))).await {
-                Ok(Ok(())) => sent.push(&frame),
-                Ok(Err(_)) => {
-                    aborted = true;
-                    break;
-                }
-                Err(_) => {
-                    late = Some(frame);
-                    break;
-                }
-            }
-        }
+        let passed = chunks::pass_on(&mut frames, &body, stop_at, |frame| sent.push(frame)).await;
         // Dropping the receiver stops the source at its next frame.
         drop(frames);
         let Some(mut end) = generating.await.ok().flatten() else { return self.cut(execution, &body).await };
-        if late.is_some() {
-            end = End { last_frame: late, outcome: at_stop, ..end };
+        let aborted = passed == Passed::Gone;
+        if let Passed::Late(Some(next)) = passed {
+            end = End { last_frame: Some(next), outcome: at_stop, ..end };
         } else if aborted {
             end.outcome = Outcome::Aborted;
         }
@@ -206,8 +193,8 @@ impl Job {
                 self.serving.finish(execution, Ending::Owed);
                 self.watch_settlement();
                 // Invariant: no terminal frame before the receipt is under a stored checkpoint; it is, from here.
-                if let Some(end) = receipt::end_of_stream(&last, &member) {
-                    drop(body.send(Ok(end)).await);
+                if let Some(bytes) = receipt::end_of_stream(&last, &member) {
+                    drop(body.send(Ok(Chunk { bytes, frames: 1 })).await);
                 }
             }
             Err(error) => {

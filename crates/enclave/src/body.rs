@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::mpsc;
 
+use crate::chunks::Chunk;
+
 /// The stream was cut before its end: no receipt could be stored, so there is no terminal frame.
 #[derive(Debug)]
 pub(crate) struct Cut;
@@ -21,14 +23,14 @@ impl std::fmt::Display for Cut {
 impl std::error::Error for Cut {}
 
 /// One piece of a streamed body.
-pub(crate) type StreamItem = Result<Bytes, Cut>;
+pub(crate) type StreamItem = Result<Chunk, Cut>;
 
 /// A body: whole, or streamed from a job.
 pub(crate) enum ApiBody {
     Whole(Option<Bytes>),
     Stream {
         items: mpsc::Receiver<StreamItem>,
-        /// How many were taken, that is handed to the host.
+        /// How many frames were taken, that is handed to the host.
         taken: Arc<AtomicU64>,
     },
 }
@@ -41,11 +43,10 @@ impl Body for ApiBody {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream { items, taken } => items.poll_recv(cx).map(|item| {
-                let item = item?;
-                if item.is_ok() {
-                    taken.fetch_add(1, Ordering::AcqRel);
-                }
-                Some(item.map(Frame::data))
+                Some(item?.map(|chunk| {
+                    taken.fetch_add(chunk.frames, Ordering::AcqRel);
+                    Frame::data(chunk.bytes)
+                }))
             }),
         }
     }

@@ -63,7 +63,7 @@ async fn body(serving: &Serving, answer: &KeptAnswer) -> Option<Bytes> {
     if !answer.is_stream {
         return splice(last, &member).map(Bytes::from);
     }
-    let mut body: Vec<u8> = before.iter().flat_map(|frame| receipt::sse(frame)).collect();
+    let mut body = Vec::from(receipt::sse(before));
     body.extend_from_slice(&receipt::end_of_stream(last, &member)?);
     Some(body.into())
 }
@@ -86,7 +86,7 @@ async fn delivery(serving: &Serving, answer: &KeptAnswer) -> Option<Delivery> {
             Some(AnchorLink { tree, consistency: proof.consistency })
         }
     };
-    let is_of_this_boot = answer.manifest_hash == serving.manifest().hash();
+    let is_of_this_boot = answer.manifest_hash == serving.manifest_hash();
     if is_of_this_boot && signer(&Libsecp, &checkpoint.digest(), &proof.checkpoint.signature) != Some(serving.keys().k_sig()) {
         return None;
     }

@@ -14,7 +14,7 @@
 //! | `reply`, `refusal`, `body` | how answers and errors are said in HTTP |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
 //! | `source`, `speed` | where an answer comes from; how fast |
-//! | `answer`, `receipt` | have it made, stream it, log it; what its receipt says |
+//! | `answer`, `chunks`, `receipt` | have it made, stream it, log it; what its receipt says |
 //! | `settle` | what became of a payment |
 //! | `kept`, `handout` | answers sealed for who echoed a salt, and given to who comes for them |
 //! | `ledger` | receipts into the log, group by group, then settlements out |
@@ -39,6 +39,7 @@ mod answer;
 mod attester;
 mod body;
 mod boot;
+mod chunks;
 mod clock;
 mod control;
 mod handout;

@@ -33,8 +33,7 @@ pub(crate) async fn claim(serving: &Serving, quote: &Quote, header: &[u8]) -> Re
     let payment = verify(serving, quote, header).inspect_err(|_| count(&serving.metrics().payments_refused))?;
     // The offer that was echoed, of this bucket or the one before: the receipt names what the client was told. A client that echoes no offer
     // paid the price of the current bucket.
-    let [current, _] = &quote.candidates;
-    let candidate = payment.answers().unwrap_or(current).clone();
+    let candidate = payment.answers().unwrap_or(&quote.current).clone();
     // A payment that this boot took is told so (409), whatever the chain says of it by now: "nonce already used" comes with fresh
     // requirements, and a client that only lost its connection would pay for the same request a second time. It also spares the chain the
     // question.
@@ -57,9 +56,10 @@ pub(crate) async fn claim(serving: &Serving, quote: &Quote, header: &[u8]) -> Re
 
 fn verify(serving: &Serving, quote: &Quote, header: &[u8]) -> Result<VerifiedPayment, Refusal> {
     let payload = parse_payment_payload(header)?;
+    let candidates = quote.candidates(serving);
     let context = VerifyContext {
         requirements: &quote.requirements,
-        candidates: &quote.candidates,
+        candidates: &candidates,
         now: clock::now().seconds(),
         boot: serving.booted_at(),
         generation_seconds: quote.generation_seconds,

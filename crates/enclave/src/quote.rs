@@ -20,7 +20,7 @@ use candor_x402::extension::{AnswerRecovery, SignedOffer};
 use candor_x402::protocol::{Eip155, ExactRequirements, PaymentRequired, ResourceInfo, X402_VERSION};
 use hyper::body::Bytes;
 
-use crate::keys::random32;
+use crate::keys::{BootKeys, random32};
 use crate::refusal::Refusal;
 use crate::serving::{Served, Serving};
 use crate::source::Prompt;
@@ -40,12 +40,45 @@ pub(crate) struct Quote {
     pub(crate) prompt: Prompt,
     pub(crate) served: Arc<Served>,
     pub(crate) requirements: ExactRequirements,
-    /// Current bucket first, then the previous one.
-    pub(crate) candidates: [Candidate; 2],
+    /// The offer of the current bucket.
+    pub(crate) current: Candidate,
     /// G of payment.md §5: seconds that the engine may take. The settle margin is added where the payment is checked.
     pub(crate) generation_seconds: u64,
     /// Bytes of the answer's blob, at most; `None` if it could be longer than one that is kept.
     pub(crate) blob_max: Option<u64>,
+    asked: Asked,
+    bucket: u64,
+}
+
+impl Quote {
+    /// What a payment may answer: the offers of the current bucket and of the one before. The other is made here, because whoever does not
+    /// pay needs no second one.
+    pub(crate) fn candidates(&self, serving: &Serving) -> [Candidate; 2] {
+        let previous = self.asked.offered(serving.keys(), self.bucket.saturating_sub(1), self.current.offer.clone());
+        [self.current.clone(), previous]
+    }
+}
+
+/// The request as it was sent: what an offer commits to.
+struct Asked {
+    method: String,
+    path: String,
+    body: Bytes,
+    names_seed: bool,
+}
+
+impl Asked {
+    /// This offer with what depends on the bucket.
+    fn offered(&self, keys: &BootKeys, bucket: u64, offer: Offer) -> Candidate {
+        let request_salt = keys.request_salt(bucket, &self.method, &self.path, &self.body);
+        let request_commitment = request_commitment(&request_salt, &self.method, &self.path, &self.body);
+        let seed_commitment = match self.names_seed {
+            true => Hash32::ZERO,
+            false => seed_commitment(&keys.seed_share(&request_commitment)),
+        };
+        let valid_until = UnixSeconds(bucket.saturating_add(2).saturating_mul(BUCKET_SECONDS)).ms();
+        Candidate { offer: Offer { request_commitment, seed_commitment, valid_until, ..offer }, request_salt }
+    }
 }
 
 /// A request that was parsed and counted.
@@ -80,7 +113,7 @@ fn count(serving: &Serving, body: &[u8]) -> Result<Counted, Refusal> {
     Ok(Counted { request, served, prompt })
 }
 
-fn price(serving: &Serving, counted: Counted, method: &str, path: &str, body: &[u8], now: UnixSeconds) -> Result<Quote, Refusal> {
+fn price(serving: &Serving, counted: Counted, method: &str, path: &str, body: &Bytes, now: UnixSeconds) -> Result<Quote, Refusal> {
     let Counted { request, served, prompt } = counted;
     let generation_seconds = serving.config().generation_cap_s;
     let prompt_tokens = prompt.tokens();
@@ -104,41 +137,34 @@ fn price(serving: &Serving, counted: Counted, method: &str, path: &str, body: &[
         token_name: asset.name.clone(),
         token_version: asset.version.clone(),
     };
-    let bucket = now.0 / BUCKET_SECONDS;
-    let candidate = |bucket: u64| {
-        let request_salt = serving.keys().request_salt(bucket, method, path, body);
-        let commitment = request_commitment(&request_salt, method, path, body);
-        let offer = Offer {
-            manifest_hash: serving.manifest().hash(),
-            request_commitment: commitment,
-            model_id: served.digest,
-            scheme: Scheme::ExactEip3009,
-            payee: requirements.pay_to,
-            asset: requirements.asset,
-            chain_id: requirements.network.0,
-            settler: candor_verify::Address::ZERO,
-            amount: requirements.amount,
-            prompt_tokens,
-            max_tokens: request.max_tokens.into(),
-            seed_commitment: match request.seed {
-                Some(_) => Hash32::ZERO,
-                None => seed_commitment(&serving.keys().seed_share(&commitment)),
-            },
-            valid_until: UnixMs(bucket.saturating_add(2).saturating_mul(BUCKET_SECONDS.saturating_mul(1000))),
-        };
-        Candidate { offer, request_salt }
+    let offer = Offer {
+        manifest_hash: serving.manifest_hash(),
+        request_commitment: Hash32::ZERO,
+        model_id: served.digest,
+        scheme: Scheme::ExactEip3009,
+        payee: requirements.pay_to,
+        asset: requirements.asset,
+        chain_id: requirements.network.0,
+        settler: candor_verify::Address::ZERO,
+        amount: requirements.amount,
+        prompt_tokens,
+        max_tokens: request.max_tokens.into(),
+        seed_commitment: Hash32::ZERO,
+        valid_until: UnixMs(0),
     };
-    let candidates = [candidate(bucket), candidate(bucket.saturating_sub(1))];
+    let asked = Asked { method: method.to_owned(), path: path.to_owned(), body: body.clone(), names_seed: request.seed.is_some() };
+    let bucket = now.0 / BUCKET_SECONDS;
+    let current = asked.offered(serving.keys(), bucket, offer);
     let (frames, bytes) = served.source.answer_max(&request);
     // A frame that no bundle holds is in no blob either.
     let fits = frames <= FRAMES_MAX && (request.stream || bytes <= FRAME_MAX);
     let blob_max = Some(blob_len_max(frames, bytes)).filter(|len| fits && *len <= BLOB_MAX).and_then(|len| u64::try_from(len).ok());
-    Ok(Quote { blob_max, request, is_capped, prompt, served, requirements, candidates, generation_seconds })
+    Ok(Quote { blob_max, request, is_capped, prompt, served, requirements, current, generation_seconds, asked, bucket })
 }
 
 /// The 402 for a quote: requirements, and the signed offer of the current bucket.
 pub(crate) fn payment_required(serving: &Serving, quote: &Quote, path: &str, error: &str) -> PaymentRequired {
-    let [current, _] = &quote.candidates;
+    let current = &quote.current;
     let signed = SignedOffer {
         offer: current.offer.clone(),
         signature: serving.keys().sign_offer(&current.offer),
@@ -161,5 +187,45 @@ pub(crate) fn payment_required(serving: &Serving, quote: &Quote, path: &str, err
         },
         accepts: vec![quote.requirements.to_requirements()],
         extensions: Some(signed.to_extensions(&recovery)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candor_verify::bytes::{Address, Amount};
+
+    use super::*;
+
+    fn offer() -> Offer {
+        Offer {
+            manifest_hash: Hash32([1; 32]),
+            request_commitment: Hash32::ZERO,
+            model_id: Hash32([3; 32]),
+            scheme: Scheme::ExactEip3009,
+            payee: Address([4; 20]),
+            asset: Address([5; 20]),
+            chain_id: 31337,
+            settler: Address::ZERO,
+            amount: Amount(6),
+            prompt_tokens: 7,
+            max_tokens: 8,
+            seed_commitment: Hash32::ZERO,
+            valid_until: UnixMs(0),
+        }
+    }
+
+    #[test]
+    fn the_offer_of_a_bucket_comes_out_again_from_that_of_the_next() {
+        let keys = BootKeys::generate().unwrap();
+        let asked = |names_seed| Asked { method: "POST".into(), path: "/x".into(), body: Bytes::from_static(b"{}"), names_seed };
+        for names_seed in [false, true] {
+            let (told, next) = (asked(names_seed).offered(&keys, 9, offer()), asked(names_seed).offered(&keys, 10, offer()));
+            assert_eq!(asked(names_seed).offered(&keys, 9, next.offer.clone()), told);
+            assert_eq!((told.offer.valid_until, next.offer.valid_until), (UnixMs(660_000), UnixMs(720_000)));
+            assert!(told.request_salt != next.request_salt && told.offer.request_commitment != next.offer.request_commitment);
+            assert_eq!(told.offer.seed_commitment.is_zero(), names_seed);
+            let commitment = request_commitment(&told.request_salt, "POST", "/x", b"{}");
+            assert_eq!(told.offer, Offer { request_commitment: commitment, ..told.offer.clone() });
+        }
     }
 }

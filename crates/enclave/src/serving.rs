@@ -66,6 +66,8 @@ pub(crate) struct Serving {
     keys: Arc<BootKeys>,
     tls: TlsIdentity,
     manifest: Manifest,
+    // Of the manifest: each quote names it.
+    manifest_hash: Hash32,
     terms: SignedTerms,
     served: HashMap<String, Arc<Served>>,
     booted_at: UnixMs,
@@ -100,6 +102,7 @@ impl Serving {
             port: parts.port,
             keys,
             tls: parts.tls,
+            manifest_hash: parts.manifest.hash(),
             manifest: parts.manifest,
             booted_at: clock::now(),
             ledger,
@@ -131,6 +134,10 @@ impl Serving {
 
     pub(crate) fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    pub(crate) fn manifest_hash(&self) -> Hash32 {
+        self.manifest_hash
     }
 
     pub(crate) fn terms(&self) -> &OperatorTerms {
