@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::notice::Notice;
+use crate::publish;
 use crate::shared::Shared;
 use crate::store::{AnchorRow, OpenLog, Store};
 
@@ -104,13 +105,22 @@ impl Rounds {
 
     /// Anchors a log and tells the operator of an anchor.
     async fn anchor(&self, open: &OpenLog) -> Result<Anchoring, String> {
-        let outcome = self.shared.anchorer.lock().await.anchor(&self.shared.log_anchor, open).await;
+        let outcome = anchor(&self.shared, open).await;
         if let Ok(Anchoring::Anchored { size, tx_hash, gas_used }) = outcome {
             let log_id = open.row().manifest.log_id();
             self.shared.notice(&Notice::Anchored { log_id, size, tx_hash, gas_used });
         }
         outcome
     }
+}
+
+/// Publishes a log, then anchors it.
+///
+/// # Errors
+/// As [`Anchorer::anchor`].
+pub(crate) async fn anchor(shared: &Shared, open: &OpenLog) -> Result<Anchoring, String> {
+    publish::before_anchor(shared, open).await;
+    shared.anchorer.lock().await.anchor(&shared.log_anchor, open).await
 }
 
 /// What an outcome means for the operator, if it is trouble.
@@ -171,7 +181,7 @@ impl Anchorer {
     /// # Errors
     /// For the operator; trying again later is right.
     // Crash: after sending and before recording: the next `refresh` finds the anchor on the chain.
-    pub(crate) async fn anchor(&mut self, log_anchor: &Address, open: &OpenLog) -> Result<Anchoring, String> {
+    async fn anchor(&mut self, log_anchor: &Address, open: &OpenLog) -> Result<Anchoring, String> {
         if open.read().checkpoint().is_none() {
             return Ok(Anchoring::UpToDate);
         }

@@ -13,6 +13,7 @@ use candor_verify::Hash32;
 use candor_verify::tlog::Tree;
 use tokio::time::Instant;
 
+use crate::anchor::anchor;
 use crate::calls::{CallError, Link};
 use crate::config::ModelFile;
 use crate::notice::Notice;
@@ -163,13 +164,10 @@ async fn predecessor(shared: &Arc<Shared>) -> Result<Option<Predecessor>, DriveE
             // Continued already: this node goes on as an additional one.
             return Ok(None);
         }
-        let anchored = {
-            let mut anchorer = shared.anchorer.lock().await;
-            if let Err(message) = anchorer.anchor(&shared.log_anchor, &open).await {
-                shared.trouble("anchor", message);
-            }
-            anchorer.refresh(&shared.log_anchor, &open, None).await.map_err(DriveError::Anchor)?
-        };
+        if let Err(message) = anchor(shared, &open).await {
+            shared.trouble("anchor", message);
+        }
+        let anchored = shared.anchorer.lock().await.refresh(&shared.log_anchor, &open, None).await.map_err(DriveError::Anchor)?;
         if let Some(anchor) = anchored {
             return Ok(Some(Predecessor { log_id: *log_id, tree: Tree { size: anchor.size, root: anchor.root } }));
         }

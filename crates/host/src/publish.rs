@@ -1,10 +1,16 @@
-//! Publishes each checkpoint to the log directory, in the order that `candor_log::publish` prescribes.
+//! Publishes checkpoints to the log directory, in the order that `candor_log::publish` prescribes.
 //!
 //! `data/log/<64 hex digits>/…`, one directory per log. Starting up is the same loop as running: read what is published, write what is
-//! missing. A full disk stops publication and nothing else; the next checkpoint tries again.
+//! missing. A full disk stops publication and nothing else; it is tried again.
+//!
+//! Each file costs a durable write of its own, so checkpoints are not published one by one: the newest one is, a moment after the first
+//! that is not published yet. Nothing waits for it, because receipts carry their proofs.
+//!
+//! - **Invariant:** a log is published before each anchor, unless the disk refuses; a checkpoint stored since then, and anchored with it, a
+//!   moment later. So whoever sees an anchor can soon read its tree.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use candor_log::publish::{After, publish, published};
@@ -12,66 +18,123 @@ use candor_log::store::DirStore;
 use candor_verify::Hash32;
 use candor_verify::bytes::to_hex;
 use candor_x402::Libsecp;
-use tokio::sync::watch;
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::time::Instant;
 
 use crate::shared::Shared;
 use crate::store::OpenLog;
 
+/// From the first checkpoint that is not published to its publication. Busy nodes sign some hundred checkpoints in this time.
+const DELAY: Duration = Duration::from_millis(250);
+
 /// Pause before a publication that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Publishes after each checkpoint, and again after a failure, until stopped.
+/// Publishes until stopped, and then once more.
 pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut stored = shared.stored.subscribe();
     let mut current = shared.current.subscribe();
-    let mut publisher = Publisher { shared, directory: None };
-    let mut is_behind = true;
-    loop {
+    // Also after its enclave has ended: it may have left checkpoints that are not published.
+    let mut open = shared.current();
+    let mut due = open.is_some().then(Instant::now);
+    let mut is_stopped = false;
+    while !is_stopped {
+        let mut next = None;
         tokio::select! {
-            changed = stored.changed() => if changed.is_err() { return },
-            changed = current.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(RETRY), if is_behind => {}
-            _ = stopped.changed() => return,
-        }
-        let Some(open) = publisher.shared.current() else { continue };
-        let outcome = publisher.publish(open).await;
-        is_behind = outcome.is_err();
-        match outcome {
-            Ok(size) => {
-                publisher.shared.clear_trouble("publish");
-                publisher.shared.update(|status| status.published_size = size);
+            changed = stored.changed(), if due.is_none() => {
+                if changed.is_err() {
+                    return;
+                }
+                due = Some(Instant::now() + DELAY);
+                continue;
             }
-            Err(message) => publisher.shared.trouble("publish", message),
+            changed = current.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                next = current.borrow_and_update().clone();
+            }
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            _ = stopped.changed() => is_stopped = true,
+        }
+        if due.is_some() || stored.has_changed().unwrap_or_default() {
+            // Before it is read: what is stored meanwhile counts as new.
+            stored.mark_unchanged();
+            let is_done = match &open {
+                Some(open) => bring_up_to_date(&shared, open).await,
+                None => true,
+            };
+            due = (!is_done).then(|| Instant::now() + RETRY);
+        }
+        if next.is_some() {
+            (open, due) = (next, Some(Instant::now() + DELAY));
+        }
+    }
+}
+
+/// Publishes what a log has, if that is more than what it has published. For logs that are about to be anchored.
+pub(crate) async fn before_anchor(shared: &Shared, open: &OpenLog) {
+    let newest = open.read().checkpoint().map(|signed| signed.checkpoint.tree.size);
+    let is_behind = newest.is_some_and(|size| !shared.publisher.is_published(&open.row().manifest.log_id(), size));
+    if is_behind {
+        // A failure is told, and is no reason not to anchor.
+        bring_up_to_date(shared, open).await;
+    }
+}
+
+/// Publishes a log up to its newest checkpoint. Tells the operator of a failure; false if there was one.
+async fn bring_up_to_date(shared: &Shared, open: &OpenLog) -> bool {
+    match shared.publisher.publish(&shared.config.data_dir, open).await {
+        Ok(size) => {
+            shared.clear_trouble("publish");
+            if shared.current_id() == Some(open.row().manifest.log_id()) {
+                shared.update(|status| status.published_size = size);
+            }
+            true
+        }
+        Err(message) => {
+            shared.trouble_once("publish", message);
+            false
         }
     }
 }
 
 /// Writes one log after another.
-struct Publisher {
-    shared: Arc<Shared>,
-    // Of the log that was published last; it holds the lock of its directory.
-    directory: Option<(Hash32, Arc<DirStore>)>,
+#[derive(Debug, Default)]
+pub(crate) struct Publisher {
+    // The directory that was written last; holds its lock. One publication at a time.
+    directory: AsyncMutex<Option<(Hash32, Arc<DirStore>)>>,
+    // Log and size of the last publication. Guarded for moments.
+    last: Mutex<Option<(Hash32, u64)>>,
 }
 
 impl Publisher {
-    /// Brings the published log up to the newest checkpoint. Returns the published size.
-    async fn publish(&mut self, open: OpenLog) -> Result<u64, String> {
-        let store = self.open_directory(open.row().manifest.log_id()).await?;
-        blocking(move || bring_up_to_date(&open, &store)).await
+    fn is_published(&self, log_id: &Hash32, size: u64) -> bool {
+        self.last().is_some_and(|(last_id, last_size)| last_id == *log_id && size <= last_size)
     }
 
-    async fn open_directory(&mut self, log_id: Hash32) -> Result<Arc<DirStore>, String> {
-        if let Some((held, store)) = &self.directory
-            && *held == log_id
-        {
-            return Ok(Arc::clone(store));
-        }
-        // The lock of the former log's directory is let go first.
-        self.directory = None;
-        let path = log_directory(&self.shared.config.data_dir, &log_id);
-        let store = Arc::new(blocking(move || DirStore::open(&path).map_err(|error| error.to_string())).await?);
-        self.directory = Some((log_id, Arc::clone(&store)));
-        Ok(store)
+    /// Brings the published log up to the newest checkpoint. Returns the published size.
+    async fn publish(&self, data_dir: &Path, open: &OpenLog) -> Result<u64, String> {
+        let (log_id, open) = (open.row().manifest.log_id(), open.clone());
+        let mut directory = self.directory.lock().await;
+        let store = match directory.as_ref().filter(|(held, _)| *held == log_id) {
+            Some((_, store)) => Arc::clone(store),
+            None => {
+                // The lock of the former log's directory is let go first.
+                *directory = None;
+                let path = log_directory(data_dir, &log_id);
+                let store = Arc::new(blocking(move || DirStore::open(&path).map_err(|error| error.to_string())).await?);
+                *directory = Some((log_id, Arc::clone(&store)));
+                store
+            }
+        };
+        let size = blocking(move || write_missing(&open, &store)).await?;
+        *self.last() = Some((log_id, size));
+        Ok(size)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(Hash32, u64)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,7 +157,7 @@ pub(crate) fn log_name(log_id: &Hash32) -> String {
 /// # Errors
 /// What went wrong, for the operator. Repeating is right.
 // Crash: see `candor_log::publish::publish`; this function is its own recovery.
-fn bring_up_to_date(open: &OpenLog, store: &DirStore) -> Result<u64, String> {
+fn write_missing(open: &OpenLog, store: &DirStore) -> Result<u64, String> {
     let keys = open.row().keys();
     let mut at = published(store, &Libsecp, &keys).map_err(|error| error.to_string())?;
     loop {

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use crate::anchor::{Anchorer, log_anchor_of};
 use crate::config::HostConfig;
 use crate::notice::Notice;
+use crate::publish::Publisher;
 use crate::settle::{Settler, now_ms};
 use crate::shared::{Shared, Status, follow_head};
 use crate::store::{Store, StoreError, StoreOptions};
@@ -127,6 +128,7 @@ impl Host {
             chains,
             settlers,
             anchorer: AsyncMutex::new(anchorer),
+            publisher: Publisher::default(),
             head: watch::Sender::new(None),
             resets,
             look: Notify::new(),

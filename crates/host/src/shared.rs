@@ -13,6 +13,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 use crate::anchor::Anchorer;
 use crate::config::HostConfig;
 use crate::notice::{Notice, Trouble};
+use crate::publish::Publisher;
 use crate::settle::Settler;
 use crate::store::{OpenLog, Store};
 
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) settlers: HashMap<u64, Settler>,
     // One caller at a time: it owns the anchor key's nonces.
     pub(crate) anchorer: AsyncMutex<Anchorer>,
+    pub(crate) publisher: Publisher,
     pub(crate) head: watch::Sender<Option<Head>>,
     /// Counts how often another chain came in the place of the anchor chain: a development chain that was started anew.
     pub(crate) resets: watch::Sender<u64>,

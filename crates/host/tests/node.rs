@@ -92,8 +92,11 @@ impl Running {
     async fn wait_for_anchor(&self, size: u64) {
         for _ in 0..200 {
             let latest = self.world.client.latest_anchor(&self.world.contracts.log_anchor, &self.boot.log_id()).await.unwrap();
-            let known = self.json("/status").await["log"]["anchored"].as_u64().unwrap_or_default();
+            let log = self.json("/status").await["log"].take();
+            let known = log["anchored"].as_u64().unwrap_or_default();
             if latest.is_some_and(|anchor| size <= anchor.size) && size <= known {
+                // Whoever sees an anchor can read the tree.
+                assert!(size <= log["published"].as_u64().unwrap(), "{log}");
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
