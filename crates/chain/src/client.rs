@@ -14,7 +14,7 @@ use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::network::Ethereum;
 use alloy::primitives::{Bytes, TxKind};
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
-use alloy::rpc::client::ClientBuilder;
+use alloy::rpc::client::{BatchRequest, ClientBuilder, Waiter};
 use alloy::rpc::types::{Filter, Log, TransactionRequest};
 use alloy::sol_types::SolCall;
 use alloy::transports::TransportResult;
@@ -224,12 +224,7 @@ impl ChainClient {
     }
 
     async fn call_at(&self, from: Option<&Address>, to: &Address, calldata: &[u8], at: BlockId) -> Result<Vec<u8>, ChainError> {
-        let request = TransactionRequest {
-            from: from.map(evm_address),
-            to: Some(TxKind::Call(evm_address(to))),
-            input: Bytes::copy_from_slice(calldata).into(),
-            ..TransactionRequest::default()
-        };
+        let request = call_request(from, to, calldata);
         self.within("eth_call", async { self.provider.call(request).block(at).await }).await.map(|bytes| bytes.to_vec())
     }
 
@@ -241,7 +236,33 @@ impl ChainClient {
     /// Calls a view at a block and decodes what it returns.
     pub(crate) async fn view_at<C: SolCall>(&self, to: &Address, call: &C, at: BlockId) -> Result<C::Return, ChainError> {
         let bytes = self.call_at(None, to, &call.abi_encode(), at).await?;
-        C::abi_decode_returns_validate(&bytes).map_err(|error| ChainError::Malformed {
+        self.returned::<C>(to, &bytes)
+    }
+
+    /// Calls two views of one contract at the newest block, in one batch (JSON-RPC 2.0 §6).
+    pub(crate) async fn two_views<A: SolCall, B: SolCall>(
+        &self,
+        to: &Address,
+        (first, second): (&A, &B),
+    ) -> Result<(A::Return, B::Return), ChainError> {
+        let (what, mut batch) = ("eth_call", BatchRequest::new(self.provider.client()));
+        let mut add = |calldata: Vec<u8>| -> TransportResult<Waiter<Bytes>> {
+            batch.add_call(what, &(call_request(None, to, &calldata), BlockId::latest()))
+        };
+        let added = add(first.abi_encode()).and_then(|first| Ok((first, add(second.abi_encode())?)));
+        let (first, second) = added.map_err(|error| from_rpc(what, error, &self.endpoint))?;
+        let sending = batch.send();
+        let answers = async {
+            sending.await?;
+            TransportResult::Ok((first.await?, second.await?))
+        };
+        let (first, second) = self.within(what, answers).await?;
+        Ok((self.returned::<A>(to, &first)?, self.returned::<B>(to, &second)?))
+    }
+
+    /// What a view returned.
+    fn returned<C: SolCall>(&self, to: &Address, bytes: &[u8]) -> Result<C::Return, ChainError> {
+        C::abi_decode_returns_validate(bytes).map_err(|error| ChainError::Malformed {
             what: C::SIGNATURE,
             // An address without code answers every call with nothing.
             detail: match bytes.is_empty() {
@@ -289,6 +310,15 @@ impl ChainClient {
     pub async fn accounts(&self) -> Result<Vec<Address>, ChainError> {
         let accounts = self.within("eth_accounts", async { self.provider.get_accounts().await }).await?;
         Ok(accounts.into_iter().map(address).collect())
+    }
+}
+
+fn call_request(from: Option<&Address>, to: &Address, calldata: &[u8]) -> TransactionRequest {
+    TransactionRequest {
+        from: from.map(evm_address),
+        to: Some(TxKind::Call(evm_address(to))),
+        input: Bytes::copy_from_slice(calldata).into(),
+        ..TransactionRequest::default()
     }
 }
 

@@ -225,8 +225,8 @@ impl ChainClient {
         }
     }
 
-    /// Timestamp (Unix milliseconds by the enclave's clock) and K_sig's signature of the checkpoint anchored at exactly this size, from
-    /// the contract's event; `None` if there is no such anchor, or the endpoint does not show its event (yet).
+    /// Timestamp (Unix milliseconds by the enclave's clock) and K_sig's signature of the checkpoint of this anchor, from the contract's
+    /// event; `None` if the endpoint does not show it (yet).
     ///
     /// # Security
     /// As the endpoint says: believe it only after checking the signature.
@@ -237,9 +237,9 @@ impl ChainClient {
         &self,
         log_anchor: &Address,
         log_id: &Hash32,
-        size: u64,
+        anchor: &Anchor,
     ) -> Result<Option<(u64, Signature65)>, ChainError> {
-        let Some(anchor) = self.anchor_at(log_anchor, log_id, size).await? else { return Ok(None) };
+        let size = anchor.size;
         let filter = Filter::new().address(evm_address(log_anchor)).event_signature(LogAnchor::Anchored::SIGNATURE_HASH);
         let filter = filter.topic1(b256(log_id)).topic3(alloy::primitives::U256::from(size));
         let mut to = self.head().await?.number;

@@ -148,14 +148,29 @@ impl ChainClient {
     /// # Errors
     /// As the transport.
     pub async fn enclaves(&self, registry: &Address, start: u64) -> Result<Vec<Address>, ChainError> {
-        let count = self.view(registry, &EnclaveRegistry::enclaveCountCall {}).await?;
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let count = self.enclave_count(registry).await?;
         let mut keys = Vec::new();
         for index in start..count.min(start.saturating_add(PAGE)) {
-            let call = EnclaveRegistry::enclaveAtCall { index: alloy::primitives::U256::from(index) };
-            keys.push(address(self.view(registry, &call).await?));
+            keys.push(self.enclave_at(registry, index).await?);
         }
         Ok(keys)
+    }
+
+    /// How many keys were ever registered.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn enclave_count(&self, registry: &Address) -> Result<u64, ChainError> {
+        let count = self.view(registry, &EnclaveRegistry::enclaveCountCall {}).await?;
+        Ok(u64::try_from(count).unwrap_or(u64::MAX))
+    }
+
+    /// The key that was registered as the `index`-th, from zero.
+    ///
+    /// # Errors
+    /// As the transport; `Rejected` if there are fewer.
+    pub async fn enclave_at(&self, registry: &Address, index: u64) -> Result<Address, ChainError> {
+        self.view(registry, &EnclaveRegistry::enclaveAtCall { index: alloy::primitives::U256::from(index) }).await.map(address)
     }
 
     /// What the registry keeps about a key; `None` if it is not registered.

@@ -20,7 +20,7 @@ use crate::submit::TransactionReceipt;
 /// Pages of blocks searched at most for the end of an authorization.
 const LOG_PAGES: u32 = 64;
 
-/// What the chain says about a payer, each at the newest block of its own request.
+/// What the chain says about a payer, each at the block that was newest when it was asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: one answer")]
 pub struct PayerState {
@@ -43,18 +43,18 @@ pub struct LogPosition {
 }
 
 impl ChainClient {
-    /// Code, balance and nonce in three requests at once; in two once code was seen there.
+    /// Code, until some was seen there; then balance and nonce in one request.
     ///
     /// # Errors
     /// As the transport; `Malformed` if the token answers otherwise than EIP-3009 tokens do.
     pub async fn payer_state(&self, asset: &Address, payer: &Address, nonce: &Hash32) -> Result<PayerState, ChainError> {
-        let balance = TestUSD::balanceOfCall { account: evm_address(payer) };
-        let used = TestUSD::authorizationStateCall { authorizer: evm_address(payer), nonce: b256(nonce) };
-        let (has_code, balance, used) = tokio::join!(self.has_code_for_good(asset), self.view(asset, &balance), self.view(asset, &used));
-        if !has_code? {
+        if !self.has_code_for_good(asset).await? {
             return Ok(PayerState { asset_has_code: false, balance: Amount::ZERO, nonce_used: false });
         }
-        Ok(PayerState { asset_has_code: true, balance: saturating_amount(balance?), nonce_used: used? })
+        let balance = TestUSD::balanceOfCall { account: evm_address(payer) };
+        let used = TestUSD::authorizationStateCall { authorizer: evm_address(payer), nonce: b256(nonce) };
+        let (balance, nonce_used) = self.two_views(asset, (&balance, &used)).await?;
+        Ok(PayerState { asset_has_code: true, balance: saturating_amount(balance), nonce_used })
     }
 
     /// Token balance, at most 2^128 − 1.

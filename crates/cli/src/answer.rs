@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use candor_chain::ChainClient;
 use candor_client::{
-    Buyer, ClientError, Endpoint, Keep, OwnChain, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, chain_facts, cut_notice,
-    frame_text, keep_as_refused, resolve, upgrade, verify_live, write_private,
+    Awaited, Buyer, ClientError, Endpoint, Facts, Keep, OwnChain, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, cut_notice,
+    frame_text, keep_as_refused, resolve, verified_facts, verify_live, write_private,
 };
 use candor_report::verdict_json;
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
-use candor_verify::check::verify_bundle;
+use candor_verify::check::{VerifiedBundle, verify_bundle};
 use candor_verify::eip712::K256;
 use candor_verify::policy::Policy;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
@@ -23,6 +23,13 @@ use crate::{bundles, dev, policy, verdict, wallet};
 
 /// How long to wait for the transfer and the anchor before the bundle is kept as it is.
 const SETTLE_WAIT: Duration = Duration::from_secs(20);
+
+/// Between two looks for them: short at first, because a transfer takes one block, and never longer than a person notices.
+const LOOK_PAUSE_MIN: Duration = Duration::from_millis(50);
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// Before what is there is judged again.
+const JUDGE_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -97,12 +104,11 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     };
     let body = request_body(&node, args.model.as_deref(), &args.prompt, args.max_tokens, args.temperature)?;
     let mut response = stream(&mut node, &buyer, &body, !json_output).await?;
-    let settled = settle(chain, &node, &mut response.bundle, &policy.policy, SETTLE_WAIT).await?;
-    let (verdict, _) = verify_bundle(&response.bundle, &policy.policy, settled.facts.as_chain_facts(), &K256);
+    let Settled { facts, verdict, .. } = settle(chain, &node, &mut response, &policy.policy, SETTLE_WAIT).await?;
     if verdict.outcome() == Outcome::Refused {
         response.path = keep_as_refused(&response.path, &response.bundle)?;
     }
-    keep_upgraded(&response.path, &response.bundle, &node, settled.facts.transfer_tx)?;
+    keep_upgraded(&response.path, &response.bundle, &node, facts.transfer_tx)?;
     report(&response, &verdict, policy.policy.require_level, json_output);
     Ok(verdict::exit_code(&verdict))
 }
@@ -196,38 +202,48 @@ pub(crate) async fn stream(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u
     Ok(response?)
 }
 
-/// What the chain says once the money has moved and the log is anchored.
-#[derive(Debug, Default)]
+/// What the chain says once the money has moved and the log is anchored, and the verdict with it.
+#[derive(Debug)]
 pub(crate) struct Settled {
-    /// For the verdict.
-    pub(crate) facts: candor_client::Facts,
+    /// For further verdicts.
+    pub(crate) facts: Facts,
+    pub(crate) verdict: Verdict,
+    /// `None` if the verdict refuses.
+    pub(crate) verified: Option<VerifiedBundle>,
 }
 
-/// Waits until the transfer is seen and a tree that holds the receipt is anchored, and upgrades the bundle to it.
+/// Waits until the transfer is seen and a tree that holds the receipt is anchored, upgrades the bundle to it, and judges it.
 pub(crate) async fn settle(
     chain: &ChainClient,
     node: &VerifiedNode,
-    bundle: &mut Bundle,
+    response: &mut VerifiedResponse,
     policy: &Policy,
     wait: Duration,
 ) -> Result<Settled, Failure> {
     let deadline = Instant::now() + wait;
-    let mut facts;
+    let mut awaited = Awaited::of(chain, &response.bundle).await?;
+    let mut pause = LOOK_PAUSE_MIN;
     loop {
-        if bundle.later_anchor.is_none()
-            && let Some(url) = node.log_url()
-        {
-            upgrade(bundle, chain, url).await?;
+        let is_over = deadline <= Instant::now();
+        if awaited.look(chain, &response.bundle).await? || is_over {
+            if response.bundle.later_anchor.is_none()
+                && let Some(url) = node.log_url()
+            {
+                awaited.add(&mut response.bundle, chain, url).await?;
+            }
+            // With a log to ask, the bundle is upgraded even if its own tree is the anchored one: then it says so by itself.
+            if response.bundle.later_anchor.is_some() || node.log_url().is_none() || is_over {
+                let facts = verified_facts(chain, &response.bundle, &response.verified, policy).await?;
+                let (verdict, verified) = verify_bundle(&response.bundle, policy, facts.as_chain_facts(), &K256);
+                if is_over || (facts.transfer_tx.is_some() && verdict.log_level() == LogLevel::Anchored) {
+                    return Ok(Settled { facts, verdict, verified });
+                }
+                // The endpoint shows one thing and not yet the other, or never will.
+                pause = JUDGE_PAUSE;
+            }
         }
-        facts = chain_facts(chain, bundle, policy).await?;
-        let chain_says = facts.as_chain_facts();
-        let anchored = verify_bundle(bundle, policy, chain_says, &K256).0.log_level() == LogLevel::Anchored;
-        // With a log to ask, the bundle is upgraded even if its own tree is the anchored one: then it says so by itself.
-        let upgraded = bundle.later_anchor.is_some() || node.log_url().is_none();
-        if (facts.transfer_tx.is_some() && anchored && upgraded) || deadline <= Instant::now() {
-            return Ok(Settled { facts });
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(pause).await;
+        pause = pause.saturating_mul(2).min(LOOK_PAUSE_MAX);
     }
 }
 

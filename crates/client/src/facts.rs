@@ -1,23 +1,21 @@
 //! What a chain says about a bundle, read over the caller's own RPC, in the form that `verify` takes.
 //!
 //! Everything here that cannot be asked is left `None` or empty, and the verdict then says `not checked`; an RPC that is down is an
-//! error, never a silent "not checked". Also here: upgrading a bundle to a later anchor.
+//! error, never a silent "not checked". What a bundle still waits for is `awaited`.
 
 use candor_chain::ChainClient;
-use candor_verify::bundle::{Bundle, LaterAnchor};
+use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
-use candor_verify::check::{ChainFacts, Transfer, verify_bundle};
-use candor_verify::checkpoint::Checkpoint;
-use candor_verify::eip712::{K256, signer};
+use candor_verify::check::{ChainFacts, Transfer, VerifiedBundle, verify_bundle};
+use candor_verify::eip712::K256;
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
-use candor_verify::time::{UnixMs, UnixSeconds};
-use candor_verify::tlog::{Tree, verify_consistency};
+use candor_verify::time::UnixSeconds;
+use candor_verify::tlog::Tree;
 use candor_verify::verdict::Outcome;
 use candor_x402::settlement::{Log, shows_transfer};
 
 use crate::error::ClientError;
-use crate::plain;
 use crate::resolve::chain_error;
 
 /// Facts about one bundle.
@@ -53,17 +51,44 @@ impl Facts {
 /// # Errors
 /// `Chain`, `Usage` if this is another chain.
 pub async fn chain_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) -> Result<Facts, ClientError> {
-    let manifest = &bundle.evidence.manifest;
-    if chain.chain_id() != manifest.anchor_chain_id {
-        let (expected, got) = (manifest.anchor_chain_id, chain.chain_id());
-        return Err(ClientError::Usage(format!("the bundle is anchored on chain {expected}; this RPC is of chain {got}")));
-    }
-    let work = &bundle.delivery.receipt.work;
-    let freshness = &bundle.evidence.freshness;
+    check_chain(chain, bundle)?;
     // Nothing is read for what is refused anyway: a forged bundle must not send anybody through a whole chain.
     if verify_bundle(bundle, policy, ChainFacts::default(), &K256).0.outcome() == Outcome::Refused {
         return Ok(Facts::default());
     }
+    read_facts(chain, bundle, policy).await
+}
+
+/// The same for a bundle that was judged when it arrived, without judging it once more.
+///
+/// # Errors
+/// As [`chain_facts`].
+pub async fn verified_facts(
+    chain: &ChainClient,
+    bundle: &Bundle,
+    verified: &VerifiedBundle,
+    policy: &Policy,
+) -> Result<Facts, ClientError> {
+    if *verified.receipt() != bundle.delivery.receipt {
+        // The fact is about another bundle.
+        return chain_facts(chain, bundle, policy).await;
+    }
+    check_chain(chain, bundle)?;
+    read_facts(chain, bundle, policy).await
+}
+
+fn check_chain(chain: &ChainClient, bundle: &Bundle) -> Result<(), ClientError> {
+    let (expected, got) = (bundle.evidence.manifest.anchor_chain_id, chain.chain_id());
+    if expected != got {
+        return Err(ClientError::Usage(format!("the bundle is anchored on chain {expected}; this RPC is of chain {got}")));
+    }
+    Ok(())
+}
+
+async fn read_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) -> Result<Facts, ClientError> {
+    let manifest = &bundle.evidence.manifest;
+    let work = &bundle.delivery.receipt.work;
+    let freshness = &bundle.evidence.freshness;
     let (transfer, transfer_tx) = find_transfer(chain, bundle).await?;
     let mut facts = Facts {
         receipt_block_known: Some(block_is(chain, work.block_number, work.block_hash).await?),
@@ -155,7 +180,7 @@ async fn anchors(chain: &ChainClient, bundle: &Bundle) -> Result<Vec<KnownAnchor
 }
 
 /// The registry's own log anchor, which the terms must name too: one of the operator's choice could say anything.
-async fn log_anchor(chain: &ChainClient, bundle: &Bundle) -> Result<candor_verify::Address, ClientError> {
+pub(crate) async fn log_anchor(chain: &ChainClient, bundle: &Bundle) -> Result<candor_verify::Address, ClientError> {
     let terms = &bundle.evidence.terms.terms;
     let expected = chain.log_anchor_of(&bundle.evidence.manifest.registry).await.map_err(chain_error)?;
     let named = terms.chains.iter().find(|chain| chain.chain_id == terms.anchor_chain_id).map(|chain| chain.log_anchor);
@@ -167,36 +192,4 @@ async fn log_anchor(chain: &ChainClient, bundle: &Bundle) -> Result<candor_verif
             Err(ClientError::Dishonest { check: "log.anchored", what })
         }
     }
-}
-
-/// Adds the way to the newest anchored tree, if one holds the receipt. Returns whether the bundle changed.
-///
-/// # Errors
-/// `Chain`, `Unreachable`, and `Dishonest` (`log.consistency`) if the log cannot show that it only grew, which is evidence of a fork, or
-/// if K_sig did not sign what the chain says is anchored.
-pub async fn upgrade(bundle: &mut Bundle, chain: &ChainClient, log_url: &str) -> Result<bool, ClientError> {
-    let tree = bundle.delivery.checkpoint.checkpoint.tree;
-    let log_id = bundle.delivery.checkpoint.checkpoint.log_id;
-    let log_anchor = log_anchor(chain, bundle).await?;
-    let newest = chain.latest_anchor(&log_anchor, &log_id).await.map_err(chain_error)?;
-    let Some(anchor) = newest.filter(|anchor| tree.size <= anchor.size) else { return Ok(false) };
-    let anchored = Tree { size: anchor.size, root: anchor.root };
-    // The event may show later than the state does.
-    let event = chain.anchored_checkpoint(&log_anchor, &log_id, anchor.size).await.map_err(chain_error)?;
-    let Some((timestamp, signature)) = event else { return Ok(false) };
-    let consistency =
-        if anchored.size == tree.size { Vec::new() } else { plain::consistency(log_url, &log_id, tree.size, anchored.size).await? };
-    if let Err(error) = verify_consistency(&tree, &anchored, &consistency) {
-        let what = format!("from size {} to the anchored {}: {error}", tree.size, anchored.size);
-        return Err(ClientError::Dishonest { check: "log.consistency", what });
-    }
-    let later = LaterAnchor { checkpoint: Checkpoint { log_id, tree: anchored, timestamp: UnixMs(timestamp) }, signature, consistency };
-    let (k_sig, got) = (bundle.evidence.manifest.k_sig, signer(&K256, &later.checkpoint.digest(), &later.signature));
-    if got != Some(k_sig) {
-        let got = got.map_or_else(|| "nobody".to_owned(), |address| address.to_string());
-        let what = format!("the anchored checkpoint of size {} is signed by {got}, not by {k_sig}", anchored.size);
-        return Err(ClientError::Dishonest { check: "log.consistency", what });
-    }
-    bundle.later_anchor = Some(later);
-    Ok(true)
 }

@@ -11,6 +11,7 @@
 //! Not here: keys of nodes, the log's writing side, and any opinion of a server about itself.
 
 mod ask;
+mod awaited;
 mod chain_health;
 mod clock;
 mod cut;
@@ -29,10 +30,11 @@ mod tls;
 mod unknown;
 
 pub use ask::{Buyer, CHAT_PATH, Progress, VerifiedResponse, ask, frame_text};
+pub use awaited::Awaited;
 pub use chain_health::ChainTrouble;
 pub use cut::cut_notice;
 pub use error::{ClientError, RefusedEvidence};
-pub use facts::{Facts, chain_facts, upgrade};
+pub use facts::{Facts, chain_facts, verified_facts};
 pub use import::{Exchange, ImportError, Saved, assemble};
 pub use keep::{Keep, keep_as_refused};
 pub use own_chain::{ChainIsWell, OwnChain};

@@ -82,7 +82,9 @@ pub struct Candidate {
 pub async fn candidates(chain: &ChainClient, registry: &Address) -> Result<Vec<Candidate>, ClientError> {
     let mut out = Vec::new();
     for k_sig in keys(chain, registry).await? {
-        out.extend(candidate(chain, registry, &k_sig).await?);
+        if let Some(record) = chain.enclave(registry, &k_sig).await.map_err(chain_error)? {
+            out.push(candidate(chain, registry, record).await?);
+        }
     }
     Ok(out)
 }
@@ -100,11 +102,10 @@ async fn keys(chain: &ChainClient, registry: &Address) -> Result<Vec<Address>, C
     }
 }
 
-async fn candidate(chain: &ChainClient, registry: &Address, k_sig: &Address) -> Result<Option<Candidate>, ClientError> {
-    let Some(record) = chain.enclave(registry, k_sig).await.map_err(chain_error)? else { return Ok(None) };
-    let status = chain.status_at(registry, k_sig, clock::now().seconds()).await.map_err(chain_error)?;
+async fn candidate(chain: &ChainClient, registry: &Address, record: EnclaveRecord) -> Result<Candidate, ClientError> {
+    let status = chain.status_at(registry, &record.k_sig, clock::now().seconds()).await.map_err(chain_error)?;
     let evidence = from_chain(chain, registry, &record).await?;
-    Ok(Some(Candidate { record, status, evidence }))
+    Ok(Candidate { record, status, evidence })
 }
 
 /// Evidence rebuilt from the chain alone. The inner error is of what the chain shows, the outer one of an endpoint that shows nothing.
@@ -148,12 +149,13 @@ const TRIES_MAX: usize = 64;
 /// `Untrusted` if the policy refuses every one, `NoNode` with the reason for each that was passed over; `Chain`.
 pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -> Result<VerifiedNode, ClientError> {
     let mut search = Search::default();
-    // Newest first, and old or foreign keys cost one call each: anyone may register, so a registry only grows.
-    for k_sig in keys(chain, registry).await?.iter().rev() {
+    // Newest first, one key after another, and old or foreign keys cost two calls each: anyone may register, so a registry only grows.
+    for index in (0..chain.enclave_count(registry).await.map_err(chain_error)?).rev() {
         if search.is_over() {
             break;
         }
-        let record = chain.enclave(registry, k_sig).await.map_err(chain_error)?;
+        let k_sig = chain.enclave_at(registry, index).await.map_err(chain_error)?;
+        let record = chain.enclave(registry, &k_sig).await.map_err(chain_error)?;
         let now = clock::now().seconds();
         // An ended key is passed over whatever our clock says: it may be behind.
         let wanted = record.filter(|record| {
@@ -171,14 +173,14 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -
                 continue;
             }
             Err(error) => {
-                search.failed(k_sig, &error);
+                search.failed(&k_sig, &error);
                 continue;
             }
         };
-        let Some(enclave) = search.judge(k_sig, &record.manifest_hash, evidence, policy) else { continue };
-        match open(chain, policy, &enclave).await {
+        let Some(enclave) = search.judge(&k_sig, &record.manifest_hash, evidence, policy) else { continue };
+        match open(chain, policy, registry, &enclave).await {
             Ok(node) => return Ok(node),
-            Err(error) => search.failed(k_sig, &error),
+            Err(error) => search.failed(&k_sig, &error),
         }
     }
     Err(search.nothing(&format!("registry {registry} on chain {}", chain.chain_id())))
@@ -300,14 +302,18 @@ fn grouped(passed: &[(Address, String)]) -> Vec<String> {
 }
 
 /// Connects to an enclave that the chain shows, and verifies it live.
-async fn open(chain: &ChainClient, policy: &Policy, enclave: &VerifiedEnclave) -> Result<VerifiedNode, ClientError> {
+async fn open(chain: &ChainClient, policy: &Policy, registry: &Address, enclave: &VerifiedEnclave) -> Result<VerifiedNode, ClientError> {
     let url = enclave.terms().endpoints.iter().find(|url| url.starts_with("https://"));
     let endpoint = Endpoint::parse(url.ok_or_else(|| ClientError::NoNode("the terms have no https endpoint".into()))?)?;
     let pinned = enclave.manifest().tls_spki_hash;
-    let node = verify_live(chain, policy, endpoint, Some(pinned)).await?;
+    let node = live(chain, policy, endpoint, Some(pinned)).await?;
     if node.enclave.manifest().hash() != enclave.manifest().hash() {
         let what = format!("expected manifest {}, got {}", enclave.manifest().hash(), node.enclave.manifest().hash());
         return Err(ClientError::Dishonest { check: "registry.listed", what });
+    }
+    // This registry has just said so of this very manifest.
+    if enclave.manifest().registry != *registry {
+        check_listed(chain, policy, &node.enclave).await?;
     }
     Ok(node)
 }
@@ -322,6 +328,13 @@ pub async fn verify_live(
     endpoint: Endpoint,
     pinned: Option<Hash32>,
 ) -> Result<VerifiedNode, ClientError> {
+    let node = live(chain, policy, endpoint, pinned).await?;
+    check_listed(chain, policy, &node.enclave).await?;
+    Ok(node)
+}
+
+/// Evidence over a connection, judged live; nobody has asked whether it is registered.
+async fn live(chain: &ChainClient, policy: &Policy, endpoint: Endpoint, pinned: Option<Hash32>) -> Result<VerifiedNode, ClientError> {
     let mut http = Http::connect(&endpoint, pinned).await?;
     let nonce = random32()?;
     let evidence = fetch_evidence(&mut http, Some(nonce)).await?;
@@ -339,18 +352,23 @@ pub async fn verify_live(
         let what = format!("block {} {} of chain {} is not on our chain", freshness.block_number, freshness.block_hash, freshness.chain_id);
         return Err(ClientError::Dishonest { check: "evidence.block", what });
     }
-    let manifest = enclave.manifest();
-    // Genuine is not registered: a retired key is genuine for ever. Asked of the registry that the policy names, if it names one.
-    if policy.registries.named().contains(&(manifest.anchor_chain_id, manifest.registry)) {
-        let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
-        let status = chain.status_at(&manifest.registry, &manifest.k_sig, clock::now().seconds()).await.map_err(chain_error)?;
-        let listed = record.is_some_and(|record| record.manifest_hash == manifest.hash() && record.invalid_from.is_none());
-        if !listed || status != EnclaveStatus::Valid {
-            let what = format!("the registry says {} of {}", status.as_str(), manifest.k_sig);
-            return Err(ClientError::Dishonest { check: "registry.listed", what });
-        }
-    }
     Ok(VerifiedNode { enclave, verdict, evidence, endpoint, http })
+}
+
+/// Genuine is not registered: a retired key is genuine for ever. Asked of the registry that the policy names, if it names one.
+async fn check_listed(chain: &ChainClient, policy: &Policy, enclave: &VerifiedEnclave) -> Result<(), ClientError> {
+    let manifest = enclave.manifest();
+    if !policy.registries.named().contains(&(manifest.anchor_chain_id, manifest.registry)) {
+        return Ok(());
+    }
+    let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
+    let status = chain.status_at(&manifest.registry, &manifest.k_sig, clock::now().seconds()).await.map_err(chain_error)?;
+    let listed = record.is_some_and(|record| record.manifest_hash == manifest.hash() && record.invalid_from.is_none());
+    if !listed || status != EnclaveStatus::Valid {
+        let what = format!("the registry says {} of {}", status.as_str(), manifest.k_sig);
+        return Err(ClientError::Dishonest { check: "registry.listed", what });
+    }
+    Ok(())
 }
 
 /// Evidence and certificate of whoever answers at an endpoint, unjudged: for `candor inspect`. Nothing else is sent.

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use candor_chain::ChainClient;
-use candor_client::{ClientError, chain_facts};
+use candor_client::{Awaited, ClientError, chain_facts};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::verify_bundle;
@@ -178,6 +178,30 @@ async fn a_lie_about_one_fact_is_refused_by_its_check() {
     let story = Story::honest().await;
     story.call("logAnchor()", address_word(&Address([0x66; 20])));
     story.assert_cannot_tell("refused log.anchored").await;
+}
+
+#[tokio::test]
+async fn while_an_anchor_is_awaited_each_look_is_one_question() {
+    let story = Story::honest().await;
+    let chain = ChainClient::connect(&story.scene.rpc.url, None).await.unwrap();
+    let mut awaited = Awaited::of(&chain, &story.bundle).await.unwrap();
+    story.call("latest(bytes32)", word(0).repeat(3));
+    let before = story.scene.rpc.calls().len();
+    for _ in 0..3 {
+        assert!(!awaited.look(&chain, &story.bundle).await.unwrap());
+    }
+    assert_eq!(story.scene.rpc.calls().len(), before + 3);
+    // Anchored, and not paid yet; found once, it is not asked for again.
+    let tree = story.bundle.delivery.checkpoint.checkpoint.tree;
+    story.call("latest(bytes32)", [word(tree.size), bare(&tree.root), word(1)].concat());
+    story.call("authorizationState(address,bytes32)", word(0));
+    for calls in [2, 1] {
+        let before = story.scene.rpc.calls().len();
+        assert!(!awaited.look(&chain, &story.bundle).await.unwrap());
+        assert_eq!(story.scene.rpc.calls().len(), before + calls);
+    }
+    story.call("authorizationState(address,bytes32)", word(1));
+    assert!(awaited.look(&chain, &story.bundle).await.unwrap());
 }
 
 /// An endpoint that hides a transfer cannot make a receipt false: nothing was charged *so far*, and the verdict says that it was not checked.

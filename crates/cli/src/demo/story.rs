@@ -8,8 +8,6 @@ use candor_client::{Buyer, Keep, OwnChain, SpendBook, VerifiedNode, VerifiedResp
 use candor_log::tiles::{Resource, Span};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
-use candor_verify::check::verify_bundle;
-use candor_verify::eip712::K256;
 use candor_verify::tlog::leaf_data;
 use candor_verify::verdict::{Outcome, Question, Status, Verdict};
 use serde_json::{Value, json};
@@ -50,11 +48,11 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
     let mut response = answer::stream(&mut node, &buyer, &body, true).await?;
     say!("\nanswered and verified in {:.2} s; waiting for settlement and anchor", asked.elapsed().as_secs_f64());
 
-    let settled = answer::settle(chain, &node, &mut response.bundle, &stage.policy.policy, SETTLE_WAIT).await?;
-    let (judged, verified) = verify_bundle(&response.bundle, &stage.policy.policy, settled.facts.as_chain_facts(), &K256);
+    let settled = answer::settle(chain, &node, &mut response, &stage.policy.policy, SETTLE_WAIT).await?;
+    let judged = &settled.verdict;
     answer::keep_upgraded(&path, &response.bundle, &node, settled.facts.transfer_tx)?;
-    four_questions(&judged, &node);
-    if verified.is_none() || judged.outcome() != Outcome::Verified {
+    four_questions(judged, &node);
+    if settled.verified.is_none() || judged.outcome() != Outcome::Verified {
         return Err(Failure::cannot("the demo's own bundle did not verify"));
     }
     let settlement_gas = money(stage, &response, before, settled.facts.transfer_tx).await?;

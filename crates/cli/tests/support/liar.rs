@@ -95,37 +95,56 @@ impl Liar {
 async fn answer(chain: String, state: Arc<Mutex<State>>, request: Request<Bytes>) -> io::Result<Response<Full<Bytes>>> {
     let asked_at = request.uri().to_string();
     let body = request.into_body();
-    let asked: Value = serde_json::from_slice(&body).map_err(io::Error::other)?;
+    let packet: Value = serde_json::from_slice(&body).map_err(io::Error::other)?;
     let lie = state.lock().unwrap_or_else(PoisonError::into_inner).lie;
-    let invented = match lie {
-        Lie::Quotes(form) if asked["method"] != "eth_chainId" => return Ok(quoting(form, &asked["id"], &asked_at)),
+    match lie {
         Lie::Down => return Err(io::ErrorKind::ConnectionReset.into()),
         Lie::Silent => std::future::pending().await,
+        Lie::Quotes(Form::Text) if packet["method"] != "eth_chainId" => return Ok(response(200, quote(&asked_at))),
+        Lie::Quotes(Form::Unauthorized) if packet["method"] != "eth_chainId" => return Ok(response(401, quote(&asked_at))),
+        _ => {}
+    }
+    let said = match &packet {
+        Value::Array(batch) => {
+            let mut said = Vec::new();
+            for asked in batch {
+                said.push(say(&chain, &state, lie, asked, &asked_at).await?);
+            }
+            Value::Array(said)
+        }
+        asked => say(&chain, &state, lie, asked, &asked_at).await?,
+    };
+    Ok(response(200, said.to_string()))
+}
+
+/// What is said to one call.
+async fn say(chain: &str, state: &Mutex<State>, lie: Lie, asked: &Value, asked_at: &str) -> io::Result<Value> {
+    let invented = match lie {
+        Lie::Quotes(Form::Result) if asked["method"] != "eth_chainId" => Some(json!(quote(asked_at))),
+        Lie::Quotes(Form::Error) if asked["method"] != "eth_chainId" => {
+            return Ok(json!({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -32000, "message": quote(asked_at)}}));
+        }
         Lie::ChainId(id) if asked["method"] == "eth_chainId" => Some(json!(format!("{id:#x}"))),
-        Lie::Balance(units) if is_balance(&asked) => Some(json!(format!("0x{units:064x}"))),
-        Lie::Moved(transfer) if asked["method"] == "eth_sendRawTransaction" => keep_back(&state, &asked, transfer),
+        Lie::Balance(units) if is_balance(asked) => Some(json!(format!("0x{units:064x}"))),
+        Lie::Moved(transfer) if asked["method"] == "eth_sendRawTransaction" => keep_back(state, asked, transfer),
         _ => None,
     };
     let invented = match invented {
         Some(invented) => Some(invented),
         // Told once, told for ever: a liar that wants to be believed does not contradict itself.
-        None => receipt(&chain, &state, &asked).await?,
+        None => receipt(chain, state, asked).await?,
     };
-    let bytes = match invented {
-        Some(result) => json!({"jsonrpc": "2.0", "id": asked["id"], "result": result}).to_string().into(),
-        None => forward(&chain, body).await?,
-    };
-    Ok(Response::builder().header("content-type", "application/json").body(Full::new(bytes)).unwrap())
+    match invented {
+        Some(result) => Ok(json!({"jsonrpc": "2.0", "id": asked["id"], "result": result})),
+        None => serde_json::from_slice(&forward(chain, asked.to_string().into()).await?).map_err(io::Error::other),
+    }
 }
 
-fn quoting(form: Form, id: &Value, asked_at: &str) -> Response<Full<Bytes>> {
-    let said = format!("nothing is known of {asked_at}");
-    let (status, body) = match form {
-        Form::Text => (200, said),
-        Form::Result => (200, json!({"jsonrpc": "2.0", "id": id, "result": said}).to_string()),
-        Form::Error => (200, json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32000, "message": said}}).to_string()),
-        Form::Unauthorized => (401, said),
-    };
+fn quote(asked_at: &str) -> String {
+    format!("nothing is known of {asked_at}")
+}
+
+fn response(status: u16, body: String) -> Response<Full<Bytes>> {
     Response::builder().status(status).header("content-type", "application/json").body(Full::new(body.into())).unwrap()
 }
 
