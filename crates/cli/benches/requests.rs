@@ -7,6 +7,8 @@
 //! The model of the node is a tiny random one and the answers are eight tokens, so that what is measured is everything around the
 //! engine: parsing, pricing, offers, payment checks, claims, transcript, receipt, log, store, settlement, anchors. The engine's own
 //! speed is `cargo xtask bench engine`.
+//!
+//! Last come whole commands of the client, whose processor time is that of ended child processes, and what the idle node holds in memory.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -26,7 +28,7 @@ use serde_json::Value;
 use support::World;
 use support::http::{CHAT, Http, own_key};
 use support::payer::{Offered, Payer, question};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
@@ -42,6 +44,9 @@ const PER_PAYER: usize = 6;
 
 /// Connections of each client for the rows without payment.
 const ROUNDS: usize = 10;
+
+/// Runs of each command of the client, after one that is not counted.
+const COMMANDS: usize = 10;
 
 /// What the bare route answers: a completion of the same length, made beforehand.
 const BODY: &str = r#"{"id":"chatcmpl-0123456789abcdef","object":"chat.completion","created":1790000000,"model":"candor-mini","choices":[{"index":0,"message":{"role":"assistant","content":"eight tokens of an answer are this long"},"logprobs":null,"finish_reason":"length"}],"usage":{"prompt_tokens":9,"completion_tokens":8,"total_tokens":17}}"#;
@@ -71,6 +76,33 @@ async fn compare() {
     measure("node, paid stream of 8 tokens", &node, Some(base), paid(&world, prepared)).await;
     println!("\nfirst, second: the two processes of a node, enclave and host (copying both ways, SQLite, submission, anchors, tiles).");
     println!("axum is one process; plain HTTP took {plain:.1} us of it.");
+
+    println!("\ncommands as processes, {COMMANDS} times\n{:34} {:>12} {:>12}", "", "ms cpu", "ms wall");
+    let bundle = commands("candor ask, to ANCHORED", &world, &["ask", "Hi", "--max-tokens", "8", "--rpc", &world.rpc()]);
+    commands("candor verify, offline", &world, &["verify", &bundle]);
+    commands("candor verify --rpc", &world, &["verify", &bundle, "--rpc", &world.rpc()]);
+    println!("\nidle memory (PSS): serve {:.1}, enclave {:.1}, host {:.1} MiB", pss(world.node.pid()), pss(node[0]), pss(node[1]));
+}
+
+/// Prints a row: processor time of one run and the median of the wall clock. Returns the bundle that the last run names, if it does.
+fn commands(name: &str, world: &World, arguments: &[&str]) -> String {
+    let run = || {
+        let ran = world.candor(arguments);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.json["bundle"].as_str().unwrap_or_default().to_owned()
+    };
+    // Writes what later runs find: the policy for one.
+    let mut bundle = run();
+    let (before, mut walls) = (children_time(), Vec::new());
+    for _ in 0..COMMANDS {
+        let started = Instant::now();
+        bundle = run();
+        walls.push(started.elapsed());
+    }
+    let each = (children_time() - before).as_secs_f64() * 1e3 / COMMANDS as f64;
+    walls.sort_unstable();
+    println!("{name:34} {each:>12.1} {:>12.1}", walls[COMMANDS / 2].as_secs_f64() * 1e3);
+    bundle
 }
 
 /// A node with a model that costs next to nothing.
@@ -97,12 +129,29 @@ async fn measure(name: &str, pids: &[u32], base: Option<f64>, load: impl Future<
     sum
 }
 
-/// User and system time of a process so far (proc(5): fields 14 and 15, in ticks of 10 ms).
+/// User and system time of a process so far (proc(5): fields 14 and 15).
 fn processor_time(pid: u32) -> Duration {
+    time_of(pid, 14)
+}
+
+/// User and system time of our children that have ended (proc(5): fields 16 and 17).
+fn children_time() -> Duration {
+    time_of(std::process::id(), 16)
+}
+
+/// Two neighbouring fields of a process's times, in ticks of 10 ms. The first field behind the name is the third.
+fn time_of(pid: u32, field: usize) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    let ticks: u64 = fields[field - 3].parse::<u64>().unwrap() + fields[field - 2].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
+}
+
+/// Memory of a process, with its share of what it shares, in MiB.
+fn pss(pid: u32) -> f64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
 
 /// The same request over and over. Returns how many.
@@ -222,12 +271,26 @@ async fn axum_server() {
     loop {
         let (router, acceptor) = (router.clone(), acceptor.clone());
         tokio::select! {
-            stream = plain.accept() => { let (tcp, _) = stream.unwrap(); tokio::spawn(async move { serve(tcp, router).await }); }
-            stream = tls.accept() => { let (tcp, _) = stream.unwrap(); tokio::spawn(async move {
-                if let Ok(stream) = acceptor.accept(tcp).await { serve(stream, router).await }
-            }); }
+            stream = plain.accept() => {
+                let tcp = nodelay(stream.unwrap().0);
+                tokio::spawn(async move { serve(tcp, router).await });
+            }
+            stream = tls.accept() => {
+                let tcp = nodelay(stream.unwrap().0);
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(tcp).await {
+                        serve(stream, router).await;
+                    }
+                });
+            }
         }
     }
+}
+
+/// As every server sets it: without it an answer in two writes waits for the client's delayed acknowledgement.
+fn nodelay(tcp: TcpStream) -> TcpStream {
+    tcp.set_nodelay(true).unwrap();
+    tcp
 }
 
 fn answer(body: &Bytes) -> &'static str {

@@ -87,7 +87,9 @@ pub(crate) fn hypervisor(state: &Path) -> Result<Hypervisor, Failure> {
 /// What the software hypervisor measures: the bytes of this very program.
 pub(crate) fn measurements() -> Result<Measurements, Failure> {
     let path = std::env::current_exe().map_err(|error| Failure::cannot(format!("no path to this program: {error}")))?;
-    Ok(Measurements::of_image(&crate::output::read(&path)?))
+    // Not read as a whole: it is large, and `serve`, which measures it more than once, would keep its size in memory as long as it runs.
+    let measured = std::fs::File::open(&path).and_then(Measurements::of_reader);
+    measured.map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
 }
 
 /// The workload of this very program under this state's software hypervisor.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use candor_chain::{ChainClient, EnclaveStatus, renew_calldata};
 use candor_devtee::{Hypervisor, Measurements, Request, permitted_chain};
 use candor_enclave::{Attester, AttesterError};
-use candor_engine::Model;
+use candor_engine::{Model, merkle_root};
 use candor_host::{
     GasKeys, Host, HostConfig, HostError, ModelFile, Notice, Registering, Registrar, RegistrarError, Timing, load_or_create_keys,
 };
@@ -412,12 +412,13 @@ pub(crate) async fn host(args: HostArgs) -> Done {
         true => GasKeys { gas: Role::Gas.signer(), anchor: Role::Anchor.signer() },
         false => load_or_create_keys(&args.data).map_err(|error| Failure::cannot(error.to_string()))?,
     };
-    let model = Model::load(&read(&args.model)?).map_err(|error| Failure::cannot(error.to_string()))?;
+    // The digest is enough here: whether it is a model, the enclave says.
+    let digest = Hash32(merkle_root(&read(&args.model)?));
     let policy = candor_client::PolicyFile::read(&args.policy)?.policy;
     let mut config = HostConfig::new(args.socket, args.data, read(&args.terms)?, chain.clone(), keys);
     config.client_listen = args.listen;
     config.http_listen = args.log_listen;
-    config.models = vec![ModelFile { digest: Hash32(model.digest()), path: args.model }];
+    config.models = vec![ModelFile { digest, path: args.model }];
     config.registrar = Arc::new(DevRegistrar { chain, policy });
     // What the operator sees: a line per event.
     config.notices = Arc::new(|notice: &Notice| say!("{notice}"));

@@ -1,5 +1,7 @@
 //! What the software hypervisor says it measured: a file's bytes, by the formulas of Nitro.
 
+use std::io::{self, Read};
+
 use sha2::{Digest as _, Sha384};
 
 /// PCR0, PCR1 and PCR2 of a SIMULATED enclave.
@@ -26,10 +28,25 @@ impl Measurements {
     /// SIMULATED: nobody measured that these bytes run; the caller says so.
     #[must_use]
     pub fn of_image(image: &[u8]) -> Self {
-        Self {
-            pcr0: extend_zero(&Sha384::digest(image)),
-            pcr1: extend_zero(&Sha384::digest(BOOT_TAG)),
-            pcr2: extend_zero(&Sha384::new().chain_update(APP_TAG).chain_update(image).finalize()),
+        let mut hashes = Hashes::new();
+        hashes.update(image);
+        hashes.finish()
+    }
+
+    /// The same of a file that nobody has to hold in memory for it.
+    ///
+    /// # Errors
+    ///
+    /// What reading says.
+    pub fn of_reader(mut image: impl Read) -> io::Result<Self> {
+        let (mut hashes, mut piece) = (Hashes::new(), vec![0; PIECE_BYTES]);
+        loop {
+            match image.read(&mut piece) {
+                Ok(0) => return Ok(hashes.finish()),
+                Ok(count) => hashes.update(&piece[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -44,6 +61,31 @@ impl Measurements {
     }
 }
 
+/// What is hashed of an image, piece by piece.
+struct Hashes {
+    whole: Sha384,
+    application: Sha384,
+}
+
+impl Hashes {
+    fn new() -> Self {
+        Self { whole: Sha384::new(), application: Sha384::new().chain_update(APP_TAG) }
+    }
+
+    fn update(&mut self, piece: &[u8]) {
+        self.whole.update(piece);
+        self.application.update(piece);
+    }
+
+    fn finish(self) -> Measurements {
+        Measurements {
+            pcr0: extend_zero(&self.whole.finalize()),
+            pcr1: extend_zero(&Sha384::digest(BOOT_TAG)),
+            pcr2: extend_zero(&self.application.finalize()),
+        }
+    }
+}
+
 /// A register that was zero, extended once: H(0^48 ‖ data).
 pub(crate) fn extend_zero(data: &[u8]) -> [u8; 48] {
     Sha384::new().chain_update([0; 48]).chain_update(data).finalize().into()
@@ -51,3 +93,19 @@ pub(crate) fn extend_zero(data: &[u8]) -> [u8; 48] {
 
 const BOOT_TAG: &[u8] = b"candor/devtee/boot/1";
 const APP_TAG: &[u8] = b"candor/devtee/app/1";
+
+/// Read at once.
+const PIECE_BYTES: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_read_in_pieces_has_the_measurements_of_the_whole() {
+        for len in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, 3 * PIECE_BYTES + 7] {
+            let image: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            assert_eq!(Measurements::of_reader(image.as_slice()).unwrap(), Measurements::of_image(&image), "{len}");
+        }
+    }
+}
