@@ -44,7 +44,7 @@ async fn a_node_whose_chain_was_reset_is_registered_again_and_sells_and_anchors_
     assert_eq!(world.rpc(), rpc);
     eventually("the node is registered again", || async {
         let listed = world.candor(&["registry", "list", "--rpc", &rpc]);
-        let is_there = |row: &Value| row["log_id"] == *log_id && row["status"] == "Valid";
+        let is_there = |row: &Value| row["log_id"] == *log_id && row["status"] == "valid";
         listed.json.as_array()?.iter().any(is_there).then_some(())
     })
     .await;
