@@ -5,6 +5,7 @@
 //! that the endpoint wrote passes [`Endpoint::redact`]. Does not hide a key that an endpoint sends in another spelling: it knows the key.
 
 use alloy::transports::http::reqwest::Url;
+use candor_verify::text::is_control;
 
 /// One endpoint. No `Debug`: it holds what must not be shown.
 pub(crate) struct Endpoint {
@@ -54,7 +55,7 @@ impl Endpoint {
             }
             let mut chars = rest.chars();
             let Some(next) = chars.next() else { return out };
-            out.push(if next.is_control() { ' ' } else { next });
+            out.push(if is_control(next) { ' ' } else { next });
             rest = chars.as_str();
         }
         if !rest.is_empty() {
@@ -130,6 +131,7 @@ mod tests {
             ("user name:passWORD or password alone", "user <rpc> or <rpc> alone"),
             ("host 0123456789ABCDEFx.rpc.example.org", "host <rpc>.rpc.example.org"),
             ("two\nlines\u{1b}[2K", "two lines [2K"),
+            ("turned \u{202e}round", "turned  round"),
             ("v2 is not hidden", "v2 is not hidden"),
         ] {
             assert_eq!(rpc.redact(said), shown);

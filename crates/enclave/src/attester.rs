@@ -7,7 +7,7 @@ use std::fmt;
 
 /// Something that attests this process.
 pub trait Attester: Send + Sync {
-    /// An attestation document over `user_data` (spec/attestation.md §2), made now.
+    /// An attestation document over `user_data` (spec/attestation.md §2), made now: COSE_Sign1 without its tag.
     ///
     /// # Errors
     /// The device refused or is not there; the text is for the operator.

@@ -19,7 +19,7 @@ use candor_verify::{Address, Signature65};
 use crate::LogKeys;
 
 /// What follows the type byte 0xff in the key id of K_sig's line (c2sp.org/signed-note asks for a long identifier there).
-pub const EIP712_LINE: &[u8] = b"candor/checkpoint-eip712/1";
+const EIP712_LINE: &[u8] = b"candor/checkpoint-eip712/1";
 
 /// A tree that both keys of its log signed. Only [`verify_note`] and [`verify_checkpoint`] make one:
 ///

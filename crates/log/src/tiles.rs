@@ -18,7 +18,7 @@ pub const WIDTH: u16 = 256;
 pub const ENTRY_BYTES: usize = 34;
 
 /// The most bytes of a checkpoint note: our two lines and room for 16 witnesses and more.
-pub const CHECKPOINT_BYTES_MAX: usize = 16 * 1024;
+const CHECKPOINT_BYTES_MAX: usize = 16 * 1024;
 
 /// The highest level of tiles: level 5 of a log of [`SIZE_MAX`] leaves is one hash.
 pub const LEVEL_MAX: u8 = 5;

@@ -63,7 +63,7 @@ pub fn signer(recover: &dyn Recover, digest: &Hash32, signature: &Signature65) -
 
 /// Whether s is in the lower half of the group order.
 #[must_use]
-pub fn is_low_s(signature: &Signature65) -> bool {
+fn is_low_s(signature: &Signature65) -> bool {
     signature.0.get(32..64).is_some_and(|s| s <= HALF_ORDER.as_slice())
 }
 

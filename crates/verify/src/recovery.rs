@@ -337,6 +337,14 @@ impl KeptAnswer {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_blob_is_read_up_to_its_limit_and_no_further() {
+        let mut blob = vec![VERSION; BLOB_MAX];
+        assert!(BlobHead::parse(&blob).is_ok());
+        blob.push(0);
+        assert_eq!(BlobHead::parse(&blob).err(), Some(RecoveryError::Length { got: BLOB_MAX + 1 }));
+    }
+
     /// RFC 5869, test case 1: the first block of Expand, from its PRK.
     #[test]
     fn the_expansion_is_hkdfs() {

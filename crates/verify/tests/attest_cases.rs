@@ -96,12 +96,10 @@ fn emulated_document_is_never_hardware() {
 }
 
 #[test]
-fn tag_and_signature_twins_have_one_identity() {
-    let identity = accept("aws_2026_indefinite_map_high_s");
-    for twin in ["cose_tag_18", "signature_twin_with_low_s_is_the_same_document"] {
-        assert_ne!(case(twin).bytes, case("aws_2026_indefinite_map_high_s").bytes);
-        assert_eq!(accept(twin), identity, "{twin}");
-    }
+fn signature_twins_have_one_identity() {
+    let [document, twin] = ["aws_2026_indefinite_map_high_s", "signature_twin_with_low_s_is_the_same_document"];
+    assert_ne!(case(twin).bytes, case(document).bytes);
+    assert_eq!(accept(twin), accept(document));
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub struct Candidate {
 }
 
 /// At most this many candidates: the current and the previous 60-second bucket of the request salt.
-pub const MAX_CANDIDATES: usize = 2;
+const MAX_CANDIDATES: usize = 2;
 
 /// Everything besides the client's bytes that the verdict depends on.
 #[expect(clippy::exhaustive_structs, reason = "complete: callers must give each")]

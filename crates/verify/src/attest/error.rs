@@ -17,7 +17,7 @@ use crate::cbor::values::CborError;
 pub enum AttestError {
     /// Step 1: the document is empty or too long (bytes).
     Size { limit: usize, got: usize },
-    /// Step 2: not an untagged or tag 18 array of four and nothing after it.
+    /// Step 2: not an untagged array of four and nothing after it.
     Cose(CborError),
     /// Step 2: the outer array has another number of elements.
     CoseElements { expected: u64, got: u64 },

@@ -1,8 +1,8 @@
 //! Steps 1 to 6: from bytes to a [`Document`], well formed and unbelieved.
 //!
 //! A Nitro attestation document is a COSE_Sign1 whose payload is a CBOR map. The form accepted is what AWS has been seen to send (untagged,
-//! counted or break-ended maps, `null` for absent options), and tag 18, which its text shows. Everything else is refused before any
-//! cryptography.
+//! counted or break-ended maps, `null` for absent options). Everything else is refused before any cryptography, also tag 18, which AWS's text
+//! shows and nobody has seen: a document has one encoding, up to its signature's two halves of s.
 //!
 //! Not here: any belief. The certificates are still opaque byte strings (`chain.rs`), the signature is only a pair of numbers in range
 //! (`verified.rs`).
@@ -59,8 +59,7 @@ impl Document<'_> {
 /// `attest.pcrs`.
 ///
 /// # Security
-/// Proves nothing but the form. Two byte strings may be the same document: tag 18 is optional, and (r, n − s) verifies wherever (r, s)
-/// does. Identity is [`VerifiedDocument::payload_digest`](super::VerifiedDocument::payload_digest).
+/// Proves nothing but the form. Two byte strings may be the same document: (r, n − s) verifies wherever (r, s) does. Identity is [`VerifiedDocument::payload_digest`](super::VerifiedDocument::payload_digest).
 ///
 /// # Examples
 /// ```
@@ -111,7 +110,6 @@ fn check_size(bytes: &[u8]) -> Result<(), AttestError> {
 }
 
 fn open_outer(outer: &mut Reader<'_>) -> Result<(), AttestError> {
-    outer.tag_if_next(COSE_SIGN1_TAG).map_err(AttestError::Cose)?;
     match outer.array_header(u64::MAX).map_err(AttestError::Cose)? {
         COSE_SIGN1_ELEMENTS => Ok(()),
         got => Err(AttestError::CoseElements { expected: COSE_SIGN1_ELEMENTS, got }),
@@ -296,7 +294,6 @@ const USER_DATA_BYTES_MAX: usize = 512;
 /// AWS: 0 to 512.
 const NONCE_BYTES_MAX: usize = 512;
 
-const COSE_SIGN1_TAG: u64 = 18;
 const COSE_SIGN1_ELEMENTS: u64 = 4;
 /// Long enough to show what came instead.
 const PROTECTED_BYTES_MAX: usize = 64;

@@ -216,21 +216,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads tag `number` if it is next; otherwise reads nothing and says `false`.
-    ///
-    /// # Errors
-    /// [`CborErrorKind::WrongTag`] for another tag, or any syntax error.
-    pub fn tag_if_next(&mut self, number: u64) -> Result<bool, CborError> {
-        if self.peek()? != Kind::Tag {
-            return Ok(false);
-        }
-        let head = self.head()?;
-        if head.argument != number {
-            return Err(self.error(head.at, CborErrorKind::WrongTag { expected: number, got: head.argument }));
-        }
-        Ok(true)
-    }
-
     /// Passes over one whole value of any supported kind, at most `depth_max` containers deep.
     ///
     /// # Errors
@@ -509,8 +494,6 @@ pub enum CborErrorKind {
     TrailingBytes { got: usize },
     /// Another kind of item was expected.
     WrongKind { expected: Kind, got: Kind },
-    /// Another tag was expected.
-    WrongTag { expected: u64, got: u64 },
     /// A string has not the one length allowed here.
     Length { expected: usize, got: usize },
     /// A string or container is longer than its limit.
@@ -545,9 +528,6 @@ impl fmt::Display for CborError {
             CborErrorKind::TrailingBytes { got } => write!(f, "{got} bytes after the end"),
             CborErrorKind::WrongKind { expected, got } => {
                 write!(f, "expected {expected}, got {got}")
-            }
-            CborErrorKind::WrongTag { expected, got } => {
-                write!(f, "expected tag {expected}, got {got}")
             }
             CborErrorKind::Length { expected, got } => {
                 write!(f, "expected {expected} bytes, got {got}")
