@@ -209,7 +209,10 @@ fn each_refusal_has_its_kind() {
     assert_eq!(reader(&[0x43, 0, 0, 0]).bytes(2).map_err(kind), Err(CborErrorKind::Limit { limit: 2, got: 3 }));
     assert_eq!(reader(&[0x43, 0, 0, 0]).byte_array::<2>().map_err(kind), Err(CborErrorKind::Length { expected: 2, got: 3 }));
     assert_eq!(reader(&[0x00]).bool().map_err(kind), Err(CborErrorKind::WrongKind { expected: Kind::Bool, got: Kind::Unsigned }));
-    assert_eq!(reader(&[0xd2, 0x80]).array_header(9).map_err(kind), Err(CborErrorKind::WrongKind { expected: Kind::Array, got: Kind::Tag }));
+    assert_eq!(
+        reader(&[0xd2, 0x80]).array_header(9).map_err(kind),
+        Err(CborErrorKind::WrongKind { expected: Kind::Array, got: Kind::Tag })
+    );
     assert_eq!(reader(&[0x82, 0x00, 0x00]).skip(1).map_err(kind), Err(CborErrorKind::Budget));
     assert_eq!(reader(&[0x00]).end().map_err(kind), Err(CborErrorKind::TrailingBytes { got: 1 }));
 
