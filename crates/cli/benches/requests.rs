@@ -10,7 +10,8 @@
 //!
 //! Last come whole commands of the client, whose processor time is that of ended child processes, and what the idle node holds in memory.
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/it/support/mod.rs"]
+#[allow(dead_code, reason = "a bench uses a part")]
 mod support;
 
 use std::io::{BufRead as _, BufReader};

@@ -3,7 +3,8 @@
 //!
 //! The floor beside it: the same signatures without a disk.
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/it/support/mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "a bench uses a part")]
 mod support;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,113 @@
+//! The chain goes away, is reset, is another one, or is two: what a buyer is told before anything is signed, and a node that finds back to
+//! its chain by itself. Over the real program.
+
+use std::path::Path;
+
+use candor_verify::bytes::Address;
+use serde_json::Value;
+
+use crate::support::http::{CHAT, Reply, post};
+use crate::support::liar::{Liar, Lie};
+use crate::support::payer::question;
+use crate::support::process::{Process, new_directory};
+use crate::support::split::log_status;
+use crate::support::{Ran, World, eventually};
+
+fn ask(world: &World, further: &[&str]) -> Ran {
+    world.candor(&[&["ask", "Hi", "--max-tokens", "8"][..], further].concat())
+}
+
+/// The book of payments, byte for byte.
+fn book(state: &Path) -> Option<Vec<u8>> {
+    std::fs::read(state.join("spends.json")).ok()
+}
+
+#[tokio::test]
+async fn a_node_whose_chain_was_reset_is_registered_again_and_sells_and_anchors_and_is_paid_there() {
+    let mut world = World::start(&[]);
+    let (rpc, log_id) = (world.rpc(), world.node.text("log_id"));
+    let wallet = Address::from_hex(&world.chain.text("wallet")).unwrap();
+    let first = ask(&world, &["--rpc", &rpc]);
+    assert_eq!((first.code, &first.json["verdict"]["log_level"]), (0, &"ANCHORED".into()), "{first:?}");
+
+    world.chain.end();
+    let is_told = |status: &Value| status["troubles"]["chain"].is_string();
+    let status = eventually("the host notices", || async { log_status(&world).await.filter(is_told) }).await;
+    assert_eq!(status["troubles"]["chain"], "unreachable", "{status}");
+    let paid = book(&world.state);
+    assert_eq!(ask(&world, &["--rpc", &rpc]).code, 2);
+    assert_eq!(book(&world.state), paid, "nothing is signed without a chain");
+
+    world.chain = Process::start(&world.state, &["chain", "--port", rpc.rsplit(':').next().unwrap()]);
+    assert_eq!(world.rpc(), rpc);
+    eventually("the node is registered again", || async {
+        let listed = world.candor(&["registry", "list", "--rpc", &rpc]);
+        let is_there = |row: &Value| row["log_id"] == *log_id && row["status"] == "valid";
+        listed.json.as_array()?.iter().any(is_there).then_some(())
+    })
+    .await;
+    let second = ask(&world, &["--rpc", &rpc]);
+    assert_eq!((second.code, &second.json["verdict"]["log_level"]), (0, &"ANCHORED".into()), "{second:?}");
+    let charged: u128 = second.json["charged"].as_str().unwrap().parse().unwrap();
+    eventually("the transfer on the new chain", || async { world.transfers_from(&wallet).await.contains(&charged).then_some(()) }).await;
+    let is_well = |status: &Value| status["troubles"].as_object().is_some_and(serde_json::Map::is_empty);
+    let status = eventually("the host is well", || async { log_status(&world).await.filter(is_well) }).await;
+    assert_eq!((&status["log"]["id"], &status["registered"]), (&log_id.as_str().into(), &true.into()), "the same boot, the same log");
+}
+
+fn proxy(world: &World, endpoints: &[&str]) -> (Process, String) {
+    let mut arguments = vec!["proxy", "--listen", "127.0.0.1:0"];
+    arguments.extend(endpoints.iter().flat_map(|url| ["--rpc", *url]));
+    let proxy = Process::start(&world.state, &arguments);
+    let url = proxy.text("url").trim_end_matches("/v1").to_owned();
+    (proxy, url)
+}
+
+fn assert_unavailable(reply: &Reply, kind: &str) {
+    assert_eq!((reply.status, reply.error_code().as_str()), (503, "chain_unavailable"), "{reply:?}");
+    assert_eq!(reply.header("x-should-retry"), Some("false"), "{reply:?}");
+    assert_eq!(reply.json()["error"]["candor"]["chain"].as_str(), Some(kind), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_whose_chain_is_in_trouble_says_which_and_signs_nothing_and_goes_on_when_it_is_over() {
+    let world = World::start(&[]);
+    let liar = Liar::start(&world.rpc());
+    let (_alone, alone) = proxy(&world, &[liar.url.as_str()]);
+    let (_both, both) = proxy(&world, &[world.rpc().as_str(), liar.url.as_str()]);
+    for (at, name) in [(&alone, "alone"), (&both, "both")] {
+        let reply = post(at, CHAT, &question(name, false)).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    for (lie, kind) in [(Lie::Down, "down"), (Lie::Silent, "down"), (Lie::ChainId(31338), "wrong_chain")] {
+        let paid = book(&world.state);
+        liar.tell(lie);
+        for at in [&alone, &both] {
+            for stream in [false, true] {
+                assert_unavailable(&post(at, CHAT, &question(&format!("{lie:?} {stream}"), stream)).await, kind);
+            }
+        }
+        assert_eq!(book(&world.state), paid, "{lie:?}");
+        liar.tell(Lie::None);
+        for at in [&alone, &both] {
+            let reply = post(at, CHAT, &question(&format!("after {lie:?}"), false)).await;
+            assert_eq!(reply.status, 200, "{lie:?}: {reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn endpoints_of_two_chains_with_one_id_disagree_and_nothing_is_paid() {
+    let world = World::start(&[]);
+    let elsewhere = new_directory();
+    let other = Process::start(&elsewhere, &["chain", "--port", "0"]);
+    let ran = ask(&world, &["--rpc", &world.rpc(), "--rpc", &other.text("url")]);
+    assert_eq!((ran.code, &ran.json["code"]), (2, &"chain_unavailable".into()), "{ran:?}");
+    let error = ran.json["error"].as_str().unwrap();
+    assert!([world.rpc(), other.text("url")].iter().all(|url| error.contains(url.as_str())), "{error}");
+    assert_eq!(book(&world.state), None);
+    // With one of them it is bought.
+    assert_eq!(ask(&world, &["--rpc", &world.rpc()]).code, 0);
+    drop(other);
+    std::fs::remove_dir_all(elsewhere).unwrap();
+}

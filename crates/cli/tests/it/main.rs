@@ -1,0 +1,23 @@
+//! Tests of the program, started as users start it.
+//!
+//! One program: apart, each file would be compiled and linked with everything that all of them use. `cargo test --test it FILE::` runs a file's.
+
+mod bad_boots;
+mod bad_payments;
+mod bad_requests;
+mod bundles;
+mod chain_trouble;
+mod commands;
+mod faults;
+mod kept;
+mod lying_chain;
+mod misuse;
+mod one_payment;
+mod plaintext;
+mod proxy;
+mod replay;
+mod rpc_secret;
+mod state;
+mod support;
+mod terminal;
+mod trust;

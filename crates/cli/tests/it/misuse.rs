@@ -1,0 +1,99 @@
+//! What is asked wrongly is refused before anything is sent, paid, written over or made, in words that say what to do instead. No chain and
+//! no node: nothing here may get as far as needing one.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::support::Ran;
+use crate::support::process::{new_directory, run};
+
+/// Where nobody listens.
+const NOBODY: &str = "http://127.0.0.1:1";
+
+fn assert_refused(ran: &Ran, words: &[&str]) {
+    let error = ran.json["error"].as_str().unwrap_or_default();
+    assert!(ran.code == 2 && words.iter().all(|word| error.contains(word)), "expected {words:?}, got {ran:?}");
+}
+
+#[test]
+fn values_that_no_node_takes_are_refused_before_anything_is_sent() {
+    let state = new_directory();
+    for (flag, value) in
+        [("--temperature", "nan"), ("--temperature", "inf"), ("--temperature", "2.1"), ("--max-tokens", "0"), ("--model", "")]
+    {
+        assert_refused(&run(&state, &["ask", "Hi", "--rpc", NOBODY, flag, value]), &[flag]);
+    }
+    assert_refused(&run(&state, &["ask", "", "--rpc", NOBODY]), &["<PROMPT>"]);
+    assert_refused(&run(&state, &["demo", ""]), &["[PROMPT]"]);
+    std::fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
+fn a_bundle_is_written_over_nothing_and_no_directory_is_made_for_it() {
+    let state = new_directory();
+    let bundle = state.join("paid.candor");
+    for beside in ["paid.candor", "paid.refused.candor", "paid.hints.json"] {
+        std::fs::write(state.join(beside), "evidence").unwrap();
+        let ran = run(&state, &["ask", "Hi", "--rpc", NOBODY, "--bundle", bundle.to_str().unwrap()]);
+        assert_refused(&ran, &[beside, "not touched", "nothing was paid"]);
+        assert_eq!(std::fs::read(state.join(beside)).unwrap(), b"evidence");
+        std::fs::remove_file(state.join(beside)).unwrap();
+    }
+    let elsewhere = state.join("none").join("paid.candor");
+    let path = elsewhere.to_str().unwrap();
+    for arguments in [&["ask", "Hi", "--rpc", NOBODY, "--bundle", path][..], &["policy", "new", path], &["policy", "new", "--dev", path]] {
+        assert_refused(&run(&state, arguments), &["no directory"]);
+    }
+    assert!(!state.join("none").exists());
+    std::fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
+fn no_policy_that_accepts_simulated_evidence_is_written_for_a_chain_where_money_is_real() {
+    let state = new_directory();
+    for chain in ["1", "8453", "424242"] {
+        assert_refused(&run(&state, &["policy", "new", "--dev", "--chain-id", chain]), &["SIMULATED", chain]);
+        assert!(!state.join("policy.toml").exists());
+    }
+    assert_eq!(run(&state, &["policy", "new", "--dev", "--chain-id", "84532"]).code, 0);
+    std::fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
+fn one_port_for_clients_and_log_is_refused_at_once_with_the_flag_that_gives_another() {
+    let state = new_directory();
+    for (listen, log_listen) in [("127.0.0.1:28843", "127.0.0.1:28843"), ("0.0.0.0:28843", "127.0.0.1:28843")] {
+        let ran = run(&state, &["serve", "--rpc", NOBODY, "--listen", listen, "--log-listen", log_listen]);
+        assert_refused(&ran, &["one port", "another with --log-listen"]);
+    }
+    std::fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
+fn a_state_that_cannot_be_made_names_the_flag_that_says_another() {
+    for arguments in [&["policy", "new", "--dev"][..], &["wallet", "new"], &["serve", "--rpc", NOBODY]] {
+        assert_refused(&run(Path::new("/proc/candor-none"), arguments), &["/proc/candor-none", "--state DIR"]);
+    }
+}
+
+#[test]
+fn a_passphrase_that_nobody_can_be_asked_for_names_the_flag_that_gives_it() {
+    let state = new_directory();
+    // In a session of its own there is no terminal, whatever the test was started from.
+    let mut command = Command::new("setsid");
+    command.args(["--wait", env!("CARGO_BIN_EXE_candor"), "--json", "--state", state.to_str().unwrap(), "wallet", "new"]);
+    assert_refused(&Ran::of(&command.stdin(Stdio::null()).output().unwrap()), &["no terminal", "--passphrase-file FILE"]);
+    assert!(!state.join("wallet.json").exists());
+    std::fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
+fn help_names_the_chains_that_are_taken_and_the_one_token_that_is_looked_up() {
+    let help = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_candor")).args(arguments).arg("--help").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let chain = help(&["chain"]);
+    assert!(candor_devchain::TESTNETS.iter().all(|(id, _)| chain.contains(&id.to_string())), "{chain}");
+    assert!(help(&["wallet", "balance"]).contains("TestUSD"));
+}

@@ -1,0 +1,161 @@
+//! No command lets a stranger write on the terminal: names, errors, files and file names made of escape sequences are driven through every
+//! one of them, with and without `--json`, and none leaves as it came.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use candor_verify::text::is_control;
+
+use crate::support::hostile::{self, TEXT};
+use crate::support::process::new_directory;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_candor");
+
+/// What is left of the text when nothing in it is obeyed.
+const DEFUSED: &str = "[32mVERIFIED, ANCHORED";
+
+/// Help does not list them; a test in the program does.
+const HIDDEN: [&str; 2] = ["enclave", "host"];
+
+/// Commands, each with command lines that meet hostile text.
+type Attacks = BTreeMap<&'static str, Vec<Vec<String>>>;
+
+/// The files of the command lines are in a directory of their own; what a state holds is hostile too.
+fn attacks(state: &Path, files: &Path) -> Attacks {
+    std::fs::create_dir(state.join("bundles")).unwrap();
+    std::fs::write(state.join("VERSION"), "1\n").unwrap();
+    std::fs::write(state.join("bundles").join(format!("{TEXT}.candor")), hostile::bundle().encode()).unwrap();
+    std::fs::write(state.join(TEXT), TEXT).unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = files.join(format!("{TEXT}{name}"));
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (rpc, node) = (hostile::rpc(), hostile::node());
+    let bundle = file(".candor", &hostile::bundle().encode());
+    let policy = file(".toml", format!("[accept]\nroots = [\"{TEXT}\"]\n{TEXT}\n").as_bytes());
+    let head = file(".head", format!("x-candor-transcript-seed: {TEXT}\n").as_bytes());
+    let terms = file(".cbor", &hostile::bundle().evidence.terms.encode());
+    let log = files.join(format!("{TEXT}-log"));
+    std::fs::create_dir(&log).unwrap();
+    std::fs::write(log.join("checkpoint"), format!("{TEXT}\n{TEXT}\n{TEXT}\n")).unwrap();
+    let log = log.to_str().unwrap();
+    let (new, key) = (files.join(format!("{TEXT}-new")), format!("0x{}", "01".repeat(32)));
+    let (new, nowhere) = (new.to_str().unwrap(), files.join(TEXT).join(TEXT));
+    let nowhere = nowhere.to_str().unwrap();
+    let address = &key[..42];
+    let line = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let import = ["bundles", "import", "--request", &bundle, "--head", &head, "--response", &bundle, "--payment", &policy];
+    let host = [
+        &["host", "--socket", new, "--data", new, "--terms", &terms, "--model", &bundle, "--policy", &policy, "--rpc", &rpc][..],
+        &["--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0", "--anchor-seconds", "1"],
+    ];
+    Attacks::from([
+        (
+            "ask",
+            vec![
+                line(&["ask", TEXT, "--rpc", &rpc]),
+                line(&["ask", "Hi", "--bundle", &bundle]),
+                line(&["ask", "Hi", "--model", TEXT, "--rpc", &rpc]),
+            ],
+        ),
+        (
+            "bundles import",
+            vec![line(&[&import[..], &["--evidence", &bundle]].concat()), line(&[&import[..], &["--node", &node]].concat())],
+        ),
+        ("bundles list", vec![line(&["bundles", "list"]), line(&["bundles", "list", "--policy", &policy])]),
+        ("chain", vec![line(&["chain", "--deploy-to", &rpc]), line(&["chain", "--port", TEXT])]),
+        ("demo", vec![line(&["demo", TEXT])]),
+        ("enclave", vec![line(&["enclave", "--socket", new, "--tee", &format!("{bundle}/{TEXT}")])]),
+        ("host", vec![line(&host.concat())]),
+        ("inspect", vec![line(&["inspect", &node, "--pem", new]), line(&["inspect", TEXT])]),
+        ("log check", vec![line(&["log", "check", log, "--k-sig", address, "--k-log", &key]), line(&["log", "check", log, "--rpc", &rpc])]),
+        ("log show", vec![line(&["log", "show", log]), line(&["log", "show", nowhere])]),
+        ("policy new", vec![line(&["policy", "new", &policy]), line(&["policy", "new", nowhere]), line(&["policy", "new", new])]),
+        (
+            "policy trust",
+            vec![line(&["policy", "trust", &bundle]), line(&["policy", "trust", &node, "--yes"]), line(&["policy", "trust", nowhere])],
+        ),
+        ("proxy", vec![line(&["proxy", "--rpc", &rpc]), line(&["proxy", "--token", nowhere])]),
+        (
+            "registry list",
+            vec![line(&["registry", "list", "--rpc", &rpc]), line(&["registry", "list", "--policy", &policy, "--rpc", &rpc])],
+        ),
+        ("replay", vec![line(&["replay", &bundle]), line(&["replay", &bundle, "--unsigned"]), line(&["replay", &policy])]),
+        ("serve", vec![line(&["serve", "--rpc", &rpc]), line(&["serve", "--listen", TEXT])]),
+        ("state reset", vec![line(&["state", "reset"]), line(&["state", "reset", TEXT])]),
+        (
+            "verify",
+            vec![
+                line(&["verify", &bundle]),
+                line(&["verify", &bundle, "--rpc", &rpc]),
+                line(&["verify", &bundle, "--policy", &policy]),
+                line(&["verify", &policy]),
+                line(&["verify", nowhere]),
+                line(&["verify", &format!("--{TEXT}")]),
+            ],
+        ),
+        ("wallet balance", vec![line(&["wallet", "balance", "--rpc", &rpc])]),
+        ("wallet fund", vec![line(&["wallet", "fund", "--rpc", &rpc])]),
+        ("wallet new", vec![line(&["wallet", "new", "--dev", &bundle]), line(&["wallet", "new", new, "--passphrase-file", nowhere])]),
+    ])
+}
+
+/// Everything that a command line says, which has no control in it.
+fn said(state: &Path, arguments: &[String], json: bool) -> String {
+    let mut command = Command::new(PROGRAM);
+    if json {
+        command.arg("--json");
+    }
+    // A demo's own directory is below the test's.
+    let output = command.arg("--state").arg(state).args(arguments).env("TMPDIR", state).stdin(Stdio::null()).output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    let raw: Vec<char> = text.chars().filter(|c| is_control(*c) && !matches!(c, '\n' | '\t')).collect();
+    assert!(raw.is_empty(), "{arguments:?} (json: {json}) lets out {raw:?}: {text:?}");
+    text
+}
+
+#[test]
+fn no_command_lets_a_stranger_write_on_the_terminal() {
+    let (state, files) = (new_directory(), new_directory());
+    let attacks = attacks(&state, &files);
+    let listed: BTreeSet<String> = commands().into_iter().chain(HIDDEN.map(str::to_owned)).collect();
+    assert_eq!(listed, attacks.keys().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>(), "every command is driven, and no other");
+    for (name, lines) in &attacks {
+        for json in [false, true] {
+            // With --json a demo tells its story and its result, and once is enough of it.
+            let lines = lines.iter().filter(|_| json || *name != "demo");
+            let said: String = lines.map(|line| said(&state, line, json)).collect();
+            // In these the text reaches the reader for certain: it is defused, not lost.
+            let must_show = matches!(*name, "bundles list" | "inspect" | "log show" | "policy new" | "replay" | "state reset" | "verify");
+            assert!(!must_show || said.contains(DEFUSED), "{name} (json: {json}): {said}");
+        }
+    }
+    std::fs::remove_dir_all(state).unwrap();
+    std::fs::remove_dir_all(files).unwrap();
+}
+
+/// Every command that has none below it, from the program's own help.
+fn commands() -> BTreeSet<String> {
+    let (mut found, mut open) = (BTreeSet::new(), vec![String::new()]);
+    while let Some(name) = open.pop() {
+        let below = below(&name);
+        if below.is_empty() {
+            found.insert(name);
+            continue;
+        }
+        open.extend(below.iter().map(|word| format!("{name} {word}").trim().to_owned()));
+    }
+    found
+}
+
+/// The commands that the help of a command lists.
+fn below(name: &str) -> Vec<String> {
+    let output = Command::new(PROGRAM).args(name.split_whitespace()).arg("-h").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let Some((_, list)) = help.split_once("Commands:\n") else { return Vec::new() };
+    // A name is indented by two; what goes on from the line before, by more.
+    let names = list.lines().take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
+}

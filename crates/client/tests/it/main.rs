@@ -1,0 +1,9 @@
+//! Tests of the client against nodes and chains that lie.
+//!
+//! One program: apart, each file would be compiled and linked with everything that all of them use. `cargo test --test it FILE::` runs a file's.
+
+mod chain_trouble;
+mod lying_rpc;
+mod refused;
+mod support;
+mod unresolved;

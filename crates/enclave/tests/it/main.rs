@@ -1,0 +1,13 @@
+//! Tests of the enclave over real sockets, with a host that the test plays.
+//!
+//! One program: apart, each file would be compiled and linked with everything that all of them use. `cargo test --test it FILE::` runs a file's.
+
+mod browsers;
+mod challenges;
+mod connections;
+mod cut;
+mod descriptors;
+mod payments;
+mod places;
+mod quotes;
+mod support;

@@ -1,0 +1,142 @@
+//! Payments, with a host that takes its time or lies about them.
+
+use std::time::Duration;
+
+use candor_enclave::Config;
+use candor_link::{SettlementFailure, SettlementState};
+use candor_verify::payment::SETTLE_MARGIN_SECONDS;
+
+use crate::support::client::{question, without_salt};
+use crate::support::{Key, World, now};
+
+#[tokio::test]
+async fn a_payment_whose_time_ran_out_while_the_chain_was_asked_is_not_claimed() {
+    let mut config = Config::default();
+    config.generation_cap_s = 1;
+    let world = World::start(config).await;
+    // Open for the work and one margin, and some seconds more: fewer than the chain takes, or far more.
+    for (delay, more_s, status) in [(Duration::from_secs(3), 2, 402), (Duration::ZERO, 60, 200)] {
+        *world.host.payer_delay.lock().unwrap() = delay;
+        let body = question(&format!("{delay:?}"), 2, false);
+        let payment = world.pay(&Key::of(9), &body, now() + 1 + SETTLE_MARGIN_SECONDS + more_s).await;
+        let reply = world.ask(&body, Some(&payment)).await;
+        assert_eq!(reply.status, status, "{reply:?}");
+        let refused = reply.text().contains("invalid_exact_evm_payload_authorization_valid_before");
+        assert_eq!((refused, world.receipts().len()), (status == 402, usize::from(status == 200)));
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_says_too_early_that_a_payment_expired_is_not_repeated() {
+    let world = World::start(Config::default()).await;
+    let body = question("what it costs", 2, false);
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
+    *world.host.settlement.lock().unwrap() = Some(SettlementState::Failed { code: SettlementFailure::Expired });
+    for _ in 0..2 {
+        let reply = world.ask(&body, Some(&payment)).await;
+        assert!(reply.status == 409 && reply.text().contains(r#""code":"settlement_pending""#), "{reply:?}");
+        assert!(reply.header("retry-after").is_some() && !reply.text().contains("harged"), "{reply:?}");
+    }
+    // The answer is there as soon as the transfer is seen, and as often as it is asked for.
+    *world.host.settlement.lock().unwrap() = None;
+    for _ in 0..2 {
+        assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
+    }
+    assert_eq!(world.receipts().len(), 1);
+}
+
+#[tokio::test]
+async fn a_kept_stream_and_a_kept_whole_answer_are_given_again_and_nothing_runs_again() {
+    let world = World::start(Config::default()).await;
+    for stream in [true, false] {
+        let body = question(&format!("kept {stream}"), 6, stream);
+        let payment = world.pay(&Key::of(9), &body, now() + 300).await;
+        let first = world.ask(&body, Some(&payment)).await;
+        assert_eq!((first.status, first.header("x-candor-answer-recovery")), (200, Some("kept")), "{first:?}");
+        let made = world.receipts().len();
+        let again = world.ask(&body, Some(&payment)).await;
+        assert_eq!((again.status, again.header("x-candor-answer-recovery")), (200, Some("kept")), "{again:?}");
+        assert!(again.header("payment-response").is_some());
+        for header in ["content-type", "x-receipt-id", "x-candor-transcript-seed"] {
+            assert_eq!(first.header(header), again.header(header), "{header}");
+        }
+        // The same frames; the delivery is as new as the answer to the retry, and here nothing came between.
+        assert_eq!(frames(&first), frames(&again));
+        assert_eq!(world.receipts().len(), made);
+        // For another request the same payment gets nothing, and is known to be taken.
+        let other = question("another", 6, stream);
+        assert_eq!(world.ask(&other, Some(&payment)).await.status, 402);
+        // The host holds a ciphertext only.
+        let blobs = world.host.answers.lock().unwrap().values().flatten().copied().collect::<Vec<u8>>();
+        assert!(!String::from_utf8_lossy(&blobs).contains("chatcmpl"));
+    }
+}
+
+/// The values of all frames, or the whole body, as they came.
+fn frames(reply: &crate::support::client::Reply) -> Vec<String> {
+    reply.text().lines().filter(|line| line.starts_with("data: ") || line.starts_with('{')).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn before_its_transfer_is_seen_a_kept_answer_is_given_to_nobody() {
+    let world = World::start(Config::default()).await;
+    let body = question("pending", 2, true);
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
+    *world.host.settlement.lock().unwrap() = Some(SettlementState::Failed { code: SettlementFailure::Unknown });
+    let first = world.ask(&body, Some(&payment)).await;
+    assert_eq!(first.status, 200);
+    let again = world.ask(&body, Some(&payment)).await;
+    assert!(again.status == 409 && again.text().contains(r#""code":"settlement_pending""#), "{again:?}");
+    assert!(again.header("retry-after").is_some() && !again.text().contains("data: "), "{again:?}");
+}
+
+#[tokio::test]
+async fn without_room_for_its_answer_nothing_is_claimed_and_without_a_salt_none_is_needed() {
+    let world = World::start(Config::default()).await;
+    world.host.is_full.store(true, std::sync::atomic::Ordering::Relaxed);
+    let body = question("no room", 2, false);
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
+    let reply = world.ask(&body, Some(&payment)).await;
+    assert!(reply.status == 402 && reply.text().contains(r#""code":"answer_store_full""#), "{reply:?}");
+    assert!(reply.header("payment-required").is_some() && world.receipts().is_empty());
+    let unsalted = without_salt(&world.ask(&body, None).await, &Key::of(10));
+    let reply = world.ask(&body, Some(&unsalted)).await;
+    assert_eq!((reply.status, reply.header("x-candor-answer-recovery")), (200, Some("none")), "{reply:?}");
+    assert!(world.host.answers.lock().unwrap().is_empty());
+    let again = world.ask(&body, Some(&unsalted)).await;
+    assert!(again.status == 409 && again.text().contains("candor_payment_already_executed"), "{again:?}");
+    // With room again the same payment buys.
+    world.host.is_full.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
+}
+
+/// The attack: strangers make up headers, and each look costs the host a read.
+#[tokio::test]
+async fn looks_for_answers_that_are_not_there_are_counted_like_unpaid_quotes() {
+    let world = World::start(Config::default()).await;
+    let body = question("guessing", 2, false);
+    let mut tls = world.tls().await;
+    // It pays too little time: never claimed, and counted twice each, as a look and as a quote.
+    let payment = world.pay(&Key::of(9), &body, now() + 1).await;
+    assert_eq!(crate::support::client::ask_on(&mut tls, &body, None).await.status, 402);
+    for number in 0..31 {
+        assert_eq!(crate::support::client::ask_on(&mut tls, &body, Some(&payment)).await.status, 402, "{number}");
+    }
+    let refused = crate::support::client::ask_on(&mut tls, &body, Some(&payment)).await;
+    assert_eq!((refused.status, refused.header("connection")), (429, Some("close")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn whoever_has_an_answer_has_it_erased_and_only_with_its_payment() {
+    let world = World::start(Config::default()).await;
+    let body = question("received", 2, false);
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
+    assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
+    let unsalted = without_salt(&world.ask(&body, None).await, &Key::of(9));
+    assert_eq!(world.received(&unsalted).await.status, 400);
+    assert_eq!(world.host.answers.lock().unwrap().len(), 1);
+    assert_eq!(world.received(&payment).await.status, 204);
+    assert!(world.host.answers.lock().unwrap().is_empty());
+    let again = world.ask(&body, Some(&payment)).await;
+    assert!(again.status == 409 && again.text().contains("candor_payment_already_executed"), "{again:?}");
+}

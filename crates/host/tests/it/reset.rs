@@ -1,0 +1,54 @@
+//! A chain that loses what it held under a running host: the boot is registered again, and its log anchored again, whatever the database
+//! says. The embedded chain goes back to what it was before the host came.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::world::World;
+use crate::support::{Boot, Control, FakeEnclave, PATIENCE, Scratch, config};
+use candor_host::Host;
+use candor_link::EnclaveRequest;
+use candor_verify::Hash32;
+
+/// Waits until the registry has this boot and the chain its log at this size. Serves what the host asks of the enclave meanwhile.
+async fn until_anchored(world: &World, boot: &Boot, control: &mut Control, size: u64) {
+    let contracts = &world.contracts;
+    let look = async {
+        loop {
+            control.call(EnclaveRequest::Head).await;
+            let record = world.client.enclave(&contracts.registry, &boot.manifest.k_sig).await.unwrap();
+            let anchor = world.client.latest_anchor(&contracts.log_anchor, &boot.log_id()).await.unwrap();
+            if record.is_some() && anchor.is_some_and(|anchor| anchor.size == size) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.expect("registered and anchored");
+}
+
+#[tokio::test]
+async fn a_boot_that_the_chain_has_forgotten_is_registered_and_anchored_again() {
+    let world = Arc::new(World::start().await);
+    let before = world.shared.lock().snapshot().unwrap();
+    let scratch = Scratch::new("reset");
+    let enclave = FakeEnclave::listen(&scratch);
+    let mut boot = Boot::new(&world, 1);
+    let host = Host::start(config(&world, &scratch, &enclave.socket, b"weights")).await.unwrap();
+    let (mut control, _, _) = enclave.boot(&boot).await;
+    let entry = boot.entry(Hash32([9; 32]));
+    control.append(0, vec![entry]).await;
+    control.checkpoint(0, boot.checkpoint(), vec![]).await;
+    until_anchored(&world, &boot, &mut control, 1).await;
+
+    assert!(world.shared.lock().revert(before));
+    assert!(world.client.enclave(&world.contracts.registry, &boot.manifest.k_sig).await.unwrap().is_none());
+    until_anchored(&world, &boot, &mut control, 1).await;
+
+    // The log goes on from there.
+    let entry = boot.entry(Hash32([10; 32]));
+    control.append(1, vec![entry]).await;
+    control.checkpoint(1, boot.checkpoint(), vec![]).await;
+    until_anchored(&world, &boot, &mut control, 2).await;
+    host.stop().await;
+}
