@@ -21,7 +21,7 @@ use std::time::Duration;
 use candor_engine::chat::MAX_BODY_BYTES;
 use candor_link::{EnclaveRequest, HostReply};
 use candor_verify::bytes::Hash32;
-use candor_x402::protocol::{HEADER_PAYMENT_SIGNATURE, parse_single_header};
+use candor_x402::protocol::{HEADER_PAYMENT_SIGNATURE, PaymentPayload, ProtocolError, parse_payment_payload, parse_single_header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -106,15 +106,15 @@ async fn evidence(session: &Session, query: &str) -> Result<ApiResponse, Refusal
 struct Asked {
     path: String,
     body: Bytes,
-    /// The payment header, as it came.
-    payment: Option<Vec<u8>>,
+    /// The payment header, believed in nothing. Whoever pays badly is quoted like whoever does not pay.
+    payment: Option<Result<PaymentPayload, ProtocolError>>,
 }
 
 /// From a request to its answer: the one that is kept for it, or a quote, or a claim and a new answer.
 async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiResponse, Refusal> {
     let serving = session.serving();
     let asked = read(request).await?;
-    let sought = asked.payment.as_ref().and_then(|header| Sought::of(header, &asked.path, &asked.body));
+    let sought = asked.payment.iter().flatten().find_map(|payment| Sought::of(payment, &asked.path, &asked.body));
     // Of equal copies one at a time, until the payment is claimed or refused.
     let look = sought.as_ref().map(|sought| serving.answers().look_for(sought.answer_id()).ok_or_else(in_flight));
     let _look = look.transpose()?;
@@ -133,13 +133,13 @@ async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiRespon
     let quoted = quote::quote(serving, "POST", &asked.path, &asked.body, clock::now().seconds()).await;
     // A request that is refused was read all the same, so it counts like one that is quoted.
     let quote = quoted.map_err(|refusal| session.quoted().err().unwrap_or(refusal))?;
-    let Some(header) = asked.payment else {
+    let Some(payment) = asked.payment else {
         let refusal = Refusal::new(402, "This request must be paid for.").code("payment_required");
         return unpaid(session, &quote, &asked.path, &refusal);
     };
     serving.ledger().has_room()?;
     let sold = match reserve(serving, &quote, sought.as_ref(), room) {
-        Ok(keep) => pay::claim(serving, &quote, &header).await.map(|paid| (paid, keep)),
+        Ok(keep) => pay::claim(serving, &quote, payment).await.map(|paid| (paid, keep)),
         Err(refusal) => Err(refusal),
     };
     match sold {
@@ -206,7 +206,8 @@ async fn whole(session: &Session, quote: Quote, paid: Paid, keep: Option<Keep>) 
 /// The client has the answer to this payment. Whoever knows its salt may say so.
 async fn received(session: &Session, headers: &HeaderMap) -> Result<ApiResponse, Refusal> {
     session.quoted()?;
-    let answer_id = payment_header(headers)?.and_then(Sought::id_of);
+    let payment = payment_header(headers)?.and_then(Result::ok);
+    let answer_id = payment.as_ref().and_then(Sought::id_of);
     let answer_id = answer_id.ok_or_else(|| Refusal::new(400, "The payment header names no answer."))?;
     match session.serving().port().request(EnclaveRequest::AckAnswer { answer_id }, ERASE_TIMEOUT).await {
         Ok(HostReply::AnswerErased) => Ok(reply::done()),
@@ -221,12 +222,13 @@ async fn read(request: Request<Incoming>) -> Result<Asked, Refusal> {
     }
     let path = head.uri.path_and_query().map_or(CHAT, |path| path.as_str()).to_owned();
     let body = read_body(body).await?;
-    let payment = payment_header(&head.headers)?.map(<[u8]>::to_vec);
+    let payment = payment_header(&head.headers)?;
     Ok(Asked { path, body, payment })
 }
 
-fn payment_header(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
-    Ok(parse_single_header(headers.get_all(HEADER_PAYMENT_SIGNATURE).iter().map(HeaderValue::as_bytes))?)
+fn payment_header(headers: &HeaderMap) -> Result<Option<Result<PaymentPayload, ProtocolError>>, Refusal> {
+    let header = parse_single_header(headers.get_all(HEADER_PAYMENT_SIGNATURE).iter().map(HeaderValue::as_bytes))?;
+    Ok(header.map(parse_payment_payload))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -18,7 +18,7 @@ use candor_verify::bytes::{Hash32, Signature65};
 use candor_verify::hash::sha256;
 use candor_verify::receipt::{Decoding, Receipt, receipt_id};
 use candor_verify::recovery::{self, AnswerSecret, BlobHead, KeptAnswer};
-use candor_x402::protocol::parse_payment_payload;
+use candor_x402::protocol::PaymentPayload;
 use candor_x402::recovery::Retry;
 
 use crate::control::{AskError, HostPort};
@@ -39,7 +39,7 @@ const RESERVED_MAX: u64 = 256 << 20;
 const JSON: &str = "application/json";
 const EVENT_STREAM: &str = "text/event-stream";
 
-/// What a payment header names: the answer to exactly this request for exactly this payment.
+/// What a payment names: the answer to exactly this request for exactly this payment.
 #[derive(Clone)]
 pub(crate) struct Sought {
     retry: Retry,
@@ -47,14 +47,14 @@ pub(crate) struct Sought {
 }
 
 impl Sought {
-    /// Reads a header that was sent with this request; `None` if it echoes no salt.
-    pub(crate) fn of(header: &[u8], path: &str, body: &[u8]) -> Option<Self> {
-        Some(Self { retry: retry(header)?, asked: recovery::asked_digest("POST", path, body) })
+    /// By a payment that was sent with this request; `None` if it echoes no salt.
+    pub(crate) fn of(payment: &PaymentPayload, path: &str, body: &[u8]) -> Option<Self> {
+        Some(Self { retry: Retry::read(payment)?, asked: recovery::asked_digest("POST", path, body) })
     }
 
-    /// The id that a header names, whatever it was sent for.
-    pub(crate) fn id_of(header: &[u8]) -> Option<Hash32> {
-        Some(retry(header)?.secret.answer_id())
+    /// The id that a payment names, whatever it was sent for.
+    pub(crate) fn id_of(payment: &PaymentPayload) -> Option<Hash32> {
+        Some(Retry::read(payment)?.secret.answer_id())
     }
 
     pub(crate) fn answer_id(&self) -> Hash32 {
@@ -83,10 +83,6 @@ impl Sought {
             && answer.receipt.money.payment_id == head.payment_id;
         is_of_head.then_some(answer)
     }
-}
-
-fn retry(header: &[u8]) -> Option<Retry> {
-    Retry::read(&parse_payment_payload(header).ok()?)
 }
 
 fn cipher(secret: &AnswerSecret, head: &BlobHead) -> Option<LessSafeKey> {
@@ -286,15 +282,15 @@ pub(crate) mod tests {
     use candor_verify::bytes::{Address, from_hex};
     use candor_verify::payment::Authorization;
     use candor_verify::time::UnixSeconds;
-    use candor_x402::protocol::{Eip155, ExactRequirements, encode_header};
+    use candor_x402::protocol::{Eip155, ExactRequirements, encode_header, parse_payment_payload};
     use serde_json::{Value, json};
 
     use super::*;
 
     const BODY: &[u8] = br#"{"model":"m"}"#;
 
-    /// A payment header with this salt, as a client would send it.
-    pub(crate) fn header(salt: &str) -> Vec<u8> {
+    /// A payment with this salt, as a client would send it.
+    fn payment(salt: &str) -> PaymentPayload {
         let requirements = ExactRequirements {
             network: Eip155(31337),
             asset: Address([3; 20]),
@@ -314,11 +310,11 @@ pub(crate) mod tests {
                 },
             },
         });
-        encode_header(&payload).into_bytes()
+        parse_payment_payload(encode_header(&payload).as_bytes()).unwrap()
     }
 
     pub(crate) fn sought() -> Sought {
-        Sought::of(&header(&Hash32([7; 32]).to_string()), "/v1/chat/completions", BODY).unwrap()
+        Sought::of(&payment(&Hash32([7; 32]).to_string()), "/v1/chat/completions", BODY).unwrap()
     }
 
     fn place() -> Place {
@@ -361,12 +357,12 @@ pub(crate) mod tests {
             assert_eq!((&opened.frames, &opened.receipt, opened.leaf_salt), (&frames, &receipt(), Hash32([14; 32])));
             let (path, salt) = ("/v1/chat/completions", Hash32([7; 32]).to_string());
             let others = [
-                Sought::of(&header(&salt), path, b"{}"),
-                Sought::of(&header(&salt), "/v1/chat/completions?a", BODY),
-                Sought::of(&header(&Hash32([8; 32]).to_string()), path, BODY),
+                Sought::of(&payment(&salt), path, b"{}"),
+                Sought::of(&payment(&salt), "/v1/chat/completions?a", BODY),
+                Sought::of(&payment(&Hash32([8; 32]).to_string()), path, BODY),
             ];
             others.into_iter().for_each(|other| assert!(other.unwrap().open(&blob.bytes).is_none()));
-            assert!(Sought::of(&header("0x00"), path, BODY).is_none());
+            assert!(Sought::of(&payment("0x00"), path, BODY).is_none());
         }
     }
 

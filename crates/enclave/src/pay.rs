@@ -1,6 +1,6 @@
 //! Payments: from a header to a claim, or to an error that says what to do.
 //!
-//! Order of work: read the header (cheap), verify the authorization against recomputed offers, ask the host about balance and nonce,
+//! Order of work: verify the authorization against recomputed offers, ask the host about balance and nonce,
 //! look at the time again, claim. Only then may anything run (Invariant: no response byte before the claim).
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use candor_link::{EnclaveRequest, HostReply, PayerQuery};
 use candor_x402::claims::Balance;
 use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
-use candor_x402::protocol::parse_payment_payload;
+use candor_x402::protocol::{PaymentPayload, ProtocolError};
 use candor_x402::{Claim, Libsecp};
 
 use crate::clock;
@@ -29,8 +29,8 @@ pub(crate) struct Paid {
 }
 
 /// Verifies and claims.
-pub(crate) async fn claim(serving: &Serving, quote: &Quote, header: &[u8]) -> Result<Paid, Refusal> {
-    let payment = verify(serving, quote, header).inspect_err(|_| count(&serving.metrics().payments_refused))?;
+pub(crate) async fn claim(serving: &Serving, quote: &Quote, payment: Result<PaymentPayload, ProtocolError>) -> Result<Paid, Refusal> {
+    let payment = verify(serving, quote, payment).inspect_err(|_| count(&serving.metrics().payments_refused))?;
     // The offer that was echoed, of this bucket or the one before: the receipt names what the client was told. A client that echoes no offer
     // paid the price of the current bucket.
     let candidate = payment.answers().unwrap_or(&quote.current).clone();
@@ -54,8 +54,8 @@ pub(crate) async fn claim(serving: &Serving, quote: &Quote, header: &[u8]) -> Re
     Ok(Paid { payment, claim, candidate })
 }
 
-fn verify(serving: &Serving, quote: &Quote, header: &[u8]) -> Result<VerifiedPayment, Refusal> {
-    let payload = parse_payment_payload(header)?;
+fn verify(serving: &Serving, quote: &Quote, payment: Result<PaymentPayload, ProtocolError>) -> Result<VerifiedPayment, Refusal> {
+    let payload = payment?;
     let candidates = quote.candidates(serving);
     let context = VerifyContext {
         requirements: &quote.requirements,
