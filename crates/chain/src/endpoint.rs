@@ -89,7 +89,7 @@ fn is_like_a_key(label: &str) -> bool {
 /// What stands for a part of a URL.
 const MARK: &str = "<rpc>";
 
-/// Of an endpoint's text; enough for every message of the nodes we know.
+/// Characters of an endpoint's text that are shown; enough for every message of the nodes we know.
 const MESSAGE_CHARS_MAX: usize = 200;
 
 /// What is shorter is no key (`v2`, `rpc`), and would be found in every text.

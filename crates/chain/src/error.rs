@@ -165,6 +165,9 @@ pub(crate) fn from_rpc(what: &'static str, error: RpcError<TransportErrorKind>, 
             data: payload.as_revert_data().map(|data| data.to_vec()).unwrap_or_default(),
             message: endpoint.redact(&payload.message),
         },
+        RpcError::Transport(TransportErrorKind::MissingBatchResponse(_)) => {
+            ChainError::Malformed { what, detail: "no answer to a batch; this endpoint must take JSON-RPC batches (JSON-RPC 2.0 §6)".to_owned() }
+        }
         RpcError::Transport(kind) if is_timeout(&kind) => ChainError::Timeout { what, after: DEFAULT_TIMEOUT },
         RpcError::Transport(kind) => {
             let outage = kind.as_http_error().map_or(Outage::Connection, |error| Outage::Status(error.status));

@@ -19,7 +19,7 @@ use candor_verify::verdict::{Outcome, PaymentBinding};
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, note, print_json, read, say};
-use crate::verdict::{By, exit_code};
+use crate::verdict::{By, FORM, exit_code};
 use crate::{calendar, dev, policy};
 
 #[derive(clap::Args)]
@@ -201,7 +201,7 @@ impl Row {
     fn of(path: &Path, policy: &Policy) -> Result<Self, Failure> {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Ok(bundle) = Bundle::parse(&read(path)?) else {
-            let (outcome, refused) = (Outcome::Refused.as_str(), Some("bundle.form"));
+            let (outcome, refused) = (Outcome::Refused.as_str(), Some(FORM));
             return Ok(Self { file, outcome, refused, log_level: "", payment_binding: None, finished_at: UnixMs(0), said: None });
         };
         let (verdict, _) = verify_bundle(&bundle, policy, ChainFacts::default(), &K256);

@@ -114,7 +114,7 @@ pub(crate) fn write_err(text: fmt::Arguments<'_>) {
     drop(std::io::stderr().write_all(visible(&text.to_string()).as_bytes()));
 }
 
-/// Of text that can do no harm.
+/// Writes text that was made harmless.
 fn write_stdout(text: &str) {
     let mut stdout = std::io::stdout();
     if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())

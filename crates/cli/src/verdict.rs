@@ -170,7 +170,7 @@ pub(crate) fn load(path: &Path) -> Result<Bundle, Failure> {
 }
 
 /// The check that every other one needs.
-const FORM: &str = "bundle.form";
+pub(crate) const FORM: &str = "bundle.form";
 
 fn malformed(path: &Path, error: &CborError) -> Failure {
     let what = "is no bundle, or not the whole of one: expected a .candor file as `candor ask` keeps it";

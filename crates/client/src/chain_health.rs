@@ -2,7 +2,7 @@
 //!
 //! A payment that is signed while the chain is away, is another one, stands still or was reset buys an answer that nobody can settle,
 //! anchor or look up, and its request is held until its deadline. Sans I/O: answers and a time in, a judgement out; `own_chain` asks.
-//! Does not notice an endpoint that lies in one voice: a second endpoint is who contradicts it, in blocks and not in what contracts say.
+//! Does not notice an endpoint that lies in one voice: only a second endpoint contradicts it, in blocks and not in what contracts say.
 
 use std::fmt;
 

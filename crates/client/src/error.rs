@@ -10,7 +10,7 @@ use candor_verify::verdict::Verdict;
 
 use crate::chain_health::ChainTrouble;
 
-/// Of everything that needs a chain and cannot have it: the word of nodes, of the proxy and of `--json`.
+/// Code of every failure whose cause is the chain: the word of nodes, of the proxy and of `--json`.
 pub(crate) const CHAIN_UNAVAILABLE: &str = "chain_unavailable";
 
 /// Why a client stopped.

@@ -1,7 +1,7 @@
 //! Resolve, verify, pay, stream, verify again, keep the bundle.
 //!
 //! ```text
-//! registry ──▶ resolve ──▶ VerifiedNode (verified, TLS key pinned) ──▶ ask ──▶ VerifiedResponse + Bundle ──▶ facts, upgrade
+//! registry ──▶ resolve ──▶ VerifiedNode (verified, TLS key pinned) ──▶ ask ──▶ VerifiedResponse + Bundle ──▶ awaited, facts
 //! ```
 //!
 //! Every verdict comes from `candor-verify`; this crate carries bytes to it. A prompt is sent only over a connection whose key is in

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use candor_engine::chat::MAX_BODY_BYTES;
 use candor_verify::bytes::{Address, Hash32, to_hex};
 use candor_verify::hash::sha256;
 use candor_verify::time::UnixMs;
@@ -35,9 +36,6 @@ use crate::policy_file::PolicyFile;
 use crate::resolve::{VerifiedNode, random32, resolve};
 use crate::spend::{SpendBook, Wallet};
 use crate::unknown::{Dropped, Told};
-
-/// Largest request body taken.
-const BODY_MAX: usize = 1 << 20;
 
 /// Requests at once; more wait.
 const RUNNING_MAX: usize = 16;
@@ -316,10 +314,10 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match tokio::time::timeout(within, Limited::new(body, BODY_MAX).collect()).await {
+    match tokio::time::timeout(within, Limited::new(body, MAX_BODY_BYTES).collect()).await {
         Ok(Ok(read)) => Ok(read.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err((StatusCode::PAYLOAD_TOO_LARGE, format!("the request's body is longer than {BODY_MAX} bytes")))
+            Err((StatusCode::PAYLOAD_TOO_LARGE, format!("the request's body is longer than {MAX_BODY_BYTES} bytes")))
         }
         Ok(Err(error)) => Err((StatusCode::BAD_REQUEST, format!("the request's body: {error}"))),
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time".to_owned())),
@@ -583,7 +581,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_too_long_or_never_ends_is_refused_as_what_it_is() {
-        let long = http_body_util::Full::new(Bytes::from(vec![b' '; BODY_MAX + 1]));
+        let long = http_body_util::Full::new(Bytes::from(vec![b' '; MAX_BODY_BYTES + 1]));
         assert_eq!(read_body(long, BODY_TIMEOUT).await.unwrap_err().0, StatusCode::PAYLOAD_TOO_LARGE);
         let (_open, items) = mpsc::channel(1);
         let endless = StreamBody::new(ReceiverStream(items));

@@ -37,7 +37,7 @@ use crate::receipt::{self, Ids, Made, Sale};
 use crate::reply::Finished;
 use crate::serving::{Served, Serving};
 use crate::settle::{Standing, Transfer, Wait};
-use crate::source::{End, Question, Turn};
+use crate::source::{End, Question, SourceSlot};
 
 /// Everything a running answer needs.
 pub(crate) struct Job {
@@ -126,30 +126,30 @@ impl Job {
     }
 
     /// Waits for a place at the source. `None` if one comes too late: the payment could no longer be settled, so nothing runs.
-    async fn turn(&self) -> Option<Turn> {
+    async fn source_slot(&self) -> Option<SourceSlot> {
         let wait = Duration::from_millis(self.stop_at.since(clock::now()));
-        let place = tokio::time::timeout(wait, self.serving.place()).await.ok()??;
+        let permit = tokio::time::timeout(wait, self.serving.place()).await.ok()??;
         let now_ms = clock::now();
         let cap_at = now_ms.saturating_add(self.serving.config().generation_cap_s.saturating_mul(1000));
         let at_stop = if cap_at <= self.stop_at { Outcome::CutByNode } else { Outcome::Aborted };
-        (now_ms < self.stop_at).then(|| Turn { place, stop_at: self.stop_at.min(cap_at), at_stop })
+        (now_ms < self.stop_at).then(|| SourceSlot { permit, stop_at: self.stop_at.min(cap_at), at_stop })
     }
 
-    fn generate(&self, turn: Turn, frames: mpsc::Sender<Vec<u8>>) -> JoinHandle<Option<End>> {
-        self.served.source.answer(self.question.clone(), turn, frames)
+    fn generate(&self, slot: SourceSlot, frames: mpsc::Sender<Vec<u8>>) -> JoinHandle<Option<End>> {
+        self.served.source.answer(self.question.clone(), slot, frames)
     }
 
     /// Streams into `body`. `consumed` counts the frames that it has taken, that is handed to the host.
     pub(crate) async fn stream(self, execution: Execution, body: mpsc::Sender<StreamItem>, consumed: Arc<AtomicU64>) {
         let (sender, mut frames) = chunks::from_engine();
-        let Some(turn) = self.turn().await else { return self.cut(execution, &body).await };
-        let Turn { stop_at, at_stop, .. } = turn;
-        let generating = self.generate(turn, sender);
+        let Some(slot) = self.source_slot().await else { return self.forgive(execution, &body).await };
+        let SourceSlot { stop_at, at_stop, .. } = slot;
+        let generating = self.generate(slot, sender);
         let mut sent = self.nothing_sent();
         let passed = chunks::pass_on(&mut frames, &body, stop_at, |frame| sent.push(frame)).await;
         // Dropping the receiver stops the source at its next frame.
         drop(frames);
-        let Some(mut end) = generating.await.ok().flatten() else { return self.cut(execution, &body).await };
+        let Some(mut end) = generating.await.ok().flatten() else { return self.forgive(execution, &body).await };
         let aborted = passed == Passed::Gone;
         if let Passed::Late(Some(next)) = passed {
             end = End { last_frame: Some(next), outcome: at_stop, ..end };
@@ -179,7 +179,7 @@ impl Job {
     }
 
     /// Nothing was answered: nothing is charged.
-    async fn cut(&self, execution: Execution, body: &mpsc::Sender<StreamItem>) {
+    async fn forgive(&self, execution: Execution, body: &mpsc::Sender<StreamItem>) {
         self.serving.finish(execution, Ending::Forgiven);
         drop(body.send(Err(Cut)).await);
     }
@@ -225,7 +225,7 @@ impl Job {
     fn not_logged(&self, execution: Execution, error: LedgerError) {
         let ending = match error {
             LedgerError::Unknown => Ending::Owed,
-            LedgerError::Full | LedgerError::TooLong | LedgerError::Closed => Ending::Forgiven,
+            LedgerError::NotNow | LedgerError::TooLong | LedgerError::Closed => Ending::Forgiven,
         };
         self.serving.finish(execution, ending);
     }
@@ -234,8 +234,8 @@ impl Job {
     pub(crate) async fn whole(mut self, execution: Execution) -> Whole {
         // The sender's other end is held here: a whole answer is finished even if its client left, which may come again for it.
         let (sender, _frames) = mpsc::channel(1);
-        let end = match self.turn().await {
-            Some(turn) => self.generate(turn, sender).await.ok().flatten(),
+        let end = match self.source_slot().await {
+            Some(slot) => self.generate(slot, sender).await.ok().flatten(),
             None => None,
         };
         let Some(end) = end else {
@@ -260,7 +260,8 @@ impl Job {
         };
         let body = splice(last, &receipt::member(&receipt::delivery(&self.sale, logged)));
         self.serving.finish(execution, Ending::Owed);
-        let Some(body) = body else { return Whole::NotLogged };
+        // No body that a source makes is without an object to put the receipt in; if one were, its payment would be on its way.
+        let Some(body) = body else { return Whole::Lost };
         // The host has it: its place is free for another.
         let (transfer, is_kept) = (self.transfer(), self.keep.take().is_some());
         // What is kept nowhere is held here until the transfer is seen, as long as that takes.

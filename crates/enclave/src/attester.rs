@@ -1,6 +1,7 @@
 //! The port to whatever measures and attests this process: the Nitro security module, or a SIMULATED hypervisor in development.
 //!
-//! One function, because every kind of TEE can do this one thing: sign a statement about its measured content and 64 bytes of ours.
+//! One act, because every kind of TEE can do this one thing: sign a statement about its measured content and 64 bytes of ours. Beside it one
+//! question: may this attester serve a node on this chain.
 //! Which implementation stands behind it is not said by anything the enclave signs; a verifier tells by the root (ADR 0002).
 
 use std::fmt;

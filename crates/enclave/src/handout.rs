@@ -20,7 +20,6 @@ use candor_x402::Libsecp;
 use hyper::body::Bytes;
 
 use crate::kept::{self, Sought};
-use crate::ledger::LedgerError;
 use crate::receipt::{self, Ids};
 use crate::refusal::Refusal;
 use crate::reply::{self, ApiResponse, Finished};
@@ -39,7 +38,7 @@ pub(crate) enum Found {
 /// Looks for the answer that was paid for with exactly this header, and hands it out if its transfer is seen.
 pub(crate) async fn find(serving: &Serving, sought: &Sought) -> Result<Found, Refusal> {
     // Without the host nothing new could be logged either.
-    let fetched = kept::fetch(serving.port(), sought).await.map_err(|_| LedgerError::Full)?;
+    let fetched = kept::fetch(serving.port(), sought).await.map_err(|_| not_now())?;
     let nothing = Found::Nothing { room: fetched.room };
     let Some(answer) = fetched.answer else { return Ok(nothing) };
     let transfer = sought.transfer();
@@ -48,12 +47,17 @@ pub(crate) async fn find(serving: &Serving, sought: &Sought) -> Result<Found, Re
         // Its time is over without a transfer: as if it had never been.
         Standing::Failed(_) => return Ok(nothing),
         Standing::Pending { .. } => Bytes::new(),
-        Standing::Settled { .. } => body(serving, &answer).await.ok_or(LedgerError::Full)?,
+        Standing::Settled { .. } => body(serving, &answer).await.ok_or_else(not_now)?,
     };
     let KeptAnswer { status, content_type, leaf_salt, transcript_seed, .. } = *answer;
     let ids = Ids { receipt_id: receipt::id(&leaf_salt), transcript_seed, ignored: BTreeSet::new() };
     let finished = Finished { status, content_type, body, ids, chain_id: transfer.chain_id, is_kept: true };
     Ok(Found::Response(Box::new(reply::finished(finished, &standing))))
+}
+
+/// The answer, or its proofs, cannot be had from the host now. Its payment may have been charged, so nothing is said of that.
+fn not_now() -> Refusal {
+    Refusal::unavailable("The answer cannot be handed out now. Send the same request with the same payment again.").code("receipt_unavailable")
 }
 
 /// The body with the delivery in its last frame; `None` while the host gives no proof that holds.

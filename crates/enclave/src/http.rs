@@ -115,7 +115,7 @@ async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiRespon
     let serving = session.serving();
     let asked = read(request).await?;
     let sought = asked.payment.iter().flatten().find_map(|payment| Sought::of(payment, &asked.path, &asked.body));
-    // Of equal copies one at a time, until the payment is claimed or refused.
+    // Equal requests are dealt with one at a time, until the payment is claimed or refused.
     let look = sought.as_ref().map(|sought| serving.answers().look_for(sought.answer_id()).ok_or_else(in_flight));
     let _look = look.transpose()?;
     // Before any other check: whoever paid for this answer gets it, whatever has changed since.
@@ -146,7 +146,7 @@ async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiRespon
         // The connection was ended for another one while the chain was asked: a claim would charge for an answer that nobody reads.
         Ok((paid, _)) if !session.paid() => {
             serving.release(paid.claim);
-            Err(LedgerError::Full.into())
+            Err(LedgerError::NotNow.into())
         }
         Ok((paid, keep)) if quote.request.stream => Ok(stream(session, quote, paid, keep)),
         Ok((paid, keep)) => Ok(whole(session, quote, paid, keep).await),

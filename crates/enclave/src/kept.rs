@@ -94,12 +94,12 @@ pub(crate) struct Keep {
     sought: Sought,
     // Fresh for each answer: no two blobs share a key.
     n: Hash32,
-    _place: Place,
+    _place: Room,
 }
 
 impl Keep {
     /// Of an answer to what is sought, in a place that was reserved for it. `Err` if the system gives no randomness.
-    pub(crate) fn new(sought: Sought, place: Place) -> Result<Self, String> {
+    pub(crate) fn new(sought: Sought, place: Room) -> Result<Self, String> {
         Ok(Self { sought, n: Hash32(*random32()?), _place: place })
     }
 
@@ -226,11 +226,11 @@ pub(crate) struct Answers {
 
 impl Answers {
     /// Reserves room for an answer that can have so many bytes, if the host has as much left besides what is reserved already.
-    pub(crate) fn reserve(&self, bytes: u64, room: u64) -> Option<Place> {
+    pub(crate) fn reserve(&self, bytes: u64, room: u64) -> Option<Room> {
         let mut reserved = lock(&self.reserved);
         let sum = reserved.checked_add(bytes).filter(|sum| *sum <= room.min(RESERVED_MAX))?;
         *reserved = sum;
-        Some(Place { reserved: Arc::clone(&self.reserved), bytes })
+        Some(Room { reserved: Arc::clone(&self.reserved), bytes })
     }
 
     /// The right to look for this answer; `None` while somebody has it. Otherwise fifty copies of one request would each have the host look,
@@ -243,12 +243,12 @@ impl Answers {
 
 /// Room for one answer. Dropped, it is free again.
 #[must_use]
-pub(crate) struct Place {
+pub(crate) struct Room {
     reserved: Arc<Mutex<u64>>,
     bytes: u64,
 }
 
-impl Drop for Place {
+impl Drop for Room {
     fn drop(&mut self) {
         let mut reserved = lock(&self.reserved);
         *reserved = reserved.saturating_sub(self.bytes);
@@ -317,7 +317,7 @@ pub(crate) mod tests {
         Sought::of(&payment(&Hash32([7; 32]).to_string()), "/v1/chat/completions", BODY).unwrap()
     }
 
-    fn place() -> Place {
+    fn place() -> Room {
         Answers::default().reserve(1, 1).unwrap()
     }
 

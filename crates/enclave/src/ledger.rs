@@ -113,8 +113,8 @@ pub(crate) struct Logged {
 /// Why a receipt has no place. Nothing was charged, unless it is `Unknown`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum LedgerError {
-    /// Too many are waiting.
-    Full,
+    /// No room in the queue, no host, or a host that does not store now.
+    NotNow,
     /// Its transcript fits in no message to the host.
     TooLong,
     /// The log is over; this enclave must boot again.
@@ -205,7 +205,7 @@ impl Ledger {
     }
 
     fn refusal(&self) -> LedgerError {
-        if *self.closed.borrow() { LedgerError::Closed } else { LedgerError::Full }
+        if *self.closed.borrow() { LedgerError::Closed } else { LedgerError::NotNow }
     }
 }
 
@@ -324,7 +324,7 @@ impl Task {
                 Action::SendCheckpoint { first_index, tickets, signed } => self.send_checkpoint(first_index, &tickets, signed),
                 Action::Release(released) => self.release(&released),
                 Action::Refuse { ticket, reason: Refused::TooLong { .. } } => self.answer(ticket, Err(LedgerError::TooLong)),
-                Action::Refuse { ticket, .. } => self.answer(ticket, Err(LedgerError::Full)),
+                Action::Refuse { ticket, .. } => self.answer(ticket, Err(LedgerError::NotNow)),
                 Action::Close { abandoned, .. } => {
                     for ticket in abandoned {
                         let sent = self.jobs.get(&ticket).is_some_and(|job| job.sent);
@@ -469,7 +469,5 @@ impl Task {
     }
 }
 
-#[cfg(test)]
-mod groups;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -87,7 +87,7 @@ pub struct Config {
     pub max_group: usize,
     /// A group that the host has not confirmed in this time ends the log (spec/log.md §7).
     pub confirm_max: Duration,
-    /// Streamed answers whose transfer has not been seen, per payer: the operator's credit to a stranger.
+    /// Claimed payments of one payer in one asset whose transfer was not seen: the operator's credit to a stranger.
     pub max_unsettled_per_payer: usize,
     /// Seconds the engine spends on one answer at most, and how long a payment must at least stay valid beside the settle margin. What it
     /// cuts is owed like what the payment's own deadline cuts, so it is published with the models.

@@ -108,7 +108,7 @@ impl From<ClaimError> for Refusal {
 impl From<LedgerError> for Refusal {
     fn from(refused: LedgerError) -> Self {
         let message = match refused {
-            LedgerError::Full => "Too many answers are waiting for their receipt. Nothing was charged; try again.",
+            LedgerError::NotNow => "No receipt can be stored now. Nothing was charged; send the same payment again.",
             // What is unknown is answered as pending (`Whole::Lost`), or cuts its stream; it does not come here.
             LedgerError::TooLong | LedgerError::Closed | LedgerError::Unknown => {
                 "No receipt could be stored, so nothing is answered and nothing was charged; try again."
@@ -130,7 +130,7 @@ mod tests {
             (Refusal::new(404, "."), 404, "invalid_request_error", None, None),
             (Refusal::new(500, "."), 500, "server_error", None, None),
             (Refusal::too_many(".").code("too_many_quotes"), 429, "rate_limit_error", Some("too_many_quotes"), Some(1)),
-            (LedgerError::Full.into(), 503, "server_error", Some("receipt_unavailable"), Some(2)),
+            (LedgerError::NotNow.into(), 503, "server_error", Some("receipt_unavailable"), Some(2)),
             (not_this_boot.into(), 402, "payment_required", Some("candor_not_this_boot"), Some(7)),
             (PaymentError::Misuse { what: "." }.into(), 500, "server_error", Some("unexpected_verify_error"), None),
             (ProtocolError::Duplicate.into(), 400, "invalid_request_error", Some("invalid_payload"), None),

@@ -66,7 +66,7 @@ impl Session {
         if self.unpaid_quotes.fetch_add(1, Ordering::Relaxed) < UNPAID_QUOTES_MAX {
             return Ok(());
         }
-        // The look of this very request was the last one.
+        // The retry in this request was answered from its look-up; its quote is the one too many.
         let message = "Too many unpaid quotes on this connection, which ends now. Open another.";
         Err(Refusal::too_many(message).code("too_many_quotes"))
     }

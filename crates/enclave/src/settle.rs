@@ -24,7 +24,7 @@ const SETTLE_WAIT: Duration = Duration::from_secs(20);
 /// How long the host may hold one question about a settlement.
 const SETTLE_POLL: Duration = Duration::from_secs(5);
 
-/// Pause before the same is asked again; doubles up to the second.
+/// First and longest pause before the same is asked again; each is twice the one before.
 const PAUSE: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(15)];
 
 /// A transfer that pays for an answer.

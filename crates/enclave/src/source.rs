@@ -50,8 +50,8 @@ pub(crate) struct Question {
 }
 
 /// A place at the source, and until when it may be held: as long as the payment can be settled, and never longer than the node's cap.
-pub(crate) struct Turn {
-    pub(crate) place: OwnedSemaphorePermit,
+pub(crate) struct SourceSlot {
+    pub(crate) permit: OwnedSemaphorePermit,
     pub(crate) stop_at: UnixMs,
     /// How an answer has ended that is stopped then: by whose time it is.
     pub(crate) at_stop: Outcome,
@@ -127,22 +127,22 @@ impl Source {
 
     /// Makes the answer. Frames but the last arrive on the channel, and dropping its receiver stops the work at the next one; the end is the
     /// task's result, `None` if the source failed.
-    pub(crate) fn answer(&self, question: Question, turn: Turn, frames: mpsc::Sender<Vec<u8>>) -> JoinHandle<Option<End>> {
+    pub(crate) fn answer(&self, question: Question, slot: SourceSlot, frames: mpsc::Sender<Vec<u8>>) -> JoinHandle<Option<End>> {
         match self {
             Self::Local(model) => {
                 let model = Arc::clone(model);
                 // A thread of its own: the engine computes without a pause.
-                tokio::task::spawn_blocking(move || local(&model, &question, turn, &frames))
+                tokio::task::spawn_blocking(move || local(&model, &question, slot, &frames))
             }
         }
     }
 }
 
-fn local(model: &Model, question: &Question, turn: Turn, frames: &mpsc::Sender<Vec<u8>>) -> Option<End> {
+fn local(model: &Model, question: &Question, slot: SourceSlot, frames: &mpsc::Sender<Vec<u8>>) -> Option<End> {
     // The place is given back when this returns.
-    let Turn { place: _place, stop_at, at_stop } = turn;
+    let SourceSlot { permit: _permit, stop_at, at_stop } = slot;
     let Question { request, prompt, seed, head } = question;
-    // Of an answer that is cancelled: its client left, unless its time was over first.
+    // How a cancelled answer ended: by its client, unless its time was over first.
     let (mut cut, mut cancelled) = (None, Outcome::Aborted);
     let completed = chat::answer(model, request, &prompt.0, seed.0, head, &Options::default(), &mut |frame| {
         if stop_at <= clock::now() {
@@ -185,10 +185,10 @@ mod tests {
         let request = ChatRequest::parse(BODY.as_bytes()).unwrap();
         let prompt = source.prompt(&request).unwrap();
         let head = Head { id: "chatcmpl-1".into(), created: 1, model: "m".into() };
-        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let (sender, mut receiver) = mpsc::channel(64);
         let question = Question { request, prompt, seed: Hash32::ZERO, head };
-        let end = source.answer(question, Turn { place, stop_at, at_stop: Outcome::CutByNode }, sender).await.unwrap().unwrap();
+        let end = source.answer(question, SourceSlot { permit, stop_at, at_stop: Outcome::CutByNode }, sender).await.unwrap().unwrap();
         let mut frames = Vec::new();
         while let Some(frame) = receiver.recv().await {
             frames.push(frame);

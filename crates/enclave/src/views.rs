@@ -48,7 +48,7 @@ fn model(serving: &Serving, served: &Served) -> serde_json::Value {
 pub(crate) fn health(serving: &Serving) -> ApiResponse {
     let open = serving.ledger().has_room().is_ok();
     let status = if open { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    reply::with_body(status, "application/json", json!({"status": if open { "ok" } else { "log closed" }}).to_string())
+    reply::with_body(status, "application/json", json!({"status": if open { "ok" } else { "no receipt can be stored" }}).to_string())
 }
 
 /// Counters, at most a minute old.

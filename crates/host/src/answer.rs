@@ -17,7 +17,11 @@ use crate::settle::state_of;
 use crate::shared::{QUESTION, Shared};
 use crate::store::{StoreError, Waiting, log_state};
 
-fn refuse(error: &StoreError) -> HostReply {
+/// A disk that refuses is the operator's to mend, so the operator is told; the enclave asks again by itself.
+fn refuse(shared: &Shared, error: &StoreError) -> HostReply {
+    if let StoreError::Full | StoreError::Io(_) = error {
+        shared.trouble_once("store", error.to_string());
+    }
     HostReply::Refused(error.refusal())
 }
 
@@ -33,11 +37,14 @@ pub(crate) async fn queue_append(shared: &Shared, request: AppendRequest) -> Que
     shared.store.append(log_id, request).await.map_err(|error| error.refusal())
 }
 
-pub(crate) async fn appended(queued: Queued<u64>) -> HostReply {
+pub(crate) async fn appended(shared: &Shared, queued: Queued<u64>) -> HostReply {
     match queued {
         Ok(waiting) => match waiting.wait().await {
-            Ok(size) => HostReply::Appended { size },
-            Err(error) => refuse(&error),
+            Ok(size) => {
+                shared.clear_trouble("store");
+                HostReply::Appended { size }
+            }
+            Err(error) => refuse(shared, &error),
         },
         Err(refused) => HostReply::Refused(refused),
     }
@@ -68,7 +75,7 @@ pub(crate) async fn checkpoint_stored(shared: &Shared, queued: Queued<(Checkpoin
             shared.stored.send_modify(|count| *count = count.wrapping_add(1));
             HostReply::CheckpointStored(stored)
         }
-        Err(error) => refuse(&error),
+        Err(error) => refuse(shared, &error),
     }
 }
 
@@ -80,23 +87,23 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: EnclaveRequest) -> Hos
         EnclaveRequest::AwaitSettlement { payment_id, timeout_ms } => await_settlement(shared, payment_id, timeout_ms).await,
         EnclaveRequest::FetchReceipt { receipt_id } => match fetch_receipt(shared, receipt_id).await {
             Ok(stored) => HostReply::Receipt(stored.map(Box::new)),
-            Err(error) => refuse(&error),
+            Err(error) => refuse(shared, &error),
         },
         EnclaveRequest::LogState { log_id } => match shared.store.log(&log_id).await {
             Ok(open) => HostReply::LogState(log_state(open.as_ref())),
-            Err(error) => refuse(&error),
+            Err(error) => refuse(shared, &error),
         },
         EnclaveRequest::StoreAnswer(part) => {
-            shared.store.store_answer(part).await.map_or_else(|error| refuse(&error), |size| HostReply::AnswerStored { size })
+            shared.store.store_answer(part).await.map_or_else(|error| refuse(shared, &error), |size| HostReply::AnswerStored { size })
         }
         EnclaveRequest::FetchAnswer { answer_id, offset } => {
-            shared.store.answer(answer_id, offset).await.map_or_else(|error| refuse(&error), HostReply::Answer)
+            shared.store.answer(answer_id, offset).await.map_or_else(|error| refuse(shared, &error), HostReply::Answer)
         }
         EnclaveRequest::AckAnswer { answer_id } => {
-            shared.store.erase_answer(answer_id).await.map_or_else(|error| refuse(&error), |()| HostReply::AnswerErased)
+            shared.store.erase_answer(answer_id).await.map_or_else(|error| refuse(shared, &error), |()| HostReply::AnswerErased)
         }
         EnclaveRequest::FetchEvidence { manifest_hash, not_after_ms } => {
-            shared.store.evidence(manifest_hash, not_after_ms).await.map_or_else(|error| refuse(&error), HostReply::Evidence)
+            shared.store.evidence(manifest_hash, not_after_ms).await.map_or_else(|error| refuse(shared, &error), HostReply::Evidence)
         }
         // `control` queues these itself, in the order in which they came.
         EnclaveRequest::Append(_) | EnclaveRequest::Checkpoint(_) => {
@@ -112,9 +119,16 @@ async fn payer_state(shared: &Shared, query: &PayerQuery) -> HostReply {
     };
     match chain.clone().with_timeout(QUESTION).payer_state(&query.asset, &query.payer, &query.nonce).await {
         Ok(state) => {
+            shared.clear_trouble("payers");
             HostReply::PayerState(PayerState { asset_has_code: state.asset_has_code, balance: state.balance, nonce_used: state.nonce_used })
         }
-        Err(error) => HostReply::Refused(Refused::new(RefusalCode::Unavailable, error.to_string())),
+        Err(error) => {
+            // A chain that is away is told by those who follow it; an endpoint that is there and cannot say this is told here.
+            if !error.is_temporary() {
+                shared.trouble_once("payers", error.to_string());
+            }
+            HostReply::Refused(Refused::new(RefusalCode::Unavailable, error.to_string()))
+        }
     }
 }
 
@@ -125,7 +139,7 @@ async fn await_settlement(shared: &Shared, payment_id: Hash32, timeout_ms: u64) 
         let ends: Vec<_> = shared.settlers.iter().map(|(chain_id, settler)| (*chain_id, settler.end_of(payment_id))).collect();
         let record = match shared.store.intent(payment_id).await {
             Ok(record) => record,
-            Err(error) => return refuse(&error),
+            Err(error) => return refuse(shared, &error),
         };
         let state = state_of(record.as_ref());
         if !matches!(state, SettlementState::Pending { .. }) || deadline <= Instant::now() {

@@ -181,7 +181,7 @@ async fn open_log(shared: &Arc<Shared>, ready: &Ready) -> Result<OpenLog, DriveE
         match shared.store.open_log(&ready.manifest, ready.evidence.clone()).await {
             Ok(open) => break open,
             Err(error @ (StoreError::Full | StoreError::Io(_))) => {
-                shared.trouble("store", error.to_string());
+                shared.trouble_once("store", error.to_string());
                 tokio::time::sleep(shared.config.timing.retry.saturating_mul(8)).await;
             }
             Err(error) => return Err(DriveError::Store(error)),
@@ -199,7 +199,7 @@ async fn open_log(shared: &Arc<Shared>, ready: &Ready) -> Result<OpenLog, DriveE
 /// Keeps this evidence for clients who come for an answer after the boot has gone.
 async fn remember_evidence(shared: &Shared, ready: &Ready) {
     match shared.store.put_evidence(ready.manifest.hash(), now_ms(), ready.evidence.clone()).await {
-        Ok(()) => {}
+        Ok(()) => shared.clear_trouble("store"),
         // Such a client then cannot verify the boot; everybody else is served.
         Err(error) => shared.trouble("store", error.to_string()),
     }
@@ -242,6 +242,7 @@ async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready: Ready) ->
         if !is_first {
             match attest(shared, link).await {
                 Ok(evidence) => {
+                    shared.clear_trouble("attestation");
                     ready.evidence = evidence;
                     remember_evidence(shared, &ready).await;
                 }
@@ -265,7 +266,7 @@ async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready: Ready) ->
             }
             Err(error) => {
                 shared.trouble("registration", error.message);
-                let pause = if error.is_temporary { timing.retry.saturating_mul(1 << failures.min(8)) } else { timing.attest };
+                let pause = if error.is_temporary { timing.retry.saturating_mul(1 << failures.min(8)) } else { timing.renew };
                 failures = failures.saturating_add(1);
                 tokio::time::sleep(pause).await;
             }
@@ -277,7 +278,7 @@ async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready: Ready) ->
 /// block of the registration.
 async fn until_due(shared: &Shared, ready: &Ready) {
     let (registry, k_sig) = (ready.manifest.registry, ready.manifest.k_sig);
-    let due = Instant::now() + shared.config.timing.attest;
+    let due = Instant::now() + shared.config.timing.renew;
     // Not before it was: somebody else may register this node, and take time for it.
     let mut was_listed = false;
     loop {

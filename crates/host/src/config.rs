@@ -54,7 +54,7 @@ impl Default for ClientLimits {
     }
 }
 
-/// How often things are done.
+/// How often things are done. How soon a log is published is `PUBLISH_DELAY` (`publish.rs`): no operator gains by another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: any value works")]
 pub struct Timing {
@@ -62,8 +62,8 @@ pub struct Timing {
     pub head: Duration,
     /// Between looks for a checkpoint to anchor. An anchor costs gas: minutes on a public chain, a second in the demo.
     pub anchor: Duration,
-    /// Between attestations of a running enclave. ADR 0002: at least hourly.
-    pub attest: Duration,
+    /// Between renewals of the registration, each with evidence made for it. What clients are shown, the enclave renews by itself.
+    pub renew: Duration,
     /// First pause before a failed connection or registration is tried again; doubles up to 64 times this.
     pub retry: Duration,
     /// Time for the enclave to answer a small request.
@@ -77,7 +77,7 @@ impl Default for Timing {
         Self {
             head: Duration::from_secs(2),
             anchor: Duration::from_secs(60),
-            attest: Duration::from_secs(50 * 60),
+            renew: Duration::from_secs(50 * 60),
             retry: Duration::from_millis(250),
             request: Duration::from_secs(30),
             boot_step: Duration::from_secs(120),

@@ -270,7 +270,7 @@ async fn take(
         EnclaveRequest::Append(append) => {
             let queued = answer::queue_append(&shared, append).await;
             tasks.spawn(async move {
-                let reply = answer::appended(queued).await;
+                let reply = answer::appended(&shared, queued).await;
                 let _connection_gone = link.reply(id, reply).await;
                 drop(permit);
             });

@@ -25,7 +25,7 @@ use crate::shared::Shared;
 use crate::store::OpenLog;
 
 /// From the first checkpoint that is not published to its publication. Busy nodes sign some hundred checkpoints in this time.
-const DELAY: Duration = Duration::from_millis(250);
+const PUBLISH_DELAY: Duration = Duration::from_millis(250);
 
 /// Pause before a publication that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
                 if changed.is_err() {
                     return;
                 }
-                due = Some(Instant::now() + DELAY);
+                due = Some(Instant::now() + PUBLISH_DELAY);
                 continue;
             }
             changed = current.changed() => {
@@ -67,7 +67,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
             due = (!is_done).then(|| Instant::now() + RETRY);
         }
         if next.is_some() {
-            (open, due) = (next, Some(Instant::now() + DELAY));
+            (open, due) = (next, Some(Instant::now() + PUBLISH_DELAY));
         }
     }
 }

@@ -4,7 +4,9 @@
 //! by whoever gets it in the end.
 
 use candor_verify::bundle::FRAMES_MAX;
+use candor_verify::checkpoint::GROUP_MAX;
 pub use candor_verify::evidence::EVIDENCE_MAX;
+use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use candor_verify::recovery::BLOB_MAX;
 pub use candor_verify::terms::SIGNED_TERMS_MAX;
 use candor_verify::tlog::PATH_MAX;
@@ -19,8 +21,8 @@ pub const MAX_FRAME: usize = 16 << 20;
 /// Bytes of a model in one [`crate::ModelPart`]: small enough that requests interleave with a load, large enough to be few.
 pub const MAX_MODEL_PART: usize = 4 << 20;
 
-/// Leaves that one checkpoint may add, and so paths in one answer: 4096 × 64 hashes are half a frame. `candor_log::GROUP_MAX`.
-pub const MAX_NEW_LEAVES: usize = 4096;
+/// Leaves that one checkpoint may add, and so paths in one answer: 4096 × 64 hashes are half a frame.
+pub const MAX_NEW_LEAVES: usize = GROUP_MAX;
 
 /// Bytes of the receipts, or of the settlements, of one group: a frame less what goes around them (a checkpoint is below 4 KiB). A group
 /// of long transcripts is cut by this, so that each of its messages is one frame; kept answers count too, so that a group of long ones is
@@ -52,7 +54,7 @@ pub const MAX_PATH: usize = PATH_MAX + 1;
 pub const MAX_MESSAGE: usize = 512;
 
 /// Milliseconds that one [`crate::EnclaveRequest::AwaitSettlement`] may wait: T + s of payment.md, after which nothing can arrive.
-pub const MAX_AWAIT_MS: u64 = 330_000;
+pub const MAX_AWAIT_MS: u64 = (MAX_TIMEOUT_SECONDS + MAX_SKEW_SECONDS) * 1000;
 
 /// Requests in flight per direction: [`crate::Calls`]. More are refused with [`crate::RefusalCode::TooMany`].
 pub const MAX_IN_FLIGHT: usize = 4096;

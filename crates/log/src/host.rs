@@ -52,12 +52,6 @@ impl AppendPlan {
         self.held
     }
 
-    /// Index of the first leaf to store.
-    #[must_use]
-    pub fn first_new_index(&self) -> u64 {
-        self.size
-    }
-
     /// Leaves to store, in order. Empty for a whole re-offer: then there is nothing to write, and applying is still right.
     #[must_use]
     pub fn new_leaves(&self) -> &[LeafData] {

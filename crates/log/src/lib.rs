@@ -44,15 +44,13 @@ pub mod store;
 pub mod tiles;
 pub mod tree;
 
+pub use candor_verify::checkpoint::GROUP_MAX;
 use candor_verify::manifest::log_id;
 use candor_verify::tlog::leaf_hash;
 use candor_verify::{Address, Hash32};
 
 /// The most leaves one log may have: 2^40. A log lives as long as one boot, so this is never met; it bounds levels and indexes.
 pub const SIZE_MAX: u64 = 1 << 40;
-
-/// The most leaves in one group, and so the most proofs the host makes for one checkpoint.
-pub const GROUP_MAX: usize = 4096;
 
 /// Data of one leaf: 32 public bytes that show order and count ([`candor_verify::tlog::leaf_data`]). Spec: log.md §2.
 ///

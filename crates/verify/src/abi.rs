@@ -91,7 +91,7 @@ impl Words {
     }
 }
 
-/// Reads words in order; `end` is owed after the last one.
+/// Reads words in order, exactly as many as [`WordReader::new`] was told.
 #[derive(Debug)]
 pub struct WordReader<'a> {
     rest: core::slice::Iter<'a, [u8; 32]>,

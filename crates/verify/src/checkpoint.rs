@@ -18,6 +18,9 @@ use crate::tlog::Tree;
 /// At most this many cosignatures on one checkpoint.
 pub const COSIGNATURES_MAX: usize = 32;
 
+/// The most leaves that one checkpoint adds to the one before: a group of the log, and so the most proofs that a host makes for it.
+pub const GROUP_MAX: usize = 4096;
+
 /// What K_sig signs about a tree.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]

@@ -1,7 +1,7 @@
 //! The delivery: what an enclave sends with the last frame of an answer, so that the client can check it at once.
 //!
 //! Receipt, decoding record, leaf salt, checkpoint, proof of inclusion, and a proof from the last anchored tree. Its bytes are spliced
-//! into the final frame; a bundle keeps them as they came. Spec: bundle.md §2. Nothing here is believed; `bundle` checks every byte.
+//! into the final frame; a bundle keeps them as they came. Spec: bundle.md §2. Nothing here is believed; `check` judges every byte.
 
 use alloc::vec::Vec;
 

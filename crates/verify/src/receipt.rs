@@ -4,7 +4,7 @@
 //! nothing else; its identity is the EIP-712 digest. Spec: receipt.md. Also here: the decoding record, whose hash it
 //! carries.
 //!
-//! Parsing believes nothing; `bundle` decides whether K_sig is attested. Not proven by a receipt: delivery to the client (only
+//! Parsing believes nothing; `check` decides whether K_sig is attested. Not proven by a receipt: delivery to the client (only
 //! hand-over to the host), and for PROXY work anything about the upstream's model.
 
 use alloc::string::String;

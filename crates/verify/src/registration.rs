@@ -1,7 +1,8 @@
 //! The registration: what the registrar key of an operator's terms signs, so that one boot can be registered.
 //!
 //! Whoever sends it to the registry can change none of it (ADR 0009). Spec: terms-and-manifest.md §1.
-//! Not here: the registry, which judges it (`contracts/src/EnclaveRegistry.sol`), and who signs at a node (`candor-host`).
+//! Not here: the registry, which judges it (`contracts/src/EnclaveRegistry.sol`), and who signs at a node: the host's
+//! `Registrar`, on a development chain `crates/cli/src/attestor.rs`.
 
 use crate::abi::Words;
 use crate::bytes::{Address, Hash32};

@@ -175,7 +175,7 @@ pub struct Execution {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: callers must decide")]
 pub enum Ending {
-    /// An answer byte went out: the charge is owed, the payment stays open until it is settled.
+    /// The receipt is logged, or its calldata may have left: the charge is owed, and the payment stays open until it is settled.
     Owed,
     /// Work was done by the payer's choice and nothing went out: nothing will be charged. The payment stays open until it expires, or
     /// asking for more than its time allows would buy free work without end.

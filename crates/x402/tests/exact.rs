@@ -11,6 +11,7 @@ use candor_x402::exact::Binding;
 use candor_x402::extension::{AnswerRecovery, ExtensionError};
 use candor_x402::protocol::{JsonObject, encode_header, parse_payment_payload};
 use candor_x402::recovery::Retry;
+use candor_x402::settlement::{Intent, encode_transfer};
 use common::{NOW, World};
 use serde_json::{Value, json};
 
@@ -298,7 +299,8 @@ fn signatures_are_in_no_debug_and_no_error() {
     let payload = world.committed(4);
     let hex = payload.payload.text("signature").unwrap()[2..18].to_owned();
     let verified = world.verify(&payload).unwrap();
-    let intent = candor_x402::settlement::Intent::from_payment(&verified);
+    let calldata = encode_transfer(verified.authorization(), verified.signature());
+    let intent = Intent::parse(verified.chain_id(), verified.asset(), calldata).unwrap();
     let mut changed = payload.clone();
     World::set(&mut changed, "value", "1001");
     let error = world.verify(&changed).unwrap_err();

@@ -7,7 +7,7 @@ use super::{File, Report, Tree};
 const TAGS_CODE: &str = "crates/verify/src/tags.rs";
 const TAGS_SPEC: &str = "spec/domain-tags.md";
 const TAG_START: &str = "candor/";
-const CHECKS: &str = "crates/verify/src/check.rs";
+const STEPS: &str = "crates/verify/src/step.rs";
 
 pub(super) fn check(tree: &Tree, report: &mut Report) {
     tags(tree, report);
@@ -63,7 +63,7 @@ fn steps(tree: &Tree, report: &mut Report) {
         }
     }
     if found == 0 {
-        report.error("steps", CHECKS, "no `step(\"id\", ..., \"title\", \"file.md §n\")` found");
+        report.error("steps", STEPS, "no `step(\"id\", ..., \"title\", \"file.md §n\")` found");
     }
 }
 

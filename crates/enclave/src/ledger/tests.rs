@@ -1,5 +1,7 @@
 //! A ledger over the real control connection, against a host that this test writes: honest but for one answer.
 
+mod groups;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 

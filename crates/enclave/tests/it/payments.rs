@@ -1,5 +1,6 @@
 //! Payments, with a host that takes its time or lies about them.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use candor_enclave::Config;
@@ -70,6 +71,20 @@ async fn a_kept_stream_and_a_kept_whole_answer_are_given_again_and_nothing_runs_
         let blobs = world.host.answers.lock().unwrap().values().flatten().copied().collect::<Vec<u8>>();
         assert!(!String::from_utf8_lossy(&blobs).contains("chatcmpl"));
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_paid_for_and_cannot_be_handed_out_is_not_called_uncharged() {
+    let world = World::start(Config::default()).await;
+    let body = question("paid and withheld", 6, true);
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
+    assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
+    world.host.hides_receipts.store(true, Ordering::Relaxed);
+    let reply = world.ask(&body, Some(&payment)).await;
+    assert!(reply.status == 503 && reply.text().contains(r#""code":"receipt_unavailable""#), "{reply:?}");
+    assert!(!reply.text().contains("harged") && reply.header("payment-required").is_none(), "{reply:?}");
+    world.host.hides_receipts.store(false, Ordering::Relaxed);
+    assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
 }
 
 /// The values of all frames, or the whole body, as they came.

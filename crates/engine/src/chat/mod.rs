@@ -53,13 +53,6 @@ pub fn prompt_tokens(model: &Model, request: &ChatRequest) -> Result<Vec<u32>, A
     Ok(tokens)
 }
 
-/// No prompt of `request` has more tokens than this, under any model: for quotes that must not tokenise.
-#[must_use]
-pub fn prompt_tokens_upper_bound(request: &ChatRequest) -> u64 {
-    let text: u64 = request.messages.iter().map(|message| message.text.len() as u64).sum();
-    2 + 2 * request.messages.len() as u64 + text
-}
-
 /// How an answer ended, and what remains to be sent.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Completed {

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::TrustRoot;
 use super::error::{AttestError, Field};
 use crate::cbor::values::{CborError, Lengths, Reader};
+use crate::evidence::DOCUMENT_MAX;
 
 /// A well-formed attestation document. Nothing in it may be shown as a fact: see [`verify_document`].
 ///
@@ -104,8 +105,8 @@ pub fn parse_document(bytes: &[u8]) -> Result<Document<'_>, AttestError> {
 
 fn check_size(bytes: &[u8]) -> Result<(), AttestError> {
     match bytes.len() {
-        1..=DOCUMENT_BYTES_MAX => Ok(()),
-        got => Err(AttestError::Size { limit: DOCUMENT_BYTES_MAX, got }),
+        1..=DOCUMENT_MAX => Ok(()),
+        got => Err(AttestError::Size { limit: DOCUMENT_MAX, got }),
     }
 }
 
@@ -263,8 +264,6 @@ pub(super) const PCRS_MAX: usize = 32;
 const PCR_COUNT_MAX: u64 = 32;
 const PCR_INDEX_MAX: u64 = 31;
 
-/// Ours. Real documents have under 4,800 bytes; AWS allows a payload of 16,384.
-const DOCUMENT_BYTES_MAX: usize = 16_384;
 /// AWS's limit; within the document's it cannot be reached.
 const PAYLOAD_BYTES_MAX: usize = 16_384;
 /// The outer array has a tag and five headers.

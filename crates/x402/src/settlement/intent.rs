@@ -1,14 +1,13 @@
 //! What is to be settled: one authorization, on one chain, as the call that moves it.
 //!
-//! Built by the enclave from a [`VerifiedPayment`]; read by the host from the three fields that travel (chain, token, calldata). Every
-//! other field is read out of the calldata, so nothing can disagree with it.
+//! Read by the host from the three fields that travel (chain, token, calldata). Every other field is read out of the calldata, so nothing
+//! can disagree with it.
 
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::Authorization;
 use candor_verify::time::UnixSeconds;
 
-use super::calldata::{Calldata, CalldataError, decode_transfer, encode_transfer};
-use crate::exact::VerifiedPayment;
+use super::calldata::{Calldata, CalldataError, decode_transfer};
 
 /// A settlement to be made. Identity = payment id.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,19 +21,7 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// Enclave: the settlement of a verified payment.
-    #[must_use]
-    pub fn from_payment(payment: &VerifiedPayment) -> Self {
-        Self {
-            chain_id: payment.chain_id(),
-            asset: payment.asset(),
-            calldata: encode_transfer(payment.authorization(), payment.signature()),
-            authorization: *payment.authorization(),
-            payment_id: payment.payment_id(),
-        }
-    }
-
-    /// Host: reads a settlement as it travels. Believes nothing; the chain will.
+    /// Reads a settlement as it travels. Believes nothing; the chain will.
     ///
     /// # Errors
     /// The calldata is not a transfer with authorization.

@@ -1,12 +1,12 @@
 //! Settlement: how a verified payment becomes money, and how the host knows that it did.
 //!
-//! The enclave builds an [`Intent`] (finished calldata: nothing in it can be altered) and hands it out in the same message as the first
-//! checkpoint that covers the receipt (ADR 0005). The host's [`Machine`] submits it, or notices that somebody else did, or that it expired.
+//! The enclave makes finished calldata ([`encode_transfer`]: nothing in it can be altered) and hands it out in the same message as the first
+//! checkpoint that covers the receipt (ADR 0005). The host reads it as an [`Intent`]; its [`Machine`] submits it, or notices that somebody else did, or that it expired.
 //! Anyone may submit; a submitter can delay, never alter.
 //!
 //! ```text
-//! VerifiedPayment ─▶ Intent ── link ──▶ Machine ── Action ──▶ database, ChainPort
-//!                                          ▲────── Event ─────────┘
+//! VerifiedPayment ─▶ Calldata ── link ──▶ Intent ─▶ Machine ── Action ──▶ database, ChainPort
+//!                                                      ▲────── Event ─────────┘
 //! ```
 //!
 //! The chain is read through whatever RPC the host has; a lie costs the operator, never the client (ADR 0008).
@@ -32,5 +32,5 @@ pub use event::{
 pub use intent::Intent;
 pub use logs::{AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC, shows_transfer};
 pub use machine::{MAX_QUESTIONS, Machine, MachineConfig};
-pub use outcome::{FailureCode, Outcome, SettledBy, SettlementStatus, settle_response};
+pub use outcome::{FailureCode, Outcome, SettledBy, SettlementStatus};
 pub use store::{Progress, Slot, StoreError, StoredIntent};

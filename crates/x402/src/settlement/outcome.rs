@@ -1,9 +1,6 @@
-//! How a settlement stands, and how an x402 client is told.
+//! How a settlement stands.
 
 use candor_verify::bytes::Hash32;
-
-use super::intent::Intent;
-use crate::protocol::{Eip155, SettleResponse};
 
 /// How a settlement stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -95,43 +92,9 @@ impl FailureCode {
 }
 
 impl SettlementStatus {
-    /// The x402 `errorReason`; `None` if the money moved.
-    #[must_use]
-    pub fn error_reason(&self) -> Option<&'static str> {
-        match self {
-            Self::Settled { .. } => None,
-            Self::Pending { .. } => Some("settlement_pending"),
-            Self::Failed { code } => Some(code.as_str()),
-            Self::Expired => Some("invalid_exact_evm_payload_authorization_valid_before"),
-        }
-    }
-
     /// Over, and no money moved: the payer can sign the same nonce again, and that is a settlement of its own.
     #[must_use]
     pub fn is_unsettled_end(&self) -> bool {
         matches!(self, Self::Failed { .. } | Self::Expired)
-    }
-
-    fn tx_hash(&self) -> Option<Hash32> {
-        match self {
-            Self::Settled { tx_hash, .. } => Some(*tx_hash),
-            Self::Pending { tx_hash } => *tx_hash,
-            Self::Failed { .. } | Self::Expired => None,
-        }
-    }
-}
-
-/// The `PAYMENT-RESPONSE` of a settlement. `success` only when the money moved; pending carries the hash, so that nobody pays twice.
-#[must_use]
-pub fn settle_response(intent: &Intent, status: &SettlementStatus) -> SettleResponse {
-    let error_reason = status.error_reason();
-    SettleResponse {
-        success: error_reason.is_none(),
-        error_reason: error_reason.map(str::to_owned),
-        payer: Some(intent.payer().to_string()),
-        transaction: status.tx_hash().map(|hash| hash.to_string()).unwrap_or_default(),
-        network: Eip155(intent.chain_id()).to_string(),
-        amount: error_reason.is_none().then(|| intent.amount().to_string()),
-        extensions: None,
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Host {
     pub(crate) settlement: Mutex<Option<SettlementState>>,
     /// Kept answers, by id.
     pub(crate) answers: Mutex<HashMap<Hash32, Vec<u8>>>,
+    /// Whether it says that it has no receipt.
+    pub(crate) hides_receipts: AtomicBool,
     /// Whether it has no room for more.
     pub(crate) is_full: AtomicBool,
 }
@@ -269,7 +271,10 @@ fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answ
             let settled = SettlementState::Settled { tx_hash: Hash32([7; 32]), block_number: 1, by_third_party: false };
             HostReply::Settlement((*host.settlement.lock().unwrap()).unwrap_or(settled))
         }
-        EnclaveRequest::FetchReceipt { receipt_id } => HostReply::Receipt(log.receipt(host, &receipt_id).map(Box::new)),
+        EnclaveRequest::FetchReceipt { receipt_id } => {
+            let stored = log.receipt(host, &receipt_id).filter(|_| !host.hides_receipts.load(Ordering::Relaxed));
+            HostReply::Receipt(stored.map(Box::new))
+        }
         EnclaveRequest::StoreAnswer(part) => {
             let mut answers = host.answers.lock().unwrap();
             let blob = answers.entry(part.answer_id).or_default();

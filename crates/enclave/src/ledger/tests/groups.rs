@@ -1,4 +1,4 @@
-//! Groups that are cut by bytes: against a host that stores whatever comes.
+//! Tests of the ledger: groups that are cut by bytes, against a host that stores whatever comes.
 
 use candor_link::{CheckpointStored, FrameDecoder, LogState, ToEnclave, ToHost};
 use candor_log::tree::FullTree;
