@@ -101,6 +101,14 @@ impl ChainError {
         matches!(self, Self::Unavailable { .. } | Self::Timeout { .. })
     }
 
+    /// Whether a contract said no, and not the endpoint: one that is over its limits refuses every call. Nodes agree on no one code (geth and
+    /// anvil 3, Nethermind -32015, others -32000), so data and words count too.
+    #[must_use]
+    pub fn is_revert(&self) -> bool {
+        let Self::Rejected { code, message, data, .. } = self else { return false };
+        matches!(code, 3 | -32015) || !data.is_empty() || message.to_ascii_lowercase().contains("revert")
+    }
+
     /// A revert of one of our contracts in words, for example `SizeNotGreater { latest: 4, got: 4 }`; also `Error(string)` texts.
     #[must_use]
     pub fn revert(&self) -> Option<String> {
@@ -165,9 +173,10 @@ pub(crate) fn from_rpc(what: &'static str, error: RpcError<TransportErrorKind>, 
             data: payload.as_revert_data().map(|data| data.to_vec()).unwrap_or_default(),
             message: endpoint.redact(&payload.message),
         },
-        RpcError::Transport(TransportErrorKind::MissingBatchResponse(_)) => {
-            ChainError::Malformed { what, detail: "no answer to a batch; this endpoint must take JSON-RPC batches (JSON-RPC 2.0 §6)".to_owned() }
-        }
+        RpcError::Transport(TransportErrorKind::MissingBatchResponse(_)) => ChainError::Malformed {
+            what,
+            detail: "no answer to a batch; this endpoint must take JSON-RPC batches (JSON-RPC 2.0 §6)".to_owned(),
+        },
         RpcError::Transport(kind) if is_timeout(&kind) => ChainError::Timeout { what, after: DEFAULT_TIMEOUT },
         RpcError::Transport(kind) => {
             let outage = kind.as_http_error().map_or(Outage::Connection, |error| Outage::Status(error.status));
@@ -187,4 +196,31 @@ pub(crate) fn from_rpc(what: &'static str, error: RpcError<TransportErrorKind>, 
 
 fn is_timeout(kind: &TransportErrorKind) -> bool {
     kind.as_custom().and_then(|error| error.downcast_ref::<reqwest::Error>()).is_some_and(reqwest::Error::is_timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_over_its_limits_is_no_contract_that_reverts() {
+        let said = |code: i64, message: &str, data: &[u8]| ChainError::Rejected {
+            what: "eth_call",
+            code,
+            message: message.into(),
+            data: data.into(),
+        };
+        for reverted in [
+            said(3, "", &[]),
+            said(-32000, "execution reverted", &[]),
+            said(-32015, "VM execution error.", &[]),
+            said(-32603, "?", &[8, 0xc3]),
+        ] {
+            assert!(reverted.is_revert(), "{reverted}");
+        }
+        for refused in [said(-32005, "limit exceeded", &[]), said(429, "Too Many Requests", &[]), said(-32000, "header not found", &[])] {
+            assert!(!refused.is_revert(), "{refused}");
+        }
+        assert!(!ChainError::Malformed { what: "eth_call", detail: "reverted".into() }.is_revert());
+    }
 }

@@ -8,6 +8,7 @@ use candor_client::{Endpoint, inspect};
 use candor_report::verdict_json;
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Moment, verify_evidence};
+use candor_verify::text::one_line;
 use candor_verify::verdict::Outcome;
 use serde_json::json;
 
@@ -47,7 +48,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         say!("K_sig     {}\nK_log     {}\nlog       {}", evidence.manifest.k_sig, evidence.manifest.k_log, evidence.manifest.log_id());
         say!("operator  {}\npayee     {}", terms.operator, terms.payee);
         for model in &terms.models {
-            say!("model     {}  {}", model.id, model.digest);
+            say!("model     {}  {}", one_line(&model.id), model.digest);
         }
         let key = match (attested, is_named) {
             (true, _) => "(the attested one)",

@@ -8,6 +8,7 @@ use candor_client::{Candidate, candidates};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Moment, verify_evidence};
 use candor_verify::policy::Policy;
+use candor_verify::text::one_line;
 use serde_json::{Value, json};
 
 use crate::output::{Done, print_json, say};
@@ -43,7 +44,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         return Ok(ExitCode::SUCCESS);
     }
     for row in &rows {
-        let text = |key: &str| row[key].as_str().unwrap_or("unknown").to_owned();
+        let text = |key: &str| one_line(row[key].as_str().unwrap_or("unknown")).into_owned();
         let until = row["valid_until"].as_u64().unwrap_or_default().saturating_sub(dev::now().seconds().0);
         let registered = match row["status"].as_str() {
             Some("valid") => format!("registered, for {} min more unless renewed", until / 60),

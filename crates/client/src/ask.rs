@@ -9,6 +9,7 @@
 //! A chain that is in trouble is found out before: then nothing is signed, and nothing is unresolved.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use candor_verify::bundle::{Bundle, Request, Response};
 use candor_verify::bytes::{Hash32, to_hex};
@@ -22,6 +23,7 @@ use candor_verify::payment::Payment;
 use candor_verify::policy::Policy;
 use candor_verify::receipt::Receipt;
 use candor_verify::step::Step;
+use candor_verify::text::one_line;
 use candor_verify::time::UnixSeconds;
 use candor_verify::transcript::{request_commitment, unsplice};
 use candor_verify::verdict::{LogLevel, Verdict};
@@ -50,8 +52,12 @@ const RESEND_MARGIN_SECONDS: u64 = 90;
 /// Seconds after the payment's end for which an answer that waits for its transfer is still asked for.
 const PENDING_SECONDS: u64 = 60;
 
+/// Seconds after the payment's end from which a node that knows of no answer is believed: no chain's clock is so far behind that it could still
+/// wait for the transfer.
+const GONE_SECONDS: u64 = 180;
+
 /// Pause before the same payment is sent again.
-const RESEND_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+const RESEND_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often a payment goes to a node that says that it has no chain, before whoever waits is told. The next ask sends it again.
 const CHAINLESS_TRIES: u32 = 5;
@@ -155,7 +161,13 @@ pub async fn ask(
     let refused = |check, what, kept| ClientError::RefusedAnswer { check, what, kept, payment_id, until };
     // The payment is out: whatever is said from here on, only the chain or the deadline tells whether it is charged.
     let answer = match send_paid(node, &headers, body, until).await {
-        Ok(response) => read_answer(node, response, on_progress).await,
+        Ok(response) => {
+            // A node that gives a byte now and then must not hold its client for ever.
+            let left = Duration::from_secs(until.saturating_add(PENDING_SECONDS).0.saturating_sub(clock::now().seconds().0));
+            let endpoint = node.endpoint.authority();
+            let slow = |_| Err(ClientError::Unreachable { endpoint, what: "the answer did not end in the time of its payment".into() });
+            tokio::time::timeout(left, read_answer(node, response, on_progress)).await.unwrap_or_else(slow)
+        }
         Err(error) => {
             forget_if_gone(buyer, &payment, &error)?;
             Err(error)
@@ -244,11 +256,15 @@ fn resend_until(valid_before: UnixSeconds) -> UnixSeconds {
 /// A payment that can move no more, and whose answer a boot of its payee does not have, is not asked for again: it is counted as charged,
 /// and the next ask may pay.
 fn forget_if_gone(buyer: &Buyer<'_>, payment: &Payment, error: &ClientError) -> Result<(), ClientError> {
-    let is_over = payment.authorization.valid_before.saturating_add(PENDING_SECONDS) <= clock::now().seconds();
-    if is_over && matches!(error, ClientError::Node { status: 402 | 409, .. }) {
+    if is_gone(payment.authorization.valid_before, clock::now().seconds(), error) {
         buyer.book.resolve(&payment.authorization.nonce, Resolution::Charged)?;
     }
     Ok(())
+}
+
+/// Not on a 409: that says that the answer is there, or is being looked for.
+fn is_gone(valid_before: UnixSeconds, now: UnixSeconds, error: &ClientError) -> bool {
+    valid_before.saturating_add(GONE_SECONDS) <= now && matches!(error, ClientError::Node { status: 402, .. })
 }
 
 /// Evidence that was current when the receipt was made: the node's own, or for an answer that was kept, what the node has of that time.
@@ -451,6 +467,7 @@ async fn node_error(node: &VerifiedNode, response: hyper::Response<Incoming>) ->
     };
     let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let field = |name: &str| json["error"][name].as_str().unwrap_or_default().chars().take(300).collect::<String>();
+    let field = |name: &str| one_line(&field(name)).into_owned();
     let param = Some(field("param")).filter(|param| !param.is_empty());
     ClientError::Node { status, code: field("code"), message: field("message"), param }
 }
@@ -472,4 +489,25 @@ pub fn frame_text(frame: &[u8]) -> String {
 
 fn answer_text(frames: &[Vec<u8>]) -> String {
     frames.iter().map(|frame| frame_text(frame)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_given_up_when_its_payment_is_long_over_and_the_node_has_none_and_not_while_it_is_waited_for() {
+        let said = |status: u16, code: &str| ClientError::Node { status, code: code.into(), message: String::new(), param: None };
+        let over = UnixSeconds(1000);
+        for (now, error, gone) in [
+            (1000 + GONE_SECONDS, said(402, "extension_echo_mismatch"), true),
+            (999 + GONE_SECONDS, said(402, "extension_echo_mismatch"), false),
+            (1000 + GONE_SECONDS, said(409, "settlement_pending"), false),
+            (9_000, said(409, "candor_payment_in_flight"), false),
+            (9_000, said(503, "receipt_unavailable"), false),
+            (9_000, ClientError::Unreachable { endpoint: "e".into(), what: "w".into() }, false),
+        ] {
+            assert_eq!(is_gone(over, UnixSeconds(now), &error), gone, "{now} {error}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use candor_verify::bytes::Hash32;
+use candor_verify::text::one_line;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::Request;
 use hyper::body::Bytes;
@@ -38,7 +39,7 @@ pub async fn get(url: &str) -> Result<Bytes, ClientError> {
         let status = response.status();
         let body = Limited::new(response.into_body(), BODY_MAX).collect().await.map_err(|error| unreachable(error.to_string()))?.to_bytes();
         if status != hyper::StatusCode::OK {
-            let message = String::from_utf8_lossy(&body).chars().take(300).collect();
+            let message = one_line(&String::from_utf8_lossy(&body).chars().take(300).collect::<String>()).into_owned();
             return Err(ClientError::Node { status: status.as_u16(), code: String::new(), message, param: None });
         }
         Ok(body)

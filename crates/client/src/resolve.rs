@@ -4,6 +4,8 @@
 //! challenge over that connection → judged live → the block it names looked up on our own RPC. Only then is there a [`VerifiedNode`], and only a
 //! [`VerifiedNode`] is ever sent a prompt.
 
+use std::time::Duration;
+
 use candor_chain::{ChainClient, ChainError, EnclaveRecord, EnclaveStatus};
 use candor_verify::bytes::{Address, Hash32, Signature65};
 use candor_verify::eip712::K256;
@@ -11,6 +13,7 @@ use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence
 use candor_verify::policy::Policy;
 use candor_verify::terms::SignedTerms;
 use candor_verify::verdict::Verdict;
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::error::{ClientError, RefusedEvidence};
@@ -143,15 +146,22 @@ const JUDGED_MAX: usize = 1_024;
 /// count here that the policy accepts, so that no others can stand in front of them.
 const TRIES_MAX: usize = 64;
 
+/// How long is searched. Endpoints that answer nothing, and a registry full of keys that the policy does not want, take time each.
+const SEARCH_MAX: Duration = Duration::from_secs(90);
+
+/// How long an enclave may take to attest for our challenge.
+const EVIDENCE_WAIT: Duration = Duration::from_secs(20);
+
 /// The newest enclave of the registry that the policy accepts and that answers, verified live.
 ///
 /// # Errors
 /// `Untrusted` if the policy refuses every one, `NoNode` with the reason for each that was passed over; `Chain`.
 pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -> Result<VerifiedNode, ClientError> {
     let mut search = Search::default();
+    let deadline = Instant::now() + SEARCH_MAX;
     // Newest first, one key after another, and old or foreign keys cost two calls each: anyone may register, so a registry only grows.
     for index in (0..chain.enclave_count(registry).await.map_err(chain_error)?).rev() {
-        if search.is_over() {
+        if search.is_over() || deadline <= Instant::now() {
             break;
         }
         let k_sig = chain.enclave_at(registry, index).await.map_err(chain_error)?;
@@ -337,7 +347,9 @@ pub async fn verify_live(
 async fn live(chain: &ChainClient, policy: &Policy, endpoint: Endpoint, pinned: Option<Hash32>) -> Result<VerifiedNode, ClientError> {
     let mut http = Http::connect(&endpoint, pinned).await?;
     let nonce = random32()?;
-    let evidence = fetch_evidence(&mut http, Some(nonce)).await?;
+    let silent =
+        |_| ClientError::Unreachable { endpoint: endpoint.authority(), what: format!("no evidence within {} s", EVIDENCE_WAIT.as_secs()) };
+    let evidence = tokio::time::timeout(EVIDENCE_WAIT, fetch_evidence(&mut http, Some(nonce))).await.map_err(silent)??;
     let moment = Moment::Live { now: clock::now(), nonce: Some(nonce) };
     let (verdict, enclave) = verify_evidence(&evidence, policy, moment, &K256);
     let Some(enclave) = enclave else { return Err(ClientError::Refused(Box::new(RefusedEvidence { evidence, verdict }))) };

@@ -37,7 +37,7 @@ use crate::receipt::{self, Ids, Made, Sale};
 use crate::reply::Finished;
 use crate::serving::{Served, Serving};
 use crate::settle::{Standing, Transfer, Wait};
-use crate::source::{End, Question, SourceSlot};
+use crate::source::{End, MeteredFrame, Question, SourceSlot};
 
 /// Everything a running answer needs.
 pub(crate) struct Job {
@@ -57,15 +57,27 @@ pub(crate) struct Job {
 struct Sent {
     transcript: TranscriptBuilder,
     leaves: Vec<Hash32>,
+    /// Tokens of the answer up to and with each frame.
+    tokens: Vec<u32>,
     /// The frames themselves, if the answer is to be kept.
     frames: Option<Vec<Vec<u8>>>,
 }
 
 impl Sent {
-    fn push(&mut self, frame: &[u8]) {
+    fn push(&mut self, frame: &[u8], tokens: u32) {
         self.leaves.push(self.transcript.push(frame));
+        self.tokens.push(tokens);
         if let Some(frames) = &mut self.frames {
             frames.push(frame.to_vec());
+        }
+    }
+
+    /// Takes back what was not handed over.
+    fn truncate(&mut self, handed: usize) {
+        self.leaves.truncate(handed);
+        self.tokens.truncate(handed);
+        if let Some(frames) = &mut self.frames {
+            frames.truncate(handed);
         }
     }
 }
@@ -110,7 +122,7 @@ impl Job {
 
     fn nothing_sent(&self) -> Sent {
         let transcript = TranscriptBuilder::new(self.transcript_seed);
-        Sent { transcript, leaves: Vec::new(), frames: self.keep.is_some().then(Vec::new) }
+        Sent { transcript, leaves: Vec::new(), tokens: Vec::new(), frames: self.keep.is_some().then(Vec::new) }
     }
 
     fn transfer(&self) -> Transfer {
@@ -135,7 +147,7 @@ impl Job {
         (now_ms < self.stop_at).then(|| SourceSlot { permit, stop_at: self.stop_at.min(cap_at), at_stop })
     }
 
-    fn generate(&self, slot: SourceSlot, frames: mpsc::Sender<Vec<u8>>) -> JoinHandle<Option<End>> {
+    fn generate(&self, slot: SourceSlot, frames: mpsc::Sender<MeteredFrame>) -> JoinHandle<Option<End>> {
         self.served.source.answer(self.question.clone(), slot, frames)
     }
 
@@ -146,13 +158,14 @@ impl Job {
         let SourceSlot { stop_at, at_stop, .. } = slot;
         let generating = self.generate(slot, sender);
         let mut sent = self.nothing_sent();
-        let passed = chunks::pass_on(&mut frames, &body, stop_at, |frame| sent.push(frame)).await;
+        let passed = chunks::pass_on(&mut frames, &body, stop_at, |metered| sent.push(&metered.frame, metered.tokens)).await;
         // Dropping the receiver stops the source at its next frame.
         drop(frames);
         let Some(mut end) = generating.await.ok().flatten() else { return self.forgive(execution, &body).await };
         let aborted = passed == Passed::Gone;
         if let Passed::Late(Some(next)) = passed {
-            end = End { last_frame: Some(next), outcome: at_stop, ..end };
+            end.usage.completion_tokens = next.tokens;
+            end = End { last_frame: Some(next.frame), outcome: at_stop, ..end };
         } else if aborted {
             end.outcome = Outcome::Aborted;
         }
@@ -168,10 +181,9 @@ impl Job {
                 let taken = usize::try_from(consumed.load(Ordering::Acquire)).unwrap_or(usize::MAX);
                 // A client that is still there gets what is on its way.
                 let handed = if aborted { taken.min(sent.leaves.len()) } else { sent.leaves.len() };
-                sent.leaves.truncate(handed);
-                if let Some(frames) = &mut sent.frames {
-                    frames.truncate(handed);
-                }
+                sent.truncate(handed);
+                // The source was ahead of what was handed over; the receipt is about that.
+                end.usage.completion_tokens = sent.tokens.last().copied().unwrap_or_default();
                 self.abort(execution, end, sent).await;
                 drop(body.send(Err(Cut)).await);
             }
@@ -185,7 +197,7 @@ impl Job {
     }
 
     async fn finish_stream(self, execution: Execution, end: End, last: Vec<u8>, mut sent: Sent, body: mpsc::Sender<StreamItem>) {
-        sent.push(&last);
+        sent.push(&last, end.usage.completion_tokens);
         let commitment = sent.transcript.commitment();
         match self.log(&end, commitment, sent).await {
             Ok(logged) => {
@@ -249,7 +261,7 @@ impl Job {
             return Whole::Cut;
         };
         let mut sent = self.nothing_sent();
-        sent.push(last);
+        sent.push(last, end.usage.completion_tokens);
         let commitment = sent.transcript.commitment();
         let logged = match self.log(&end, commitment, sent).await {
             Ok(logged) => logged,
@@ -303,5 +315,22 @@ impl Job {
     fn watch_settlement(&self) {
         let (serving, transfer) = (Arc::clone(&self.serving), self.transfer());
         tokio::spawn(async move { serving.watch(transfer.payment_id, transfer.valid_before).await });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_handed_over_is_neither_committed_to_nor_metered_nor_kept() {
+        let transcript = TranscriptBuilder::new(Hash32::ZERO);
+        let mut sent = Sent { transcript, leaves: Vec::new(), tokens: Vec::new(), frames: Some(Vec::new()) };
+        for (frame, tokens) in [(b"a", 0), (b"b", 1), (b"c", 3)] {
+            sent.push(frame, tokens);
+        }
+        let two = sent.leaves[..2].to_vec();
+        sent.truncate(2);
+        assert_eq!((sent.leaves, sent.tokens.last(), sent.frames), (two, Some(&1), Some(vec![b"a".to_vec(), b"b".to_vec()])));
     }
 }

@@ -14,6 +14,7 @@ use hyper::body::Bytes;
 use tokio::sync::mpsc;
 
 use crate::body::StreamItem;
+use crate::source::MeteredFrame;
 use crate::{clock, receipt};
 
 /// Frames that were made and that the body has not taken: half of them wait for their chunk, half are in the one that waits for the body.
@@ -31,8 +32,11 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     /// One SSE event per frame.
-    fn of(frames: &[Vec<u8>]) -> Self {
-        Self { bytes: receipt::sse(frames), frames: u64::try_from(frames.len()).unwrap_or(u64::MAX) }
+    fn of(frames: &[MeteredFrame]) -> Self {
+        Self {
+            bytes: receipt::sse(frames.iter().map(|metered| metered.frame.as_slice())),
+            frames: u64::try_from(frames.len()).unwrap_or(u64::MAX),
+        }
     }
 }
 
@@ -44,20 +48,20 @@ pub(crate) enum Passed {
     /// The client is gone. What the body did not take went nowhere.
     Gone,
     /// Time was over before the reader took what was there. The frame that was next, if there is one.
-    Late(Option<Vec<u8>>),
+    Late(Option<MeteredFrame>),
 }
 
 /// What the engine writes its frames to.
-pub(crate) fn from_engine() -> (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>) {
+pub(crate) fn from_engine() -> (mpsc::Sender<MeteredFrame>, mpsc::Receiver<MeteredFrame>) {
     mpsc::channel(CHUNK_FRAMES_MAX)
 }
 
 /// Passes frames on until there are no more, and until the body, a channel with one place, has taken them all. Tells `sent` of each, in order.
 pub(crate) async fn pass_on(
-    frames: &mut mpsc::Receiver<Vec<u8>>,
+    frames: &mut mpsc::Receiver<MeteredFrame>,
     body: &mpsc::Sender<StreamItem>,
     stop_at: UnixMs,
-    mut sent: impl FnMut(&[u8]),
+    mut sent: impl FnMut(&MeteredFrame),
 ) -> Passed {
     let mut ready = Vec::new();
     loop {
@@ -71,7 +75,7 @@ pub(crate) async fn pass_on(
         if frames.recv_many(&mut ready, CHUNK_FRAMES_MAX).await == 0 {
             return Passed::All;
         }
-        ready.iter().for_each(|frame| sent(frame));
+        ready.iter().for_each(&mut sent);
         place.send(Ok(Chunk::of(&ready)));
         ready.clear();
     }
@@ -87,7 +91,7 @@ mod tests {
 
     /// Passing on, as a task of its own.
     struct Passing {
-        engine: mpsc::Sender<Vec<u8>>,
+        engine: mpsc::Sender<MeteredFrame>,
         body: mpsc::Receiver<StreamItem>,
         task: tokio::task::JoinHandle<(Passed, Vec<Vec<u8>>)>,
     }
@@ -97,7 +101,7 @@ mod tests {
         let (sender, body) = mpsc::channel(1);
         let task = tokio::spawn(async move {
             let mut sent = Vec::new();
-            let passed = pass_on(&mut frames, &sender, stop_at, |frame| sent.push(frame.to_vec())).await;
+            let passed = pass_on(&mut frames, &sender, stop_at, |metered| sent.push(metered.frame.clone())).await;
             (passed, sent)
         });
         Passing { engine, body, task }
@@ -105,6 +109,10 @@ mod tests {
 
     fn frame(number: usize) -> Vec<u8> {
         format!("{{\"n\":{number}}}").into_bytes()
+    }
+
+    fn metered(number: usize) -> MeteredFrame {
+        MeteredFrame { frame: frame(number), tokens: u32::try_from(number).unwrap() + 1 }
     }
 
     /// Runs every other task until it waits.
@@ -118,12 +126,12 @@ mod tests {
     async fn frames_that_are_ready_are_one_chunk_in_which_each_is_counted() {
         let Passing { engine, mut body, task } = passing(later());
         for number in 0..3 {
-            engine.try_send(frame(number)).unwrap();
+            engine.try_send(metered(number)).unwrap();
         }
         let chunk = body.recv().await.unwrap().unwrap();
         assert_eq!((chunk.frames, &chunk.bytes[..]), (3, b"data: {\"n\":0}\n\ndata: {\"n\":1}\n\ndata: {\"n\":2}\n\n".as_slice()));
         // One that is ready alone does not wait for another.
-        engine.try_send(frame(3)).unwrap();
+        engine.try_send(metered(3)).unwrap();
         assert_eq!(body.recv().await.unwrap().unwrap().frames, 1);
         drop(engine);
         assert_eq!(task.await.unwrap(), (Passed::All, (0..4).map(frame).collect()));
@@ -136,7 +144,7 @@ mod tests {
         for _ in 0..20 {
             loop {
                 others_wait().await;
-                match engine.try_send(frame(made)) {
+                match engine.try_send(metered(made)) {
                     Ok(()) => made += 1,
                     Err(_) => break,
                 }
@@ -155,7 +163,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_whose_last_chunk_was_not_taken_is_not_handed_over() {
         let Passing { engine, body, task } = passing(later());
-        engine.try_send(frame(0)).unwrap();
+        engine.try_send(metered(0)).unwrap();
         drop(engine);
         others_wait().await;
         drop(body);
@@ -164,15 +172,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_stands_still_until_the_time_is_over_gets_the_frame_that_was_next() {
-        for next in [Some(frame(1)), None] {
+        for next in [Some(1), None] {
             let Passing { engine, mut body, task } = passing(UnixMs(0));
-            engine.try_send(frame(0)).unwrap();
+            engine.try_send(metered(0)).unwrap();
             others_wait().await;
-            if let Some(next) = next.clone() {
-                engine.try_send(next).unwrap();
+            if let Some(next) = next {
+                engine.try_send(metered(next)).unwrap();
             }
             drop(engine);
-            assert_eq!(task.await.unwrap(), (Passed::Late(next), vec![frame(0)]));
+            assert_eq!(task.await.unwrap(), (Passed::Late(next.map(metered)), vec![frame(0)]));
             assert_eq!(body.recv().await.unwrap().unwrap().frames, 1);
         }
     }

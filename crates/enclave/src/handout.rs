@@ -57,7 +57,8 @@ pub(crate) async fn find(serving: &Serving, sought: &Sought) -> Result<Found, Re
 
 /// The answer, or its proofs, cannot be had from the host now. Its payment may have been charged, so nothing is said of that.
 fn not_now() -> Refusal {
-    Refusal::unavailable("The answer cannot be handed out now. Send the same request with the same payment again.").code("receipt_unavailable")
+    Refusal::unavailable("The answer cannot be handed out now. Send the same request with the same payment again.")
+        .code("receipt_unavailable")
 }
 
 /// The body with the delivery in its last frame; `None` while the host gives no proof that holds.
@@ -67,7 +68,7 @@ async fn body(serving: &Serving, answer: &KeptAnswer) -> Option<Bytes> {
     if !answer.is_stream {
         return splice(last, &member).map(Bytes::from);
     }
-    let mut body = Vec::from(receipt::sse(before));
+    let mut body = Vec::from(receipt::sse(before.iter().map(Vec::as_slice)));
     body.extend_from_slice(&receipt::end_of_stream(last, &member)?);
     Some(body.into())
 }

@@ -117,15 +117,20 @@ async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiRespon
     let sought = asked.payment.iter().flatten().find_map(|payment| Sought::of(payment, &asked.path, &asked.body));
     // Equal requests are dealt with one at a time, until the payment is claimed or refused.
     let look = sought.as_ref().map(|sought| serving.answers().look_for(sought.answer_id()).ok_or_else(in_flight));
-    let _look = look.transpose()?;
+    let look = look.transpose()?;
     // Before any other check: whoever paid for this answer gets it, whatever has changed since.
     let room = match &sought {
         None => 0,
         Some(sought) => match handout::find(serving, sought).await? {
-            Found::Response(response) => return Ok(*response),
+            // Who has an answer may have it again, and not without end.
+            Found::Response(response) => {
+                session.quoted()?;
+                return Ok(reply::held(*response, look));
+            }
             Found::Nothing { room } => {
                 // Strangers make up headers.
                 session.quoted()?;
+                serving.answers().has_room(room, clock::now());
                 room
             }
         },
@@ -138,11 +143,7 @@ async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiRespon
         return unpaid(session, &quote, &asked.path, &refusal);
     };
     serving.ledger().has_room()?;
-    let sold = match reserve(serving, &quote, sought.as_ref(), room) {
-        Ok(keep) => pay::claim(serving, &quote, payment).await.map(|paid| (paid, keep)),
-        Err(refusal) => Err(refusal),
-    };
-    match sold {
+    match pay::claim(serving, &quote, payment, || reserve(serving, &quote, sought.as_ref(), room)).await {
         // The connection was ended for another one while the chain was asked: a claim would charge for an answer that nobody reads.
         Ok((paid, _)) if !session.paid() => {
             serving.release(paid.claim);
@@ -156,7 +157,7 @@ async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiRespon
                 && let Some(sought) = &sought
                 && let Found::Response(response) = handout::find(serving, sought).await?
             {
-                return Ok(*response);
+                return Ok(reply::held(*response, look));
             }
             if refusal.wants_payment() { unpaid(session, &quote, &asked.path, &refusal) } else { Err(refusal) }
         }

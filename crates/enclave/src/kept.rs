@@ -18,6 +18,7 @@ use candor_verify::bytes::{Hash32, Signature65};
 use candor_verify::hash::sha256;
 use candor_verify::receipt::{Decoding, Receipt, receipt_id};
 use candor_verify::recovery::{self, AnswerSecret, BlobHead, KeptAnswer};
+use candor_verify::time::UnixMs;
 use candor_x402::protocol::PaymentPayload;
 use candor_x402::recovery::Retry;
 
@@ -215,9 +216,15 @@ pub(crate) async fn fetch(port: &HostPort, sought: &Sought) -> Result<Fetched, A
     Ok(Fetched { answer: None, room: left })
 }
 
+/// How long the room that a host told is relied on when a 402 says whether an answer will be kept. Whoever is told that none is sends no salt,
+/// and then nothing is looked for that would tell of room again.
+const ROOM_KNOWN_MS: u64 = 60_000;
+
 /// The answers of one boot that are being made or looked for.
 #[derive(Default)]
 pub(crate) struct Answers {
+    // What the host last had left, and when. Guarded for moments.
+    room: Mutex<Option<(u64, UnixMs)>>,
     // Guarded for moments. Invariant: the sum over all places.
     reserved: Arc<Mutex<u64>>,
     // Guarded for moments.
@@ -225,6 +232,18 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
+    /// The host has so many bytes left.
+    pub(crate) fn has_room(&self, room: u64, now: UnixMs) {
+        *lock(&self.room) = Some((room, now));
+    }
+
+    /// Whether an answer of so many bytes would be kept, as far as is known: where it would not, clients are told before they pay, and are
+    /// served without.
+    pub(crate) fn may_keep(&self, bytes: u64, now: UnixMs) -> bool {
+        let known = lock(&self.room).filter(|(_, at)| now.since(*at) < ROOM_KNOWN_MS);
+        known.is_none_or(|(room, _)| lock(&self.reserved).saturating_add(bytes) <= room)
+    }
+
     /// Reserves room for an answer that can have so many bytes, if the host has as much left besides what is reserved already.
     pub(crate) fn reserve(&self, bytes: u64, room: u64) -> Option<Room> {
         let mut reserved = lock(&self.reserved);

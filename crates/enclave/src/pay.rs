@@ -28,8 +28,13 @@ pub(crate) struct Paid {
     pub(crate) candidate: Candidate,
 }
 
-/// Verifies and claims.
-pub(crate) async fn claim(serving: &Serving, quote: &Quote, payment: Result<PaymentPayload, ProtocolError>) -> Result<Paid, Refusal> {
+/// Verifies and claims, in a place that is reserved for the answer once its payer is known to have the price: a stranger's promise holds none.
+pub(crate) async fn claim<T>(
+    serving: &Serving,
+    quote: &Quote,
+    payment: Result<PaymentPayload, ProtocolError>,
+    reserve: impl FnOnce() -> Result<T, Refusal>,
+) -> Result<(Paid, T), Refusal> {
     let payment = verify(serving, quote, payment).inspect_err(|_| count(&serving.metrics().payments_refused))?;
     // The offer that was echoed, of this bucket or the one before: the receipt names what the client was told. A client that echoes no offer
     // paid the price of the current bucket.
@@ -50,8 +55,15 @@ pub(crate) async fn claim(serving: &Serving, quote: &Quote, payment: Result<Paym
     // Again: the host took its time, and an answer that cannot be settled any more is work for nothing.
     payment.check_open(now, quote.generation_seconds).inspect_err(|_| count(&serving.metrics().payments_refused))?;
     let claim = serving.claim(&payment, balance, now)?;
+    let place = match reserve() {
+        Ok(place) => place,
+        Err(refusal) => {
+            serving.release(claim);
+            return Err(refusal);
+        }
+    };
     count(&serving.metrics().claims);
-    Ok(Paid { payment, claim, candidate })
+    Ok((Paid { payment, claim, candidate }, place))
 }
 
 fn verify(serving: &Serving, quote: &Quote, payment: Result<PaymentPayload, ProtocolError>) -> Result<VerifiedPayment, Refusal> {

@@ -20,6 +20,7 @@ use candor_x402::extension::{AnswerRecovery, SignedOffer};
 use candor_x402::protocol::{Eip155, ExactRequirements, PaymentRequired, ResourceInfo, X402_VERSION};
 use hyper::body::Bytes;
 
+use crate::clock;
 use crate::keys::{BootKeys, random32};
 use crate::refusal::Refusal;
 use crate::serving::{Served, Serving};
@@ -171,7 +172,8 @@ pub(crate) fn payment_required(serving: &Serving, quote: &Quote, path: &str, err
         request_salt: current.request_salt,
     };
     // Without randomness no salt is told, and then nothing is kept.
-    let recovery = match quote.blob_max.map(|_| random32()) {
+    let kept = quote.blob_max.filter(|bytes| serving.answers().may_keep(*bytes, clock::now()));
+    let recovery = match kept.map(|_| random32()) {
         Some(Ok(salt)) => AnswerRecovery::Echo { salt: Hash32(*salt) },
         Some(Err(_)) | None => AnswerRecovery::None,
     };

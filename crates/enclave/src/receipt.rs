@@ -157,14 +157,14 @@ pub(crate) fn member(delivery: &Delivery) -> Vec<u8> {
 }
 
 /// One SSE event per value. A value has no line break: it is JSON without white space.
-pub(crate) fn sse(values: &[Vec<u8>]) -> Bytes {
-    values.iter().flat_map(|value| [b"data: ".as_slice(), value.as_slice(), b"\n\n".as_slice()]).collect::<Vec<_>>().concat().into()
+pub(crate) fn sse<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Bytes {
+    values.into_iter().flat_map(|value| [b"data: ".as_slice(), value, b"\n\n".as_slice()]).collect::<Vec<_>>().concat().into()
 }
 
 /// The last frame with the member in it, the member once more as a comment for SDKs that drop what they do not know, and the end mark.
 /// Spec: transcript.md §3.
 pub(crate) fn end_of_stream(last: &[u8], member: &[u8]) -> Option<Bytes> {
-    let frame = sse(&[splice(last, member)?]);
+    let frame = sse([splice(last, member)?.as_slice()]);
     Some([&frame, b": candor {".as_slice(), member, b"}\n\ndata: [DONE]\n\n"].concat().into())
 }
 

@@ -27,6 +27,7 @@ use hyper::{Response, StatusCode};
 
 use crate::answer::Whole;
 use crate::body::ApiBody;
+use crate::kept::Look;
 use crate::ledger::LedgerError;
 use crate::quote::{self, Quote};
 use crate::receipt::Ids;
@@ -68,6 +69,14 @@ pub(crate) fn with_body(status: StatusCode, content_type: &'static str, body: im
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// The same response; the right to look for its answer is given back when its body was read.
+pub(crate) fn held(response: ApiResponse, look: Option<Look>) -> ApiResponse {
+    response.map(|body| match body {
+        ApiBody::Whole(Some(rest)) => ApiBody::Kept { rest, _look: look },
+        other => other,
+    })
 }
 
 /// 200 with this object.

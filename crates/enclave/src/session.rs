@@ -61,7 +61,7 @@ impl Session {
         self.seat.claimed()
     }
 
-    /// Counts an unpaid quote, a request that is refused instead, a look for an answer that is not there, or a wish to erase one.
+    /// Counts an unpaid quote, a request that is refused instead, a look for an answer, whether it is there or not, or a wish to erase one.
     pub(crate) fn quoted(&self) -> Result<(), Refusal> {
         if self.unpaid_quotes.fetch_add(1, Ordering::Relaxed) < UNPAID_QUOTES_MAX {
             return Ok(());

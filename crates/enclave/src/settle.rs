@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use crate::clock;
 use crate::control::HostPort;
 
-/// Questions at once for watched payments; a small part of what the link carries, so that they never crowd out the ledger's.
+/// Questions at once about transfers; a small part of what the link carries, so that they never crowd out the ledger's.
 const ASKED_MAX: usize = 256;
 
 /// How long an answer that is kept waits for its transfer before its client is told to come again.
@@ -58,7 +58,7 @@ pub(crate) enum Standing {
 /// What became of transfers, as the host says.
 pub(crate) struct Transfers {
     port: HostPort,
-    // Turns of those who watch a payment to its end.
+    // Turns of those who wait for a transfer.
     asking: Semaphore,
 }
 
@@ -72,11 +72,7 @@ impl Transfers {
     pub(crate) async fn seen(&self, payment_id: Hash32, until: UnixSeconds) -> bool {
         let [mut pause, longest] = PAUSE;
         while clock::now().seconds() < until {
-            // While few ask, the host may hold the question until there is news.
-            let wait = if ASKED_MAX / 2 < self.asking.available_permits() { SETTLE_POLL } else { Duration::ZERO };
-            let Ok(turn) = self.asking.acquire().await else { return false };
-            let state = self.ask(payment_id, wait).await;
-            drop(turn);
+            let Some(state) = self.ask_in_turn(payment_id).await else { return false };
             if let Some(SettlementState::Settled { .. }) = state {
                 return true;
             }
@@ -95,9 +91,10 @@ impl Transfers {
             // Once more after the last moment, so that the end itself is seen.
             Wait::ToTheEnd => UnixMs(over(valid_before).0.saturating_mul(1000).saturating_add(millis(SETTLE_WAIT))),
         };
-        let mut tx = None;
+        let (mut tx, [mut pause, longest]) = (None, PAUSE);
         while clock::now() < deadline_ms {
-            match self.ask(payment_id, SETTLE_POLL).await {
+            let Some(state) = self.ask_in_turn(payment_id).await else { break };
+            match state {
                 Some(SettlementState::Settled { tx_hash, .. }) => return Standing::Settled { tx_hash },
                 Some(SettlementState::Failed { code }) => match failed(code, valid_before, clock::now().seconds()) {
                     Standing::Pending { .. } if wait == Wait::ToTheEnd => {}
@@ -107,9 +104,18 @@ impl Transfers {
                 None => {}
             }
             // A host that holds no question is not asked without end.
-            tokio::time::sleep(PAUSE[0]).await;
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(longest);
         }
         Standing::Pending { tx_hash: tx }
+    }
+
+    /// Asks once, when it is this question's turn. `None` if there are no turns any more.
+    async fn ask_in_turn(&self, payment_id: Hash32) -> Option<Option<SettlementState>> {
+        // While few ask, the host may hold the question until there is news.
+        let wait = if ASKED_MAX / 2 < self.asking.available_permits() { SETTLE_POLL } else { Duration::ZERO };
+        let _turn = self.asking.acquire().await.ok()?;
+        Some(self.ask(payment_id, wait).await)
     }
 
     /// Asks the host what became of a settlement; `None` if it cannot be asked.
@@ -196,8 +202,17 @@ mod tests {
             tokio::spawn(async move { transfers.seen(Hash32([other; 32]), until).await });
         }
         tokio::task::yield_now().await;
+        // Whole answers that are kept nowhere wait too, and take turns with those.
+        let transfer = move |payment_id: Hash32| Transfer { payment_id, chain_id: 1, valid_before: until };
+        for other in 20..40 {
+            let transfers = Arc::clone(&transfers);
+            tokio::spawn(async move { transfers.standing(&transfer(Hash32([other; 32])), Wait::ToTheEnd).await });
+        }
+        tokio::task::yield_now().await;
         let seen = tokio::time::timeout(Duration::from_secs(20), transfers.seen(SETTLES, until)).await;
         assert_eq!(seen, Ok(true));
+        let standing = tokio::time::timeout(Duration::from_secs(20), transfers.standing(&transfer(SETTLES), Wait::AWhile)).await;
+        assert!(matches!(standing, Ok(Standing::Settled { .. })));
     }
 
     #[test]

@@ -57,6 +57,14 @@ pub(crate) struct SourceSlot {
     pub(crate) at_stop: Outcome,
 }
 
+/// One frame of an answer that is streamed.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct MeteredFrame {
+    pub(crate) frame: Vec<u8>,
+    /// Tokens of the answer up to and with this frame.
+    pub(crate) tokens: u32,
+}
+
 /// The end of an answer.
 pub(crate) struct End {
     /// The frame that goes out with the receipt in it. Of an answer that its time cut it is the one at which the time was over: replayed,
@@ -127,7 +135,7 @@ impl Source {
 
     /// Makes the answer. Frames but the last arrive on the channel, and dropping its receiver stops the work at the next one; the end is the
     /// task's result, `None` if the source failed.
-    pub(crate) fn answer(&self, question: Question, slot: SourceSlot, frames: mpsc::Sender<Vec<u8>>) -> JoinHandle<Option<End>> {
+    pub(crate) fn answer(&self, question: Question, slot: SourceSlot, frames: mpsc::Sender<MeteredFrame>) -> JoinHandle<Option<End>> {
         match self {
             Self::Local(model) => {
                 let model = Arc::clone(model);
@@ -138,20 +146,24 @@ impl Source {
     }
 }
 
-fn local(model: &Model, question: &Question, slot: SourceSlot, frames: &mpsc::Sender<Vec<u8>>) -> Option<End> {
+fn local(model: &Model, question: &Question, slot: SourceSlot, frames: &mpsc::Sender<MeteredFrame>) -> Option<End> {
     // The place is given back when this returns.
     let SourceSlot { permit: _permit, stop_at, at_stop } = slot;
     let Question { request, prompt, seed, head } = question;
     // How a cancelled answer ended: by its client, unless its time was over first.
     let (mut cut, mut cancelled) = (None, Outcome::Aborted);
-    let completed = chat::answer(model, request, &prompt.0, seed.0, head, &Options::default(), &mut |frame| {
+    let completed = chat::answer(model, request, &prompt.0, seed.0, head, &Options::default(), &mut |frame, tokens| {
         if stop_at <= clock::now() {
             // An empty frame is a heartbeat: of a whole answer, or of a token without text.
             cut = (!frame.is_empty()).then(|| frame.to_vec());
             cancelled = at_stop;
             return ControlFlow::Break(());
         }
-        let gone = if frame.is_empty() { frames.is_closed() } else { frames.blocking_send(frame.to_vec()).is_err() };
+        let gone = if frame.is_empty() {
+            frames.is_closed()
+        } else {
+            frames.blocking_send(MeteredFrame { frame: frame.to_vec(), tokens }).is_err()
+        };
         if gone { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     let completed = completed.ok()?;
@@ -190,8 +202,8 @@ mod tests {
         let question = Question { request, prompt, seed: Hash32::ZERO, head };
         let end = source.answer(question, SourceSlot { permit, stop_at, at_stop: Outcome::CutByNode }, sender).await.unwrap().unwrap();
         let mut frames = Vec::new();
-        while let Some(frame) = receiver.recv().await {
-            frames.push(frame);
+        while let Some(metered) = receiver.recv().await {
+            frames.push(metered.frame);
         }
         (frames, end)
     }

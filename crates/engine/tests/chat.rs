@@ -305,7 +305,7 @@ fn a_cancelled_answer_has_no_last_frame_and_is_metered() {
         let prompt = prompt_tokens(&model, &request).unwrap();
         let head = Head { id: "id".into(), created: 1, model: "m".into() };
         let mut left = 4;
-        let done = answer(&model, &request, &prompt, [0; 32], &head, &Options::default(), &mut |_| {
+        let done = answer(&model, &request, &prompt, [0; 32], &head, &Options::default(), &mut |_, _| {
             left -= 1;
             if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })

@@ -109,7 +109,7 @@ impl GasPort {
     async fn reverts_at(&self, to: &Address, calldata: &Calldata) -> Result<Option<u64>, ChainError> {
         match self.client.call(Some(&self.signer.address()), to, &calldata.0).await {
             Ok(_) => Ok(None),
-            Err(ChainError::Rejected { .. }) => Ok(Some(self.client.head().await?.number)),
+            Err(error) if error.is_revert() => Ok(Some(self.client.head().await?.number)),
             Err(error) => Err(error),
         }
     }

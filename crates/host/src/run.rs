@@ -216,10 +216,11 @@ async fn writer_ended(store: Store, mut stopped: watch::Receiver<bool>) {
 /// Kept answers go a week after their payment's end: looked for at the start and then now and again.
 async fn erase_ended(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     loop {
-        if let Err(error) = shared.store.erase_ended(UnixSeconds(now_ms() / 1000)).await {
-            shared.trouble_once("answers", error.to_string());
-        } else {
-            shared.clear_trouble("answers");
+        match shared.store.erase_ended(UnixSeconds(now_ms() / 1000)).await {
+            Ok(0) => shared.clear_trouble("answers"),
+            // A few at once, so that nothing else waits for long.
+            Ok(_) => continue,
+            Err(error) => shared.trouble_once("answers", error.to_string()),
         }
         tokio::select! {
             () = tokio::time::sleep(ERASE_EVERY) => {}

@@ -135,7 +135,7 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
                     Err(error) => { self.trouble(error.to_string()); Event::Tick }
                 },
                 _ = tick.tick() => {
-                    if machine.open_count() < self.config.max_open / 2 && self.has_backlog.swap(false, Ordering::Relaxed) {
+                    if machine.open_count() < self.config.max_open / 4 * 3 && self.has_backlog.swap(false, Ordering::Relaxed) {
                         let is_open = |record: &StoredIntent| !matches!(record.progress, Progress::Done { .. });
                         for record in self.load().await.unwrap_or_default().into_iter().filter(is_open) {
                             for action in machine.step(Event::Intent(record.intent), now_ms()) {

@@ -42,6 +42,21 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(|c| if is_shown(c) { c } else { char::REPLACEMENT_CHARACTER }).collect::<String>())
 }
 
+/// The same on one line: for a stranger's text inside a line of ours, where a line feed would begin a line that looks like ours.
+///
+/// # Examples
+/// ```
+/// use candor_verify::text::one_line;
+/// assert_eq!(one_line("no\nVERIFIED"), "no\u{fffd}VERIFIED");
+/// ```
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_control) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if is_control(c) { char::REPLACEMENT_CHARACTER } else { c }).collect::<String>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

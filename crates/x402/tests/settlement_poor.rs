@@ -23,12 +23,13 @@ struct Slow {
     tried: usize,
     /// Whether time passes on the chain.
     mines: bool,
+    block_ms: u64,
 }
 
 impl Slow {
     fn new() -> Self {
         let host = Host::new(MachineConfig { max_open: 1 << 14, ..config() });
-        Self { host, on_the_way: vec![], tried: 0, mines: true }
+        Self { host, on_the_way: vec![], tried: 0, mines: true, block_ms: 1_000 }
     }
 
     fn tell_poor(&mut self, count: u32, ends_s: u64) {
@@ -55,7 +56,7 @@ impl Slow {
         let until_ms = self.host.now_ms + ms;
         while self.host.now_ms < until_ms {
             self.host.now_ms += 50;
-            if self.mines && self.host.now_ms.is_multiple_of(1_000) {
+            if self.mines && self.host.now_ms.is_multiple_of(self.block_ms) {
                 self.host.mine();
             }
             self.step(Event::Tick);
@@ -175,4 +176,24 @@ fn how_often_a_poor_payer_is_tried_does_not_depend_on_how_often_the_chain_is_pol
     slow.pass(60_000);
     // At 0, 1, 3, 7, 15 and 31 seconds, and a little later each for the answers.
     assert_eq!(slow.tried, 6);
+}
+
+/// Payers who all can pay, and more of them than the chain takes: some are too late, but no transaction is.
+#[test]
+fn more_payments_than_fit_into_blocks_waste_no_transaction_and_leave_the_chain_busy() {
+    let mut slow = Slow::new();
+    slow.host = Host::new(MachineConfig { confirmations: 2, inclusion_ms: 5_000, max_open: 1 << 14, ..config() });
+    slow.block_ms = 4_000;
+    for second in 0..240_u64 {
+        for n in 0..5 {
+            let number = u32::try_from(second * 5 + n).unwrap();
+            slow.host.tell(intent_of_many(number, START_S + second + 75));
+            slow.start();
+        }
+        slow.pass(1_000);
+    }
+    let count = |status: TxStatus| slow.host.chain.receipts.values().filter(|receipt| receipt.status == status).count();
+    assert_eq!(count(TxStatus::Reverted), 0);
+    // Sixteen at once, three blocks each: 320 in 240 seconds at most. Nine tenths of it, with the first seconds and the questions.
+    assert!(250 < count(TxStatus::Success), "{} settled", count(TxStatus::Success));
 }

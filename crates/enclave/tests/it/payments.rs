@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use candor_enclave::Config;
 use candor_link::{SettlementFailure, SettlementState};
+use candor_testhttp::Offered;
 use candor_verify::payment::SETTLE_MARGIN_SECONDS;
 
 use crate::support::client::{question, without_salt};
@@ -114,7 +115,10 @@ async fn without_room_for_its_answer_nothing_is_claimed_and_without_a_salt_none_
     let reply = world.ask(&body, Some(&payment)).await;
     assert!(reply.status == 402 && reply.text().contains(r#""code":"answer_store_full""#), "{reply:?}");
     assert!(reply.header("payment-required").is_some() && world.receipts().is_empty());
-    let unsalted = without_salt(&world.ask(&body, None).await, &Key::of(10));
+    // From now on clients are told before they pay: none is kept, and they are served without.
+    let unpaid = world.ask(&body, None).await;
+    assert_eq!(Offered::read(&unpaid).required.extensions.unwrap().0["candor"]["info"]["answerRecovery"], "none");
+    let unsalted = without_salt(&unpaid, &Key::of(10));
     let reply = world.ask(&body, Some(&unsalted)).await;
     assert_eq!((reply.status, reply.header("x-candor-answer-recovery")), (200, Some("none")), "{reply:?}");
     assert!(world.host.answers.lock().unwrap().is_empty());
@@ -139,6 +143,22 @@ async fn looks_for_answers_that_are_not_there_are_counted_like_unpaid_quotes() {
     }
     let refused = crate::support::client::ask_on(&mut tls, &body, Some(&payment)).await;
     assert_eq!((refused.status, refused.header("connection")), (429, Some("close")), "{refused:?}");
+}
+
+/// The attack: one payment, and its answer fetched without end.
+#[tokio::test]
+async fn a_kept_answer_is_given_again_as_often_as_a_connection_has_quotes() {
+    let world = World::start(Config::default()).await;
+    let body = question("again and again", 2, false);
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
+    assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
+    let mut tls = world.tls().await;
+    for number in 1..=64 {
+        let reply = crate::support::client::ask_on(&mut tls, &body, Some(&payment)).await;
+        assert_eq!((reply.status, reply.header("connection")), (200, (number == 64).then_some("close")), "{number}");
+    }
+    // On another it goes on.
+    assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
 }
 
 #[tokio::test]

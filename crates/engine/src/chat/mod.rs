@@ -19,7 +19,7 @@ pub use render::{Head, StreamRenderer, whole_body};
 pub use request::{ChatRequest, MAX_BODY_BYTES, Message, Role};
 
 use crate::tokenizer::{MAX_TOKEN_BYTES, Special};
-use crate::{Finish, Model, Options, Usage, generate};
+use crate::{Finish, Model, Options, Step, Usage, generate};
 
 /// The prompt of `request` under the template `candor-chat/1`. Linear in the request's text, and it ends where the text cannot fit any more:
 /// who sends a mebibyte of it makes nobody count a mebibyte.
@@ -66,9 +66,9 @@ pub struct Completed {
 
 /// Generates and renders the answer to `request`, whose prompt is `prompt`.
 ///
-/// Every frame but the last goes to `on_frame` as soon as it is complete; `Break` cancels. After a token without a frame, which is each one
-/// of a whole (not streamed) answer, `on_frame` is called with an empty frame, so that a caller can always cancel. `server_seed` is used
-/// unless the request chose a seed.
+/// Every frame but the last goes to `on_frame` as soon as it is complete, with the tokens that were made up to it; `Break` cancels. After a
+/// token without a frame, which is each one of a whole (not streamed) answer, `on_frame` is called with an empty frame, so that a caller can
+/// always cancel. `server_seed` is used unless the request chose a seed.
 ///
 /// # Errors
 ///
@@ -80,28 +80,34 @@ pub fn answer(
     server_seed: [u8; 32],
     head: &Head,
     options: &Options,
-    on_frame: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
+    on_frame: &mut dyn FnMut(&[u8], u32) -> ControlFlow<()>,
 ) -> Result<Completed, ApiError> {
     let decoding = request.decoding(server_seed);
+    let mut tokens = 0_u32;
     if !request.stream {
-        let done = generate(model, prompt, &decoding, options, &mut |_| on_frame(&[])).map_err(ApiError::from_generate)?;
+        let mut on_token = |_: Step<'_>| {
+            tokens += 1;
+            on_frame(&[], tokens)
+        };
+        let done = generate(model, prompt, &decoding, options, &mut on_token).map_err(ApiError::from_generate)?;
         let last_frame = whole_body(head, &done.text, done.finish, done.usage);
         return Ok(Completed { last_frame, finish: done.finish, usage: done.usage });
     }
     let renderer = StreamRenderer::new(head, request.include_usage);
     let mut opened = false;
-    let mut open = |on_frame: &mut dyn FnMut(&[u8]) -> ControlFlow<()>| {
+    let mut open = |on_frame: &mut dyn FnMut(&[u8], u32) -> ControlFlow<()>| {
         if opened {
             return ControlFlow::Continue(());
         }
         opened = true;
-        on_frame(&renderer.first())
+        on_frame(&renderer.first(), 0)
     };
     let done = generate(model, prompt, &decoding, options, &mut |step| {
         open(on_frame)?;
+        tokens += 1;
         match renderer.text(step.text) {
-            Some(frame) => on_frame(&frame),
-            None => on_frame(&[]),
+            Some(frame) => on_frame(&frame, tokens),
+            None => on_frame(&[], tokens),
         }
     })
     .map_err(ApiError::from_generate)?;
@@ -113,7 +119,7 @@ pub fn answer(
     let mut sent = open(on_frame);
     for frame in &rest {
         if sent.is_continue() {
-            sent = on_frame(frame);
+            sent = on_frame(frame, tokens);
         }
     }
     if sent.is_break() {
@@ -140,7 +146,7 @@ pub fn replay(model: &Model, body: &[u8], seed: [u8; 32], max_tokens: u32, id: &
     let prompt = prompt_tokens(model, &request)?;
     let head = Head { id: id.to_owned(), created, model: request.model.clone() };
     let mut frames = Vec::new();
-    let done = answer(model, &request, &prompt, seed, &head, &Options::default(), &mut |frame| {
+    let done = answer(model, &request, &prompt, seed, &head, &Options::default(), &mut |frame, _| {
         if !frame.is_empty() {
             frames.push(frame.to_vec());
         }

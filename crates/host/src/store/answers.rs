@@ -26,6 +26,12 @@ const SLACK_BYTES: u64 = 512 << 20;
 /// Evidence is as old as the oldest answer that may need it, and a day more.
 const EVIDENCE_KEPT_MS: u64 = (KEPT_SECONDS + 24 * 60 * 60) * 1000;
 
+/// Answers erased in one turn of the writer: receipts and checkpoints wait behind it.
+const ERASED_AT_ONCE: i64 = 256;
+
+/// After its end, an answer whose payment did not move: the enclave waits two minutes for a chain's clock that is behind.
+const UNPAID_KEPT_SECONDS: u64 = 10 * 60;
+
 /// What is stored of one answer.
 struct Held {
     payment_id: Vec<u8>,
@@ -116,7 +122,7 @@ fn begin(connection: &Connection, part: &AnswerPart) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Every piece is there: the blob has a digest, by which a checkpoint can name it, and older blobs of its payment go.
+/// Every piece is there: the blob has a digest, by which a checkpoint can name it, and blobs of its payment that no checkpoint names go.
 fn complete(connection: &Connection, answer_id: &Hash32) -> Result<(), StoreError> {
     let mut blob = Vec::new();
     let mut statement = connection.prepare_cached("SELECT bytes FROM answer_parts WHERE answer_id = ?1 ORDER BY start")?;
@@ -127,7 +133,10 @@ fn complete(connection: &Connection, answer_id: &Hash32) -> Result<(), StoreErro
     let sql = "UPDATE answers SET sha256 = ?2 WHERE answer_id = ?1";
     connection.prepare_cached(sql)?.execute(params![&answer_id.0[..], &digest.0[..]])?;
     let (head, _) = BlobHead::parse(&blob).map_err(|error| StoreError::Malformed(error.to_string()))?;
-    erase_others(connection, &head.payment_id, Some(answer_id))
+    // Those that one names may be paid for: this one's settlement decides about them.
+    let sql = "DELETE FROM answers WHERE payment_id = ?1 AND answer_id <> ?2 AND end_s IS NULL";
+    connection.prepare_cached(sql)?.execute(params![&head.payment_id.0[..], &answer_id.0[..]])?;
+    Ok(())
 }
 
 /// A settlement names an answer: from now on it can be fetched, until a week after its payment's end.
@@ -168,12 +177,23 @@ pub(super) fn erase_unnamed(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Erases answers whose week is over, and evidence that is older than any answer.
-pub(super) fn erase_ended(connection: &Connection, now: UnixSeconds) -> Result<(), StoreError> {
+/// Erases answers whose week is over, a few at once, and evidence that is older than any answer. Returns how many answers.
+pub(super) fn erase_ended(connection: &Connection, now: UnixSeconds) -> Result<u64, StoreError> {
     let ended = integer("time", now.saturating_sub(KEPT_SECONDS).0)?;
-    connection.prepare_cached("DELETE FROM answers WHERE end_s <= ?1")?.execute([ended])?;
+    let sql = "DELETE FROM answers WHERE answer_id IN (SELECT answer_id FROM answers WHERE end_s <= ?1 LIMIT ?2)";
+    let erased = connection.prepare_cached(sql)?.execute(params![ended, ERASED_AT_ONCE])?;
     let old = integer("time", now.0.saturating_mul(1000).saturating_sub(EVIDENCE_KEPT_MS))?;
     connection.prepare_cached("DELETE FROM evidences WHERE made_at_ms < ?1")?.execute([old])?;
+    Ok(erased as u64)
+}
+
+/// The payment of these answers ended without a transfer: nobody will be given them. They go as soon as the enclave, by its own clock, has
+/// given the payment up too.
+pub(super) fn unpaid(connection: &Connection, payment_id: &Hash32, valid_before: UnixSeconds) -> Result<(), StoreError> {
+    // As if the week had begun so much earlier.
+    let end = integer("validBefore", valid_before.saturating_add(UNPAID_KEPT_SECONDS).saturating_sub(KEPT_SECONDS).0)?;
+    let sql = "UPDATE answers SET end_s = ?2 WHERE payment_id = ?1 AND end_s IS NOT NULL";
+    connection.prepare_cached(sql)?.execute(params![&payment_id.0[..], end])?;
     Ok(())
 }
 

@@ -239,11 +239,12 @@ impl Store {
         self.submit(|reply| Job::EraseAnswer { answer_id, reply }).await?.wait().await
     }
 
-    /// Erases kept answers whose time is over at `now`, and evidence that none of them needs.
+    /// Erases kept answers whose time is over at `now`, a few at once, and evidence that none of them needs. Returns how many: to
+    /// be repeated until it is none.
     ///
     /// # Errors
     /// As the database.
-    pub async fn erase_ended(&self, now: UnixSeconds) -> Result<(), StoreError> {
+    pub async fn erase_ended(&self, now: UnixSeconds) -> Result<u64, StoreError> {
         self.submit(|reply| Job::EraseEnded { now, reply }).await?.wait().await
     }
 

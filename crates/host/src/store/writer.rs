@@ -37,7 +37,7 @@ pub(super) enum Job {
     SetQuota { quota_bytes: Option<u64>, reply: Reply<()> },
     StoreAnswer { part: AnswerPart, reply: Reply<u64> },
     EraseAnswer { answer_id: Hash32, reply: Reply<()> },
-    EraseEnded { now: UnixSeconds, reply: Reply<()> },
+    EraseEnded { now: UnixSeconds, reply: Reply<u64> },
     PutEvidence { manifest_hash: Hash32, made_at_ms: u64, evidence: Vec<u8>, reply: Reply<()> },
 }
 
@@ -72,8 +72,8 @@ enum After {
         anchor: AnchorRow,
         reply: Reply<()>,
     },
-    StoreAnswer {
-        size: u64,
+    Counted {
+        count: u64,
         reply: Reply<u64>,
     },
     Done {
@@ -201,11 +201,14 @@ impl Writer {
             },
             Job::SetQuota { quota_bytes, reply } => done(reply, rows::set_quota(&self.connection, quota_bytes)),
             Job::StoreAnswer { part, reply } => match answers::store(&self.connection, &part) {
-                Ok(size) => Ok(After::StoreAnswer { size, reply }),
+                Ok(size) => Ok(After::Counted { count: size, reply }),
                 Err(error) => answer(reply, error),
             },
             Job::EraseAnswer { answer_id, reply } => done(reply, answers::erase(&self.connection, &answer_id)),
-            Job::EraseEnded { now, reply } => done(reply, answers::erase_ended(&self.connection, now)),
+            Job::EraseEnded { now, reply } => match answers::erase_ended(&self.connection, now) {
+                Ok(count) => Ok(After::Counted { count, reply }),
+                Err(error) => answer(reply, error),
+            },
             Job::PutEvidence { manifest_hash, made_at_ms, evidence, reply } => {
                 done(reply, answers::put_evidence(&self.connection, &manifest_hash, made_at_ms, &evidence))
             }
@@ -334,6 +337,10 @@ impl Writer {
             }
             // The earlier one is money received or may still become it; then this one can never settle.
             if !matches!(held.progress, Progress::Done { status, .. } if status.is_unsettled_end()) {
+                // A transfer under this id would pay for the earlier one's answer, not for this.
+                if let Some(kept) = &s.answer {
+                    answers::erase(&self.connection, &kept.answer_id)?;
+                }
                 return Ok(None);
             }
         }
@@ -366,6 +373,11 @@ impl Writer {
         let sql = "UPDATE intents SET revision = ?2, is_done = ?3, record = ?4 WHERE payment_id = ?1 AND revision <= ?2";
         let revision = integer("revision", record.revision)?;
         self.connection.prepare_cached(sql)?.execute(params![&id.0[..], revision, is_done, record.encode()])?;
+        if let Progress::Done { status, .. } = record.progress
+            && status.is_unsettled_end()
+        {
+            answers::unpaid(&self.connection, &id, record.intent.valid_before())?;
+        }
         Ok(())
     }
 
@@ -414,7 +426,7 @@ impl Writer {
                 let set = open.update(|log| log.set_anchored(anchor.tree));
                 send(reply, set.map_err(|error| StoreError::Contradiction(format!("anchor: {error}"))));
             }
-            After::StoreAnswer { size, reply } => send(reply, Ok(size)),
+            After::Counted { count, reply } => send(reply, Ok(count)),
             After::Done { reply } => send(reply, Ok(())),
         }
     }
@@ -462,20 +474,19 @@ fn answer<T, U>(reply: Reply<T>, error: StoreError) -> Result<U, ()> {
 fn refuse(job: Job, error: StoreError) {
     match job {
         Job::OpenLog { reply, .. } => send(reply, Err(error)),
-        Job::Append { reply, .. } | Job::StoreAnswer { reply, .. } => send(reply, Err(error)),
+        Job::Append { reply, .. } | Job::StoreAnswer { reply, .. } | Job::EraseEnded { reply, .. } => send(reply, Err(error)),
         Job::Checkpoint { reply, .. } => send(reply, Err(error)),
         Job::PutIntent { reply, .. }
         | Job::PutAnchor { reply, .. }
         | Job::SetQuota { reply, .. }
         | Job::EraseAnswer { reply, .. }
-        | Job::EraseEnded { reply, .. }
         | Job::PutEvidence { reply, .. } => send(reply, Err(error)),
     }
 }
 
 fn refuse_after(after: After, error: StoreError) {
     match after {
-        After::Append { reply, .. } | After::StoreAnswer { reply, .. } => send(reply, Err(error)),
+        After::Append { reply, .. } | After::Counted { reply, .. } => send(reply, Err(error)),
         After::Checkpoint { reply, .. } => send(reply, Err(error)),
         After::OpenLog { reply, .. } => send(reply, Err(error)),
         After::PutAnchor { reply, .. } | After::Done { reply } => send(reply, Err(error)),

@@ -7,6 +7,7 @@ use candor_verify::hash::sha256;
 use candor_verify::recovery::{BlobHead, KEPT_SECONDS};
 use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Hash32};
+use candor_x402::settlement::{Progress, SettlementStatus, StoredIntent};
 
 const ASSET: Address = Address([0xaa; 20]);
 const END: u64 = 2_000_000_000;
@@ -19,7 +20,12 @@ async fn open(scratch: &Scratch, boot: &Boot) -> Store {
 
 /// A receipt, the settlement that pays for it, and the blob that it names: of so many bytes after the head.
 fn kept(boot: &mut Boot, nonce: u8, answer_id: u8, len: usize) -> (LoggedReceipt, Settlement, Vec<u8>) {
-    let mut settlement = settlement(&world::dev_signer(5), Address([0x77; 20]), ASSET, nonce, UnixSeconds(END), boot.tree.size());
+    kept_until(boot, nonce, answer_id, len, END)
+}
+
+/// The same with another end of the payment.
+fn kept_until(boot: &mut Boot, nonce: u8, answer_id: u8, len: usize, end: u64) -> (LoggedReceipt, Settlement, Vec<u8>) {
+    let mut settlement = settlement(&world::dev_signer(5), Address([0x77; 20]), ASSET, nonce, UnixSeconds(end), boot.tree.size());
     let entry = boot.entry(settlement.payment_id);
     let head = BlobHead { n: Hash32([answer_id; 32]), payment_id: settlement.payment_id, chain_id: 31337, receipt_id: entry.receipt_id };
     let blob = [head.encode(), vec![answer_id; len]].concat();
@@ -162,18 +168,52 @@ async fn what_no_checkpoint_named_goes_with_its_boot_and_is_not_erased_by_a_clie
 }
 
 #[tokio::test]
-async fn a_later_answer_of_one_payment_takes_the_place_of_the_earlier_one() {
-    let (scratch, mut boot) = (Scratch::new("later"), Boot::offline(1));
+async fn a_later_answer_of_one_payment_takes_the_place_of_the_earlier_one_if_its_settlement_does() {
+    for is_ended in [true, false] {
+        let (scratch, mut boot) = (Scratch::new("later"), Boot::offline(1));
+        let store = open(&scratch, &boot).await;
+        let (entry, settlement, blob) = kept(&mut boot, 1, 9, 300);
+        append(&store, &boot, 0, entry).await;
+        store_whole(&store, 9, &blob).await;
+        checkpoint(&store, &boot, 0, &settlement).await.unwrap();
+        if is_ended {
+            expire(&store, &settlement).await;
+        }
+        // The same nonce signed again, with a later end.
+        let (entry, again, later) = kept_until(&mut boot, 1, 8, 300, END + 500);
+        assert_eq!(again.payment_id, settlement.payment_id);
+        append(&store, &boot, 1, entry).await;
+        store_whole(&store, 8, &later).await;
+        assert!(given(&store, 9).await.is_some() && given(&store, 8).await.is_none(), "not before it is named");
+        checkpoint(&store, &boot, 1, &again).await.unwrap();
+        assert_eq!((given(&store, 9).await.is_some(), given(&store, 8).await.is_some()), (!is_ended, is_ended));
+    }
+}
+
+/// The payment's end came, and it had not moved.
+async fn expire(store: &Store, settlement: &Settlement) {
+    let held = store.intent(settlement.payment_id).await.unwrap().unwrap();
+    let progress = Progress::Done { status: SettlementStatus::Expired, slot: None };
+    store.put_intent(StoredIntent { revision: 7, progress, ..held }).await.unwrap();
+}
+
+#[tokio::test]
+async fn answers_that_nobody_paid_for_go_soon_after_the_end_a_few_at_once() {
+    let (scratch, mut boot) = (Scratch::new("unpaid"), Boot::offline(1));
     let store = open(&scratch, &boot).await;
-    let (entry, settlement, blob) = kept(&mut boot, 1, 9, 300);
-    append(&store, &boot, 0, entry).await;
-    store_whole(&store, 9, &blob).await;
-    checkpoint(&store, &boot, 0, &settlement).await.unwrap();
-    let (_, _, later) = kept(&mut boot, 1, 8, 300);
-    assert_eq!(store.store_answer(piece(8, &later, 0, 200)).await, Ok(200));
-    assert!(given(&store, 9).await.is_some(), "not before it is whole");
-    assert!(store.store_answer(piece(8, &later, 200, later.len())).await.is_ok());
-    assert!(given(&store, 9).await.is_none());
+    for (index, answer_id) in (0..).zip([1, 2]) {
+        let (entry, settlement, blob) = kept(&mut boot, answer_id, answer_id, 300);
+        append(&store, &boot, index, entry).await;
+        store_whole(&store, answer_id, &blob).await;
+        checkpoint(&store, &boot, index, &settlement).await.unwrap();
+        if answer_id == 1 {
+            expire(&store, &settlement).await;
+        }
+    }
+    assert_eq!(store.erase_ended(UnixSeconds(END + 599)).await, Ok(0));
+    assert_eq!(store.erase_ended(UnixSeconds(END + 600)).await, Ok(1));
+    assert!(given(&store, 1).await.is_none() && given(&store, 2).await.is_some());
+    assert_eq!(store.erase_ended(UnixSeconds(END + 600)).await, Ok(0));
 }
 
 #[tokio::test]

@@ -193,6 +193,11 @@ impl Entry {
         self.not_before_ms <= now_ms && now_ms < self.stored.intent.ends_at_ms() && !in_vain && !used_up
     }
 
+    /// Whether it may be given an account nonce: a transaction that is sent now would come in time.
+    pub(super) fn may_begin(&self, now_ms: u64, config: &MachineConfig, nonces: &Nonces) -> bool {
+        self.may_send(now_ms, nonces) && now_ms.saturating_add(config.inclusion_ms) < self.stored.intent.ends_at_ms()
+    }
+
     /// Gives the settlement an account nonce, because its call passed when it was tried. It is sent once that is durable.
     pub(super) fn assign(&mut self, account_nonce: u64, passed_ms: u64, now_ms: u64, config: &MachineConfig) {
         let Progress::AwaitingNonce { attempts } = self.stored.progress else { return };
@@ -266,7 +271,7 @@ impl Entry {
             if has_hashes {
                 self.wanted.insert(Question::Receipt);
             }
-        } else if self.may_send(now_ms, nonces) {
+        } else if self.may_begin(now_ms, config, nonces) {
             self.wanted.insert(Question::Simulation);
         }
         if ask_authorization {
@@ -291,9 +296,9 @@ impl Entry {
     }
 
     /// The next question, if there is one that makes sense by now.
-    pub(super) fn take_question(&mut self, now_ms: u64, nonces: &Nonces) -> Option<(Question, ChainRequest)> {
+    pub(super) fn take_question(&mut self, now_ms: u64, config: &MachineConfig, nonces: &Nonces) -> Option<(Question, ChainRequest)> {
         while let Some(question) = self.wanted.pop_first() {
-            if let Some(request) = self.request(question, now_ms, nonces) {
+            if let Some(request) = self.request(question, now_ms, config, nonces) {
                 self.asked = Some(Asked { question, at_ms: now_ms });
                 return Some((question, request));
             }
@@ -301,7 +306,7 @@ impl Entry {
         None
     }
 
-    fn request(&self, question: Question, now_ms: u64, nonces: &Nonces) -> Option<ChainRequest> {
+    fn request(&self, question: Question, now_ms: u64, config: &MachineConfig, nonces: &Nonces) -> Option<ChainRequest> {
         let (intent, payment_id) = (&self.stored.intent, self.payment_id());
         match question {
             Question::Receipt => {
@@ -315,7 +320,7 @@ impl Entry {
                 nonce: intent.nonce(),
                 valid_before: intent.valid_before(),
             }),
-            Question::Simulation if self.slot().is_none() && self.may_send(now_ms, nonces) => {
+            Question::Simulation if self.slot().is_none() && self.may_begin(now_ms, config, nonces) => {
                 Some(ChainRequest::Simulate { payment_id, to: intent.to(), calldata: intent.calldata().clone() })
             }
             Question::Simulation => None,

@@ -60,6 +60,9 @@ pub struct MachineConfig {
     pub lookup_grace_ms: u64,
     /// Time after its end for which a finished settlement is remembered, to answer a second intent for it.
     pub retention_ms: u64,
+    /// From sending to a block, at most, as a rule. A settlement with less time left gets no account nonce: under load the first in the queue
+    /// would always be the one that comes too late, its transaction would revert, and nothing would settle any more.
+    pub inclusion_ms: u64,
     /// Account nonces given out and not yet used on chain.
     pub max_in_flight: usize,
     /// Settlements open at once.
@@ -85,8 +88,9 @@ impl MachineConfig {
             rpc_backoff_ms: 250,
             lookup_grace_ms: 600_000,
             retention_ms: 3_600_000,
+            inclusion_ms: 4_000,
             max_in_flight: 16,
-            max_open: 4_096,
+            max_open: 16_384,
             max_attempts: 3,
         }
     }
@@ -317,7 +321,7 @@ impl Machine {
         let free = self.nonces.lowest_free(&live).filter(|_| live.len() < self.config.max_in_flight);
         match (reverts_at, free) {
             (Some(block), _) => entry.on_would_revert(block),
-            (None, Some(account_nonce)) if entry.may_send(now_ms, &self.nonces) => {
+            (None, Some(account_nonce)) if entry.may_begin(now_ms, &self.config, &self.nonces) => {
                 entry.assign(account_nonce, asked_ms, now_ms, &self.config);
             }
             (None, _) => entry.on_passed_in_vain(),
@@ -382,7 +386,7 @@ impl Machine {
             }
             let may_try = self.nonces.next().is_some() && taken < self.config.max_in_flight;
             let Some(payment_id) = self.agenda.next_to_ask(may_try) else { return };
-            let asked = self.open.get_mut(&payment_id).and_then(|entry| entry.take_question(now_ms, &self.nonces));
+            let asked = self.open.get_mut(&payment_id).and_then(|entry| entry.take_question(now_ms, &self.config, &self.nonces));
             // Whoever had nothing to ask after all leaves the queue by this.
             self.tend(payment_id, now_ms, actions);
             if let Some((question, request)) = asked {
