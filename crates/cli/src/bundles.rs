@@ -19,7 +19,7 @@ use candor_verify::verdict::{Outcome, PaymentBinding};
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, note, print_json, read, say};
-use crate::verdict::{By, FORM, exit_code};
+use crate::verify::{By, FORM, exit_code};
 use crate::{calendar, dev, policy};
 
 #[derive(clap::Args)]

@@ -13,7 +13,7 @@ use candor_verify::verdict::Outcome;
 use serde_json::json;
 
 use crate::output::{Done, Failure, print_json, say};
-use crate::{dev, policy, verdict};
+use crate::{dev, policy, verify};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             (false, false) => "NOT THE ATTESTED ONE",
         };
         say!("TLS key   {spki_hash}  {key}");
-        verdict.checks().iter().for_each(verdict::print_check);
+        verdict.checks().iter().for_each(verify::print_check);
         if let Some(advice) = advice {
             say!("what to do: {advice}");
         }
@@ -73,5 +73,5 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             say!("wrote     {}", path.display());
         }
     }
-    Ok(verdict::exit_code(&verdict))
+    Ok(verify::exit_code(&verdict))
 }

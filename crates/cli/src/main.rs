@@ -5,7 +5,7 @@
 
 #![warn(clippy::print_stderr, clippy::print_stdout)] // `say!` and `note!` do not panic when the reader is gone.
 
-mod answer;
+mod ask;
 mod attestor;
 mod bundles;
 mod calendar;
@@ -23,7 +23,7 @@ mod registry;
 mod replay;
 mod state;
 mod trust;
-mod verdict;
+mod verify;
 mod wallet;
 
 use std::path::PathBuf;
@@ -60,13 +60,13 @@ enum Command {
     /// With --json the story goes to standard error, and one JSON line with its outcome to standard output.
     Demo(demo::Args),
     /// Check a bundle: offline, or against a chain with --rpc.
-    Verify(verdict::Args),
+    Verify(verify::Args),
     /// Start a development chain on loopback, with the contracts deployed and a funded wallet.
     Chain(chain::Args),
     /// Start a node: an enclave and its host, registered on the chain.
     Serve(node::ServeArgs),
     /// Ask a verified node, pay, verify the answer, keep the bundle.
-    Ask(answer::Args),
+    Ask(ask::Args),
     /// Run the model again and compare the answer byte for byte.
     Replay(replay::Args),
     /// A plain OpenAI endpoint on loopback that verifies, pays and keeps bundles for SDKs.
@@ -126,10 +126,10 @@ fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match cli.command {
             Command::Demo(args) => demo::run(args, json).await,
-            Command::Verify(args) => verdict::run(args, &state, json).await,
+            Command::Verify(args) => verify::run(args, &state, json).await,
             Command::Chain(args) => chain::run(args, &state, json).await,
             Command::Serve(args) => node::serve(args, &state, json).await,
-            Command::Ask(args) => answer::run(args, &state, json).await,
+            Command::Ask(args) => ask::run(args, &state, json).await,
             Command::Replay(args) => replay::run(args, &state, json).await,
             Command::Proxy(args) => proxy::run(args, &state, json).await,
             Command::Inspect(args) => inspect::run(args, &state, json).await,

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::output::{Done, Failure, free_address, note, print_json, read, say};
-use crate::{answer, bundles, dev, lifetime, policy, wallet};
+use crate::{ask, bundles, dev, lifetime, policy, wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -52,9 +52,9 @@ fn token(named: PathBuf, state: &Path) -> Result<(ProxyToken, PathBuf), Failure>
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let (token, token_file) = args.token.map(|named| token(named, state)).transpose()?.unzip();
-    let own = answer::own_chain(&args.rpc).await?;
+    let own = ask::own_chain(&args.rpc).await?;
     let chain = own.client().clone();
-    let judge = answer::client_policy(args.policy.as_deref(), state, chain.chain_id())?;
+    let judge = ask::client_policy(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, args.policy.as_deref(), state)?;
     let (notices, mut lines) = mpsc::unbounded_channel();
     let config = ProxyConfig {

@@ -12,7 +12,7 @@ use candor_verify::text::one_line;
 use serde_json::{Value, json};
 
 use crate::output::{Done, print_json, say};
-use crate::{answer, dev, policy};
+use crate::{ask, dev, policy};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -36,7 +36,7 @@ enum Command {
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let Command::List { rpc, policy } = args.command;
     let chain = ChainClient::connect(&rpc, None).await?;
-    let judge = answer::client_policy(policy.as_deref(), state, chain.chain_id())?;
+    let judge = ask::client_policy(policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, policy.as_deref(), state)?;
     let rows: Vec<Value> = candidates(&chain, &registry).await?.iter().map(|candidate| row(candidate, &judge.policy)).collect();
     if json_output {

@@ -18,7 +18,7 @@ use candor_verify::receipt::Kinds;
 use serde_json::json;
 
 use crate::output::{Done, Failure, print_json, read, say};
-use crate::{dev, policy, verdict};
+use crate::{dev, policy, verify};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -36,14 +36,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
-    let bundle = verdict::load(&args.bundle)?;
+    let bundle = verify::load(&args.bundle)?;
     let policy = policy::load(args.policy.as_deref(), state)?.policy;
     let verdict = (!args.unsigned).then(|| verify_bundle(&bundle, &policy, ChainFacts::default(), &K256).0);
     let name = args.bundle.display().to_string();
     let advise = |verdict| policy::bundle_advice(verdict, &bundle, &name, args.policy.as_deref(), state);
     let advice = verdict.as_ref().and_then(advise);
     if let (Some(verdict), false) = (&verdict, json_output) {
-        verdict::print(verdict, policy.require_level);
+        verify::print(verdict, policy.require_level);
         if let Some(advice) = &advice {
             say!("what to do: {advice}");
         }
@@ -73,7 +73,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     Ok(match (is_equal, &verdict) {
         (false, _) => ExitCode::from(1),
         (true, None) => ExitCode::SUCCESS,
-        (true, Some(verdict)) => verdict::exit_code(verdict),
+        (true, Some(verdict)) => verify::exit_code(verdict),
     })
 }
 

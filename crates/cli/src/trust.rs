@@ -21,7 +21,7 @@ use candor_x402::client::SpendPolicy;
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, print_json, say, write_out};
-use crate::{dev, policy, verdict};
+use crate::{dev, policy, verify};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -90,7 +90,7 @@ async fn find(what: &str, base: &Policy) -> Result<Found, Failure> {
         let (judged, enclave) = verify_evidence(&evidence, &trial(&evidence, base)?, moment, &K256);
         return found_in(&evidence, enclave, &judged);
     }
-    let bundle = verdict::load(Path::new(what))?;
+    let bundle = verify::load(Path::new(what))?;
     let (judged, verified) = verify_bundle(&bundle, &trial(&bundle.evidence, base)?, ChainFacts::default(), &K256);
     found_in(&bundle.evidence, verified.map(|verified| verified.enclave().clone()), &judged)
 }

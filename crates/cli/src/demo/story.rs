@@ -13,7 +13,7 @@ use candor_verify::verdict::{Outcome, Question, Status, Verdict};
 use serde_json::{Value, json};
 
 use super::{Stage, lies, process, shown};
-use crate::answer;
+use crate::ask;
 use crate::dev::{self, Role, usd};
 use crate::output::{Failure, say};
 
@@ -29,7 +29,7 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
 
     let asked = Instant::now();
     let mut node = resolve(chain, &deployment.registry, &stage.policy.policy).await?;
-    say!("\n{}", answer::describe(&node));
+    say!("\n{}", ask::describe(&node));
     let (wallet, book) = (dev::wallet(), SpendBook::open(&stage.state.join("spends.json"))?);
     let path = stage.state.join("answer.candor");
     let keep = Keep::At(path.clone());
@@ -45,12 +45,12 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
     };
     let body = body(&node, question)?;
     say!("asked    {question}\n");
-    let mut response = answer::stream(&mut node, &buyer, &body, true).await?;
+    let mut response = ask::stream(&mut node, &buyer, &body, true).await?;
     say!("\nanswered and verified in {:.2} s; waiting for settlement and anchor", asked.elapsed().as_secs_f64());
 
-    let settled = answer::settle(chain, &node, &mut response, &stage.policy.policy, SETTLE_WAIT).await?;
+    let settled = ask::settle(chain, &node, &mut response, &stage.policy.policy, SETTLE_WAIT).await?;
     let judged = &settled.verdict;
-    answer::keep_upgraded(&path, &response.bundle, &node, settled.facts.transfer_tx)?;
+    ask::keep_upgraded(&path, &response.bundle, &node, settled.facts.transfer_tx)?;
     four_questions(judged, &node);
     if settled.verified.is_none() || judged.outcome() != Outcome::Verified {
         return Err(Failure::cannot("the demo's own bundle did not verify"));
@@ -71,7 +71,7 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
 
 /// The request names its seed, so that the lie about another payment is caught by the payment's own check.
 fn body(node: &VerifiedNode, question: &str) -> Result<Vec<u8>, Failure> {
-    let body = answer::request_body(node, None, question, 64, 0.0)?;
+    let body = ask::request_body(node, None, question, 64, 0.0)?;
     let mut json: serde_json::Value = serde_json::from_slice(&body).map_err(|error| Failure::cannot(error.to_string()))?;
     json["seed"] = 7.into();
     Ok(json.to_string().into_bytes())

@@ -19,7 +19,7 @@ use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
 use crate::output::{Done, Failure, note, print_json, say, write_out};
-use crate::{bundles, dev, policy, verdict, wallet};
+use crate::{bundles, dev, policy, verify, wallet};
 
 /// How long to wait for the transfer and the anchor before the bundle is kept as it is.
 const SETTLE_WAIT: Duration = Duration::from_secs(20);
@@ -110,7 +110,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     }
     keep_upgraded(&response.path, &response.bundle, &node, facts.transfer_tx)?;
     report(&response, &verdict, policy.policy.require_level, json_output);
-    Ok(verdict::exit_code(&verdict))
+    Ok(verify::exit_code(&verdict))
 }
 
 fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, json_output: bool) {
@@ -138,7 +138,7 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, js
         note!("{notice}");
     }
     if verdict.outcome() != Outcome::Verified {
-        verdict::print(verdict, required);
+        verify::print(verdict, required);
     }
 }
 
