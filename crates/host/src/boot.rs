@@ -15,9 +15,9 @@ use tokio::time::Instant;
 
 use crate::anchor::anchor;
 use crate::calls::{CallError, Link};
+use crate::clock;
 use crate::config::ModelFile;
 use crate::notice::Notice;
-use crate::settle::now_ms;
 use crate::shared::{Shared, block_head};
 use crate::store::{OpenLog, StoreError};
 
@@ -198,7 +198,7 @@ async fn open_log(shared: &Arc<Shared>, ready: &Ready) -> Result<OpenLog, DriveE
 
 /// Keeps this evidence for clients who come for an answer after the boot has gone.
 async fn remember_evidence(shared: &Shared, ready: &Ready) {
-    match shared.store.put_evidence(ready.manifest.hash(), now_ms(), ready.evidence.clone()).await {
+    match shared.store.put_evidence(ready.manifest.hash(), clock::now().0, ready.evidence.clone()).await {
         Ok(()) => shared.clear_trouble("store"),
         // Such a client then cannot verify the boot; everybody else is served.
         Err(error) => shared.trouble("store", error.to_string()),

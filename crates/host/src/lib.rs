@@ -22,6 +22,7 @@ mod answer;
 mod boot;
 mod calls;
 mod clients;
+mod clock;
 mod config;
 mod control;
 mod ends;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use candor_link::Refused;
 use candor_verify::cbor::CborError;
 use candor_verify::terms::SignedTerms;
-use candor_verify::time::UnixSeconds;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot, watch};
 use tokio::task::JoinSet;
@@ -20,10 +19,10 @@ use crate::anchor::{Anchorer, log_anchor_of};
 use crate::config::HostConfig;
 use crate::notice::Notice;
 use crate::publish::Publisher;
-use crate::settle::{Settler, now_ms};
+use crate::settle::Settler;
 use crate::shared::{Shared, Status, follow_head};
 use crate::store::{Store, StoreError, StoreOptions};
-use crate::{anchor, clients, control, http, publish};
+use crate::{anchor, clients, clock, control, http, publish};
 
 /// Between two looks for kept answers whose time is over: an hour is little beside a week.
 const ERASE_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -216,7 +215,7 @@ async fn writer_ended(store: Store, mut stopped: watch::Receiver<bool>) {
 /// Kept answers go a week after their payment's end: looked for at the start and then now and again.
 async fn erase_ended(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     loop {
-        match shared.store.erase_ended(UnixSeconds(now_ms() / 1000)).await {
+        match shared.store.erase_ended(clock::now().seconds()).await {
             Ok(0) => shared.clear_trouble("answers"),
             // A few at once, so that nothing else waits for long.
             Ok(_) => continue,

@@ -5,12 +5,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use candor_chain::{ChainClient, Signer};
 use candor_link::{SettlementFailure, SettlementState};
 use candor_verify::Hash32;
-use candor_verify::time::UnixSeconds;
 use candor_x402::settlement::{
     Action, ChainPort, ChainRequest, Event, FailureCode, Intent, MAX_QUESTIONS, Machine, MachineConfig, Outcome, PersistResult, Progress,
     RefuseReason, SettledBy, SettlementStatus, StoredIntent,
@@ -18,6 +16,7 @@ use candor_x402::settlement::{
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::clock;
 use crate::config::SettlementConfig;
 use crate::ends::{Ends, Waiting};
 use crate::notice::{Notice, NoticeSink};
@@ -138,7 +137,7 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
                     if machine.open_count() < self.config.max_open / 4 * 3 && self.has_backlog.swap(false, Ordering::Relaxed) {
                         let is_open = |record: &StoredIntent| !matches!(record.progress, Progress::Done { .. });
                         for record in self.load().await.unwrap_or_default().into_iter().filter(is_open) {
-                            for action in machine.step(Event::Intent(record.intent), now_ms()) {
+                            for action in machine.step(Event::Intent(record.intent), clock::now().0) {
                                 self.act(action, &mut tasks, &to_send);
                             }
                         }
@@ -146,7 +145,7 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
                     Event::Tick
                 }
             };
-            for action in machine.step(event, now_ms()) {
+            for action in machine.step(event, clock::now().0) {
                 self.act(action, &mut tasks, &to_send);
             }
         };
@@ -159,7 +158,7 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
     async fn load(&mut self) -> Option<Vec<StoredIntent>> {
         loop {
             // Finished ones of the last hour, so that a late twin of their intent is answered.
-            match self.store.intents(self.config.chain_id, UnixSeconds((now_ms() / 1000).saturating_sub(3_600))).await {
+            match self.store.intents(self.config.chain_id, clock::now().seconds().saturating_sub(3_600)).await {
                 Ok(records) => return Some(records),
                 Err(error) => self.trouble(error.to_string()),
             }
@@ -250,17 +249,12 @@ fn failure(code: FailureCode) -> SettlementFailure {
     }
 }
 
-/// Unix milliseconds.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use candor_verify::payment::Authorization;
+    use candor_verify::time::UnixSeconds;
     use candor_verify::{Address, Amount, Signature65};
     use candor_x402::settlement::{BlockRef, ChainAnswer, encode_transfer};
     use rusqlite::params;
@@ -295,7 +289,7 @@ mod tests {
             to: Address([2; 20]),
             value: Amount(1),
             valid_after: UnixSeconds(0),
-            valid_before: UnixSeconds(now_ms() / 1000 + 300),
+            valid_before: clock::now().seconds().saturating_add(300),
             nonce: Hash32([3; 32]),
         };
         let intent = Intent::parse(CHAIN, Address([4; 20]), encode_transfer(&authorization, &Signature65([5; 65]))).unwrap();
