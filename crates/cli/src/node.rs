@@ -65,9 +65,10 @@ pub(crate) struct ServeArgs {
     /// Name under which the model is offered.
     #[arg(long, default_value = "candor-mini")]
     model_id: String,
-    /// Seconds between anchors. Each costs gas.
-    #[arg(long, default_value_t = 1)]
-    anchor_seconds: u64,
+    /// Seconds between anchors, at least: what is new is anchored at once if the last anchor is so old. Each costs gas. A minute if not said;
+    /// on the development chain, where gas is free, a fifth of a second.
+    #[arg(long)]
+    anchor_seconds: Option<u64>,
     /// Seconds after which receipts that the host does not confirm end the log. To be set shorter than it is, by tests that wait for it.
     #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..=90))]
     confirm_seconds: Option<u64>,
@@ -102,7 +103,7 @@ pub(crate) struct HostArgs {
     #[arg(long)]
     log_listen: SocketAddr,
     #[arg(long)]
-    anchor_seconds: u64,
+    anchor_seconds: Option<u64>,
 }
 
 /// Runs a node until interrupted.
@@ -303,7 +304,9 @@ impl Setup {
             .arg("--rpc")
             .arg(&args.rpc);
         command.arg("--listen").arg(args.listen.to_string()).arg("--log-listen").arg(args.log_listen.to_string());
-        command.arg("--anchor-seconds").arg(args.anchor_seconds.to_string());
+        if let Some(seconds) = args.anchor_seconds {
+            command.arg("--anchor-seconds").arg(seconds.to_string());
+        }
         command.stdout(Stdio::piped());
         Child::start(command)
     }
@@ -422,9 +425,9 @@ pub(crate) async fn host(args: HostArgs) -> Done {
     config.registrar = Arc::new(DevRegistrar { chain, policy });
     // What the operator sees: a line per event.
     config.notices = Arc::new(|notice: &Notice| say!("{notice}"));
-    let anchor = Duration::from_secs(args.anchor_seconds);
-    let fast = Timing { head: Duration::from_millis(250), anchor, ..Timing::default() };
-    config.timing = fast;
+    let usual = if is_dev { Duration::from_millis(200) } else { Timing::default().anchor };
+    let anchor = args.anchor_seconds.map_or(usual, Duration::from_secs);
+    config.timing = Timing { head: Duration::from_millis(250), anchor, ..Timing::default() };
     if is_dev {
         config.settlement.confirmations = 0;
         config.settlement.poll = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! Puts checkpoints on the chain: at an interval, if there is a larger one than what is anchored, with a consistency proof.
+//! Puts checkpoints on the chain, with a consistency proof: a new one at once, unless the last anchor is younger than an interval.
 //!
 //! Anyone may anchor; this is the host doing it for its clients. Logs of former boots come first: what their enclaves signed and nobody
 //! anchored yet is still worth anchoring, and a successor needs an anchored size. The chain is asked what it holds at each look at the
@@ -13,7 +13,6 @@ use candor_verify::terms::OperatorTerms;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32};
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
 
 use crate::notice::Notice;
 use crate::publish;
@@ -23,20 +22,27 @@ use crate::store::{AnchorRow, OpenLog, Store};
 /// An anchor is in a block by then, or it is sent again at a higher price.
 const WAIT_FOR_BLOCK: Duration = Duration::from_secs(30);
 
-/// Anchors at an interval until stopped.
+/// When an anchor may be made and nothing is new, the chain is looked at after this all the same: it may have lost one.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Anchors until stopped.
 pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let mut tick = tokio::time::interval(shared.config.timing.anchor);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (interval, mut stored) = (shared.config.timing.anchor, shared.stored.subscribe());
     let mut rounds = Rounds { shared, former: None };
     loop {
         tokio::select! {
-            _ = tick.tick() => {}
+            changed = stored.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LOOK) => {}
             _ = stopped.changed() => return,
         }
         // A chain that does not answer is told of already.
         let is_away = rounds.shared.head.borrow().is_none();
         if let Some(current) = rounds.shared.current().filter(|_| !is_away) {
             rounds.round(&current).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            _ = stopped.changed() => return,
         }
     }
 }

@@ -60,7 +60,7 @@ impl Default for ClientLimits {
 pub struct Timing {
     /// Between questions for the newest block.
     pub head: Duration,
-    /// Between looks for a checkpoint to anchor. An anchor costs gas: minutes on a public chain, a second in the demo.
+    /// Between anchors, at least. An anchor costs gas: minutes on a public chain, a moment in the demo.
     pub anchor: Duration,
     /// Between renewals of the registration, each with evidence made for it. What clients are shown, the enclave renews by itself.
     pub renew: Duration,
