@@ -18,6 +18,9 @@ use super::{StoreError, StoreOptions};
 /// Schema of this version. Another one is refused: migrations are written when one was released.
 const SCHEMA_VERSION: i64 = 2;
 
+/// Statements that stay prepared: more than there are, so that none is parsed twice.
+const STATEMENTS: usize = 64;
+
 /// Marks the file as ours ("cndr").
 const APPLICATION_ID: i64 = 0x636e_6472;
 
@@ -158,6 +161,7 @@ pub(super) fn open_writer(path: &Path, options: StoreOptions) -> Result<Connecti
     let connection = Connection::open(path)?;
     // Nobody else writes (the lock says so); a backup tool may hold the file for a moment.
     connection.busy_timeout(Duration::from_secs(1))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -194,6 +198,7 @@ pub(super) fn set_quota(connection: &Connection, quota_bytes: Option<u64>) -> Re
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
