@@ -15,12 +15,16 @@ use serde_json::Value;
 use crate::support::http::{CHAT, Frames, Http, Reply, chat, get};
 use crate::support::payer::{Offered, Payer, Signed, buy, question};
 use crate::support::split::Split;
-use crate::support::tap::{Message, Tap};
+use crate::support::tap::{At, Message, Tap};
 
-/// The answers are stored, the checkpoint that names them is not.
-fn before_checkpoint(message: &Message<'_>) -> bool {
-    matches!(message, Message::ToHost(ToHost::Request { request: EnclaveRequest::Checkpoint(_), .. }))
-}
+/// Each durable step before the one that charges, from both of its sides: the host never hears of it, or did it and the enclave never hears.
+const BEFORE_CHARGE: [(&str, At); 5] = [
+    ("before append", |message| matches!(message, Message::ToHost(ToHost::Request { request: EnclaveRequest::Append(_), .. }))),
+    ("after append", |message| matches!(message, Message::ToEnclave(ToEnclave::Reply { reply: HostReply::Appended { .. }, .. }))),
+    ("before answer", |message| matches!(message, Message::ToHost(ToHost::Request { request: EnclaveRequest::StoreAnswer(_), .. }))),
+    ("after answer", |message| matches!(message, Message::ToEnclave(ToEnclave::Reply { reply: HostReply::AnswerStored { .. }, .. }))),
+    ("before checkpoint", |message| matches!(message, Message::ToHost(ToHost::Request { request: EnclaveRequest::Checkpoint(_), .. }))),
+];
 
 /// The checkpoint is stored with its calldata, and the enclave is never told.
 fn after_checkpoint(message: &Message<'_>) -> bool {
@@ -72,19 +76,19 @@ async fn assert_of_boot(api: &str, reply: &Reply, log_id: &str) -> Receipt {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_before_the_checkpoint_nothing_is_charged_and_nothing_is_there_to_be_had() {
+async fn killed_at_any_step_before_the_checkpoint_nothing_is_charged_and_nothing_is_there_to_be_had() {
     let (mut split, tap) = start().await;
-    for stream in [true, false] {
+    for ((name, hook), stream) in BEFORE_CHARGE.into_iter().flat_map(|hook| [(hook, true), (hook, false)]) {
         let payer = Payer::funded(&split.world).await;
-        let body = question("before the checkpoint", stream);
+        let body = question(name, stream);
         let signed = payer.pay(&Offered::of(&split.world.api(), &body).await);
-        tap.kill(split.enclave.pid(), before_checkpoint);
+        tap.kill(split.enclave.pid(), hook);
         send_and_lose(&split.world.api(), &body, &signed).await;
         split.next_enclave().await;
-        // The host has the blob and gives it to nobody.
+        // The host may have the blob, and gives it to nobody.
         let reply = chat(&split.world.api(), &body, Some(&signed.header)).await;
-        assert_eq!((reply.status, reply.error_code().as_str()), (402, "extension_echo_mismatch"), "{reply:?}");
-        assert!(!payer.is_used(&signed).await);
+        assert_eq!((reply.status, reply.error_code().as_str()), (402, "extension_echo_mismatch"), "{name}: {reply:?}");
+        assert!(!payer.is_used(&signed).await, "{name}");
         payer.assert_paid(&[]).await;
     }
 }

@@ -17,7 +17,7 @@ pub(crate) enum Message<'a> {
 }
 
 /// At which message the enclave is to die.
-type At = fn(&Message<'_>) -> bool;
+pub(crate) type At = fn(&Message<'_>) -> bool;
 
 /// The next death, if there is to be one.
 #[derive(Clone, Default)]
