@@ -19,7 +19,6 @@ use candor_verify::eip712::K256;
 use candor_verify::evidence::Evidence;
 use candor_verify::hash::sha256;
 use candor_verify::offer::{Asked, MaxTokens, VerifiedOffer, verify_offer};
-use candor_verify::payment::Payment;
 use candor_verify::policy::Policy;
 use candor_verify::receipt::Receipt;
 use candor_verify::step::Step;
@@ -142,17 +141,29 @@ pub async fn ask(
     node.reconnect().await?;
     let request = request_key(body);
     let seller = Seller { boot: node.enclave.manifest().hash(), payee: node.enclave.manifest().payee };
-    let resumed = if buyer.pay_again { None } else { buyer.book.resume(&request, &seller)? };
     // The lock says to everybody else that this payment is waited for; it lasts as long as this function.
-    let (sent, _in_flight) = match resumed {
-        Some(resumed) => resumed,
-        None => {
-            let (choice, well) = tokio::join!(quote(node, buyer, body), buyer.chain.check());
-            let (choice, well) = (choice?, well?);
-            on_progress(Progress::Paying(&choice));
-            sign(buyer, choice, request, well)?
-        }
-    };
+    let resumed = if buyer.pay_again { None } else { buyer.book.resume(&request, &seller)? };
+    if let Some((sent, _in_flight)) = &resumed
+        && let Some(response) = redeem(node, buyer, sent, body, on_progress).await?
+    {
+        return Ok(response);
+    }
+    let (choice, well) = tokio::join!(quote(node, buyer, body), buyer.chain.check());
+    let (choice, well) = (choice?, well?);
+    on_progress(Progress::Paying(&choice));
+    let (sent, _in_flight) = sign(buyer, choice, request, well)?;
+    let given_up = || ClientError::Usage("a payment that was just made is long over: look at the clock of this machine".into());
+    redeem(node, buyer, &sent, body, on_progress).await?.ok_or_else(given_up)
+}
+
+/// Sends a payment until its answer is there, and judges it. `None` if the payment is over and its answer is not to be had here.
+async fn redeem(
+    node: &mut VerifiedNode,
+    buyer: &Buyer<'_>,
+    sent: &SentPayment,
+    body: &[u8],
+    on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
+) -> Result<Option<VerifiedResponse>, ClientError> {
     let payment = *sent.payment();
     let mut headers = json_headers();
     let value = HeaderValue::from_str(sent.header()).map_err(|_| ClientError::Usage("the payment does not fit a header".into()))?;
@@ -168,10 +179,11 @@ pub async fn ask(
             let slow = |_| Err(ClientError::Unreachable { endpoint, what: "the answer did not end in the time of its payment".into() });
             tokio::time::timeout(left, read_answer(node, response, on_progress)).await.unwrap_or_else(slow)
         }
-        Err(error) => {
-            forget_if_gone(buyer, &payment, &error)?;
-            Err(error)
+        Err(error) if is_gone(until, clock::now().seconds(), &error) => {
+            buyer.book.resolve(&payment.authorization.nonce, Resolution::GivenUp)?;
+            return Ok(None);
         }
+        Err(error) => Err(error),
     };
     let answer = match answer {
         Ok(answer) => answer,
@@ -209,7 +221,7 @@ pub async fn ask(
     }
     let Some(verified) = verified else { return Err(ClientError::CannotTell(Box::new(verdict))) };
     let text = answer_text(&bundle.response.frames);
-    Ok(VerifiedResponse { bundle, verdict, verified, text, receipt_id, path })
+    Ok(Some(VerifiedResponse { bundle, verdict, verified, text, receipt_id, path }))
 }
 
 /// Sends the paid request until it is answered: on a broken connection or a pending settlement the *same* payment again, never another.
@@ -253,16 +265,8 @@ fn resend_until(valid_before: UnixSeconds) -> UnixSeconds {
     valid_before.saturating_sub(RESEND_MARGIN_SECONDS)
 }
 
-/// A payment that can move no more, and whose answer a boot of its payee does not have, is not asked for again: it is counted as charged,
-/// and the next ask may pay.
-fn forget_if_gone(buyer: &Buyer<'_>, payment: &Payment, error: &ClientError) -> Result<(), ClientError> {
-    if is_gone(payment.authorization.valid_before, clock::now().seconds(), error) {
-        buyer.book.resolve(&payment.authorization.nonce, Resolution::Charged)?;
-    }
-    Ok(())
-}
-
-/// Not on a 409: that says that the answer is there, or is being looked for.
+/// Whether a payment can move no more and this boot of its payee does not have its answer: then it is counted as charged, and its request may be
+/// paid for anew. Not on a 409: that says that the answer is there, or is being looked for.
 fn is_gone(valid_before: UnixSeconds, now: UnixSeconds, error: &ClientError) -> bool {
     valid_before.saturating_add(GONE_SECONDS) <= now && matches!(error, ClientError::Node { status: 402, .. })
 }

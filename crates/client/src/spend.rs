@@ -106,6 +106,8 @@ enum RowState {
     Reserved,
     /// With the value of `PAYMENT-SIGNATURE`: whoever reads the book can send it.
     Unresolved(String),
+    /// With the same: its answer may still be had for it.
+    GivenUp(String),
     Charged,
 }
 
@@ -329,6 +331,7 @@ impl Row {
             state: match &spend.state {
                 SpendState::Reserved => RowState::Reserved,
                 SpendState::Unresolved(sent) => RowState::Unresolved(sent.header().to_owned()),
+                SpendState::GivenUp(sent) => RowState::GivenUp(sent.header().to_owned()),
                 SpendState::Charged => RowState::Charged,
             },
         }
@@ -336,6 +339,7 @@ impl Row {
 
     fn to_spend(&self) -> Option<Spend> {
         let nonce = Hash32::from_hex(&self.nonce)?;
+        let sent = |header: &str| SentPayment::parse(header).filter(|sent| sent.payment().authorization.nonce == nonce);
         Some(Spend {
             nonce,
             request: Hash32::from_hex(&self.request)?,
@@ -348,10 +352,8 @@ impl Row {
             valid_before: UnixSeconds(self.valid_before),
             state: match &self.state {
                 RowState::Reserved => SpendState::Reserved,
-                RowState::Unresolved(header) => {
-                    let sent = SentPayment::parse(header).filter(|sent| sent.payment().authorization.nonce == nonce)?;
-                    SpendState::Unresolved(sent)
-                }
+                RowState::Unresolved(header) => SpendState::Unresolved(sent(header)?),
+                RowState::GivenUp(header) => SpendState::GivenUp(sent(header)?),
                 RowState::Charged => SpendState::Charged,
             },
         })

@@ -164,6 +164,37 @@ fn an_unused_authorization_frees_its_request_once_it_can_no_longer_move() {
 }
 
 #[test]
+fn an_answer_that_was_given_up_is_asked_for_first_and_holds_up_nothing() {
+    let world = World::new();
+    let mut ledger = Ledger::default();
+    let reservation = world.reserve(&mut ledger, 1);
+    let (nonce, ends) = (reservation.nonce(), reservation.valid_before());
+    assert_eq!(ledger.resolve(&nonce, Resolution::GivenUp), Err(LedgerError::Unknown), "it was sent to nobody");
+    let sent = world.sent(reservation);
+    ledger.sent(sent.clone()).unwrap();
+    for _ in 0..2 {
+        ledger.resolve(&nonce, Resolution::GivenUp).unwrap();
+    }
+    let mut ledger = restarted(&ledger);
+    let later = ends.saturating_add(300);
+    assert_eq!(ledger.resume(&REQUEST, &other(&world), &[], later), Ok(Some(sent)));
+    let stranger = Seller { payee: Address([9; 20]), ..other(&world) };
+    assert_eq!(ledger.resume(&REQUEST, &stranger, &[], later), Ok(None));
+    // It counts as charged, until the chain says that it never moved.
+    let day = |ledger: &Ledger, now| ledger.day_total(world.requirements.network, &world.requirements.asset, now);
+    assert_eq!((day(&ledger, later), day(&ledger, later.saturating_add(86_400))), (Amount(1000), Amount::ZERO));
+    assert_eq!(ledger.resolve(&nonce, Resolution::NeverSent), Err(LedgerError::AlreadyPaid));
+    let mut unused = restarted(&ledger);
+    assert_eq!(unused.resolve(&nonce, Resolution::UnusedAt { block_time: ends }), Ok(()));
+    assert_eq!(unused.spends().count(), 0);
+    // After its week it is nothing any more.
+    let week = ends.saturating_add(KEPT_SECONDS);
+    assert_eq!(ledger.resume(&REQUEST, &other(&world), &[], week), Ok(None));
+    assert!(ledger.reserve(world.purchase(2), world.choice(), week).is_ok());
+    assert_eq!(ledger.spends().count(), 1);
+}
+
+#[test]
 fn a_request_that_was_answered_may_be_bought_again() {
     let world = World::new();
     let mut ledger = Ledger::default();

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! reserve ──▶ Reserved ── sent ──▶ Unresolved ── answered, or used on chain ──▶ Charged ── a day ──▶ forgotten
-//!                └── never sent ───────┴── unused at a block after its end ──▶ gone
+//!                └── never sent ───────┼── unused at a block after its end ──▶ gone
+//!                                      └── a boot of its payee had no answer ──▶ GivenUp ── a week ──▶ forgotten
 //! ```
 //!
 //! A payment is *unresolved* from the moment it is sent until the chain or a receipt says what became of it. The enclave may be dead and
@@ -70,12 +71,14 @@ pub struct Spend {
 /// What is known of a payment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: callers must decide for each")]
-#[expect(clippy::large_enum_variant, reason = "few payments are open at a time, and charged ones are forgotten after a day")]
 pub enum SpendState {
     /// It may be signed, and was sent to nobody.
     Reserved,
     /// It may move, or may have moved.
     Unresolved(SentPayment),
+    /// It counts as charged: it can move no more, and a boot of its payee had no answer for it. Another may have, so before its request is paid for
+    /// anew its answer is asked for, as long as one may be kept.
+    GivenUp(SentPayment),
     /// It moved, or a receipt says that it is owed.
     Charged,
 }
@@ -91,6 +94,8 @@ pub enum Resolution {
         /// Timestamp of the block.
         block_time: UnixSeconds,
     },
+    /// It can move no more, and a boot of its payee had no answer for it.
+    GivenUp,
     /// It was reserved and never sent to anybody.
     NeverSent,
 }
@@ -211,7 +216,7 @@ impl Ledger {
     }
 
     /// The payment to send again for this request, if this boot was sent one or may have the answer to one that another was sent; `None` if a
-    /// new one may be made.
+    /// new one may be made. After one that was given up a new one may be made too, if this boot has no answer either.
     ///
     /// Sending a payment to another boot is safe: its nonce commits to an offer of the other's key, so no later boot can run it. It may only
     /// hand out what is kept for it.
@@ -230,16 +235,18 @@ impl Ledger {
     ) -> Result<Option<SentPayment>, LedgerError> {
         let is_abandoned = |spend: &Spend| spend.request == *request && !in_flight.contains(&spend.nonce);
         self.spends.retain(|_, spend| !(is_abandoned(spend) && spend.state == SpendState::Reserved));
-        let mut blocked = None;
+        let (mut blocked, mut given_up) = (None, None);
         for spend in self.spends.values().filter(|spend| is_abandoned(spend)) {
             match &spend.state {
                 SpendState::Reserved | SpendState::Charged => {}
                 // Also after the node would run it no more: the answer may be kept.
                 SpendState::Unresolved(sent) if spend.may_be_sent_again(sent, seller, now) => return Ok(Some(sent.clone())),
                 SpendState::Unresolved(_) => blocked = Some(spend.why_not_again(now)),
+                SpendState::GivenUp(sent) if spend.may_be_sent_again(sent, seller, now) => given_up = Some(sent.clone()),
+                SpendState::GivenUp(_) => {}
             }
         }
-        blocked.map_or(Ok(None), Err)
+        blocked.map_or(Ok(given_up), Err)
     }
 
     /// Reserves a payment, on the chosen requirements and no others.
@@ -287,7 +294,7 @@ impl Ledger {
         let spend = self.spends.get_mut(&sent.payment().authorization.nonce).ok_or(LedgerError::Unknown)?;
         match spend.state {
             SpendState::Reserved => spend.state = SpendState::Unresolved(sent),
-            SpendState::Unresolved(_) | SpendState::Charged => return Err(LedgerError::AlreadyPaid),
+            SpendState::Unresolved(_) | SpendState::GivenUp(_) | SpendState::Charged => return Err(LedgerError::AlreadyPaid),
         }
         Ok(())
     }
@@ -302,13 +309,18 @@ impl Ledger {
         match (resolution, &spend.state) {
             (Resolution::Charged, _) => spend.state = SpendState::Charged,
             (Resolution::UnusedAt { .. }, SpendState::Charged) => return Err(LedgerError::AlreadyPaid),
-            (Resolution::UnusedAt { block_time }, SpendState::Reserved | SpendState::Unresolved(_)) => {
+            (Resolution::GivenUp, SpendState::Unresolved(sent)) => spend.state = SpendState::GivenUp(sent.clone()),
+            (Resolution::GivenUp, SpendState::GivenUp(_)) => {}
+            (Resolution::GivenUp, SpendState::Reserved | SpendState::Charged) => return Err(LedgerError::Unknown),
+            (Resolution::UnusedAt { block_time }, SpendState::Reserved | SpendState::Unresolved(_) | SpendState::GivenUp(_)) => {
                 if block_time < spend.valid_before {
                     return Err(LedgerError::TooEarly { at_least: spend.valid_before, got: block_time });
                 }
                 self.spends.remove(nonce);
             }
-            (Resolution::NeverSent, SpendState::Unresolved(_) | SpendState::Charged) => return Err(LedgerError::AlreadyPaid),
+            (Resolution::NeverSent, SpendState::Unresolved(_) | SpendState::GivenUp(_) | SpendState::Charged) => {
+                return Err(LedgerError::AlreadyPaid);
+            }
             (Resolution::NeverSent, SpendState::Reserved) => {
                 self.spends.remove(nonce);
             }
@@ -321,17 +333,22 @@ impl Ledger {
     pub fn day_total(&self, network: Eip155, asset: &Address, now: UnixSeconds) -> Amount {
         let since = now.saturating_sub(DAY_SECONDS);
         let counts = |spend: &&Spend| {
-            let recent = since < spend.reserved_at || spend.state != SpendState::Charged;
+            let recent = since < spend.reserved_at || matches!(spend.state, SpendState::Reserved | SpendState::Unresolved(_));
             recent && spend.network == network && spend.asset == *asset
         };
         let sum = self.spends.values().filter(counts).try_fold(Amount::ZERO, |sum, spend| sum.checked_add(spend.amount));
         sum.unwrap_or(Amount(u128::MAX))
     }
 
-    /// Forgets charged payments after a day. Unresolved ones are kept until somebody resolves them.
+    /// Forgets charged payments after a day, and those that were given up when no answer can be kept for them any more. Unresolved ones are kept
+    /// until somebody resolves them.
     fn forget(&mut self, now: UnixSeconds) {
         let since = now.saturating_sub(DAY_SECONDS);
-        self.spends.retain(|_, spend| spend.state != SpendState::Charged || since < spend.reserved_at);
+        self.spends.retain(|_, spend| match spend.state {
+            SpendState::Reserved | SpendState::Unresolved(_) => true,
+            SpendState::GivenUp(_) => spend.may_have_answer(now) || since < spend.reserved_at,
+            SpendState::Charged => since < spend.reserved_at,
+        });
     }
 }
 
@@ -339,7 +356,7 @@ impl Spend {
     /// Whether its answer may still be had with it, however the payment ended.
     #[must_use]
     pub fn may_have_answer(&self, now: UnixSeconds) -> bool {
-        let echoes_salt = matches!(&self.state, SpendState::Unresolved(sent) if sent.echoes_salt());
+        let echoes_salt = matches!(&self.state, SpendState::Unresolved(sent) | SpendState::GivenUp(sent) if sent.echoes_salt());
         echoes_salt && now < self.valid_before.saturating_add(KEPT_SECONDS)
     }
 
