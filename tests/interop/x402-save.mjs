@@ -1,6 +1,6 @@
 // Pays a node with npm @x402/fetch, unchanged, and saves what `candor bundles import` takes, byte for byte: the client is given a `fetch` that
 // writes down what passes. Prints one JSON line. Run by x402.test.mjs with the node's certificate trusted.
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { x402Client } from "@x402/core/client";
 import { toClientEvmSigner } from "@x402/evm";
@@ -40,4 +40,17 @@ const response = await pay(`${API}/v1/chat/completions`, {
   body: JSON.stringify({ model: "candor-mini", messages, max_tokens: 8, temperature: 0, stream: STREAM === "1" }),
 });
 await response.text();
-console.log(JSON.stringify({ status: response.status, receipt: response.headers.get("x-receipt-id") }));
+
+// What mends a connection that broke after the payment had left: the same bytes with the same header, until they are answered. Nothing is paid
+// for twice. (docs/send-again.md shows this.)
+const paid = (name) => readFileSync(join(SAVE, name));
+const headers = { "content-type": "application/json", "payment-signature": paid("payment").toString() };
+let again;
+do {
+  again = await fetch(`${API}/v1/chat/completions`, { method: "POST", headers, body: paid("request") });
+  if (again.status === 409) await new Promise((resolve) => setTimeout(resolve, 1000 * Number(again.headers.get("retry-after"))));
+} while (again.status === 409);
+await again.text();
+
+const receipt = (response) => response.headers.get("x-receipt-id");
+console.log(JSON.stringify({ status: response.status, receipt: receipt(response), again: [again.status, receipt(again)] }));

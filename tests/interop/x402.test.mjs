@@ -63,6 +63,7 @@ test("what @x402/fetch paid for is imported and verified, as an equal price only
     const env = { API: world.node.api, RPC: world.rpc, ASSET: world.chain.test_usd, KEY, STREAM: stream, SAVE: folder };
     const paid = run("x402-save.mjs", world.pem, env);
     assert.equal(paid.status, 200);
+    assert.deepEqual(paid.again, [200, paid.receipt], "the same payment again gives the same answer");
     const file = (name) => [`--${name}`, join(folder, name)];
     const saved = ["request", "head", "response", "payment"].flatMap(file);
     const args = ["--json", "--state", world.state, "bundles", "import", ...saved, "--node", world.node.api, "--policy", policy];
@@ -87,6 +88,8 @@ for (const library of ["requests", "httpx"]) {
     const env = { ...process.env, API: world.node.api, ASSET: world.chain.test_usd, KEY, PEM: world.pem, CALLS: "65", LIBRARY: library };
     const options = { env, encoding: "utf8", timeout: PATIENCE };
     const out = execFileSync(python(), [join(import.meta.dirname, "x402_client.py")], options);
-    assert.deepEqual(JSON.parse(out.trim().split("\n").at(-1)).statuses, Array(65).fill(200));
+    const said = JSON.parse(out.trim().split("\n").at(-1));
+    assert.deepEqual(said.statuses, Array(65).fill(200));
+    assert.deepEqual(said.again, [200, said.receipt], "the same payment again gives the same answer");
   });
 }
