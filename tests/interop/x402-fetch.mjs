@@ -1,4 +1,7 @@
-// Pays a node with npm @x402/fetch, unchanged. Prints one JSON line. Run by x402.test.mjs with the node's certificate trusted.
+// Pays a node with npm @x402/fetch, unchanged. Prints one JSON line. Run by x402.test.mjs with the node's certificate trusted. By hand, against
+// `candor chain` and `candor serve`, with the development wallet (the test has its KEY) and after `candor inspect URL --pem node.pem`:
+//   npm ci && API=https://127.0.0.1:8443 RPC=http://127.0.0.1:8545 ASSET=0x5FbDB2315678afecb367f032d93F642f64180aa3 STREAM=0 \
+//     KEY=0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a NODE_EXTRA_CA_CERTS=node.pem node x402-fetch.mjs
 import { x402Client } from "@x402/core/client";
 import { toClientEvmSigner } from "@x402/evm";
 import { ExactEvmScheme } from "@x402/evm/exact/client";

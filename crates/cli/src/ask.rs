@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use candor_chain::ChainClient;
+use candor_chain::{ChainClient, ChainError};
 use candor_client::{
     Awaited, Buyer, ClientError, Endpoint, Facts, Keep, OwnChain, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, cut_notice,
     frame_text, keep_as_refused, resolve, verified_facts, verify_live, write_private,
@@ -11,7 +11,7 @@ use candor_client::{
 use candor_report::verdict_json;
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
-use candor_verify::check::{VerifiedBundle, verify_bundle};
+use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle};
 use candor_verify::eip712::K256;
 use candor_verify::policy::Policy;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
@@ -27,6 +27,9 @@ const SETTLE_WAIT: Duration = Duration::from_secs(20);
 /// Between two looks for them: short at first, because a transfer takes one block, and never longer than a person notices.
 const LOOK_PAUSE_MIN: Duration = Duration::from_millis(50);
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// For the first word of an endpoint: as long as it may take to say how its chain is.
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
 
 /// Before what is there is judged again.
 const JUDGE_PAUSE: Duration = Duration::from_secs(1);
@@ -104,16 +107,18 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     };
     let body = request_body(&node, args.model.as_deref(), &args.prompt, args.max_tokens, args.temperature)?;
     let mut response = stream(&mut node, &buyer, &body, !json_output).await?;
-    let Settled { facts, verdict, .. } = settle(chain, &node, &mut response, &policy.policy, SETTLE_WAIT).await?;
+    let settled = settle(chain, &node, &mut response, &policy.policy, SETTLE_WAIT).await;
+    // It is paid for and on disk, whatever is said of it from here on.
+    let Settled { facts, verdict, trouble, .. } = settled.map_err(|failure| failure.about(&response.path))?;
     if verdict.outcome() == Outcome::Refused {
         response.path = keep_as_refused(&response.path, &response.bundle)?;
     }
     keep_upgraded(&response.path, &response.bundle, &node, facts.transfer_tx)?;
-    report(&response, &verdict, policy.policy.require_level, json_output);
+    report(&response, &verdict, trouble.as_deref(), policy.policy.require_level, json_output);
     Ok(verify::exit_code(&verdict))
 }
 
-fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, json_output: bool) {
+fn report(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>, required: LogLevel, json_output: bool) {
     let path = &response.path;
     let receipt = &response.bundle.delivery.receipt;
     if json_output {
@@ -122,6 +127,7 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, js
             "charged": receipt.money.charged.to_string(), "asset": receipt.money.asset.to_string(),
             "prompt_tokens": receipt.work.prompt_tokens, "completion_tokens": receipt.work.completion_tokens,
             "outcome": receipt.work.outcome.as_str(), "cut": cut_notice(&response.bundle), "verdict": verdict_json(verdict),
+            "trouble": trouble,
         }));
         return;
     }
@@ -137,6 +143,9 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, js
     if let Some(notice) = cut_notice(&response.bundle) {
         note!("{notice}");
     }
+    if let Some(trouble) = trouble {
+        note!("{trouble}; settlement and anchor were not looked for. Later: candor verify {} --rpc URL", path.display());
+    }
     if verdict.outcome() != Outcome::Verified {
         verify::print(verdict, required);
     }
@@ -146,7 +155,8 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, required: LogLevel, js
 pub(crate) async fn own_chain(urls: &[String]) -> Result<OwnChain, Failure> {
     let mut endpoints = Vec::new();
     for url in urls {
-        endpoints.push(ChainClient::connect(url, None).await?);
+        let silent = ChainError::Timeout { what: "eth_chainId", after: CONNECT_WAIT };
+        endpoints.push(tokio::time::timeout(CONNECT_WAIT, ChainClient::connect(url, None)).await.unwrap_or(Err(silent))?);
     }
     Ok(OwnChain::new(endpoints)?)
 }
@@ -210,9 +220,12 @@ pub(crate) struct Settled {
     pub(crate) verdict: Verdict,
     /// `None` if the verdict refuses.
     pub(crate) verified: Option<VerifiedBundle>,
+    /// Why the chain, or the log on the way to its anchor, was not asked to the end; then the verdict is the one without them.
+    pub(crate) trouble: Option<String>,
 }
 
-/// Waits until the transfer is seen and a tree that holds the receipt is anchored, upgrades the bundle to it, and judges it.
+/// Waits until the transfer is seen and a tree that holds the receipt is anchored, upgrades the bundle to it, and judges it. A chain that
+/// cannot be asked ends the waiting and not the command: the answer is paid for and there.
 pub(crate) async fn settle(
     chain: &ChainClient,
     node: &VerifiedNode,
@@ -220,6 +233,22 @@ pub(crate) async fn settle(
     policy: &Policy,
     wait: Duration,
 ) -> Result<Settled, Failure> {
+    match settled(chain, node, response, policy, wait).await {
+        Err(error @ (ClientError::Chain(_) | ClientError::Unreachable { .. })) => {
+            let (verdict, verified) = verify_bundle(&response.bundle, policy, ChainFacts::default(), &K256);
+            Ok(Settled { facts: Facts::default(), verdict, verified, trouble: Some(error.to_string()) })
+        }
+        done => Ok(done?),
+    }
+}
+
+async fn settled(
+    chain: &ChainClient,
+    node: &VerifiedNode,
+    response: &mut VerifiedResponse,
+    policy: &Policy,
+    wait: Duration,
+) -> Result<Settled, ClientError> {
     let deadline = Instant::now() + wait;
     let mut awaited = Awaited::of(chain, &response.bundle).await?;
     let mut pause = LOOK_PAUSE_MIN;
@@ -236,7 +265,7 @@ pub(crate) async fn settle(
                 let facts = verified_facts(chain, &response.bundle, &response.verified, policy).await?;
                 let (verdict, verified) = verify_bundle(&response.bundle, policy, facts.as_chain_facts(), &K256);
                 if is_over || (facts.transfer_tx.is_some() && verdict.log_level() == LogLevel::Anchored) {
-                    return Ok(Settled { facts, verdict, verified });
+                    return Ok(Settled { facts, verdict, verified, trouble: None });
                 }
                 // The endpoint shows one thing and not yet the other, or never will.
                 pause = JUDGE_PAUSE;

@@ -57,6 +57,9 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         };
         say!("TLS key   {spki_hash}  {key}");
         verdict.checks().iter().for_each(verify::print_check);
+        if verdict.refused().is_none() {
+            say!("{}. Who could still forge this? {}", verdict.outcome().as_str().to_uppercase(), verdict.assurance().as_str());
+        }
         if let Some(advice) = advice {
             say!("what to do: {advice}");
         }

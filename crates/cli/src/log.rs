@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     };
     if !dir.join("checkpoint").exists() && !dir.join("tile").exists() {
         return Err(Failure::cannot(format!(
-            "{} is no log: expected `checkpoint` and `tile/` in it, as in {}",
+            "{} is no log, or nothing is logged in it yet: expected `checkpoint` and `tile/` in it, as in {}",
             dir.display(),
             state.join("node/host/log/LOG_ID").display()
         )));

@@ -195,8 +195,8 @@ pub(crate) fn hold(directory: &Path) -> Result<File, Failure> {
             let mut pid = String::new();
             drop(file.read_to_string(&mut pid));
             return Err(Failure::cannot(format!(
-                "another `candor serve` (process {}) has {} and goes on serving; for a second node give a state and ports of its own: \
-                 --state DIR --listen ADDRESS --log-listen ADDRESS",
+                "another `candor serve` (process {}) has {} and goes on serving; end it first, or for a second node give a state and ports of \
+                 its own: --state DIR --listen ADDRESS --log-listen ADDRESS",
                 pid.trim(),
                 directory.display()
             )));
@@ -230,7 +230,9 @@ async fn set_up(mut args: ServeArgs, state: &Path, directory: PathBuf, chain: &C
     candor_client::write_private(&policy, candor_client::template(&judge).as_bytes())?;
     // Clients on this machine find a policy that accepts what runs here; it says SIMULATED in its first lines.
     if !policy::default_path(state).exists() {
-        policy::write_dev(&policy::default_path(state), state, chain.chain_id())?;
+        let path = policy::default_path(state);
+        policy::write_dev(&path, state, chain.chain_id())?;
+        note!("wrote {}: it accepts SIMULATED evidence of this very program, on chain {} only", path.display(), chain.chain_id());
     }
     Ok(Setup { args, state: state.to_owned(), directory, model, terms, policy })
 }

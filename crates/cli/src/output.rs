@@ -60,6 +60,12 @@ impl Failure {
         Self { code: 1, check: Some(check), word: None, bundle: None, message: message.into() }
     }
 
+    /// The same about an answer that is kept in this file.
+    pub(crate) fn about(self, bundle: &Path) -> Self {
+        let message = format!("{}; the answer is kept in {}", self.message, bundle.display());
+        Self { bundle: Some(bundle.to_owned()), message, ..self }
+    }
+
     /// The message.
     pub(crate) fn message(&self) -> &str {
         &self.message
@@ -86,7 +92,7 @@ impl Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let hint = match error {
-            ClientError::NoNode(_) => "; a node of your own is started with `candor serve`, and one whose enclave ended is back in seconds",
+            ClientError::NoNode(_) => "; a node of your own is started with `candor serve`",
             _ => "",
         };
         let bundle = error.kept().map(Path::to_owned);
@@ -96,8 +102,11 @@ impl From<ClientError> for Failure {
 
 impl From<candor_chain::ChainError> for Failure {
     fn from(error: candor_chain::ChainError) -> Self {
-        let hint = if error.is_temporary() { " (is `candor chain` running, or is --rpc right?)" } else { "" };
-        Self::cannot(format!("{error}{hint}"))
+        let (hint, word) = match error.is_temporary() {
+            true => (" (is `candor chain` running, or is --rpc right?)", Some("chain_unavailable")),
+            false => ("", None),
+        };
+        Self { word, ..Self::cannot(format!("{error}{hint}")) }
     }
 }
 

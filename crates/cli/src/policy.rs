@@ -23,8 +23,18 @@ use crate::{dev, trust};
 /// First line of every policy that this program writes to accept itself.
 const OF_ONE_BUILD: &str = "# Written by candor for one build of itself, for development. After a rebuild: candor policy new --dev --force";
 
-/// What replaces such a policy: never done without being asked for, because it accepts something else than before.
-const RENEW: &str = "candor policy new --dev --force";
+/// What writes the policy of a development node, for whoever judged by this one. It replaces another only if that is the state's own and was
+/// the one that judged: never one that somebody named, which accepts something else and may be written by hand.
+fn renew(named: Option<&Path>, state: &Path) -> String {
+    let force = if named.is_none() && default_path(state).exists() { " --force" } else { "" };
+    format!("candor policy new --dev{force}{}", of_state(state))
+}
+
+/// The flag that names the state, for commands to be copied, where it is not the usual one.
+fn of_state(state: &Path) -> String {
+    let is_usual = dev::default_state().is_ok_and(|usual| usual == state);
+    if is_usual { String::new() } else { format!(" --state {}", state.display()) }
+}
 
 /// For a policy that allows no payment: what to fill in.
 const SPEND_EXAMPLE: &str = "
@@ -94,7 +104,10 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     }
     let what = match dev {
         true => format!("accepts SIMULATED evidence of this build, on chain {chain_id} only"),
-        false => format!("accepts no node and pays nothing until you fill it in; for your own development node: {RENEW}"),
+        false => {
+            let renew = format!("candor policy new --dev --force{}", of_state(state));
+            format!("accepts no node and pays nothing until you fill it in; for your own development node: {renew}")
+        }
     };
     if json_output {
         print_json(&json!({"policy": path.display().to_string(), "simulated": dev, "note": what}));
@@ -135,8 +148,9 @@ pub(crate) fn registry(policy: &PolicyFile, named: Option<&Path>, state: &Path) 
     policy.registry.map(|(_, address)| address).ok_or_else(|| {
         let path = path_of(named, state);
         Failure::cannot(format!(
-            "the policy {} names no registry: fill in accept.registries, or for your own development node: {RENEW}",
-            path.display()
+            "the policy {} names no registry: fill in accept.registries, or for your own development node: {}",
+            path.display(),
+            renew(named, state)
         ))
     })
 }
@@ -150,6 +164,13 @@ pub(crate) fn bundle_advice(verdict: &Verdict, bundle: &Bundle, name: &str, name
             path_of(named, state).display()
         ));
     }
+    let chain_id = bundle.evidence.manifest.anchor_chain_id;
+    if verdict.refused().is_some_and(|check| matches!(check.step, Step::EvidenceBlock | Step::ReceiptBlock))
+        && chain_id == candor_devchain::DEFAULT_CHAIN_ID
+    {
+        let what = "a development chain begins anew whenever it is started, and what was on it before is gone";
+        return Some(format!("{what}. Without --rpc this bundle is judged by its signatures alone"));
+    }
     advice(verdict, &bundle.evidence, name, named, state)
 }
 
@@ -159,14 +180,15 @@ pub(crate) fn advice(verdict: &Verdict, evidence: &Evidence, name: &str, named: 
     let document = parse_document(&evidence.document).ok()?;
     let under = |roots: &[TrustRoot]| verify_document(&document, roots, document.claimed_timestamp_ms(), Freshness::Historical);
     let path = path_of(named, state);
-    let trust = format!("`candor policy trust {name}` shows what accepting it would mean, and asks");
+    let policy_flag = named.map(|path| format!(" --policy {}", path.display())).unwrap_or_default();
+    let trust = format!("`candor policy trust {name}{policy_flag}{}` shows what accepting it would mean, and asks", of_state(state));
     match check.step {
         Step::PolicyWorkload => {
             let policy = load(named, state).ok()?.policy;
             let found = workload_of(&under(&policy.roots).ok()?);
             let is_this_build = is_of_one_build(&path) && dev::workload(state).is_ok_and(|workload| workload == found);
             Some(match is_this_build {
-                true => other_build(&path),
+                true => other_build(&path, named, state),
                 false => {
                     format!("{} does not accept workload {found}. {trust}; or name a policy that does with --policy FILE", path.display())
                 }
@@ -174,15 +196,12 @@ pub(crate) fn advice(verdict: &Verdict, evidence: &Evidence, name: &str, named: 
         }
         Step::PolicyOperator | Step::PolicyRegistry => Some(format!("{} names another. {trust}", path.display())),
         // Whether it is genuine under its own root is not said here: that is what trusting it looks at.
-        Step::AttestDocument if check.id == ROOT && !document.claimed_root().is_hardware() => {
-            let force = if default_path(state).exists() { " --force" } else { "" };
-            Some(format!(
-                "this evidence is SIMULATED, under the root 0x{} that the policy does not name: whoever holds that root's key can forge \
-                 everything under it. {trust}; or name a policy that does with --policy FILE; for your own development node: \
-                 candor policy new --dev{force}",
-                document.claimed_root()
-            ))
-        }
+        Step::AttestDocument if check.id == ROOT && !document.claimed_root().is_hardware() => Some(format!(
+            "this evidence is SIMULATED, under the root 0x{} that the policy does not name: whoever holds that root's key can forge \
+                 everything under it. {trust}; or name a policy that does with --policy FILE; for your own development node: {}",
+            document.claimed_root(),
+            renew(named, state)
+        )),
         _ => None,
     }
 }
@@ -209,8 +228,8 @@ fn is_of_one_build(path: &Path) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| text.lines().next() == Some(OF_ONE_BUILD))
 }
 
-fn other_build(path: &Path) -> String {
-    format!("the policy {} was written for another build of candor; run `{RENEW}` to trust this build", path.display())
+fn other_build(path: &Path, named: Option<&Path>, state: &Path) -> String {
+    format!("the policy {} was written for another build of candor; run `{}` to trust this build", path.display(), renew(named, state))
 }
 
 fn workload_of(document: &VerifiedDocument) -> Hash32 {

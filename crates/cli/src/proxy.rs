@@ -52,16 +52,19 @@ fn token(named: PathBuf, state: &Path) -> Result<(ProxyToken, PathBuf), Failure>
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let (token, token_file) = args.token.map(|named| token(named, state)).transpose()?.unzip();
+    let listen = free_address(args.listen, "--listen")?;
     let own = ask::own_chain(&args.rpc).await?;
     let chain = own.client().clone();
     let judge = ask::client_policy(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, args.policy.as_deref(), state)?;
+    let wallet = wallet::open(state, chain.chain_id(), &args.passphrase)?;
+    let payer = wallet.address();
     let (notices, mut lines) = mpsc::unbounded_channel();
     let config = ProxyConfig {
-        listen: free_address(args.listen, "--listen")?,
+        listen,
         registry,
         policy: judge,
-        wallet: wallet::open(state, chain.chain_id(), &args.passphrase)?,
+        wallet,
         book: dev::book(state)?,
         keep: Keep::In(bundles::directory(state)),
         chain: own,
@@ -76,10 +79,12 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     };
     let url = format!("http://{}/v1", proxy.local_addr()?);
     if json_output {
-        print_json(&json!({"url": url, "bundles": bundles, "token_file": token_file.map(|file| file.display().to_string())}));
+        print_json(
+            &json!({"url": url, "bundles": bundles, "payer": payer.to_string(), "token_file": token_file.map(|file| file.display().to_string())}),
+        );
     } else {
         let key = token_file.map_or("any API key".to_owned(), |file| format!("the API key in {}", file.display()));
-        say!("proxy at {url}   use it as base_url with {key}\nbundles in {bundles}");
+        say!("proxy at {url}   use it as base_url with {key}\npays from {payer}   bundles in {bundles}");
     }
     let telling = async {
         while let Some(line) = lines.recv().await {

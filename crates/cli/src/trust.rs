@@ -66,7 +66,9 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let spends = after.spend.assets.iter().any(|limit| limit.network.0 == found.enclave.manifest().anchor_chain_id);
     let note = match spends {
         true => "root, workload, operator and registry are in it now",
-        false => "root, workload, operator and registry are in it now; nothing may be spent on that chain until a [[spend]] names an asset",
+        false => {
+            "root, workload, operator and registry are in it now; nothing may be spent on that chain until a [[spend]] names an asset (chain_id, asset, max_per_request, max_per_day: spec/policy.md)"
+        }
     };
     report(&found, &path, note, json_output);
     Ok(ExitCode::SUCCESS)

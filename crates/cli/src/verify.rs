@@ -154,6 +154,7 @@ pub(crate) fn print_check(check: &Check) {
         Status::Passed => "  ok         ",
         Status::Refused => "  REFUSED    ",
         Status::NotChecked => "  not checked",
+        Status::NotAsked => "  not asked  ",
         _ => "  not reached",
     };
     say!("{mark} {:<20} {}", check.id, check.step.title());

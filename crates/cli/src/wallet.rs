@@ -78,6 +78,17 @@ impl Passphrase {
     }
 }
 
+impl Passphrase {
+    /// As [`Self::get`]; on a terminal it is asked for again, because a slip makes a wallet that nobody can open.
+    fn get_twice(&self, prompt: &str) -> Result<String, Failure> {
+        let once = self.get(prompt)?;
+        if self.passphrase_file.is_none() && self.get("the same again: ")? != once {
+            return Err(Failure::cannot("the two passphrases differ; no wallet was made"));
+        }
+        Ok(once)
+    }
+}
+
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     match args.command {
         Command::New { dev: true, path, .. } => {
@@ -105,10 +116,11 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
                 }
             };
             let signer = Signer::random();
-            let passphrase = passphrase.get("passphrase for the new wallet: ")?;
+            let passphrase = passphrase.get_twice("passphrase for the new wallet: ")?;
             signer.store(&path, &passphrase).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
             let (address, shown) = (signer.address(), path.display().to_string());
-            let text = format!("{address}   in {shown}, empty; on a development chain: candor wallet fund");
+            let used = if path == default_path(state) { "" } else { "; candor pays from it once it is the wallet.json of a state" };
+            let text = format!("{address}   in {shown}, empty{used}; on a development chain: candor wallet fund --address {address}");
             answer(json_output, &json!({"address": address.to_string(), "path": shown}), &text);
         }
         Command::Fund { at } => {

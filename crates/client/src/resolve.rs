@@ -216,6 +216,8 @@ struct Search {
     tried: usize,
     unwanted: u64,
     passed: Vec<(Address, String)>,
+    // The chain alone failed at so many of them.
+    chainless: usize,
     // The newest that the policy refuses.
     refused: Option<Box<RefusedEvidence>>,
 }
@@ -262,6 +264,7 @@ impl Search {
     /// The chain failed at this key, or its enclave, which the policy accepts, could not be talked to.
     fn failed(&mut self, k_sig: &Address, error: &ClientError) {
         self.tried = self.tried.saturating_add(1);
+        self.chainless = self.chainless.saturating_add(usize::from(matches!(error, ClientError::Chain(_))));
         drop(self.pass(k_sig, error));
     }
 
@@ -283,6 +286,7 @@ impl Search {
         let what = format!("{place}: {found}");
         match self.refused {
             Some(newest) if self.tried == 0 => ClientError::Untrusted { what, newest },
+            None if self.chainless != 0 && self.chainless == self.passed.len() => ClientError::Chain(what),
             _ => ClientError::NoNode(what),
         }
     }

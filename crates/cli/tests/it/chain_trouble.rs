@@ -1,12 +1,15 @@
 //! The chain goes away, is reset, is another one, or is two: what a buyer is told before anything is signed, and a node that finds back to
 //! its chain by itself. Over the real program.
 
+use std::io::Read as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use candor_verify::bytes::Address;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::http::{CHAT, Reply, post};
+use crate::support::http::{CHAT, Reply, post, rpc};
 use crate::support::liar::{Liar, Lie};
 use crate::support::payer::question;
 use crate::support::process::{Process, new_directory};
@@ -55,6 +58,33 @@ async fn a_node_whose_chain_was_reset_is_registered_again_and_sells_and_anchors_
     assert_eq!((&status["log"]["id"], &status["registered"]), (&log_id.as_str().into(), &true.into()), "the same boot, the same log");
 }
 
+/// The buyer's chain falls silent between the answer and its settlement: what was paid for is shown, kept and judged without it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_goes_away_after_the_answer_takes_no_answer_away() {
+    let world = World::slow(&[]);
+    let liar = Liar::start(&world.rpc());
+    // Once before: a policy is written, and the wallet is there.
+    assert_eq!(ask(&world, &["--rpc", &world.rpc()]).code, 0);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_candor"));
+    command.arg("--state").arg(&world.state).args(["ask", "What then?", "--max-tokens", "300", "--rpc", &liar.url]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The first of its text has come, so it is paid for.
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    liar.tell(Lie::Down);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("settlement and anchor were not looked for") && said.to_lowercase().contains("verified, self-logged"), "{said}");
+    let path = said.split_whitespace().find(|word| word.ends_with(".candor")).unwrap_or_else(|| panic!("{said}"));
+    let later = world.candor(&["verify", path, "--rpc", &world.rpc()]);
+    assert_eq!((later.code, &later.json["outcome"]), (0, &"verified".into()), "{later:?}");
+    // Without a chain from the start nothing is paid, and that is said in two seconds and in one word.
+    let paid = book(&world.state);
+    let down = ask(&world, &["--rpc", &liar.url]);
+    assert_eq!((down.code, &down.json["code"]), (2, &"chain_unavailable".into()), "{down:?}");
+    assert_eq!(book(&world.state), paid);
+}
+
 fn proxy(world: &World, endpoints: &[&str]) -> (Process, String) {
     let mut arguments = vec!["proxy", "--listen", "127.0.0.1:0"];
     arguments.extend(endpoints.iter().flat_map(|url| ["--rpc", *url]));
@@ -100,7 +130,15 @@ async fn a_proxy_whose_chain_is_in_trouble_says_which_and_signs_nothing_and_goes
 async fn endpoints_of_two_chains_with_one_id_disagree_and_nothing_is_paid() {
     let world = World::start(&[]);
     let elsewhere = new_directory();
-    let other = Process::start(&elsewhere, &["chain", "--port", "0"]);
+    let genesis = async |url: String| rpc(&url, "eth_getBlockByNumber", json!(["0x0", false])).await["hash"].clone();
+    // Two that begin in one second are the same chain, block for block.
+    let other = loop {
+        let other = Process::start(&elsewhere, &["chain", "--port", "0"]);
+        if genesis(other.text("url")).await != genesis(world.rpc()).await {
+            break other;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
     let ran = ask(&world, &["--rpc", &world.rpc(), "--rpc", &other.text("url")]);
     assert_eq!((ran.code, &ran.json["code"]), (2, &"chain_unavailable".into()), "{ran:?}");
     let error = ran.json["error"].as_str().unwrap();
