@@ -194,27 +194,9 @@ pub(crate) fn payment_required(serving: &Serving, quote: &Quote, path: &str, err
 
 #[cfg(test)]
 mod tests {
-    use candor_verify::bytes::{Address, Amount};
+    use candor_testkit::honest::offer;
 
     use super::*;
-
-    fn offer() -> Offer {
-        Offer {
-            manifest_hash: Hash32([1; 32]),
-            request_commitment: Hash32::ZERO,
-            model_id: Hash32([3; 32]),
-            scheme: Scheme::ExactEip3009,
-            payee: Address([4; 20]),
-            asset: Address([5; 20]),
-            chain_id: 31337,
-            settler: Address::ZERO,
-            amount: Amount(6),
-            prompt_tokens: 7,
-            max_tokens: 8,
-            seed_commitment: Hash32::ZERO,
-            valid_until: UnixMs(0),
-        }
-    }
 
     #[test]
     fn the_offer_of_a_bucket_comes_out_again_from_that_of_the_next() {

@@ -170,30 +170,11 @@ pub(crate) fn end_of_stream(last: &[u8], member: &[u8]) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use candor_verify::bytes::Address;
-    use candor_verify::receipt::Scheme;
+    use candor_testkit::honest::offer;
     use candor_verify::time::UnixSeconds;
     use candor_verify::transcript::unsplice;
 
     use super::*;
-
-    fn offer() -> Offer {
-        Offer {
-            manifest_hash: Hash32([1; 32]),
-            request_commitment: Hash32([2; 32]),
-            model_id: Hash32([3; 32]),
-            scheme: Scheme::ExactEip3009,
-            payee: Address([4; 20]),
-            asset: Address([5; 20]),
-            chain_id: 31337,
-            settler: Address::ZERO,
-            amount: Amount(6),
-            prompt_tokens: 7,
-            max_tokens: 8,
-            seed_commitment: Hash32([9; 32]),
-            valid_until: UnixMs(10),
-        }
-    }
 
     #[test]
     fn a_receipt_says_of_channel_kinds_and_usage_what_it_is_told() {

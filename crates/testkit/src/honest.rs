@@ -107,6 +107,26 @@ pub(crate) fn image() -> Measurements {
     Measurements::of_image(b"candor testkit image")
 }
 
+/// An offer, each field with a value of its own.
+#[must_use]
+pub fn offer() -> Offer {
+    Offer {
+        manifest_hash: Hash32([1; 32]),
+        request_commitment: Hash32([2; 32]),
+        model_id: Hash32([3; 32]),
+        scheme: Scheme::ExactEip3009,
+        payee: Address([4; 20]),
+        asset: Address([5; 20]),
+        chain_id: CHAIN_ID,
+        settler: Address::ZERO,
+        amount: Amount(6),
+        prompt_tokens: 7,
+        max_tokens: 8,
+        seed_commitment: Hash32([9; 32]),
+        valid_until: UnixMs(10),
+    }
+}
+
 /// Decoding without chance, from this seed.
 #[must_use]
 pub fn greedy(seed: Hash32) -> Decoding {

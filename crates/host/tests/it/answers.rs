@@ -61,6 +61,15 @@ async fn append(store: &Store, boot: &Boot, first_index: u64, entry: LoggedRecei
     store.append(boot.log_id(), request).await.unwrap().wait().await.unwrap();
 }
 
+/// Stores a receipt with its answer, and the settlement that names both.
+async fn sell(store: &Store, boot: &mut Boot, index: u64, nonce: u8, answer_id: u8) -> Settlement {
+    let (entry, settlement, blob) = kept(boot, nonce, answer_id, 300);
+    append(store, boot, index, entry).await;
+    store_whole(store, answer_id, &blob).await;
+    checkpoint(store, boot, index, &settlement).await.unwrap();
+    settlement
+}
+
 async fn checkpoint(store: &Store, boot: &Boot, first_index: u64, settlement: &Settlement) -> Result<CheckpointStored, StoreError> {
     let request = CheckpointRequest { first_index, checkpoint: boot.checkpoint(), settlements: vec![settlement.clone()] };
     store.checkpoint(boot.log_id(), Box::new(request)).await.unwrap().wait().await.map(|(stored, _)| stored)
@@ -131,10 +140,7 @@ async fn an_answer_goes_when_its_client_has_it_and_a_week_after_its_end() {
     let (scratch, mut boot) = (Scratch::new("gone"), Boot::offline(1));
     let store = open(&scratch, &boot).await;
     for (index, answer_id) in (0..).zip([1, 2]) {
-        let (entry, settlement, blob) = kept(&mut boot, answer_id, answer_id, 300);
-        append(&store, &boot, index, entry).await;
-        store_whole(&store, answer_id, &blob).await;
-        checkpoint(&store, &boot, index, &settlement).await.unwrap();
+        sell(&store, &mut boot, index, answer_id, answer_id).await;
     }
     let full = store.answer(Hash32([7; 32]), 0).await.unwrap().room;
     store.erase_answer(Hash32([1; 32])).await.unwrap();
@@ -172,10 +178,7 @@ async fn a_later_answer_of_one_payment_takes_the_place_of_the_earlier_one_if_its
     for is_ended in [true, false] {
         let (scratch, mut boot) = (Scratch::new("later"), Boot::offline(1));
         let store = open(&scratch, &boot).await;
-        let (entry, settlement, blob) = kept(&mut boot, 1, 9, 300);
-        append(&store, &boot, 0, entry).await;
-        store_whole(&store, 9, &blob).await;
-        checkpoint(&store, &boot, 0, &settlement).await.unwrap();
+        let settlement = sell(&store, &mut boot, 0, 1, 9).await;
         if is_ended {
             expire(&store, &settlement).await;
         }
@@ -202,10 +205,7 @@ async fn answers_that_nobody_paid_for_go_soon_after_the_end_a_few_at_once() {
     let (scratch, mut boot) = (Scratch::new("unpaid"), Boot::offline(1));
     let store = open(&scratch, &boot).await;
     for (index, answer_id) in (0..).zip([1, 2]) {
-        let (entry, settlement, blob) = kept(&mut boot, answer_id, answer_id, 300);
-        append(&store, &boot, index, entry).await;
-        store_whole(&store, answer_id, &blob).await;
-        checkpoint(&store, &boot, index, &settlement).await.unwrap();
+        let settlement = sell(&store, &mut boot, index, answer_id, answer_id).await;
         if answer_id == 1 {
             expire(&store, &settlement).await;
         }
