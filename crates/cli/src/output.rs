@@ -6,6 +6,7 @@
 //!   answers are texts of strangers, and one that clears a line can write VERIFIED on it. This program has no escape sequence of its own.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -169,14 +170,48 @@ pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// The address if it can be listened on, with a free port for `:0`; else the flag that chooses another.
+///
+/// Somebody else listens on it a moment later, so a free port is not one of those that the system gives to outgoing connections: any of these
+/// may take it meanwhile.
 pub(crate) fn free_address(address: SocketAddr, flag: &str) -> Result<SocketAddr, Failure> {
-    let bound = TcpListener::bind(address).and_then(|listener| listener.local_addr());
-    bound.map_err(|error| Failure::cannot(format!("cannot listen on {address}: {error}; choose another with {flag}")))
+    let bind = |address: SocketAddr| TcpListener::bind(address).and_then(|listener| listener.local_addr());
+    if address.port() == 0 {
+        let ports = std::iter::repeat_with(any_port).take(PORT_TRIES);
+        if let Some(free) = ports.map(|port| bind(SocketAddr::new(address.ip(), port))).find_map(Result::ok) {
+            return Ok(free);
+        }
+    }
+    bind(address).map_err(|error| Failure::cannot(format!("cannot listen on {address}: {error}; choose another with {flag}")))
+}
+
+/// Ports below the range of outgoing connections (Linux: 32768 to 60999, BSD and macOS above), and above what services use.
+const FREE_PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Ports that are tried before the system chooses.
+const PORT_TRIES: usize = 32;
+
+/// Anywhere in [`FREE_PORTS`]: two that look at the same time should not find the same.
+fn any_port() -> u16 {
+    let random = RandomState::new().build_hasher().finish();
+    let width = u64::from(FREE_PORTS.end - FREE_PORTS.start);
+    u16::try_from(random % width).map_or(FREE_PORTS.start, |at| FREE_PORTS.start + at)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn a_free_port_is_none_that_an_outgoing_connection_may_take() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let ports: BTreeSet<u16> = (0..50).map(|_| free_address(any, "--x").unwrap().port()).collect();
+        assert!(ports.iter().all(|port| FREE_PORTS.contains(port)) && 40 < ports.len(), "{ports:?}");
+        let held = TcpListener::bind(any).unwrap();
+        let taken = free_address(held.local_addr().unwrap(), "--x").unwrap_err();
+        assert!(taken.message().contains("choose another with --x"), "{}", taken.message());
+    }
 
     #[test]
     fn json_without_controls_is_the_same_value() {
