@@ -165,7 +165,7 @@ fn an_unused_authorization_frees_its_request_once_it_can_no_longer_move() {
 
 #[test]
 fn an_answer_that_was_given_up_is_asked_for_first_and_holds_up_nothing() {
-    let world = World::new();
+    let world = World { recovery: AnswerRecovery::Echo { salt: Hash32([7; 32]) }, ..World::new() };
     let mut ledger = Ledger::default();
     let reservation = world.reserve(&mut ledger, 1);
     let (nonce, ends) = (reservation.nonce(), reservation.valid_before());
