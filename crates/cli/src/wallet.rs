@@ -76,9 +76,7 @@ impl Passphrase {
         let line = text.lines().next().unwrap_or_default();
         if line.is_empty() { Err(Failure::cannot("the passphrase is empty")) } else { Ok(line.to_owned()) }
     }
-}
 
-impl Passphrase {
     /// As [`Self::get`]; on a terminal it is asked for again, because a slip makes a wallet that nobody can open.
     fn get_twice(&self, prompt: &str) -> Result<String, Failure> {
         let once = self.get(prompt)?;

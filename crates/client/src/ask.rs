@@ -470,8 +470,10 @@ async fn node_error(node: &VerifiedNode, response: hyper::Response<Incoming>) ->
         Err(error) => return error,
     };
     let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let field = |name: &str| json["error"][name].as_str().unwrap_or_default().chars().take(300).collect::<String>();
-    let field = |name: &str| one_line(&field(name)).into_owned();
+    let field = |name: &str| {
+        let short = json["error"][name].as_str().unwrap_or_default().chars().take(300).collect::<String>();
+        one_line(&short).into_owned()
+    };
     let param = Some(field("param")).filter(|param| !param.is_empty());
     ClientError::Node { status, code: field("code"), message: field("message"), param }
 }

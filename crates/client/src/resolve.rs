@@ -161,7 +161,8 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -
     let deadline = Instant::now() + SEARCH_MAX;
     // Newest first, one key after another, and old or foreign keys cost two calls each: anyone may register, so a registry only grows.
     for index in (0..chain.enclave_count(registry).await.map_err(chain_error)?).rev() {
-        if search.is_over() || deadline <= Instant::now() {
+        search.late = deadline <= Instant::now();
+        if search.is_over() {
             break;
         }
         let k_sig = chain.enclave_at(registry, index).await.map_err(chain_error)?;
@@ -215,6 +216,8 @@ struct Search {
     judged: usize,
     tried: usize,
     unwanted: u64,
+    // Its time ran out before the last key.
+    late: bool,
     passed: Vec<(Address, String)>,
     // The chain alone failed at so many of them.
     chainless: usize,
@@ -225,7 +228,7 @@ struct Search {
 impl Search {
     /// Whether it has looked at as much as it may.
     fn is_over(&self) -> bool {
-        JUDGED_MAX <= self.judged || TRIES_MAX <= self.tried
+        self.late || JUDGED_MAX <= self.judged || TRIES_MAX <= self.tried
     }
 
     /// Ended, lapsed or of another operator: its evidence is not asked for.
@@ -281,6 +284,10 @@ impl Search {
         }
         if JUDGED_MAX <= self.judged {
             reasons.push(format!("the {JUDGED_MAX} newest were looked at, and older ones were not; name operators in the policy"));
+        }
+        if self.late {
+            let seconds = SEARCH_MAX.as_secs();
+            reasons.push(format!("the search ended after {seconds} s, and older ones were not looked at; name operators in the policy"));
         }
         let found = if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") };
         let what = format!("{place}: {found}");
@@ -458,6 +465,10 @@ mod tests {
         let error = refused.nothing("here");
         assert_eq!((error.exit_code(), error.check()), (1, Some("attest.root")), "{error}");
         assert!(matches!(&error, ClientError::Untrusted { what, .. } if what.contains("name operators")), "{error}");
+
+        let late = Search { late: true, ..Search::default() };
+        assert!(late.is_over());
+        assert!(matches!(late.nothing("here"), ClientError::NoNode(what) if what.starts_with("here: the search ended after 90 s")));
 
         let mut down = Search::default();
         (0..TRIES_MAX).for_each(|_| down.failed(&k_sig, &silent));

@@ -35,11 +35,7 @@ pub const fn is_control(c: char) -> bool {
 /// ```
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
-    let is_shown = |c: char| matches!(c, '\n' | '\t') || !is_control(c);
-    if text.chars().all(is_shown) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(text.chars().map(|c| if is_shown(c) { c } else { char::REPLACEMENT_CHARACTER }).collect::<String>())
+    replaced(text, |c| !matches!(c, '\n' | '\t') && is_control(c))
 }
 
 /// The same on one line: for a stranger's text inside a line of ours, where a line feed would begin a line that looks like ours.
@@ -51,10 +47,14 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 /// ```
 #[must_use]
 pub fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_control) {
+    replaced(text, is_control)
+}
+
+fn replaced(text: &str, is_hidden: impl Fn(char) -> bool + Copy) -> Cow<'_, str> {
+    if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.chars().map(|c| if is_control(c) { char::REPLACEMENT_CHARACTER } else { c }).collect::<String>())
+    Cow::Owned(text.chars().map(|c| if is_hidden(c) { char::REPLACEMENT_CHARACTER } else { c }).collect::<String>())
 }
 
 #[cfg(test)]
