@@ -49,10 +49,23 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The one that the tests of a file share while at least one of them runs.
+    /// The one that tests share while at least one of them runs. Any of them may ask its node at any moment.
     pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<World>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::share(&SHARED)
+    }
+
+    /// The one of the tests that read the files of a log: it is asked once, by [`World::bundle`], and none of these tests asks its node
+    /// again, so its log is published and anchored whole and no file of it changes.
+    pub(crate) fn at_rest() -> Arc<Self> {
+        static AT_REST: Mutex<Weak<World>> = Mutex::new(Weak::new());
+        let world = Self::share(&AT_REST);
+        assert!(world.bundle().exists());
+        world
+    }
+
+    fn share(place: &Mutex<Weak<Self>>) -> Arc<Self> {
+        let mut shared = place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(world) = shared.upgrade() {
             return world;
         }
