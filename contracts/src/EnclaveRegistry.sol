@@ -17,7 +17,7 @@ contract EnclaveRegistry is IEnclaveRegistry {
     }
 
     /// The version of Manifest and Terms that this contract reads.
-    uint8 public constant VERSION = 1;
+    uint8 public constant VERSION = 2;
 
     /// A Nitro document is 5 KB, a TDX quote with GPU evidence some 30 KB; more than this does not fit a transaction (EIP-7825).
     uint256 public constant MAX_BYTES = 65_536;
@@ -195,9 +195,12 @@ contract EnclaveRegistry is IEnclaveRegistry {
         // is its own: otherwise a stranger could register somebody's key first, under a manifest of the stranger's.
         address kSig = Signatures.recover(Digests.boot(manifestHash), s.bootSignature);
         if (kSig != s.manifest.kSig) revert WrongBootSigner(s.manifest.kSig, kSig);
-        // Kind and termsData are signed for too: otherwise whoever sees a registration waiting could send it first as another workload,
+        if (s.deadline < block.timestamp) revert RegistrationExpired(block.timestamp, s.deadline);
+        // Verifier and termsData are signed for too: otherwise whoever sees a registration waiting could send it first as another workload,
         // or with terms that nobody can read, and a key registers only once.
-        bytes32 digest = Digests.registration(kSig, manifestHash, s.kind, keccak256(s.termsData), address(this), block.chainid);
+        address verifier = address(_verifierOf(s.kind));
+        bytes32 digest =
+            Digests.registration(kSig, manifestHash, verifier, keccak256(s.termsData), address(this), block.chainid, s.deadline);
         address registrar = Signatures.recover(digest, s.registrarSignature);
         if (registrar != s.terms.registrar) revert WrongRegistrar(s.terms.registrar, registrar);
     }
@@ -218,13 +221,16 @@ contract EnclaveRegistry is IEnclaveRegistry {
     {
         if (evidence.length > MAX_BYTES) revert TooLong(MAX_BYTES, evidence.length);
         if (verifierData.length > MAX_BYTES) revert TooLong(MAX_BYTES, verifierData.length);
-        IAttestationVerifier verifier = _verifiers[kind];
-        if (address(verifier) == address(0)) revert UnknownKind(kind);
-        attested = verifier.verify(evidence, verifierData);
+        attested = _verifierOf(kind).verify(evidence, verifierData);
         if (attested.attestedHash != expected) revert WrongAttestedBytes(expected, attested.attestedHash);
         uint64 now_ = uint64(block.timestamp);
         if (attested.validUntil <= now_) revert EvidenceExpired(now_, attested.validUntil);
         if (now_ + CLOCK_SKEW < attested.documentTime) revert EvidenceFromTheFuture(now_ + CLOCK_SKEW, attested.documentTime);
+    }
+
+    function _verifierOf(uint32 kind) private view returns (IAttestationVerifier verifier) {
+        verifier = _verifiers[kind];
+        if (address(verifier) == address(0)) revert UnknownKind(kind);
     }
 
     function _linkPredecessor(Manifest calldata manifest, LogId logId) private {

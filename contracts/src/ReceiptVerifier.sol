@@ -13,13 +13,17 @@ import {Signatures} from "./lib/Signatures.sol";
 
 contract ReceiptVerifier is IReceiptVerifier {
     /// The version of receipts that this contract reads.
-    uint8 public constant VERSION = 1;
+    uint8 public constant VERSION = 2;
 
     /// @inheritdoc IReceiptVerifier
     /// @dev In true time an answer is finished before its anchor's block, so this pays only for the difference of two clocks: NTP keeps
     /// an honest enclave within a second, and a block's time may be a few slots old. Two minutes is generous to both and useless to a
     /// liar, who gains nothing by a receipt from the future.
     uint64 public constant CLOCK_SKEW = 120;
+
+    /// How long after an answer its tree may be anchored, in seconds: whoever gets hold of a key that lapsed long ago cannot have had a
+    /// receipt anchored then.
+    uint64 public constant MAX_ANCHOR_DELAY = 7 days;
 
     /// @inheritdoc IReceiptVerifier
     IEnclaveRegistry public immutable registry;
@@ -97,6 +101,9 @@ contract ReceiptVerifier is IReceiptVerifier {
             revert AnchoredAfterInvalidation(enclave.invalidFrom, proven.anchoredAt);
         }
         if (finished < enclave.validFrom) revert FinishedBeforeValidity(enclave.validFrom, finished);
+        if (finished + MAX_ANCHOR_DELAY < proven.anchoredAt) {
+            revert AnchoredTooLate(finished + MAX_ANCHOR_DELAY, proven.anchoredAt);
+        }
         if (proven.anchoredAt + CLOCK_SKEW < finished) revert FinishedAfterAnchor(proven.anchoredAt + CLOCK_SKEW, finished);
         IEnclaveRegistry.Status status = registry.statusAt(proven.kSig, finished);
         if (status != IEnclaveRegistry.Status.Valid) revert FinishedOutsideValidity(status, finished);

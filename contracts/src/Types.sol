@@ -13,7 +13,7 @@ type PolicyId is bytes32;
 /// What runs: kind, root fingerprint and measurements in one hash. A measurement without its root means nothing.
 type WorkloadId is bytes32;
 
-/// Keys and promises of one boot: 18 words, 576 bytes. Its keccak256 is in the attested 64 bytes.
+/// Keys and promises of one boot: 19 words, 608 bytes. Its keccak256 is in the attested 64 bytes.
 struct Manifest {
     uint8 version;
     address kSig;
@@ -33,9 +33,11 @@ struct Manifest {
     uint64 predecessorSize;
     bytes32 predecessorRoot;
     bytes32 buildId;
+    /// Unix seconds.
+    uint64 bootedAt;
 }
 
-/// encodeData of operator terms: fixed fields as words, lists as digests. 14 words.
+/// encodeData of operator terms: fixed fields as words, lists and nested parts as digests. 20 words.
 struct Terms {
     uint8 version;
     address operator;
@@ -46,11 +48,17 @@ struct Terms {
     /// Unix milliseconds.
     uint64 notAfter;
     uint32 flags;
+    uint32 storageFlags;
     bytes32 contractsHash;
     bytes32 assetsHash;
     bytes32 modelSetRoot;
     bytes32 priceTableHash;
     bytes32 upstreamsHash;
+    bytes32 secretsHash;
+    bytes32 sealedHash;
+    bytes32 egressHash;
+    bytes32 accessHash;
+    bytes32 guardHash;
     bytes32 endpointsHash;
 }
 
@@ -78,7 +86,7 @@ struct Money {
     bytes32 offerDigest;
 }
 
-/// The half of a receipt about work. 14 words; times in Unix milliseconds by the enclave's clock.
+/// The half of a receipt about work. 18 words; times in Unix milliseconds by the enclave's clock.
 struct Work {
     uint32 kinds;
     uint8 channel;
@@ -94,9 +102,13 @@ struct Work {
     uint64 finishedAt;
     uint64 blockNumber;
     bytes32 blockHash;
+    bytes32 sourceHash;
+    bytes32 taskHash;
+    bytes32 questionHash;
+    bytes32 answerHash;
 }
 
-/// A receipt as its 30 words. Its identity is the EIP-712 digest, never the signature.
+/// A receipt as its 34 words. Its identity is the EIP-712 digest, never the signature.
 struct ReceiptWords {
     uint8 version;
     bytes32 manifestHash;

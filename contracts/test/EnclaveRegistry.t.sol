@@ -3,11 +3,21 @@ pragma solidity 0.8.37;
 
 import {EnclaveRegistry} from "../src/EnclaveRegistry.sol";
 import {Freshness, LogId, Manifest, WorkloadId} from "../src/Types.sol";
+import {IAttestationVerifier} from "../src/interfaces/IAttestationVerifier.sol";
 import {IEnclaveRegistry} from "../src/interfaces/IEnclaveRegistry.sol";
 import {IQuorumVerifier} from "../src/interfaces/IQuorumVerifier.sol";
 import {Signatures} from "../src/lib/Signatures.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {RefTree} from "./support/RefTree.sol";
+
+/// A verifier that only says of which kind it is.
+contract OfKind {
+    uint32 public immutable kind;
+
+    constructor(uint32 kind_) {
+        kind = kind_;
+    }
+}
 
 contract EnclaveRegistryTest is Fixture {
     // What a registration leaves behind.
@@ -79,16 +89,16 @@ contract EnclaveRegistryTest is Fixture {
 
     function test_register_revertsIfManifestVersionIsUnknown() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.manifest.version = 2;
+        s.manifest.version = 1;
         signBoot(s);
-        refused(s, err(IEnclaveRegistry.UnsupportedManifestVersion.selector, 1, 2));
+        refused(s, err(IEnclaveRegistry.UnsupportedManifestVersion.selector, 2, 1));
     }
 
     function test_register_revertsIfTermsVersionIsUnknown() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.terms.version = 2;
+        s.terms.version = 1;
         signAll(s);
-        refused(s, err(IEnclaveRegistry.UnsupportedTermsVersion.selector, 1, 2));
+        refused(s, err(IEnclaveRegistry.UnsupportedTermsVersion.selector, 2, 1));
     }
 
     function test_register_revertsIfManifestNamesAnotherRegistry() public {
@@ -196,20 +206,32 @@ contract EnclaveRegistryTest is Fixture {
 
     function test_register_revertsIfRegistrarDidNotSign() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        bytes32 digest = harness.registration(
-            kSig, harness.manifest(s.manifest), s.kind, keccak256(s.termsData), address(registry), block.chainid
-        );
-        s.registrarSignature = sign(STRANGER_KEY, digest);
+        s.registrarSignature = sign(STRANGER_KEY, registrationDigest(s, block.chainid));
         refused(s, err(IEnclaveRegistry.WrongRegistrar.selector, vm.addr(REGISTRAR_KEY), vm.addr(STRANGER_KEY)));
     }
 
     /// The registrar's consent is to one boot in one registry on one chain.
     function test_register_revertsIfRegistrarSignedForAnotherChain() public {
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        bytes32 digest =
-            harness.registration(kSig, harness.manifest(s.manifest), s.kind, keccak256(s.termsData), address(registry), 1);
-        s.registrarSignature = sign(REGISTRAR_KEY, digest);
+        s.registrarSignature = sign(REGISTRAR_KEY, registrationDigest(s, 1));
         refusedWith(s, IEnclaveRegistry.WrongRegistrar.selector);
+    }
+
+    /// Nor can a sender put the end of the registrar's signature off.
+    function test_register_revertsIfTheDeadlineIsNotTheSignedOne() public {
+        IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
+        s.deadline += 1;
+        refusedWith(s, IEnclaveRegistry.WrongRegistrar.selector);
+    }
+
+    function test_register_takesARegistrationUpToItsDeadlineAndNotAfter() public {
+        IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
+        s.deadline = uint64(block.timestamp) - 1;
+        signBoot(s);
+        refused(s, err(IEnclaveRegistry.RegistrationExpired.selector, block.timestamp, uint256(s.deadline)));
+        s.deadline = uint64(block.timestamp);
+        signBoot(s);
+        registry.register(s);
     }
 
     // Freshness.
@@ -345,10 +367,14 @@ contract EnclaveRegistryTest is Fixture {
         refusedWith(s, IEnclaveRegistry.WrongBootSigner.selector);
     }
 
-    /// The registrar signs for the kind: under another, the same evidence would be another workload.
+    /// The registrar signs for the verifier: under another, the same evidence would be another workload.
     function test_register_revertsIfKindWasExchanged() public {
+        IEnclaveRegistry.Kind[] memory kinds = new IEnclaveRegistry.Kind[](2);
+        kinds[0] = IEnclaveRegistry.Kind({kind: QUORUM, verifier: quorum});
+        kinds[1] = IEnclaveRegistry.Kind({kind: 1, verifier: IAttestationVerifier(address(new OfKind(1)))});
+        registry = new EnclaveRegistry(kinds);
         IEnclaveRegistry.Submission memory s = goodSubmission(ENCLAVE_KEY);
-        s.kind += 1;
+        s.kind = 1;
         refusedWith(s, IEnclaveRegistry.WrongRegistrar.selector);
     }
 

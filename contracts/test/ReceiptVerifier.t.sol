@@ -56,8 +56,8 @@ contract ReceiptVerifierTest is Fixture {
 
     function test_prove_revertsIfVersionIsUnknown() public {
         ReceiptWords memory receipt = goodReceipt();
-        receipt.version = 2;
-        refused(anchored(receipt), err(IReceiptVerifier.UnsupportedVersion.selector, 1, 2));
+        receipt.version = 1;
+        refused(anchored(receipt), err(IReceiptVerifier.UnsupportedVersion.selector, 2, 1));
     }
 
     function test_prove_revertsIfSignerIsNotRegistered() public {
@@ -155,6 +155,22 @@ contract ReceiptVerifierTest is Fixture {
         refused(anchored(receipt), err(IReceiptVerifier.FinishedAfterAnchor.selector, START + 720, START + 721));
     }
 
+    /// `setUp` is 600 seconds after the start.
+    function test_prove_acceptsAnAnchorAWeekAfterItWasFinished() public {
+        ReceiptWords memory receipt = goodReceipt();
+        receipt.work.finishedAt = START * 1000;
+        pass(7 days - 600);
+        assertEq(prove(anchored(receipt)).anchoredAt, START + 7 days);
+    }
+
+    /// A key that lapsed long ago signs, and whoever holds it anchors, what it says was finished in its first second.
+    function test_prove_revertsIfAnchoredMoreThanAWeekAfterItWasFinished() public {
+        ReceiptWords memory receipt = goodReceipt();
+        receipt.work.finishedAt = START * 1000;
+        pass(7 days - 599);
+        refused(anchored(receipt), err(IReceiptVerifier.AnchoredTooLate.selector, START + 7 days, START + 7 days + 1));
+    }
+
     function test_prove_revertsIfFinishedAfterTheKeyLapsed() public {
         pass(1 days);
         ReceiptWords memory receipt = goodReceipt();
@@ -241,7 +257,7 @@ contract ReceiptVerifierTest is Fixture {
         Case memory c = anchored(goodReceipt());
         bytes memory call =
             abi.encodeCall(verifier.prove, (c.receipt, c.signature, c.logSalt, c.anchoredSize, c.inclusion, c.policyId));
-        bit = bit % (960 * 8);
+        bit = bit % (1088 * 8);
         call[4 + bit / 8] ^= bytes1(uint8(1 << (bit % 8)));
         (bool ok,) = address(verifier).staticcall(call);
         assertTrue(!ok, "changed receipt");

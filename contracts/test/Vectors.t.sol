@@ -28,6 +28,8 @@ contract VectorsTest is Base {
         uint64 maxTokens;
         bytes32 seedCommitment;
         uint64 validUntil;
+        bytes32 priceListHash;
+        uint64 priceListNumber;
     }
 
     Harness private harness = new Harness();
@@ -44,7 +46,7 @@ contract VectorsTest is Base {
         Cases memory c = open("receipt");
         while (next(c)) {
             bytes memory encoded = readBytes(c, "encoded");
-            same(c, encoded.length, 960, "length");
+            same(c, encoded.length, 1088, "length");
             ReceiptWords memory receipt = abi.decode(encoded, (ReceiptWords));
             same(c, keccak256(abi.encode(receipt)), keccak256(encoded), "one encoding");
             same(c, keccak256(abi.encode(Digests.MONEY_TYPEHASH, receipt.money)), read32(c, "moneyHash"), "moneyHash");
@@ -56,12 +58,12 @@ contract VectorsTest is Base {
 
     function test_vectors_offer() public view {
         bytes32 typeHash = keccak256(
-            "Offer(uint8 version,bytes32 manifestHash,bytes32 requestCommitment,bytes32 modelId,uint8 scheme,address payee,address asset,uint256 chainId,address settler,uint256 amount,uint64 promptTokens,uint64 maxTokens,bytes32 seedCommitment,uint64 validUntil)"
+            "Offer(uint8 version,bytes32 manifestHash,bytes32 requestCommitment,bytes32 modelId,uint8 scheme,address payee,address asset,uint256 chainId,address settler,uint256 amount,uint64 promptTokens,uint64 maxTokens,bytes32 seedCommitment,uint64 validUntil,bytes32 priceListHash,uint64 priceListNumber)"
         );
         Cases memory c = open("offer");
         while (next(c)) {
             bytes memory encoded = readBytes(c, "encoded");
-            same(c, encoded.length, 448, "length");
+            same(c, encoded.length, 512, "length");
             Offer memory offer = abi.decode(encoded, (Offer));
             same(c, Digests.typed(keccak256(abi.encode(typeHash, offer))), read32(c, "digest"), "digest");
         }
@@ -85,7 +87,7 @@ contract VectorsTest is Base {
         Cases memory c = open("terms");
         while (next(c)) {
             bytes memory words = readBytes(c, "words");
-            same(c, words.length, 448, "length");
+            same(c, words.length, 640, "length");
             same(c, harness.terms(abi.decode(words, (Terms))), read32(c, "digest"), "digest");
             same(c, harness.recover(read32(c, "digest"), readBytes(c, "signature")), readAddress(c, "operator"), "operator");
         }
@@ -95,12 +97,13 @@ contract VectorsTest is Base {
         Cases memory c = open("registration");
         while (next(c)) {
             bytes32 digest = harness.registration(
-                readAddress(c, "signer"),
+                readAddress(c, "kSig"),
                 read32(c, "manifestHash"),
-                uint32(readUint(c, "kind")),
+                readAddress(c, "verifier"),
                 read32(c, "termsDataHash"),
                 readAddress(c, "registry"),
-                readUint(c, "chainId")
+                readUint(c, "chainId"),
+                read64(c, "deadline")
             );
             same(c, digest, read32(c, "digest"), "digest");
             same(c, harness.recover(digest, readBytes(c, "signature")), readAddress(c, "registrar"), "registrar");
@@ -120,7 +123,7 @@ contract VectorsTest is Base {
         Cases memory c = open("manifest");
         while (next(c)) {
             bytes memory encoded = readBytes(c, "encoded");
-            same(c, encoded.length, 576, "length");
+            same(c, encoded.length, 608, "length");
             Manifest memory manifest = abi.decode(encoded, (Manifest));
             same(c, harness.manifest(manifest), read32(c, "hash"), "hash");
             same(c, LogId.unwrap(harness.logId(manifest.kSig, manifest.kLog)), read32(c, "logId"), "logId");

@@ -69,7 +69,10 @@ interface IEnclaveRegistry {
         bytes operatorSignature;
         /// By K_sig, over Boot(manifest hash): the key says that this manifest is its own.
         bytes bootSignature;
-        /// By `terms.registrar`, over Registration(K_sig, manifest hash, kind, keccak256(termsData), this registry, this chain).
+        /// Unix seconds after which the registrar's signature registers nothing.
+        uint64 deadline;
+        /// By `terms.registrar`, over Registration(K_sig, manifest hash, verifier of this kind, keccak256(termsData), this registry, this
+        /// chain, deadline).
         bytes registrarSignature;
         /// The signed terms in their CBOR form. Emitted and not read here: its digest needs lists that a contract should not read. The
         /// registrar signs for it, so a relayer cannot exchange it.
@@ -126,6 +129,8 @@ interface IEnclaveRegistry {
     /// @notice In Unix milliseconds.
     error TermsExpired(uint256 now_, uint64 notAfter);
     error WrongRegistrar(address expected, address got);
+    /// @notice The registrar's signature was good until then: another one may be made. In Unix seconds.
+    error RegistrationExpired(uint256 now_, uint64 deadline);
     /// @notice K_sig did not sign this manifest: somebody else names its key.
     error WrongBootSigner(address expected, address got);
 

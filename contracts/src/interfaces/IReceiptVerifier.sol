@@ -40,10 +40,12 @@ interface IReceiptVerifier {
     /// @notice The key was not valid when the answer was finished: lapsed, between two periods, or invalid.
     error FinishedOutsideValidity(IEnclaveRegistry.Status status, uint64 finished);
     error FinishedAfterAnchor(uint64 latest, uint64 finished);
+    /// @notice The anchor came later than any honest one of this answer: a key that lapsed long ago proves nothing new.
+    error AnchoredTooLate(uint64 latest, uint64 anchoredAt);
     error WrongRoot(bytes32 expected, bytes32 got);
 
     /// @notice Checks everything that this chain can know about a receipt, or reverts with what is wrong.
-    /// @param receipt the receipt's 30 words.
+    /// @param receipt the receipt's 34 words.
     /// @param signature K_sig's, 65 bytes.
     /// @param logSalt the salt of its leaf.
     /// @param anchoredSize an anchored size of its log that is greater than its sequence number.

@@ -4,29 +4,29 @@ pragma solidity 0.8.37;
 import {Checkpoint, Freshness, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../Types.sol";
 
 /// @title Every hash of the protocol that a contract recomputes, in one place.
-/// @notice EIP-712 digests are under one domain, {name: "Candor", version: "1"}: no chain id and no contract, because each struct that
+/// @notice EIP-712 digests are under one domain, {name: "Candor", version: "2"}: no chain id and no contract, because each struct that
 /// needs a replay scope carries it as a field, and whoever reads the struct compares that field with its own chain and address.
-/// @dev Type strings and tags equal those of crates/verify (receipt.rs, terms.rs, tags.rs); test/Vectors.t.sol compares the bytes.
+/// @dev Type strings and tags equal those of crates/verify (receipt.rs, terms/, tags.rs); test/Vectors.t.sol compares the bytes.
 library Digests {
     bytes32 internal constant DOMAIN_SEPARATOR =
-        keccak256(abi.encode(keccak256("EIP712Domain(string name,string version)"), keccak256("Candor"), keccak256("1")));
+        keccak256(abi.encode(keccak256("EIP712Domain(string name,string version)"), keccak256("Candor"), keccak256("2")));
 
     bytes32 internal constant MONEY_TYPEHASH = keccak256(
         "Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)"
     );
     bytes32 internal constant WORK_TYPEHASH = keccak256(
-        "Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash)"
+        "Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash,bytes32 sourceHash,bytes32 taskHash,bytes32 questionHash,bytes32 answerHash)"
     );
     bytes32 internal constant RECEIPT_TYPEHASH = keccak256(
-        "Receipt(uint8 version,bytes32 manifestHash,bytes32 logId,uint64 sequence,Money money,Work work)Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash)"
+        "Receipt(uint8 version,bytes32 manifestHash,bytes32 logId,uint64 sequence,Money money,Work work)Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash,bytes32 sourceHash,bytes32 taskHash,bytes32 questionHash,bytes32 answerHash)"
     );
     bytes32 internal constant CHECKPOINT_TYPEHASH =
         keccak256("Checkpoint(bytes32 logId,uint64 size,bytes32 root,uint64 timestamp)");
     bytes32 internal constant TERMS_TYPEHASH = keccak256(
-        "OperatorTerms(uint8 version,address operator,address payee,address registrar,address registry,uint256 anchorChainId,uint64 notAfter,uint32 flags,Chain[] chains,Asset[] assets,Model[] models,Price[] prices,Upstream[] upstreams,string[] endpoints)Asset(uint256 chainId,address asset,string name,string version,uint8 decimals)Chain(uint256 chainId,address logAnchor,address settlerFactory,address batch,address uptoProxy,bytes32 channelPolicy)Model(string id,bytes32 digest,uint32 contextTokens)Price(bytes32 model,uint256 chainId,address asset,uint256 perMillionPrompt,uint256 perMillionCompletion,uint256 perRequest)Upstream(string name,string url,bytes32 trustAnchor)"
+        "OperatorTerms(uint8 version,address operator,address payee,address registrar,address registry,uint256 anchorChainId,uint64 notAfter,uint32 flags,uint32 storage,Chain[] chains,Asset[] assets,Model[] models,Price[] prices,Upstream[] upstreams,Secret[] secrets,SealedVersion[] sealed,Egress[] egress,Access access,Guard guard,string[] endpoints)Access(uint32 ways,bytes32[] keys)Asset(uint256 chainId,address asset,string name,string version,uint8 decimals)Chain(uint256 chainId,address registry,address settlerFactory,address forwarderFactory,address authorizerFactory,address batch,address uptoProxy,bytes32 channelPolicy)Classes(uint256 input,uint256 cacheRead,uint256 cacheWrite,uint256 output,uint256 reasoning,uint256 image,uint256 request)Egress(string host,uint16 port,string purpose)Guard(string model,string upstream,uint32 payerRequestsPerMinute,uint64 payerTokensPerDay)Model(string id,uint8 source,bytes32 digest,bytes32 sourceDigest,uint32 contextTokens,Route[] routes)Price(bytes32 model,uint256 chainId,address asset,Classes ceiling,Classes floor)Route(string upstream,string model)SealedVersion(uint32 version,uint64 notAfter)Secret(string name,uint32 minVersion)Upstream(string name,uint8 kind,string host,uint16 port,string path,uint8 trust,bytes32 trustAnchor,string account,uint8 pricing,uint32 markup,uint32 flags)"
     );
     bytes32 internal constant REGISTRATION_TYPEHASH = keccak256(
-        "Registration(address signer,bytes32 manifestHash,uint32 kind,bytes32 termsDataHash,address registry,uint256 chainId)"
+        "Registration(address kSig,bytes32 manifestHash,address verifier,bytes32 termsDataHash,address registry,uint256 chainId,uint64 deadline)"
     );
     bytes32 internal constant BOOT_TYPEHASH = keccak256("Boot(bytes32 manifestHash)");
     bytes32 internal constant RETIREMENT_TYPEHASH = keccak256("Retirement(address signer,address registry,uint256 chainId)");
@@ -58,13 +58,19 @@ library Digests {
         return typed(keccak256(abi.encode(TERMS_TYPEHASH, words)));
     }
 
-    /// @notice The digest that a registrar signs for one boot.
-    function registration(address signer, bytes32 manifest_, uint32 kind, bytes32 termsDataHash, address registry, uint256 chainId)
-        internal
-        pure
-        returns (bytes32)
-    {
-        return typed(keccak256(abi.encode(REGISTRATION_TYPEHASH, signer, manifest_, kind, termsDataHash, registry, chainId)));
+    /// @notice The digest that a registrar signs for one boot, to be judged by one verifier until one moment.
+    function registration(
+        address kSig,
+        bytes32 manifest_,
+        address verifier,
+        bytes32 termsDataHash,
+        address registry,
+        uint256 chainId,
+        uint64 deadline
+    ) internal pure returns (bytes32) {
+        return typed(
+            keccak256(abi.encode(REGISTRATION_TYPEHASH, kSig, manifest_, verifier, termsDataHash, registry, chainId, deadline))
+        );
     }
 
     /// @notice The digest by which K_sig says that a manifest is its own.
@@ -77,7 +83,7 @@ library Digests {
         return typed(keccak256(abi.encode(RETIREMENT_TYPEHASH, signer, registry, chainId)));
     }
 
-    /// @notice keccak256 of the manifest's 576 bytes.
+    /// @notice keccak256 of the manifest's 608 bytes.
     function manifest(Manifest calldata words) internal pure returns (bytes32) {
         return keccak256(abi.encode(words));
     }

@@ -71,7 +71,7 @@ abstract contract Fixture is Base {
         s.kind = QUORUM;
         s.evidence = abi.encodePacked("attestation document of ", vm.addr(enclaveKey));
         s.termsData = "terms in CBOR";
-        s.terms.version = 1;
+        s.terms.version = 2;
         s.terms.operator = operator;
         s.terms.payee = PAYEE;
         s.terms.registrar = vm.addr(REGISTRAR_KEY);
@@ -82,10 +82,16 @@ abstract contract Fixture is Base {
         s.terms.assetsHash = keccak256("assets");
         s.terms.modelSetRoot = keccak256("models");
         s.terms.priceTableHash = keccak256("prices");
+        s.terms.storageFlags = 1;
         s.terms.upstreamsHash = keccak256("upstreams");
+        s.terms.secretsHash = keccak256("secrets");
+        s.terms.sealedHash = keccak256("sealed");
+        s.terms.egressHash = keccak256("egress");
+        s.terms.accessHash = keccak256("access");
+        s.terms.guardHash = keccak256("guard");
         s.terms.endpointsHash = keccak256("endpoints");
         Manifest memory m = s.manifest;
-        m.version = 1;
+        m.version = 2;
         m.kSig = vm.addr(enclaveKey);
         m.kLog = K_LOG;
         m.tlsSpkiHash = keccak256("tls");
@@ -97,7 +103,9 @@ abstract contract Fixture is Base {
         m.modelSetRoot = s.terms.modelSetRoot;
         m.priceTableHash = s.terms.priceTableHash;
         m.buildId = keccak256("build");
+        m.bootedAt = uint64(block.timestamp) - 20;
         s.freshness = freshNow();
+        s.deadline = uint64(block.timestamp) + 1 hours;
         signAll(s);
     }
 
@@ -111,11 +119,16 @@ abstract contract Fixture is Base {
     /// Signs what follows from the manifest: the registrar's consent and the attestor's verdict.
     function signBoot(IEnclaveRegistry.Submission memory s) internal view {
         s.bootSignature = sign(_keyOf[s.manifest.kSig], harness.boot(harness.manifest(s.manifest)));
-        bytes32 digest = harness.registration(
-            s.manifest.kSig, harness.manifest(s.manifest), s.kind, keccak256(s.termsData), address(registry), block.chainid
-        );
-        s.registrarSignature = sign(REGISTRAR_KEY, digest);
+        s.registrarSignature = sign(REGISTRAR_KEY, registrationDigest(s, block.chainid));
         s.verifierData = signedVerdict(goodVerdict(s.evidence, s.manifest.kSig, harness.manifest(s.manifest), s.freshness));
+    }
+
+    /// What a registrar signs for this submission on this chain.
+    function registrationDigest(IEnclaveRegistry.Submission memory s, uint256 chainId) internal view returns (bytes32) {
+        bytes32 manifestHash = harness.manifest(s.manifest);
+        return harness.registration(
+            s.manifest.kSig, manifestHash, address(quorum), keccak256(s.termsData), address(registry), chainId, s.deadline
+        );
     }
 
     function freshNow() internal view returns (Freshness memory) {
@@ -199,7 +212,7 @@ abstract contract Fixture is Base {
     // Receipts.
 
     function goodReceipt() internal view returns (ReceiptWords memory receipt) {
-        receipt.version = 1;
+        receipt.version = 2;
         receipt.manifestHash = registry.enclave(kSig).manifestHash;
         receipt.logId = registry.enclave(kSig).logId;
         receipt.money.paymentId = keccak256("payment");

@@ -62,14 +62,15 @@ contract Harness {
     }
 
     function registration(
-        address signer,
+        address kSig,
         bytes32 manifestHash,
-        uint32 kind,
+        address verifier,
         bytes32 termsDataHash,
         address registry,
-        uint256 chainId
+        uint256 chainId,
+        uint64 deadline
     ) external pure returns (bytes32) {
-        return Digests.registration(signer, manifestHash, kind, termsDataHash, registry, chainId);
+        return Digests.registration(kSig, manifestHash, verifier, termsDataHash, registry, chainId, deadline);
     }
 
     function boot(bytes32 manifestHash) external pure returns (bytes32) {

@@ -31,6 +31,7 @@ alloy::sol! {
         uint64 predecessorSize;
         bytes32 predecessorRoot;
         bytes32 buildId;
+        uint64 bootedAt;
     }
 
     struct Terms {
@@ -42,11 +43,17 @@ alloy::sol! {
         uint256 anchorChainId;
         uint64 notAfter;
         uint32 flags;
+        uint32 storageFlags;
         bytes32 contractsHash;
         bytes32 assetsHash;
         bytes32 modelSetRoot;
         bytes32 priceTableHash;
         bytes32 upstreamsHash;
+        bytes32 secretsHash;
+        bytes32 sealedHash;
+        bytes32 egressHash;
+        bytes32 accessHash;
+        bytes32 guardHash;
         bytes32 endpointsHash;
     }
 
@@ -87,6 +94,10 @@ alloy::sol! {
         uint64 finishedAt;
         uint64 blockNumber;
         bytes32 blockHash;
+        bytes32 sourceHash;
+        bytes32 taskHash;
+        bytes32 questionHash;
+        bytes32 answerHash;
     }
 
     struct ReceiptWords {
@@ -135,6 +146,7 @@ alloy::sol! {
         Terms terms;
         bytes operatorSignature;
         bytes bootSignature;
+        uint64 deadline;
         bytes registrarSignature;
         bytes termsData;
     }
@@ -190,6 +202,7 @@ alloy::sol! {
         error WrongPriceTableHash(bytes32 expected, bytes32 got);
         error TermsExpired(uint256 now_, uint64 notAfter);
         error WrongRegistrar(address expected, address got);
+        error RegistrationExpired(uint256 now_, uint64 deadline);
         error WrongBootSigner(address expected, address got);
         error BlockOutOfRange(uint256 current, uint256 got);
         error WrongBlockHash(bytes32 expected, bytes32 got);
@@ -254,6 +267,7 @@ alloy::sol! {
         error FinishedBeforeValidity(uint64 validFrom, uint64 finished);
         error FinishedOutsideValidity(uint8 status, uint64 finished);
         error FinishedAfterAnchor(uint64 latest, uint64 finished);
+        error AnchoredTooLate(uint64 latest, uint64 anchoredAt);
         error WrongRoot(bytes32 expected, bytes32 got);
 
         function prove(

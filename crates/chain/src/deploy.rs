@@ -92,6 +92,13 @@ impl From<ChainError> for DeployError {
 /// Transactions of a deployment.
 const STEPS: u64 = 5;
 
+/// The anchors' contract of a registry: the first thing that it creates, so its address says whose it is.
+#[must_use]
+pub fn log_anchor_at(registry: &Address) -> Address {
+    // A contract's own nonce starts at 1 (EIP-161).
+    address(evm_address(registry).create(1))
+}
+
 impl Deployment {
     /// Where the contracts of a deployer are, whether deployed yet or not.
     #[must_use]
@@ -103,8 +110,7 @@ impl Deployment {
             test_usd: at(0),
             quorum_verifier: at(1),
             registry,
-            // A contract's own nonce starts at 1 (EIP-161); the anchors are the first thing the registry creates.
-            log_anchor: address(evm_address(&registry).create(1)),
+            log_anchor: log_anchor_at(&registry),
             workload_policy: at(3),
             receipt_verifier: at(4),
         }

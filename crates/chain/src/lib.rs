@@ -36,7 +36,7 @@ pub use client::{ChainClient, DEFAULT_TIMEOUT, Head, NonceAt};
 pub use contracts::{
     Anchor, ProveRequest, Proven, QUORUM_KIND, Verdict, anchor_calldata, create_policy_calldata, policy_id, propose_workload_calldata,
 };
-pub use deploy::{DeployConfig, DeployError, Deployment};
+pub use deploy::{DeployConfig, DeployError, Deployment, log_anchor_at};
 pub use error::{ChainError, Outage};
 pub use keystore::{KeystoreError, keystore_address};
 pub use registry::{EnclaveRecord, Registered, Renewal, Submission, renew_calldata};

@@ -104,6 +104,8 @@ pub struct Submission {
     pub terms: SignedTerms,
     /// By K_sig over `Boot`.
     pub boot_signature: Signature65,
+    /// Until when the registrar's signature is good.
+    pub deadline: UnixSeconds,
     /// By the registrar over `Registration`.
     pub registrar_signature: Signature65,
 }
@@ -123,6 +125,7 @@ impl Submission {
             terms: from_words::<bindings::Terms>("terms", self.terms.terms.words().as_slice())?,
             operatorSignature: signature_bytes(&self.terms.signature),
             bootSignature: signature_bytes(&self.boot_signature),
+            deadline: self.deadline.0,
             registrarSignature: signature_bytes(&self.registrar_signature),
             termsData: self.terms.encode().into(),
         };

@@ -250,18 +250,18 @@ async fn settled(
     wait: Duration,
 ) -> Result<Settled, ClientError> {
     let deadline = Instant::now() + wait;
-    let mut awaited = Awaited::of(chain, &response.bundle).await?;
+    let mut awaited = Awaited::of(chain, &response.bundle);
     let mut pause = LOOK_PAUSE_MIN;
     loop {
         let is_over = deadline <= Instant::now();
         if awaited.look(chain, &response.bundle).await? || is_over {
-            if response.bundle.later_anchor.is_none()
+            if response.bundle.later_trees.is_empty()
                 && let Some(url) = node.log_url()
             {
                 awaited.add(&mut response.bundle, chain, url).await?;
             }
             // With a log to ask, the bundle is upgraded even if its own tree is the anchored one: then it says so by itself.
-            if response.bundle.later_anchor.is_some() || node.log_url().is_none() || is_over {
+            if !response.bundle.later_trees.is_empty() || node.log_url().is_none() || is_over {
                 let facts = verified_facts(chain, &response.bundle, &response.verified, policy).await?;
                 let (verdict, verified) = verify_bundle(&response.bundle, policy, facts.as_chain_facts(), &K256);
                 if is_over || (facts.transfer_tx.is_some() && verdict.log_level() == LogLevel::Anchored) {

@@ -11,7 +11,7 @@ use candor_verify::evidence::{Evidence, Moment, verify_evidence};
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::{TeeKind, attested_bytes};
 use candor_verify::policy::Policy;
-use candor_verify::registration::Registration;
+use candor_verify::registration::{REGISTRATION_SECONDS, Registration};
 
 use crate::dev::{self, Role};
 use crate::output::Failure;
@@ -27,15 +27,15 @@ pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &
         let refused = verdict.refused().map_or("evidence", |check| check.id);
         return Err(Failure::cannot(format!("the attestor refused the evidence: {refused}")));
     };
-    let document = attest::parse_document(&evidence.document).map_err(|error| Failure::cannot(error.to_string()))?;
+    let document = attest::parse_document(evidence.document()).map_err(|error| Failure::cannot(error.to_string()))?;
     let at = document.claimed_timestamp_ms();
     let verified = attest::verify_document(&document, &policy.roots, at, attest::Freshness::Historical)
         .map_err(|error| Failure::cannot(error.to_string()))?;
     let manifest = enclave.manifest();
     let attested = attested_bytes(&manifest.k_sig, &manifest.hash(), &evidence.freshness);
     let verdict = Verdict {
-        evidence_hash: keccak256(&[&evidence.document]),
-        inner_kind: TeeKind::Nitro.code(),
+        evidence_hash: keccak256(&[evidence.document()]),
+        inner_kind: TeeKind::Nitro.code().into(),
         inner_root: Hash32(verified.root_fingerprint()),
         inner_measurements: keccak256(&[verified.measurements()]),
         attested_hash: keccak256(&[&attested]),
@@ -58,15 +58,19 @@ pub(crate) async fn register(
     let chain_id = chain.chain_id();
     let verifier_data = attest(evidence, policy, chain_id, &Role::Attestor.signer())?;
     let manifest = &evidence.manifest;
+    // By the chain's clock, which judges it.
+    let deadline = chain.head().await?.timestamp.saturating_add(REGISTRATION_SECONDS);
+    let registration = Registration::new(manifest, &evidence.terms, dev::deployment(chain_id).quorum_verifier, deadline);
     let submission = Submission {
         kind: QUORUM_KIND,
-        document: evidence.document.clone(),
+        document: evidence.document().to_vec(),
         verifier_data,
         manifest: manifest.clone(),
         freshness: evidence.freshness,
         terms: evidence.terms.clone(),
         boot_signature,
-        registrar_signature: Role::Registrar.signer().sign_digest(&Registration::new(manifest, &evidence.terms, QUORUM_KIND).digest())?,
+        deadline,
+        registrar_signature: Role::Registrar.signer().sign_digest(&registration.digest())?,
     };
     let receipt = chain.send_and_wait(payer, Some(&manifest.registry), &submission.calldata()?).await?;
     if !receipt.is_success {

@@ -12,7 +12,7 @@ use candor_devtee::{Hypervisor, Measurements, permitted_chain};
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::manifest::{TeeKind, workload_id};
 use candor_verify::policy::{Accept, Policy, Workloads};
-use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
+use candor_verify::terms::{Asset, Chain, Classes, Model, OperatorTerms, Price, SignedTerms, storage};
 use candor_verify::time::UnixMs;
 use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
@@ -124,14 +124,8 @@ pub(crate) fn policy(state: &Path, chain_id: u64) -> Result<PolicyFile, Failure>
 /// Operator terms for one model on a development chain, signed by the development operator.
 pub(crate) fn terms(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, not_after: UnixMs) -> Result<SignedTerms, Failure> {
     let deployment = deployment(chain_id);
-    let prices = models.iter().map(|model| Price {
-        model: model.digest,
-        chain_id,
-        asset: deployment.test_usd,
-        per_million_prompt: Amount(1_000_000),
-        per_million_completion: Amount(3_000_000),
-        per_request: Amount(100),
-    });
+    let ceiling = Classes { input: Amount(1_000_000), output: Amount(3_000_000), request: Amount(100), ..Classes::default() };
+    let prices = models.iter().map(|model| Price::at_most(model.digest, chain_id, deployment.test_usd, ceiling));
     let terms = OperatorTerms {
         operator: Role::Operator.address(),
         payee: Role::Payee.address(),
@@ -140,12 +134,13 @@ pub(crate) fn terms(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, n
         anchor_chain_id: chain_id,
         not_after,
         flags: 0,
-        chains: vec![Chain { chain_id, log_anchor: deployment.log_anchor, ..Chain::default() }],
+        storage: storage::KEEPS_ANSWERS,
+        chains: vec![Chain { chain_id, registry: deployment.registry, ..Chain::default() }],
         assets: vec![Asset { chain_id, asset: deployment.test_usd, name: "USDC".into(), version: "2".into(), decimals: 6 }],
         prices: prices.collect(),
         models,
-        upstreams: Vec::new(),
         endpoints,
+        ..OperatorTerms::default()
     };
     let signature = Role::Operator.signer().sign_digest(&terms.digest())?;
     Ok(SignedTerms { terms, signature })

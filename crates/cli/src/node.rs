@@ -19,11 +19,13 @@ use candor_host::{
     GasKeys, Host, HostConfig, HostError, ModelFile, Notice, Registering, Registrar, RegistrarError, Timing, load_or_create_keys,
 };
 use candor_link::Ready;
+use candor_verify::attest::parse_document;
 use candor_verify::bytes::Hash32;
 use candor_verify::evidence::Evidence;
 use candor_verify::hash::keccak256;
 use candor_verify::policy::Policy;
 use candor_verify::terms;
+use candor_verify::time::UnixMs;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStdout;
@@ -224,7 +226,7 @@ async fn set_up(mut args: ServeArgs, state: &Path, directory: PathBuf, chain: &C
     args.listen = fixed(args.listen, "--listen").await?;
     args.log_listen = fixed(args.log_listen, "--log-listen").await?;
     let (model, digest, context_tokens) = model_file(args.model.as_deref(), &directory)?;
-    let models = vec![terms::Model { id: args.model_id.clone(), digest, context_tokens }];
+    let models = vec![terms::Model::local(&args.model_id, digest, context_tokens)];
     let terms = terms_file(chain, &args, models, &directory)?;
     let policy = directory.join("attestor-policy.toml");
     candor_client::write_private(&policy, candor_client::template(&judge).as_bytes())?;
@@ -404,6 +406,14 @@ impl Attester for SimulatedAttester {
         self.hypervisor.attest(&self.measurements, &request, dev::now().0).map_err(|error| AttesterError(error.to_string()))
     }
 
+    fn now(&self) -> Result<UnixMs, AttesterError> {
+        let cannot = |message: String| AttesterError(message);
+        let shown_to_nobody = self.hypervisor.attest(&self.measurements, &Request::default(), dev::now().0);
+        let document = shown_to_nobody.map_err(|error| cannot(error.to_string()))?;
+        let parsed = parse_document(&document).map_err(|error| cannot(error.to_string()))?;
+        Ok(UnixMs(parsed.claimed_timestamp_ms()))
+    }
+
     fn check_chain(&self, chain_id: u64) -> Result<(), AttesterError> {
         permitted_chain(chain_id).map(drop).map_err(|error| AttesterError(error.to_string()))
     }
@@ -469,7 +479,7 @@ impl DevRegistrar {
         let status = self.chain.status_at(&manifest.registry, &manifest.k_sig, dev::now().seconds()).await?;
         let record = self.chain.enclave(&manifest.registry, &manifest.k_sig).await?;
         // A host that was started again hears of a boot that it registered in its former life.
-        if status == EnclaveStatus::Valid && record.is_some_and(|record| record.evidence_hash == keccak256(&[&evidence.document])) {
+        if status == EnclaveStatus::Valid && record.is_some_and(|record| record.evidence_hash == keccak256(&[evidence.document()])) {
             return Ok(());
         }
         if status == EnclaveStatus::Unregistered {
@@ -479,7 +489,7 @@ impl DevRegistrar {
             return Ok(());
         }
         let data = attestor::attest(&evidence, &self.policy, self.chain.chain_id(), &Role::Attestor.signer())?;
-        let calldata = renew_calldata(&manifest.k_sig, &evidence.document, &data, &evidence.freshness);
+        let calldata = renew_calldata(&manifest.k_sig, evidence.document(), &data, &evidence.freshness);
         self.chain.send_and_wait(&payer, Some(&manifest.registry), &calldata).await?;
         Ok(())
     }

@@ -157,7 +157,9 @@ pub(crate) fn registry(policy: &PolicyFile, named: Option<&Path>, state: &Path) 
 
 /// What to do about a refusal of a bundle; `name` is what the command line called it.
 pub(crate) fn bundle_advice(verdict: &Verdict, bundle: &Bundle, name: &str, named: Option<&Path>, state: &Path) -> Option<String> {
-    if verdict.refused().is_some_and(|check| check.step == Step::PaymentBinding) && bundle.payment.client_salt.is_none() {
+    if verdict.refused().is_some_and(|check| check.step == Step::PaymentBinding)
+        && bundle.sale.as_ref().is_some_and(|sale| sale.payment.client_salt.is_none())
+    {
         return Some(format!(
             "this was paid with a stock x402 client, whose payment names no offer; a policy with `require_offer_binding = false` accepts \
              it as an equal price to the same payee. {} does not",
@@ -177,7 +179,7 @@ pub(crate) fn bundle_advice(verdict: &Verdict, bundle: &Bundle, name: &str, name
 /// What to do about a refusal of evidence that this policy explains; `name` is what the command line called its source.
 pub(crate) fn advice(verdict: &Verdict, evidence: &Evidence, name: &str, named: Option<&Path>, state: &Path) -> Option<String> {
     let check = verdict.refused()?;
-    let document = parse_document(&evidence.document).ok()?;
+    let document = parse_document(evidence.document()).ok()?;
     let under = |roots: &[TrustRoot]| verify_document(&document, roots, document.claimed_timestamp_ms(), Freshness::Historical);
     let path = path_of(named, state);
     let policy_flag = named.map(|path| format!(" --policy {}", path.display())).unwrap_or_default();

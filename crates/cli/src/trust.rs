@@ -99,7 +99,7 @@ async fn find(what: &str, base: &Policy) -> Result<Found, Failure> {
 
 /// The policy under which evidence can only be refused for what it is, and not for whose it is.
 fn trial(evidence: &Evidence, base: &Policy) -> Result<Policy, Failure> {
-    let document = parse_document(&evidence.document).map_err(|error| garbage(error.check(), &error.to_string()))?;
+    let document = parse_document(evidence.document()).map_err(|error| garbage(error.check(), &error.to_string()))?;
     Ok(Policy {
         roots: vec![document.claimed_root()],
         workloads: Workloads::DangerousAny,
@@ -120,7 +120,7 @@ fn found_in(evidence: &Evidence, enclave: Option<VerifiedEnclave>, judged: &Verd
         });
     };
     // Once more for what the verified enclave does not keep: its measurements.
-    let document = parse_document(&evidence.document).map_err(|error| garbage(error.check(), &error.to_string()))?;
+    let document = parse_document(evidence.document()).map_err(|error| garbage(error.check(), &error.to_string()))?;
     let root = document.claimed_root();
     let verified = verify_document(&document, &[root], document.claimed_timestamp_ms(), Freshness::Historical)
         .map_err(|error| garbage(error.check(), &error.to_string()))?;

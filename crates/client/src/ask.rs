@@ -11,14 +11,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use candor_verify::bundle::{Bundle, Request, Response};
+use candor_verify::bundle::{Bundle, Request, Response, Sale};
 use candor_verify::bytes::{Hash32, to_hex};
 use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle_at};
 use candor_verify::delivery::Delivery;
 use candor_verify::eip712::K256;
 use candor_verify::evidence::Evidence;
 use candor_verify::hash::sha256;
-use candor_verify::offer::{Asked, MaxTokens, VerifiedOffer, verify_offer};
+use candor_verify::offer::{Asked, MaxTokens, Shown, VerifiedOffer, verify_offer};
 use candor_verify::policy::Policy;
 use candor_verify::receipt::Receipt;
 use candor_verify::step::Step;
@@ -200,11 +200,9 @@ async fn redeem(
         evidence: evidence_of(node, &answer.delivery.receipt).await,
         request: Request { salt: signed.request_salt, method: "POST".into(), path: CHAT_PATH.into(), body: body.to_vec() },
         response: Response { seed: answer.seed, frames: answer.frames },
-        offer: signed.offer.clone(),
-        offer_signature: signed.signature,
-        payment,
+        sale: Some(Sale { offer: signed.offer.clone(), offer_signature: signed.signature, payment, price_list: None }),
         delivery: answer.delivery,
-        later_anchor: None,
+        later_trees: Vec::new(),
     };
     let judged = judge(&bundle, buyer.policy).and_then(|judged| misnamed.map_or(Ok(judged), |what| Err(("response.form", what))));
     let judged = judged.and_then(|judged| match answer.statement.map(|value| check_statement(&value, sent.network())) {
@@ -338,8 +336,10 @@ fn verified_offer(node: &VerifiedNode, signed: &SignedOffer, body: &[u8], policy
         request_commitment: request_commitment(&signed.request_salt, "POST", CHAT_PATH, body),
         model_id: model.digest,
         max_tokens: limit.map_or(MaxTokens::Unnamed, MaxTokens::AtMost),
+        at: clock::now(),
     };
-    verify_offer(&signed.offer, &signed.signature, &node.enclave, &asked, policy, &Libsecp)
+    let shown = Shown { offer: &signed.offer, signature: &signed.signature, price_list: None };
+    verify_offer(&shown, &node.enclave, &asked, policy, &Libsecp)
         .map_err(|check| ClientError::Dishonest { check: check.id, what: format!("expected {}, got {}", check.expected, check.got) })
 }
 

@@ -4,7 +4,7 @@
 //! some milliseconds of signatures and a dozen questions.
 
 use candor_chain::{Anchor, ChainClient};
-use candor_verify::bundle::{Bundle, LaterAnchor};
+use candor_verify::bundle::{Bundle, LaterTree};
 use candor_verify::bytes::Address;
 use candor_verify::checkpoint::Checkpoint;
 use candor_verify::eip712::{K256, signer};
@@ -26,13 +26,11 @@ pub struct Awaited {
 
 impl Awaited {
     /// Begins to wait for a bundle.
-    ///
-    /// # Errors
-    /// `Chain`; `Dishonest` (`log.anchored`) if registry and terms name two contracts.
-    pub async fn of(chain: &ChainClient, bundle: &Bundle) -> Result<Self, ClientError> {
-        // A payment on another chain cannot be waited for here.
-        let is_used = bundle.delivery.receipt.money.chain_id != chain.chain_id();
-        Ok(Self { log_anchor: log_anchor(chain, bundle).await?, anchor: None, is_used })
+    #[must_use]
+    pub fn of(chain: &ChainClient, bundle: &Bundle) -> Self {
+        // No payment, or one on another chain, cannot be waited for here.
+        let is_used = bundle.sale.is_none() || bundle.delivery.receipt.money.chain_id != chain.chain_id();
+        Self { log_anchor: log_anchor(bundle), anchor: None, is_used }
     }
 
     /// Looks for what is missing: first for an anchor of a tree with the receipt, which comes later, then whether the payment was used.
@@ -46,8 +44,8 @@ impl Awaited {
             let newest = chain.latest_anchor(&self.log_anchor, log_id).await.map_err(chain_error)?;
             self.anchor = newest.filter(|anchor| tree.size <= anchor.size);
         }
-        if self.anchor.is_some() && !self.is_used {
-            let (money, nonce) = (&bundle.delivery.receipt.money, &bundle.payment.authorization.nonce);
+        if let (true, false, Some(sale)) = (self.anchor.is_some(), self.is_used, &bundle.sale) {
+            let (money, nonce) = (&bundle.delivery.receipt.money, &sale.payment.authorization.nonce);
             self.is_used = chain.is_authorization_used(&money.asset, &money.payer, nonce).await.map_err(chain_error)?;
         }
         Ok(self.anchor.is_some() && self.is_used)
@@ -71,14 +69,14 @@ impl Awaited {
             let what = format!("from size {} to the anchored {}: {error}", tree.size, anchored.size);
             return Err(ClientError::Dishonest { check: "log.consistency", what });
         }
-        let later = LaterAnchor { checkpoint: Checkpoint { log_id, tree: anchored, timestamp: UnixMs(timestamp) }, signature, consistency };
+        let later = LaterTree { checkpoint: Checkpoint { log_id, tree: anchored, timestamp: UnixMs(timestamp) }, signature, consistency };
         let (k_sig, got) = (bundle.evidence.manifest.k_sig, signer(&K256, &later.checkpoint.digest(), &later.signature));
         if got != Some(k_sig) {
             let got = got.map_or_else(|| "nobody".to_owned(), |address| address.to_string());
             let what = format!("the anchored checkpoint of size {} is signed by {got}, not by {k_sig}", anchored.size);
             return Err(ClientError::Dishonest { check: "log.consistency", what });
         }
-        bundle.later_anchor = Some(later);
+        bundle.later_trees = vec![later];
         Ok(true)
     }
 }

@@ -9,7 +9,7 @@ use candor_verify::receipt::Outcome;
 #[must_use]
 pub fn cut_notice(bundle: &Bundle) -> Option<String> {
     let (work, money) = (&bundle.delivery.receipt.work, &bundle.delivery.receipt.money);
-    let offered = bundle.offer.max_tokens;
+    let offered = bundle.sale.as_ref().map_or_else(|| bundle.delivery.decoding.max_tokens.into(), |sale| sale.offer.max_tokens);
     let how = match work.outcome {
         Outcome::CutByNode => "cut by the node, whose cap on the time of one answer was over".to_owned(),
         Outcome::Aborted => "broken off: its client left, or the time that its payment gave was over".to_owned(),

@@ -3,13 +3,13 @@
 //! Everything here that cannot be asked is left `None` or empty, and the verdict then says `not checked`; an RPC that is down is an
 //! error, never a silent "not checked". What a bundle still waits for is `awaited`.
 
-use candor_chain::ChainClient;
+use candor_chain::{ChainClient, log_anchor_at};
 use candor_verify::bundle::Bundle;
-use candor_verify::bytes::Hash32;
+use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::{ChainFacts, Transfer, VerifiedBundle, verify_bundle};
 use candor_verify::eip712::K256;
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
-use candor_verify::policy::{KnownAnchor, Policy, RegistryRecord};
+use candor_verify::policy::{KnownTree, Policy, RegistryRecord};
 use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::Outcome;
@@ -22,7 +22,7 @@ use crate::resolve::chain_error;
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Facts {
-    anchors: Vec<KnownAnchor>,
+    anchors: Vec<KnownTree>,
     registry: Option<RegistryRecord>,
     receipt_block_known: Option<bool>,
     evidence_block_known: Option<bool>,
@@ -37,6 +37,8 @@ impl Facts {
     pub fn as_chain_facts(&self) -> ChainFacts<'_> {
         ChainFacts {
             anchors: &self.anchors,
+            // No contract records observations yet.
+            observations: &[],
             registry: self.registry.as_ref(),
             receipt_block_known: self.receipt_block_known,
             evidence_block_known: self.evidence_block_known,
@@ -103,28 +105,17 @@ async fn read_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) -> Re
         return Ok(facts);
     }
     let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
-    // In the contract's whole seconds, as `verify` compares them.
-    let finished = work.finished_at.seconds();
-    let status_at_finish = chain.status_at(&manifest.registry, &manifest.k_sig, finished).await.map_err(chain_error)?;
-    let registry = record.map(|record| RegistryRecord {
+    // Not registered is an answer too, and it must refuse: a record of nobody.
+    let registry = record.map_or_else(RegistryRecord::default, |record| RegistryRecord {
         k_sig: record.k_sig,
         manifest_hash: record.manifest_hash,
-        status_at_finish,
-        valid_from: record.valid_from,
         valid_until: record.valid_until,
-        invalid_from: UnixSeconds(record.invalid_from.unwrap_or_default()),
+        invalid_from: None,
+        // This registry ends keys at once, and takes no anchor of theirs afterwards: that is what a revocation means.
+        revoked_at: record.invalid_from.map(UnixSeconds),
     });
-    // Not registered is an answer too, and it must refuse: a record of nobody.
-    let nobody = RegistryRecord {
-        k_sig: candor_verify::Address::ZERO,
-        manifest_hash: Hash32::ZERO,
-        status_at_finish,
-        valid_from: UnixSeconds(0),
-        valid_until: UnixSeconds(0),
-        invalid_from: UnixSeconds(0),
-    };
     facts.anchors = anchors(chain, bundle).await?;
-    facts.registry = Some(registry.unwrap_or(nobody));
+    facts.registry = Some(registry);
     Ok(facts)
 }
 
@@ -134,7 +125,9 @@ async fn block_is(chain: &ChainClient, number: u64, hash: Hash32) -> Result<bool
 
 /// What became of this payment's nonce, and in which transaction.
 async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<Transfer>, Option<Hash32>), ClientError> {
-    let (money, authorization) = (&bundle.delivery.receipt.money, &bundle.payment.authorization);
+    // Nobody paid: there is nothing to ask for.
+    let Some(sale) = &bundle.sale else { return Ok((None, None)) };
+    let (money, authorization) = (&bundle.delivery.receipt.money, &sale.payment.authorization);
     if money.chain_id != chain.chain_id() {
         return Ok((None, None));
     }
@@ -158,38 +151,24 @@ async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<T
 }
 
 /// The anchors of the bundle's log at the sizes that the bundle speaks of.
-async fn anchors(chain: &ChainClient, bundle: &Bundle) -> Result<Vec<KnownAnchor>, ClientError> {
-    let log_anchor = log_anchor(chain, bundle).await?;
+async fn anchors(chain: &ChainClient, bundle: &Bundle) -> Result<Vec<KnownTree>, ClientError> {
+    let log_anchor = log_anchor(bundle);
     let checkpoint = &bundle.delivery.checkpoint.checkpoint;
     let earlier = bundle.delivery.earlier_anchor.as_ref().map(|link| link.tree.size);
-    let later = bundle.later_anchor.as_ref().map(|later| later.checkpoint.tree.size);
-    let mut sizes: Vec<u64> = [earlier, Some(checkpoint.tree.size), later].into_iter().flatten().collect();
+    let later = bundle.later_trees.iter().map(|later| later.checkpoint.tree.size);
+    let mut sizes: Vec<u64> = earlier.into_iter().chain([checkpoint.tree.size]).chain(later).collect();
     sizes.sort_unstable();
     sizes.dedup();
     let mut out = Vec::new();
     for size in sizes {
         if let Some(anchor) = chain.anchor_at(&log_anchor, &checkpoint.log_id, size).await.map_err(chain_error)? {
-            out.push(KnownAnchor {
-                log_id: checkpoint.log_id,
-                tree: Tree { size: anchor.size, root: anchor.root },
-                anchored_at: anchor.anchored_at,
-            });
+            out.push(KnownTree { log_id: checkpoint.log_id, tree: Tree { size: anchor.size, root: anchor.root }, at: anchor.anchored_at });
         }
     }
     Ok(out)
 }
 
-/// The registry's own log anchor, which the terms must name too: one of the operator's choice could say anything.
-pub(crate) async fn log_anchor(chain: &ChainClient, bundle: &Bundle) -> Result<candor_verify::Address, ClientError> {
-    let terms = &bundle.evidence.terms.terms;
-    let expected = chain.log_anchor_of(&bundle.evidence.manifest.registry).await.map_err(chain_error)?;
-    let named = terms.chains.iter().find(|chain| chain.chain_id == terms.anchor_chain_id).map(|chain| chain.log_anchor);
-    match named {
-        Some(got) if got == expected => Ok(expected),
-        got => {
-            let got = got.map_or_else(|| "nowhere".to_owned(), |address| address.to_string());
-            let what = format!("the registry anchors logs at {expected}, the terms say {got}");
-            Err(ClientError::Dishonest { check: "log.anchored", what })
-        }
-    }
+/// The anchors' contract of the bundle's registry: its own, and none that the terms or an endpoint could choose.
+pub(crate) fn log_anchor(bundle: &Bundle) -> Address {
+    log_anchor_at(&bundle.evidence.manifest.registry)
 }

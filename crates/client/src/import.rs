@@ -17,7 +17,7 @@
 
 use std::fmt;
 
-use candor_verify::bundle::{Bundle, Request, Response};
+use candor_verify::bundle::{Bundle, Request, Response, Sale};
 use candor_verify::cbor::CborError;
 use candor_verify::delivery::Delivery;
 use candor_verify::evidence::Evidence;
@@ -175,11 +175,9 @@ pub fn assemble(exchange: &Exchange<'_>) -> Result<Bundle, ImportError> {
             body: exchange.request.to_vec(),
         },
         response: Response { seed, frames },
-        offer: signed.offer,
-        offer_signature: signed.signature,
-        payment,
+        sale: Some(Sale { offer: signed.offer, offer_signature: signed.signature, payment, price_list: None }),
         delivery,
-        later_anchor: None,
+        later_trees: Vec::new(),
     };
     // A file that nobody can read is no bundle: the reader's limits are the limits here.
     match Bundle::parse(&bundle.encode()) {
@@ -316,11 +314,12 @@ mod tests {
         /// Without a client salt: the payment names no offer.
         fn new(name: &str) -> Self {
             let forge = Forge::new(fresh_hypervisor(name));
-            let lie = Lie { bundle: |bundle| bundle.payment.client_salt = None, ..Lie::default() };
+            let lie = Lie { bundle: |bundle| bundle.sale.as_mut().unwrap().payment.client_salt = None, ..Lie::default() };
             let bundle = forge.bundle(&lie);
             let policy = Policy { require_offer_binding: false, ..forge.policy() };
-            let (offer, payment) = (&bundle.offer, &bundle.payment.authorization);
-            let signed = SignedOffer { offer: offer.clone(), signature: bundle.offer_signature, request_salt: bundle.request.salt };
+            let sale = bundle.sale.as_ref().unwrap();
+            let (offer, payment) = (&sale.offer, &sale.payment.authorization);
+            let signed = SignedOffer { offer: offer.clone(), signature: sale.offer_signature, request_salt: bundle.request.salt };
             let payload = json!({
                 "x402Version": 2, "extensions": signed.to_extensions(&AnswerRecovery::None),
                 "accepted": {
@@ -328,7 +327,7 @@ mod tests {
                     "payTo": offer.payee.to_string(), "maxTimeoutSeconds": 300, "extra": {"name": "USDC", "version": "2"},
                 },
                 "payload": {
-                    "signature": to_hex(&bundle.payment.signature.0),
+                    "signature": to_hex(&sale.payment.signature.0),
                     "authorization": {
                         "from": payment.from.to_string(), "to": payment.to.to_string(), "value": payment.value.to_string(),
                         "validAfter": payment.valid_after.to_string(), "validBefore": payment.valid_before.to_string(),

@@ -129,7 +129,7 @@ async fn from_chain(chain: &ChainClient, registry: &Address, record: &EnclaveRec
     // The registry checked this signature; the one inside the terms data is only what the submitter sent.
     let signature = Signature65::from_slice(&registered.operator_signature).unwrap_or(terms.signature);
     let terms = SignedTerms { signature, ..terms };
-    Ok(Ok(Evidence { document, manifest: registered.manifest, freshness, terms }))
+    Ok(Ok(Evidence::nitro(document, registered.manifest, freshness, terms)))
 }
 
 /// Whoever registers writes the events: what cannot be read in one of them is that registration's fault, and not the endpoint's.

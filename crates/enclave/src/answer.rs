@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use candor_engine::chat::{self, Head};
 use candor_verify::bytes::Hash32;
-use candor_verify::receipt::{Channel, Outcome, seed_from_share};
+use candor_verify::decoding::seed_from_share;
+use candor_verify::receipt::{Channel, Outcome};
 use candor_verify::time::UnixMs;
 use candor_verify::transcript::{TranscriptBuilder, response_commitment, root_of, splice};
 use candor_x402::Execution;

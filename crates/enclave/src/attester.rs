@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use candor_verify::time::UnixMs;
+
 /// Something that attests this process.
 pub trait Attester: Send + Sync {
     /// An attestation document over `user_data` (spec/attestation.md §2), made now: COSE_Sign1 without its tag.
@@ -13,6 +15,13 @@ pub trait Attester: Send + Sync {
     /// # Errors
     /// The device refused or is not there; the text is for the operator.
     fn attest(&self, user_data: &[u8; 64]) -> Result<Vec<u8>, AttesterError>;
+
+    /// The device's own time: that of a document which is made for this and shown to nobody. For kinds without a clock, that of the newest
+    /// block the host has told of.
+    ///
+    /// # Errors
+    /// As [`Self::attest`].
+    fn now(&self) -> Result<UnixMs, AttesterError>;
 
     /// Whether this attester may serve a node whose money is on this chain. Simulated ones refuse real chains.
     ///

@@ -17,7 +17,7 @@ use candor_verify::Hash32;
 use candor_verify::eip712::{K256, signer};
 use candor_verify::evidence::Evidence;
 use candor_verify::manifest::{Freshness, Manifest, attested_bytes};
-use candor_verify::terms::SignedTerms;
+use candor_verify::terms::{Access, Guard, ModelSource, OperatorTerms, SignedTerms, storage};
 
 use crate::attester::Attester;
 use crate::control::{Commands, HostPort};
@@ -94,12 +94,8 @@ impl Boot {
         if terms.not_after <= now_ms {
             return Err(refuse(format!("the terms ended at {} ms, it is {now_ms} ms", terms.not_after)));
         }
-        // Named, not ignored: terms for upstreams on a build without them would sell something that is not there.
-        if !terms.upstreams.is_empty() {
-            return Err(refuse("the terms list upstreams, which this build does not serve".into()));
-        }
-        if terms.flags != 0 {
-            return Err(refuse("the terms allow upfront payments, which this build does not take".into()));
+        if let Some(what) = not_done_here(terms) {
+            return Err(refuse(format!("the terms {what}")));
         }
         if request.head.chain_id != terms.anchor_chain_id {
             return Err(refuse(format!("the anchor chain is {}, the host's head is of {}", terms.anchor_chain_id, request.head.chain_id)));
@@ -130,7 +126,7 @@ impl Boot {
         let keys = BootKeys::generate().map_err(internal)?;
         let tls =
             TlsIdentity::generate(&loading.terms.terms.endpoints).map_err(|reason| Refused::new(RefusalCode::TermsRefused, reason))?;
-        let manifest = self.manifest(loading, &keys, &tls);
+        let manifest = self.manifest(loading, &keys, &tls)?;
         let evidence = self.attest(&manifest, &loading.terms, &loading.head, Hash32::ZERO)?;
         let serving = Serving::start(Parts {
             config: self.config.clone(),
@@ -149,8 +145,9 @@ impl Boot {
         Ok(EnclaveReply::Ready(Box::new(ready_of(&serving))))
     }
 
-    fn manifest(&self, loading: &Loading, keys: &BootKeys, tls: &TlsIdentity) -> Manifest {
+    fn manifest(&self, loading: &Loading, keys: &BootKeys, tls: &TlsIdentity) -> Result<Manifest, Refused> {
         let predecessor = loading.predecessor.as_ref();
+        let booted_at = self.attester.now().map_err(|error| Refused::new(RefusalCode::AttestationFailed, error.to_string()))?.seconds();
         let boot = Manifest {
             k_sig: keys.k_sig(),
             k_log: keys.k_log(),
@@ -161,9 +158,10 @@ impl Boot {
             predecessor_size: predecessor.map(|p| p.tree.size).unwrap_or_default(),
             predecessor_root: predecessor.map(|p| p.tree.root).unwrap_or_default(),
             build_id: self.build_id,
+            booted_at,
             ..Manifest::default()
         };
-        boot.under(&loading.terms.terms)
+        Ok(boot.under(&loading.terms.terms))
     }
 
     /// Evidence for this manifest, dated by this block. Trust: a false block makes the evidence stale or unregistrable, nothing more.
@@ -172,7 +170,7 @@ impl Boot {
         let freshness = Freshness { chain_id: head.chain_id, block_number: head.number, block_hash: head.hash, nonce };
         let attested = attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness);
         let document = self.attester.attest(&attested).map_err(|error| refuse(error.to_string()))?;
-        let evidence = Evidence { document, manifest: manifest.clone(), freshness, terms: terms.clone() };
+        let evidence = Evidence::nitro(document, manifest.clone(), freshness, terms.clone());
         let bytes = evidence.encode();
         // Read back as every client and the registry will: nobody could believe an enclave whose evidence is longer than they take.
         match Evidence::parse(&bytes) {
@@ -208,8 +206,33 @@ impl Boot {
                 other => Err(wrong_phase(other)),
             },
             HostRequest::Ping => Ok(EnclaveReply::Done),
+            HostRequest::Metrics => match &*state {
+                State::Ready(serving) => Ok(EnclaveReply::Metrics(serving.metrics().published(clock::now()))),
+                other => Err(wrong_phase(other)),
+            },
         }
     }
+}
+
+/// What terms can allow and this build does not do. Named, not ignored: it would sell something that is not there, or give what the operator
+/// thinks is guarded.
+fn not_done_here(terms: &OperatorTerms) -> Option<&'static str> {
+    let rows = [
+        (!terms.upstreams.is_empty(), "list upstreams, which this build does not serve"),
+        (!terms.secrets.is_empty(), "list secrets, which this build does not take"),
+        (!terms.sealed.is_empty(), "offer sealed requests, which this build does not open"),
+        (!terms.egress.is_empty(), "allow connections to others, which this build does not make"),
+        (terms.access != Access::default(), "give answers without payment, which this build does not"),
+        (terms.guard != Guard::default(), "name a guard, which this build does not have"),
+        (terms.flags != 0, "allow upfront payments, which this build does not take"),
+        (terms.storage & storage::CACHES_PROMPTS != 0, "let prompts be cached, which this build does not do"),
+        (
+            terms.models.iter().any(|model| model.source != ModelSource::Local),
+            "list a model of an upstream, which this build does not serve",
+        ),
+        (terms.prices.iter().any(|price| price.ceiling.is_free()), "give a model away, which this build does not"),
+    ];
+    rows.iter().find_map(|(is_so, what)| is_so.then_some(*what))
 }
 
 fn wrong_phase(state: &State) -> Refused {
@@ -289,6 +312,7 @@ mod tests {
     use candor_testkit::honest::terms_of_length;
     use candor_verify::evidence::DOCUMENT_MAX;
     use candor_verify::terms::{Model, SIGNED_TERMS_MAX};
+    use candor_verify::time::UnixMs;
 
     use super::*;
     use crate::attester::AttesterError;
@@ -299,6 +323,10 @@ mod tests {
     impl Attester for NoTee {
         fn attest(&self, _: &[u8; 64]) -> Result<Vec<u8>, AttesterError> {
             Ok(vec![0; self.0])
+        }
+
+        fn now(&self) -> Result<UnixMs, AttesterError> {
+            Ok(clock::now())
         }
 
         fn check_chain(&self, _: u64) -> Result<(), AttesterError> {
@@ -326,7 +354,7 @@ mod tests {
     /// Terms that an enclave boots with, for the fixture, whose signed encoding has so many bytes.
     fn terms_of(len: usize) -> Vec<u8> {
         let digest = Hash32(candor_engine::merkle_root(&fixture::model()));
-        let bytes = terms_of_length(Model { id: "fixture".into(), digest, context_tokens: 256 }, len).encode();
+        let bytes = terms_of_length(Model::local("fixture", digest, 256), len).encode();
         assert_eq!(bytes.len(), len);
         bytes
     }

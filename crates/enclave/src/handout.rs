@@ -101,6 +101,8 @@ async fn delivery(serving: &Serving, answer: &KeptAnswer) -> Option<Delivery> {
         leaf_salt: answer.leaf_salt,
         decoding: answer.decoding.clone(),
         seed_share: answer.seed_share,
+        source: answer.source.clone(),
+        request_salt: None,
         checkpoint: proof.checkpoint,
         inclusion: proof.inclusion,
         earlier_anchor,

@@ -15,8 +15,9 @@ use std::time::Duration;
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use candor_link::{AnswerPage, AnswerPart, AnswerPiece, AnswerRef, EnclaveRequest, HostReply, MAX_ANSWER, MAX_ANSWER_PART};
 use candor_verify::bytes::{Hash32, Signature65};
+use candor_verify::decoding::Decoding;
 use candor_verify::hash::sha256;
-use candor_verify::receipt::{Decoding, Receipt, receipt_id};
+use candor_verify::receipt::{Receipt, receipt_id};
 use candor_verify::recovery::{self, AnswerSecret, BlobHead, KeptAnswer};
 use candor_verify::time::UnixMs;
 use candor_x402::protocol::PaymentPayload;
@@ -150,6 +151,7 @@ impl Unsealed {
             transcript_seed: self.transcript_seed,
             decoding: self.decoding,
             seed_share: self.seed_share,
+            source: None,
             manifest_hash: receipt.manifest_hash,
         };
         let (key, aad) = (cipher(&secret, &head)?, secret.aad(&self.sought.asked, &head));
@@ -345,7 +347,7 @@ pub(crate) mod tests {
         let decoding = Decoding {
             engine: "det/1".into(),
             seed: Hash32([8; 32]),
-            seed_source: candor_verify::receipt::SeedSource::Request,
+            seed_source: candor_verify::decoding::SeedSource::Request,
             temperature_e6: 0,
             top_p_e6: 1,
             top_k: 2,

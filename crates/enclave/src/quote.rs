@@ -9,10 +9,12 @@ use std::sync::Arc;
 use candor_engine::chat::{ApiError, ChatRequest};
 use candor_verify::Hash32;
 use candor_verify::bundle::{FRAME_MAX, FRAMES_MAX};
+use candor_verify::decoding::seed_commitment;
 use candor_verify::offer::Offer;
 use candor_verify::payment::MAX_TIMEOUT_SECONDS;
-use candor_verify::receipt::{Scheme, seed_commitment};
+use candor_verify::receipt::Scheme;
 use candor_verify::recovery::{BLOB_MAX, blob_len_max};
+use candor_verify::terms::storage;
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::transcript::request_commitment;
 use candor_x402::exact::Candidate;
@@ -45,7 +47,7 @@ pub(crate) struct Quote {
     pub(crate) current: Candidate,
     /// G of payment.md §5: seconds that the engine may take. The settle margin is added where the payment is checked.
     pub(crate) generation_seconds: u64,
-    /// Bytes of the answer's blob, at most; `None` if it could be longer than one that is kept.
+    /// Bytes of the answer's blob, at most; `None` if it could be longer than one that is kept, or the terms let none be kept.
     pub(crate) blob_max: Option<u64>,
     asked: Asked,
     bucket: u64,
@@ -124,6 +126,7 @@ fn price(serving: &Serving, counted: Counted, method: &str, path: &str, body: &B
     let is_capped = request.max_tokens < asked_tokens;
     let price = &served.price;
     let amount = price
+        .ceiling
         .amount(prompt_tokens, request.max_tokens.into())
         .ok_or_else(|| Refusal::new(400, "The price of this request is larger than any amount."))?;
     let terms = serving.terms();
@@ -152,13 +155,17 @@ fn price(serving: &Serving, counted: Counted, method: &str, path: &str, body: &B
         max_tokens: request.max_tokens.into(),
         seed_commitment: Hash32::ZERO,
         valid_until: UnixMs(0),
+        // The ceilings of the terms: no list moves them.
+        price_list_hash: Hash32::ZERO,
+        price_list_number: 0,
     };
     let asked = Asked { method: method.to_owned(), path: path.to_owned(), body: body.clone(), names_seed: request.seed.is_some() };
     let bucket = now.0 / BUCKET_SECONDS;
     let current = asked.offered(serving.keys(), bucket, offer);
     let (frames, bytes) = served.source.answer_max(&request);
     // A frame that no bundle holds is in no blob either.
-    let fits = frames <= FRAMES_MAX && (request.stream || bytes <= FRAME_MAX);
+    let is_kept = terms.storage & storage::KEEPS_ANSWERS != 0;
+    let fits = is_kept && frames <= FRAMES_MAX && (request.stream || bytes <= FRAME_MAX);
     let blob_max = Some(blob_len_max(frames, bytes)).filter(|len| fits && *len <= BLOB_MAX).and_then(|len| u64::try_from(len).ok());
     Ok(Quote { blob_max, request, is_capped, prompt, served, requirements, current, generation_seconds, asked, bucket })
 }

@@ -9,9 +9,10 @@ use candor_engine::Usage;
 use candor_engine::chat::ChatRequest;
 use candor_link::BlockHead;
 use candor_verify::bytes::{Amount, Hash32, to_hex};
+use candor_verify::decoding::{Decoding, SeedSource, stop_hash};
 use candor_verify::delivery::Delivery;
 use candor_verify::offer::Offer;
-use candor_verify::receipt::{Channel, Decoding, Kinds, Money, Outcome, SeedSource, Unplaced, UsageSource, Work, receipt_id, stop_hash};
+use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Unplaced, UsageSource, Work, receipt_id};
 use candor_verify::time::UnixMs;
 use candor_verify::transcript::splice;
 use candor_x402::VerifiedPayment;
@@ -117,6 +118,11 @@ fn work(offer: &Offer, decoding_hash: Hash32, made: &Made) -> Work {
         finished_at: made.finished_at.max(made.started_at),
         block_number: made.head.number,
         block_hash: made.head.hash,
+        // LOCAL work has no source, and no answer is public.
+        source_hash: Hash32::ZERO,
+        task_hash: Hash32::ZERO,
+        question_hash: Hash32::ZERO,
+        answer_hash: Hash32::ZERO,
     }
 }
 
@@ -138,6 +144,8 @@ pub(crate) fn delivery(sale: &Sale, logged: Logged) -> Delivery {
         leaf_salt: sale.leaf_salt,
         decoding: sale.decoding.clone(),
         seed_share: sale.seed_share,
+        source: None,
+        request_salt: None,
         checkpoint: logged.checkpoint,
         inclusion: logged.inclusion,
         earlier_anchor: logged.earlier_anchor,

@@ -96,6 +96,7 @@ async fn connection(mut stream: UnixStream, boot: Arc<Boot>, port: HostPort, hou
                 _ = gone => {}
             }
         }
+        // Nobody has asked for a connection to an upstream.
         Ok(_) | Err(_) => {}
     }
 }

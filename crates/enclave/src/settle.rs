@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use candor_link::{EnclaveRequest, HostReply, SettlementFailure, SettlementState};
 use candor_verify::bytes::Hash32;
-use candor_verify::check::ANCHOR_SKEW_SECONDS;
+use candor_verify::check::CLOCK_SKEW_SECONDS;
 use candor_verify::time::{UnixMs, UnixSeconds};
 use tokio::sync::Semaphore;
 
@@ -136,7 +136,7 @@ fn failed(code: SettlementFailure, valid_before: UnixSeconds, now: UnixSeconds) 
 
 /// When a transfer can no longer happen, Unix seconds: the chain's clock may be behind by so much.
 fn over(valid_before: UnixSeconds) -> UnixSeconds {
-    valid_before.saturating_add(ANCHOR_SKEW_SECONDS)
+    valid_before.saturating_add(CLOCK_SKEW_SECONDS)
 }
 
 #[cfg(test)]

@@ -37,9 +37,9 @@ fn model(serving: &Serving, served: &Served) -> serde_json::Value {
             "context_tokens": served.source.context_tokens(), "generation_cap_seconds": serving.config().generation_cap_s,
             "price": {
                 "network": Eip155(price.chain_id).to_string(), "asset": price.asset.to_string(),
-                "per_million_prompt_tokens": price.per_million_prompt.to_string(),
-                "per_million_completion_tokens": price.per_million_completion.to_string(),
-                "per_request": price.per_request.to_string(),
+                "per_million_prompt_tokens": price.ceiling.input.to_string(),
+                "per_million_completion_tokens": price.ceiling.output.to_string(),
+                "per_request": price.ceiling.request.to_string(),
             },
         },
     })

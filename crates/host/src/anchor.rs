@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use candor_chain::{Anchor, ChainClient, ChainError, NonceAt, Signer, Transaction, TransactionReceipt, anchor_calldata};
-use candor_verify::terms::OperatorTerms;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32};
 use tokio::sync::watch;
@@ -240,10 +239,4 @@ fn anchor_call(open: &OpenLog, anchored_size: u64) -> Option<(u64, Vec<u8>)> {
     let signed = log.checkpoint().filter(|signed| anchored_size < signed.checkpoint.tree.size)?;
     let consistency = log.tree().at(signed.checkpoint.tree.size)?.consistency_from(anchored_size)?;
     Some((signed.checkpoint.tree.size, anchor_calldata(signed, &consistency)))
-}
-
-/// The anchors' contract that the terms name.
-pub(crate) fn log_anchor_of(terms: &OperatorTerms) -> Option<Address> {
-    let chain = terms.chains.iter().find(|chain| chain.chain_id == terms.anchor_chain_id)?;
-    Some(chain.log_anchor).filter(|address| !address.is_zero())
 }

@@ -105,6 +105,8 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: EnclaveRequest) -> Hos
         EnclaveRequest::FetchEvidence { manifest_hash, not_after_ms } => {
             shared.store.evidence(manifest_hash, not_after_ms).await.map_or_else(|error| refuse(shared, &error), HostReply::Evidence)
         }
+        // Terms with upstreams boot no enclave yet.
+        EnclaveRequest::OpenUpstream(_) => HostReply::Refused(Refused::new(RefusalCode::Malformed, "the terms name no upstream")),
         // `control` queues these itself, in the order in which they came.
         EnclaveRequest::Append(_) | EnclaveRequest::Checkpoint(_) => {
             HostReply::Refused(Refused::new(RefusalCode::Internal, "a write to the log came another way"))

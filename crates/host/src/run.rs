@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use candor_chain::log_anchor_at;
 use candor_link::Refused;
 use candor_verify::cbor::CborError;
 use candor_verify::terms::SignedTerms;
@@ -15,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::anchor::{Anchorer, log_anchor_of};
+use crate::anchor::Anchorer;
 use crate::config::HostConfig;
 use crate::notice::Notice;
 use crate::publish::Publisher;
@@ -92,7 +93,8 @@ impl Host {
     /// [`HostError`]: nothing was started.
     pub async fn start(config: HostConfig) -> Result<Self, HostError> {
         let terms = SignedTerms::parse(&config.signed_terms).map_err(HostError::Terms)?;
-        let log_anchor = check(&config, &terms)?;
+        check(&config, &terms)?;
+        let log_anchor = log_anchor_at(&terms.terms.registry);
         let make = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
         make.map_err(|error| HostError::Directory { path: config.data_dir.clone(), error })?;
         let options = StoreOptions { quota_bytes: config.quota_bytes };
@@ -246,8 +248,8 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), HostEr
     Ok((listener, bound))
 }
 
-/// What can be said about terms before an enclave reads them. Returns the anchors' contract.
-fn check(config: &HostConfig, terms: &SignedTerms) -> Result<candor_verify::Address, HostError> {
+/// What can be said about terms before an enclave reads them.
+fn check(config: &HostConfig, terms: &SignedTerms) -> Result<(), HostError> {
     let refuse = |message: String| Err(HostError::Config(message));
     let terms = &terms.terms;
     if let Err(rule) = terms.check_consistent() {
@@ -272,5 +274,5 @@ fn check(config: &HostConfig, terms: &SignedTerms) -> Result<candor_verify::Addr
     if let Some(asset) = terms.assets.iter().find(|asset| !reachable(asset.chain_id)) {
         return refuse(format!("the terms price in an asset of chain {}, no endpoint is given for it", asset.chain_id));
     }
-    log_anchor_of(terms).ok_or_else(|| HostError::Config("the terms name no log anchor".to_owned()))
+    Ok(())
 }

@@ -24,7 +24,14 @@ pub enum Role {
     Control,
     /// After the hello, the raw bytes of one TCP connection of a client, in both directions; end of stream passes through.
     Client(Party),
+    /// After the hello, the raw bytes of one TCP connection to an upstream, which the enclave asked for under this id.
+    Upstream(Pipe),
 }
+
+/// Names a connection to an upstream: chosen by the enclave when it asks for it ([`crate::EnclaveRequest::OpenUpstream`]).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: bytes that are only compared")]
+pub struct Pipe(pub [u8; 8]);
 
 /// Sent by the host first on each connection; not answered.
 ///
@@ -34,10 +41,10 @@ pub enum Role {
 ///
 /// let hello = Hello { role: Role::Client(Party(*b"somebody")) };
 /// let mut bytes = hello.encode();
-/// assert_eq!(bytes, *b"\0\0\0\x0e\x85\0\0\x01\x02\x48somebody");
+/// assert_eq!(bytes, *b"\0\0\0\x0e\x85\0\0\x02\x02\x48somebody");
 /// assert_eq!(Hello::parse(&bytes), Ok(hello));
 /// bytes[7] = 9;
-/// assert_eq!(Hello::parse(&bytes), Err(HelloError::Version { supported: 1, got: 9 }));
+/// assert_eq!(Hello::parse(&bytes), Err(HelloError::Version { supported: 2, got: 9 }));
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
@@ -50,9 +57,10 @@ impl Hello {
     /// The bytes.
     #[must_use]
     pub fn encode(self) -> [u8; HELLO_LEN] {
-        let (role, Party([a, b, c, d, e, f, g, h])) = match self.role {
-            Role::Control => (1, Party([0; 8])),
-            Role::Client(party) => (2, party),
+        let (role, [a, b, c, d, e, f, g, h]) = match self.role {
+            Role::Control => (1, [0; 8]),
+            Role::Client(Party(bytes)) => (2, bytes),
+            Role::Upstream(Pipe(bytes)) => (3, bytes),
         };
         [0, 0, 0, 14, 0x85, 0, 0, VERSION, role, 0x48, a, b, c, d, e, f, g, h]
     }
@@ -67,6 +75,9 @@ impl Hello {
             [0, 0, 0, 14, 0x85, 0, 0, VERSION, 1, 0x48, 0, 0, 0, 0, 0, 0, 0, 0] => Ok(Self { role: Role::Control }),
             [0, 0, 0, 14, 0x85, 0, 0, VERSION, 2, 0x48, a, b, c, d, e, f, g, h] => {
                 Ok(Self { role: Role::Client(Party([a, b, c, d, e, f, g, h])) })
+            }
+            [0, 0, 0, 14, 0x85, 0, 0, VERSION, 3, 0x48, a, b, c, d, e, f, g, h] => {
+                Ok(Self { role: Role::Upstream(Pipe([a, b, c, d, e, f, g, h])) })
             }
             _ => Err(HelloError::Malformed),
         }
@@ -105,7 +116,14 @@ mod tests {
 
     #[test]
     fn a_hello_reads_back_and_every_other_byte_is_rejected() {
-        for role in [Role::Control, Role::Client(Party([0; 8])), Role::Client(Party([1, 2, 3, 4, 5, 6, 7, 8]))] {
+        let roles = [
+            Role::Control,
+            Role::Client(Party([0; 8])),
+            Role::Client(Party([1, 2, 3, 4, 5, 6, 7, 8])),
+            Role::Upstream(Pipe([0; 8])),
+            Role::Upstream(Pipe([8, 7, 6, 5, 4, 3, 2, 1])),
+        ];
+        for role in roles {
             let bytes = Hello { role }.encode();
             assert_eq!(Hello::parse(&bytes), Ok(Hello { role }));
             for at in 0..HELLO_LEN {

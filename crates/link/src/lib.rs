@@ -44,12 +44,12 @@ mod to_host;
 pub use calls::{Call, Calls, Lost, NotBegun};
 pub use codec::MessageError;
 pub use frame::{FrameDecoder, FrameError, frame};
-pub use hello::{HELLO_LEN, Hello, HelloError, Party, Role};
+pub use hello::{HELLO_LEN, Hello, HelloError, Party, Pipe, Role};
 pub use limits::*;
 pub use message::{
     AnchoredProof, AnswerPage, AnswerPart, AnswerPiece, AnswerRef, AppendRequest, BlockHead, BootRequest, CheckpointRequest,
-    CheckpointStored, LogState, LoggedReceipt, ModelPart, PayerQuery, PayerState, Phase, Predecessor, Ready, RefusalCode, Refused,
-    Settlement, SettlementFailure, SettlementState, StoredReceipt,
+    CheckpointStored, EventLevel, LogEvent, LogState, LoggedReceipt, ModelPart, PayerQuery, PayerState, Phase, Predecessor, Ready,
+    RefusalCode, Refused, Settlement, SettlementFailure, SettlementState, StoredReceipt, UpstreamRequest,
 };
 pub use to_enclave::{HostReply, HostRequest, ToEnclave};
 pub use to_host::{EnclaveReply, EnclaveRequest, ToHost};

@@ -11,8 +11,7 @@ use candor_verify::recovery::BLOB_MAX;
 pub use candor_verify::terms::SIGNED_TERMS_MAX;
 use candor_verify::tlog::PATH_MAX;
 
-/// Version of the protocol in [`crate::Hello`].
-pub const VERSION: u8 = 1;
+pub use candor_verify::VERSION;
 
 /// Bytes of one frame after its length: four times the largest single thing in it (a model part), and what one side must be willing to
 /// hold per frame.
@@ -55,6 +54,15 @@ pub const MAX_MESSAGE: usize = 512;
 
 /// Milliseconds that one [`crate::EnclaveRequest::AwaitSettlement`] may wait: T + s of payment.md, after which nothing can arrive.
 pub const MAX_AWAIT_MS: u64 = (MAX_TIMEOUT_SECONDS + MAX_SKEW_SECONDS) * 1000;
+
+/// Bytes of the counters in one [`crate::EnclaveReply::Metrics`], and so of all that an enclave counts.
+pub const MAX_METRICS: usize = 64 << 10;
+
+/// Bytes of the code in a [`crate::LogEvent`].
+pub const MAX_LOG_CODE: usize = 64;
+
+/// Bytes of an upstream's name: as of any text of the terms.
+pub const MAX_HOST_NAME: usize = candor_verify::terms::MAX_TEXT;
 
 /// Requests in flight per direction: [`crate::Calls`]. More are refused with [`crate::RefusalCode::TooMany`].
 pub const MAX_IN_FLIGHT: usize = 4096;

@@ -58,6 +58,8 @@ pub enum HostRequest {
     },
     /// Are you there? `Done`.
     Ping,
+    /// What was counted. `Metrics`.
+    Metrics,
 }
 
 /// What the host answers. [`HostReply::Refused`] may answer anything.
@@ -92,6 +94,8 @@ pub enum HostReply {
     AnswerErased,
     /// Answers `FetchEvidence`.
     Evidence(Option<Vec<u8>>),
+    /// Answers `OpenUpstream`: the connection is open, and comes as one of the role `Upstream`.
+    UpstreamOpened,
     /// Not done.
     Refused(Refused),
 }
@@ -103,6 +107,7 @@ mod kind {
     pub(super) const START: u64 = 18;
     pub(super) const ATTEST: u64 = 19;
     pub(super) const PING: u64 = 20;
+    pub(super) const METRICS: u64 = 21;
     pub(super) const HEAD: u64 = 48;
     pub(super) const PAYER_STATE: u64 = 49;
     pub(super) const APPENDED: u64 = 50;
@@ -114,12 +119,13 @@ mod kind {
     pub(super) const ANSWER: u64 = 56;
     pub(super) const ANSWER_ERASED: u64 = 57;
     pub(super) const EVIDENCE: u64 = 58;
+    pub(super) const UPSTREAM_OPENED: u64 = 59;
     pub(super) const REFUSED: u64 = 63;
 }
 
 fn fields_of(kind: u64) -> Option<u64> {
     Some(match kind {
-        kind::START | kind::PING | kind::ANSWER_ERASED => 0,
+        kind::START | kind::PING | kind::METRICS | kind::ANSWER_ERASED | kind::UPSTREAM_OPENED => 0,
         kind::HEAD_UPDATE | kind::HEAD | kind::APPENDED | kind::SETTLEMENT | kind::RECEIPT | kind::ANSWER_STORED | kind::EVIDENCE => 1,
         kind::ATTEST | kind::LOG_STATE | kind::ANSWER | kind::REFUSED => 2,
         kind::BOOT | kind::PAYER_STATE => 3,
@@ -158,7 +164,7 @@ impl ToEnclave {
             }
             match kind {
                 kind::HEAD_UPDATE => Ok(Self::HeadUpdate(read_head(r)?)),
-                kind::BOOT..=kind::PING => Ok(Self::Request { id, request: read_request(kind, r)? }),
+                kind::BOOT..=kind::METRICS => Ok(Self::Request { id, request: read_request(kind, r)? }),
                 _ => Ok(Self::Reply { id, reply: read_reply(kind, r)? }),
             }
         })
@@ -190,6 +196,7 @@ fn write_request(id: u64, request: &HostRequest) -> Writer {
             w
         }
         HostRequest::Ping => message(kind::PING, id, 0),
+        HostRequest::Metrics => message(kind::METRICS, id, 0),
     }
 }
 
@@ -207,6 +214,7 @@ fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<HostRequest> {
         kind::START => HostRequest::Start,
         kind::ATTEST => HostRequest::Attest { nonce: r.hash()?, head: read_head(r)? },
         kind::PING => HostRequest::Ping,
+        kind::METRICS => HostRequest::Metrics,
         got => return Err(MessageError::Kind { got }),
     })
 }
@@ -276,6 +284,7 @@ fn write_reply(id: u64, reply: &HostReply) -> Writer {
             w
         }
         HostReply::AnswerErased => message(kind::ANSWER_ERASED, id, 0),
+        HostReply::UpstreamOpened => message(kind::UPSTREAM_OPENED, id, 0),
         HostReply::Evidence(evidence) => {
             let mut w = message(kind::EVIDENCE, id, 1);
             write_optional(&mut w, evidence.as_ref(), |w, evidence| {
@@ -308,6 +317,7 @@ fn read_reply(kind: u64, r: &mut Reader<'_>) -> Parsed<HostReply> {
         kind::ANSWER => HostReply::Answer(read_answer_page(r)?),
         kind::ANSWER_ERASED => HostReply::AnswerErased,
         kind::EVIDENCE => HostReply::Evidence(r.optional(|r| r.bytes(EVIDENCE_MAX).map(<[u8]>::to_vec))?),
+        kind::UPSTREAM_OPENED => HostReply::UpstreamOpened,
         kind::REFUSED => HostReply::Refused(read_refused(r)?),
         got => return Err(MessageError::Kind { got }),
     })

@@ -5,6 +5,7 @@
 
 use candor_verify::cbor::{CborError, Reader, Writer};
 use candor_verify::delivery::{read_checkpoint, write_checkpoint};
+use candor_verify::receipt::Scheme;
 use candor_verify::time::UnixSeconds;
 use candor_verify::{Hash32, Signature65};
 
@@ -13,9 +14,14 @@ use crate::codec::{
     write_ready, write_refused,
 };
 use crate::frame::{FrameError, frame};
-use crate::limits::{EVIDENCE_MAX, MAX_ANSWER_PART, MAX_AWAIT_MS, MAX_CALLDATA, MAX_ENTRIES, MAX_FRAME_HASHES, MAX_SETTLEMENTS};
+use crate::hello::Pipe;
+use crate::limits::{
+    EVIDENCE_MAX, MAX_ANSWER_PART, MAX_AWAIT_MS, MAX_CALLDATA, MAX_ENTRIES, MAX_FRAME_HASHES, MAX_HOST_NAME, MAX_LOG_CODE, MAX_METRICS,
+    MAX_SETTLEMENTS,
+};
 use crate::message::{
-    AnswerPart, AnswerRef, AppendRequest, CheckpointRequest, LoggedReceipt, PayerQuery, Phase, Ready, Refused, Settlement,
+    AnswerPart, AnswerRef, AppendRequest, CheckpointRequest, EventLevel, LogEvent, LoggedReceipt, PayerQuery, Phase, Ready, Refused,
+    Settlement, UpstreamRequest,
 };
 
 /// A frame from enclave to host.
@@ -24,6 +30,8 @@ use crate::message::{
 pub enum ToHost {
     /// Where the boot stands: the first frame on each control connection. Not answered.
     Welcome(Phase),
+    /// Something for the operator. Not answered; the host may show it.
+    Log(LogEvent),
     /// Answered by a [`crate::HostReply`] with the same id.
     Request {
         /// Chosen by the enclave, not zero, not in flight.
@@ -91,6 +99,9 @@ pub enum EnclaveRequest {
         /// The newest that was made at this time or before, Unix milliseconds.
         not_after_ms: u64,
     },
+    /// Connect to an upstream of the terms. A lie (another place) costs service: TLS to the upstream ends in the enclave, and what the terms
+    /// let travel in plaintext is shown as that.
+    OpenUpstream(UpstreamRequest),
 }
 
 /// What the enclave answers. [`EnclaveReply::Refused`] may answer anything.
@@ -103,12 +114,15 @@ pub enum EnclaveReply {
     Ready(Box<Ready>),
     /// Answers `Attest`.
     Evidence(Vec<u8>),
+    /// Answers `Metrics`: counters in Prometheus' text form, aggregated.
+    Metrics(String),
     /// Not done.
     Refused(Refused),
 }
 
 mod kind {
     pub(super) const WELCOME: u64 = 2;
+    pub(super) const LOG: u64 = 3;
     pub(super) const HEAD: u64 = 32;
     pub(super) const PAYER_STATE: u64 = 33;
     pub(super) const APPEND: u64 = 34;
@@ -120,18 +134,20 @@ mod kind {
     pub(super) const FETCH_ANSWER: u64 = 40;
     pub(super) const ACK_ANSWER: u64 = 41;
     pub(super) const FETCH_EVIDENCE: u64 = 42;
+    pub(super) const OPEN_UPSTREAM: u64 = 43;
     pub(super) const DONE: u64 = 64;
     pub(super) const READY: u64 = 65;
     pub(super) const EVIDENCE: u64 = 66;
+    pub(super) const METRICS: u64 = 67;
     pub(super) const REFUSED: u64 = 79;
 }
 
 fn fields_of(kind: u64) -> Option<u64> {
     Some(match kind {
         kind::HEAD | kind::DONE => 0,
-        kind::FETCH_RECEIPT | kind::LOG_STATE | kind::ACK_ANSWER | kind::EVIDENCE => 1,
+        kind::FETCH_RECEIPT | kind::LOG_STATE | kind::ACK_ANSWER | kind::EVIDENCE | kind::METRICS => 1,
         kind::APPEND | kind::AWAIT_SETTLEMENT | kind::FETCH_ANSWER | kind::FETCH_EVIDENCE | kind::REFUSED => 2,
-        kind::READY | kind::CHECKPOINT => 3,
+        kind::READY | kind::CHECKPOINT | kind::LOG | kind::OPEN_UPSTREAM => 3,
         kind::WELCOME | kind::PAYER_STATE | kind::STORE_ANSWER => 4,
         _ => return None,
     })
@@ -145,6 +161,7 @@ impl ToHost {
     pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
         let w = match self {
             Self::Welcome(phase) => write_welcome(phase),
+            Self::Log(event) => write_log(event),
             Self::Request { id, request } => write_request(*id, request),
             Self::Reply { id, reply } => write_reply(*id, reply),
         };
@@ -157,12 +174,13 @@ impl ToHost {
     /// [`MessageError`]; the connection is to be closed.
     pub fn parse(payload: &[u8]) -> Result<Self, MessageError> {
         parse_message(payload, fields_of, |kind, id, r| {
-            if (kind == kind::WELCOME) != (id == 0) {
+            if matches!(kind, kind::WELCOME | kind::LOG) != (id == 0) {
                 return Err(MessageError::Field { name: "id" });
             }
             match kind {
                 kind::WELCOME => Ok(Self::Welcome(read_welcome(r)?)),
-                kind::HEAD..=kind::FETCH_EVIDENCE => Ok(Self::Request { id, request: read_request(kind, r)? }),
+                kind::LOG => Ok(Self::Log(read_log(r)?)),
+                kind::HEAD..=kind::OPEN_UPSTREAM => Ok(Self::Request { id, request: read_request(kind, r)? }),
                 _ => Ok(Self::Reply { id, reply: read_reply(kind, r)? }),
             }
         })
@@ -181,6 +199,20 @@ fn write_welcome(phase: &Phase) -> Writer {
         }
     };
     w
+}
+
+fn write_log(event: &LogEvent) -> Writer {
+    let mut w = message(kind::LOG, 0, 3);
+    w.u64(event.level.code()).text(&event.code).u64(event.count);
+    w
+}
+
+fn read_log(r: &mut Reader<'_>) -> Parsed<LogEvent> {
+    let level = field("level", EventLevel::from_code(r.u64()?))?;
+    let code = r.text(MAX_LOG_CODE)?;
+    let is_code = !code.is_empty() && code.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+    let code = field("code", is_code.then(|| code.to_owned()))?;
+    Ok(LogEvent { level, code, count: r.u64()? })
 }
 
 fn read_welcome(r: &mut Reader<'_>) -> Parsed<Phase> {
@@ -258,6 +290,11 @@ fn write_request(id: u64, request: &EnclaveRequest) -> Writer {
             w.bytes(&manifest_hash.0).u64(*not_after_ms);
             w
         }
+        EnclaveRequest::OpenUpstream(upstream) => {
+            let mut w = message(kind::OPEN_UPSTREAM, id, 3);
+            w.bytes(&upstream.pipe.0).text(&upstream.host).u64(upstream.port.into());
+            w
+        }
     }
 }
 
@@ -283,6 +320,11 @@ fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<EnclaveRequest> {
         kind::FETCH_ANSWER => EnclaveRequest::FetchAnswer { answer_id: r.hash()?, offset: r.u64()? },
         kind::ACK_ANSWER => EnclaveRequest::AckAnswer { answer_id: r.hash()? },
         kind::FETCH_EVIDENCE => EnclaveRequest::FetchEvidence { manifest_hash: r.hash()?, not_after_ms: r.u64()? },
+        kind::OPEN_UPSTREAM => EnclaveRequest::OpenUpstream(UpstreamRequest {
+            pipe: Pipe(r.fixed()?),
+            host: r.text(MAX_HOST_NAME)?.to_owned(),
+            port: r.u16()?,
+        }),
         got => return Err(MessageError::Kind { got }),
     })
 }
@@ -315,18 +357,28 @@ fn read_answer_part(r: &mut Reader<'_>) -> Parsed<AnswerPart> {
     Ok(AnswerPart { answer_id, offset, total, bytes })
 }
 
+/// The scheme comes first, and says which members follow the three that each settlement has. Another scheme is another arm.
 fn write_settlement(w: &mut Writer, s: &Settlement) {
-    w.array(12).bytes(&s.payment_id.0).u64(s.chain_id).bytes(&s.to.0).bytes(&s.calldata).bytes(&s.payer.0).bytes(&s.payee.0);
-    w.bytes(&s.asset.0).amount(s.amount).bytes(&s.nonce.0).u64(s.valid_before.0).u64(s.sequence);
+    w.array(13).u64(Scheme::ExactEip3009.code().into()).bytes(&s.payment_id.0).u64(s.sequence);
     write_optional(w, s.answer.as_ref(), |w, answer| {
         w.array(2).bytes(&answer.answer_id.0).bytes(&answer.sha256.0);
     });
+    w.u64(s.chain_id).bytes(&s.to.0).bytes(&s.calldata).bytes(&s.payer.0).bytes(&s.payee.0);
+    w.bytes(&s.asset.0).amount(s.amount).bytes(&s.nonce.0).u64(s.valid_before.0);
 }
 
 fn read_settlement(r: &mut Reader<'_>) -> Result<Settlement, CborError> {
-    r.array_of(12)?;
+    r.array_of(13)?;
+    r.exactly(Scheme::ExactEip3009.code().into())?;
+    let (payment_id, sequence) = (r.hash()?, r.u64()?);
+    let answer = r.optional(|r| {
+        r.array_of(2)?;
+        Ok(AnswerRef { answer_id: r.hash()?, sha256: r.hash()? })
+    })?;
     Ok(Settlement {
-        payment_id: r.hash()?,
+        payment_id,
+        sequence,
+        answer,
         chain_id: r.u64()?,
         to: r.address()?,
         calldata: r.bytes(MAX_CALLDATA)?.to_vec(),
@@ -336,11 +388,6 @@ fn read_settlement(r: &mut Reader<'_>) -> Result<Settlement, CborError> {
         amount: r.amount()?,
         nonce: r.hash()?,
         valid_before: UnixSeconds(r.u64()?),
-        sequence: r.u64()?,
-        answer: r.optional(|r| {
-            r.array_of(2)?;
-            Ok(AnswerRef { answer_id: r.hash()?, sha256: r.hash()? })
-        })?,
     })
 }
 
@@ -357,6 +404,11 @@ fn write_reply(id: u64, reply: &EnclaveReply) -> Writer {
             w.bytes(evidence);
             w
         }
+        EnclaveReply::Metrics(text) => {
+            let mut w = message(kind::METRICS, id, 1);
+            w.text(text);
+            w
+        }
         EnclaveReply::Refused(refused) => {
             let mut w = message(kind::REFUSED, id, 2);
             write_refused(&mut w, refused);
@@ -370,6 +422,7 @@ fn read_reply(kind: u64, r: &mut Reader<'_>) -> Parsed<EnclaveReply> {
         kind::DONE => EnclaveReply::Done,
         kind::READY => EnclaveReply::Ready(Box::new(read_ready(r)?)),
         kind::EVIDENCE => EnclaveReply::Evidence(r.bytes(EVIDENCE_MAX)?.to_vec()),
+        kind::METRICS => EnclaveReply::Metrics(r.text(MAX_METRICS)?.to_owned()),
         kind::REFUSED => EnclaveReply::Refused(read_refused(r)?),
         got => return Err(MessageError::Kind { got }),
     })

@@ -90,7 +90,7 @@ fn host_request() -> impl Strategy<Value = HostRequest> {
         HostRequest::ModelPart(ModelPart { digest, offset, total, bytes })
     });
     let attest = (hash(), head()).prop_map(|(nonce, head)| HostRequest::Attest { nonce, head });
-    prop_oneof![boot, part, attest, Just(HostRequest::Start), Just(HostRequest::Ping)]
+    prop_oneof![boot, part, attest, Just(HostRequest::Start), Just(HostRequest::Ping), Just(HostRequest::Metrics)]
 }
 
 fn proof() -> impl Strategy<Value = AnchoredProof> {
@@ -148,6 +148,7 @@ fn host_reply() -> impl Strategy<Value = HostReply> {
         answer_page().prop_map(HostReply::Answer),
         Just(HostReply::AnswerErased),
         prop::option::of(vec(any::<u8>(), 0..100)).prop_map(HostReply::Evidence),
+        Just(HostReply::UpstreamOpened),
         refused().prop_map(HostReply::Refused),
     ]
 }
@@ -220,6 +221,11 @@ fn enclave_request() -> impl Strategy<Value = EnclaveRequest> {
         (hash(), any::<u64>()).prop_map(|(answer_id, offset)| EnclaveRequest::FetchAnswer { answer_id, offset }),
         hash().prop_map(|answer_id| EnclaveRequest::AckAnswer { answer_id }),
         (hash(), any::<u64>()).prop_map(|(manifest_hash, not_after_ms)| EnclaveRequest::FetchEvidence { manifest_hash, not_after_ms }),
+        (bytes(), "[a-z.]{0,40}", any::<u16>()).prop_map(|(pipe, host, port)| EnclaveRequest::OpenUpstream(UpstreamRequest {
+            pipe: Pipe(pipe),
+            host,
+            port
+        })),
     ]
 }
 
@@ -228,12 +234,18 @@ fn to_host() -> impl Strategy<Value = ToHost> {
         Just(EnclaveReply::Done),
         ready().prop_map(|ready| EnclaveReply::Ready(Box::new(ready))),
         vec(any::<u8>(), 0..300).prop_map(EnclaveReply::Evidence),
+        ".{0,100}".prop_map(EnclaveReply::Metrics),
         refused().prop_map(EnclaveReply::Refused),
     ];
     let phase =
         prop_oneof![Just(Phase::AwaitingTerms), Just(Phase::AwaitingModels), ready().prop_map(|ready| Phase::Ready(Box::new(ready)))];
     prop_oneof![
         phase.prop_map(ToHost::Welcome),
+        (1..=3_u64, "[a-z0-9_]{1,40}", any::<u64>()).prop_map(|(level, code, count)| ToHost::Log(LogEvent {
+            level: EventLevel::from_code(level).unwrap(),
+            code,
+            count
+        })),
         (1..=u64::MAX, enclave_request()).prop_map(|(id, request)| ToHost::Request { id, request }),
         (1..=u64::MAX, reply).prop_map(|(id, reply)| ToHost::Reply { id, reply }),
     ]
@@ -376,6 +388,49 @@ fn a_checkpoint_with_every_cosignature_that_a_delivery_takes_is_carried() {
 }
 
 #[test]
+fn an_event_says_a_code_and_nothing_that_could_quote_a_request() {
+    for code in ["", "Disk full", "prompt: hello", "größe", &"a".repeat(65)] {
+        let event = LogEvent { level: EventLevel::Error, code: code.to_owned(), count: 1 };
+        assert!(ToHost::parse(&payload(ToHost::Log(event).encode().unwrap())).is_err(), "{code}");
+    }
+}
+
+#[test]
+fn a_settlement_of_another_scheme_is_rejected() {
+    let settlement = Settlement {
+        payment_id: Hash32([0xab; 32]),
+        chain_id: 1,
+        to: Address([2; 20]),
+        calldata: vec![3],
+        payer: Address([4; 20]),
+        payee: Address([5; 20]),
+        asset: Address([6; 20]),
+        amount: Amount(7),
+        nonce: Hash32([8; 32]),
+        valid_before: UnixSeconds(9),
+        sequence: 10,
+        answer: None,
+    };
+    let checkpoint = SignedCheckpoint {
+        checkpoint: Checkpoint { log_id: Hash32([1; 32]), tree: Tree { size: 11, root: Hash32([2; 32]) }, timestamp: UnixMs(3) },
+        note_signature: Ed25519Signature([4; 64]),
+        signature: Signature65([5; 65]),
+        cosignatures: vec![],
+    };
+    let request = CheckpointRequest { first_index: 10, checkpoint, settlements: vec![settlement] };
+    let frame = ToHost::Request { id: 1, request: EnclaveRequest::Checkpoint(Box::new(request)) };
+    let bytes = payload(frame.encode().unwrap());
+    // Thirteen members, scheme 1, a payment id.
+    let at = bytes.windows(4).position(|window| window == [0x8d, 0x01, 0x58, 0x20]).unwrap();
+    assert_eq!(ToHost::parse(&bytes), Ok(frame));
+    for scheme in [0, 2, 5] {
+        let mut other = bytes.clone();
+        other[at + 1] = scheme;
+        assert!(ToHost::parse(&other).is_err(), "{scheme}");
+    }
+}
+
+#[test]
 fn an_empty_append_and_one_past_the_last_index_are_rejected() {
     let entry = LoggedReceipt {
         leaf_data: Hash32::ZERO,
@@ -483,6 +538,8 @@ fn the_examples_of_the_specification_hold() {
     assert_eq!(done.encode().unwrap(), [0, 0, 0, 4, 0x82, 0x18, 0x40, 0x07]);
     let appended = ToEnclave::Reply { id: 1, reply: HostReply::Appended { size: 12 } };
     assert_eq!(appended.encode().unwrap(), [0, 0, 0, 5, 0x83, 0x18, 0x32, 0x01, 0x0c]);
+    let log = LogEvent { level: EventLevel::Warning, code: "disk_full".into(), count: 3 };
+    assert_eq!(ToHost::Log(log).encode().unwrap(), [&[0, 0, 0, 15, 0x85, 0x03, 0x00, 0x02, 0x69][..], b"disk_full", &[0x03]].concat());
     let welcome = ToHost::Welcome(Phase::AwaitingTerms);
     assert_eq!(welcome.encode().unwrap(), [0, 0, 0, 7, 0x86, 0x02, 0x00, 0x01, 0x40, 0x40, 0x40]);
 }

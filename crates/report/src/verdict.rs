@@ -2,9 +2,10 @@
 //!
 //! Not here: the verdict in words (`candor-cli`), and any opinion about it.
 
+use candor_verify::VERSION;
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::to_hex;
-use candor_verify::receipt::{Money, Receipt, VERSION, Work, receipt_id};
+use candor_verify::receipt::{Money, Receipt, Work, receipt_id};
 use candor_verify::verdict::{Outcome, PaymentBinding, Verdict};
 use serde_json::{Map, Value, json};
 
@@ -28,7 +29,7 @@ pub fn bundle_json(verdict: &Verdict, bundle: &Bundle) -> Value {
     let delivery = &bundle.delivery;
     let said = json!({
         "receipt": receipt_json(&delivery.receipt), "digest": delivery.receipt.digest().to_string(),
-        "receiptId": to_hex(&receipt_id(&delivery.leaf_salt)).trim_start_matches("0x"), "offerDigest": bundle.offer.digest().to_string(),
+        "receiptId": to_hex(&receipt_id(&delivery.leaf_salt)).trim_start_matches("0x"), "offerDigest": bundle.sale.as_ref().map(|sale| sale.offer.digest().to_string()),
     });
     let mut members = members(verdict);
     members.insert(key.to_owned(), said);
@@ -105,6 +106,10 @@ fn work_json(work: &Work) -> Value {
         finished_at,
         block_number,
         block_hash,
+        source_hash,
+        task_hash,
+        question_hash,
+        answer_hash,
     } = work;
     json!({
         "kinds": kinds.0, "channel": channel.code(), "usageSource": usage_source.code(), "outcome": outcome.code(),
@@ -112,6 +117,8 @@ fn work_json(work: &Work) -> Value {
         "responseCommitment": response_commitment.to_string(), "decodingHash": decoding_hash.to_string(),
         "promptTokens": number(*prompt_tokens), "completionTokens": number(*completion_tokens), "startedAt": number(started_at.0),
         "finishedAt": number(finished_at.0), "blockNumber": number(*block_number), "blockHash": block_hash.to_string(),
+        "sourceHash": source_hash.to_string(), "taskHash": task_hash.to_string(), "questionHash": question_hash.to_string(),
+        "answerHash": answer_hash.to_string(),
     })
 }
 

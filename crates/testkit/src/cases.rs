@@ -5,14 +5,16 @@
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::{ChainFacts, Transfer};
-use candor_verify::policy::{Accept, EnclaveStatus, KnownAnchor, Policy, RegistryRecord, Workloads};
-use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, SeedSource};
+use candor_verify::decoding::SeedSource;
+use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
+use candor_verify::receipt::{Channel, Outcome, Receipt};
+use candor_verify::terms::Classes;
 use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
 
 use crate::forge::{Forge, Lie, NOW_MS, cosign, integer_seed, upgraded};
-use crate::lies::lies;
+use crate::lies::{free_lies, half, lies, made_by_an_upstream, proxied, with_its_source};
 use crate::malformed;
 
 /// A case: bytes, the policy and facts to judge them by, and the expected end.
@@ -40,7 +42,9 @@ pub struct Case {
 #[expect(clippy::exhaustive_structs, reason = "any value is valid")]
 pub struct Facts {
     /// Anchors of the log.
-    pub anchors: Vec<KnownAnchor>,
+    pub anchors: Vec<KnownTree>,
+    /// Trees of the log that were observed.
+    pub observations: Vec<KnownTree>,
     /// The registry's record of K_sig.
     pub registry: Option<RegistryRecord>,
     /// Whether the block in the receipt exists.
@@ -57,6 +61,7 @@ impl Facts {
     pub fn as_chain_facts(&self) -> ChainFacts<'_> {
         ChainFacts {
             anchors: &self.anchors,
+            observations: &self.observations,
             registry: self.registry.as_ref(),
             receipt_block_known: self.receipt_block_known,
             evidence_block_known: self.evidence_block_known,
@@ -68,17 +73,17 @@ impl Facts {
     #[must_use]
     pub fn honest(bundle: &Bundle) -> Self {
         let manifest = &bundle.evidence.manifest;
-        let tree = bundle.later_anchor.as_ref().map_or(bundle.delivery.checkpoint.checkpoint.tree, |later| later.checkpoint.tree);
+        let tree = bundle.later_trees.first().map_or(bundle.delivery.checkpoint.checkpoint.tree, |later| later.checkpoint.tree);
         let registered = RegistryRecord {
             k_sig: manifest.k_sig,
             manifest_hash: manifest.hash(),
-            status_at_finish: EnclaveStatus::Valid,
-            valid_from: UnixSeconds(NOW_MS / 1000 - 3_600),
             valid_until: UnixSeconds(NOW_MS / 1000 + 3_600),
-            invalid_from: UnixSeconds(0),
+            invalid_from: None,
+            revoked_at: None,
         };
         Self {
-            anchors: vec![KnownAnchor { log_id: manifest.log_id(), tree, anchored_at: UnixSeconds(ANCHORED_AT) }],
+            anchors: vec![KnownTree { log_id: manifest.log_id(), tree, at: UnixSeconds(ANCHORED_AT) }],
+            observations: vec![],
             registry: Some(registered),
             receipt_block_known: Some(true),
             evidence_block_known: Some(true),
@@ -90,6 +95,9 @@ impl Facts {
 /// Block time of the story's anchor, Unix seconds.
 const ANCHORED_AT: u64 = NOW_MS / 1000 + 62;
 
+/// When the story's answer was finished, Unix seconds.
+const FINISHED: u64 = NOW_MS / 1000 + 2;
+
 /// Every case.
 #[must_use]
 pub fn all(forge: &Forge, stranger: &Forge) -> Vec<Case> {
@@ -99,6 +107,9 @@ pub fn all(forge: &Forge, stranger: &Forge) -> Vec<Case> {
     on_chain(forge, &mut cases);
     for (name, expect, lie) in lies() {
         cases.push(case(name, &forge.bundle(&lie), forge.policy(), Facts::default(), expect, LogLevel::None));
+    }
+    for (name, expect, lie) in free_lies() {
+        cases.push(case(name, &forge.free_bundle(&lie), forge.policy(), Facts::default(), expect, LogLevel::None));
     }
     for (name, bytes) in malformed::all(&forge.bundle(&Lie::default())) {
         let (policy, facts) = (forge.policy(), Facts::default());
@@ -133,7 +144,7 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     let open = Policy { operators: Accept::Any, registries: Accept::Any, ..forge.policy() };
     push("any_operator_and_registry_where_the_policy_names_none", &honest, open, "verified", itself);
     let mut stock = honest.clone();
-    stock.payment.client_salt = None;
+    stock.sale.as_mut().expect("it is sold").payment.client_salt = None;
     let unbound = Policy { require_offer_binding: false, ..forge.policy() };
     push("stock_client_where_binding_is_not_required", &stock, unbound, "verified", itself);
     push("stock_client_where_binding_is_required", &stock, forge.policy(), "payment.binding", LogLevel::None);
@@ -149,10 +160,26 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     push("seed_named_by_the_request", &forge.bundle(&chosen), forge.policy(), "verified", itself);
     let sealed = Lie { manifest: |m| m.k_hpke = Hash32([0x84; 32]), receipt: |r| r.work.channel = Channel::Sealed, ..Lie::default() };
     push("sealed_to_an_attested_key", &forge.bundle(&sealed), forge.policy(), "verified", itself);
-    let proxy = Lie { receipt: |r| r.work.kinds = Kinds::PROXY, ..Lie::default() };
+    let proxy = Lie { terms: proxied, receipt: made_by_an_upstream, bundle: with_its_source, ..Lie::default() };
     push("proxied_work", &forge.bundle(&proxy), forge.policy(), "verified", itself);
-    let failed = Lie { receipt: |r| (r.work.kinds, r.work.outcome) = (Kinds::PROXY, Outcome::UpstreamError), ..Lie::default() };
+    let failed: fn(&mut Receipt) = |r| {
+        made_by_an_upstream(r);
+        r.work.outcome = Outcome::UpstreamError;
+    };
+    let failed = Lie { receipt: failed, ..proxy };
     push("proxied_work_whose_upstream_failed", &forge.bundle(&failed), forge.policy(), "verified", itself);
+    let listed = Lie { price_list: Some(half), ..Lie::default() };
+    push("offer_by_a_price_list", &forge.bundle(&listed), forge.policy(), "verified", itself);
+    let not_shown = Lie { bundle: |b| b.sale.as_mut().expect("it is sold").price_list = None, ..listed };
+    push("offer_by_a_price_list_that_is_not_shown", &forge.bundle(&not_shown), forge.policy(), "verified", itself);
+    push("nobody_paid", &forge.free_bundle(&Lie::free()), forge.policy(), "verified", itself);
+    let priced_at_nothing = Lie { terms: |o| o.prices[0].floor = Classes::default(), ..Lie::default() };
+    push("nobody_paid_where_a_list_may_say_so", &forge.free_bundle(&priced_at_nothing), forge.policy(), "verified", itself);
+    let chosen_free =
+        Lie { decoding: |d| (d.seed_source, d.seed) = (SeedSource::Request, integer_seed(42)), seed_share: |s| *s = None, ..Lie::free() };
+    push("nobody_paid_and_the_request_named_the_seed", &forge.free_bundle(&chosen_free), forge.policy(), "verified", itself);
+    let booted = Lie { manifest: |m| m.booted_at = UnixSeconds(NOW_MS / 1000 + 120), ..Lie::default() };
+    push("booted_when_it_answered_by_a_clock_that_is_ahead", &forge.bundle(&booted), forge.policy(), "verified", itself);
     type End = (&'static str, fn(&mut Receipt));
     let ends: [End; 4] = [
         ("cut_by_the_node", |r| r.work.outcome = Outcome::CutByNode),
@@ -207,16 +234,32 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     push("not_charged_so_far", &honest, strict(), unsettled, "verified", LogLevel::Anchored);
     push("anchored_later", &later, strict(), Facts::honest(&later), "verified", LogLevel::Anchored);
     push(
-        "anchored_before_the_key_became_invalid",
+        "anchored_before_the_key_was_revoked",
         &later,
         strict(),
-        registry(&later, |r| r.invalid_from = UnixSeconds(ANCHORED_AT + 1)),
+        registry(&later, |r| r.revoked_at = Some(UnixSeconds(ANCHORED_AT + 1))),
         "verified",
         LogLevel::Anchored,
     );
-    // Nothing but the first day and the status differs from a key that never lapsed.
-    let renewed = registry(&honest, |r| r.valid_from = UnixSeconds(NOW_MS / 1000 - 86_400));
-    push("finished_after_a_lapsed_key_was_renewed", &honest, strict(), renewed, "verified", LogLevel::Anchored);
+    let retired = registry(&honest, |r| r.invalid_from = Some(UnixSeconds(FINISHED)));
+    push("finished_in_the_last_second_of_a_retired_key", &honest, strict(), retired, "verified", LogLevel::Anchored);
+    // The registry has not been shown the bundle's own document: whoever holds the bundle can show it.
+    let not_renewed = registry(&honest, |r| r.valid_until = UnixSeconds(NOW_MS / 1000 - 3_600));
+    push("finished_after_the_last_renewal_on_chain", &honest, strict(), not_renewed, "verified", LogLevel::Anchored);
+    let in_time = anchors(&honest, |anchor| anchor.at = UnixSeconds(FINISHED + 7 * 86_400));
+    push("anchored_a_week_after_it_was_finished", &honest, strict(), in_time, "verified", LogLevel::Anchored);
+    let too_late = anchors(&honest, |anchor| anchor.at = UnixSeconds(FINISHED + 7 * 86_400 + 1));
+    push("anchored_more_than_a_week_after_it_was_finished", &honest, strict(), too_late.clone(), "cannot tell", LogLevel::SelfLogged);
+    // An observation kept the time, and the anchor came later: both count.
+    let observed = |facts: Facts, at: u64| Facts { observations: vec![KnownTree { at: UnixSeconds(at), ..facts.anchors[0] }], ..facts };
+    push("observed_in_time_and_anchored_later", &honest, strict(), observed(too_late, FINISHED + 60), "verified", LogLevel::Anchored);
+    let only_observed = Facts { anchors: vec![], ..observed(Facts::honest(&honest), FINISHED + 60) };
+    push("observed_and_never_anchored", &honest, strict(), only_observed, "cannot tell", LogLevel::SelfLogged);
+    let rescued = observed(registry(&honest, |r| r.revoked_at = Some(UnixSeconds(ANCHORED_AT))), ANCHORED_AT - 1);
+    push("observed_before_the_key_was_revoked_and_anchored_after", &honest, strict(), rescued, "verified", LogLevel::Anchored);
+    let free = forge.free_bundle(&Lie::free());
+    let free_facts = Facts { transfer: None, ..Facts::honest(&free) };
+    push("nobody_paid_and_anchored", &free, strict(), free_facts, "verified", LogLevel::Anchored);
     let unseen = Facts { anchors: vec![], ..Facts::honest(&honest) };
     push("registered_but_not_anchored_yet", &honest, forge.policy(), unseen.clone(), "verified", LogLevel::SelfLogged);
     push("not_anchored_where_an_anchor_is_required", &honest, strict(), unseen, "cannot tell", LogLevel::SelfLogged);
@@ -240,34 +283,31 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     refuse("authorization_cancelled_or_used_for_something_else", &honest, cancelled, "payment.transfer");
     refuse("registry_lists_another_key", &honest, registry(&honest, |r| r.k_sig = Address([1; 20])), "registry.listed");
     refuse("registry_lists_another_manifest", &honest, registry(&honest, |r| r.manifest_hash = Hash32([1; 32])), "registry.listed");
-    let late: fn(&mut RegistryRecord) =
-        |r| (r.valid_from, r.status_at_finish) = (UnixSeconds(NOW_MS / 1000 + 3), EnclaveStatus::NotYetValid);
-    refuse("registered_after_the_receipt", &honest, registry(&honest, late), "registry.listed");
-    let lapsed: fn(&mut RegistryRecord) = |r| (r.valid_until, r.status_at_finish) = (UnixSeconds(NOW_MS / 1000 + 1), EnclaveStatus::Lapsed);
-    refuse("registration_lapsed_before_the_receipt", &honest, registry(&honest, lapsed), "registry.listed");
-    refuse(
-        "finished_between_two_registrations",
-        &honest,
-        registry(&honest, |r| r.status_at_finish = EnclaveStatus::Lapsed),
-        "registry.listed",
-    );
-    refuse("not_registered_at_all", &honest, registry(&honest, |r| r.status_at_finish = EnclaveStatus::Unregistered), "registry.listed");
-    refuse(
-        "anchored_after_the_key_became_invalid",
-        &honest,
-        registry(&honest, |r| r.invalid_from = UnixSeconds(ANCHORED_AT)),
-        "registry.listed",
-    );
-    let backdated = Facts { anchors: vec![], ..registry(&honest, |r| r.invalid_from = UnixSeconds(NOW_MS / 1000 + 3_000)) };
-    refuse("key_became_invalid_and_nothing_is_anchored", &honest, backdated, "registry.listed");
+    // Also the bundle's own document had run out.
+    let old = forge.bundle(&Lie { document_age_ms: 2 * 3_600_000, ..Lie::default() });
+    let lapsed = |bundle: &Bundle| registry(bundle, |r| r.valid_until = UnixSeconds(FINISHED - 1));
+    refuse("registration_lapsed_before_the_receipt", &old, lapsed(&old), "registry.listed");
+    let retired = registry(&honest, |r| r.invalid_from = Some(UnixSeconds(FINISHED - 1)));
+    refuse("finished_after_the_key_was_retired", &honest, retired, "registry.listed");
+    let revoked = || registry(&honest, |r| r.revoked_at = Some(UnixSeconds(ANCHORED_AT)));
+    refuse("anchored_after_the_key_was_revoked", &honest, revoked(), "registry.listed");
+    refuse("key_was_revoked_and_nothing_is_anchored", &honest, Facts { anchors: vec![], ..revoked() }, "registry.listed");
+    let both = registry(&honest, |r| (r.invalid_from, r.revoked_at) = (Some(UnixSeconds(FINISHED)), Some(UnixSeconds(ANCHORED_AT))));
+    refuse("revoked_after_it_was_retired", &honest, both, "registry.listed");
+    let week = 7 * 86_400;
+    let stale = Facts {
+        anchors: vec![KnownTree { at: UnixSeconds(FINISHED + week + 1), ..Facts::honest(&honest).anchors[0] }],
+        ..registry(&honest, |r| r.revoked_at = Some(UnixSeconds(u64::MAX)))
+    };
+    refuse("revoked_key_whose_anchor_came_too_late", &honest, stale, "registry.listed");
     refuse("fork_at_the_anchored_size", &honest, anchors(&honest, |anchor| anchor.tree.root = Hash32([1; 32])), "log.consistency");
-    let earlier = |anchor: &mut KnownAnchor| anchor.tree = Tree { size: 2, root: Hash32([1; 32]) };
+    let earlier = |anchor: &mut KnownTree| anchor.tree = Tree { size: 2, root: Hash32([1; 32]) };
     refuse("fork_at_the_earlier_anchor", &honest, anchors(&honest, earlier), "log.consistency");
     refuse("fork_at_the_later_anchor", &later, anchors(&later, |anchor| anchor.tree.root = Hash32([1; 32])), "log.consistency");
     refuse(
         "anchored_before_it_was_finished",
         &honest,
-        anchors(&honest, |anchor| anchor.anchored_at = UnixSeconds(NOW_MS / 1000 - 119)),
+        anchors(&honest, |anchor| anchor.at = UnixSeconds(NOW_MS / 1000 - 119)),
         "log.anchored",
     );
 }
@@ -278,7 +318,7 @@ fn registry(bundle: &Bundle, change: fn(&mut RegistryRecord)) -> Facts {
     facts
 }
 
-fn anchors(bundle: &Bundle, change: impl Fn(&mut KnownAnchor)) -> Facts {
+fn anchors(bundle: &Bundle, change: impl Fn(&mut KnownTree)) -> Facts {
     let mut facts = Facts::honest(bundle);
     facts.anchors.iter_mut().for_each(change);
     facts

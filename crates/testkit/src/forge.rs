@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 
 use candor_devtee::Hypervisor;
 use candor_verify::attest::TrustRoot;
-use candor_verify::bundle::{Bundle, LaterAnchor, Request, Response};
+use candor_verify::bundle::{Bundle, LaterTree, Request, Response, Sale};
 use candor_verify::bytes::{Address, Hash32, Signature65};
 use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature};
+use candor_verify::decoding::{Decoding, SeedSource, seed_commitment, seed_from_share, seed_of_server};
 use candor_verify::delivery::{AnchorLink, Delivery};
 use candor_verify::eip712::{K256, address_of};
 use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
@@ -19,8 +20,8 @@ use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, work
 use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
 use candor_verify::policy::{Accept, Policy, Workloads};
-use candor_verify::receipt::{Decoding, Receipt, Scheme, Work, seed_commitment, seed_from_share};
-use candor_verify::terms::OperatorTerms;
+use candor_verify::receipt::{Money, Receipt, Scheme, Work};
+use candor_verify::terms::{OperatorTerms, SignedPriceList, ways};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, root_of};
@@ -74,6 +75,8 @@ pub struct Lie {
     pub receipt_signer: u8,
     pub checkpoint: fn(&mut Checkpoint),
     pub bundle: fn(&mut Bundle),
+    /// A price list under the terms, from which the offer is made; `None` for none.
+    pub price_list: Option<fn(&OperatorTerms) -> SignedPriceList>,
 }
 
 impl Default for Lie {
@@ -92,7 +95,16 @@ impl Default for Lie {
             receipt_signer: K_SIG,
             checkpoint: |_| {},
             bundle: |_| {},
+            price_list: None,
         }
+    }
+}
+
+impl Lie {
+    /// No lie, under terms by which anybody gets answers, also without paying.
+    #[must_use]
+    pub fn free() -> Self {
+        Self { terms: |terms| terms.access.ways |= ways::OPEN, ..Self::default() }
     }
 }
 
@@ -150,7 +162,8 @@ impl Forge {
         let request = honest_request();
         let commitment = request_commitment(&request.salt, &request.method, &request.path, &request.body);
         let share = Hash32([0x71; 32]);
-        let offer = offer(&evidence, commitment, &share, lie);
+        let price_list = lie.price_list.map(|list| list(&evidence.terms.terms));
+        let offer = offer(&evidence, commitment, &share, price_list.as_ref(), lie);
         let client_salt = Hash32([0x72; 32]);
         let (authorization, domain) = authorization(&offer, &client_salt, lie);
         let payment =
@@ -161,7 +174,27 @@ impl Forge {
         let receipt = receipt(&evidence, &offer, &authorization, &request, &response, &decoding, lie);
         let delivery = delivery(receipt, decoding, share, lie);
         let offer_signature = Key::of(K_SIG).sign(&offer.digest());
-        let mut bundle = Bundle { evidence, request, response, offer, offer_signature, payment, delivery, later_anchor: None };
+        let sale = Some(Sale { offer, offer_signature, payment, price_list });
+        let mut bundle = Bundle { evidence, request, response, sale, delivery, later_trees: vec![] };
+        (lie.bundle)(&mut bundle);
+        bundle
+    }
+
+    /// A bundle of the same answer for which nobody paid, with this lie in it. Honest is [`Lie::free`].
+    #[must_use]
+    pub fn free_bundle(&self, lie: &Lie) -> Bundle {
+        let mut bundle = self.bundle(&Lie { bundle: |_| {}, receipt: |_| {}, decoding: |_| {}, ..*lie });
+        let share = Hash32([0x71; 32]);
+        let mut decoding = Decoding { seed_source: SeedSource::Server, ..greedy(seed_of_server(&share)) };
+        (lie.decoding)(&mut decoding);
+        let manifest = &bundle.evidence.manifest;
+        let mut receipt = bundle.delivery.receipt.clone();
+        receipt.manifest_hash = manifest.hash();
+        receipt.money = Money::unpaid(manifest.anchor_chain_id, manifest.payee, &receipt.log_id, receipt.sequence);
+        receipt.work.decoding_hash = decoding.struct_hash();
+        (lie.receipt)(&mut receipt);
+        bundle.delivery = Delivery { request_salt: Some(bundle.request.salt), ..delivery(receipt, decoding, share, lie) };
+        bundle.sale = None;
         (lie.bundle)(&mut bundle);
         bundle
     }
@@ -184,6 +217,7 @@ impl Forge {
             k_sig: Key::of(K_SIG).address(),
             k_log: Hash32(ed(K_LOG).verifying_key().to_bytes()),
             tls_spki_hash: Hash32([0x81; 32]),
+            booted_at: UnixSeconds(NOW_MS / 1000 - 4 * 3_600),
             ..Manifest::default()
         };
         let mut manifest = boot.under(&terms);
@@ -193,7 +227,7 @@ impl Forge {
         let user_data = attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness);
         let at = NOW_MS - lie.document_age_ms;
         let document = self.document(&user_data, at);
-        Evidence { document, manifest, freshness, terms: sign_terms(terms, &Key::of(lie.terms_signer)) }
+        Evidence::nitro(document, manifest, freshness, sign_terms(terms, &Key::of(lie.terms_signer)))
     }
 }
 
@@ -245,22 +279,22 @@ pub fn upgraded(mut bundle: Bundle) -> Bundle {
     let consistency = vec![pair45, pair67, left];
     candor_verify::tlog::verify_consistency(&six, &tree, &consistency).map(|_| ()).expect("the story's log only grows");
     let checkpoint = Checkpoint { log_id: bundle.delivery.receipt.log_id, tree, timestamp: UnixMs(NOW_MS + 60_000) };
-    bundle.later_anchor = Some(LaterAnchor { checkpoint, signature: Key::of(K_SIG).sign(&checkpoint.digest()), consistency });
+    bundle.later_trees = vec![LaterTree { checkpoint, signature: Key::of(K_SIG).sign(&checkpoint.digest()), consistency }];
     bundle
 }
 
 /// Upgrades the bundle, changes the later anchor, and has K_sig sign what came out: nothing is wrong but the tree.
-pub(crate) fn upgrade_and_sign(bundle: &mut Bundle, change: fn(&mut LaterAnchor)) {
+pub(crate) fn upgrade_and_sign(bundle: &mut Bundle, change: fn(&mut LaterTree)) {
     *bundle = upgraded(bundle.clone());
-    let later = bundle.later_anchor.as_mut().expect("it is upgraded");
+    let later = bundle.later_trees.first_mut().expect("it is upgraded");
     change(later);
     later.signature = Key::of(K_SIG).sign(&later.checkpoint.digest());
 }
 
 /// Upgrades the bundle and changes the later anchor after K_sig signed it.
-pub(crate) fn upgrade_and_alter(bundle: &mut Bundle, change: fn(&mut LaterAnchor)) {
+pub(crate) fn upgrade_and_alter(bundle: &mut Bundle, change: fn(&mut LaterTree)) {
     *bundle = upgraded(bundle.clone());
-    change(bundle.later_anchor.as_mut().expect("it is upgraded"));
+    change(bundle.later_trees.first_mut().expect("it is upgraded"));
 }
 
 /// The seed of a request that names this integer, as det-1.md §6 says.
@@ -285,22 +319,27 @@ pub(crate) fn honest_response() -> Response {
     Response { seed: Hash32([0x74; 32]), frames: frames.to_vec() }
 }
 
-fn offer(evidence: &Evidence, commitment: Hash32, share: &Hash32, lie: &Lie) -> Offer {
+fn offer(evidence: &Evidence, commitment: Hash32, share: &Hash32, price_list: Option<&SignedPriceList>, lie: &Lie) -> Offer {
     let terms = &evidence.terms.terms;
+    let model_id = terms.models.first().map(|model| model.digest).unwrap_or_default();
+    let ceiling = terms.prices.first().map(|price| &price.ceiling);
+    let listed = price_list.and_then(|signed| signed.list.price(&model_id, CHAIN_ID, &ASSET));
     let mut offer = Offer {
         manifest_hash: evidence.manifest.hash(),
         request_commitment: commitment,
-        model_id: Hash32([0x91; 32]),
+        model_id,
         scheme: Scheme::ExactEip3009,
         payee: evidence.manifest.payee,
         asset: ASSET,
         chain_id: CHAIN_ID,
         settler: Address::ZERO,
-        amount: terms.prices.first().and_then(|price| price.amount(12, 64)).unwrap_or_default(),
+        amount: listed.or(ceiling).and_then(|classes| classes.amount(12, 64)).unwrap_or_default(),
         prompt_tokens: 12,
         max_tokens: 64,
         seed_commitment: seed_commitment(share),
         valid_until: UnixMs(NOW_MS + 120_000),
+        price_list_hash: price_list.map(|signed| signed.list.digest()).unwrap_or_default(),
+        price_list_number: price_list.map(|signed| signed.list.number).unwrap_or_default(),
     };
     (lie.offer)(&mut offer);
     offer
@@ -367,6 +406,8 @@ fn delivery(receipt: Receipt, decoding: Decoding, share: Hash32, lie: &Lie) -> D
         leaf_salt,
         decoding,
         seed_share,
+        source: None,
+        request_salt: None,
         checkpoint: sign_checkpoint(checkpoint, &Key::of(K_SIG), &ed(K_LOG)),
         inclusion: vec![l2, pair01, pair45],
         earlier_anchor: Some(earlier),

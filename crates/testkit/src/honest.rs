@@ -7,12 +7,16 @@
 use candor_devtee::{self as devtee, Hypervisor, Measurements};
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
+use candor_verify::decoding::{Decoding, SeedSource};
 use candor_verify::evidence::Evidence;
 use candor_verify::manifest::{Freshness, Manifest, attested_bytes};
 use candor_verify::offer::Offer;
 use candor_verify::payment::Authorization;
-use candor_verify::receipt::{Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, Work};
-use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms};
+use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, Scheme, UsageSource, Work};
+use candor_verify::source::{Account, DeclaredUsage, SourceRecord};
+use candor_verify::terms::{
+    Asset, Chain, Classes, ListedPrice, Model, OperatorTerms, Price, PriceList, SignedPriceList, SignedTerms, storage,
+};
 use candor_verify::time::UnixMs;
 use ed25519_dalek::Signer as _;
 
@@ -24,7 +28,7 @@ pub const ASSET: Address = Address([0xa5; 20]);
 /// The story's terms: one model at one price.
 #[must_use]
 pub fn terms() -> OperatorTerms {
-    terms_for(Model { id: "fixture".into(), digest: Hash32([0x91; 32]), context_tokens: 512 })
+    terms_for(Model::local("fixture", Hash32([0x91; 32]), 512))
 }
 
 /// The same for another model.
@@ -38,19 +42,59 @@ pub fn terms_for(model: Model) -> OperatorTerms {
         anchor_chain_id: CHAIN_ID,
         not_after: UnixMs(NOW_MS + 86_400_000),
         flags: 0,
-        chains: vec![Chain { chain_id: CHAIN_ID, log_anchor: Address([0xe2; 20]), ..Chain::default() }],
+        storage: storage::KEEPS_ANSWERS,
+        chains: vec![Chain { chain_id: CHAIN_ID, registry: Address([0xe1; 20]), ..Chain::default() }],
         assets: vec![Asset { chain_id: CHAIN_ID, asset: ASSET, name: "USDC".into(), version: "2".into(), decimals: 6 }],
-        prices: vec![Price {
-            model: model.digest,
-            chain_id: CHAIN_ID,
-            asset: ASSET,
-            per_million_prompt: Amount(1_000_000),
-            per_million_completion: Amount(3_000_000),
-            per_request: Amount(100),
-        }],
+        prices: vec![Price::at_most(model.digest, CHAIN_ID, ASSET, classes(1_000_000, 3_000_000, 100))],
         models: vec![model],
-        upstreams: Vec::new(),
         endpoints: vec!["https://127.0.0.1:8443".into()],
+        ..OperatorTerms::default()
+    }
+}
+
+/// Prices of tokens in and out, per million, and of a request.
+#[must_use]
+pub fn classes(input: u128, output: u128, request: u128) -> Classes {
+    Classes { input: Amount(input), output: Amount(output), request: Amount(request), ..Classes::default() }
+}
+
+/// A list under these terms at half of their ceilings, in force for an hour before and after the story, signed by the registrar.
+#[must_use]
+pub fn price_list(terms: &OperatorTerms) -> PriceList {
+    let half = |price: &Price| {
+        let Classes { input, output, request, .. } = price.ceiling;
+        let classes = classes(input.0 / 2, output.0 / 2, request.0 / 2);
+        ListedPrice { model: price.model, chain_id: price.chain_id, asset: price.asset, classes }
+    };
+    PriceList {
+        terms_hash: terms.digest(),
+        number: 7,
+        from: UnixMs(NOW_MS - 3_600_000),
+        until: UnixMs(NOW_MS + 3_600_000),
+        prices: terms.prices.iter().map(half).collect(),
+    }
+}
+
+/// This list under the registrar's signature.
+#[must_use]
+pub fn sign_price_list(list: PriceList) -> SignedPriceList {
+    SignedPriceList { signature: Key::of(REGISTRAR).sign(&list.digest()), list }
+}
+
+/// Where an answer came from, each field with a value of its own.
+#[must_use]
+pub fn source_record() -> SourceRecord {
+    SourceRecord {
+        upstream: "up".into(),
+        host: "up.example".into(),
+        port: 443,
+        spki_hash: Hash32([0x95; 32]),
+        account: Account::Operator,
+        model_asked: "fixture-large".into(),
+        model_served: "fixture-large-2026".into(),
+        request_id: "req_1".into(),
+        usage: DeclaredUsage { input: 12, cache_read: 1, cache_write: 2, output: 4, reasoning: 3, images: 5 },
+        tried: vec!["other".into()],
     }
 }
 
@@ -63,11 +107,9 @@ pub fn terms_of_length(model: Model, len: usize) -> SignedTerms {
     let terms = OperatorTerms {
         anchor_chain_id: 1,
         not_after: UnixMs(u64::MAX),
-        chains: (1..=64).map(|chain_id| Chain { chain_id, log_anchor: Address([6; 20]), ..Chain::default() }).collect(),
+        chains: (1..=64).map(|chain_id| Chain { chain_id, registry: Address([0xe1; 20]), ..Chain::default() }).collect(),
         assets: (1..=64).map(|chain_id| Asset { chain_id, asset: ASSET, name: text(), version: text(), decimals: 6 }).collect(),
-        prices: (1..=64)
-            .map(|chain_id| Price { model: digest, chain_id, asset: ASSET, per_request: Amount(10), ..Price::default() })
-            .collect(),
+        prices: (1..=64).map(|chain_id| Price::at_most(digest, chain_id, ASSET, classes(0, 0, 10))).collect(),
         endpoints: vec!["https://127.0.0.1:8443/?".to_owned(); 64],
         ..terms_for(model)
     };
@@ -93,7 +135,7 @@ pub fn sign_terms(terms: OperatorTerms, operator: &Key) -> SignedTerms {
 #[must_use]
 pub fn evidence(hypervisor: &Hypervisor, at_ms: u64, manifest: Manifest, freshness: Freshness, terms: SignedTerms) -> Evidence {
     let attested = attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness);
-    Evidence { document: document(hypervisor, &attested, at_ms), manifest, freshness, terms }
+    Evidence::nitro(document(hypervisor, &attested, at_ms), manifest, freshness, terms)
 }
 
 /// The document alone.
@@ -124,6 +166,8 @@ pub fn offer() -> Offer {
         max_tokens: 8,
         seed_commitment: Hash32([9; 32]),
         valid_until: UnixMs(10),
+        price_list_hash: Hash32::ZERO,
+        price_list_number: 0,
     }
 }
 
@@ -178,6 +222,10 @@ pub fn receipt(manifest: &Manifest, sequence: u64) -> Receipt {
             finished_at: UnixMs(NOW_MS + 1_500),
             block_number: 17,
             block_hash: Hash32([18; 32]),
+            source_hash: Hash32::ZERO,
+            task_hash: Hash32::ZERO,
+            question_hash: Hash32::ZERO,
+            answer_hash: Hash32::ZERO,
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use candor_verify::bytes::{Hash32, to_hex};
 use candor_verify::check::Transfer;
-use candor_verify::policy::{Accept, KnownAnchor, Policy, RegistryRecord, Workloads};
+use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
 use serde_json::{Value, json};
 
 use crate::cases::{Case, Facts};
@@ -72,9 +72,10 @@ fn hashes(values: &[Hash32]) -> Vec<String> {
 }
 
 fn facts_json(facts: &Facts) -> Value {
-    let Facts { anchors, registry, receipt_block_known, evidence_block_known, transfer } = facts;
+    let Facts { anchors, observations, registry, receipt_block_known, evidence_block_known, transfer } = facts;
     json!({
-        "anchors": anchors.iter().map(anchor_json).collect::<Vec<_>>(),
+        "anchors": anchors.iter().map(tree_json).collect::<Vec<_>>(),
+        "observations": observations.iter().map(tree_json).collect::<Vec<_>>(),
         "registry": registry.as_ref().map(registry_json),
         "receipt_block_known": receipt_block_known,
         "evidence_block_known": evidence_block_known,
@@ -86,15 +87,15 @@ fn facts_json(facts: &Facts) -> Value {
     })
 }
 
-fn anchor_json(anchor: &KnownAnchor) -> Value {
-    let KnownAnchor { log_id, tree, anchored_at } = anchor;
-    json!({ "log_id": log_id.to_string(), "size": tree.size, "root": tree.root.to_string(), "anchored_at": anchored_at.0 })
+fn tree_json(known: &KnownTree) -> Value {
+    let KnownTree { log_id, tree, at } = known;
+    json!({ "log_id": log_id.to_string(), "size": tree.size, "root": tree.root.to_string(), "at": at.0 })
 }
 
 fn registry_json(record: &RegistryRecord) -> Value {
-    let RegistryRecord { k_sig, manifest_hash, status_at_finish, valid_from, valid_until, invalid_from } = record;
+    let RegistryRecord { k_sig, manifest_hash, valid_until, invalid_from, revoked_at } = record;
     json!({
-        "k_sig": k_sig.to_string(), "manifest_hash": manifest_hash.to_string(), "status_at_finish": status_at_finish.as_str(),
-        "valid_from": valid_from.0, "valid_until": valid_until.0, "invalid_from": invalid_from.0,
+        "k_sig": k_sig.to_string(), "manifest_hash": manifest_hash.to_string(), "valid_until": valid_until.0,
+        "invalid_from": invalid_from.map(|at| at.0), "revoked_at": revoked_at.map(|at| at.0),
     })
 }

@@ -2,12 +2,17 @@
 //!
 //! Grouped by the question they would answer wrongly. Each later stage is signed over the lie, so nothing else is wrong with the bundle.
 
-use candor_verify::bundle::Bundle;
+use candor_verify::bundle::{Bundle, Sale};
 use candor_verify::bytes::{Address, Amount, Hash32};
-use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, Scheme, SeedSource, UsageSource};
+use candor_verify::decoding::SeedSource;
+use candor_verify::hash::keccak256;
+use candor_verify::manifest::FurtherKey;
+use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, Scheme, UsageSource};
+use candor_verify::terms::{ModelSource, OperatorTerms, PriceList, Pricing, Route, SignedPriceList, Trust, Upstream, UpstreamKind};
 use candor_verify::time::{UnixMs, UnixSeconds};
 
 use crate::forge::{K_SIG, Key, Lie, NOW_MS, cosign, high_s_twin, integer_seed, upgrade_and_alter, upgrade_and_sign, upgraded};
+use crate::honest;
 
 pub(crate) type Row = (&'static str, &'static str, Lie);
 
@@ -19,13 +24,90 @@ fn at_the_end(name: &'static str, expect: &'static str, bundle: fn(&mut Bundle))
     (name, expect, Lie { bundle, ..Lie::default() })
 }
 
+fn sale(bundle: &mut Bundle) -> &mut Sale {
+    bundle.sale.as_mut().expect("it is sold")
+}
+
+/// Terms whose model is an upstream's.
+pub(crate) fn proxied(terms: &mut OperatorTerms) {
+    let model = &mut terms.models[0];
+    (model.source, model.digest) = (ModelSource::Upstream, keccak256(&[model.id.as_bytes()]));
+    model.routes = vec![Route { upstream: "up".into(), model: "fixture-large".into() }];
+    terms.prices[0].model = model.digest;
+    let up = |name: &str| Upstream {
+        name: name.into(),
+        kind: UpstreamKind::OpenAiCompatible,
+        host: "up.example".into(),
+        port: 443,
+        path: "/v1".into(),
+        trust: Trust::Key,
+        trust_anchor: Hash32([0x95; 32]),
+        account: String::new(),
+        pricing: Pricing::Fixed,
+        markup: 0,
+        flags: 0,
+    };
+    terms.upstreams = vec![up("up"), up("other")];
+}
+
+/// What a receipt of such work says.
+pub(crate) fn made_by_an_upstream(receipt: &mut Receipt) {
+    (receipt.work.kinds, receipt.work.source_hash) = (Kinds::PROXY, honest::source_record().struct_hash());
+}
+
+/// And what travels beside it.
+pub(crate) fn with_its_source(bundle: &mut Bundle) {
+    bundle.delivery.source = Some(honest::source_record());
+}
+
+/// A price list at half of the ceilings.
+pub(crate) fn half(terms: &OperatorTerms) -> SignedPriceList {
+    honest::sign_price_list(honest::price_list(terms))
+}
+
+/// The same with a change under the registrar's signature.
+fn resigned(terms: &OperatorTerms, change: fn(&mut PriceList)) -> SignedPriceList {
+    let mut list = honest::price_list(terms);
+    change(&mut list);
+    honest::sign_price_list(list)
+}
+
+fn listed(name: &'static str, price_list: fn(&OperatorTerms) -> SignedPriceList) -> Row {
+    (name, "offer.price", Lie { price_list: Some(price_list), ..Lie::default() })
+}
+
+/// Lies about answers that nobody paid for.
+pub(crate) fn free_lies() -> Vec<Row> {
+    let receipt = |name, expect, receipt: fn(&mut Receipt)| (name, expect, Lie { receipt, ..Lie::free() });
+    let at_the_end = |name, expect, bundle: fn(&mut Bundle)| (name, expect, Lie { bundle, ..Lie::free() });
+    vec![
+        receipt("free_work_with_another_payment_id", "receipt.payment", |r| r.money.payment_id = Hash32([1; 32])),
+        receipt("free_work_with_a_payer", "receipt.payment", |r| r.money.payer = Address([1; 20])),
+        receipt("free_work_for_another_payee", "receipt.payment", |r| r.money.payee = Address([1; 20])),
+        receipt("free_work_on_another_chain", "receipt.payment", |r| r.money.chain_id = 1),
+        receipt("free_work_that_is_charged", "receipt.payment", |r| r.money.charged = Amount(1)),
+        receipt("free_work_that_names_an_offer", "receipt.payment", |r| r.money.offer_digest = Hash32([1; 32])),
+        receipt("free_work_under_a_scheme", "receipt.payment", |r| r.money.scheme = Scheme::ExactEip3009),
+        ("free_work_that_the_terms_sell", "receipt.charge", Lie::default()),
+        ("free_work_with_a_seed_that_its_share_does_not_give", "work.seed", Lie { decoding: |d| d.seed = Hash32([1; 32]), ..Lie::free() }),
+        (
+            "free_work_with_a_seed_of_a_payment",
+            "work.seed",
+            Lie { decoding: |d| d.seed_source = SeedSource::ServerAndPayment, ..Lie::free() },
+        ),
+        at_the_end("free_work_without_its_salt", "request.commitment", |b| b.delivery.request_salt = None),
+        at_the_end("free_work_with_another_salt", "request.commitment", |b| b.delivery.request_salt = Some(Hash32([1; 32]))),
+        receipt("free_work_beyond_its_decoding_record", "work.claim", |r| r.work.completion_tokens = 65),
+    ]
+}
+
 fn evidence_lies() -> Vec<Row> {
     vec![
         at_the_end("freshness_nonce_changed", "evidence.binding", |b| b.evidence.freshness.nonce = Hash32([1; 32])),
         at_the_end("freshness_block_changed", "evidence.binding", |b| b.evidence.freshness.block_number += 1),
         at_the_end("manifest_key_changed", "evidence.binding", |b| b.evidence.manifest.k_sig = Address([1; 20])),
         at_the_end("manifest_payee_changed", "evidence.binding", |b| b.evidence.manifest.payee = Address([1; 20])),
-        at_the_end("price_table_changed", "evidence.terms", |b| b.evidence.terms.terms.prices[0].per_request = Amount(1)),
+        at_the_end("price_table_changed", "evidence.terms", |b| b.evidence.terms.terms.prices[0].ceiling.request = Amount(1)),
         at_the_end("model_list_changed", "evidence.terms", |b| b.evidence.terms.terms.models[0].digest = Hash32([1; 32])),
         ("terms_signed_by_a_stranger", "evidence.operator", Lie { terms_signer: 0x77, ..Lie::default() }),
         ("attested_payee_is_not_the_terms", "evidence.manifest", Lie { manifest: |m| m.payee = Address([1; 20]), ..Lie::default() }),
@@ -53,9 +135,26 @@ fn evidence_lies() -> Vec<Row> {
         at_the_end("terms_signature_is_a_high_s_twin", "evidence.operator", |b| {
             b.evidence.terms.signature = high_s_twin(&b.evidence.terms.signature)
         }),
-        at_the_end("document_cut_short", "attest.signature", |b| b.evidence.document.truncate(b.evidence.document.len() - 1)),
-        at_the_end("document_signature_altered", "attest.signature", |b| *b.evidence.document.last_mut().expect("not empty") ^= 1),
-        at_the_end("document_of_nothing", "attest.size", |b| b.evidence.document.clear()),
+        at_the_end("document_cut_short", "attest.signature", |b| {
+            let document = &mut b.evidence.attestations[0].document;
+            document.truncate(document.len() - 1);
+        }),
+        at_the_end("document_signature_altered", "attest.signature", |b| {
+            *b.evidence.attestations[0].document.last_mut().expect("not empty") ^= 1
+        }),
+        at_the_end("document_of_nothing", "attest.size", |b| b.evidence.attestations[0].document.clear()),
+        at_the_end("no_attestation_document", "attest.kind", |b| b.evidence.attestations.clear()),
+        at_the_end("two_attestation_documents", "attest.kind", |b| b.evidence.attestations.push(b.evidence.attestations[0].clone())),
+        at_the_end("document_of_another_kind", "attest.kind", |b| b.evidence.attestations[0].kind = 2),
+        at_the_end("collateral_beside_a_document_that_has_none", "attest.kind", |b| b.evidence.attestations[0].collateral.push(1)),
+        at_the_end("a_further_key_that_is_not_attested", "evidence.manifest", |b| {
+            b.evidence.keys.push(FurtherKey { purpose: 1, algorithm: 1, bytes: vec![1; 32] });
+        }),
+        (
+            "booted_after_its_document",
+            "evidence.manifest",
+            Lie { manifest: |m| m.booted_at = UnixSeconds(NOW_MS / 1000 + 121), ..Lie::default() },
+        ),
         ("terms_with_an_unknown_flag", "evidence.manifest", Lie { terms: |o| o.flags = 1 << 31, ..Lie::default() }),
         ("terms_ended_before_the_document", "evidence.manifest", Lie { terms: |o| o.not_after = UnixMs(NOW_MS - 1), ..Lie::default() }),
     ]
@@ -74,6 +173,15 @@ fn work_lies() -> Vec<Row> {
         receipt("receipt_of_another_boot", "receipt.boot", |r| r.manifest_hash = Hash32([1; 32])),
         receipt("receipt_of_another_log", "receipt.boot", |r| r.log_id = Hash32([1; 32])),
         receipt("finished_before_it_started", "receipt.time", |r| r.work.finished_at = r.work.started_at.saturating_sub(1)),
+        (
+            "finished_before_the_boot",
+            "receipt.time",
+            Lie {
+                manifest: |m| m.booted_at = UnixSeconds(NOW_MS / 1000 + 120),
+                receipt: |r| (r.work.started_at, r.work.finished_at) = (UnixMs(NOW_MS - 1), UnixMs(NOW_MS - 1)),
+                ..Lie::default()
+            },
+        ),
         receipt("finished_after_the_terms_ended", "receipt.time", |r| r.work.finished_at.0 += 86_400_000),
         ("evidence_too_old_for_the_receipt", "receipt.time", Lie { document_age_ms: 3 * 3_600_000, ..Lie::default() }),
         at_the_end("request_body_altered", "request.commitment", |b| b.request.body[0] ^= 1),
@@ -87,6 +195,45 @@ fn work_lies() -> Vec<Row> {
         receipt("model_that_the_terms_do_not_list", "work.model", |r| r.work.model_id = Hash32([1; 32])),
         receipt("local_work_counted_by_an_upstream", "work.claim", |r| r.work.usage_source = UsageSource::UpstreamDeclared),
         receipt("sealed_to_no_key", "privacy.channel", |r| r.work.channel = Channel::Sealed),
+        receipt("local_work_with_a_source", "work.claim", |r| r.work.source_hash = Hash32([1; 32])),
+        receipt("public_answer_that_this_version_does_not_judge", "work.claim", |r| r.work.answer_hash = Hash32([1; 32])),
+        receipt("task_of_an_answer_that_is_not_public", "work.claim", |r| r.work.task_hash = Hash32([1; 32])),
+        receipt("question_of_an_answer_that_is_not_public", "work.claim", |r| r.work.question_hash = Hash32([1; 32])),
+        receipt("proxied_work_of_a_local_model", "work.claim", |r| r.work.kinds = Kinds::PROXY),
+        ("local_work_of_an_upstreams_model", "work.claim", Lie { terms: proxied, ..Lie::default() }),
+        ("proxied_work_whose_source_does_not_travel", "work.claim", Lie { terms: proxied, receipt: made_by_an_upstream, ..Lie::default() }),
+        (
+            "proxied_work_by_an_upstream_that_is_no_route",
+            "work.claim",
+            Lie {
+                terms: |o| {
+                    proxied(o);
+                    o.models[0].routes[0].upstream = "other".into();
+                },
+                receipt: made_by_an_upstream,
+                bundle: with_its_source,
+                ..Lie::default()
+            },
+        ),
+        (
+            "source_altered",
+            "work.claim",
+            Lie {
+                terms: proxied,
+                receipt: made_by_an_upstream,
+                bundle: |b| {
+                    with_its_source(b);
+                    b.delivery.source.as_mut().expect("it has one").usage.output += 1;
+                },
+                ..Lie::default()
+            },
+        ),
+        at_the_end("salt_in_the_delivery_of_a_paid_answer", "request.commitment", |b| b.delivery.request_salt = Some(b.request.salt)),
+        (
+            "seed_of_the_server_alone_under_a_payment",
+            "work.seed",
+            Lie { decoding: |d| d.seed_source = SeedSource::Server, ..Lie::default() },
+        ),
         receipt("local_and_proxy_at_once", "work.claim", |r| r.work.kinds = Kinds(3)),
         receipt("unknown_kind", "work.claim", |r| r.work.kinds = Kinds(9)),
         receipt("local_work_whose_upstream_failed", "work.claim", |r| r.work.outcome = Outcome::UpstreamError),
@@ -129,7 +276,7 @@ fn money_lies() -> Vec<Row> {
     };
     let receipt = |name, expect, receipt: fn(&mut Receipt)| (name, expect, Lie { receipt, ..Lie::default() });
     vec![
-        at_the_end("price_raised_after_signing", "offer.signature", |b| b.offer.amount = Amount(b.offer.amount.0 + 1)),
+        at_the_end("price_raised_after_signing", "offer.signature", |b| sale(b).offer.amount.0 += 1),
         offer("offer_of_another_boot", "offer.terms", |o| o.manifest_hash = Hash32([1; 32])),
         (
             "offer_for_another_model",
@@ -141,17 +288,47 @@ fn money_lies() -> Vec<Row> {
         offer("offer_with_a_settler_under_exact", "offer.terms", |o| o.settler = Address([1; 20])),
         offer("offer_for_other_max_tokens", "offer.terms", |o| o.max_tokens = 65),
         offer("offer_above_the_price_table", "offer.price", |o| o.amount = Amount(o.amount.0 + 1)),
+        offer("offer_for_nothing", "offer.price", |o| o.amount = Amount::ZERO),
+        offer("offer_with_the_number_of_no_list", "offer.price", |o| o.price_list_number = 1),
+        listed("price_list_of_other_terms", |o| resigned(o, |list| list.terms_hash = Hash32([1; 32]))),
+        listed("price_list_signed_by_a_stranger", |o| {
+            let list = honest::price_list(o);
+            SignedPriceList { signature: Key::of(0x77).sign(&list.digest()), list }
+        }),
+        listed("price_list_above_the_ceiling", |o| resigned(o, |list| list.prices[0].classes.output.0 = 3_000_001)),
+        listed("price_list_below_the_floor", |o| resigned(o, |list| list.prices[0].classes.output.0 = 299_999)),
+        listed("price_list_without_a_number", |o| resigned(o, |list| list.number = 0)),
+        listed("price_list_in_force_for_too_long", |o| resigned(o, |list| list.until.0 = list.from.0 + 7 * 86_400_000 + 1)),
+        listed("price_list_not_in_force_yet", |o| resigned(o, |list| list.from.0 = NOW_MS + 1_001)),
+        listed("price_list_that_ends_before_the_offer", |o| resigned(o, |list| list.until.0 = NOW_MS + 119_999)),
+        listed("price_list_that_leaves_a_price_out", |o| resigned(o, |list| list.prices.clear())),
+        ("offer_below_its_price_list", "offer.price", Lie { price_list: Some(half), offer: |o| o.amount.0 -= 1, ..Lie::default() }),
+        (
+            "offer_names_another_number_than_its_price_list",
+            "offer.price",
+            Lie { price_list: Some(half), offer: |o| o.price_list_number = 8, ..Lie::default() },
+        ),
+        (
+            "offer_above_the_ceiling_by_a_price_list_that_is_not_shown",
+            "offer.price",
+            Lie { price_list: Some(half), offer: |o| o.amount.0 = 305, bundle: |b| sale(b).price_list = None, ..Lie::default() },
+        ),
+        at_the_end("price_list_that_the_offer_does_not_name", "offer.price", |b| {
+            sale(b).price_list = Some(half(&b.evidence.terms.terms.clone()));
+        }),
         offer("offer_in_an_asset_without_a_price", "offer.price", |o| o.asset = Address([1; 20])),
-        at_the_end("payee_changed_after_signing", "payment.signature", |b| b.payment.authorization.to = Address([1; 20])),
-        at_the_end("payment_by_another_payer", "payment.signature", |b| b.payment.authorization.from = Key::of(0x77).address()),
-        at_the_end("payment_signature_is_a_high_s_twin", "payment.signature", |b| b.payment.signature = high_s_twin(&b.payment.signature)),
+        at_the_end("payee_changed_after_signing", "payment.signature", |b| sale(b).payment.authorization.to = Address([1; 20])),
+        at_the_end("payment_by_another_payer", "payment.signature", |b| sale(b).payment.authorization.from = Key::of(0x77).address()),
+        at_the_end("payment_signature_is_a_high_s_twin", "payment.signature", |b| {
+            sale(b).payment.signature = high_s_twin(&sale(b).payment.signature);
+        }),
         paid("payment_of_less_than_offered", "payment.terms", |a| a.value = Amount(a.value.0 - 1)),
         paid("payment_to_another_payee", "payment.terms", |a| a.to = Address([1; 20])),
         paid("payment_of_more_than_offered", "payment.terms", |a| a.value = Amount(a.value.0 + 1)),
         paid("payment_not_yet_valid", "payment.terms", |a| a.valid_after = UnixSeconds(NOW_MS / 1000 + 100)),
         paid("payment_expired", "payment.terms", |a| a.valid_before = UnixSeconds(NOW_MS / 1000 + 1)),
         paid("payment_open_for_too_long", "payment.terms", |a| a.valid_before = UnixSeconds(NOW_MS / 1000 + 100_000)),
-        at_the_end("client_salt_altered", "payment.binding", |b| b.payment.client_salt = Some(Hash32([1; 32]))),
+        at_the_end("client_salt_altered", "payment.binding", |b| sale(b).payment.client_salt = Some(Hash32([1; 32]))),
         paid("payment_bound_to_nothing", "payment.binding", |a| a.nonce = Hash32([1; 32])),
         receipt("receipt_reused_for_another_payment", "receipt.payment", |r| r.money.payment_id = Hash32([1; 32])),
         receipt("receipt_for_another_offer", "receipt.payment", |r| r.money.offer_digest = Hash32([1; 32])),
@@ -216,7 +393,7 @@ fn log_lies() -> Vec<Row> {
         at_the_end("later_anchor_that_is_earlier", "log.consistency", |b| {
             let earlier = b.delivery.earlier_anchor.clone().expect("it has one");
             *b = upgraded(b.clone());
-            let later = b.later_anchor.as_mut().expect("it is upgraded");
+            let later = b.later_trees.first_mut().expect("it is upgraded");
             (later.checkpoint.tree, later.consistency) = (earlier.tree, earlier.consistency);
             later.signature = Key::of(K_SIG).sign(&later.checkpoint.digest());
         }),

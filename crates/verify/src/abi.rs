@@ -20,6 +20,13 @@ pub enum AbiError {
         /// Length of what was given.
         got: usize,
     },
+    /// The struct is of another version: of before the first release, or of a later one.
+    Version {
+        /// The version that this code reads.
+        expected: u8,
+        /// The version of the bytes.
+        got: u8,
+    },
     /// The word at this index does not fit its type.
     Range {
         /// Index of the word, counted from zero.
@@ -31,6 +38,7 @@ impl fmt::Display for AbiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { expected, got } => write!(f, "ABI: expected {expected} bytes, got {got}"),
+            Self::Version { expected, got } => write!(f, "ABI: version {got}, this program reads version {expected} only"),
             Self::Range { word } => write!(f, "ABI: word {word} does not fit its type"),
         }
     }
@@ -112,6 +120,23 @@ impl<'a> WordReader<'a> {
         Ok(Self { rest: chunks.iter(), index: 0 })
     }
 
+    /// A reader over a struct of exactly `words` words whose first word is this version, which is read. Another version is told before
+    /// another length: older structs are shorter.
+    ///
+    /// # Errors
+    /// `Version`, `Length`; `Range` if the first word is no version.
+    pub fn versioned(bytes: &'a [u8], words: usize, version: u8) -> Result<Self, AbiError> {
+        match bytes.split_first_chunk::<32>() {
+            Some(([zeros @ .., got], _)) if *zeros == [0; 31] && *got != version => {
+                return Err(AbiError::Version { expected: version, got: *got });
+            }
+            Some(_) | None => {}
+        }
+        let mut reader = Self::new(bytes, words)?;
+        reader.code(|got| (got == version).then_some(()))?;
+        Ok(reader)
+    }
+
     fn next(&mut self) -> Result<&'a [u8; 32], AbiError> {
         let word = self.rest.next().ok_or(AbiError::Range { word: self.index })?;
         self.index = self.index.saturating_add(1);
@@ -162,6 +187,15 @@ impl<'a> WordReader<'a> {
     pub fn u64(&mut self) -> Result<u64, AbiError> {
         let value = self.amount()?;
         u64::try_from(value.0).map_err(|_| self.range())
+    }
+
+    /// A `uint16`.
+    ///
+    /// # Errors
+    /// `Range` if it does not fit.
+    pub fn u16(&mut self) -> Result<u16, AbiError> {
+        let value = self.amount()?;
+        u16::try_from(value.0).map_err(|_| self.range())
     }
 
     /// A `uint32`.
@@ -224,5 +258,16 @@ mod tests {
         let known = |code| (code == 1).then_some("known");
         assert_eq!((reader.u64(), reader.code(known)), (Ok(1), Ok("known")));
         assert_eq!(reader.code(known), Err(AbiError::Range { word: 2 }));
+    }
+
+    #[test]
+    fn another_version_is_named_whatever_the_length() {
+        let words = Words::new().u64(1).u64(7).into_vec();
+        assert_eq!(WordReader::versioned(&words, 3, 2).err(), Some(AbiError::Version { expected: 2, got: 1 }));
+        assert_eq!(WordReader::versioned(&words, 3, 1).err(), Some(AbiError::Length { expected: 96, got: 64 }));
+        assert_eq!(WordReader::versioned(&words, 2, 1).and_then(|mut reader| reader.u64()), Ok(7));
+        let wide = Words::new().u64(258).u64(7).into_vec();
+        assert_eq!(WordReader::versioned(&wide, 2, 2).err(), Some(AbiError::Range { word: 0 }));
+        assert_eq!(WordReader::versioned(&[], 2, 2).err(), Some(AbiError::Length { expected: 64, got: 0 }));
     }
 }

@@ -1,6 +1,6 @@
 //! The bundle: one file that lets anyone check one answer, years later, without us.
 //!
-//! Evidence of the enclave, the request, every frame of the answer, the offer, the payment, and the delivery (receipt, checkpoint,
+//! Evidence of the enclave, the request, every frame of the answer, offer and payment if it was sold, and the delivery (receipt, checkpoint,
 //! proofs). Deterministic CBOR read by one strict reader; every value in it is signed, or hashed by something signed, so any flipped
 //! byte is refused by a named check (Invariant 7). Spec: bundle.md.
 //!
@@ -10,6 +10,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::VERSION;
 use crate::bytes::{Hash32, Signature65};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::checkpoint::Checkpoint;
@@ -17,11 +18,10 @@ use crate::delivery::Delivery;
 use crate::evidence::Evidence;
 use crate::offer::Offer;
 use crate::payment::{Authorization, Payment};
+use crate::receipt::Scheme;
+use crate::terms::{SIGNED_TERMS_MAX, SignedPriceList};
 use crate::time::{UnixMs, UnixSeconds};
 use crate::tlog::{PATH_MAX, Tree};
-
-/// Version of [`Bundle`] that this code reads and writes.
-pub const VERSION: u64 = 1;
 
 /// Largest bundle in bytes: a body of 4 MiB and an answer of 16 MiB, with room.
 pub const BUNDLE_MAX: usize = 24 << 20;
@@ -59,15 +59,32 @@ pub struct Response {
     pub frames: Vec<Vec<u8>>,
 }
 
-/// A tree that holds the receipt and was anchored after the bundle's own checkpoint.
+/// What was offered, and what was paid for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Sale {
+    /// The quote.
+    pub offer: Offer,
+    /// By K_sig over the offer's digest.
+    pub offer_signature: Signature65,
+    /// What the payer signed.
+    pub payment: Payment,
+    /// The price list that the offer names; without it the price is only known to be within the terms.
+    pub price_list: Option<SignedPriceList>,
+}
+
+/// Later trees in one bundle, at most: one that was anchored, and one that was observed before.
+pub const LATER_TREES_MAX: usize = 2;
+
+/// A tree that holds the receipt, larger than the bundle's own checkpoint, that was anchored or observed on chain.
 ///
 /// RFC 9162 does not bind the number of leaves of the newer tree, so the proof alone does not name it: K_sig's signature does.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
-pub struct LaterAnchor {
-    /// What was anchored. Its log id must be the bundle's own, and so is not written.
+pub struct LaterTree {
+    /// What K_sig signed. Its log id must be the bundle's own, and so is not written.
     pub checkpoint: Checkpoint,
-    /// By K_sig over the checkpoint's digest, as the anchor's event shows it.
+    /// By K_sig over the checkpoint's digest, as the event on chain shows it.
     pub signature: Signature65,
     /// RFC 9162 consistency proof from the bundle's checkpoint.
     pub consistency: Vec<Hash32>,
@@ -83,16 +100,12 @@ pub struct Bundle {
     pub request: Request,
     /// What was answered.
     pub response: Response,
-    /// The quote.
-    pub offer: Offer,
-    /// By K_sig over the offer's digest.
-    pub offer_signature: Signature65,
-    /// What the payer signed.
-    pub payment: Payment,
+    /// How it was sold; `None` if nobody paid.
+    pub sale: Option<Sale>,
     /// What came with the answer.
     pub delivery: Delivery,
-    /// A tree anchored later, added when the bundle was upgraded.
-    pub later_anchor: Option<LaterAnchor>,
+    /// Larger trees that were added when the bundle was upgraded, each larger than the one before.
+    pub later_trees: Vec<LaterTree>,
 }
 
 impl Bundle {
@@ -100,20 +113,24 @@ impl Bundle {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(8).u64(VERSION).bytes(&self.evidence.encode());
+        w.array(7).u64(VERSION.into()).bytes(&self.evidence.encode());
         let q = &self.request;
         w.array(4).bytes(&q.salt.0).text(&q.method).text(&q.path).bytes(&q.body);
         w.array(2).bytes(&self.response.seed.0).array(self.response.frames.len());
         for frame in &self.response.frames {
             w.bytes(frame);
         }
-        w.array(2).bytes(&self.offer.encode()).bytes(&self.offer_signature.0);
-        let a = &self.payment.authorization;
-        w.array(8).bytes(&a.from.0).bytes(&a.to.0).amount(a.value).u64(a.valid_after.0).u64(a.valid_before.0).bytes(&a.nonce.0);
-        w.bytes(&self.payment.signature.0).hashes(self.payment.client_salt.as_slice());
-        w.bytes(&self.delivery.encode());
-        w.array(usize::from(self.later_anchor.is_some()));
-        if let Some(later) = &self.later_anchor {
+        w.array(usize::from(self.sale.is_some()));
+        if let Some(sale) = &self.sale {
+            w.array(4).bytes(&sale.offer.encode()).bytes(&sale.offer_signature.0);
+            write_payment(&mut w, &sale.payment);
+            w.array(usize::from(sale.price_list.is_some()));
+            if let Some(list) = &sale.price_list {
+                w.bytes(&list.encode());
+            }
+        }
+        w.bytes(&self.delivery.encode()).array(self.later_trees.len());
+        for later in &self.later_trees {
             let c = &later.checkpoint;
             w.array(5).u64(c.tree.size).bytes(&c.tree.root.0).u64(c.timestamp.0).bytes(&later.signature.0).hashes(&later.consistency);
         }
@@ -129,37 +146,55 @@ impl Bundle {
             return Err(CborError::Value { offset: BUNDLE_MAX });
         }
         let mut r = Reader::new(bytes);
-        r.array_of(8)?;
-        r.exactly(VERSION)?;
+        r.versioned_array_of(7, VERSION)?;
         let evidence = Evidence::parse(r.bytes(BUNDLE_MAX)?)?;
         r.array_of(4)?;
         let request =
             Request { salt: r.hash()?, method: r.text(16)?.into(), path: r.text(2048)?.into(), body: r.bytes(BODY_MAX)?.to_vec() };
         r.array_of(2)?;
         let response = Response { seed: r.hash()?, frames: r.list(FRAMES_MAX, |r| r.bytes(FRAME_MAX).map(<[u8]>::to_vec))? };
-        r.array_of(2)?;
-        let offer = Offer::parse(&r.fixed::<{ Offer::WORDS * 32 }>()?).map_err(|_| CborError::Value { offset: 0 })?;
-        let offer_signature = r.signature()?;
-        let payment = read_payment(&mut r)?;
+        let sale = r.optional(read_sale)?;
         let delivery = Delivery::parse(r.bytes(BUNDLE_MAX)?)?;
         let log_id = delivery.checkpoint.checkpoint.log_id;
-        let later_anchor = r.optional(|r| read_later(r, log_id))?;
+        let later_trees = r.list(LATER_TREES_MAX, |r| read_later(r, log_id))?;
         r.end()?;
-        Ok(Self { evidence, request, response, offer, offer_signature, payment, delivery, later_anchor })
+        let grow = later_trees.windows(2).all(|pair| matches!(pair, [a, b] if a.checkpoint.tree.size < b.checkpoint.tree.size));
+        if !grow {
+            return Err(CborError::Value { offset: bytes.len() });
+        }
+        Ok(Self { evidence, request, response, sale, delivery, later_trees })
     }
 }
 
-fn read_later(r: &mut Reader<'_>, log_id: Hash32) -> Result<LaterAnchor, CborError> {
+fn read_sale(r: &mut Reader<'_>) -> Result<Sale, CborError> {
+    r.array_of(4)?;
+    Ok(Sale {
+        offer: Offer::parse(&r.fixed::<{ Offer::WORDS * 32 }>()?).map_err(|_| CborError::Value { offset: 0 })?,
+        offer_signature: r.signature()?,
+        payment: read_payment(r)?,
+        price_list: r.optional(|r| SignedPriceList::parse(r.bytes(SIGNED_TERMS_MAX)?))?,
+    })
+}
+
+fn read_later(r: &mut Reader<'_>, log_id: Hash32) -> Result<LaterTree, CborError> {
     r.array_of(5)?;
-    Ok(LaterAnchor {
+    Ok(LaterTree {
         checkpoint: Checkpoint { log_id, tree: Tree { size: r.u64()?, root: r.hash()? }, timestamp: UnixMs(r.u64()?) },
         signature: r.signature()?,
         consistency: r.hashes(PATH_MAX.saturating_add(1))?,
     })
 }
 
+/// The scheme says which members follow it: another scheme is another arm here, and the same bundle.
+fn write_payment(w: &mut Writer, payment: &Payment) {
+    let a = &payment.authorization;
+    w.array(9).u64(Scheme::ExactEip3009.code().into()).bytes(&a.from.0).bytes(&a.to.0).amount(a.value);
+    w.u64(a.valid_after.0).u64(a.valid_before.0).bytes(&a.nonce.0).bytes(&payment.signature.0).hashes(payment.client_salt.as_slice());
+}
+
 fn read_payment(r: &mut Reader<'_>) -> Result<Payment, CborError> {
-    r.array_of(8)?;
+    r.array_of(9)?;
+    r.exactly(Scheme::ExactEip3009.code().into())?;
     let authorization = Authorization {
         from: r.address()?,
         to: r.address()?,

@@ -5,15 +5,15 @@
 
 use alloc::vec::Vec;
 
+use crate::VERSION;
 use crate::bytes::{Hash32, Signature65};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::checkpoint::{COSIGNATURES_MAX, Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
-use crate::receipt::{Decoding, Receipt, SeedSource};
+use crate::decoding::{Decoding, SeedSource};
+use crate::receipt::Receipt;
+use crate::source::SourceRecord;
 use crate::time::{UnixMs, UnixSeconds};
 use crate::tlog::{PATH_MAX, Tree};
-
-/// Version of [`Delivery`] that this code reads and writes.
-pub const VERSION: u64 = 1;
 
 /// An older tree and the consistency proof from it to the bundle's checkpoint, which binds its size too.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,6 +39,10 @@ pub struct Delivery {
     pub decoding: Decoding,
     /// The server's share of the seed; `None` if the request named the seed.
     pub seed_share: Option<Hash32>,
+    /// Where PROXY work came from; `None` for LOCAL.
+    pub source: Option<SourceRecord>,
+    /// Salt of the request commitment, if nobody paid: there was no 402 that told it.
+    pub request_salt: Option<Hash32>,
     /// A checkpoint of a tree that holds the receipt.
     pub checkpoint: SignedCheckpoint,
     /// From the leaf to that tree's root.
@@ -52,9 +56,13 @@ impl Delivery {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(9).u64(VERSION).bytes(&self.receipt.encode()).bytes(&self.signature.0).bytes(&self.leaf_salt.0);
+        w.array(11).u64(VERSION.into()).bytes(&self.receipt.encode()).bytes(&self.signature.0).bytes(&self.leaf_salt.0);
         write_decoding(&mut w, &self.decoding);
-        w.hashes(self.seed_share.as_slice());
+        w.hashes(self.seed_share.as_slice()).array(usize::from(self.source.is_some()));
+        if let Some(source) = &self.source {
+            source.write(&mut w);
+        }
+        w.hashes(self.request_salt.as_slice());
         write_checkpoint(&mut w, &self.checkpoint);
         w.hashes(&self.inclusion);
         write_link(&mut w, self.earlier_anchor.as_ref());
@@ -67,8 +75,7 @@ impl Delivery {
     /// Where and why the bytes are not a delivery.
     pub fn parse(bytes: &[u8]) -> Result<Self, CborError> {
         let mut r = Reader::new(bytes);
-        r.array_of(9)?;
-        r.exactly(VERSION)?;
+        r.versioned_array_of(11, VERSION)?;
         let receipt = Receipt::parse(&r.fixed::<{ Receipt::WORDS * 32 }>()?).map_err(|_| CborError::Value { offset: 0 })?;
         let delivery = Self {
             receipt,
@@ -76,6 +83,8 @@ impl Delivery {
             leaf_salt: r.hash()?,
             decoding: read_decoding(&mut r)?,
             seed_share: r.optional(Reader::hash)?,
+            source: r.optional(SourceRecord::read)?,
+            request_salt: r.optional(Reader::hash)?,
             checkpoint: read_checkpoint(&mut r)?,
             inclusion: r.hashes(PATH_MAX)?,
             earlier_anchor: read_link(&mut r)?,
@@ -95,7 +104,7 @@ pub(crate) fn read_decoding(r: &mut Reader<'_>) -> Result<Decoding, CborError> {
     Ok(Decoding {
         engine: r.text(64)?.into(),
         seed: r.hash()?,
-        seed_source: SeedSource::from_code(r.u8()?).ok_or(CborError::Value { offset: 0 })?,
+        seed_source: r.code(SeedSource::from_code)?,
         temperature_e6: r.u32()?,
         top_p_e6: r.u32()?,
         top_k: r.u32()?,

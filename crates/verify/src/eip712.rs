@@ -1,6 +1,6 @@
 //! EIP-712: digests that wallets and contracts compute the same way, and who signed them.
 //!
-//! Our own types live in one domain, `{name: "Candor", version: "1"}`: no chain id and no contract, because each struct that needs a
+//! Our own types live in one domain, `{name: "Candor", version: "2"}`: no chain id and no contract, because each struct that needs a
 //! replay scope carries it as a field. Payments use the token's domain. Spec: receipt.md §1, payment.md §2.
 //! Recovery is a value passed in ([`Recover`]): `K256` here, a C library in servers; no feature chooses.
 //! Not proven by a signature: that its key is attested. That is `attest` and `manifest`.
@@ -85,7 +85,7 @@ pub fn digest(domain: &Hash32, struct_hash: &Hash32) -> Hash32 {
     keccak256(&[&[0x19, 0x01], &domain.0, &struct_hash.0])
 }
 
-/// The domain of every type that K_sig, the operator and the registrar sign: `{name: "Candor", version: "1"}`.
+/// The domain of every type that K_sig, the operator and the registrar sign: `{name: "Candor", version: "2"}`.
 #[must_use]
 pub const fn candor_domain() -> Hash32 {
     CANDOR_DOMAIN
@@ -93,8 +93,8 @@ pub const fn candor_domain() -> Hash32 {
 
 /// Written out, because four hashes at each signature are a tenth of an unpaid quote.
 const CANDOR_DOMAIN: Hash32 = Hash32([
-    0xd8, 0x18, 0xec, 0xe0, 0x24, 0x67, 0x9a, 0x82, 0x93, 0xbe, 0x2b, 0x83, 0xc9, 0x81, 0x85, 0x59, 0x10, 0xca, 0x23, 0xdb, 0xf0, 0xea,
-    0x85, 0x0e, 0xdc, 0xde, 0x10, 0x95, 0xc2, 0xbc, 0xef, 0xa6,
+    0x23, 0xec, 0x41, 0x9d, 0xac, 0x55, 0x0b, 0xe1, 0x05, 0x6d, 0x7e, 0xb9, 0xf2, 0x53, 0x7c, 0xe4, 0xf4, 0xb4, 0x5b, 0x52, 0x45, 0x58,
+    0xa6, 0x21, 0x9c, 0x04, 0x80, 0xf2, 0xf6, 0x6e, 0xb0, 0xff,
 ]);
 
 /// A domain with all four usual members, for tokens.
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_domain_is_the_hash_of_name_and_version() {
-        let words = Words::new().hash(&string("Candor")).hash(&string("1"));
+        let words = Words::new().hash(&string("Candor")).hash(&string("2"));
         assert_eq!(candor_domain(), hash_struct("EIP712Domain(string name,string version)", &words));
     }
 

@@ -10,49 +10,94 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::VERSION;
 use crate::attest::{self, VerifiedDocument};
 use crate::bytes::{Address, Hash32, to_hex};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::eip712::{Recover, signer};
-use crate::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
+use crate::manifest::{Freshness, FurtherKey, Manifest, TeeKind, attested_bytes, keys_hash, workload_id};
 use crate::policy::{Accept, Policy};
 use crate::step::Step;
 use crate::terms::{OperatorTerms, SIGNED_TERMS_MAX, SignedTerms};
 use crate::time::UnixMs;
 use crate::verdict::{Assurance, LogLevel, Outcome, Recorded, Recorder, Stop, Verdict};
 
-/// Version of [`Evidence`] that this code reads and writes.
-pub const VERSION: u64 = 1;
-
 /// Longest attestation document, in bytes (real ones are under 5 KiB).
 pub const DOCUMENT_MAX: usize = 16_384;
 
+/// Attestations in one evidence, at most.
+pub const ATTESTATIONS_MAX: usize = 4;
+
+/// Longest collateral of one attestation, in bytes: what its vendor publishes for its verification.
+pub const COLLATERAL_MAX: usize = 131_072;
+
+/// Further keys of one boot, at most.
+pub const FURTHER_KEYS_MAX: usize = 8;
+
+/// Longest further key, in bytes: the report of a GPU is the longest.
+pub const FURTHER_KEY_MAX: usize = 16_384;
+
 /// Longest evidence, in bytes: its parts, with room for the freshness preimage and the heads between them.
-pub const EVIDENCE_MAX: usize = DOCUMENT_MAX + Manifest::WORDS * 32 + SIGNED_TERMS_MAX + 256;
+pub const EVIDENCE_MAX: usize =
+    ATTESTATIONS_MAX * (DOCUMENT_MAX + COLLATERAL_MAX) + FURTHER_KEYS_MAX * FURTHER_KEY_MAX + Manifest::WORDS * 32 + SIGNED_TERMS_MAX + 512;
+
+/// What one device says of this boot, and what is needed to check it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Attestation {
+    /// Kind of device: 1 is AWS Nitro's format ([`TeeKind::code`]). Others are read, and refused by the step that would judge them.
+    pub kind: u16,
+    /// The document as the device wrote it.
+    pub document: Vec<u8>,
+    /// What its vendor publishes for its verification; empty for Nitro, whose documents carry their chain.
+    pub collateral: Vec<u8>,
+}
 
 /// Evidence as it travels: in `GET /candor/evidence`, in the registry's event, in a bundle. Nothing is believed yet.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
 pub struct Evidence {
-    /// Attestation document (COSE_Sign1).
-    pub document: Vec<u8>,
+    /// What attests the boot. This version judges exactly one, in Nitro's format.
+    pub attestations: Vec<Attestation>,
     /// Keys and promises of the boot.
     pub manifest: Manifest,
     /// Preimage of the freshness tag.
     pub freshness: Freshness,
     /// The terms it runs under.
     pub terms: SignedTerms,
+    /// What the manifest's `keysHash` is of.
+    pub keys: Vec<FurtherKey>,
 }
 
 impl Evidence {
+    /// Evidence by a document in Nitro's format, of a boot without further keys.
+    #[must_use]
+    pub fn nitro(document: Vec<u8>, manifest: Manifest, freshness: Freshness, terms: SignedTerms) -> Self {
+        let attestation = Attestation { kind: TeeKind::Nitro.code(), document, collateral: Vec::new() };
+        Self { attestations: alloc::vec![attestation], manifest, freshness, terms, keys: Vec::new() }
+    }
+
+    /// The first document, which binds the manifest; empty if there is none.
+    #[must_use]
+    pub fn document(&self) -> &[u8] {
+        self.attestations.first().map(|attestation| attestation.document.as_slice()).unwrap_or_default()
+    }
+
     /// The one encoding.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(5).u64(VERSION).bytes(&self.document).bytes(&self.manifest.encode());
+        w.array(6).u64(VERSION.into()).array(self.attestations.len());
+        for attestation in &self.attestations {
+            w.array(3).u64(attestation.kind.into()).bytes(&attestation.document).bytes(&attestation.collateral);
+        }
+        w.bytes(&self.manifest.encode());
         let f = &self.freshness;
         w.array(4).u64(f.chain_id).u64(f.block_number).bytes(&f.block_hash.0).bytes(&f.nonce.0);
-        w.bytes(&self.terms.encode());
+        w.bytes(&self.terms.encode()).array(self.keys.len());
+        for key in &self.keys {
+            w.array(3).u64(key.purpose.into()).u64(key.algorithm.into()).bytes(&key.bytes);
+        }
         w.into_vec()
     }
 
@@ -62,15 +107,21 @@ impl Evidence {
     /// Where and why the bytes are not evidence.
     pub fn parse(bytes: &[u8]) -> Result<Self, CborError> {
         let mut r = Reader::new(bytes);
-        r.array_of(5)?;
-        r.exactly(VERSION)?;
-        let document = r.bytes(DOCUMENT_MAX)?.to_vec();
+        r.versioned_array_of(6, VERSION)?;
+        let attestations = r.list(ATTESTATIONS_MAX, |r| {
+            r.array_of(3)?;
+            Ok(Attestation { kind: r.u16()?, document: r.bytes(DOCUMENT_MAX)?.to_vec(), collateral: r.bytes(COLLATERAL_MAX)?.to_vec() })
+        })?;
         let manifest = Manifest::parse(&r.fixed::<{ Manifest::WORDS * 32 }>()?).map_err(|_| CborError::Value { offset: 0 })?;
         r.array_of(4)?;
         let freshness = Freshness { chain_id: r.u64()?, block_number: r.u64()?, block_hash: r.hash()?, nonce: r.hash()? };
         let terms = SignedTerms::parse(r.bytes(SIGNED_TERMS_MAX)?)?;
+        let keys = r.list(FURTHER_KEYS_MAX, |r| {
+            r.array_of(3)?;
+            Ok(FurtherKey { purpose: r.u16()?, algorithm: r.u16()?, bytes: r.bytes(FURTHER_KEY_MAX)?.to_vec() })
+        })?;
         r.end()?;
-        Ok(Self { document, manifest, freshness, terms })
+        Ok(Self { attestations, manifest, freshness, terms, keys })
     }
 }
 
@@ -190,7 +241,7 @@ pub(crate) fn check_evidence(
     checks.equal(Step::EvidenceBinding, to_hex(&expected), to_hex(document.user_data()))?;
     checks.equal(Step::EvidenceTerms, manifest.terms_hash, terms.digest())?;
     check_operator(checks, evidence, recover)?;
-    check_manifest(checks, manifest, terms, UnixMs(document.timestamp_ms()), &evidence.freshness)?;
+    check_manifest(checks, evidence, UnixMs(document.timestamp_ms()), policy.skew_ms)?;
 
     let workload = workload_id(TeeKind::Nitro, &Hash32(document.root_fingerprint()), document.measurements());
     let ok = policy.workloads.accepts(&workload);
@@ -216,7 +267,15 @@ pub(crate) fn check_evidence(
 }
 
 fn check_document(checks: &mut Recorder, evidence: &Evidence, policy: &Policy, moment: Moment) -> Result<VerifiedDocument, Stop> {
-    let result = attest::parse_document(&evidence.document).and_then(|document| match moment {
+    let [Attestation { kind, document, collateral }] = evidence.attestations.as_slice() else {
+        let got = format!("{} of them", evidence.attestations.len());
+        return Err(checks.refuse(Step::AttestDocument, "attest.kind", "one attestation document", got));
+    };
+    if *kind != TeeKind::Nitro.code() || !collateral.is_empty() {
+        let got = format!("kind {kind} with {} bytes of collateral", collateral.len());
+        return Err(checks.refuse(Step::AttestDocument, "attest.kind", "a document of kind 1 (Nitro), which has no collateral", got));
+    }
+    let result = attest::parse_document(document).and_then(|document| match moment {
         Moment::Live { now, .. } => {
             let freshness = attest::Freshness::Live { max_age_ms: policy.max_age_ms, skew_ms: policy.skew_ms };
             // A clock behind the hypervisor's must not refuse a leaf certificate that is seconds old: within the skew, the document's own
@@ -254,22 +313,18 @@ fn check_operator(checks: &mut Recorder, evidence: &Evidence, recover: &dyn Reco
     checks.signed(Step::EvidenceOperator, terms.terms.operator, recovered)
 }
 
-/// The manifest must be what follows from the terms, and the terms must have been in force.
-fn check_manifest(
-    checks: &mut Recorder,
-    manifest: &Manifest,
-    terms: &OperatorTerms,
-    document_time: UnixMs,
-    freshness: &Freshness,
-) -> Result<(), Stop> {
-    let follows = manifest.clone().under(terms);
+/// The manifest must be what follows from the terms and the further keys, the terms must have been in force, and the boot older than its
+/// document.
+fn check_manifest(checks: &mut Recorder, evidence: &Evidence, document_time: UnixMs, skew_ms: u64) -> Result<(), Stop> {
+    let (manifest, terms) = (&evidence.manifest, &evidence.terms.terms);
+    let follows = Manifest { keys_hash: keys_hash(&evidence.keys), ..manifest.clone() }.under(terms);
     if *manifest != follows {
         let (expected, got) = first_difference(&follows, manifest);
         return checks.require(Step::EvidenceManifest, false, expected, got);
     }
-    if freshness.chain_id != manifest.anchor_chain_id {
+    if evidence.freshness.chain_id != manifest.anchor_chain_id {
         let on = |chain_id: u64| format!("freshness chain {chain_id}");
-        return checks.require(Step::EvidenceManifest, false, on(manifest.anchor_chain_id), on(freshness.chain_id));
+        return checks.require(Step::EvidenceManifest, false, on(manifest.anchor_chain_id), on(evidence.freshness.chain_id));
     }
     if let Err(reason) = terms.check_consistent() {
         return checks.require(Step::EvidenceManifest, false, "consistent terms", reason);
@@ -277,6 +332,10 @@ fn check_manifest(
     if terms.not_after < document_time {
         let expected = format!("terms in force at {document_time} ms");
         return checks.require(Step::EvidenceManifest, false, expected, format!("notAfter {} ms", terms.not_after));
+    }
+    if document_time.saturating_add(skew_ms) < manifest.booted_at.ms() {
+        let expected = format!("a boot before its document of {document_time} ms");
+        return checks.require(Step::EvidenceManifest, false, expected, format!("bootedAt {} s", manifest.booted_at));
     }
     checks.require(Step::EvidenceManifest, true, "equal fields", "equal fields")
 }

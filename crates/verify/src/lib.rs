@@ -32,6 +32,9 @@
 
 extern crate alloc;
 
+#[macro_use]
+mod codes;
+
 pub mod abi;
 pub mod attest;
 pub mod bundle;
@@ -39,6 +42,7 @@ pub mod bytes;
 pub mod cbor;
 pub mod check;
 pub mod checkpoint;
+pub mod decoding;
 pub mod delivery;
 pub mod eip712;
 pub mod evidence;
@@ -49,7 +53,9 @@ pub mod payment;
 pub mod policy;
 pub mod receipt;
 pub mod recovery;
+pub mod refusal;
 pub mod registration;
+pub mod source;
 pub mod step;
 pub mod tags;
 pub mod terms;
@@ -58,6 +64,9 @@ pub mod time;
 pub mod tlog;
 pub mod transcript;
 pub mod verdict;
+
+/// Version of every wire and every signed structure of ours: one generation. Those of another version are refused by name.
+pub const VERSION: u8 = 2;
 
 pub use bytes::{Address, Amount, Hash32, Signature65};
 pub use time::{UnixMs, UnixSeconds};

@@ -1,4 +1,4 @@
-//! The manifest: every key and promise of one boot, in eighteen words that the attestation commits to.
+//! The manifest: every key and promise of one boot, in nineteen words that the attestation commits to.
 //!
 //! Its keccak256 sits in the attested 64 bytes beside K_sig and a freshness tag, so one hardware signature covers it all. Lists enter
 //! as digests; the lists themselves are in the operator terms, which travel with the evidence. Spec: terms-and-manifest.md §2-3.
@@ -6,15 +6,14 @@
 
 use alloc::vec::Vec;
 
+use crate::VERSION;
 use crate::abi::{AbiError, WordReader, Words};
 use crate::bytes::{Address, Hash32};
 use crate::eip712;
 use crate::hash::{keccak256, sha256};
 use crate::tags;
 use crate::terms::OperatorTerms;
-
-/// Version of [`Manifest`] that this code reads and writes.
-pub const VERSION: u8 = 1;
+use crate::time::UnixSeconds;
 
 /// Keys and promises of one boot.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -28,7 +27,7 @@ pub struct Manifest {
     pub k_hpke: Hash32,
     /// SHA-256 of the SubjectPublicKeyInfo of the TLS key.
     pub tls_spki_hash: Hash32,
-    /// Digest of the list of further keys; zero if the list is empty.
+    /// [`keys_hash`] of the list of further keys; zero if the list is empty.
     pub keys_hash: Hash32,
     /// EIP-712 digest of the operator terms.
     pub terms_hash: Hash32,
@@ -36,7 +35,7 @@ pub struct Manifest {
     pub operator: Address,
     /// Who is paid.
     pub payee: Address,
-    /// `EnclaveRegistry`.
+    /// Registry of the boot.
     pub registry: Address,
     /// Chain of registry and anchors.
     pub anchor_chain_id: u64,
@@ -54,11 +53,13 @@ pub struct Manifest {
     pub predecessor_root: Hash32,
     /// SHA-256 of what was built, as the builder names it. Informational: the measurement is what counts.
     pub build_id: Hash32,
+    /// Unix seconds: time of a document that the enclave asked for before it made this manifest. No receipt of the boot is older.
+    pub booted_at: UnixSeconds,
 }
 
 impl Manifest {
     /// Words in the encoding.
-    pub const WORDS: usize = 18;
+    pub const WORDS: usize = 19;
 
     /// The manifest of this boot under these terms. Keys, predecessor and build are the boot's own; every other field follows from the
     /// terms, and is set here and nowhere else.
@@ -72,8 +73,6 @@ impl Manifest {
     #[must_use]
     pub fn under(self, terms: &OperatorTerms) -> Self {
         Self {
-            // Terms of this version name no further keys.
-            keys_hash: Hash32::ZERO,
             terms_hash: terms.digest(),
             operator: terms.operator,
             payee: terms.payee,
@@ -86,7 +85,7 @@ impl Manifest {
         }
     }
 
-    /// The one encoding: 576 bytes.
+    /// The one encoding: 608 bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         Words::new()
@@ -108,16 +107,16 @@ impl Manifest {
             .u64(self.predecessor_size)
             .hash(&self.predecessor_root)
             .hash(&self.build_id)
+            .u64(self.booted_at.0)
             .into_vec()
     }
 
     /// Reads the one encoding. Believes nothing.
     ///
     /// # Errors
-    /// `Length` or `Range`; an unknown version is `Range` at word 0.
+    /// `Version`, `Length` or `Range`.
     pub fn parse(bytes: &[u8]) -> Result<Self, AbiError> {
-        let mut r = WordReader::new(bytes, Self::WORDS)?;
-        r.code(|version| (version == VERSION).then_some(()))?;
+        let mut r = WordReader::versioned(bytes, Self::WORDS, VERSION)?;
         Ok(Self {
             k_sig: r.address()?,
             k_log: r.hash()?,
@@ -136,6 +135,7 @@ impl Manifest {
             predecessor_size: r.u64()?,
             predecessor_root: r.hash()?,
             build_id: r.hash()?,
+            booted_at: UnixSeconds(r.u64()?),
         })
     }
 
@@ -164,6 +164,31 @@ impl Manifest {
 #[must_use]
 pub fn log_id(k_sig: &Address, k_log: &Hash32) -> Hash32 {
     sha256(&[tags::LOG, &k_sig.0, &k_log.0])
+}
+
+/// A key or a piece of evidence that a manifest names besides its own: for requests sealed otherwise, for signatures that others read, of
+/// a device beside the enclave.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct FurtherKey {
+    /// What it is for: 1 sealed requests, 2 signatures over answers, 3 evidence of a device.
+    pub purpose: u16,
+    /// Of what kind it is: 1 X-Wing public key, 2 RSA SubjectPublicKeyInfo, 3 report of an NVIDIA GPU.
+    pub algorithm: u16,
+    /// The key, or the evidence. At most [`crate::evidence::FURTHER_KEY_MAX`] bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Digest of a list of further keys: the EIP-712 encoding of an array of `Key(uint16 purpose,uint16 algorithm,bytes32 digest)` with the
+/// SHA-256 of each; zero if the list is empty.
+#[must_use]
+pub fn keys_hash(keys: &[FurtherKey]) -> Hash32 {
+    const TYPE: &str = "Key(uint16 purpose,uint16 algorithm,bytes32 digest)";
+    let hash = |key: &FurtherKey| {
+        let data = Words::new().u64(key.purpose.into()).u64(key.algorithm.into()).hash(&sha256(&[&key.bytes]));
+        eip712::hash_struct(TYPE, &data)
+    };
+    if keys.is_empty() { Hash32::ZERO } else { eip712::array(keys.iter().map(hash)) }
 }
 
 /// What the freshness tag is made of: a block that did not exist earlier, and a challenge if there was one.
@@ -210,9 +235,9 @@ pub enum TeeKind {
 }
 
 impl TeeKind {
-    /// The number in a workload id.
+    /// The number in a workload id and in evidence.
     #[must_use]
-    pub fn code(self) -> u64 {
+    pub fn code(self) -> u16 {
         match self {
             Self::Nitro => 1,
         }
@@ -223,7 +248,16 @@ impl TeeKind {
 /// means nothing. For Nitro the measurements are PCR0 ‖ PCR1 ‖ PCR2 (144 bytes). Spec: attestation.md §4.
 #[must_use]
 pub fn workload_id(kind: TeeKind, root_fingerprint: &Hash32, measurements: &[u8]) -> Hash32 {
-    let words = Words::new().hash(&keccak256(&[tags::WORKLOAD])).u64(kind.code()).hash(root_fingerprint).hash(&keccak256(&[measurements]));
+    let words =
+        Words::new().hash(&keccak256(&[tags::WORKLOAD])).u64(kind.code().into()).hash(root_fingerprint).hash(&keccak256(&[measurements]));
+    keccak256(&[words.as_slice()])
+}
+
+/// listedId = keccak256(keccak256(tag) ‖ verifier ‖ code hash of the verifier ‖ workload id): what policies on a chain list. A workload
+/// means nothing without the contract that judged it: anybody may register through a contract of their own. Spec: attestation.md §4.
+#[must_use]
+pub fn listed_id(verifier: &Address, code_hash: &Hash32, workload: &Hash32) -> Hash32 {
+    let words = Words::new().hash(&keccak256(&[tags::LISTED])).address(verifier).hash(code_hash).hash(workload);
     keccak256(&[words.as_slice()])
 }
 
@@ -235,7 +269,7 @@ mod tests {
     fn a_manifest_reads_back_as_written_and_every_byte_counts() {
         let manifest = Manifest { k_sig: Address([1; 20]), anchor_chain_id: 31337, predecessor_size: 9, ..Manifest::default() };
         let bytes = manifest.encode();
-        assert_eq!(bytes.len(), 576);
+        assert_eq!(bytes.len(), 608);
         assert_eq!(Manifest::parse(&bytes), Ok(manifest.clone()));
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
@@ -248,7 +282,8 @@ mod tests {
 
     #[test]
     fn what_follows_from_the_terms_replaces_whatever_was_there_and_the_boots_own_stays() {
-        let bytes: Vec<u8> = (0..576).map(|at| u8::from(at % 32 == 31)).collect();
+        let mut bytes: Vec<u8> = (0..608).map(|at| u8::from(at % 32 == 31)).collect();
+        bytes[31] = VERSION;
         let ones = Manifest::parse(&bytes).unwrap();
         let terms = crate::terms::tests::sample();
         let manifest = ones.clone().under(&terms);
@@ -262,12 +297,14 @@ mod tests {
                 predecessor_log: ones.predecessor_log,
                 predecessor_size: ones.predecessor_size,
                 predecessor_root: ones.predecessor_root,
+                keys_hash: ones.keys_hash,
                 build_id: ones.build_id,
+                booted_at: ones.booted_at,
                 ..from_the_terms
             },
             manifest
         );
-        assert_eq!((manifest.terms_hash, manifest.keys_hash), (terms.digest(), Hash32::ZERO));
+        assert_eq!(manifest.terms_hash, terms.digest());
     }
 
     #[test]
@@ -278,6 +315,25 @@ mod tests {
         assert_eq!(bytes[20..52], [2; 32]);
         assert_eq!(bytes[52..], freshness.tag());
         assert_ne!(freshness.tag(), Freshness { nonce: Hash32([1; 32]), ..freshness }.tag());
+    }
+
+    #[test]
+    fn further_keys_are_told_apart_by_each_part_and_by_their_order() {
+        let key = |purpose, algorithm, byte| FurtherKey { purpose, algorithm, bytes: alloc::vec![byte; 3] };
+        assert_eq!(keys_hash(&[]), Hash32::ZERO);
+        let lists = [
+            alloc::vec![key(1, 1, 1)],
+            alloc::vec![key(2, 1, 1)],
+            alloc::vec![key(1, 2, 1)],
+            alloc::vec![key(1, 1, 2)],
+            alloc::vec![key(1, 1, 1), key(1, 1, 2)],
+            alloc::vec![key(1, 1, 2), key(1, 1, 1)],
+        ];
+        for (i, a) in lists.iter().enumerate() {
+            for (j, b) in lists.iter().enumerate() {
+                assert_eq!(i == j, keys_hash(a) == keys_hash(b));
+            }
+        }
     }
 
     #[test]

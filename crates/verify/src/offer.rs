@@ -9,14 +9,16 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::VERSION;
 use crate::abi::{AbiError, WordReader, Words};
 use crate::bytes::{Address, Amount, Hash32, Signature65};
 use crate::eip712::{self, Recover, signer};
 use crate::evidence::VerifiedEnclave;
 use crate::payment::TokenDomain;
 use crate::policy::Policy;
-use crate::receipt::{Scheme, VERSION};
+use crate::receipt::Scheme;
 use crate::step::Step;
+use crate::terms::{Classes, OperatorTerms, SignedPriceList};
 use crate::time::UnixMs;
 use crate::verdict::{Check, Recorder, Status, Stop};
 
@@ -50,13 +52,17 @@ pub struct Offer {
     pub seed_commitment: Hash32,
     /// Unix milliseconds after which the enclave no longer honours it.
     pub valid_until: UnixMs,
+    /// Digest of the price list that it is made from; zero for the terms' own ceilings.
+    pub price_list_hash: Hash32,
+    /// Number of that list; zero without one.
+    pub price_list_number: u64,
 }
 
-const OFFER_TYPE: &str = "Offer(uint8 version,bytes32 manifestHash,bytes32 requestCommitment,bytes32 modelId,uint8 scheme,address payee,address asset,uint256 chainId,address settler,uint256 amount,uint64 promptTokens,uint64 maxTokens,bytes32 seedCommitment,uint64 validUntil)";
+const OFFER_TYPE: &str = "Offer(uint8 version,bytes32 manifestHash,bytes32 requestCommitment,bytes32 modelId,uint8 scheme,address payee,address asset,uint256 chainId,address settler,uint256 amount,uint64 promptTokens,uint64 maxTokens,bytes32 seedCommitment,uint64 validUntil,bytes32 priceListHash,uint64 priceListNumber)";
 
 impl Offer {
     /// Words in the encoding.
-    pub const WORDS: usize = 14;
+    pub const WORDS: usize = 16;
 
     fn words(&self) -> Words {
         Words::new()
@@ -74,9 +80,11 @@ impl Offer {
             .u64(self.max_tokens)
             .hash(&self.seed_commitment)
             .u64(self.valid_until.0)
+            .hash(&self.price_list_hash)
+            .u64(self.price_list_number)
     }
 
-    /// The one encoding: 448 bytes.
+    /// The one encoding: 512 bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         self.words().into_vec()
@@ -85,10 +93,9 @@ impl Offer {
     /// Reads the one encoding. Believes nothing.
     ///
     /// # Errors
-    /// `Length` or `Range`.
+    /// `Version`, `Length` or `Range`.
     pub fn parse(bytes: &[u8]) -> Result<Self, AbiError> {
-        let mut r = WordReader::new(bytes, Self::WORDS)?;
-        r.code(|version| (version == VERSION).then_some(()))?;
+        let mut r = WordReader::versioned(bytes, Self::WORDS, VERSION)?;
         Ok(Self {
             manifest_hash: r.hash()?,
             request_commitment: r.hash()?,
@@ -103,6 +110,8 @@ impl Offer {
             max_tokens: r.u64()?,
             seed_commitment: r.hash()?,
             valid_until: UnixMs(r.u64()?),
+            price_list_hash: r.hash()?,
+            price_list_number: r.u64()?,
         })
     }
 
@@ -123,6 +132,20 @@ pub struct Asked {
     pub model_id: Hash32,
     /// How many tokens out.
     pub max_tokens: MaxTokens,
+    /// The moment at which a price list must be in force, Unix milliseconds: now, or when the work began.
+    pub at: UnixMs,
+}
+
+/// An offer as it was shown: nothing of it is believed.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "complete: callers must give each")]
+pub struct Shown<'a> {
+    /// The offer.
+    pub offer: &'a Offer,
+    /// By K_sig, as whoever shows it says.
+    pub signature: &'a Signature65,
+    /// The price list that it names, if that was shown too.
+    pub price_list: Option<&'a SignedPriceList>,
 }
 
 /// What is known of the limit on tokens out.
@@ -194,15 +217,14 @@ impl VerifiedOffer {
 /// # Errors
 /// The check that refuses.
 pub fn verify_offer(
-    offer: &Offer,
-    signature: &Signature65,
+    shown: &Shown<'_>,
     enclave: &VerifiedEnclave,
     asked: &Asked,
     policy: &Policy,
     recover: &dyn Recover,
 ) -> Result<VerifiedOffer, Box<Check>> {
     let mut recorder = Recorder::new(Step::OFFER);
-    let result = check_offer(&mut recorder, offer, signature, enclave, asked, policy, recover);
+    let result = check_offer(&mut recorder, shown, enclave, asked, policy, recover);
     let recorded = recorder.finish();
     match (result, recorded.checks.into_iter().find(|check| check.status == Status::Refused)) {
         (Ok(verified), None) if recorded.complete => Ok(verified),
@@ -214,13 +236,13 @@ pub fn verify_offer(
 /// The steps themselves, in order; shared with bundles.
 pub(crate) fn check_offer(
     checks: &mut Recorder,
-    offer: &Offer,
-    signature: &Signature65,
+    shown: &Shown<'_>,
     enclave: &VerifiedEnclave,
     asked: &Asked,
     policy: &Policy,
     recover: &dyn Recover,
 ) -> Result<VerifiedOffer, Stop> {
+    let Shown { offer, signature, .. } = *shown;
     let manifest = enclave.manifest();
     checks.signed(Step::OfferSignature, manifest.k_sig, signer(recover, &offer.digest(), signature))?;
 
@@ -246,15 +268,57 @@ pub(crate) fn check_offer(
     let expected = format!("this boot, request, payee, {wanted} tokens, and a model the policy accepts: {}", policy.models);
     checks.require(Step::OfferTerms, policy.models.accepts(&offer.model_id), expected, format!("model {}", offer.model_id))?;
 
-    let price = enclave.terms().price(&offer.model_id, offer.chain_id, &offer.asset);
-    let expected = price.and_then(|price| price.amount(offer.prompt_tokens, offer.max_tokens));
-    let show = |amount: Option<Amount>| amount.map_or("no price in this asset".into(), |amount| format!("{amount} units"));
-    checks.require(Step::OfferPrice, expected == Some(offer.amount), show(expected), show(Some(offer.amount)))?;
+    check_price(checks, shown, enclave.terms(), asked.at, recover)?;
 
     // Evidence was verified, so its terms are consistent: every price names an asset that they list.
     let Some(asset) = enclave.terms().asset(offer.chain_id, &offer.asset) else { return Err(Stop) };
     let token = TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: offer.chain_id, asset: offer.asset };
     Ok(VerifiedOffer { offer: offer.clone(), token })
+}
+
+/// The amount must be that of the prices in force: those of the list that the offer names, or the terms' ceilings if it names none. A list
+/// that was not shown leaves the ceilings as the bound.
+fn check_price(checks: &mut Recorder, shown: &Shown<'_>, terms: &OperatorTerms, at: UnixMs, recover: &dyn Recover) -> Result<(), Stop> {
+    let offer = shown.offer;
+    let units = |amount: Option<Amount>| amount.map_or("no price in this asset".into(), |amount| format!("{amount} units"));
+    let amount = |classes: &Classes| classes.amount(offer.prompt_tokens, offer.max_tokens).filter(|amount| *amount != Amount::ZERO);
+    let ceiling = terms.price(&offer.model_id, offer.chain_id, &offer.asset).and_then(|price| amount(&price.ceiling));
+    let got = units(Some(offer.amount));
+    match (names_list(offer), shown.price_list) {
+        (false, None) if offer.price_list_number == 0 => {
+            checks.require(Step::OfferPrice, ceiling == Some(offer.amount), units(ceiling), got)
+        }
+        (false, _) => {
+            checks.require(Step::OfferPrice, false, "no price list, and no number of one", "a price list that the offer does not name")
+        }
+        (true, None) => {
+            let within =
+                offer.price_list_number != 0 && offer.amount != Amount::ZERO && ceiling.is_some_and(|ceiling| offer.amount <= ceiling);
+            let expected = format!("not above the ceiling of {} (price list {} was not shown)", units(ceiling), offer.price_list_number);
+            checks.require(Step::OfferPrice, within, expected, got)
+        }
+        (true, Some(signed)) => {
+            let list = &signed.list;
+            if let Err((expected, got)) = signed.check(terms, recover) {
+                return checks.require(Step::OfferPrice, false, expected, got);
+            }
+            let in_force = list.from <= at && offer.valid_until <= list.until;
+            if list.digest() != offer.price_list_hash || list.number != offer.price_list_number || !in_force {
+                let expected = format!(
+                    "price list {} ({:#}), in force from {at} to {} ms",
+                    offer.price_list_number, offer.price_list_hash, offer.valid_until
+                );
+                let got = format!("price list {} ({:#}), in force from {} to {} ms", list.number, list.digest(), list.from, list.until);
+                return checks.require(Step::OfferPrice, false, expected, got);
+            }
+            let listed = list.price(&offer.model_id, offer.chain_id, &offer.asset).and_then(amount);
+            checks.require(Step::OfferPrice, listed == Some(offer.amount), format!("{} by price list {}", units(listed), list.number), got)
+        }
+    }
+}
+
+fn names_list(offer: &Offer) -> bool {
+    !offer.price_list_hash.is_zero()
 }
 
 #[cfg(test)]
@@ -277,14 +341,16 @@ mod tests {
             max_tokens: 8,
             seed_commitment: Hash32([9; 32]),
             valid_until: UnixMs(10),
+            price_list_hash: Hash32([11; 32]),
+            price_list_number: 12,
         };
         assert_eq!(Offer::parse(&offer.encode()), Ok(offer.clone()));
         assert!(Offer::parse(&offer.encode()[1..]).is_err());
-        for (word, code) in [(0, 2), (4, 9)] {
-            let mut bytes = offer.encode();
-            bytes[word * 32 + 31] = code;
-            assert_eq!(Offer::parse(&bytes), Err(AbiError::Range { word }));
-        }
+        let mut bytes = offer.encode();
+        bytes[4 * 32 + 31] = 9;
+        assert_eq!(Offer::parse(&bytes), Err(AbiError::Range { word: 4 }));
+        bytes[31] = 1;
+        assert_eq!(Offer::parse(&bytes[..448]), Err(AbiError::Version { expected: 2, got: 1 }));
         let dearer = Offer { amount: Amount(7), ..offer.clone() };
         assert_ne!(dearer.digest(), offer.digest());
     }

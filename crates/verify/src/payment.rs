@@ -86,6 +86,33 @@ impl Authorization {
     }
 }
 
+/// Payment id of work that nobody paid for: keccak256(type tag ‖ anchor chain ‖ log id ‖ sequence).
+#[must_use]
+pub fn unpaid_id(anchor_chain_id: u64, log_id: &Hash32, sequence: u64) -> Hash32 {
+    id_by_place(tags::PAYMENT_NONE, anchor_chain_id, log_id, sequence)
+}
+
+/// Payment id in the receipt of a signed payment of which nothing is charged: not the payment's own, which so stays free.
+/// keccak256(type tag ‖ anchor chain ‖ log id ‖ sequence).
+#[must_use]
+pub fn unsettled_id(anchor_chain_id: u64, log_id: &Hash32, sequence: u64) -> Hash32 {
+    id_by_place(tags::PAYMENT_UNSETTLED, anchor_chain_id, log_id, sequence)
+}
+
+fn id_by_place(tag: &[u8], anchor_chain_id: u64, log_id: &Hash32, sequence: u64) -> Hash32 {
+    let words = Words::new().hash(&keccak256(&[tag])).u64(anchor_chain_id).hash(log_id).u64(sequence);
+    keccak256(&[words.as_slice()])
+}
+
+/// The EIP-712 digest by which K_sig speaks for a channel through an authorizer: what the channel's contract asks for, bound to one
+/// authorizer on one chain.
+#[must_use]
+pub fn channel_authorization_digest(chain_id: u64, authorizer: &Address, digest: &Hash32) -> Hash32 {
+    const TYPE: &str = "ChannelAuthorization(uint256 chainId,address authorizer,bytes32 digest)";
+    let data = Words::new().u64(chain_id).address(authorizer).hash(digest);
+    eip712::digest(&eip712::candor_domain(), &eip712::hash_struct(TYPE, &data))
+}
+
 /// A payment as it travels: the authorization, its signature, and the salt with which the nonce commits to an offer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]

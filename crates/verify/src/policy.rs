@@ -123,7 +123,7 @@ impl Default for Policy {
             registries: Accept::Any,
             models: Accept::Any,
             max_age_ms: 2 * 3_600_000,
-            skew_ms: 60_000,
+            skew_ms: 120_000,
             witnesses: Vec::new(),
             witness_threshold: 0,
             require_level: LogLevel::SelfLogged,
@@ -140,16 +140,16 @@ impl Policy {
     }
 }
 
-/// An anchored tree as the caller read it over its own RPC. The verifier cannot read a chain; it believes this parameter.
+/// A tree of a log that a chain saw, as the caller read it over its own RPC. The verifier cannot read a chain; it believes this parameter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "complete by LogAnchor")]
-pub struct KnownAnchor {
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct KnownTree {
     /// Log.
     pub log_id: Hash32,
-    /// Anchored size and root.
+    /// Size and root that were anchored or observed.
     pub tree: crate::tlog::Tree,
-    /// Block time of the anchor, Unix seconds.
-    pub anchored_at: UnixSeconds,
+    /// Time of that block, Unix seconds.
+    pub at: UnixSeconds,
 }
 
 /// Where a key stands in the registry at a moment (`EnclaveRegistry.statusAt`).
@@ -190,20 +190,18 @@ impl EnclaveStatus {
     }
 }
 
-/// What the registry says about a K_sig, as the caller read it over its own RPC.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "complete by EnclaveRegistry")]
+/// What the registry says about a K_sig, as the caller read it over its own RPC. From when the key is valid is in its manifest.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
 pub struct RegistryRecord {
     /// The key.
     pub k_sig: Address,
     /// Manifest registered for it.
     pub manifest_hash: Hash32,
-    /// Where the key stood when the receipt was finished: a key that lapsed and was renewed has gaps that the next two do not show.
-    pub status_at_finish: EnclaveStatus,
-    /// Block time of the first registration, Unix seconds.
-    pub valid_from: UnixSeconds,
-    /// End of the last period of validity, Unix seconds.
+    /// End of its validity by the newest document that the registry was shown, Unix seconds.
     pub valid_until: UnixSeconds,
-    /// When it became invalid, Unix seconds; zero if it did not.
-    pub invalid_from: UnixSeconds,
+    /// From when its operator retired it, with notice; `None` if it did not.
+    pub invalid_from: Option<UnixSeconds>,
+    /// When its operator revoked it as stolen; `None` if it did not.
+    pub revoked_at: Option<UnixSeconds>,
 }

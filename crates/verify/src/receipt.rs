@@ -1,57 +1,28 @@
 //! The receipt: what ran and what it cost, signed once by the enclave's key.
 //!
 //! Two nested static structs, so that a holder can show either half and the hash of the other. Its encoding is its ABI words and
-//! nothing else; its identity is the EIP-712 digest. Spec: receipt.md. Also here: the decoding record, whose hash it
-//! carries.
+//! nothing else; its identity is the EIP-712 digest. Spec: receipt.md. Not here: the decoding record, whose hash it
+//! carries (`decoding`).
 //!
 //! Parsing believes nothing; `check` decides whether K_sig is attested. Not proven by a receipt: delivery to the client (only
 //! hand-over to the host), and for PROXY work anything about the upstream's model.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::VERSION;
 use crate::abi::{AbiError, WordReader, Words};
 use crate::bytes::{Address, Amount, Hash32};
 use crate::eip712;
-use crate::hash::{keccak256, sha256};
+use crate::hash::keccak256;
+use crate::payment;
 use crate::tags;
 use crate::time::UnixMs;
-
-/// Version of [`Receipt`] and [`crate::offer::Offer`] that this code reads and writes.
-pub const VERSION: u8 = 1;
-
-macro_rules! codes {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-        #[non_exhaustive]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
-
-        impl $name {
-            /// The number on the wire.
-            #[must_use]
-            pub fn code(self) -> u8 {
-                match self { $(Self::$variant => $code,)+ }
-            }
-
-            /// The value of a number on the wire; unknown numbers are refused.
-            #[must_use]
-            pub fn from_code(code: u8) -> Option<Self> {
-                match code { $($code => Some(Self::$variant),)+ _ => None }
-            }
-
-            /// The word for people and JSON.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)+ }
-            }
-        }
-    };
-}
 
 codes! {
     /// How the payment moves money (x402 scheme and transfer method).
     Scheme {
+        /// Nobody paid: the terms make it free.
+        None = 0 "none",
         /// x402 `exact` with EIP-3009: the whole signed amount moves.
         ExactEip3009 = 1 "exact/eip3009",
         /// x402 `exact` with Permit2.
@@ -108,16 +79,6 @@ impl Outcome {
     #[must_use]
     pub fn is_cut(self) -> bool {
         matches!(self, Self::CutByNode | Self::Aborted)
-    }
-}
-
-codes! {
-    /// Who chose the sampling seed.
-    SeedSource {
-        /// The request named it.
-        Request = 1 "request",
-        /// The server's committed share and the payment's nonce together: neither side alone could choose.
-        ServerAndPayment = 2 "server share and payment",
     }
 }
 
@@ -214,6 +175,14 @@ pub struct Work {
     pub block_number: u64,
     /// Its hash.
     pub block_hash: Hash32,
+    /// hashStruct of [`crate::source::SourceRecord`]; zero for LOCAL.
+    pub source_hash: Hash32,
+    /// Public answers: the task that the caller named, verbatim; zero otherwise.
+    pub task_hash: Hash32,
+    /// Public answers: [`crate::transcript::question_hash`]; zero otherwise.
+    pub question_hash: Hash32,
+    /// Public answers: keccak256 of the assistant's text in UTF-8; zero otherwise.
+    pub answer_hash: Hash32,
 }
 
 /// The receipt. Identity = [`Receipt::digest`].
@@ -253,10 +222,30 @@ impl Unplaced {
 }
 
 const MONEY_TYPE: &str = "Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)";
-const WORK_TYPE: &str = "Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash)";
-const RECEIPT_TYPE: &str = "Receipt(uint8 version,bytes32 manifestHash,bytes32 logId,uint64 sequence,Money money,Work work)Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash)";
+const WORK_TYPE: &str = "Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash,bytes32 sourceHash,bytes32 taskHash,bytes32 questionHash,bytes32 answerHash)";
+const RECEIPT_TYPE: &str = "Receipt(uint8 version,bytes32 manifestHash,bytes32 logId,uint64 sequence,Money money,Work work)Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash,bytes32 sourceHash,bytes32 taskHash,bytes32 questionHash,bytes32 answerHash)";
 
 impl Money {
+    /// The money of work that nobody paid for: it names where the receipt lies and who would have been paid, and nothing else.
+    /// Spec: receipt.md §3.
+    #[must_use]
+    pub fn unpaid(anchor_chain_id: u64, payee: Address, log_id: &Hash32, sequence: u64) -> Self {
+        Self {
+            payment_id: payment::unpaid_id(anchor_chain_id, log_id, sequence),
+            scheme: Scheme::None,
+            payer: Address::ZERO,
+            payee,
+            asset: Address::ZERO,
+            chain_id: anchor_chain_id,
+            settler: Address::ZERO,
+            max_amount: Amount::ZERO,
+            charged: Amount::ZERO,
+            cumulative_before: Amount::ZERO,
+            cumulative_after: Amount::ZERO,
+            offer_digest: Hash32::ZERO,
+        }
+    }
+
     fn words(&self, words: Words) -> Words {
         words
             .hash(&self.payment_id)
@@ -314,6 +303,10 @@ impl Work {
             .u64(self.finished_at.0)
             .u64(self.block_number)
             .hash(&self.block_hash)
+            .hash(&self.source_hash)
+            .hash(&self.task_hash)
+            .hash(&self.question_hash)
+            .hash(&self.answer_hash)
     }
 
     fn read(r: &mut WordReader<'_>) -> Result<Self, AbiError> {
@@ -332,6 +325,10 @@ impl Work {
             finished_at: UnixMs(r.u64()?),
             block_number: r.u64()?,
             block_hash: r.hash()?,
+            source_hash: r.hash()?,
+            task_hash: r.hash()?,
+            question_hash: r.hash()?,
+            answer_hash: r.hash()?,
         })
     }
 
@@ -343,10 +340,10 @@ impl Work {
 }
 
 impl Receipt {
-    /// Words in the encoding: version, manifest hash, log id, sequence, 12 of money, 14 of work.
-    pub const WORDS: usize = 30;
+    /// Words in the encoding: version, manifest hash, log id, sequence, 12 of money, 18 of work.
+    pub const WORDS: usize = 34;
 
-    /// The one encoding: 960 bytes.
+    /// The one encoding: 1,088 bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let words = Words::new().u64(VERSION.into()).hash(&self.manifest_hash).hash(&self.log_id).u64(self.sequence);
@@ -356,10 +353,9 @@ impl Receipt {
     /// Reads the one encoding. Believes nothing.
     ///
     /// # Errors
-    /// `Length` or `Range`; an unknown version or code is `Range` at its word.
+    /// `Version`, `Length` or `Range`; an unknown code is `Range` at its word.
     pub fn parse(bytes: &[u8]) -> Result<Self, AbiError> {
-        let mut r = WordReader::new(bytes, Self::WORDS)?;
-        r.code(|version| (version == VERSION).then_some(()))?;
+        let mut r = WordReader::versioned(bytes, Self::WORDS, VERSION)?;
         Ok(Self { manifest_hash: r.hash()?, log_id: r.hash()?, sequence: r.u64()?, money: Money::read(&mut r)?, work: Work::read(&mut r)? })
     }
 
@@ -376,84 +372,6 @@ impl Receipt {
         eip712::digest(&eip712::candor_domain(), &eip712::hash_struct(RECEIPT_TYPE, &data))
     }
 }
-
-/// How tokens were chosen: enough to choose them again. Spec: receipt.md §5.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
-pub struct Decoding {
-    /// Engine and version of its arithmetic, for example `det/1`. At most 64 bytes.
-    pub engine: String,
-    /// Sampling seed.
-    pub seed: Hash32,
-    /// Who chose it.
-    pub seed_source: SeedSource,
-    /// Temperature in millionths.
-    pub temperature_e6: u32,
-    /// top_p in millionths.
-    pub top_p_e6: u32,
-    /// top_k, zero for off.
-    pub top_k: u32,
-    /// Limit on tokens out.
-    pub max_tokens: u32,
-    /// [`stop_hash`] of the stop sequences.
-    pub stop_hash: Hash32,
-}
-
-const DECODING_TYPE: &str = "Decoding(string engine,bytes32 seed,uint8 seedSource,uint32 temperatureE6,uint32 topPE6,uint32 topK,uint32 maxTokens,bytes32 stopHash)";
-
-impl Decoding {
-    /// hashStruct, which the receipt carries as `decodingHash`.
-    #[must_use]
-    pub fn struct_hash(&self) -> Hash32 {
-        let data = Words::new()
-            .hash(&eip712::string(&self.engine))
-            .hash(&self.seed)
-            .u64(self.seed_source.code().into())
-            .u64(self.temperature_e6.into())
-            .u64(self.top_p_e6.into())
-            .u64(self.top_k.into())
-            .u64(self.max_tokens.into())
-            .hash(&self.stop_hash);
-        eip712::hash_struct(DECODING_TYPE, &data)
-    }
-}
-
-/// Digest of the stop sequences, in order: sha256(tag ‖ for each: u64 length ‖ bytes). Zero if there are none.
-#[must_use]
-pub fn stop_hash(stops: &[String]) -> Hash32 {
-    if stops.is_empty() {
-        return Hash32::ZERO;
-    }
-    let mut bytes = Vec::new();
-    for stop in stops {
-        bytes.extend_from_slice(&u64::try_from(stop.len()).unwrap_or(u64::MAX).to_be_bytes());
-        bytes.extend_from_slice(stop.as_bytes());
-    }
-    sha256(&[tags::STOP, &bytes])
-}
-
-/// Commitment to the server's share of the seed, which the offer carries before the payment exists.
-#[must_use]
-pub fn seed_commitment(server_share: &Hash32) -> Hash32 {
-    sha256(&[tags::SEED_SHARE, &server_share.0])
-}
-
-/// The seed when neither side alone chooses: the server's committed share, then the payer's nonce.
-#[must_use]
-pub fn seed_from_share(server_share: &Hash32, payment_nonce: &Hash32) -> Hash32 {
-    sha256(&[tags::SEED, &server_share.0, &payment_nonce.0])
-}
-
-/// The integer that a request named, if this seed is one: two's complement, sign-extended, big-endian (det-1.md §6). No other seed can be
-/// passed off as the request's choice; that it is *this* request's integer is seen by replaying.
-#[must_use]
-pub fn requested_seed(seed: &Hash32) -> Option<i64> {
-    let (high, low) = seed.0.split_last_chunk::<8>()?;
-    let integer = i64::from_be_bytes(*low);
-    let sign = if integer < 0 { 0xff } else { 0 };
-    high.iter().all(|byte| *byte == sign).then_some(integer)
-}
-
 /// Unguessable id under which a receipt can be fetched. Derived from the leaf salt, which only client and enclave know: from the
 /// receipt itself whoever sees the settlement could guess it.
 #[must_use]
@@ -500,6 +418,10 @@ pub(crate) mod tests {
                 finished_at: UnixMs(16),
                 block_number: 17,
                 block_hash: Hash32([18; 32]),
+                source_hash: Hash32([19; 32]),
+                task_hash: Hash32([20; 32]),
+                question_hash: Hash32([21; 32]),
+                answer_hash: Hash32([22; 32]),
             },
         }
     }
@@ -530,7 +452,7 @@ pub(crate) mod tests {
         let mut bytes = sample().encode();
         bytes.push(0);
         assert!(matches!(Receipt::parse(&bytes), Err(AbiError::Length { .. })));
-        assert!(matches!(Receipt::parse(&bytes[..959]), Err(AbiError::Length { .. })));
+        assert!(matches!(Receipt::parse(&bytes[..1087]), Err(AbiError::Length { .. })));
     }
 
     #[test]
@@ -548,10 +470,19 @@ pub(crate) mod tests {
 
     #[test]
     fn unknown_codes_are_rejected_at_their_word() {
-        for (word, code) in [(0, 2), (5, 9), (17, 3), (18, 0), (19, 0), (19, 8)] {
+        for (word, code) in [(5, 9), (17, 3), (18, 0), (19, 0), (19, 8)] {
             let mut bytes = sample().encode();
             bytes[word * 32 + 31] = code;
             assert_eq!(Receipt::parse(&bytes), Err(AbiError::Range { word }));
+        }
+    }
+
+    #[test]
+    fn a_receipt_of_before_the_first_release_is_refused_by_name() {
+        let mut bytes = sample().encode();
+        bytes[31] = 1;
+        for old in [bytes.as_slice(), &bytes[..960]] {
+            assert_eq!(Receipt::parse(old), Err(AbiError::Version { expected: 2, got: 1 }));
         }
     }
 

@@ -19,9 +19,11 @@ use core::fmt;
 use crate::bundle::{FRAME_MAX, FRAMES_MAX};
 use crate::bytes::{Hash32, Signature65};
 use crate::cbor::{CborError, Reader, Writer};
+use crate::decoding::Decoding;
 use crate::delivery::{read_decoding, write_decoding};
 use crate::hash::{hmac_sha256, sha256};
-use crate::receipt::{Decoding, Receipt};
+use crate::receipt::Receipt;
+use crate::source::SourceRecord;
 use crate::tags;
 
 /// Version of [`KeptAnswer`] and of its blob that this code reads and writes.
@@ -282,6 +284,8 @@ pub struct KeptAnswer {
     pub decoding: Decoding,
     /// The server's share of the seed; `None` if the request named the seed.
     pub seed_share: Option<Hash32>,
+    /// Where PROXY work came from; `None` for LOCAL.
+    pub source: Option<SourceRecord>,
     /// Manifest of the boot that made it: under this hash its evidence is found.
     pub manifest_hash: Hash32,
 }
@@ -291,14 +295,18 @@ impl KeptAnswer {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(12).u64(VERSION.into()).u64(self.status.into()).text(&self.content_type).u64(self.is_stream.into());
+        w.array(13).u64(VERSION.into()).u64(self.status.into()).text(&self.content_type).u64(self.is_stream.into());
         w.array(self.frames.len());
         for frame in &self.frames {
             w.bytes(frame);
         }
         w.bytes(&self.receipt.encode()).bytes(&self.signature.0).bytes(&self.leaf_salt.0).bytes(&self.transcript_seed.0);
         write_decoding(&mut w, &self.decoding);
-        w.hashes(self.seed_share.as_slice()).bytes(&self.manifest_hash.0);
+        w.hashes(self.seed_share.as_slice()).array(usize::from(self.source.is_some()));
+        if let Some(source) = &self.source {
+            source.write(&mut w);
+        }
+        w.bytes(&self.manifest_hash.0);
         w.into_vec()
     }
 
@@ -309,7 +317,7 @@ impl KeptAnswer {
     pub fn parse(content: &[u8]) -> Result<Self, RecoveryError> {
         let value = CborError::Value { offset: 0 };
         let mut r = Reader::new(content);
-        r.array_of(12)?;
+        r.array_of(13)?;
         r.exactly(VERSION.into())?;
         let answer = Self {
             status: u16::try_from(r.u32()?).map_err(|_| value)?,
@@ -326,6 +334,7 @@ impl KeptAnswer {
             transcript_seed: r.hash()?,
             decoding: read_decoding(&mut r)?,
             seed_share: r.optional(Reader::hash)?,
+            source: r.optional(SourceRecord::read)?,
             manifest_hash: r.hash()?,
         };
         r.end()?;

@@ -55,7 +55,7 @@ pub enum Step {
     OfferSignature,
     /// The offer names this boot, request, model and payee.
     OfferTerms,
-    /// The price is the signed price table's.
+    /// The price is the one in force by what the operator signed.
     OfferPrice,
     /// The authorization is signed by its payer.
     PaymentSignature,
@@ -177,7 +177,7 @@ impl Step {
             }
             Self::OfferSignature => step("offer.signature", Paid, "the offer is signed by the attested K_sig", "payment.md §3"),
             Self::OfferTerms => step("offer.terms", Paid, "the offer names this boot, request, model and payee", "payment.md §3"),
-            Self::OfferPrice => step("offer.price", Paid, "the price is the signed price table's", "payment.md §3"),
+            Self::OfferPrice => step("offer.price", Paid, "the price is the one in force by what the operator signed", "payment.md §3"),
             Self::PaymentSignature => step("payment.signature", Paid, "the authorization is signed by its payer", "payment.md §2"),
             Self::PaymentTerms => {
                 step("payment.terms", Paid, "the payer signed exactly the offered amount to the attested payee", "payment.md §2")

@@ -29,6 +29,14 @@ pub const SEED_SHARE: &[u8] = b"candor/seed-share/1";
 pub const WORKLOAD: &[u8] = b"candor/workload/1";
 /// Payment id of an EIP-3009 authorization.
 pub const PAYMENT_EIP3009: &[u8] = b"candor/payment/eip3009/1";
+/// Payment id of work that nobody paid for.
+pub const PAYMENT_NONE: &[u8] = b"candor/payment/none/1";
+/// Payment id in a receipt of a signed payment of which nothing is charged.
+pub const PAYMENT_UNSETTLED: &[u8] = b"candor/payment/unsettled/1";
+/// Question of a public answer: method, path, body.
+pub const QUESTION: &[u8] = b"candor/question/1";
+/// Listed id: verifier contract, its code, workload.
+pub const LISTED: &[u8] = b"candor/listed/1";
 /// Stop sequences inside the decoding hash.
 pub const STOP: &[u8] = b"candor/stop/1";
 
@@ -57,6 +65,10 @@ pub const ALL: &[&[u8]] = &[
     SEED_SHARE,
     WORKLOAD,
     PAYMENT_EIP3009,
+    PAYMENT_NONE,
+    PAYMENT_UNSETTLED,
+    QUESTION,
+    LISTED,
     STOP,
     RECEIPT_ID,
     ANSWER_ID,

@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 
 use crate::bytes::Hash32;
-use crate::hash::{hmac_sha256, sha256};
+use crate::hash::{hmac_sha256, keccak256, sha256};
 use crate::tags;
 use crate::tlog::node_hash;
 
@@ -17,6 +17,14 @@ use crate::tlog::node_hash;
 pub fn request_commitment(salt: &Hash32, method: &str, path: &str, body: &[u8]) -> Hash32 {
     let [a, b, c] = [method.as_bytes(), path.as_bytes(), body].map(length_prefix);
     sha256(&[tags::REQUEST, &salt.0, &a, method.as_bytes(), &b, path.as_bytes(), &c, body])
+}
+
+/// Hash of a question that was asked to be public: keccak256(tag ‖ for method, path, body: u64 length ‖ bytes). No salt: whoever knows the
+/// question makes the same hash. The body is as it was received. Spec: transcript.md §4.
+#[must_use]
+pub fn question_hash(method: &str, path: &str, body: &[u8]) -> Hash32 {
+    let [a, b, c] = [method.as_bytes(), path.as_bytes(), body].map(length_prefix);
+    keccak256(&[tags::QUESTION, &a, method.as_bytes(), &b, path.as_bytes(), &c, body])
 }
 
 /// Salt of a request commitment, from a secret only this boot knows. `bucket` = Unix seconds / 60, so that an offer can be found again

@@ -70,10 +70,18 @@ fn any_flipped_byte_of_an_upgraded_bundle_is_refused_offline() {
     flip_all(UPGRADED, 0);
 }
 
+/// A price list, a source record, and a salt that came with the delivery: what the fullest bundle of a sale does not have.
+#[test]
+fn any_flipped_byte_of_a_bundle_with_further_parts_is_refused() {
+    for (name, check) in [("offer_by_a_price_list", "offer.price"), ("proxied_work", "work.claim"), ("nobody_paid", "request.commitment")] {
+        assert!(flip_all(name, 0).contains_key(check), "{name}: no flip was refused by {check}");
+    }
+}
+
 #[test]
 fn any_flipped_bit_of_a_later_anchor_is_refused_offline() {
     let bytes = read(&format!("bundle/{UPGRADED}.candor"));
-    let plain = Bundle { later_anchor: None, ..Bundle::parse(&bytes).expect("a bundle") }.encode();
+    let plain = Bundle { later_trees: vec![], ..Bundle::parse(&bytes).expect("a bundle") }.encode();
     let ends = flip_all(UPGRADED, plain.len() - 1);
     assert!(ends.keys().eq(["log.consistency", "parse"].iter()), "{ends:?}");
 }
@@ -82,7 +90,7 @@ fn any_flipped_bit_of_a_later_anchor_is_refused_offline() {
 fn flip_all(name: &str, from: usize) -> BTreeMap<&'static str, usize> {
     let (bytes, policy) = (read(&format!("bundle/{name}.candor")), policy_of(name));
     assert_eq!(end(&bytes, &policy), "verified");
-    let document = Bundle::parse(&bytes).expect("a bundle").evidence.document;
+    let document = Bundle::parse(&bytes).expect("a bundle").evidence.document().to_vec();
     let start = bytes.windows(document.len()).position(|window| window == document).expect("it is inside");
     let in_document = start..start + document.len();
     let masks = |at: usize| {

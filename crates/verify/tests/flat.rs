@@ -7,20 +7,24 @@ mod support;
 
 use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Amount, Hash32};
+use candor_verify::cbor::{Reader, Writer};
 use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature, open_note, verify_ed25519};
+use candor_verify::decoding::{Decoding, SeedSource, requested_seed, seed_commitment, seed_from_share, stop_hash};
 use candor_verify::eip712::{K256, signer};
 use candor_verify::hash::{keccak256, sha256};
-use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, log_id, workload_id};
+use candor_verify::manifest::{Freshness, FurtherKey, Manifest, TeeKind, attested_bytes, keys_hash, listed_id, log_id, workload_id};
 use candor_verify::offer::Offer;
-use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
-use candor_verify::receipt::{Decoding, Receipt, SeedSource, receipt_id, requested_seed, seed_commitment, seed_from_share, stop_hash};
+use candor_verify::payment::{Authorization, TokenDomain, channel_authorization_digest, offer_nonce, unpaid_id, unsettled_id};
+use candor_verify::receipt::{Receipt, receipt_id};
 use candor_verify::recovery::{AnswerSecret, BlobHead, KeptAnswer, asked_digest, pad, sealed_chunks, unpad};
-use candor_verify::registration::Registration;
+use candor_verify::refusal::{Refusal, code_hash};
+use candor_verify::registration::{End, Registration};
+use candor_verify::source::SourceRecord;
 use candor_verify::tags;
-use candor_verify::terms::{OperatorTerms, Price, SignedTerms};
+use candor_verify::terms::{Classes, OperatorTerms, SignedPriceList, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, verify_consistency, verify_inclusion};
-use candor_verify::transcript::{commitment_of, frame_leaf_hash, request_commitment, request_salt, splice, unsplice};
+use candor_verify::transcript::{commitment_of, frame_leaf_hash, question_hash, request_commitment, request_salt, splice, unsplice};
 use support::{Case, flat};
 
 #[test]
@@ -182,12 +186,13 @@ fn terms() {
 fn registrations() {
     let (cases, rejects) = flat("registration");
     let registration = |case: &Case| Registration {
-        signer: case.address("signer"),
+        k_sig: case.address("kSig"),
         manifest_hash: case.hash("manifestHash"),
-        kind: u32::try_from(case.number("kind")).unwrap(),
+        verifier: case.address("verifier"),
         terms_data_hash: case.hash("termsDataHash"),
         registry: case.address("registry"),
         chain_id: case.number("chainId"),
+        deadline: UnixSeconds(case.number("deadline")),
     };
     for case in cases {
         let digest = registration(&case).digest();
@@ -197,6 +202,129 @@ fn registrations() {
     for case in rejects {
         assert_eq!(case.refused_by(), "WrongRegistrar");
         assert_ne!(signer(&K256, &registration(&case).digest(), &case.signature("signature")), Some(case.address("registrar")));
+    }
+}
+
+#[test]
+fn ends_of_keys_and_channel_authorizations() {
+    let signed = |digest: &Hash32, case: &Case, who: &str| signer(&K256, digest, &case.signature("signature")) == Some(case.address(who));
+    let (cases, rejects) = flat("key-end");
+    let digest = |case: &Case| {
+        let end = match case.text("act") {
+            "retire" => End::Retire,
+            "revoke" => End::Revoke,
+            other => panic!("unknown {other}"),
+        };
+        end.digest(&case.address("kSig"), &case.address("registry"), case.number("chainId"))
+    };
+    for case in cases {
+        assert_eq!(digest(&case), case.hash("digest"), "{}", case.name());
+        assert!(signed(&digest(&case), &case, "operator"), "{}", case.name());
+    }
+    for case in rejects {
+        assert_eq!(case.refused_by(), "signature");
+        assert!(!signed(&digest(&case), &case, "operator"), "{}", case.name());
+    }
+
+    let (cases, rejects) = flat("channel-authorization");
+    let digest = |case: &Case| channel_authorization_digest(case.number("chainId"), &case.address("authorizer"), &case.hash("signed"));
+    for case in cases {
+        assert_eq!(digest(&case), case.hash("digest"), "{}", case.name());
+        assert!(signed(&digest(&case), &case, "signer"), "{}", case.name());
+    }
+    for case in rejects {
+        assert_eq!(case.refused_by(), "signature");
+        assert!(!signed(&digest(&case), &case, "signer"), "{}", case.name());
+    }
+}
+
+#[test]
+fn refusals() {
+    let (cases, rejects) = flat("refusal");
+    for case in cases {
+        let refusal = Refusal::parse(&case.bytes("encoded")).unwrap_or_else(|error| panic!("{}: {error:?}", case.name()));
+        assert_eq!((refusal.encode(), refusal.digest()), (case.bytes("encoded"), case.hash("digest")), "{}", case.name());
+        assert_eq!((refusal.code_hash, code_hash(case.text("code"))), (case.hash("codeHash"), case.hash("codeHash")));
+        assert_eq!(signer(&K256, &refusal.digest(), &case.signature("signature")), Some(case.address("signer")), "{}", case.name());
+    }
+    for case in rejects {
+        let by = match Refusal::parse(&case.bytes("encoded")) {
+            Err(_) => "parse",
+            Ok(refusal) if signer(&K256, &refusal.digest(), &case.signature("signature")) != Some(case.address("signer")) => {
+                "refusal.signature"
+            }
+            Ok(_) => "accepted",
+        };
+        assert_eq!(by, case.refused_by(), "{}", case.name());
+    }
+}
+
+#[test]
+fn price_lists() {
+    let (cases, rejects) = flat("price-list");
+    let judged = |case: &Case| {
+        let terms = SignedTerms::parse(&case.bytes("terms")).expect("terms").terms;
+        SignedPriceList::parse(&case.bytes("cbor")).map(|signed| (signed.check(&terms, &K256), signed, terms))
+    };
+    for case in cases {
+        let (checked, signed, terms) = judged(&case).unwrap_or_else(|error| panic!("{}: {error}", case.name()));
+        assert_eq!((checked, signed.encode()), (Ok(()), case.bytes("cbor")), "{}", case.name());
+        let list = &signed.list;
+        assert_eq!((list.digest(), list.prices_hash()), (case.hash("digest"), case.hash("pricesHash")), "{}", case.name());
+        let numbers = ["number", "from", "until"].map(|key| case.number(key));
+        assert_eq!(([list.number, list.from.0, list.until.0], terms.registrar), (numbers, case.address("registrar")), "{}", case.name());
+    }
+    for case in rejects {
+        let by = match SignedPriceList::parse(&case.bytes("cbor")) {
+            Err(_) => "parse",
+            Ok(_) if judged(&case).is_ok_and(|(checked, ..)| checked.is_err()) => "offer.price",
+            Ok(_) => "accepted",
+        };
+        assert_eq!(by, case.refused_by(), "{}", case.name());
+    }
+}
+
+#[test]
+fn sources_and_further_keys() {
+    let (cases, rejects) = flat("source");
+    let read = |case: &Case| {
+        let bytes = case.bytes("cbor");
+        let mut r = Reader::new(&bytes);
+        SourceRecord::read(&mut r).and_then(|record| r.end().map(|()| record))
+    };
+    for case in cases {
+        let record = read(&case).unwrap_or_else(|error| panic!("{}: {error}", case.name()));
+        let mut w = Writer::new();
+        record.write(&mut w);
+        assert_eq!((w.into_vec(), record.struct_hash()), (case.bytes("cbor"), case.hash("sourceHash")), "{}", case.name());
+    }
+    for case in rejects {
+        let by = match read(&case) {
+            Err(_) => "parse",
+            Ok(record) if record.struct_hash() != case.hash("sourceHash") => "work.claim",
+            Ok(_) => "accepted",
+        };
+        assert_eq!(by, case.refused_by(), "{}", case.name());
+    }
+
+    let keys = |case: &Case| -> Vec<FurtherKey> {
+        let number = |value: &serde_json::Value| u16::try_from(value.as_u64().expect("a number")).expect("16 bits");
+        let bytes = |value: &serde_json::Value| candor_verify::bytes::from_hex(value.as_str().expect("a text")).expect("hex");
+        let list = case.get("keys").as_array().expect("a list");
+        let key = |key: &serde_json::Value| FurtherKey {
+            purpose: number(&key["purpose"]),
+            algorithm: number(&key["algorithm"]),
+            bytes: bytes(&key["bytes"]),
+        };
+        list.iter().map(key).collect()
+    };
+    let (cases, rejects) = flat("further-keys");
+    for case in cases {
+        assert_eq!(keys_hash(&keys(&case)), case.hash("keysHash"), "{}", case.name());
+    }
+    for case in rejects {
+        assert_eq!(case.refused_by(), "evidence.manifest");
+        assert_ne!(keys_hash(&keys(&case)), case.hash("keysHash"), "{}", case.name());
     }
 }
 
@@ -257,7 +385,9 @@ fn attested_bytes_and_workloads() {
     let (cases, rejects) = flat("workload");
     assert_eq!(cases[0].hash("rootFingerprint").0, TrustRoot::AWS_NITRO_G1.fingerprint);
     for case in cases {
-        assert_eq!((workload(&case), TeeKind::Nitro.code()), (case.hash("workloadId"), case.number("kind")), "{}", case.name());
+        assert_eq!((workload(&case), u64::from(TeeKind::Nitro.code())), (case.hash("workloadId"), case.number("kind")), "{}", case.name());
+        let listed = listed_id(&case.address("verifier"), &case.hash("verifierCodehash"), &case.hash("workloadId"));
+        assert_eq!(listed, case.hash("listedId"), "{}", case.name());
     }
     for case in rejects {
         assert_eq!(case.refused_by(), "policy.workload");
@@ -307,16 +437,36 @@ fn payments() {
 }
 
 #[test]
+fn payment_ids_by_place() {
+    let id = |case: &Case| {
+        let of = match case.text("kind") {
+            "none" => unpaid_id,
+            "unsettled" => unsettled_id,
+            other => panic!("unknown {other}"),
+        };
+        of(case.number("anchorChainId"), &case.hash("logId"), case.number("sequence"))
+    };
+    let (cases, rejects) = flat("payment-id");
+    for case in cases {
+        assert_eq!(id(&case), case.hash("paymentId"), "{}", case.name());
+    }
+    for case in rejects {
+        assert_eq!(case.refused_by(), "receipt.payment");
+        assert_ne!(id(&case), case.hash("paymentId"), "{}", case.name());
+    }
+}
+
+#[test]
 fn prices_and_amounts() {
     let amount = |case: &Case, key: &str| Amount::from_decimal(case.text(key)).expect("an amount");
     let price = |case: &Case| {
-        let price = Price {
-            per_million_prompt: amount(case, "perMillionPrompt"),
-            per_million_completion: amount(case, "perMillionCompletion"),
-            per_request: amount(case, "perRequest"),
-            ..Price::default()
+        let classes = Classes {
+            input: amount(case, "input"),
+            output: amount(case, "output"),
+            request: amount(case, "request"),
+            ..Classes::default()
         };
-        price.amount(case.number("promptTokens"), case.number("completionTokens"))
+        classes.amount(case.number("promptTokens"), case.number("completionTokens"))
     };
     let expected = |case: &Case| case.get("amount").as_str().map(|text| Amount::from_decimal(text).expect("an amount"));
     let (cases, rejects) = flat("price");
@@ -395,6 +545,19 @@ fn requests_and_responses() {
     for case in rejects {
         assert_eq!(case.refused_by(), "request.commitment");
         assert_ne!(request(&case), case.hash("commitment"), "{}", case.name());
+    }
+
+    let question = |case: &Case| question_hash(case.text("method"), case.text("path"), &case.bytes("body")) == case.hash("questionHash");
+    let answer = |case: &Case| keccak256(&[case.text("answer").as_bytes()]) == case.hash("answerHash");
+    let (cases, rejects) = flat("question");
+    cases.iter().for_each(|case| assert!(question(case) && answer(case), "{}", case.name()));
+    for case in rejects {
+        let by = match (question(&case), answer(&case)) {
+            (false, _) => "question",
+            (true, false) => "answer",
+            (true, true) => "accepted",
+        };
+        assert_eq!(by, case.refused_by(), "{}", case.name());
     }
 
     let frames = |case: &Case| -> Vec<Vec<u8>> {

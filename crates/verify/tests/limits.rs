@@ -5,15 +5,17 @@ use candor_verify::bytes::{Hash32, Signature65};
 use candor_verify::cbor::{CborError, Reader, Writer};
 use candor_verify::checkpoint::{COSIGNATURES_MAX, Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
 use candor_verify::delivery::{read_checkpoint, write_checkpoint};
-use candor_verify::evidence::{DOCUMENT_MAX, EVIDENCE_MAX, Evidence};
-use candor_verify::manifest::{Freshness, Manifest};
+use candor_verify::evidence::{
+    ATTESTATIONS_MAX, Attestation, COLLATERAL_MAX, DOCUMENT_MAX, EVIDENCE_MAX, Evidence, FURTHER_KEY_MAX, FURTHER_KEYS_MAX,
+};
+use candor_verify::manifest::{Freshness, FurtherKey, Manifest};
 use candor_verify::terms::{MAX_LIST, Model, SIGNED_TERMS_MAX, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
 
 /// Consistent terms whose signed encoding has so many bytes.
 fn terms_of(len: usize) -> SignedTerms {
-    let signed = terms_of_length(Model { id: "m".into(), digest: Hash32([8; 32]), context_tokens: 512 }, len);
+    let signed = terms_of_length(Model::local("m", Hash32([8; 32]), 512), len);
     assert_eq!(signed.terms.check_consistent(), Ok(()));
     signed
 }
@@ -41,18 +43,25 @@ fn the_registry_takes_terms_of_the_same_greatest_length() {
 #[test]
 fn whatever_terms_are_read_fit_into_evidence_that_is_read() {
     let freshness = Freshness { chain_id: u64::MAX, block_number: u64::MAX, block_hash: Hash32([1; 32]), nonce: Hash32([2; 32]) };
-    let evidence = |document: usize, terms: usize| Evidence {
-        document: vec![0; document],
-        manifest: Manifest::default(),
-        freshness,
-        terms: terms_of(terms),
+    let evidence = |document: usize, terms: usize, keys: usize| {
+        let attestation = Attestation { kind: u16::MAX, document: vec![0; document], collateral: vec![0; COLLATERAL_MAX] };
+        let key = FurtherKey { purpose: u16::MAX, algorithm: u16::MAX, bytes: vec![0; FURTHER_KEY_MAX] };
+        Evidence {
+            attestations: vec![attestation; ATTESTATIONS_MAX],
+            keys: vec![key; keys],
+            ..Evidence::nitro(Vec::new(), Manifest::default(), freshness, terms_of(terms))
+        }
     };
-    let longest = evidence(DOCUMENT_MAX, SIGNED_TERMS_MAX);
+    let longest = evidence(DOCUMENT_MAX, SIGNED_TERMS_MAX, FURTHER_KEYS_MAX);
     let bytes = longest.encode();
     assert!(bytes.len() <= EVIDENCE_MAX, "{} bytes", bytes.len());
     assert_eq!(Evidence::parse(&bytes), Ok(longest));
-    for (document, terms) in [(DOCUMENT_MAX + 1, SIGNED_TERMS_MAX), (DOCUMENT_MAX, SIGNED_TERMS_MAX + 1)] {
-        assert!(Evidence::parse(&evidence(document, terms).encode()).is_err(), "{document} and {terms}");
+    for (document, terms, keys) in [
+        (DOCUMENT_MAX + 1, SIGNED_TERMS_MAX, FURTHER_KEYS_MAX),
+        (DOCUMENT_MAX, SIGNED_TERMS_MAX + 1, FURTHER_KEYS_MAX),
+        (DOCUMENT_MAX, SIGNED_TERMS_MAX, FURTHER_KEYS_MAX + 1),
+    ] {
+        assert!(Evidence::parse(&evidence(document, terms, keys).encode()).is_err(), "{document}, {terms} and {keys}");
     }
 }
 

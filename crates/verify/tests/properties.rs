@@ -5,11 +5,15 @@
 
 mod support;
 
-use candor_verify::bundle::{Bundle, LaterAnchor};
+use candor_verify::bundle::{Bundle, LaterTree};
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature};
 use candor_verify::delivery::{AnchorLink, Delivery};
-use candor_verify::terms::{Asset, Chain, Model, OperatorTerms, Price, SignedTerms, Upstream};
+use candor_verify::source::{Account, DeclaredUsage, SourceRecord};
+use candor_verify::terms::{
+    Access, Asset, Chain, Classes, Egress, Guard, ListedPrice, Model, ModelSource, OperatorTerms, Price, PriceList, Pricing, Route,
+    SealedVersion, Secret, SignedPriceList, SignedTerms, Trust, Upstream, UpstreamKind,
+};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, empty_root, leaf_hash, node_hash, verify_consistency, verify_inclusion};
 use candor_verify::transcript::{splice, unsplice};
@@ -44,12 +48,18 @@ fn link() -> impl Strategy<Value = Option<AnchorLink>> {
     )
 }
 
-fn later_anchor() -> impl Strategy<Value = Option<LaterAnchor>> {
+/// Up to two, each larger than the one before: others are no bundle.
+fn later_trees() -> impl Strategy<Value = Vec<LaterTree>> {
     let parts = (any::<u64>(), hash(), any::<u64>(), signature(), vec(hash(), 0..4));
-    prop::option::of(parts.prop_map(|(size, root, timestamp, signature, consistency)| {
+    let later = parts.prop_map(|(size, root, timestamp, signature, consistency)| {
         let checkpoint = Checkpoint { log_id: Hash32::ZERO, tree: Tree { size, root }, timestamp: UnixMs(timestamp) };
-        LaterAnchor { checkpoint, signature, consistency }
-    }))
+        LaterTree { checkpoint, signature, consistency }
+    });
+    vec(later, 0..=2).prop_map(|mut trees| {
+        trees.sort_by_key(|later| later.checkpoint.tree.size);
+        trees.dedup_by_key(|later| later.checkpoint.tree.size);
+        trees
+    })
 }
 
 fn cosignature() -> impl Strategy<Value = Cosignature> {
@@ -61,9 +71,9 @@ fn cosignature() -> impl Strategy<Value = Cosignature> {
 
 fn terms() -> impl Strategy<Value = SignedTerms> {
     let text = || ".{0,40}";
-    let chain = (any::<u64>(), address(), address(), hash()).prop_map(|(chain_id, log_anchor, batch, channel_policy)| Chain {
+    let chain = (any::<u64>(), address(), address(), hash()).prop_map(|(chain_id, registry, batch, channel_policy)| Chain {
         chain_id,
-        log_anchor,
+        registry,
         batch,
         channel_policy,
         ..Chain::default()
@@ -75,32 +85,59 @@ fn terms() -> impl Strategy<Value = SignedTerms> {
         version,
         decimals,
     });
-    let model = (text(), hash(), any::<u32>()).prop_map(|(id, digest, context_tokens)| Model { id, digest, context_tokens });
-    let price = (hash(), any::<u64>(), address(), amount(), amount(), amount()).prop_map(
-        |(model, chain_id, asset, prompt, completion, request)| Price {
-            model,
-            chain_id,
-            asset,
-            per_million_prompt: prompt,
-            per_million_completion: completion,
-            per_request: request,
+    let route = (text(), text()).prop_map(|(upstream, model)| Route { upstream, model });
+    let source = prop_oneof![Just(ModelSource::Local), Just(ModelSource::Upstream)];
+    let model = (text(), source, hash(), hash(), any::<u32>(), vec(route, 0..3)).prop_map(
+        |(id, source, digest, source_digest, context_tokens, routes)| Model { id, source, digest, source_digest, context_tokens, routes },
+    );
+    let price = (hash(), any::<u64>(), address(), classes(), classes()).prop_map(|(model, chain_id, asset, ceiling, floor)| Price {
+        model,
+        chain_id,
+        asset,
+        ceiling,
+        floor,
+    });
+    let kind = prop_oneof![Just(UpstreamKind::OpenAiCompatible), Just(UpstreamKind::OpenAi), Just(UpstreamKind::Aci)];
+    let trust = prop_oneof![Just(Trust::Plaintext), Just(Trust::RootSet), Just(Trust::Key), Just(Trust::Attested)];
+    let numbers = (any::<u16>(), any::<u32>(), any::<u32>());
+    let upstream = (text(), kind, text(), text(), trust, hash(), text(), numbers).prop_map(
+        |(name, kind, host, path, trust, trust_anchor, account, (port, markup, flags))| {
+            let pricing = if flags % 2 == 0 { Pricing::Fixed } else { Pricing::CostPlus };
+            Upstream { name, kind, host, port, path, trust, trust_anchor, account, pricing, markup, flags }
         },
     );
-    let upstream = (text(), text(), hash()).prop_map(|(name, url, trust_anchor)| Upstream { name, url, trust_anchor });
+    let secret = (text(), any::<u32>()).prop_map(|(name, min_version)| Secret { name, min_version });
+    let sealed = (any::<u32>(), any::<u64>()).prop_map(|(version, not_after)| SealedVersion { version, not_after: UnixMs(not_after) });
+    let egress = (text(), any::<u16>(), text()).prop_map(|(host, port, purpose)| Egress { host, port, purpose });
+    let access = (any::<u32>(), vec(hash(), 0..3)).prop_map(|(ways, keys)| Access { ways, keys });
+    let guard =
+        (text(), text(), any::<u32>(), any::<u64>()).prop_map(|(model, upstream, payer_requests_per_minute, payer_tokens_per_day)| Guard {
+            model,
+            upstream,
+            payer_requests_per_minute,
+            payer_tokens_per_day,
+        });
     let lists = (vec(chain, 0..3), vec(asset, 0..3), vec(model, 0..3), vec(price, 0..3), vec(upstream, 0..3), vec(text(), 0..3));
-    (address(), address(), any::<u64>(), any::<u32>(), lists, signature()).prop_map(
-        |(operator, payee, not_after, flags, lists, signature)| {
+    let rest = (vec(secret, 0..3), vec(sealed, 0..3), vec(egress, 0..3), access, guard);
+    (address(), any::<u64>(), any::<u32>(), any::<u32>(), lists, rest, signature()).prop_map(
+        |(operator, not_after, flags, storage, lists, rest, signature)| {
             let (chains, assets, models, prices, upstreams, endpoints) = lists;
+            let (secrets, sealed, egress, access, guard) = rest;
             let terms = OperatorTerms {
                 operator,
-                payee,
                 not_after: UnixMs(not_after),
                 flags,
+                storage,
                 chains,
                 assets,
                 models,
                 prices,
                 upstreams,
+                secrets,
+                sealed,
+                egress,
+                access,
+                guard,
                 endpoints,
                 ..OperatorTerms::default()
             };
@@ -109,12 +146,68 @@ fn terms() -> impl Strategy<Value = SignedTerms> {
     )
 }
 
+fn classes() -> impl Strategy<Value = Classes> {
+    (amount(), amount(), amount(), amount(), amount(), amount(), amount()).prop_map(
+        |(input, cache_read, cache_write, output, reasoning, image, request)| Classes {
+            input,
+            cache_read,
+            cache_write,
+            output,
+            reasoning,
+            image,
+            request,
+        },
+    )
+}
+
+fn price_list() -> impl Strategy<Value = SignedPriceList> {
+    let price = (hash(), any::<u64>(), address(), classes()).prop_map(|(model, chain_id, asset, classes)| ListedPrice {
+        model,
+        chain_id,
+        asset,
+        classes,
+    });
+    (hash(), any::<u64>(), any::<u64>(), any::<u64>(), vec(price, 0..3), signature()).prop_map(
+        |(terms_hash, number, from, until, prices, signature)| {
+            let list = PriceList { terms_hash, number, from: UnixMs(from), until: UnixMs(until), prices };
+            SignedPriceList { list, signature }
+        },
+    )
+}
+
+fn source() -> impl Strategy<Value = SourceRecord> {
+    let text = || ".{0,40}";
+    let account = prop_oneof![Just(Account::Nobody), Just(Account::Operator), Just(Account::Buyer)];
+    let usage = (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(input, output, reasoning)| DeclaredUsage {
+        input,
+        output,
+        reasoning,
+        ..DeclaredUsage::default()
+    });
+    (text(), text(), any::<u16>(), hash(), account, usage, (text(), text(), text()), vec(text(), 0..3)).prop_map(
+        |(upstream, host, port, spki_hash, account, usage, (model_asked, model_served, request_id), tried)| SourceRecord {
+            upstream,
+            host,
+            port,
+            spki_hash,
+            account,
+            model_asked,
+            model_served,
+            request_id,
+            usage,
+            tried,
+        },
+    )
+}
+
 fn delivery() -> impl Strategy<Value = Delivery> {
     let honest = Bundle::parse(&support::read("bundle/honest.candor")).expect("a bundle").delivery;
     let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), amount());
     let proofs = (vec(hash(), 0..64), prop::option::of(hash()), vec(cosignature(), 0..4), link());
-    ("[a-z/0-9]{0,64}", numbers, proofs, signature(), hash()).prop_map(move |(engine, numbers, proofs, signature, salt)| {
+    let beside = (prop::option::of(source()), prop::option::of(hash()));
+    ("[a-z/0-9]{0,64}", numbers, proofs, beside, signature(), hash()).prop_map(move |(engine, numbers, proofs, beside, signature, salt)| {
         let mut delivery = honest.clone();
+        (delivery.source, delivery.request_salt) = beside;
         (delivery.receipt.sequence, delivery.receipt.work.finished_at) = (numbers.0, UnixMs(numbers.1));
         delivery.decoding.engine = engine;
         (delivery.decoding.top_k, delivery.receipt.money.charged) = (numbers.2, numbers.3);
@@ -191,6 +284,11 @@ proptest! {
     }
 
     #[test]
+    fn a_price_list_reads_back_as_written(list in price_list()) {
+        prop_assert_eq!(SignedPriceList::parse(&list.encode()), Ok(list));
+    }
+
+    #[test]
     fn a_delivery_reads_back_as_written(delivery in delivery()) {
         prop_assert_eq!(Delivery::parse(&delivery.encode()), Ok(delivery));
     }
@@ -200,18 +298,23 @@ proptest! {
         texts in ("[A-Z]{0,16}", "/.{0,100}"),
         body in vec(any::<u8>(), 0..300),
         frames in vec(vec(any::<u8>(), 0..40), 0..40),
-        (delivery, terms, later) in (delivery(), terms(), later_anchor()),
+        (delivery, terms, later) in (delivery(), terms(), later_trees()),
         (value, valid_before, salt) in (amount(), any::<u64>(), prop::option::of(hash())),
+        (is_sold, list) in (any::<bool>(), prop::option::of(price_list())),
     ) {
         let mut bundle = Bundle::parse(&support::read("bundle/honest.candor")).expect("a bundle");
         (bundle.request.method, bundle.request.path) = texts;
         (bundle.request.body, bundle.response.frames) = (body, frames);
-        (bundle.delivery, bundle.evidence.terms, bundle.later_anchor) = (delivery, terms, later);
+        (bundle.delivery, bundle.evidence.terms, bundle.later_trees) = (delivery, terms, later);
         // The log id is not written: it is the bundle's own.
         let log_id = bundle.delivery.checkpoint.checkpoint.log_id;
-        bundle.later_anchor.iter_mut().for_each(|later| later.checkpoint.log_id = log_id);
-        (bundle.payment.authorization.value, bundle.payment.authorization.valid_before) = (value, UnixSeconds(valid_before));
-        bundle.payment.client_salt = salt;
+        bundle.later_trees.iter_mut().for_each(|later| later.checkpoint.log_id = log_id);
+        let sale = bundle.sale.as_mut().expect("it is sold");
+        (sale.payment.authorization.value, sale.payment.authorization.valid_before) = (value, UnixSeconds(valid_before));
+        (sale.payment.client_salt, sale.price_list) = (salt, list);
+        if !is_sold {
+            bundle.sale = None;
+        }
         prop_assert_eq!(Bundle::parse(&bundle.encode()), Ok(bundle));
     }
 
@@ -238,9 +341,8 @@ proptest! {
         prompt in 0..u128::from(u64::MAX), completion in 0..u128::from(u64::MAX), request in 0..u128::from(u64::MAX),
         tokens in (0..1_000_000_u64, 0..1_000_000_u64),
     ) {
-        let price = Price {
-            per_million_prompt: Amount(prompt), per_million_completion: Amount(completion), per_request: Amount(request), ..Price::default()
-        };
+        let price =
+            Classes { input: Amount(prompt), output: Amount(completion), request: Amount(request), ..Classes::default() };
         let metered = prompt * u128::from(tokens.0) + completion * u128::from(tokens.1);
         let amount = price.amount(tokens.0, tokens.1).expect("far below 2^128").0 - request;
         prop_assert!(metered <= amount * 1_000_000);

@@ -20,9 +20,9 @@ use crate::protocol::JsonObject;
 /// Key in `extensions`.
 pub const EXTENSION_KEY: &str = "candor";
 /// Version of `info` that this code reads and writes.
-pub const EXTENSION_VERSION: u64 = 1;
+pub const EXTENSION_VERSION: u64 = 2;
 
-/// Longest base64 text that is decoded here: an offer has 448 bytes, so 600 characters.
+/// Longest base64 text that is decoded here: an offer has 512 bytes, so 684 characters.
 const MAX_BASE64: usize = 1024;
 
 /// An offer with its signature and the salt of the request commitment in it. Parsed, not believed.
@@ -266,6 +266,8 @@ mod tests {
             max_tokens: 64,
             seed_commitment: Hash32([9; 32]),
             valid_until: UnixMs(1),
+            price_list_hash: Hash32::ZERO,
+            price_list_number: 0,
         };
         SignedOffer { offer, signature: Signature65([5; 65]), request_salt: Hash32([6; 32]) }
     }
@@ -352,8 +354,8 @@ mod tests {
         for value in [Value::from(7), "".into(), "0x00".into()] {
             assert_eq!(change("clientSalt", value), ExtensionError::Malformed { field: "clientSalt" });
         }
-        assert_eq!(change("version", 2.into()), ExtensionError::Version { expected: 1, got: Some(2) });
-        assert_eq!(change("version", "1".into()), ExtensionError::Version { expected: 1, got: None });
+        assert_eq!(change("version", 1.into()), ExtensionError::Version { expected: 2, got: Some(1) });
+        assert_eq!(change("version", "2".into()), ExtensionError::Version { expected: 2, got: None });
         let (expected, got) = (Hash32([1; 32]), Hash32([0x11; 32]));
         assert_eq!(change("manifestHash", got.to_string().into()), ExtensionError::ManifestHash { expected, got });
     }

@@ -9,7 +9,7 @@ use candor_devchain::{Config, DevChain, SharedChain, dev_accounts, provider};
 use candor_testkit::honest::terms_for;
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, workload_id};
-use candor_verify::registration::Registration;
+use candor_verify::registration::{REGISTRATION_SECONDS, Registration};
 use candor_verify::terms::{Chain, Model, OperatorTerms, SignedTerms};
 use candor_verify::time::UnixMs;
 use candor_verify::{Address, Amount, Hash32, Signature65};
@@ -65,8 +65,8 @@ impl World {
             registrar: self.registrar.address(),
             registry: c.registry,
             not_after: UnixMs(4_000_000_000_000),
-            chains: vec![Chain { chain_id: c.chain_id, log_anchor: c.log_anchor, ..Chain::default() }],
-            ..terms_for(Model { id: "m".into(), digest: MODEL, context_tokens: 512 })
+            chains: vec![Chain { chain_id: c.chain_id, registry: c.registry, ..Chain::default() }],
+            ..terms_for(Model::local("m", MODEL, 512))
         };
         (terms.assets[0].asset, terms.prices[0].asset) = (c.test_usd, c.test_usd);
         let signature = self.operator.sign_digest(&terms.digest()).unwrap();
@@ -82,7 +82,7 @@ impl World {
         let freshness = Freshness { chain_id: head.chain_id, block_number: head.number, block_hash: head.hash, nonce: Hash32::ZERO };
         let verdict = Verdict {
             evidence_hash: keccak256(&[document]),
-            inner_kind: TeeKind::Nitro.code(),
+            inner_kind: TeeKind::Nitro.code().into(),
             inner_root: INNER_ROOT,
             inner_measurements: keccak256(&[&[1; 144]]),
             attested_hash: keccak256(&[&attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness)]),
@@ -91,7 +91,8 @@ impl World {
         };
         let signature = self.attestor.sign_digest(&verdict.digest(head.chain_id, &self.contracts.quorum_verifier)).unwrap();
         let terms = self.terms();
-        let registration = Registration::new(manifest, &terms, QUORUM_KIND);
+        let deadline = head.timestamp.saturating_add(REGISTRATION_SECONDS);
+        let registration = Registration::new(manifest, &terms, self.contracts.quorum_verifier, deadline);
         Submission {
             kind: QUORUM_KIND,
             document: document.to_vec(),
@@ -100,6 +101,7 @@ impl World {
             freshness,
             terms,
             boot_signature,
+            deadline,
             registrar_signature: self.registrar.sign_digest(&registration.digest()).unwrap(),
         }
     }

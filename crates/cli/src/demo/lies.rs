@@ -1,7 +1,7 @@
 //! Ten lies about one real bundle. Each changes one thing as a liar could, and each must be refused by the check that guards it.
 
 use candor_devtee::{Hypervisor, Measurements, Request};
-use candor_verify::bundle::Bundle;
+use candor_verify::bundle::{Bundle, Sale};
 use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::check::{ChainFacts, verify_bundle};
 use candor_verify::eip712::K256;
@@ -77,18 +77,23 @@ fn swap_model(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
     Ok(())
 }
 
+fn sale(bundle: &mut Bundle) -> Result<&mut Sale, Failure> {
+    bundle.sale.as_mut().ok_or_else(|| missing("sale"))
+}
+
 fn raise_price(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
-    bundle.offer.amount = Amount(bundle.offer.amount.0.saturating_mul(2));
+    let offer = &mut sale(bundle)?.offer;
+    offer.amount = Amount(offer.amount.0.saturating_mul(2));
     Ok(())
 }
 
 /// A second payment for the same offer, signed by the payer: everything about it is right but that this receipt is not its.
 fn reuse_receipt(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
     let salt = Hash32([0x5b; 32]);
-    let offer = &bundle.offer;
-    let asset = bundle.evidence.terms.terms.asset(offer.chain_id, &offer.asset).ok_or_else(|| missing("asset"))?;
+    let terms = bundle.evidence.terms.terms.clone();
+    let Sale { offer, payment, .. } = sale(bundle)?;
+    let asset = terms.asset(offer.chain_id, &offer.asset).ok_or_else(|| missing("asset"))?;
     let domain = TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: offer.chain_id, asset: offer.asset };
-    let payment = &mut bundle.payment;
     payment.authorization.nonce = offer_nonce(&offer.digest(), &salt);
     payment.client_salt = Some(salt);
     payment.signature = dev::wallet().sign(&payment.authorization.digest(&domain));
@@ -96,7 +101,7 @@ fn reuse_receipt(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
 }
 
 fn change_payee(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
-    bundle.payment.authorization.to = Role::Faucet.address();
+    sale(bundle)?.payment.authorization.to = Role::Faucet.address();
     Ok(())
 }
 
@@ -113,12 +118,13 @@ fn other_root(bundle: &mut Bundle, stage: &Stage) -> Result<(), Failure> {
     let attested = attested_bytes(&manifest.k_sig, &manifest.hash(), &bundle.evidence.freshness);
     let measurements: Measurements = dev::measurements()?;
     let request = Request { user_data: Some(&attested), ..Request::default() };
-    bundle.evidence.document = stranger.attest(&measurements, &request, dev::now().0).map_err(cannot)?;
+    let attestation = bundle.evidence.attestations.first_mut().ok_or_else(|| missing("attestation document"))?;
+    attestation.document = stranger.attest(&measurements, &request, dev::now().0).map_err(cannot)?;
     Ok(())
 }
 
 fn fork_log(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
-    let later = bundle.later_anchor.as_mut().ok_or_else(|| missing("later anchor"))?;
+    let later = bundle.later_trees.first_mut().ok_or_else(|| missing("later anchor"))?;
     later.checkpoint.tree.root = Hash32([0x5c; 32]);
     Ok(())
 }

@@ -131,7 +131,7 @@ async fn money(
         usd(receipt.money.charged),
         work.prompt_tokens,
         work.completion_tokens,
-        response.bundle.offer.max_tokens
+        response.bundle.delivery.decoding.max_tokens
     );
     let mut gas = None;
     if let Some(hash) = transfer
@@ -237,7 +237,7 @@ async fn prove(stage: &Stage, node: &VerifiedNode, bundle: &Bundle) -> Result<u6
     for calldata in [create_policy_calldata(&salt, 0), propose_workload_calldata(&id, &record.workload_id)] {
         chain.send_and_wait(&owner, Some(policies), &calldata).await?;
     }
-    let Some(later) = &bundle.later_anchor else { return Err(Failure::cannot("the bundle was not upgraded to an anchor")) };
+    let Some(later) = bundle.later_trees.first() else { return Err(Failure::cannot("the bundle was not upgraded to an anchor")) };
     let receipt = &bundle.delivery.receipt;
     let url = node.log_url().unwrap_or_default();
     let request = ProveRequest {

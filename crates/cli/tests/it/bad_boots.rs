@@ -12,7 +12,9 @@ use candor_engine::{Config, Model as Weights, fixture};
 use candor_link::*;
 use candor_testkit::honest::terms_for;
 use candor_verify::bytes::{Address, Hash32};
-use candor_verify::terms::{Asset, Model, OperatorTerms, SignedTerms, Upstream};
+use candor_verify::terms::{
+    Asset, Egress, Model, OperatorTerms, Pricing, SealedVersion, Secret, SignedTerms, Trust, Upstream, UpstreamKind, storage, ways,
+};
 use candor_verify::time::{UnixMs, UnixSeconds};
 
 use crate::support::payer::now;
@@ -47,7 +49,7 @@ fn terms(weights: &[u8]) -> OperatorTerms {
     OperatorTerms {
         operator: operator().address(),
         not_after: UnixMs((now() + 3_600) * 1000),
-        ..terms_for(Model { id: "m".into(), digest: digest(weights), context_tokens: 256 })
+        ..terms_for(Model::local("m", digest(weights), 256))
     }
 }
 
@@ -175,7 +177,7 @@ const DEVIATIONS: &[Deviation] = &[
             bytes.push(0);
             bytes
         },
-        "byte 0",
+        "before byte 2: a value that is not allowed here",
     ),
     ("a byte more", |signed| [signed.encode(), vec![0]].concat(), "after the end"),
     (
@@ -185,7 +187,7 @@ const DEVIATIONS: &[Deviation] = &[
             bytes[1] += 1;
             bytes
         },
-        "before byte 2: a value that is not allowed here",
+        "version 3, this program reads version 2 only",
     ),
     ("an unknown flag", |signed| changed(signed, |terms| terms.flags = 2), "a flag that this version does not know"),
     ("a flag that is not served", |signed| changed(signed, |terms| terms.flags = 1), "upfront payments"),
@@ -206,8 +208,32 @@ const DEVIATIONS: &[Deviation] = &[
         "not signed by their operator",
     ),
     ("over", |signed| changed(signed, |terms| terms.not_after = UnixMs(now() * 1000 - 1)), "the terms ended at"),
+    (
+        "another registry on the anchor chain",
+        |signed| changed(signed, |terms| terms.chains[0].registry = Address([9; 20])),
+        "does not name the registry",
+    ),
     ("no registry", |signed| changed(signed, |terms| terms.registry = Address::ZERO), "must not be zero"),
-    ("upstreams", |signed| changed(signed, |terms| terms.upstreams = vec![Upstream::default()]), "upstreams"),
+    ("an upstream", |signed| changed(signed, |terms| terms.upstreams = vec![upstream("up")]), "list upstreams"),
+    ("a secret", |signed| changed(signed, |terms| terms.secrets = vec![Secret { name: "s".into(), min_version: 0 }]), "list secrets"),
+    (
+        "sealed requests",
+        |signed| changed(signed, |terms| terms.sealed = vec![SealedVersion { version: 1, not_after: UnixMs(1) }]),
+        "offer sealed requests",
+    ),
+    (
+        "an egress",
+        |signed| changed(signed, |terms| terms.egress = vec![Egress { host: "h".into(), port: 1, purpose: "p".into() }]),
+        "allow connections to others",
+    ),
+    ("open to anybody", |signed| changed(signed, |terms| terms.access.ways |= ways::OPEN), "without payment"),
+    ("a guard", |signed| changed(signed, |terms| terms.guard.payer_requests_per_minute = 1), "name a guard"),
+    ("cached prompts", |signed| changed(signed, |terms| terms.storage |= storage::CACHES_PROMPTS), "let prompts be cached"),
+    (
+        "a model given away",
+        |signed| changed(signed, |terms| (terms.prices[0].ceiling, terms.prices[0].floor) = Default::default()),
+        "give a model away",
+    ),
     ("no model", |signed| changed(signed, |terms| terms.models.clear()), "need a model"),
     ("a price of another model", |signed| changed(signed, |terms| terms.prices[0].model = Hash32([9; 32])), "do not list"),
     (
@@ -231,6 +257,22 @@ const DEVIATIONS: &[Deviation] = &[
         "chain 1",
     ),
 ];
+
+fn upstream(name: &str) -> Upstream {
+    Upstream {
+        name: name.to_owned(),
+        kind: UpstreamKind::OpenAi,
+        host: name.to_owned(),
+        port: 443,
+        path: name.to_owned(),
+        trust: Trust::Key,
+        trust_anchor: Hash32([9; 32]),
+        account: String::new(),
+        pricing: Pricing::Fixed,
+        markup: 0,
+        flags: 0,
+    }
+}
 
 #[test]
 fn terms_that_are_not_ones_to_boot_with_is_refused_by_name_and_changes_nothing() {
@@ -309,7 +351,7 @@ async fn a_host_whose_terms_are_refused_ends_says_why_and_never_served() {
                 let text = "t".repeat(256);
                 let asset = Asset { name: text.clone(), version: text.clone(), ..terms.assets[0].clone() };
                 terms.assets = vec![asset; 64];
-                terms.upstreams = vec![Upstream { name: text.clone(), url: text, trust_anchor: Hash32([9; 32]) }; 64];
+                terms.upstreams = vec![upstream(&text); 64];
             })
         },
         "before byte 65536: a value that is not allowed here",
@@ -343,7 +385,14 @@ async fn a_node_whose_terms_name_another_registry_is_never_registered_and_client
     let world = Split::ended();
     let path = world.state.join("node/terms.cbor");
     let written = SignedTerms::parse(&std::fs::read(&path).unwrap()).unwrap();
-    std::fs::write(&path, changed(written, |terms| terms.registry = Address([0xe9; 20]))).unwrap();
+    std::fs::write(
+        &path,
+        changed(written, |terms| {
+            terms.registry = Address([0xe9; 20]);
+            terms.chains[0].registry = terms.registry;
+        }),
+    )
+    .unwrap();
     let _enclave = Split::enclave(&world);
     let host = Split::host(&world.state, &Split::host_arguments(&world));
     host.line(|line| {

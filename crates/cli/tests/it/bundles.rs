@@ -103,7 +103,7 @@ async fn what_a_stock_client_paid_for_is_imported_verified_and_listed() {
         assert_eq!(verified.json["payment_binding"], "equal price only");
         let file = verified.json["bundle"].as_str().unwrap();
         let bundle = Bundle::parse(&fs::read(file).unwrap()).unwrap();
-        assert_eq!((bundle.request.path.as_str(), bundle.payment.client_salt), (CHAT, None));
+        assert_eq!((bundle.request.path.as_str(), bundle.sale.as_ref().unwrap().payment.client_salt), (CHAT, None));
         assert_eq!(bundle.request.body, fs::read(saved.path("request")).unwrap());
         // It is a bundle like any other.
         let online = world.candor(&["verify", file, "--policy", &lenient, "--rpc", &world.rpc()]);

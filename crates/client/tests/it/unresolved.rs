@@ -53,7 +53,7 @@ async fn killed_between_payment_and_answer_the_same_question_sends_the_same_paym
     assert_eq!(paid[0], paid[1], "to the byte");
     assert_eq!(scene.rows().len(), 1);
     assert_eq!(scene.rows()[0]["state"], "charged");
-    assert_eq!(response.bundle.payment.authorization.nonce.to_string(), scene.rows()[0]["nonce"]);
+    assert_eq!(response.bundle.sale.as_ref().unwrap().payment.authorization.nonce.to_string(), scene.rows()[0]["nonce"]);
     assert!(!std::fs::read_to_string(scene.state.join("spends.json")).unwrap().contains(&paid[0]), "what is resolved is not kept");
 }
 

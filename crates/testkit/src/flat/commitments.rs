@@ -3,14 +3,14 @@
 use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::hash::{keccak256, sha256};
 use candor_verify::tags;
-use candor_verify::transcript::{commitment_of, frame_leaf_hash, request_commitment, request_salt, splice};
+use candor_verify::transcript::{commitment_of, frame_leaf_hash, question_hash, request_commitment, request_salt, splice};
 use serde_json::{Value, json};
 
 use super::{File, file, h, hash, hex, number};
 use crate::forge::{honest_request, honest_response};
 
 pub(super) fn files() -> Vec<File> {
-    vec![requests(), responses(), splices(), tag_list(), amounts()]
+    vec![requests(), questions(), responses(), splices(), tag_list(), amounts()]
 }
 
 fn requests() -> File {
@@ -45,6 +45,29 @@ fn requests() -> File {
         reject("another path", "path", json!("/v1/chat/")),
     ];
     file("request", cases, rejects)
+}
+
+/// Questions of public answers, which anybody who knows them can hash, and the answers to them.
+fn questions() -> File {
+    let case = |name: &str, method: &str, path: &str, body: &[u8], answer: &str| {
+        json!({
+            "name": name, "method": method, "path": path, "body": hex(body), "questionHash": hash(&question_hash(method, path, body)),
+            "answer": answer, "answerHash": hash(&keccak256(&[answer.as_bytes()])),
+        })
+    };
+    let public = br#"{"model":"fixture","messages":[{"role":"user","content":"YES or NO?"}],"seed":1,"candor":{"public":true}}"#;
+    let mut moved = case("a boundary moved from path to body", "POST", "/v1/chat", b"{}", "YES");
+    (moved["path"], moved["body"]) = (json!("/v1/cha"), hex(b"t{}"));
+    moved["refusedBy"] = json!("question");
+    let mut other = case("another answer", "POST", "/v1/chat", b"{}", "YES");
+    other["answer"] = json!("YES.");
+    other["refusedBy"] = json!("answer");
+    let cases = vec![
+        case("asked to be public", "POST", "/v1/chat/completions", public, "YES"),
+        case("empty everything", "", "", b"", ""),
+        case("an answer that is not ASCII", "POST", "/v1/chat/completions", public, "Größe \u{1f600}"),
+    ];
+    file("question", cases, vec![moved, other])
 }
 
 fn responses() -> File {

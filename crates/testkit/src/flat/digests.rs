@@ -2,33 +2,51 @@
 
 use candor_verify::abi::Words;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
+use candor_verify::cbor::Writer;
 use candor_verify::checkpoint::{Checkpoint, Cosignature, Ed25519Signature};
+use candor_verify::decoding::{Decoding, SeedSource, seed_commitment, seed_from_share, stop_hash};
 use candor_verify::eip712;
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::Manifest;
 use candor_verify::offer::Offer;
-use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
-use candor_verify::receipt::{
-    Channel, Decoding, Kinds, Money, Outcome, Receipt, Scheme, SeedSource, UsageSource, receipt_id, seed_commitment, seed_from_share,
-    stop_hash,
-};
+use candor_verify::payment::{Authorization, TokenDomain, channel_authorization_digest, offer_nonce, unpaid_id, unsettled_id};
+use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, Scheme, UsageSource, receipt_id};
+use candor_verify::refusal::{Refusal, code_hash as refusal_code_hash};
+use candor_verify::source::{Account, DeclaredUsage, SourceRecord};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
 use ed25519_dalek::Signer as _;
 use serde_json::{Value, json};
 
 use super::{File, a, address, file, h, hash, hex, number};
-use crate::forge::{Key, ed, high_s_twin, integer_seed};
+use crate::forge::{CHAIN_ID, Key, ed, high_s_twin, integer_seed};
 use crate::honest;
 
 pub(super) fn files() -> Vec<File> {
-    vec![receipts(), offers(), checkpoints(), notes(), verdicts(), payments(), decodings(), seeds(), receipt_ids()]
+    vec![
+        receipts(),
+        offers(),
+        checkpoints(),
+        notes(),
+        verdicts(),
+        payments(),
+        payment_ids(),
+        decodings(),
+        seeds(),
+        receipt_ids(),
+        sources(),
+        refusals(),
+        channel_authorizations(),
+    ]
 }
 
 /// A receipt with another value in every field.
 pub(super) fn receipt() -> Receipt {
     let manifest = Manifest { payee: a(6), ..Manifest::default() };
-    Receipt { manifest_hash: h(1), log_id: h(2), ..honest::receipt(&manifest, 3) }
+    let mut receipt = Receipt { manifest_hash: h(1), log_id: h(2), ..honest::receipt(&manifest, 3) };
+    let work = &mut receipt.work;
+    (work.source_hash, work.task_hash, work.question_hash, work.answer_hash) = (h(19), h(20), h(21), h(22));
+    receipt
 }
 
 fn receipts() -> File {
@@ -53,6 +71,8 @@ fn receipts() -> File {
     let mut left = receipt();
     left.work.outcome = Outcome::Aborted;
     left.money.scheme = Scheme::UptoPermit2;
+    let mut free = receipt();
+    free.money = Money::unpaid(CHAIN_ID, a(6), &free.log_id, free.sequence);
     let signed = |name: &str, receipt: &Receipt, key: u8| {
         let key = Key::of(key);
         json!({
@@ -66,16 +86,11 @@ fn receipts() -> File {
         signed("channel with the largest amounts", &channel, 0x33),
         signed("proxied, sealed, upstream failed", &proxy, 0x34),
         signed("upto, aborted", &left, 0x35),
+        signed("nobody paid", &free, 0x33),
     ];
     let mut rejects = malformed_words(
         &plain.encode(),
-        &[
-            ("unknown scheme", 5, 5),
-            ("scheme zero", 5, 0),
-            ("unknown channel", 17, 3),
-            ("unknown usage source", 18, 3),
-            ("unknown outcome", 19, 8),
-        ],
+        &[("unknown scheme", 5, 5), ("unknown channel", 17, 3), ("unknown usage source", 18, 3), ("unknown outcome", 19, 8)],
         6,
     );
     let wrong = |name: &str, signature: Signature65| {
@@ -109,7 +124,8 @@ fn malformed_words(encoded: &[u8], codes: &[(&str, usize, u8)], address_word: us
     };
     let mut out = vec![
         reject("empty", Vec::new()),
-        reject("unknown version", with(0, 31, 2)),
+        reject("version of before the first release", with(0, 31, 1)),
+        reject("unknown version", with(0, 31, 3)),
         reject("version above one byte", with(0, 30, 1)),
         reject("high byte in an address", with(address_word, 11, 1)),
         reject("one byte more", [encoded, &[0]].concat()),
@@ -135,6 +151,8 @@ fn offer() -> Offer {
         max_tokens: 64,
         seed_commitment: h(9),
         valid_until: UnixMs(1_790_000_120_000),
+        price_list_hash: Hash32::ZERO,
+        price_list_number: 0,
     }
 }
 
@@ -142,11 +160,21 @@ fn offers() -> File {
     let case = |name: &str, offer: &Offer| json!({ "name": name, "encoded": hex(&offer.encode()), "digest": hash(&offer.digest()) });
     let large = Offer { amount: Amount(u128::MAX), chain_id: u64::MAX, valid_until: UnixMs(u64::MAX), ..offer() };
     let upto = Offer { scheme: Scheme::UptoPermit2, settler: a(6), seed_commitment: Hash32::ZERO, ..offer() };
+    let listed = Offer { price_list_hash: h(10), price_list_number: 11, ..offer() };
     let mut rejects = malformed_words(&offer().encode(), &[("unknown scheme", 4, 5)], 5);
     let mut amount = offer().encode();
     amount[9 * 32 + 15] = 1;
     rejects.push(json!({ "name": "amount of 2^128", "encoded": hex(&amount), "refusedBy": "parse" }));
-    file("offer", vec![case("exact", &offer()), case("largest numbers", &large), case("upto with a settler", &upto)], rejects)
+    file(
+        "offer",
+        vec![
+            case("exact", &offer()),
+            case("largest numbers", &large),
+            case("upto with a settler", &upto),
+            case("by a price list", &listed),
+        ],
+        rejects,
+    )
 }
 
 fn checkpoint_json(name: &str, checkpoint: &Checkpoint, signature: &Signature65) -> Value {
@@ -286,6 +314,110 @@ fn payments() -> File {
     file("payment", cases, rejects)
 }
 
+/// Payment ids that come from a place in the log and not from a payment.
+fn payment_ids() -> File {
+    let case = |name: &str, id: fn(u64, &Hash32, u64) -> Hash32, kind: &str, chain_id: u64, sequence: u64| {
+        json!({
+            "name": name, "kind": kind, "anchorChainId": number(chain_id), "logId": hash(&h(2)), "sequence": number(sequence),
+            "paymentId": hash(&id(chain_id, &h(2), sequence)),
+        })
+    };
+    let mut moved = case("nobody paid, at another place", unpaid_id, "none", CHAIN_ID, 3);
+    moved["sequence"] = json!(4);
+    moved["refusedBy"] = json!("receipt.payment");
+    let cases = vec![
+        case("nobody paid", unpaid_id, "none", CHAIN_ID, 3),
+        case("nothing charged", unsettled_id, "unsettled", CHAIN_ID, 3),
+        case("nobody paid, largest numbers", unpaid_id, "none", u64::MAX, u64::MAX),
+    ];
+    file("payment-id", cases, vec![moved])
+}
+
+fn sources() -> File {
+    let case = |name: &str, source: &SourceRecord| {
+        let mut w = Writer::new();
+        source.write(&mut w);
+        json!({ "name": name, "cbor": hex(&w.into_vec()), "sourceHash": hash(&source.struct_hash()) })
+    };
+    let record = honest::source_record();
+    let plain = SourceRecord {
+        spki_hash: Hash32::ZERO,
+        account: Account::Nobody,
+        request_id: String::new(),
+        usage: DeclaredUsage::default(),
+        tried: vec![],
+        ..record.clone()
+    };
+    let mut other = case("another model served", &record);
+    other["cbor"] = case("", &SourceRecord { model_served: "smaller".into(), ..record.clone() })["cbor"].clone();
+    other["refusedBy"] = json!("work.claim");
+    let mut unknown = case("an account of nobody known", &record);
+    let bytes = candor_verify::bytes::from_hex(unknown["cbor"].as_str().expect("text")).expect("hex");
+    let at = bytes.windows(2).position(|pair| pair == [0x95, 0x01]).expect("the account follows the key");
+    unknown["cbor"] = hex(&[&bytes[..=at], &[0x03], &bytes[at + 2..]].concat());
+    unknown["refusedBy"] = json!("parse");
+    file("source", vec![case("an account of the operator", &record), case("plaintext, nothing declared", &plain)], vec![other, unknown])
+}
+
+fn refusals() -> File {
+    let key = Key::of(0x33);
+    let case = |name: &str, refusal: &Refusal, code: &str, signature: &Signature65| {
+        json!({
+            "name": name, "encoded": hex(&refusal.encode()), "code": code, "codeHash": hash(&refusal.code_hash),
+            "digest": hash(&refusal.digest()), "signature": hex(&signature.0), "signer": address(&key.address()),
+        })
+    };
+    let of = |status: u16, code: &str| Refusal {
+        request_commitment: h(1),
+        manifest_hash: h(2),
+        status,
+        code_hash: refusal_code_hash(code),
+        signed_digest: h(4),
+        at: UnixMs(1_790_000_000_000),
+    };
+    let (down, pending) = (of(503, "chain_unavailable"), Refusal { at: UnixMs(u64::MAX), ..of(409, "settlement_pending") });
+    let good = |refusal: &Refusal| key.sign(&refusal.digest());
+    let mut stranger = case("signed by another key", &down, "chain_unavailable", &Key::of(0x34).sign(&down.digest()));
+    stranger["refusedBy"] = json!("refusal.signature");
+    let mut softened = case("another status after signing", &Refusal { status: 409, ..down }, "chain_unavailable", &good(&down));
+    softened["refusedBy"] = json!("refusal.signature");
+    let mut wide = down.encode();
+    wide[3 * 32 + 29] = 1;
+    let malformed = |name: &str, bytes: Vec<u8>| json!({ "name": name, "encoded": hex(&bytes), "refusedBy": "parse" });
+    let mut old = down.encode();
+    old[31] = 1;
+    file(
+        "refusal",
+        vec![
+            case("a chain that does not answer", &down, "chain_unavailable", &good(&down)),
+            case("a settlement that is waited for", &pending, "settlement_pending", &good(&pending)),
+        ],
+        vec![
+            stranger,
+            softened,
+            malformed("status above 16 bits", wide),
+            malformed("version of before the first release", old),
+            malformed("one byte less", down.encode()[1..].to_vec()),
+        ],
+    )
+}
+
+/// What K_sig signs so that an enclave speaks for a channel.
+fn channel_authorizations() -> File {
+    let key = Key::of(0x33);
+    let case = |name: &str, chain_id: u64, signed: &Hash32| {
+        json!({
+            "name": name, "chainId": number(chain_id), "authorizer": address(&a(1)), "signed": hash(signed),
+            "digest": hash(&channel_authorization_digest(chain_id, &a(1), signed)),
+            "signature": hex(&key.sign(&channel_authorization_digest(chain_id, &a(1), signed)).0), "signer": address(&key.address()),
+        })
+    };
+    let mut moved = case("replayed on another chain", CHAIN_ID, &h(2));
+    moved["chainId"] = json!(1);
+    moved["refusedBy"] = json!("signature");
+    file("channel-authorization", vec![case("dev chain", CHAIN_ID, &h(2)), case("largest chain id", u64::MAX, &h(3))], vec![moved])
+}
+
 fn decodings() -> File {
     let case = |name: &str, decoding: &Decoding, stops: &[&str]| {
         let stops: Vec<String> = stops.iter().map(|stop| (*stop).to_owned()).collect();
@@ -330,6 +462,7 @@ fn seeds() -> File {
     sign_lost.0[0] = 0;
     let cases = vec![
         shared("share and nonce", h(1), h(2)),
+        shared("the server's share alone", h(1), Hash32::ZERO),
         named("zero", 0),
         named("minus one", -1),
         named("largest", i64::MAX),

@@ -2,7 +2,8 @@
 
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use candor_verify::bytes::Hash32;
-use candor_verify::receipt::{Decoding, SeedSource, receipt_id};
+use candor_verify::decoding::{Decoding, SeedSource};
+use candor_verify::receipt::receipt_id;
 use candor_verify::recovery::{AnswerSecret, BlobHead, KeptAnswer, asked_digest, pad, plain_chunks};
 use serde_json::{Value, json};
 
@@ -89,6 +90,7 @@ fn answer(is_stream: bool, frames: Vec<Vec<u8>>) -> KeptAnswer {
         transcript_seed: h(0x27),
         decoding,
         seed_share: is_stream.then_some(h(0x28)),
+        source: None,
         manifest_hash: receipt.manifest_hash,
         receipt,
     }

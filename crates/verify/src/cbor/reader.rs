@@ -13,12 +13,22 @@ use crate::bytes::{Address, Amount, Hash32, Signature65};
 /// Items read at most, a bound on work before any limit of a list applies. A bundle of 64k frames has about 130k.
 const ITEMS_MAX: u32 = 1 << 18;
 
+/// Members of a versioned value, at most.
+const VERSIONED_MAX: u64 = 64;
+
 /// Why bytes are not what was to be read, and where.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum CborError {
     /// Not the CBOR item that was expected.
     Item(values::CborError),
+    /// The value is of another version: of before the first release, or of a later one.
+    Version {
+        /// The version that this code reads.
+        expected: u64,
+        /// The version of the bytes.
+        got: u64,
+    },
     /// The item is well formed but its value is not one of those allowed (an unknown version, a number too large).
     Value {
         /// Bytes read before the value.
@@ -30,6 +40,7 @@ impl fmt::Display for CborError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Item(error) => write!(f, "{error}"),
+            Self::Version { expected, got } => write!(f, "CBOR: version {got}, this program reads version {expected} only"),
             Self::Value { offset } => write!(f, "CBOR before byte {offset}: a value that is not allowed here"),
         }
     }
@@ -164,6 +175,14 @@ impl<'a> Reader<'a> {
         u32::try_from(self.u64()?).map_err(|_| self.value_error())
     }
 
+    /// An unsigned integer below 2^16.
+    ///
+    /// # Errors
+    /// As [`Self::u64`], or too large.
+    pub fn u16(&mut self) -> Result<u16, CborError> {
+        u16::try_from(self.u64()?).map_err(|_| self.value_error())
+    }
+
     /// An unsigned integer below 256.
     ///
     /// # Errors
@@ -178,6 +197,29 @@ impl<'a> Reader<'a> {
     /// Any other value.
     pub fn exactly(&mut self, value: u64) -> Result<(), CborError> {
         if self.u64()? == value { Ok(()) } else { Err(self.value_error()) }
+    }
+
+    /// An integer that must be one of the codes that `read` knows.
+    ///
+    /// # Errors
+    /// As [`Self::u8`], or none of them.
+    pub fn code<T>(&mut self, read: impl FnOnce(u8) -> Option<T>) -> Result<T, CborError> {
+        let code = self.u8()?;
+        read(code).ok_or(self.value_error())
+    }
+
+    /// The head of an array with exactly `len` members, the first of which is this version, and is read. Another version is told before
+    /// another length: older values have other members.
+    ///
+    /// # Errors
+    /// `Version`, another item, or another length.
+    pub fn versioned_array_of(&mut self, len: u64, version: u8) -> Result<(), CborError> {
+        let got_len = self.0.array_header(VERSIONED_MAX)?;
+        let got = self.u64()?;
+        if got != u64::from(version) {
+            return Err(CborError::Version { expected: version.into(), got });
+        }
+        if got_len == len { Ok(()) } else { Err(self.value_error()) }
     }
 
     /// A byte string of at most `limit`.
@@ -312,5 +354,10 @@ mod tests {
         assert_eq!(Reader::new(&[0x02]).exactly(1), Err(CborError::Value { offset: 1 }));
         assert!(Reader::new(&[0x82, 0x00, 0x00]).list(1, Reader::u64).is_err());
         assert!(Reader::new(&[0x18, 0x01]).u64().is_err());
+        let versioned = |bytes: &[u8]| Reader::new(bytes).versioned_array_of(2, 2);
+        assert_eq!(versioned(&[0x82, 0x02, 0x00]), Ok(()));
+        assert_eq!(versioned(&[0x81, 0x01]), Err(CborError::Version { expected: 2, got: 1 }));
+        assert_eq!(versioned(&[0x83, 0x02, 0x00, 0x00]), Err(CborError::Value { offset: 2 }));
+        assert!(versioned(&[0x80]).is_err() && versioned(&[0x98, 0x41, 0x02]).is_err());
     }
 }

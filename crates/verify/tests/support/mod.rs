@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Address, Hash32, Signature65, from_hex};
 use candor_verify::check::{ChainFacts, Transfer};
-use candor_verify::policy::{Accept, EnclaveStatus, KnownAnchor, Policy, RegistryRecord, Workloads};
+use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
 use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
@@ -136,7 +136,8 @@ pub fn policy(json: &Value) -> Policy {
 /// What a caller read from a chain, with the lists that [`ChainFacts`] borrows.
 #[derive(Debug)]
 pub struct Facts {
-    anchors: Vec<KnownAnchor>,
+    anchors: Vec<KnownTree>,
+    observations: Vec<KnownTree>,
     registry: Option<RegistryRecord>,
     receipt_block_known: Option<bool>,
     evidence_block_known: Option<bool>,
@@ -145,21 +146,22 @@ pub struct Facts {
 
 impl Facts {
     pub fn from_json(json: &Value) -> Self {
-        let anchor = |json: &Value| KnownAnchor {
+        let tree = |json: &Value| KnownTree {
             log_id: hash(&json["log_id"]),
             tree: Tree { size: number(&json["size"]), root: hash(&json["root"]) },
-            anchored_at: UnixSeconds(number(&json["anchored_at"])),
+            at: UnixSeconds(number(&json["at"])),
         };
+        let moment = |json: &Value| (!json.is_null()).then(|| UnixSeconds(number(json)));
         let record = |json: &Value| RegistryRecord {
             k_sig: address(&json["k_sig"]),
             manifest_hash: hash(&json["manifest_hash"]),
-            status_at_finish: json["status_at_finish"].as_str().and_then(EnclaveStatus::parse).expect("a status"),
-            valid_from: UnixSeconds(number(&json["valid_from"])),
             valid_until: UnixSeconds(number(&json["valid_until"])),
-            invalid_from: UnixSeconds(number(&json["invalid_from"])),
+            invalid_from: moment(&json["invalid_from"]),
+            revoked_at: moment(&json["revoked_at"]),
         };
         Self {
-            anchors: items(&json["anchors"]).iter().map(anchor).collect(),
+            anchors: items(&json["anchors"]).iter().map(tree).collect(),
+            observations: items(&json["observations"]).iter().map(tree).collect(),
             registry: (!json["registry"].is_null()).then(|| record(&json["registry"])),
             receipt_block_known: json["receipt_block_known"].as_bool(),
             evidence_block_known: json["evidence_block_known"].as_bool(),
@@ -175,6 +177,7 @@ impl Facts {
     pub fn as_chain_facts(&self) -> ChainFacts<'_> {
         ChainFacts {
             anchors: &self.anchors,
+            observations: &self.observations,
             registry: self.registry.as_ref(),
             receipt_block_known: self.receipt_block_known,
             evidence_block_known: self.evidence_block_known,

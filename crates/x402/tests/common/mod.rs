@@ -6,10 +6,11 @@ use std::sync::OnceLock;
 
 use candor_testkit::forge::{Forge, K_SIG, Lie};
 use candor_testkit::fresh_hypervisor;
+use candor_testkit::honest::classes;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::eip712::address_of;
 use candor_verify::evidence::VerifiedEnclave;
-use candor_verify::offer::{Asked, MaxTokens, Offer, VerifiedOffer, verify_offer};
+use candor_verify::offer::{Asked, MaxTokens, Offer, Shown, VerifiedOffer, verify_offer};
 use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS};
 use candor_verify::policy::Policy;
 use candor_verify::receipt::Scheme;
@@ -67,8 +68,7 @@ fn price(terms: &mut OperatorTerms, units: u128) {
     terms.payee = Address([0xb2; 20]);
     terms.assets[0].asset = Address([0xa7; 20]);
     let model = terms.models[0].digest;
-    let price = Price { model, chain_id: CHAIN, asset: Address([0xa7; 20]), per_request: Amount(units), ..Price::default() };
-    terms.prices = vec![price];
+    terms.prices = vec![Price::at_most(model, CHAIN, Address([0xa7; 20]), classes(0, 0, units))];
 }
 
 pub struct World {
@@ -135,6 +135,8 @@ impl World {
             max_tokens: 64,
             seed_commitment: Hash32([9; 32]),
             valid_until: UnixMs((NOW + 120) * 1000),
+            price_list_hash: Hash32::ZERO,
+            price_list_number: 0,
         };
         Candidate { offer, request_salt: Hash32([6; 32]) }
     }
@@ -177,8 +179,14 @@ impl World {
 
     pub fn verified_offer(&self) -> Result<VerifiedOffer, Box<Check>> {
         let SignedOffer { offer, signature, .. } = self.signed_offer();
-        let asked = Asked { request_commitment: offer.request_commitment, model_id: offer.model_id, max_tokens: MaxTokens::AtMost(64) };
-        verify_offer(&offer, &signature, &self.enclave, &asked, &Policy::default(), &Libsecp)
+        let asked = Asked {
+            request_commitment: offer.request_commitment,
+            model_id: offer.model_id,
+            max_tokens: MaxTokens::AtMost(64),
+            at: UnixMs(self.now * 1000),
+        };
+        let shown = Shown { offer: &offer, signature: &signature, price_list: None };
+        verify_offer(&shown, &self.enclave, &asked, &Policy::default(), &Libsecp)
     }
 
     /// A payment by our own client, whose nonce commits to the offer.

@@ -12,13 +12,14 @@ pub(crate) use candor_testkit::honest::ASSET;
 use candor_testkit::honest::{self, greedy, sign_checkpoint, sign_terms, sold};
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
 use candor_verify::checkpoint::Checkpoint;
+use candor_verify::decoding::{seed_commitment, seed_from_share};
 use candor_verify::delivery::Delivery;
 use candor_verify::evidence::Evidence;
 use candor_verify::hash::sha256;
 use candor_verify::manifest::{Freshness, Manifest};
 use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS};
-use candor_verify::receipt::{Scheme, Work, receipt_id, seed_commitment, seed_from_share};
+use candor_verify::receipt::{Scheme, Work, receipt_id};
 use candor_verify::terms::{OperatorTerms, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash};
@@ -43,7 +44,7 @@ const REQUEST_SALT: Hash32 = Hash32([0x73; 32]);
 
 /// What every answer costs.
 pub(crate) fn price() -> Amount {
-    honest::terms().prices[0].amount(12, 64).unwrap()
+    honest::terms().prices[0].ceiling.amount(12, 64).unwrap()
 }
 
 /// What becomes of a paid request.
@@ -184,6 +185,8 @@ impl State {
             max_tokens: 64,
             seed_commitment: seed_commitment(&SHARE),
             valid_until: UnixMs(now_ms() + 120_000),
+            price_list_hash: Hash32::ZERO,
+            price_list_number: 0,
         };
         let requirements = ExactRequirements {
             network: Eip155(CHAIN_ID),
@@ -282,6 +285,17 @@ impl State {
         let root = leaf_hash(&leaf_data(&leaf_salt, &receipt.digest(), &signature).0);
         let checkpoint = Checkpoint { log_id: receipt.log_id, tree: Tree { size: 1, root }, timestamp: UnixMs(now) };
         let checkpoint = sign_checkpoint(checkpoint, &self.boot.k_sig, &self.boot.k_log);
-        Delivery { receipt, signature, leaf_salt, decoding, seed_share: Some(SHARE), checkpoint, inclusion: vec![], earlier_anchor: None }
+        Delivery {
+            receipt,
+            signature,
+            leaf_salt,
+            decoding,
+            seed_share: Some(SHARE),
+            source: None,
+            request_salt: None,
+            checkpoint,
+            inclusion: vec![],
+            earlier_anchor: None,
+        }
     }
 }

@@ -46,6 +46,10 @@ impl Attester for NoTee {
         Ok(vec![0; 32])
     }
 
+    fn now(&self) -> Result<UnixMs, AttesterError> {
+        Ok(UnixMs(1_790_000_000_000))
+    }
+
     fn check_chain(&self, _: u64) -> Result<(), AttesterError> {
         Ok(())
     }
@@ -151,10 +155,7 @@ pub(crate) fn model() -> Vec<u8> {
 }
 
 fn terms(model: Hash32) -> SignedTerms {
-    let terms = OperatorTerms {
-        not_after: UnixMs((now() + 86_400) * 1000),
-        ..terms_for(Model { id: "fixture".into(), digest: model, context_tokens: 8192 })
-    };
+    let terms = OperatorTerms { not_after: UnixMs((now() + 86_400) * 1000), ..terms_for(Model::local("fixture", model, 8192)) };
     sign_terms(terms, &Key::of(OPERATOR))
 }
 
@@ -190,7 +191,7 @@ impl Control {
                 decoder.push(&buffer[..read]);
                 while let Some(frame) = decoder.next_frame().unwrap() {
                     match ToHost::parse(&frame).unwrap() {
-                        ToHost::Welcome(_) => {}
+                        ToHost::Welcome(_) | ToHost::Log(_) => {}
                         ToHost::Reply { reply, .. } => drop(sender.send(reply)),
                         ToHost::Request { id, request } => serve(&host, &mut log, id, request, answers.clone()),
                     }
@@ -296,6 +297,7 @@ fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answ
             HostReply::AnswerErased
         }
         EnclaveRequest::FetchEvidence { .. } => HostReply::Evidence(None),
+        EnclaveRequest::OpenUpstream(_) => panic!("these terms have no upstream"),
         EnclaveRequest::LogState { .. } => HostReply::LogState(LogState { durable: log.tree.now().tree(), checkpointed: log.checkpointed }),
     };
     drop(answers.send(ToEnclave::Reply { id, reply }));

@@ -1,0 +1,141 @@
+//! The steps about money: the offer, the payment, the charge, and that there was none. Spec: payment.md, receipt.md §3.
+
+use alloc::format;
+use alloc::string::ToString;
+
+use super::{Run, Transfer};
+use crate::bundle::Sale;
+use crate::bytes::Amount;
+use crate::eip712::signer;
+use crate::evidence::VerifiedEnclave;
+use crate::offer::{self, Asked, MaxTokens, Offer, Shown, VerifiedOffer};
+use crate::payment::{self, Authorization, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, Payment};
+use crate::receipt::Money;
+use crate::step::Step;
+use crate::verdict::Stop;
+
+impl Run<'_> {
+    pub(super) fn paid(&mut self, enclave: &VerifiedEnclave, sale: &Sale) -> Result<(), Stop> {
+        let offer = self.offer(enclave, sale)?;
+        self.payment(&offer, &sale.payment)?;
+        self.charge(&offer, &sale.payment.authorization)
+    }
+
+    fn offer(&mut self, enclave: &VerifiedEnclave, sale: &Sale) -> Result<VerifiedOffer, Stop> {
+        let (bundle, work) = (self.bundle, &self.bundle.delivery.receipt.work);
+        let asked = Asked {
+            request_commitment: work.request_commitment,
+            model_id: work.model_id,
+            max_tokens: MaxTokens::Exactly(bundle.delivery.decoding.max_tokens.into()),
+            at: work.started_at,
+        };
+        let shown = Shown { offer: &sale.offer, signature: &sale.offer_signature, price_list: sale.price_list.as_ref() };
+        offer::check_offer(&mut self.checks, &shown, enclave, &asked, self.policy, self.recover)
+    }
+
+    fn payment(&mut self, verified: &VerifiedOffer, payment: &Payment) -> Result<(), Stop> {
+        let offer = verified.offer();
+        let authorization = &payment.authorization;
+        // A payer's wallet may sign high s (the token would refuse it, or not); here one form counts, so that no flip goes unnoticed.
+        let recovered = signer(self.recover, &authorization.digest(verified.token()), &payment.signature);
+        self.checks.signed(Step::PaymentSignature, authorization.from, recovered)?;
+
+        let (finished, started) =
+            (self.bundle.delivery.receipt.work.finished_at.seconds(), self.bundle.delivery.receipt.work.started_at.seconds());
+        let open = authorization.valid_after <= started
+            && finished < authorization.valid_before
+            && authorization.valid_before <= started.saturating_add(MAX_TIMEOUT_SECONDS).saturating_add(MAX_SKEW_SECONDS);
+        let ok = authorization.to == offer.payee && authorization.value == offer.amount && open;
+        let expected = format!("{} units to {}, open from {started} to {finished}", offer.amount, offer.payee);
+        let got = format!(
+            "{} units to {}, open from {} to {}",
+            authorization.value, authorization.to, authorization.valid_after, authorization.valid_before
+        );
+        self.checks.require(Step::PaymentTerms, ok, expected, got)?;
+        self.binding(offer, payment)
+    }
+
+    fn binding(&mut self, offer: &Offer, payment: &Payment) -> Result<(), Stop> {
+        let Some(salt) = payment.client_salt else {
+            if self.policy.require_offer_binding {
+                let got = "a nonce without a client salt (equal price only)";
+                return self.checks.require(Step::PaymentBinding, false, "a nonce that commits to the offer", got);
+            }
+            self.checks.not_checked(Step::PaymentBinding, "a client that commits to the offer (equal price only)")?;
+            return Ok(());
+        };
+        let expected = payment::offer_nonce(&offer.digest(), &salt);
+        self.checks.equal(Step::PaymentBinding, expected, payment.authorization.nonce)
+    }
+
+    fn charge(&mut self, verified: &VerifiedOffer, authorization: &Authorization) -> Result<(), Stop> {
+        let (offer, money) = (verified.offer(), &self.bundle.delivery.receipt.money);
+        let pairs = [
+            ("payment id", authorization.payment_id(offer.chain_id, &offer.asset).to_string(), money.payment_id.to_string()),
+            ("offer", offer.digest().to_string(), money.offer_digest.to_string()),
+            ("payer", authorization.from.to_string(), money.payer.to_string()),
+            ("asset", offer.asset.to_string(), money.asset.to_string()),
+            ("chain", offer.chain_id.to_string(), money.chain_id.to_string()),
+            ("scheme", offer.scheme.as_str().to_string(), money.scheme.as_str().to_string()),
+            ("settler", offer.settler.to_string(), money.settler.to_string()),
+        ];
+        for (name, expected, got) in pairs {
+            if expected != got {
+                return self.checks.require(Step::ReceiptPayment, false, format!("{name} {expected}"), format!("{name} {got}"));
+            }
+        }
+        self.checks.require(Step::ReceiptPayment, true, "this payment", money.payment_id.to_string())?;
+
+        // `exact` moves the whole signed price: signed = offered = charged, to the offer's payee, which is the attested one; no channel fields.
+        let ok = money.max_amount == authorization.value
+            && money.charged != Amount::ZERO
+            && money.charged == authorization.value
+            && money.payee == offer.payee
+            && money.cumulative_before == Amount::ZERO
+            && money.cumulative_after == Amount::ZERO;
+        let expected = format!("{} units to {}", authorization.value, offer.payee);
+        let got = format!("{} of at most {} units to {}", money.charged, money.max_amount, money.payee);
+        self.checks.require(Step::ReceiptCharge, ok, expected, got)?;
+        let (amount, asset, chain_id) = (money.charged, money.asset, money.chain_id);
+        let expected = format!("Transfer of {amount} units of {asset} on chain {chain_id} from {} to {}", money.payer, money.payee);
+        match self.chain.transfer {
+            None => self.checks.not_checked(Step::PaymentTransfer, "a chain")?,
+            Some(Transfer::NotYet) => {
+                self.checks
+                    .not_checked(Step::PaymentTransfer, "the transfer itself (the authorization is unused so far: nothing was charged)")?;
+            }
+            Some(Transfer::Seen) => self.checks.require(Step::PaymentTransfer, true, expected, "seen")?,
+            Some(Transfer::Otherwise) => {
+                self.checks.require(
+                    Step::PaymentTransfer,
+                    false,
+                    expected,
+                    "the authorization was cancelled, or used for something else",
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Work that nobody paid for: the receipt names its place in the log and the payee, and no money at all. Spec: receipt.md §3.
+    pub(super) fn unpaid(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
+        const PAID: &str = "an answer that somebody paid for";
+        let receipt = &self.bundle.delivery.receipt;
+        for step in
+            [Step::OfferSignature, Step::OfferTerms, Step::OfferPrice, Step::PaymentSignature, Step::PaymentTerms, Step::PaymentBinding]
+        {
+            self.checks.not_asked(step, PAID)?;
+        }
+        let manifest = enclave.manifest();
+        let expected = Money::unpaid(manifest.anchor_chain_id, manifest.payee, &receipt.log_id, receipt.sequence);
+        let show = |money: &Money| {
+            let Money { payment_id, scheme, payee, chain_id, charged, .. } = money;
+            format!("payment {payment_id:#}, scheme {}, payee {payee} on chain {chain_id}, {charged} units", scheme.as_str())
+        };
+        self.checks.require(Step::ReceiptPayment, receipt.money == expected, show(&expected), show(&receipt.money))?;
+        let may_be_free = enclave.terms().may_be_free(&receipt.work.model_id);
+        let got = if may_be_free { "nobody paid" } else { "nobody paid, and the terms let nobody have this model for nothing" };
+        self.checks.require(Step::ReceiptCharge, may_be_free, "work that the terms give away", got)?;
+        self.checks.not_asked(Step::PaymentTransfer, PAID)
+    }
+}

@@ -1,0 +1,124 @@
+//! The steps about the work: what was asked and answered, by which model, from which seed, in which channel. Spec: transcript.md, receipt.md §4-6.
+
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::Run;
+use crate::bytes::Hash32;
+use crate::decoding::{self, SeedSource};
+use crate::evidence::VerifiedEnclave;
+use crate::receipt::{Channel, Kinds, Outcome, UsageSource};
+use crate::step::Step;
+use crate::terms::ModelSource;
+use crate::transcript;
+use crate::verdict::Stop;
+
+impl Run<'_> {
+    pub(super) fn work(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
+        let bundle = self.bundle;
+        let work = &bundle.delivery.receipt.work;
+        let request = &bundle.request;
+        let commitment = transcript::request_commitment(&request.salt, &request.method, &request.path, &request.body);
+        // A salt that came with the delivery, and not with a 402, is the one that the bundle says.
+        let told = if bundle.sale.is_some() { None } else { Some(request.salt) };
+        if bundle.delivery.request_salt != told {
+            let show =
+                |salt: Option<Hash32>| salt.map_or("no salt in the delivery".into(), |salt| format!("the salt {salt} in the delivery"));
+            return self.checks.require(Step::RequestCommitment, false, show(told), show(bundle.delivery.request_salt));
+        }
+        self.checks.equal(Step::RequestCommitment, work.request_commitment, commitment)?;
+        let frames = bundle.response.frames.iter().map(Vec::as_slice);
+        let commitment = transcript::commitment_of(&bundle.response.seed, frames);
+        self.checks.equal(Step::ResponseCommitment, work.response_commitment, commitment)?;
+
+        let listed = enclave.terms().model(&work.model_id).is_some();
+        let allowed = self.policy.models.accepts(&work.model_id);
+        let expected = if allowed { "a model of the signed terms" } else { "a model of the policy" };
+        self.checks.require(Step::WorkModel, listed && allowed, expected, work.model_id.to_string())?;
+
+        self.claim(enclave)?;
+        self.decoding()
+    }
+
+    /// What the receipt claims about the making of the answer, held against the terms and against what was offered.
+    fn claim(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
+        let bundle = self.bundle;
+        let (work, source) = (&bundle.delivery.receipt.work, bundle.delivery.source.as_ref());
+        let is_local = work.kinds.contains(Kinds::LOCAL);
+        let known = work.kinds.is_well_formed();
+        let counted = !is_local || work.usage_source == UsageSource::Counted;
+        let has_upstream = !is_local || work.outcome != Outcome::UpstreamError;
+        let model = enclave.terms().model(&work.model_id);
+        let of_terms = model.is_some_and(|model| match (model.source, source) {
+            (ModelSource::Local, None) => is_local && work.source_hash.is_zero(),
+            (ModelSource::Upstream, Some(record)) => {
+                let is_routed = model.routes.iter().any(|route| route.upstream == record.upstream);
+                !is_local && is_routed && work.source_hash == record.struct_hash()
+            }
+            (ModelSource::Local, Some(_)) | (ModelSource::Upstream, None) => false,
+        });
+        // Public answers are for contracts, which this version does not judge: nothing else fills these words.
+        let not_public = [work.task_hash, work.question_hash, work.answer_hash].iter().all(Hash32::is_zero);
+        let max_tokens: u64 = bundle.delivery.decoding.max_tokens.into();
+        let offered = bundle.sale.as_ref().map(|sale| (sale.offer.prompt_tokens, sale.offer.max_tokens));
+        let (prompt_tokens, max_tokens) = offered.unwrap_or((work.prompt_tokens, max_tokens));
+        let tokens = work.prompt_tokens == prompt_tokens && work.completion_tokens <= max_tokens;
+        let ended = work.outcome != Outcome::Length || work.completion_tokens == max_tokens;
+        let expected = "LOCAL, LOCAL with REEXEC, or PROXY with its source record, as the terms say of the model; LOCAL work counted by the \
+                        enclave, without an upstream; tokens within what was offered; no public answer";
+        let got = format!(
+            "kinds {}, usage {}, source {:#}, {} + {} tokens of {prompt_tokens} + {max_tokens}, {}",
+            work.kinds.0,
+            work.usage_source.as_str(),
+            work.source_hash,
+            work.prompt_tokens,
+            work.completion_tokens,
+            work.outcome.as_str()
+        );
+        let ok = known && counted && has_upstream && of_terms && not_public && tokens && ended;
+        self.checks.require(Step::WorkClaim, ok, expected, got)
+    }
+
+    fn decoding(&mut self) -> Result<(), Stop> {
+        let bundle = self.bundle;
+        let decoding = &bundle.delivery.decoding;
+        self.checks.equal(Step::WorkDecoding, bundle.delivery.receipt.work.decoding_hash, decoding.struct_hash())?;
+        let committed = bundle.sale.as_ref().map(|sale| (sale.offer.seed_commitment, sale.payment.authorization.nonce));
+        let (expected, ok) = match (decoding.seed_source, &bundle.delivery.seed_share, committed) {
+            (SeedSource::Request, None, committed) => {
+                let is_uncommitted = committed.is_none_or(|(commitment, _)| commitment.is_zero());
+                (Hash32::ZERO, decoding::requested_seed(&decoding.seed).is_some() && is_uncommitted)
+            }
+            (SeedSource::ServerAndPayment, Some(share), Some((commitment, nonce))) => {
+                let seed = decoding::seed_from_share(share, &nonce);
+                (seed, seed == decoding.seed && decoding::seed_commitment(share) == commitment)
+            }
+            (SeedSource::Server, Some(share), None) => {
+                let seed = decoding::seed_of_server(share);
+                (seed, seed == decoding.seed)
+            }
+            (SeedSource::Request, Some(_), _) | (SeedSource::ServerAndPayment | SeedSource::Server, _, _) => (Hash32::ZERO, false),
+        };
+        let wanted = match decoding.seed_source {
+            SeedSource::Request => "an integer as the seed, named by the request, and no share committed in the offer".to_string(),
+            SeedSource::ServerAndPayment => format!("{expected} from the share committed in the offer and the payment's nonce"),
+            SeedSource::Server => format!("{expected} from the server's share, of work that nobody paid for"),
+        };
+        self.checks.require(Step::WorkSeed, ok, wanted, decoding.seed.to_string())
+    }
+
+    /// What a bundle can say about privacy. A live client that pinned the attested key knows more, and says so itself.
+    pub(super) fn privacy(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
+        match self.bundle.delivery.receipt.work.channel {
+            Channel::Sealed => {
+                let key = enclave.manifest().k_hpke;
+                self.checks.require(Step::PrivacyChannel, !key.is_zero(), "SEALED to an attested K_hpke", format!("SEALED, K_hpke {key}"))
+            }
+            Channel::Tls => {
+                self.checks.not_checked(Step::PrivacyChannel, "a sealed request (this one travelled in TLS)")?;
+                Ok(())
+            }
+        }
+    }
+}
