@@ -15,7 +15,7 @@ use crate::output::{Done, Failure, print_json, say};
 use crate::{calendar, dev, node, wallet};
 
 /// Version of the state that this program reads and writes. Raised by whoever changes a file in it so that older ones cannot be read.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 const VERSION_FILE: &str = "VERSION";
 
@@ -159,7 +159,7 @@ mod tests {
         assert!(refused.message().contains("version 0") && refused.message().contains("candor state reset --keep-wallet"), "{refused:?}");
         mark(&state).unwrap();
         assert!(check(&state).is_ok());
-        for other in ["0", "2", "", "one\u{1b}[2K"] {
+        for other in ["0", "1", "3", "", "one\u{1b}[2K"] {
             std::fs::write(state.join(VERSION_FILE), other).unwrap();
             assert!(check(&state).is_err(), "{other:?}");
         }

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{StoreError, StoreOptions};
 
 /// Schema of this version. Another one is refused: migrations are written when one was released.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// Statements that stay prepared: more than there are, so that none is parsed twice.
 const STATEMENTS: usize = 64;
