@@ -161,7 +161,7 @@ pub struct Work {
     pub request_commitment: Hash32,
     /// Commitment to the transcript.
     pub response_commitment: Hash32,
-    /// hashStruct of [`Decoding`].
+    /// hashStruct of [`Decoding`](crate::decoding::Decoding).
     pub decoding_hash: Hash32,
     /// Tokens in.
     pub prompt_tokens: u64,
