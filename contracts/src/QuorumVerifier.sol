@@ -8,19 +8,19 @@ import {Digests} from "./lib/Digests.sol";
 import {Signatures} from "./lib/Signatures.sol";
 
 contract QuorumVerifier is IQuorumVerifier {
-    /// @inheritdoc IAttestationVerifier
+    /// @inheritdoc IQuorumVerifier
     uint32 public constant kind = 0x51;
 
     /// A quorum of more is a consensus protocol, which this is not; and each signature costs the submitter about 6,000 gas.
     uint256 public constant MAX_MEMBERS = 32;
 
-    /// The seven words of a Verdict.
-    uint256 private constant VERDICT_LENGTH = 224;
+    /// The six words of a Verdict.
+    uint256 private constant VERDICT_LENGTH = 192;
 
     bytes32 private constant DOMAIN_TYPEHASH =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
     bytes32 private constant VERDICT_TYPEHASH = keccak256(
-        "Verdict(bytes32 evidenceHash,uint256 innerKind,bytes32 innerRoot,bytes32 innerMeasurements,bytes32 attestedHash,uint64 documentTime,uint64 validUntil)"
+        "Verdict(bytes32 evidenceHash,uint256 innerKind,bytes32 innerRoot,bytes32 innerMeasurements,bytes32 attestedHash,uint64 documentTime)"
     );
 
     /// @inheritdoc IQuorumVerifier
@@ -63,8 +63,7 @@ contract QuorumVerifier is IQuorumVerifier {
         return Attested({
             workloadId: Digests.workloadId(kind, quorumRoot, WorkloadId.unwrap(inner)),
             attestedHash: verdict.attestedHash,
-            documentTime: verdict.documentTime,
-            validUntil: verdict.validUntil
+            documentTime: verdict.documentTime
         });
     }
 
@@ -94,7 +93,7 @@ contract QuorumVerifier is IQuorumVerifier {
     /// The domain is built per call: after a chain split the two chains must not share verdicts.
     function _digest(Verdict memory verdict) private view returns (bytes32) {
         bytes32 domain =
-            keccak256(abi.encode(DOMAIN_TYPEHASH, keccak256("Candor Attestor"), keccak256("1"), block.chainid, address(this)));
+            keccak256(abi.encode(DOMAIN_TYPEHASH, keccak256("Candor Attestor"), keccak256("2"), block.chainid, address(this)));
         return keccak256(abi.encodePacked(hex"1901", domain, keccak256(abi.encode(VERDICT_TYPEHASH, verdict))));
     }
 }

@@ -7,11 +7,32 @@ pragma solidity 0.8.37;
 /// Identity of a log: sha256("candor/log/1" || K_sig address || K_log).
 type LogId is bytes32;
 
-/// Identity of a policy: keccak256(abi.encode(owner, salt)).
+/// Identity of a policy: the hash of everything that it was made with, so the id says what it accepts (WorkloadPolicy).
 type PolicyId is bytes32;
 
 /// What runs: kind, root fingerprint and measurements in one hash. A measurement without its root means nothing.
 type WorkloadId is bytes32;
+
+/// What policies list: a workload and the contract that judged it. Anybody may register through a contract of their own.
+type ListedId is bytes32;
+
+/// Everything about a registered key that never changes. Every field follows from a bundle and the address of the verifier, so whoever calls
+/// brings it, and the registry keeps one hash.
+struct Record {
+    address kSig;
+    LogId logId;
+    bytes32 manifestHash;
+    address verifier;
+    /// Of the code that judged the registration; a renewal must be judged by the same.
+    bytes32 verifierCodehash;
+    WorkloadId workloadId;
+    address operator;
+    address payee;
+    /// `bootedAt` of the manifest: Unix seconds.
+    uint64 validFrom;
+    /// End of the terms: Unix seconds.
+    uint64 termsUntil;
+}
 
 /// Keys and promises of one boot: 19 words, 608 bytes. Its keccak256 is in the attested 64 bytes.
 struct Manifest {

@@ -35,7 +35,6 @@ contract QuorumVerifierTest is Fixture {
                 assertEq(WorkloadId.unwrap(attested.workloadId), expectedWorkload(verdict));
                 assertEq(attested.attestedHash, verdict.attestedHash);
                 assertEq(attested.documentTime, verdict.documentTime);
-                assertEq(attested.validUntil, verdict.validUntil);
             }
         }
     }
@@ -81,9 +80,9 @@ contract QuorumVerifierTest is Fixture {
 
     function test_verify_revertsIfLengthIsWrong() public {
         bytes memory good = signedBy(goodVerdict(), keys[0], keys[1]);
-        refused(abi.encodePacked(good, uint8(0)), err(IQuorumVerifier.VerifierDataLength.selector, 224, good.length + 1));
-        refused(new bytes(223), err(IQuorumVerifier.VerifierDataLength.selector, 224, 223));
-        refused("", err(IQuorumVerifier.VerifierDataLength.selector, 224, 0));
+        refused(abi.encodePacked(good, uint8(0)), err(IQuorumVerifier.VerifierDataLength.selector, 192, good.length + 1));
+        refused(new bytes(191), err(IQuorumVerifier.VerifierDataLength.selector, 192, 191));
+        refused("", err(IQuorumVerifier.VerifierDataLength.selector, 192, 0));
     }
 
     function test_verify_revertsIfSignatureIsHigh() public {
@@ -109,7 +108,7 @@ contract QuorumVerifierTest is Fixture {
 
     function testFuzz_verify_revertsIfAnyBitOfTheVerdictIsChanged(uint256 bit) public {
         bytes memory data = signedBy(goodVerdict(), keys[0], keys[1]);
-        bit = bit % (224 * 8);
+        bit = bit % (192 * 8);
         data[bit / 8] ^= bytes1(uint8(1 << (bit % 8)));
         vm.expectRevert();
         twoOfThree.verify(EVIDENCE, data);
@@ -121,25 +120,16 @@ contract QuorumVerifierTest is Fixture {
             abi.encode(
                 keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
                 keccak256("Candor Attestor"),
-                keccak256("1"),
+                keccak256("2"),
                 block.chainid,
                 address(twoOfThree)
             )
         );
         bytes32 typeHash = keccak256(
-            "Verdict(bytes32 evidenceHash,uint256 innerKind,bytes32 innerRoot,bytes32 innerMeasurements,bytes32 attestedHash,uint64 documentTime,uint64 validUntil)"
+            "Verdict(bytes32 evidenceHash,uint256 innerKind,bytes32 innerRoot,bytes32 innerMeasurements,bytes32 attestedHash,uint64 documentTime)"
         );
         bytes32 structHash = keccak256(
-            abi.encode(
-                typeHash,
-                v.evidenceHash,
-                v.innerKind,
-                v.innerRoot,
-                v.innerMeasurements,
-                v.attestedHash,
-                v.documentTime,
-                v.validUntil
-            )
+            abi.encode(typeHash, v.evidenceHash, v.innerKind, v.innerRoot, v.innerMeasurements, v.attestedHash, v.documentTime)
         );
         assertEq(twoOfThree.verdictDigest(v), keccak256(abi.encodePacked(hex"1901", domain, structHash)));
     }
@@ -193,8 +183,7 @@ contract QuorumVerifierTest is Fixture {
             innerRoot: keccak256("root"),
             innerMeasurements: keccak256("measurements"),
             attestedHash: keccak256("attested"),
-            documentTime: uint64(block.timestamp),
-            validUntil: uint64(block.timestamp) + 1
+            documentTime: uint64(block.timestamp)
         });
     }
 

@@ -2,15 +2,15 @@
 pragma solidity 0.8.37;
 
 import {QuorumVerifier} from "../src/QuorumVerifier.sol";
-import {Checkpoint, Freshness, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../src/Types.sol";
+import {Checkpoint, Freshness, ListedId, LogId, Manifest, ReceiptWords, Terms, WorkloadId} from "../src/Types.sol";
 import {IAttestationVerifier} from "../src/interfaces/IAttestationVerifier.sol";
 import {IQuorumVerifier} from "../src/interfaces/IQuorumVerifier.sol";
 import {Digests} from "../src/lib/Digests.sol";
 import {Base} from "./support/Base.sol";
 import {Harness} from "./support/Harness.sol";
 
-/// Rust writes vectors/*.json, and this reads them: the two must agree on every byte. Shapes: README.md. A missing file, an empty list
-/// or a missing key is a failure, never a skip.
+/// Rust writes vectors/*.json, and this reads them: the two must agree on every byte. Shapes: README.md. A missing file, an empty
+/// list or a missing key is a failure, never a skip.
 contract VectorsTest is Base {
     /// No contract reads an offer yet, so its type is here: a client's nonce commits to this digest.
     struct Offer {
@@ -37,6 +37,7 @@ contract VectorsTest is Base {
     /// A file of vectors and the case that is being read.
     struct Cases {
         string name;
+        string list;
         string json;
         uint256 count;
         string current;
@@ -56,6 +57,16 @@ contract VectorsTest is Base {
         }
     }
 
+    /// Of the rejects, those that are words with a wrong signature. What is no receipt at all, a contract's calldata cannot say, or
+    /// `prove` refuses by version and scheme (Proofs.t.sol, Money.t.sol).
+    function test_vectors_receipt_rejects() public view {
+        Cases memory c = openRejects("receipt");
+        while (next(c)) {
+            if (keccak256(bytes(readString(c, "refusedBy"))) != keccak256("receipt.signature")) continue;
+            notSignedBy(c, harness.receipt(abi.decode(readBytes(c, "encoded"), (ReceiptWords))), "signer");
+        }
+    }
+
     function test_vectors_offer() public view {
         bytes32 typeHash = keccak256(
             "Offer(uint8 version,bytes32 manifestHash,bytes32 requestCommitment,bytes32 modelId,uint8 scheme,address payee,address asset,uint256 chainId,address settler,uint256 amount,uint64 promptTokens,uint64 maxTokens,bytes32 seedCommitment,uint64 validUntil,bytes32 priceListHash,uint64 priceListNumber)"
@@ -72,14 +83,15 @@ contract VectorsTest is Base {
     function test_vectors_checkpoint() public view {
         Cases memory c = open("checkpoint");
         while (next(c)) {
-            Checkpoint memory words = Checkpoint({
-                logId: LogId.wrap(read32(c, "logId")),
-                size: read64(c, "size"),
-                root: read32(c, "root"),
-                timestamp: read64(c, "timestamp")
-            });
-            same(c, harness.checkpoint(words), read32(c, "digest"), "digest");
+            same(c, readCheckpoint(c), read32(c, "digest"), "digest");
             same(c, harness.recover(read32(c, "digest"), readBytes(c, "signature")), readAddress(c, "signer"), "signer");
+        }
+    }
+
+    function test_vectors_checkpoint_rejects() public view {
+        Cases memory c = openRejects("checkpoint");
+        while (next(c)) {
+            notSignedBy(c, readCheckpoint(c), "signer");
         }
     }
 
@@ -96,17 +108,17 @@ contract VectorsTest is Base {
     function test_vectors_registration() public view {
         Cases memory c = open("registration");
         while (next(c)) {
-            bytes32 digest = harness.registration(
-                readAddress(c, "kSig"),
-                read32(c, "manifestHash"),
-                readAddress(c, "verifier"),
-                read32(c, "termsDataHash"),
-                readAddress(c, "registry"),
-                readUint(c, "chainId"),
-                read64(c, "deadline")
-            );
+            bytes32 digest = readRegistration(c);
             same(c, digest, read32(c, "digest"), "digest");
             same(c, harness.recover(digest, readBytes(c, "signature")), readAddress(c, "registrar"), "registrar");
+        }
+    }
+
+    /// Nothing of a registration can be exchanged after the registrar signed.
+    function test_vectors_registration_rejects() public view {
+        Cases memory c = openRejects("registration");
+        while (next(c)) {
+            notSignedBy(c, readRegistration(c), "registrar");
         }
     }
 
@@ -116,6 +128,13 @@ contract VectorsTest is Base {
             bytes32 digest = harness.boot(read32(c, "manifestHash"));
             same(c, digest, read32(c, "digest"), "digest");
             same(c, harness.recover(digest, readBytes(c, "signature")), readAddress(c, "kSig"), "kSig");
+        }
+    }
+
+    function test_vectors_boot_rejects() public view {
+        Cases memory c = openRejects("boot");
+        while (next(c)) {
+            notSignedBy(c, harness.boot(read32(c, "manifestHash")), "kSig");
         }
     }
 
@@ -151,9 +170,49 @@ contract VectorsTest is Base {
     function test_vectors_workload() public view {
         Cases memory c = open("workload");
         while (next(c)) {
-            WorkloadId id =
-                harness.workloadId(readUint(c, "kind"), read32(c, "rootFingerprint"), keccak256(readBytes(c, "measurements")));
-            same(c, WorkloadId.unwrap(id), read32(c, "workloadId"), "workloadId");
+            same(c, WorkloadId.unwrap(readWorkload(c)), read32(c, "workloadId"), "workloadId");
+            same(c, ListedId.unwrap(readListed(c)), read32(c, "listedId"), "listedId");
+        }
+    }
+
+    /// The outputs of a right case beside another input.
+    function test_vectors_workload_rejects() public view {
+        Cases memory c = openRejects("workload");
+        while (next(c)) {
+            differs(c, WorkloadId.unwrap(readWorkload(c)), read32(c, "workloadId"));
+            differs(c, ListedId.unwrap(readListed(c)), read32(c, "listedId"));
+        }
+    }
+
+    /// What an operator signs to end a key, with notice or at once.
+    function test_vectors_keyEnd() public view {
+        Cases memory c = open("key-end");
+        while (next(c)) {
+            same(c, readKeyEnd(c), read32(c, "digest"), "digest");
+            same(c, harness.recover(read32(c, "digest"), readBytes(c, "signature")), readAddress(c, "operator"), "operator");
+        }
+    }
+
+    /// A signature for one act, or for one chain, is none for another.
+    function test_vectors_keyEnd_rejects() public view {
+        Cases memory c = openRejects("key-end");
+        while (next(c)) {
+            notSignedBy(c, readKeyEnd(c), "operator");
+        }
+    }
+
+    /// Payment ids of work that nobody paid for, and of payments of which nothing is charged.
+    function test_vectors_paymentId() public view {
+        Cases memory c = open("payment-id");
+        while (next(c)) {
+            same(c, readPaymentId(c), read32(c, "paymentId"), "paymentId");
+        }
+    }
+
+    function test_vectors_paymentId_rejects() public view {
+        Cases memory c = openRejects("payment-id");
+        while (next(c)) {
+            differs(c, readPaymentId(c), read32(c, "paymentId"));
         }
     }
 
@@ -170,13 +229,14 @@ contract VectorsTest is Base {
                 innerRoot: read32(c, "innerRoot"),
                 innerMeasurements: read32(c, "innerMeasurements"),
                 attestedHash: read32(c, "attestedHash"),
-                documentTime: read64(c, "documentTime"),
-                validUntil: read64(c, "validUntil")
+                documentTime: read64(c, "documentTime")
             });
             same(c, verifier.verdictDigest(verdict), read32(c, "digest"), "digest");
             same(c, verifier.quorumRoot(), read32(c, "quorumRoot"), "quorumRoot");
             IAttestationVerifier.Attested memory attested = verifier.verify(readBytes(c, "evidence"), readBytes(c, "verifierData"));
             same(c, WorkloadId.unwrap(attested.workloadId), read32(c, "workloadId"), "workloadId");
+            same(c, attested.attestedHash, read32(c, "attestedHash"), "attestedHash");
+            same(c, attested.documentTime, read64(c, "documentTime"), "documentTime");
         }
     }
 
@@ -218,14 +278,21 @@ contract VectorsTest is Base {
 
     function open(string memory name) private view returns (Cases memory c) {
         c.name = name;
+        c.list = "cases";
         c.json = vm.readFile(string.concat("../vectors/", name, ".json"));
+    }
+
+    /// The cases of a file that must be refused.
+    function openRejects(string memory name) private view returns (Cases memory c) {
+        c = open(name);
+        c.list = "rejects";
     }
 
     /// Goes to the next case, if there is one; the first one must be there.
     function next(Cases memory c) private view returns (bool more) {
-        c.current = string.concat(".cases[", vm.toString(c.count), "]");
+        c.current = string.concat(".", c.list, "[", vm.toString(c.count), "]");
         more = vm.keyExistsJson(c.json, c.current);
-        assertTrue(more || c.count != 0, string.concat(c.name, ".json has no cases"));
+        assertTrue(more || c.count != 0, string.concat(c.name, ".json has no ", c.list));
         ++c.count;
     }
 
@@ -252,6 +319,66 @@ contract VectorsTest is Base {
 
     function same(Cases memory c, address got, address expected, string memory what) private pure {
         same(c, uint160(got), uint160(expected), what);
+    }
+
+    function differs(Cases memory c, bytes32 got, bytes32 other) private pure {
+        assertTrue(got != other, string.concat(c.name, c.current, " is as the reject says"));
+    }
+
+    /// The signature is by nobody, in no form that is taken, or by another than this field says.
+    function notSignedBy(Cases memory c, bytes32 digest, string memory field) private view {
+        try harness.recover(digest, readBytes(c, "signature")) returns (address signer) {
+            assertTrue(signer != readAddress(c, field), string.concat(c.name, c.current, " is signed"));
+        } catch {}
+    }
+
+    function readCheckpoint(Cases memory c) private view returns (bytes32 digest) {
+        Checkpoint memory words = Checkpoint({
+            logId: LogId.wrap(read32(c, "logId")),
+            size: read64(c, "size"),
+            root: read32(c, "root"),
+            timestamp: read64(c, "timestamp")
+        });
+        return harness.checkpoint(words);
+    }
+
+    function readRegistration(Cases memory c) private view returns (bytes32 digest) {
+        return harness.registration(
+            readAddress(c, "kSig"),
+            read32(c, "manifestHash"),
+            readAddress(c, "verifier"),
+            read32(c, "termsDataHash"),
+            readAddress(c, "registry"),
+            readUint(c, "chainId"),
+            read64(c, "deadline")
+        );
+    }
+
+    function readWorkload(Cases memory c) private view returns (WorkloadId) {
+        return harness.workloadId(readUint(c, "kind"), read32(c, "rootFingerprint"), keccak256(readBytes(c, "measurements")));
+    }
+
+    function readListed(Cases memory c) private view returns (ListedId) {
+        return harness.listedId(readAddress(c, "verifier"), read32(c, "verifierCodehash"), readWorkload(c));
+    }
+
+    function readKeyEnd(Cases memory c) private view returns (bytes32 digest) {
+        (address kSig, address registry) = (readAddress(c, "kSig"), readAddress(c, "registry"));
+        if (is_(c, "act", "retire")) return harness.retire(kSig, registry, readUint(c, "chainId"));
+        assertTrue(is_(c, "act", "revoke"), "an act");
+        return harness.revoke(kSig, registry, readUint(c, "chainId"));
+    }
+
+    function readPaymentId(Cases memory c) private view returns (bytes32) {
+        (LogId log, uint64 sequence) = (LogId.wrap(read32(c, "logId")), read64(c, "sequence"));
+        if (is_(c, "kind", "none")) return harness.unpaidId(readUint(c, "anchorChainId"), log, sequence);
+        assertTrue(is_(c, "kind", "unsettled"), "a kind");
+        return harness.unsettledId(readUint(c, "anchorChainId"), log, sequence);
+    }
+
+    /// Whether a field holds this text.
+    function is_(Cases memory c, string memory name, string memory text) private pure returns (bool) {
+        return keccak256(bytes(readString(c, name))) == keccak256(bytes(text));
     }
 
     function read32(Cases memory c, string memory name) private pure returns (bytes32) {

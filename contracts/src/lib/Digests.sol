@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Checkpoint, Freshness, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../Types.sol";
+import {Checkpoint, Freshness, ListedId, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../Types.sol";
 
 /// @title Every hash of the protocol that a contract recomputes, in one place.
 /// @notice EIP-712 digests are under one domain, {name: "Candor", version: "2"}: no chain id and no contract, because each struct that
@@ -29,8 +29,12 @@ library Digests {
         "Registration(address kSig,bytes32 manifestHash,address verifier,bytes32 termsDataHash,address registry,uint256 chainId,uint64 deadline)"
     );
     bytes32 internal constant BOOT_TYPEHASH = keccak256("Boot(bytes32 manifestHash)");
-    bytes32 internal constant RETIREMENT_TYPEHASH = keccak256("Retirement(address signer,address registry,uint256 chainId)");
+    bytes32 internal constant RETIRE_TYPEHASH = keccak256("Retire(address kSig,address registry,uint256 chainId)");
+    bytes32 internal constant REVOKE_TYPEHASH = keccak256("Revoke(address kSig,address registry,uint256 chainId)");
     bytes32 internal constant WORKLOAD_TAG = keccak256("candor/workload/1");
+    bytes32 internal constant LISTED_TAG = keccak256("candor/listed/1");
+    bytes32 internal constant UNPAID_TAG = keccak256("candor/payment/none/1");
+    bytes32 internal constant UNSETTLED_TAG = keccak256("candor/payment/unsettled/1");
 
     /// @notice What is signed for a struct: keccak256(0x1901 || domain || hashStruct).
     function typed(bytes32 structHash) internal pure returns (bytes32) {
@@ -78,9 +82,29 @@ library Digests {
         return typed(keccak256(abi.encode(BOOT_TYPEHASH, manifest_)));
     }
 
-    /// @notice The digest that an operator signs to retire a key of its own.
-    function retirement(address signer, address registry, uint256 chainId) internal pure returns (bytes32) {
-        return typed(keccak256(abi.encode(RETIREMENT_TYPEHASH, signer, registry, chainId)));
+    /// @notice The digest that an operator signs to retire a key of its own, with notice.
+    function retire(address kSig, address registry, uint256 chainId) internal pure returns (bytes32) {
+        return typed(keccak256(abi.encode(RETIRE_TYPEHASH, kSig, registry, chainId)));
+    }
+
+    /// @notice The digest that an operator signs to revoke a key of its own, at once.
+    function revoke(address kSig, address registry, uint256 chainId) internal pure returns (bytes32) {
+        return typed(keccak256(abi.encode(REVOKE_TYPEHASH, kSig, registry, chainId)));
+    }
+
+    /// @notice The payment id of work that nobody paid for, from its place in the log.
+    function unpaidId(uint256 chainId, LogId log, uint64 sequence) internal pure returns (bytes32) {
+        return keccak256(abi.encode(UNPAID_TAG, chainId, log, sequence));
+    }
+
+    /// @notice The payment id of a signed payment of which nothing is charged.
+    function unsettledId(uint256 chainId, LogId log, uint64 sequence) internal pure returns (bytes32) {
+        return keccak256(abi.encode(UNSETTLED_TAG, chainId, log, sequence));
+    }
+
+    /// @notice What a policy lists: a workload, and which contract with which code judged it.
+    function listedId(address verifier, bytes32 codehash, WorkloadId workloadId_) internal pure returns (ListedId) {
+        return ListedId.wrap(keccak256(abi.encode(LISTED_TAG, verifier, codehash, workloadId_)));
     }
 
     /// @notice keccak256 of the manifest's 608 bytes.

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {EnclaveRegistry} from "../../src/EnclaveRegistry.sol";
-import {LogAnchor} from "../../src/LogAnchor.sol";
+import {CandorRegistry} from "../../src/CandorRegistry.sol";
 import {QuorumVerifier} from "../../src/QuorumVerifier.sol";
-import {ReceiptVerifier} from "../../src/ReceiptVerifier.sol";
-import {Checkpoint, Freshness, LogId, Manifest, PolicyId, ReceiptWords, WorkloadId} from "../../src/Types.sol";
+import {Checkpoint, Freshness, ListedId, Manifest, PolicyId, ReceiptWords, Record, WorkloadId} from "../../src/Types.sol";
 import {WorkloadPolicy} from "../../src/WorkloadPolicy.sol";
-import {IEnclaveRegistry} from "../../src/interfaces/IEnclaveRegistry.sol";
+import {IKeys} from "../../src/interfaces/IKeys.sol";
+import {IProofs} from "../../src/interfaces/IProofs.sol";
 import {IQuorumVerifier} from "../../src/interfaces/IQuorumVerifier.sol";
+import {IWorkloadPolicy} from "../../src/interfaces/IWorkloadPolicy.sol";
 import {Base} from "./Base.sol";
 import {Harness} from "./Harness.sol";
 import {RefTree} from "./RefTree.sol";
@@ -23,6 +23,7 @@ abstract contract Fixture is Base {
 
     uint32 internal constant QUORUM = 0x51;
     uint64 internal constant START = 1_800_000_000;
+    /// How long a document covers what its enclave does; good ones are ten seconds old.
     uint64 internal constant DOCUMENT_LIFE = 2 hours;
     address internal constant PAYEE = address(0x9a1ee);
     bytes32 internal constant K_LOG = keccak256("K_log");
@@ -30,15 +31,22 @@ abstract contract Fixture is Base {
 
     Harness internal harness;
     QuorumVerifier internal quorum;
-    EnclaveRegistry internal registry;
-    LogAnchor internal anchors;
     WorkloadPolicy internal policies;
-    ReceiptVerifier internal verifier;
+    CandorRegistry internal registry;
 
     address internal operator;
     address internal kSig;
 
+    /// The last anchor of a key, as `anchor` asks for it.
+    struct Last {
+        uint64 size;
+        bytes32 root;
+        uint64 anchoredAt;
+    }
+
     mapping(address kSig => uint256 key) private _keyOf;
+    mapping(address kSig => Record) private _recordOf;
+    mapping(address kSig => Last) internal lastOf;
 
     function setUp() public virtual {
         vm.warp(START);
@@ -49,12 +57,8 @@ abstract contract Fixture is Base {
         address[] memory members = new address[](1);
         members[0] = vm.addr(ATTESTOR_KEY);
         quorum = new QuorumVerifier(1, members);
-        IEnclaveRegistry.Kind[] memory kinds = new IEnclaveRegistry.Kind[](1);
-        kinds[0] = IEnclaveRegistry.Kind({kind: QUORUM, verifier: quorum});
-        registry = new EnclaveRegistry(kinds);
-        anchors = LogAnchor(address(registry.logAnchor()));
         policies = new WorkloadPolicy();
-        verifier = new ReceiptVerifier(registry, policies);
+        registry = new CandorRegistry(policies);
     }
 
     // Registration.
@@ -66,9 +70,9 @@ abstract contract Fixture is Base {
     }
 
     /// A whole, good submission for the enclave with this key.
-    function goodSubmission(uint256 enclaveKey) internal returns (IEnclaveRegistry.Submission memory s) {
+    function goodSubmission(uint256 enclaveKey) internal returns (IKeys.Submission memory s) {
         knownKey(enclaveKey);
-        s.kind = QUORUM;
+        s.verifier = address(quorum);
         s.evidence = abi.encodePacked("attestation document of ", vm.addr(enclaveKey));
         s.termsData = "terms in CBOR";
         s.terms.version = 2;
@@ -110,24 +114,24 @@ abstract contract Fixture is Base {
     }
 
     /// Binds and signs everything again, from the terms down to the verdict.
-    function signAll(IEnclaveRegistry.Submission memory s) internal view {
+    function signAll(IKeys.Submission memory s) internal view {
         s.manifest.termsHash = harness.terms(s.terms);
         s.operatorSignature = sign(OPERATOR_KEY, s.manifest.termsHash);
         signBoot(s);
     }
 
     /// Signs what follows from the manifest: the registrar's consent and the attestor's verdict.
-    function signBoot(IEnclaveRegistry.Submission memory s) internal view {
+    function signBoot(IKeys.Submission memory s) internal view {
         s.bootSignature = sign(_keyOf[s.manifest.kSig], harness.boot(harness.manifest(s.manifest)));
         s.registrarSignature = sign(REGISTRAR_KEY, registrationDigest(s, block.chainid));
         s.verifierData = signedVerdict(goodVerdict(s.evidence, s.manifest.kSig, harness.manifest(s.manifest), s.freshness));
     }
 
     /// What a registrar signs for this submission on this chain.
-    function registrationDigest(IEnclaveRegistry.Submission memory s, uint256 chainId) internal view returns (bytes32) {
+    function registrationDigest(IKeys.Submission memory s, uint256 chainId) internal view returns (bytes32) {
         bytes32 manifestHash = harness.manifest(s.manifest);
         return harness.registration(
-            s.manifest.kSig, manifestHash, address(quorum), keccak256(s.termsData), address(registry), chainId, s.deadline
+            s.manifest.kSig, manifestHash, s.verifier, keccak256(s.termsData), address(registry), chainId, s.deadline
         );
     }
 
@@ -151,8 +155,7 @@ abstract contract Fixture is Base {
             innerRoot: keccak256("simulated root"),
             innerMeasurements: keccak256("PCR0 PCR1 PCR2"),
             attestedHash: harness.attested(signer, manifestHash, harness.freshnessTag(freshness)),
-            documentTime: uint64(block.timestamp) - 10,
-            validUntil: uint64(block.timestamp) + DOCUMENT_LIFE
+            documentTime: uint64(block.timestamp) - 10
         });
     }
 
@@ -170,16 +173,33 @@ abstract contract Fixture is Base {
         return WorkloadId.wrap(keccak256(abi.encode(keccak256("candor/workload/1"), uint256(0x51), root, inner)));
     }
 
-    function registerGood(uint256 enclaveKey) internal returns (LogId) {
-        return registry.register(goodSubmission(enclaveKey));
+    function registerGood(uint256 enclaveKey) internal returns (Record memory) {
+        return register(goodSubmission(enclaveKey));
+    }
+
+    /// Registers and remembers the record.
+    function register(IKeys.Submission memory s) internal returns (Record memory record) {
+        record = registry.register(s);
+        _recordOf[record.kSig] = record;
+    }
+
+    /// The record that `register` remembered.
+    function recordOf(address signer) internal view returns (Record memory) {
+        return _recordOf[signer];
     }
 
     /// Renews with a good document made now.
     function renewGood(address signer) internal {
-        bytes memory evidence = abi.encodePacked("renewed document of ", signer, block.timestamp);
+        renewWith(signer, uint64(block.timestamp) - 10);
+    }
+
+    /// Renews with a document made then.
+    function renewWith(address signer, uint64 documentTime) internal {
+        bytes memory evidence = abi.encodePacked("renewed document of ", signer, documentTime);
         Freshness memory freshness = freshNow();
-        IQuorumVerifier.Verdict memory verdict = goodVerdict(evidence, signer, registry.enclave(signer).manifestHash, freshness);
-        registry.renew(signer, evidence, signedVerdict(verdict), freshness);
+        IQuorumVerifier.Verdict memory verdict = goodVerdict(evidence, signer, recordOf(signer).manifestHash, freshness);
+        verdict.documentTime = documentTime;
+        registry.renew(recordOf(signer), evidence, signedVerdict(verdict), freshness);
     }
 
     /// Lets time pass, a block every two seconds.
@@ -204,17 +224,26 @@ abstract contract Fixture is Base {
 
     /// Anchors the first `size` leaves, with the proof from the last anchor.
     function anchorLeaves(uint256 enclaveKey, bytes32[] memory leaves, uint64 size) internal {
-        (Checkpoint memory words, bytes memory signature) = checkpoint(enclaveKey, size, RefTree.root(leaves, 0, size));
-        (uint64 last,,) = anchors.latest(words.logId);
-        anchors.anchor(words, signature, last == 0 ? new bytes32[](0) : RefTree.proof(last, leaves, size));
+        Last memory last = lastOf[vm.addr(enclaveKey)];
+        bytes32[] memory proof = last.size == 0 ? new bytes32[](0) : RefTree.proof(last.size, leaves, size);
+        anchorTree(enclaveKey, size, RefTree.root(leaves, 0, size), proof);
+    }
+
+    /// Anchors a signed tree and remembers it as the last.
+    function anchorTree(uint256 enclaveKey, uint64 size, bytes32 root, bytes32[] memory proof) internal {
+        address signer = vm.addr(enclaveKey);
+        (Checkpoint memory words, bytes memory signature) = checkpoint(enclaveKey, size, root);
+        Last memory last = lastOf[signer];
+        registry.anchor(recordOf(signer), words, signature, last.root, last.anchoredAt, proof);
+        lastOf[signer] = Last({size: size, root: root, anchoredAt: uint64(block.timestamp)});
     }
 
     // Receipts.
 
     function goodReceipt() internal view returns (ReceiptWords memory receipt) {
         receipt.version = 2;
-        receipt.manifestHash = registry.enclave(kSig).manifestHash;
-        receipt.logId = registry.enclave(kSig).logId;
+        receipt.manifestHash = recordOf(kSig).manifestHash;
+        receipt.logId = recordOf(kSig).logId;
         receipt.money.paymentId = keccak256("payment");
         receipt.money.scheme = 1;
         receipt.money.payer = address(0x9a7e4);
@@ -244,9 +273,39 @@ abstract contract Fixture is Base {
         return harness.leaf(harness.leafData(LOG_SALT, harness.receipt(receipt), signature));
     }
 
-    function goodPolicy() internal returns (PolicyId policyId) {
-        policyId = policies.create("test", 0);
-        policies.proposeWorkload(policyId, workloadId());
+    /// What `prove` is given for a receipt in a tree; the signature is K_sig's.
+    function goodProof(ReceiptWords memory receipt, uint64 size, bytes32[] memory inclusion, PolicyId policyId)
+        internal
+        view
+        returns (IProofs.ReceiptProof memory c)
+    {
+        c.receipt = receipt;
+        c.signature = sign(ENCLAVE_KEY, harness.receipt(receipt));
+        c.logSalt = LOG_SALT;
+        c.record = recordOf(kSig);
+        c.size = size;
+        c.anchoredAt = lastOf[kSig].anchoredAt;
+        c.inclusion = inclusion;
+        c.policyId = policyId;
+        c.schemes = 1 << 1;
+    }
+
+    function listedId() internal view returns (ListedId) {
+        return registry.listedIdOf(recordOf(kSig));
+    }
+
+    /// An ownerless policy that has listed the good workload from the first, for any operator.
+    function goodPolicy() internal returns (PolicyId) {
+        IWorkloadPolicy.FirstListing[] memory listings = new IWorkloadPolicy.FirstListing[](1);
+        listings[0] = IWorkloadPolicy.FirstListing({listedId: listedId(), from: 0});
+        return policies.create(termsOf(address(0), 0), listings, new IWorkloadPolicy.FirstOperator[](0));
+    }
+
+    /// Terms of a policy that takes any operator.
+    function termsOf(address owner, uint64 delay) internal pure returns (IWorkloadPolicy.Terms memory) {
+        return IWorkloadPolicy.Terms({
+            owner: owner, salt: "test", delay: delay, maxLookback: 1 days, operatorsMode: IWorkloadPolicy.OperatorsMode.Any
+        });
     }
 
     /// `bytes` of a custom error without arguments or with words only.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Checkpoint, Freshness, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../../src/Types.sol";
+import {Checkpoint, Freshness, ListedId, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../../src/Types.sol";
+import {BlockHeader} from "../../src/lib/BlockHeader.sol";
 import {Digests} from "../../src/lib/Digests.sol";
 import {Merkle9162} from "../../src/lib/Merkle9162.sol";
 import {Sha256} from "../../src/lib/Sha256.sol";
@@ -77,8 +78,28 @@ contract Harness {
         return Digests.boot(manifestHash);
     }
 
-    function retirement(address signer, address registry, uint256 chainId) external pure returns (bytes32) {
-        return Digests.retirement(signer, registry, chainId);
+    function retire(address kSig, address registry, uint256 chainId) external pure returns (bytes32) {
+        return Digests.retire(kSig, registry, chainId);
+    }
+
+    function revoke(address kSig, address registry, uint256 chainId) external pure returns (bytes32) {
+        return Digests.revoke(kSig, registry, chainId);
+    }
+
+    function unpaidId(uint256 chainId, LogId log, uint64 sequence) external pure returns (bytes32) {
+        return Digests.unpaidId(chainId, log, sequence);
+    }
+
+    function unsettledId(uint256 chainId, LogId log, uint64 sequence) external pure returns (bytes32) {
+        return Digests.unsettledId(chainId, log, sequence);
+    }
+
+    function listedId(address verifier, bytes32 codehash, WorkloadId workload) external pure returns (ListedId) {
+        return Digests.listedId(verifier, codehash, workload);
+    }
+
+    function parseHeader(bytes calldata header) external pure returns (uint64 number, uint64 time) {
+        return BlockHeader.parse(header);
     }
 
     function logId(address kSig, bytes32 kLog) external pure returns (LogId) {

@@ -116,29 +116,32 @@ alloy::sol! {
         uint64 timestamp;
     }
 
-    struct Kind {
-        uint32 kind;
-        address verifier;
-    }
-
-    struct Enclave {
+    struct Record {
+        address kSig;
         bytes32 logId;
-        uint64 validUntil;
-        uint64 invalidFrom;
-        uint64 documentTime;
-        uint64 termsUntil;
-        bytes32 workloadId;
         bytes32 manifestHash;
-        bytes32 evidenceHash;
+        address verifier;
+        bytes32 verifierCodehash;
+        bytes32 workloadId;
         address operator;
-        uint64 registeredBlock;
-        uint32 kind;
         address payee;
         uint64 validFrom;
+        uint64 termsUntil;
+    }
+
+    struct KeyStatus {
+        uint64 validUntil;
+        uint64 invalidFrom;
+        uint64 revokedAt;
+        bool forked;
+        uint64 lastSize;
+        uint64 registeredBlock;
+        uint64 renewedBlock;
+        uint64 anchoredBlock;
     }
 
     struct Submission {
-        uint32 kind;
+        address verifier;
         bytes evidence;
         bytes verifierData;
         Manifest manifest;
@@ -149,48 +152,116 @@ alloy::sol! {
         uint64 deadline;
         bytes registrarSignature;
         bytes termsData;
+        Record predecessor;
+        uint64 predecessorAnchoredAt;
+    }
+
+    struct Previous {
+        uint64 ofAll;
+        uint64 ofOperator;
+        uint64 ofListed;
+    }
+
+    struct Boot {
+        Manifest manifest;
+        bytes evidence;
+        bytes verifierData;
+        Freshness freshness;
+        bytes termsData;
+        bytes operatorSignature;
+    }
+
+    struct ReceiptProof {
+        ReceiptWords receipt;
+        bytes signature;
+        bytes32 logSalt;
+        Record record;
+        uint64 size;
+        uint64 anchoredAt;
+        bytes32[] inclusion;
+        bytes32 policyId;
+        uint8 schemes;
+        bool acceptsUncharged;
+        bool acceptsObservation;
     }
 
     struct Proven {
         bytes32 receiptDigest;
         address kSig;
         address operator;
-        bytes32 workloadId;
-        uint32 kind;
-        uint64 anchoredAt;
+        bytes32 listedId;
+        uint32 kinds;
+        uint8 outcome;
+        bytes32 modelId;
+        uint64 finished;
+        uint64 seenAt;
+        bool inSequence;
+        Money money;
+    }
+
+    struct PolicyTerms {
+        address owner;
+        bytes32 salt;
+        uint64 delay;
+        uint64 maxLookback;
+        uint8 operatorsMode;
+    }
+
+    struct FirstListing {
+        bytes32 listedId;
+        uint64 from;
+    }
+
+    struct FirstOperator {
+        address operator;
+        uint64 from;
     }
 
     struct Policy {
         address owner;
         uint64 delay;
-        bool operatorsListed;
+        uint64 maxLookback;
+        uint8 operatorsMode;
+        bool exists;
     }
 
-    interface EnclaveRegistry {
-        constructor(Kind[] memory kinds_);
+    interface CandorRegistry {
+        constructor(address policies_);
 
         event Registered(
             address indexed kSig,
             address indexed operator,
-            bytes32 indexed workloadId,
-            Manifest manifest,
+            bytes32 indexed listedId,
+            Record record,
+            uint64 validUntil,
+            Previous previous,
+            Boot boot
+        );
+        event Renewed(
+            address indexed kSig,
+            uint64 validUntil,
+            uint64 documentTime,
+            uint64 previousBlock,
             bytes evidence,
-            bytes termsData,
-            bytes operatorSignature,
+            bytes verifierData,
             Freshness freshness
         );
-        event Renewed(address indexed kSig, bytes evidence, Freshness freshness);
+        event Anchored(
+            address indexed kSig,
+            uint64 indexed size,
+            bytes32 root,
+            uint64 timestamp,
+            uint64 anchoredAt,
+            uint64 previousBlock,
+            bytes signature
+        );
 
-        error NoKinds();
-        error ZeroVerifier(uint32 kind);
-        error WrongVerifierKind(uint32 expected, uint32 got);
-        error DuplicateKind(uint32 kind);
-        error UnknownKind(uint32 got);
         error TooLong(uint256 maximum, uint256 got);
         error UnsupportedManifestVersion(uint8 expected, uint8 got);
         error UnsupportedTermsVersion(uint8 expected, uint8 got);
         error AlreadyRegistered(address kSig);
         error NotRegistered(address kSig);
+        error WrongRecord(bytes32 expected, bytes32 got);
         error WrongRegistry(address expected, address got);
         error WrongChain(uint256 expected, uint256 got);
         error WrongTermsHash(bytes32 expected, bytes32 got);
@@ -206,91 +277,89 @@ alloy::sol! {
         error WrongBootSigner(address expected, address got);
         error BlockOutOfRange(uint256 current, uint256 got);
         error WrongBlockHash(bytes32 expected, bytes32 got);
+        error NotPinned(uint256 number);
         error WrongAttestedBytes(bytes32 expected, bytes32 got);
-        error EvidenceExpired(uint64 now_, uint64 validUntil);
         error EvidenceFromTheFuture(uint64 latest, uint64 documentTime);
+        error EvidenceTooOld(uint64 earliest, uint64 documentTime);
+        error BootedAfterItsDocument(uint64 documentTime, uint64 bootedAt);
         error PredecessorWithoutLog(uint64 size, bytes32 root);
+        error WrongPredecessor(address expected, address got);
         error PredecessorNotAnchored(bytes32 log, uint64 size);
         error WrongPredecessorRoot(bytes32 expected, bytes32 got);
         error AlreadySucceeded(bytes32 log, bytes32 successor);
         error PredecessorOfAnotherOperator(address expected, address got);
+        error VerifierChanged(bytes32 expected, bytes32 got);
         error WrongWorkload(bytes32 expected, bytes32 got);
-        error EvidenceNotNewer(uint64 current, uint64 got);
-        error NotExtended(uint64 current, uint64 got);
-        error TooManyPeriods(uint256 maximum);
-        error KeyInvalid(uint64 invalidFrom);
         error NotTheOperator(address expected, address got);
-
-        function register(Submission calldata s) external returns (bytes32 logId);
-        function renew(address kSig, bytes calldata evidence, bytes calldata verifierData, Freshness calldata freshness) external;
-        function retire(address kSig) external;
-        function logAnchor() external view returns (address);
-        function enclave(address kSig) external view returns (Enclave memory);
-        function signerOf(bytes32 logId) external view returns (address kSig);
-        function successorOf(bytes32 logId) external view returns (bytes32);
-        function statusAt(address kSig, uint64 time) external view returns (uint8);
-        function enclaveCount() external view returns (uint256);
-        function enclaveAt(uint256 index) external view returns (address kSig);
-    }
-
-    interface LogAnchor {
-        event Anchored(
-            bytes32 indexed logId, address indexed kSig, uint64 indexed size, bytes32 root, uint64 timestamp, uint64 anchoredAt, bytes signature
-        );
-
-        error SignerNotRegistered(address got);
-        error SignerInvalid(uint64 invalidFrom);
+        error AlreadyRetired(uint64 invalidFrom);
+        error AlreadyRevoked(uint64 revokedAt);
         error WrongLog(bytes32 expected, bytes32 got);
+        error WrongSigner(address expected, address got);
+        error KeyRevoked(uint64 revokedAt);
         error EmptyTree();
         error SizeNotGreater(uint64 latest, uint64 got);
+        error NotTheLastAnchor(address kSig, uint64 size);
         error NotFromAnchoredRoot(bytes32 expected, bytes32 got);
         error NotToSignedRoot(bytes32 expected, bytes32 got);
-
-        function anchor(Checkpoint calldata checkpoint, bytes calldata signature, bytes32[] calldata consistency) external;
-        function rootAt(bytes32 logId, uint64 size) external view returns (bytes32 root, uint64 anchoredAt);
-        function latest(bytes32 logId) external view returns (uint64 size, bytes32 root, uint64 anchoredAt);
-    }
-
-    interface ReceiptVerifier {
-        constructor(address registry_, address workloadPolicy_);
-
+        error NoFork(uint64 sizeA, uint64 sizeB);
         error UnsupportedVersion(uint8 expected, uint8 got);
-        error SignerNotRegistered(address got);
+        error NotSignedByTheRecord(address expected, address got);
         error WrongManifest(bytes32 expected, bytes32 got);
-        error WrongLog(bytes32 expected, bytes32 got);
-        error NotAccepted(bytes32 policyId, bytes32 workloadId, address operator);
-        error WrongChain(uint256 expected, uint256 got);
-        error WrongSettler(address expected, address got);
-        error WrongPayee(address expected, address got);
-        error NotAnchored(bytes32 logId, uint64 size);
-        error AnchoredAfterInvalidation(uint64 invalidFrom, uint64 anchoredAt);
-        error FinishedBeforeValidity(uint64 validFrom, uint64 finished);
-        error FinishedOutsideValidity(uint8 status, uint64 finished);
-        error FinishedAfterAnchor(uint64 latest, uint64 finished);
-        error AnchoredTooLate(uint64 latest, uint64 anchoredAt);
-        error WrongRoot(bytes32 expected, bytes32 got);
+        error WrongReceiptLog(bytes32 expected, bytes32 got);
+        error NotAccepted(bytes32 policyId, bytes32 listedId, address operator);
+        error SchemeNotAccepted(uint8 schemes, uint8 got);
+        error NothingCharged();
+        error WrongPaymentId(bytes32 expected, bytes32 got);
+        error MoneyWithoutScheme();
+        error WrongPaidTo(address expected, address got);
+        error NotAnchored(address kSig, uint64 size, bytes32 root);
+        error FinishedBeforeBoot(uint64 validFrom, uint64 finished);
+        error FinishedAfterValidity(uint64 validUntil, uint64 finished);
+        error FinishedAfterSeen(uint64 latest, uint64 finished);
+        error SeenTooLate(uint64 latest, uint64 seenAt);
+        error FinishedAfterRetirement(uint64 invalidFrom, uint64 finished);
+        error SeenAfterRevocation(uint64 revokedAt, uint64 seenAt);
 
-        function prove(
-            ReceiptWords calldata receipt,
+        function register(Submission calldata submission) external returns (Record memory record);
+        function renew(Record calldata record, bytes calldata evidence, bytes calldata verifierData, Freshness calldata freshness) external;
+        function retire(Record calldata record) external;
+        function revoke(Record calldata record) external;
+        function stateOf(address kSig) external view returns (KeyStatus memory);
+        function keyOf(bytes32 logId) external view returns (address kSig);
+        function successorOf(bytes32 logId) external view returns (bytes32);
+        function newest(bytes32 list) external view returns (uint64 blockNumber);
+        function anchor(
+            Record calldata record,
+            Checkpoint calldata checkpoint,
             bytes calldata signature,
-            bytes32 logSalt,
-            uint64 anchoredSize,
-            bytes32[] calldata inclusion,
-            bytes32 policyId
-        ) external view returns (Proven memory);
+            bytes32 lastRoot,
+            uint64 lastAnchoredAt,
+            bytes32[] calldata consistency
+        ) external;
+        function observed(address kSig, uint64 size, bytes32 root) external view returns (uint64 observedAt);
+        function prove(ReceiptProof calldata proof) external view returns (Proven memory);
     }
 
     interface WorkloadPolicy {
         error DelayTooLong(uint64 maximum, uint64 got);
+        error TooManyFirst(uint256 maximum, uint256 got);
         error PolicyExists(bytes32 policyId);
         error NotPolicyOwner(address expected, address got);
-        error AlreadyListed(uint64 acceptedFrom);
+        error OperatorsAreNotListed();
+        error AlreadyListed(uint64 from);
         error NotListed();
+        error AlreadyInForce(uint64 effectiveAt);
+        error AlreadyEnded(uint64 end);
+        error TooFarBack(uint64 earliest, uint64 got);
+        error SinceTheFuture(uint64 now_, uint64 got);
 
-        function create(bytes32 salt, uint64 delay) external returns (bytes32 policyId);
-        function proposeWorkload(bytes32 policyId, bytes32 workloadId) external;
-        function removeWorkload(bytes32 policyId, bytes32 workloadId) external;
-        function accepts(bytes32 policyId, bytes32 workloadId, address operator) external view returns (bool);
+        function create(PolicyTerms calldata terms, FirstListing[] calldata listings, FirstOperator[] calldata operators)
+            external
+            returns (bytes32 policyId);
+        function acceptsAt(bytes32 policyId, bytes32 listedId, address operator_, uint64 finished, uint64 anchoredAt)
+            external
+            view
+            returns (bool);
         function policy(bytes32 policyId) external view returns (Policy memory);
     }
 
@@ -304,6 +373,12 @@ alloy::sol! {
         error SignatureLength(uint256 expected, uint256 got);
         error SignatureV(uint8 got);
         error IndexOutOfRange(uint64 size, uint64 got);
+        error NoVerifier(address verifier);
+        error DelegatedVerifier(address verifier);
+        error VerifierAnswer(uint256 expected, uint256 got);
+        error VerifierTime(uint256 got);
+        error MalformedHeader(uint256 offset);
+        error FieldOverflow(uint256 maximum, uint256 got);
     }
 
     interface QuorumVerifier {
@@ -336,9 +411,8 @@ alloy::sol! {
 /// Creation code of a contract, from its committed artifact.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Artifact {
-    EnclaveRegistry,
+    CandorRegistry,
     QuorumVerifier,
-    ReceiptVerifier,
     TestUsd,
     WorkloadPolicy,
 }
@@ -346,9 +420,8 @@ pub(crate) enum Artifact {
 impl Artifact {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::EnclaveRegistry => "EnclaveRegistry",
+            Self::CandorRegistry => "CandorRegistry",
             Self::QuorumVerifier => "QuorumVerifier",
-            Self::ReceiptVerifier => "ReceiptVerifier",
             Self::TestUsd => "TestUSD",
             Self::WorkloadPolicy => "WorkloadPolicy",
         }
@@ -356,9 +429,8 @@ impl Artifact {
 
     fn json(self) -> &'static str {
         match self {
-            Self::EnclaveRegistry => include_str!("../../../contracts/artifacts/EnclaveRegistry.json"),
+            Self::CandorRegistry => include_str!("../../../contracts/artifacts/CandorRegistry.json"),
             Self::QuorumVerifier => include_str!("../../../contracts/artifacts/QuorumVerifier.json"),
-            Self::ReceiptVerifier => include_str!("../../../contracts/artifacts/ReceiptVerifier.json"),
             Self::TestUsd => include_str!("../../../contracts/artifacts/TestUSD.json"),
             Self::WorkloadPolicy => include_str!("../../../contracts/artifacts/WorkloadPolicy.json"),
         }
@@ -378,8 +450,6 @@ mod tests {
     use alloy::sol_types::{SolEvent, SolInterface};
 
     use super::*;
-
-    const LOG_ANCHOR: &str = include_str!("../../../contracts/artifacts/LogAnchor.json");
 
     fn selectors<I: SolInterface>() -> BTreeSet<[u8; 4]> {
         (0..I::COUNT).map(|index| I::selector_at(index).unwrap()).collect()
@@ -406,15 +476,13 @@ mod tests {
 
     #[test]
     fn the_bindings_are_those_of_the_artifacts() {
-        use super::{EnclaveRegistry as R, LogAnchor as A, QuorumVerifier as Q, ReceiptVerifier as V, TestUSD as T, WorkloadPolicy as P};
-        check::<R::EnclaveRegistryCalls, R::EnclaveRegistryErrors>(Artifact::EnclaveRegistry.json());
-        check::<A::LogAnchorCalls, A::LogAnchorErrors>(LOG_ANCHOR);
-        check::<V::ReceiptVerifierCalls, V::ReceiptVerifierErrors>(Artifact::ReceiptVerifier.json());
+        use super::{CandorRegistry as R, QuorumVerifier as Q, TestUSD as T, WorkloadPolicy as P};
+        check::<R::CandorRegistryCalls, R::CandorRegistryErrors>(Artifact::CandorRegistry.json());
         check::<P::WorkloadPolicyCalls, P::WorkloadPolicyErrors>(Artifact::WorkloadPolicy.json());
         check::<Q::QuorumVerifierCalls, Q::QuorumVerifierErrors>(Artifact::QuorumVerifier.json());
-        assert!(has_event::<R::Registered>(Artifact::EnclaveRegistry.json()));
-        assert!(has_event::<R::Renewed>(Artifact::EnclaveRegistry.json()));
-        assert!(has_event::<A::Anchored>(LOG_ANCHOR));
+        assert!(has_event::<R::Registered>(Artifact::CandorRegistry.json()));
+        assert!(has_event::<R::Renewed>(Artifact::CandorRegistry.json()));
+        assert!(has_event::<R::Anchored>(Artifact::CandorRegistry.json()));
         assert!(has_event::<T::Transfer>(Artifact::TestUsd.json()));
         assert!(has_event::<T::AuthorizationUsed>(Artifact::TestUsd.json()));
         assert!(has_event::<T::AuthorizationCanceled>(Artifact::TestUsd.json()));
@@ -425,8 +493,8 @@ mod tests {
 
     #[test]
     fn every_artifact_has_creation_code() {
-        use Artifact::{EnclaveRegistry, QuorumVerifier, ReceiptVerifier, TestUsd, WorkloadPolicy};
-        for artifact in [EnclaveRegistry, QuorumVerifier, ReceiptVerifier, TestUsd, WorkloadPolicy] {
+        use Artifact::{CandorRegistry, QuorumVerifier, TestUsd, WorkloadPolicy};
+        for artifact in [CandorRegistry, QuorumVerifier, TestUsd, WorkloadPolicy] {
             assert!(artifact.creation_code().is_some(), "{}", artifact.name());
         }
     }

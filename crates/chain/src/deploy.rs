@@ -7,9 +7,8 @@ use alloy::primitives::U256;
 use alloy::sol_types::SolConstructor;
 use candor_verify::Address;
 
-use crate::bindings::{Artifact, EnclaveRegistry, Kind, QuorumVerifier, ReceiptVerifier};
+use crate::bindings::{Artifact, CandorRegistry, QuorumVerifier};
 use crate::client::{ChainClient, NonceAt};
-use crate::contracts::QUORUM_KIND;
 use crate::convert::{address, evm_address};
 use crate::error::ChainError;
 use crate::submit::Signer;
@@ -24,14 +23,10 @@ pub struct Deployment {
     pub test_usd: Address,
     /// `QuorumVerifier`.
     pub quorum_verifier: Address,
-    /// `EnclaveRegistry`.
-    pub registry: Address,
-    /// `LogAnchor`, made by the registry.
-    pub log_anchor: Address,
     /// `WorkloadPolicy`.
     pub workload_policy: Address,
-    /// `ReceiptVerifier`.
-    pub receipt_verifier: Address,
+    /// `CandorRegistry`.
+    pub registry: Address,
 }
 
 /// What a deployment needs to be told.
@@ -90,30 +85,14 @@ impl From<ChainError> for DeployError {
 }
 
 /// Transactions of a deployment.
-const STEPS: u64 = 5;
-
-/// The anchors' contract of a registry: the first thing that it creates, so its address says whose it is.
-#[must_use]
-pub fn log_anchor_at(registry: &Address) -> Address {
-    // A contract's own nonce starts at 1 (EIP-161).
-    address(evm_address(registry).create(1))
-}
+const STEPS: u64 = 4;
 
 impl Deployment {
     /// Where the contracts of a deployer are, whether deployed yet or not.
     #[must_use]
     pub fn of(chain_id: u64, deployer: &Address) -> Self {
         let at = |nonce| address(evm_address(deployer).create(nonce));
-        let registry = at(2);
-        Self {
-            chain_id,
-            test_usd: at(0),
-            quorum_verifier: at(1),
-            registry,
-            log_anchor: log_anchor_at(&registry),
-            workload_policy: at(3),
-            receipt_verifier: at(4),
-        }
+        Self { chain_id, test_usd: at(0), quorum_verifier: at(1), workload_policy: at(2), registry: at(3) }
     }
 
     /// Deploys what is not there yet.
@@ -136,29 +115,20 @@ impl Deployment {
                 return Err(DeployError::WrongAddress { expected, got });
             }
         }
-        if client.log_anchor_of(&deployment.registry).await? != deployment.log_anchor {
-            return Err(DeployError::WrongAddress { expected: deployment.log_anchor, got: None });
-        }
         Ok(deployment)
     }
 
     /// Contracts with their constructor arguments, in the order of nonces.
-    fn creations(&self, config: &DeployConfig) -> [(Address, Artifact, Vec<u8>); 5] {
+    fn creations(&self, config: &DeployConfig) -> [(Address, Artifact, Vec<u8>); 4] {
         let mut members: Vec<_> = config.attestors.iter().map(evm_address).collect();
         members.sort_unstable();
         let quorum = QuorumVerifier::constructorCall { threshold_: U256::from(config.threshold), sortedMembers: members };
-        let kinds = vec![Kind { kind: QUORUM_KIND, verifier: evm_address(&self.quorum_verifier) }];
-        let registry = EnclaveRegistry::constructorCall { kinds_: kinds };
-        let verifier = ReceiptVerifier::constructorCall {
-            registry_: evm_address(&self.registry),
-            workloadPolicy_: evm_address(&self.workload_policy),
-        };
+        let registry = CandorRegistry::constructorCall { policies_: evm_address(&self.workload_policy) };
         [
             (self.test_usd, Artifact::TestUsd, Vec::new()),
             (self.quorum_verifier, Artifact::QuorumVerifier, quorum.abi_encode()),
-            (self.registry, Artifact::EnclaveRegistry, registry.abi_encode()),
             (self.workload_policy, Artifact::WorkloadPolicy, Vec::new()),
-            (self.receipt_verifier, Artifact::ReceiptVerifier, verifier.abi_encode()),
+            (self.registry, Artifact::CandorRegistry, registry.abi_encode()),
         ]
     }
 }

@@ -11,7 +11,7 @@ use alloy::transports::http::reqwest;
 use alloy::transports::{RpcError, TransportErrorKind};
 use candor_verify::bytes::to_hex;
 
-use crate::bindings::{EnclaveRegistry, Libraries, LogAnchor, QuorumVerifier, ReceiptVerifier, WorkloadPolicy};
+use crate::bindings::{CandorRegistry, Libraries, QuorumVerifier, WorkloadPolicy};
 use crate::client::DEFAULT_TIMEOUT;
 use crate::endpoint::Endpoint;
 
@@ -135,9 +135,7 @@ fn decode_revert(data: &[u8]) -> Option<String> {
         let inner = text.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
         Some(inner.unwrap_or(&text).to_owned())
     }
-    inner::<EnclaveRegistry::EnclaveRegistryErrors>(data)
-        .or_else(|| inner::<LogAnchor::LogAnchorErrors>(data))
-        .or_else(|| inner::<ReceiptVerifier::ReceiptVerifierErrors>(data))
+    inner::<CandorRegistry::CandorRegistryErrors>(data)
         .or_else(|| inner::<WorkloadPolicy::WorkloadPolicyErrors>(data))
         .or_else(|| inner::<QuorumVerifier::QuorumVerifierErrors>(data))
         .or_else(|| inner::<Libraries::LibrariesErrors>(data))

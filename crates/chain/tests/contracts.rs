@@ -49,32 +49,74 @@ async fn a_registration_reads_back_and_renews() {
     let k_sig = Signer::random();
     let manifest = world.manifest(&k_sig, K_LOG);
     let registry = world.contracts.registry;
-    assert_eq!(world.client.enclave(&registry, &k_sig.address()).await.unwrap(), None);
+    assert_eq!(world.client.key_status(&registry, &k_sig.address()).await.unwrap(), None);
+    assert_eq!(world.client.newest_registration(&registry, &RegistrationList::All).await.unwrap(), None);
     world.register(&manifest, &k_sig).await;
 
-    assert_eq!(world.client.enclaves(&registry, 0).await.unwrap(), [k_sig.address()]);
-    let record = world.client.enclave(&registry, &k_sig.address()).await.unwrap().unwrap();
-    assert_eq!((record.log_id, record.manifest_hash), (manifest.log_id(), manifest.hash()));
-    assert_eq!(record.workload_id, workload(&world.attestor.address()));
-    let registered = world.client.registered(&registry, &record).await.unwrap();
-    assert_eq!(registered.manifest, manifest);
-    assert_eq!(registered.document, DOCUMENT);
-    assert_eq!(registered.terms_data, world.terms().encode());
-    assert_eq!(world.client.newest_renewal(&registry, &record, &registered).await.unwrap(), None);
-    let status = world.client.status_at(&registry, &k_sig.address(), record.valid_from).await.unwrap();
-    assert_eq!(status, EnclaveStatus::Valid);
-    assert_eq!(world.client.signer_of(&registry, &manifest.log_id()).await.unwrap(), Some(k_sig.address()));
+    let status = world.status(&k_sig).await;
+    assert_eq!((status.invalid_from, status.revoked_at, status.is_forked, status.last_size), (None, None, false, 0));
+    let registered = world.client.registered(&registry, &k_sig.address(), &status).await.unwrap();
+    let record = registered.record;
+    assert_eq!((record.log_id, record.manifest_hash, record.operator), (manifest.log_id(), manifest.hash(), manifest.operator));
+    assert_eq!((record.workload_id, record.verifier), (workload(&world.attestor.address()), world.contracts.quorum_verifier));
+    let boot = registered.boot.unwrap();
+    assert_eq!((&boot.manifest, boot.document.as_slice(), &boot.terms_data), (&manifest, DOCUMENT, &world.terms().encode()));
+    assert_eq!(world.client.newest_renewal(&registry, &k_sig.address(), &status).await.unwrap(), None);
+    assert_eq!(status.standing(status.valid_until), Standing::Valid);
+    assert_eq!(status.standing(status.valid_until.saturating_add(1)), Standing::Lapsed);
+    assert_eq!(world.client.key_of(&registry, &manifest.log_id()).await.unwrap(), Some(k_sig.address()));
     assert_eq!(world.client.successor_of(&registry, &manifest.log_id()).await.unwrap(), None);
 
     world.shared.lock().increase_time(60).unwrap();
     world.shared.lock().mine().unwrap();
     let head = world.client.head().await.unwrap();
     let newer = world.submission(&manifest, b"a newer document", &head, Signature65([0; 65]));
-    let calldata = renew_calldata(&k_sig.address(), &newer.document, &newer.verifier_data, &newer.freshness);
+    let calldata = renew_calldata(&record, &newer.document, &newer.verifier_data, &newer.freshness);
     world.client.send_and_wait(&world.gas, Some(&registry), &calldata).await.unwrap();
-    let record = world.client.enclave(&registry, &k_sig.address()).await.unwrap().unwrap();
-    let renewal = world.client.newest_renewal(&registry, &record, &registered).await.unwrap().unwrap();
+    let renewed = world.status(&k_sig).await;
+    assert!(status.valid_until < renewed.valid_until);
+    let renewal = world.client.newest_renewal(&registry, &k_sig.address(), &renewed).await.unwrap().unwrap();
     assert_eq!((renewal.document.as_slice(), renewal.freshness), (&b"a newer document"[..], newer.freshness));
+}
+
+/// Each list is read newest first, from block to block, and holds what it says.
+#[tokio::test]
+async fn registrations_are_linked_by_operator_and_by_listed_id() {
+    let world = World::start().await;
+    let registry = world.contracts.registry;
+    let keys: Vec<Signer> = (0..3).map(|_| Signer::random()).collect();
+    for key in &keys {
+        world.register(&world.manifest(key, K_LOG), key).await;
+    }
+    let record = world.record(&keys[0]).await;
+    let expected = [&keys[2], &keys[1], &keys[0]].map(Signer::address);
+    for list in [RegistrationList::All, RegistrationList::Operator(record.operator), RegistrationList::Listed(record.listed_id())] {
+        let mut next = world.client.newest_registration(&registry, &list).await.unwrap();
+        let mut found = Vec::new();
+        while let Some(block) = next {
+            let (registrations, before) = world.client.registrations_in(&registry, &list, block).await.unwrap();
+            found.extend(registrations.iter().map(|registered| registered.record.k_sig));
+            next = before;
+        }
+        assert_eq!(found, expected, "{list:?}");
+    }
+    let nobody = RegistrationList::Operator(world.payee);
+    assert_eq!(world.client.newest_registration(&registry, &nobody).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_ended_key_says_so_whatever_its_documents_say() {
+    let world = World::start().await;
+    let k_sig = Signer::random();
+    world.register(&world.manifest(&k_sig, K_LOG), &k_sig).await;
+    let registry = world.contracts.registry;
+    let record = world.record(&k_sig).await;
+    let refused = world.client.send_and_wait(&world.gas, Some(&registry), &retire_calldata(&record)).await.unwrap_err();
+    assert_eq!(refused.revert_name().as_deref(), Some("NotTheOperator"), "{refused}");
+    for (calldata, standing) in [(retire_calldata(&record), Standing::Retired), (revoke_calldata(&record), Standing::Revoked)] {
+        world.client.send_and_wait(&world.operator, Some(&registry), &calldata).await.unwrap();
+        assert_eq!(world.status(&k_sig).await.standing(UnixSeconds(0)), standing);
+    }
 }
 
 #[tokio::test]
@@ -89,9 +131,11 @@ async fn refusals_of_contracts_have_names() {
     assert_eq!(error.revert_name().as_deref(), Some("AlreadyRegistered"), "{error}");
 
     let other = signed(&Signer::random(), manifest.log_id(), Tree { size: 1, root: Hash32([1; 32]) });
-    let calldata = anchor_calldata(&other, &[]);
-    let error = world.client.estimate_gas(&world.gas.address(), Some(&world.contracts.log_anchor), &calldata).await.unwrap_err();
-    assert_eq!(error.revert_name().as_deref(), Some("SignerNotRegistered"), "{error}");
+    let stranger = Signer::random();
+    let nobody = Record { k_sig: stranger.address(), ..world.record(&k_sig).await };
+    let calldata = anchor_calldata(&nobody, &other, None, &[]);
+    let error = world.client.estimate_gas(&world.gas.address(), Some(&world.contracts.registry), &calldata).await.unwrap_err();
+    assert_eq!(error.revert_name().as_deref(), Some("NotRegistered"), "{error}");
 }
 
 #[tokio::test]
@@ -100,45 +144,66 @@ async fn an_anchored_receipt_is_proven_under_its_policy_only() {
     let k_sig = Signer::random();
     let manifest = world.manifest(&k_sig, K_LOG);
     world.register(&manifest, &k_sig).await;
-    let record = world.client.enclave(&world.contracts.registry, &k_sig.address()).await.unwrap().unwrap();
+    let (registry, record) = (world.contracts.registry, world.record(&k_sig).await);
 
-    let receipt = receipt(&world, &manifest, record.valid_from.ms().0);
+    let receipt = receipt(&world, &manifest, world.client.head().await.unwrap().timestamp.ms().0);
     let signature = k_sig.sign_digest(&receipt.digest()).unwrap();
     let salt = Hash32([0x33; 32]);
     let first = leaf_hash(b"somebody else's");
     let second = leaf_hash(&leaf_data(&salt, &receipt.digest(), &signature).0);
     let one = signed(&k_sig, manifest.log_id(), Tree { size: 1, root: first });
     let two = signed(&k_sig, manifest.log_id(), Tree { size: 2, root: node_hash(&first, &second) });
-    let anchor = world.contracts.log_anchor;
-    assert_eq!(world.client.latest_anchor(&anchor, &manifest.log_id()).await.unwrap(), None);
-    world.client.send_and_wait(&world.gas, Some(&anchor), &anchor_calldata(&one, &[])).await.unwrap();
-    world.client.send_and_wait(&world.gas, Some(&anchor), &anchor_calldata(&two, &[second])).await.unwrap();
-    let latest = world.client.latest_anchor(&anchor, &manifest.log_id()).await.unwrap().unwrap();
-    assert_eq!((latest.size, latest.root), (2, two.checkpoint.tree.root));
-    assert_eq!(world.client.anchor_at(&anchor, &manifest.log_id(), 1).await.unwrap().unwrap().root, first);
-    assert_eq!(world.client.anchor_at(&anchor, &manifest.log_id(), 3).await.unwrap(), None);
+    assert_eq!(world.client.latest_anchor(&registry, &k_sig.address()).await.unwrap(), None);
+    world.client.send_and_wait(&world.gas, Some(&registry), &anchor_calldata(&record, &one, None, &[])).await.unwrap();
+    let last = world.client.latest_anchor(&registry, &k_sig.address()).await.unwrap().unwrap();
+    let calldata = anchor_calldata(&record, &two, Some(&last), &[second]);
+    world.client.send_and_wait(&world.gas, Some(&registry), &calldata).await.unwrap();
+    let latest = world.client.latest_anchor(&registry, &k_sig.address()).await.unwrap().unwrap();
+    assert_eq!((latest.tree, latest.signature, latest.timestamp), (two.checkpoint.tree, two.signature, two.checkpoint.timestamp));
+    let status = world.status(&k_sig).await;
+    assert_eq!(world.client.anchors(&registry, &k_sig.address(), &status).await.unwrap(), [last, latest]);
+    assert_eq!(world.client.anchors_at(&registry, &k_sig.address(), &status, &[1, 3]).await.unwrap(), [last]);
+    assert_eq!(world.client.observed(&registry, &k_sig.address(), &latest.tree).await.unwrap(), None);
+    // A successor brings this record, and the time of the anchor that it names.
+    let predecessor = world.client.predecessor(&registry, &manifest.log_id(), 1).await.unwrap();
+    assert_eq!(predecessor, Some((record, last.anchored_at)));
 
-    let policy_salt = Hash32([0x44; 32]);
-    let policy_id = policy_id(&world.deployer.address(), &policy_salt);
-    let policies = world.contracts.workload_policy;
-    assert_eq!(world.client.policy_owner(&policies, &policy_id).await.unwrap(), None);
-    let request = ProveRequest { receipt: receipt.clone(), signature, log_salt: salt, anchored_size: 2, inclusion: vec![first], policy_id };
-    let refused = world.client.prove(&world.contracts.receipt_verifier, &request).await.unwrap_err();
+    let policy = NewPolicy {
+        owner: Address::ZERO,
+        salt: Hash32([0x44; 32]),
+        delay: 0,
+        max_lookback: 0,
+        listings: vec![(record.listed_id(), UnixSeconds(0))],
+    };
+    let (policies, policy_id) = (world.contracts.workload_policy, policy.id());
+    assert!(!world.client.policy_exists(&policies, &policy_id).await.unwrap());
+    let proof = ReceiptProof {
+        receipt: receipt.clone(),
+        signature,
+        log_salt: salt,
+        record,
+        size: 2,
+        anchored_at: latest.anchored_at,
+        inclusion: vec![first],
+        policy_id,
+        schemes: vec![receipt.money.scheme],
+        accepts_uncharged: false,
+        accepts_observation: false,
+    };
+    let refused = world.client.prove(&registry, &proof).await.unwrap_err();
     assert_eq!(refused.revert_name().as_deref(), Some("NotAccepted"), "{refused}");
-    world.client.send_and_wait(&world.deployer, Some(&policies), &create_policy_calldata(&policy_salt, 0)).await.unwrap();
-    world
-        .client
-        .send_and_wait(&world.deployer, Some(&policies), &propose_workload_calldata(&policy_id, &record.workload_id))
-        .await
-        .unwrap();
-    assert!(world.client.policy_accepts(&policies, &policy_id, &record.workload_id, &record.operator).await.unwrap());
-    let proven = world.client.prove(&world.contracts.receipt_verifier, &request).await.unwrap();
-    assert_eq!((proven.receipt_digest, proven.k_sig), (receipt.digest(), k_sig.address()));
-    assert_eq!(proven.anchored_at, latest.anchored_at);
+    // Anyone may make it, and it is the one that its id says.
+    world.client.send_and_wait(&world.gas, Some(&policies), &policy.calldata()).await.unwrap();
+    assert!(world.client.policy_exists(&policies, &policy_id).await.unwrap());
+    let finished = receipt.work.finished_at.seconds();
+    assert!(world.client.policy_accepts(&policies, &policy_id, &record, finished, latest.anchored_at).await.unwrap());
+    let proven = world.client.prove(&registry, &proof).await.unwrap();
+    assert_eq!((proven.receipt_digest, proven.k_sig, proven.listed_id), (receipt.digest(), k_sig.address(), record.listed_id()));
+    assert_eq!((proven.seen_at, proven.finished, proven.is_in_sequence), (latest.anchored_at, finished, true));
 
-    let altered = ProveRequest { receipt: Receipt { manifest_hash: Hash32([9; 32]), ..receipt }, ..request };
-    let refused = world.client.prove(&world.contracts.receipt_verifier, &altered).await.unwrap_err();
-    assert_eq!(refused.revert_name().as_deref(), Some("SignerNotRegistered"), "{refused}");
+    let altered = ReceiptProof { receipt: Receipt { manifest_hash: Hash32([9; 32]), ..receipt }, ..proof };
+    let refused = world.client.prove(&registry, &altered).await.unwrap_err();
+    assert_eq!(refused.revert_name().as_deref(), Some("NotSignedByTheRecord"), "{refused}");
 }
 
 #[tokio::test]

@@ -258,7 +258,7 @@ async fn settled(
             if response.bundle.later_trees.is_empty()
                 && let Some(url) = node.log_url()
             {
-                awaited.add(&mut response.bundle, chain, url).await?;
+                awaited.add(&mut response.bundle, url).await?;
             }
             // With a log to ask, the bundle is upgraded even if its own tree is the anchored one: then it says so by itself.
             if !response.bundle.later_trees.is_empty() || node.log_url().is_none() || is_over {

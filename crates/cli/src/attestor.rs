@@ -3,7 +3,7 @@
 //! It is the one member of the 1-of-1 quorum on a development chain. Being the quorum, it *could* forge: that is what the QUORUM kind
 //! says of itself, and its members are in the workload id (ADR 0006). It signs nothing it did not verify.
 
-use candor_chain::{ChainClient, QUORUM_KIND, Signer, Submission, Verdict};
+use candor_chain::{ChainClient, Signer, Submission, Verdict};
 use candor_verify::attest;
 use candor_verify::bytes::{Hash32, Signature65};
 use candor_verify::eip712::K256;
@@ -13,11 +13,10 @@ use candor_verify::manifest::{TeeKind, attested_bytes};
 use candor_verify::policy::Policy;
 use candor_verify::registration::{REGISTRATION_SECONDS, Registration};
 
+use candor_verify::time::UnixSeconds;
+
 use crate::dev::{self, Role};
 use crate::output::Failure;
-
-/// How long a verdict of this attestor is good for, in seconds.
-const VALID_SECONDS: u64 = 24 * 3600;
 
 /// Judges evidence by this policy and signs a verdict over it for the chain's quorum verifier.
 pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &Signer) -> Result<Vec<u8>, Failure> {
@@ -40,11 +39,16 @@ pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &
         inner_measurements: keccak256(&[verified.measurements()]),
         attested_hash: keccak256(&[&attested]),
         document_time: at / 1000,
-        valid_until: dev::now().seconds().saturating_add(VALID_SECONDS),
     };
     let quorum = dev::deployment(chain_id).quorum_verifier;
     let signature = key.sign_digest(&verdict.digest(chain_id, &quorum))?;
     Ok(verdict.verifier_data(&[signature]))
+}
+
+/// When a document was made, by its own signed time.
+pub(crate) fn document_time(evidence: &Evidence) -> Result<UnixSeconds, Failure> {
+    let document = attest::parse_document(evidence.document()).map_err(|error| Failure::cannot(error.to_string()))?;
+    Ok(UnixSeconds(document.claimed_timestamp_ms() / 1000))
 }
 
 /// Registers a boot: attestor's verdict, registrar's signature, one transaction. Returns its gas.
@@ -58,11 +62,16 @@ pub(crate) async fn register(
     let chain_id = chain.chain_id();
     let verifier_data = attest(evidence, policy, chain_id, &Role::Attestor.signer())?;
     let manifest = &evidence.manifest;
+    let verifier = dev::deployment(chain_id).quorum_verifier;
+    let predecessor = match manifest.predecessor_log.is_zero() {
+        true => None,
+        false => chain.predecessor(&manifest.registry, &manifest.predecessor_log, manifest.predecessor_size).await?,
+    };
     // By the chain's clock, which judges it.
     let deadline = chain.head().await?.timestamp.saturating_add(REGISTRATION_SECONDS);
-    let registration = Registration::new(manifest, &evidence.terms, dev::deployment(chain_id).quorum_verifier, deadline);
+    let registration = Registration::new(manifest, &evidence.terms, verifier, deadline);
     let submission = Submission {
-        kind: QUORUM_KIND,
+        verifier,
         document: evidence.document().to_vec(),
         verifier_data,
         manifest: manifest.clone(),
@@ -71,6 +80,7 @@ pub(crate) async fn register(
         boot_signature,
         deadline,
         registrar_signature: Role::Registrar.signer().sign_digest(&registration.digest())?,
+        predecessor,
     };
     let receipt = chain.send_and_wait(payer, Some(&manifest.registry), &submission.calldata()?).await?;
     if !receipt.is_success {

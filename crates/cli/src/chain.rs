@@ -61,16 +61,13 @@ pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
 fn announce(url: &str, chain_id: u64, deployment: &Deployment, json_output: bool) {
     if json_output {
         print_json(&json!({
-            "url": url, "chain_id": chain_id, "registry": deployment.registry.to_string(), "log_anchor": deployment.log_anchor.to_string(),
-            "receipt_verifier": deployment.receipt_verifier.to_string(), "workload_policy": deployment.workload_policy.to_string(),
+            "url": url, "chain_id": chain_id, "registry": deployment.registry.to_string(), "workload_policy": deployment.workload_policy.to_string(),
             "test_usd": deployment.test_usd.to_string(), "wallet": Role::Payer.address().to_string(),
         }));
     } else {
         say!("chain {} at {url}   (development only: every key is public, state is in memory)", chain_id);
         for (name, at) in [
-            ("EnclaveRegistry", deployment.registry),
-            ("LogAnchor", deployment.log_anchor),
-            ("ReceiptVerifier", deployment.receipt_verifier),
+            ("CandorRegistry", deployment.registry),
             ("WorkloadPolicy", deployment.workload_policy),
             ("QuorumVerifier", deployment.quorum_verifier),
             ("TestUSD", deployment.test_usd),

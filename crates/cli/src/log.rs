@@ -142,17 +142,19 @@ async fn from_chain(chain: &ChainClient, registry: &Address, log_id: &Hash32) ->
         let what = format!("the registry {registry} on chain {} knows no log {log_id}; another is named with --registry", chain.chain_id());
         Failure::refused("registry.listed", what)
     };
-    let k_sig = chain.signer_of(registry, log_id).await?.ok_or_else(unknown)?;
-    let record = chain.enclave(registry, &k_sig).await?.ok_or_else(unknown)?;
-    let manifest = chain.registered(registry, &record).await?.manifest;
+    let k_sig = chain.key_of(registry, log_id).await?.ok_or_else(unknown)?;
+    let status = chain.key_status(registry, &k_sig).await?.ok_or_else(unknown)?;
+    let registered = chain.registered(registry, &k_sig, &status).await?;
+    let manifest = registered.boot?.manifest;
     let keys = LogKeys::new(k_sig, manifest.k_log);
-    // The registry keeps the manifest's hash; the event that shows the manifest is only what the endpoint says.
-    if manifest.hash() != record.manifest_hash || keys.log_id() != *log_id {
-        let what = format!("expected manifest {} of log {log_id}, got {} of {}", record.manifest_hash, manifest.hash(), keys.log_id());
+    // The record names the manifest's hash, and the log's id names both keys: the manifest beside it is only what somebody sent.
+    let expected = registered.record.manifest_hash;
+    if manifest.hash() != expected || keys.log_id() != *log_id {
+        let what = format!("expected manifest {expected} of log {log_id}, got {} of {}", manifest.hash(), keys.log_id());
         return Err(Failure::refused("registry.listed", what));
     }
-    let anchors = chain.anchors(&chain.log_anchor_of(registry).await?, log_id, record.registered_block).await?;
-    Ok((keys, anchors.iter().map(|anchor| Tree { size: anchor.size, root: anchor.root }).collect()))
+    let anchors = chain.anchors(registry, &k_sig, &status).await?;
+    Ok((keys, anchors.iter().map(|anchor| anchor.tree).collect()))
 }
 
 fn print(report: &Report, keys: &LogKeys, anchors: Option<&[Tree]>, json_output: bool) {

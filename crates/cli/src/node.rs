@@ -11,7 +11,7 @@ use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use candor_chain::{ChainClient, EnclaveStatus, renew_calldata};
+use candor_chain::{ChainClient, renew_calldata};
 use candor_devtee::{Hypervisor, Measurements, Request, permitted_chain};
 use candor_enclave::{Attester, AttesterError};
 use candor_engine::{Model, merkle_root};
@@ -21,8 +21,8 @@ use candor_host::{
 use candor_link::Ready;
 use candor_verify::attest::parse_document;
 use candor_verify::bytes::Hash32;
+use candor_verify::check::MAX_EVIDENCE_AGE_SECONDS;
 use candor_verify::evidence::Evidence;
-use candor_verify::hash::keccak256;
 use candor_verify::policy::Policy;
 use candor_verify::terms;
 use candor_verify::time::UnixMs;
@@ -476,20 +476,20 @@ impl DevRegistrar {
         let evidence = Evidence::parse(&ready.evidence).map_err(|error| Failure::cannot(error.to_string()))?;
         let manifest = &evidence.manifest;
         let payer = Role::Registrar.signer();
-        let status = self.chain.status_at(&manifest.registry, &manifest.k_sig, dev::now().seconds()).await?;
-        let record = self.chain.enclave(&manifest.registry, &manifest.k_sig).await?;
-        // A host that was started again hears of a boot that it registered in its former life.
-        if status == EnclaveStatus::Valid && record.is_some_and(|record| record.evidence_hash == keccak256(&[evidence.document()])) {
-            return Ok(());
-        }
-        if status == EnclaveStatus::Unregistered {
+        let Some(status) = self.chain.key_status(&manifest.registry, &manifest.k_sig).await? else {
             let gas = attestor::register(&self.chain, &evidence, ready.boot_signature, &self.policy, &payer).await?;
             let (k_sig, log_id) = (manifest.k_sig.to_string(), manifest.log_id().to_string());
             say!("{REGISTERED}{}", json!({"k_sig": k_sig, "log_id": log_id, "gas": gas}));
             return Ok(());
+        };
+        let record = self.chain.registered(&manifest.registry, &manifest.k_sig, &status).await?.record;
+        // A host that was started again hears of a boot that it registered in its former life: what raises nothing is not sent.
+        let until = attestor::document_time(&evidence)?.saturating_add(MAX_EVIDENCE_AGE_SECONDS).min(record.terms_until);
+        if until <= status.valid_until {
+            return Ok(());
         }
         let data = attestor::attest(&evidence, &self.policy, self.chain.chain_id(), &Role::Attestor.signer())?;
-        let calldata = renew_calldata(&manifest.k_sig, evidence.document(), &data, &evidence.freshness);
+        let calldata = renew_calldata(&record, evidence.document(), &data, &evidence.freshness);
         self.chain.send_and_wait(&payer, Some(&manifest.registry), &calldata).await?;
         Ok(())
     }

@@ -70,8 +70,8 @@ fn row(candidate: &Candidate, policy: &Policy) -> Value {
     // From the evidence, for `candor log check`; the registry's record has only its part in the log's id.
     let k_log = candidate.evidence.as_ref().ok().map(|evidence| evidence.manifest.k_log.to_string());
     json!({
-        "k_log": k_log, "k_sig": candidate.record.k_sig.to_string(), "status": candidate.status.as_str(), "policy": judged,
+        "k_log": k_log, "k_sig": candidate.record.k_sig.to_string(), "status": candidate.standing.as_str(), "policy": judged,
         "operator": candidate.record.operator.to_string(), "log_id": candidate.record.log_id.to_string(),
-        "valid_from": candidate.record.valid_from.0, "valid_until": candidate.record.valid_until.0, "endpoint": endpoint,
+        "valid_from": candidate.record.valid_from.0, "valid_until": candidate.status.valid_until.0, "endpoint": endpoint,
     })
 }

@@ -3,23 +3,22 @@
 //! Waiting is one cheap question at a time. What is found is judged once, when all of it is there, and not at each look: a judgement costs
 //! some milliseconds of signatures and a dozen questions.
 
-use candor_chain::{Anchor, ChainClient};
+use candor_chain::{Anchor, ChainClient, ChainError, KeyStatus};
 use candor_verify::bundle::{Bundle, LaterTree};
 use candor_verify::bytes::Address;
 use candor_verify::checkpoint::Checkpoint;
 use candor_verify::eip712::{K256, signer};
-use candor_verify::time::UnixMs;
-use candor_verify::tlog::{Tree, verify_consistency};
+use candor_verify::tlog::verify_consistency;
 
 use crate::error::ClientError;
-use crate::facts::log_anchor;
 use crate::plain;
 use crate::resolve::chain_error;
 
 /// What is there so far. No evidence: that is for a verdict.
 #[derive(Debug)]
 pub struct Awaited {
-    log_anchor: Address,
+    registry: Address,
+    k_sig: Address,
     anchor: Option<Anchor>,
     is_used: bool,
 }
@@ -30,7 +29,8 @@ impl Awaited {
     pub fn of(chain: &ChainClient, bundle: &Bundle) -> Self {
         // No payment, or one on another chain, cannot be waited for here.
         let is_used = bundle.sale.is_none() || bundle.delivery.receipt.money.chain_id != chain.chain_id();
-        Self { log_anchor: log_anchor(bundle), anchor: None, is_used }
+        let manifest = &bundle.evidence.manifest;
+        Self { registry: manifest.registry, k_sig: manifest.k_sig, anchor: None, is_used }
     }
 
     /// Looks for what is missing: first for an anchor of a tree with the receipt, which comes later, then whether the payment was used.
@@ -40,9 +40,11 @@ impl Awaited {
     /// `Chain`.
     pub async fn look(&mut self, chain: &ChainClient, bundle: &Bundle) -> Result<bool, ClientError> {
         if self.anchor.is_none() {
-            let Checkpoint { log_id, tree, .. } = &bundle.delivery.checkpoint.checkpoint;
-            let newest = chain.latest_anchor(&self.log_anchor, log_id).await.map_err(chain_error)?;
-            self.anchor = newest.filter(|anchor| tree.size <= anchor.size);
+            let size = bundle.delivery.checkpoint.checkpoint.tree.size;
+            let status = chain.key_status(&self.registry, &self.k_sig).await.map_err(chain_error)?;
+            if let Some(status) = status.filter(|status| size <= status.last_size) {
+                self.anchor = self.last_anchor(chain, &status).await?;
+            }
         }
         if let (true, false, Some(sale)) = (self.anchor.is_some(), self.is_used, &bundle.sale) {
             let (money, nonce) = (&bundle.delivery.receipt.money, &sale.payment.authorization.nonce);
@@ -51,25 +53,34 @@ impl Awaited {
         Ok(self.anchor.is_some() && self.is_used)
     }
 
+    /// The event may show later than the state does: then there is none yet.
+    async fn last_anchor(&self, chain: &ChainClient, status: &KeyStatus) -> Result<Option<Anchor>, ClientError> {
+        match chain.last_anchor(&self.registry, &self.k_sig, status).await {
+            Err(ChainError::Malformed { .. }) => Ok(None),
+            other => other.map_err(chain_error),
+        }
+    }
+
     /// Adds the way to the anchored tree, if one was found. Returns whether the bundle changed.
     ///
     /// # Errors
-    /// `Chain`, `Unreachable`, and `Dishonest` (`log.consistency`) if the log cannot show that it only grew, which is evidence of a fork,
+    /// `Unreachable`, and `Dishonest` (`log.consistency`) if the log cannot show that it only grew, which is evidence of a fork,
     /// or if K_sig did not sign what the chain says is anchored.
-    pub async fn add(&self, bundle: &mut Bundle, chain: &ChainClient, log_url: &str) -> Result<bool, ClientError> {
+    pub async fn add(&self, bundle: &mut Bundle, log_url: &str) -> Result<bool, ClientError> {
         let Some(anchor) = &self.anchor else { return Ok(false) };
         let (tree, log_id) = (bundle.delivery.checkpoint.checkpoint.tree, bundle.delivery.checkpoint.checkpoint.log_id);
-        let anchored = Tree { size: anchor.size, root: anchor.root };
-        // The event may show later than the state does.
-        let event = chain.anchored_checkpoint(&self.log_anchor, &log_id, anchor).await.map_err(chain_error)?;
-        let Some((timestamp, signature)) = event else { return Ok(false) };
+        let anchored = anchor.tree;
         let consistency =
             if anchored.size == tree.size { Vec::new() } else { plain::consistency(log_url, &log_id, tree.size, anchored.size).await? };
         if let Err(error) = verify_consistency(&tree, &anchored, &consistency) {
             let what = format!("from size {} to the anchored {}: {error}", tree.size, anchored.size);
             return Err(ClientError::Dishonest { check: "log.consistency", what });
         }
-        let later = LaterTree { checkpoint: Checkpoint { log_id, tree: anchored, timestamp: UnixMs(timestamp) }, signature, consistency };
+        let later = LaterTree {
+            checkpoint: Checkpoint { log_id, tree: anchored, timestamp: anchor.timestamp },
+            signature: anchor.signature,
+            consistency,
+        };
         let (k_sig, got) = (bundle.evidence.manifest.k_sig, signer(&K256, &later.checkpoint.digest(), &later.signature));
         if got != Some(k_sig) {
             let got = got.map_or_else(|| "nobody".to_owned(), |address| address.to_string());

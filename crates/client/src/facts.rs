@@ -3,14 +3,13 @@
 //! Everything here that cannot be asked is left `None` or empty, and the verdict then says `not checked`; an RPC that is down is an
 //! error, never a silent "not checked". What a bundle still waits for is `awaited`.
 
-use candor_chain::{ChainClient, log_anchor_at};
+use candor_chain::{ChainClient, KeyStatus};
 use candor_verify::bundle::Bundle;
-use candor_verify::bytes::{Address, Hash32};
+use candor_verify::bytes::Hash32;
 use candor_verify::check::{ChainFacts, Transfer, VerifiedBundle, verify_bundle};
 use candor_verify::eip712::K256;
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use candor_verify::policy::{KnownTree, Policy, RegistryRecord};
-use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::Outcome;
 use candor_x402::settlement::{Log, shows_transfer};
@@ -23,6 +22,7 @@ use crate::resolve::chain_error;
 #[non_exhaustive]
 pub struct Facts {
     anchors: Vec<KnownTree>,
+    observations: Vec<KnownTree>,
     registry: Option<RegistryRecord>,
     receipt_block_known: Option<bool>,
     evidence_block_known: Option<bool>,
@@ -37,8 +37,7 @@ impl Facts {
     pub fn as_chain_facts(&self) -> ChainFacts<'_> {
         ChainFacts {
             anchors: &self.anchors,
-            // No contract records observations yet.
-            observations: &[],
+            observations: &self.observations,
             registry: self.registry.as_ref(),
             receipt_block_known: self.receipt_block_known,
             evidence_block_known: self.evidence_block_known,
@@ -100,22 +99,26 @@ async fn read_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) -> Re
         ..Facts::default()
     };
     // The registry's address comes out of the bundle: an operator's own contract would answer whatever its operator likes. Only a
-    // registry that the policy names is asked, and its own log anchor.
+    // registry that the policy names is asked.
     if !policy.registries.named().contains(&(manifest.anchor_chain_id, manifest.registry)) {
         return Ok(facts);
     }
-    let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
-    // Not registered is an answer too, and it must refuse: a record of nobody.
-    let registry = record.map_or_else(RegistryRecord::default, |record| RegistryRecord {
+    let status = chain.key_status(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
+    let Some(status) = status else {
+        // Not registered is an answer too, and it must refuse: a record of nobody.
+        facts.registry = Some(RegistryRecord::default());
+        return Ok(facts);
+    };
+    let record = chain.registered(&manifest.registry, &manifest.k_sig, &status).await.map_err(chain_error)?.record;
+    facts.registry = Some(RegistryRecord {
         k_sig: record.k_sig,
         manifest_hash: record.manifest_hash,
-        valid_until: record.valid_until,
-        invalid_from: None,
-        // This registry ends keys at once, and takes no anchor of theirs afterwards: that is what a revocation means.
-        revoked_at: record.invalid_from.map(UnixSeconds),
+        valid_until: status.valid_until,
+        invalid_from: status.invalid_from,
+        revoked_at: status.revoked_at,
     });
-    facts.anchors = anchors(chain, bundle).await?;
-    facts.registry = Some(registry);
+    facts.anchors = anchors(chain, bundle, &status).await?;
+    facts.observations = observations(chain, bundle).await?;
     Ok(facts)
 }
 
@@ -151,24 +154,30 @@ async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<T
 }
 
 /// The anchors of the bundle's log at the sizes that the bundle speaks of.
-async fn anchors(chain: &ChainClient, bundle: &Bundle) -> Result<Vec<KnownTree>, ClientError> {
-    let log_anchor = log_anchor(bundle);
-    let checkpoint = &bundle.delivery.checkpoint.checkpoint;
+async fn anchors(chain: &ChainClient, bundle: &Bundle, status: &KeyStatus) -> Result<Vec<KnownTree>, ClientError> {
+    let manifest = &bundle.evidence.manifest;
     let earlier = bundle.delivery.earlier_anchor.as_ref().map(|link| link.tree.size);
-    let later = bundle.later_trees.iter().map(|later| later.checkpoint.tree.size);
-    let mut sizes: Vec<u64> = earlier.into_iter().chain([checkpoint.tree.size]).chain(later).collect();
+    let mut sizes: Vec<u64> = earlier.into_iter().chain(trees(bundle).map(|tree| tree.size)).collect();
     sizes.sort_unstable();
     sizes.dedup();
+    let anchors = chain.anchors_at(&manifest.registry, &manifest.k_sig, status, &sizes).await.map_err(chain_error)?;
+    let log_id = manifest.log_id();
+    Ok(anchors.iter().map(|anchor| KnownTree { log_id, tree: anchor.tree, at: anchor.anchored_at }).collect())
+}
+
+/// Those trees of the bundle that the chain saw as observations.
+async fn observations(chain: &ChainClient, bundle: &Bundle) -> Result<Vec<KnownTree>, ClientError> {
+    let manifest = &bundle.evidence.manifest;
     let mut out = Vec::new();
-    for size in sizes {
-        if let Some(anchor) = chain.anchor_at(&log_anchor, &checkpoint.log_id, size).await.map_err(chain_error)? {
-            out.push(KnownTree { log_id: checkpoint.log_id, tree: Tree { size: anchor.size, root: anchor.root }, at: anchor.anchored_at });
-        }
+    for tree in trees(bundle) {
+        let seen = chain.observed(&manifest.registry, &manifest.k_sig, &tree).await.map_err(chain_error)?;
+        out.extend(seen.map(|at| KnownTree { log_id: manifest.log_id(), tree, at }));
     }
     Ok(out)
 }
 
-/// The anchors' contract of the bundle's registry: its own, and none that the terms or an endpoint could choose.
-pub(crate) fn log_anchor(bundle: &Bundle) -> Address {
-    log_anchor_at(&bundle.evidence.manifest.registry)
+/// The trees that hold the receipt.
+fn trees(bundle: &Bundle) -> impl Iterator<Item = Tree> {
+    let later = bundle.later_trees.iter().map(|later| later.checkpoint.tree);
+    std::iter::once(bundle.delivery.checkpoint.checkpoint.tree).chain(later)
 }

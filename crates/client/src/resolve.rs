@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use candor_chain::{ChainClient, ChainError, EnclaveRecord, EnclaveStatus};
+use candor_chain::{ChainClient, ChainError, KeyStatus, Record, Registered, RegistrationList, Standing};
 use candor_verify::bytes::{Address, Hash32, Signature65};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
@@ -70,10 +70,12 @@ impl VerifiedNode {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Candidate {
-    /// The registry's record.
-    pub record: EnclaveRecord,
-    /// Whether it is valid now, by the registry.
-    pub status: EnclaveStatus,
+    /// What the registry holds of it for good.
+    pub record: Record,
+    /// What of it changes.
+    pub status: KeyStatus,
+    /// Where it stands now.
+    pub standing: Standing,
     /// Evidence rebuilt from the chain alone; `Err` says what is wrong with it.
     pub evidence: Result<Evidence, String>,
 }
@@ -83,53 +85,74 @@ pub struct Candidate {
 /// # Errors
 /// `Chain`.
 pub async fn candidates(chain: &ChainClient, registry: &Address) -> Result<Vec<Candidate>, ClientError> {
+    let mut walk = Walk::begin(chain, registry, vec![RegistrationList::All]).await?;
     let mut out = Vec::new();
-    for k_sig in keys(chain, registry).await? {
-        if let Some(record) = chain.enclave(registry, &k_sig).await.map_err(chain_error)? {
-            out.push(candidate(chain, registry, record).await?);
-        }
+    while let Some(registered) = walk.next().await? {
+        let record = registered.record;
+        let Some(status) = chain.key_status(registry, &record.k_sig).await.map_err(chain_error)? else { continue };
+        let evidence = from_chain(chain, registry, &registered, &status).await?;
+        out.push(Candidate { record, status, standing: status.standing(clock::now().seconds()), evidence });
     }
+    out.reverse();
     Ok(out)
 }
 
-/// Every registered key, oldest first.
-async fn keys(chain: &ChainClient, registry: &Address) -> Result<Vec<Address>, ClientError> {
-    let mut out = Vec::new();
-    loop {
-        let start = u64::try_from(out.len()).unwrap_or(u64::MAX);
-        let page = chain.enclaves(registry, start).await.map_err(chain_error)?;
-        if page.is_empty() {
-            return Ok(out);
+/// Registrations of some lists, newest first, read from the chain one block after another: nobody reads more than they look at.
+struct Walk<'a> {
+    chain: &'a ChainClient,
+    registry: &'a Address,
+    // Each list with the block that is read next.
+    lists: Vec<(RegistrationList, Option<u64>)>,
+    // Of the block that was read last, newest last.
+    read: Vec<Registered>,
+}
+
+impl<'a> Walk<'a> {
+    async fn begin(chain: &'a ChainClient, registry: &'a Address, lists: Vec<RegistrationList>) -> Result<Self, ClientError> {
+        let mut from = Vec::new();
+        for list in lists {
+            from.push((list, chain.newest_registration(registry, &list).await.map_err(chain_error)?));
         }
-        out.extend(page);
+        Ok(Self { chain, registry, lists: from, read: Vec::new() })
+    }
+
+    /// The next older one; `None` at the end of every list.
+    async fn next(&mut self) -> Result<Option<Registered>, ClientError> {
+        if self.read.is_empty() {
+            // `None` is the smallest.
+            let Some((list, next)) = self.lists.iter_mut().max_by_key(|(_, next)| *next) else { return Ok(None) };
+            let Some(block) = *next else { return Ok(None) };
+            (self.read, *next) = self.chain.registrations_in(self.registry, list, block).await.map_err(chain_error)?;
+            self.read.reverse();
+        }
+        Ok(self.read.pop())
     }
 }
 
-async fn candidate(chain: &ChainClient, registry: &Address, record: EnclaveRecord) -> Result<Candidate, ClientError> {
-    let status = chain.status_at(registry, &record.k_sig, clock::now().seconds()).await.map_err(chain_error)?;
-    let evidence = from_chain(chain, registry, &record).await?;
-    Ok(Candidate { record, status, evidence })
-}
-
 /// Evidence rebuilt from the chain alone. The inner error is of what the chain shows, the outer one of an endpoint that shows nothing.
-async fn from_chain(chain: &ChainClient, registry: &Address, record: &EnclaveRecord) -> Result<Result<Evidence, String>, ClientError> {
-    let registered = match chain.registered(registry, record).await {
-        Ok(registered) => registered,
-        Err(error) => return unreadable(error),
+async fn from_chain(
+    chain: &ChainClient,
+    registry: &Address,
+    registered: &Registered,
+    status: &KeyStatus,
+) -> Result<Result<Evidence, String>, ClientError> {
+    let boot = match &registered.boot {
+        Ok(boot) => boot.clone(),
+        Err(error) => return Ok(Err(error.to_string())),
     };
-    let (document, freshness) = match chain.newest_renewal(registry, record, &registered).await {
+    let (document, freshness) = match chain.newest_renewal(registry, &registered.record.k_sig, status).await {
         Ok(Some(renewal)) => (renewal.document, renewal.freshness),
-        Ok(None) => (registered.document, registered.freshness),
+        Ok(None) => (boot.document, boot.freshness),
         Err(error) => return unreadable(error),
     };
-    let terms = match SignedTerms::parse(&registered.terms_data) {
+    let terms = match SignedTerms::parse(&boot.terms_data) {
         Ok(terms) => terms,
         Err(error) => return Ok(Err(format!("the terms beside the registration are unreadable: {error}"))),
     };
     // The registry checked this signature; the one inside the terms data is only what the submitter sent.
-    let signature = Signature65::from_slice(&registered.operator_signature).unwrap_or(terms.signature);
+    let signature = Signature65::from_slice(&boot.operator_signature).unwrap_or(terms.signature);
     let terms = SignedTerms { signature, ..terms };
-    Ok(Ok(Evidence::nitro(document, registered.manifest, freshness, terms)))
+    Ok(Ok(Evidence::nitro(document, boot.manifest, freshness, terms)))
 }
 
 /// Whoever registers writes the events: what cannot be read in one of them is that registration's fault, and not the endpoint's.
@@ -159,25 +182,19 @@ const EVIDENCE_WAIT: Duration = Duration::from_secs(20);
 pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -> Result<VerifiedNode, ClientError> {
     let mut search = Search::default();
     let deadline = Instant::now() + SEARCH_MAX;
-    // Newest first, one key after another, and old or foreign keys cost two calls each: anyone may register, so a registry only grows.
-    for index in (0..chain.enclave_count(registry).await.map_err(chain_error)?).rev() {
+    let lists = match policy.operators.named() {
+        [] => vec![RegistrationList::All],
+        operators => operators.iter().copied().map(RegistrationList::Operator).collect(),
+    };
+    // Newest first: anyone may register, so a registry only grows. A policy that names operators reads no registration of others.
+    let mut walk = Walk::begin(chain, registry, lists).await?;
+    while let Some(registered) = walk.next().await? {
         search.late = deadline <= Instant::now();
         if search.is_over() {
             break;
         }
-        let k_sig = chain.enclave_at(registry, index).await.map_err(chain_error)?;
-        let record = chain.enclave(registry, &k_sig).await.map_err(chain_error)?;
-        let now = clock::now().seconds();
-        // An ended key is passed over whatever our clock says: it may be behind.
-        let wanted = record.filter(|record| {
-            let in_force = record.invalid_from.is_none() && now <= record.valid_until;
-            in_force && policy.operators.accepts(&record.operator)
-        });
-        let Some(record) = wanted else {
-            search.unwanted();
-            continue;
-        };
-        let evidence = match valid_evidence(chain, registry, &record).await {
+        let k_sig = registered.record.k_sig;
+        let evidence = match good_evidence(chain, registry, &registered, policy).await {
             Ok(Some(evidence)) => evidence,
             Ok(None) => {
                 search.unwanted();
@@ -188,7 +205,7 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -
                 continue;
             }
         };
-        let Some(enclave) = search.judge(&k_sig, &record.manifest_hash, evidence, policy) else { continue };
+        let Some(enclave) = search.judge(&k_sig, &registered.record.manifest_hash, evidence, policy) else { continue };
         match open(chain, policy, registry, &enclave).await {
             Ok(node) => return Ok(node),
             Err(error) => search.failed(&k_sig, &error),
@@ -197,17 +214,21 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -
     Err(search.nothing(&format!("registry {registry} on chain {}", chain.chain_id())))
 }
 
-/// What the chain shows of a key that is valid now by its registry; `None` if it is not.
-async fn valid_evidence(
+/// What the chain shows of a key that is good now by its registry, and of an operator that the policy accepts; `None` if it is not.
+async fn good_evidence(
     chain: &ChainClient,
     registry: &Address,
-    record: &EnclaveRecord,
+    registered: &Registered,
+    policy: &Policy,
 ) -> Result<Option<Result<Evidence, String>>, ClientError> {
-    let status = chain.status_at(registry, &record.k_sig, clock::now().seconds()).await.map_err(chain_error)?;
-    if status != EnclaveStatus::Valid {
+    if !policy.operators.accepts(&registered.record.operator) {
         return Ok(None);
     }
-    from_chain(chain, registry, record).await.map(Some)
+    let status = chain.key_status(registry, &registered.record.k_sig).await.map_err(chain_error)?;
+    match status.filter(|status| status.standing(clock::now().seconds()) == Standing::Valid) {
+        Some(status) => from_chain(chain, registry, registered, &status).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// How far a search has come, and why nothing was good so far.
@@ -384,14 +405,18 @@ async fn check_listed(chain: &ChainClient, policy: &Policy, enclave: &VerifiedEn
     if !policy.registries.named().contains(&(manifest.anchor_chain_id, manifest.registry)) {
         return Ok(());
     }
-    let record = chain.enclave(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
-    let status = chain.status_at(&manifest.registry, &manifest.k_sig, clock::now().seconds()).await.map_err(chain_error)?;
-    let listed = record.is_some_and(|record| record.manifest_hash == manifest.hash() && record.invalid_from.is_none());
-    if !listed || status != EnclaveStatus::Valid {
-        let what = format!("the registry says {} of {}", status.as_str(), manifest.k_sig);
-        return Err(ClientError::Dishonest { check: "registry.listed", what });
+    let status = chain.key_status(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
+    let dishonest =
+        |says: &str| ClientError::Dishonest { check: "registry.listed", what: format!("the registry says {says} of {}", manifest.k_sig) };
+    let Some(status) = status else { return Err(dishonest("unregistered")) };
+    let record = chain.registered(&manifest.registry, &manifest.k_sig, &status).await.map_err(chain_error)?.record;
+    if record.manifest_hash != manifest.hash() {
+        return Err(dishonest(&format!("manifest {}", record.manifest_hash)));
     }
-    Ok(())
+    match status.standing(clock::now().seconds()) {
+        Standing::Valid => Ok(()),
+        standing => Err(dishonest(standing.as_str())),
+    }
 }
 
 /// Evidence and certificate of whoever answers at an endpoint, unjudged: for `candor inspect`. Nothing else is sent.

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use candor_chain::{Anchor, ChainClient, ChainError, NonceAt, Signer, Transaction, TransactionReceipt, anchor_calldata};
-use candor_verify::tlog::Tree;
+use candor_chain::{Anchor, ChainClient, ChainError, KeyStatus, NonceAt, Signer, Transaction, TransactionReceipt, anchor_calldata};
+use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::{Address, Amount, Hash32};
 use tokio::sync::watch;
 
@@ -125,7 +125,7 @@ impl Rounds {
 /// As [`Anchorer::anchor`].
 pub(crate) async fn anchor(shared: &Shared, open: &OpenLog) -> Result<Anchoring, String> {
     publish::before_anchor(shared, open).await;
-    shared.anchorer.lock().await.anchor(&shared.log_anchor, open).await
+    shared.anchorer.lock().await.anchor(open).await
 }
 
 /// What an outcome means for the operator, if it is trouble.
@@ -163,22 +163,24 @@ impl Anchorer {
         Self { client, signer, store, failures: 0 }
     }
 
-    /// Reads what the chain holds of a log and remembers it.
+    /// Reads what the chain holds of a log and remembers it. `None` if the registry does not know its key.
     ///
     /// # Errors
-    /// The chain, the store, or a fork: the chain holds a tree that is not this log's.
-    pub(crate) async fn refresh(&self, log_anchor: &Address, open: &OpenLog, tx_hash: Option<Hash32>) -> Result<Option<Anchor>, String> {
-        let log_id = open.row().manifest.log_id();
-        let Some(anchor) = self.client.latest_anchor(log_anchor, &log_id).await.map_err(|error| error.to_string())? else {
-            return Ok(None);
-        };
-        let known = self.store.newest_anchor(log_id).await.map_err(|error| error.to_string())?;
-        if known.is_none_or(|known| known.tree.size < anchor.size) {
-            let tree = Tree { size: anchor.size, root: anchor.root };
-            let row = AnchorRow { tree, anchored_at: anchor.anchored_at, tx_hash };
-            self.store.put_anchor(log_id, row).await.map_err(|error| error.to_string())?;
+    /// The chain, or the store.
+    pub(crate) async fn refresh(&self, open: &OpenLog, tx_hash: Option<Hash32>) -> Result<Option<(KeyStatus, Option<Anchor>)>, String> {
+        let m = &open.row().manifest;
+        let status = self.client.key_status(&m.registry, &m.k_sig).await.map_err(|error| error.to_string())?;
+        let Some(status) = status else { return Ok(None) };
+        let anchor = self.client.last_anchor(&m.registry, &m.k_sig, &status).await.map_err(|error| error.to_string())?;
+        if let Some(anchor) = anchor {
+            let log_id = m.log_id();
+            let known = self.store.newest_anchor(log_id).await.map_err(|error| error.to_string())?;
+            if known.is_none_or(|known| known.tree.size < anchor.tree.size) {
+                let row = AnchorRow { tree: anchor.tree, anchored_at: anchor.anchored_at, tx_hash };
+                self.store.put_anchor(log_id, row).await.map_err(|error| error.to_string())?;
+            }
         }
-        Ok(Some(anchor))
+        Ok(Some((status, anchor)))
     }
 
     /// Anchors the newest checkpoint of a log if it is larger than what the chain holds.
@@ -186,27 +188,29 @@ impl Anchorer {
     /// # Errors
     /// For the operator; trying again later is right.
     // Crash: after sending and before recording: the next `refresh` finds the anchor on the chain.
-    async fn anchor(&mut self, log_anchor: &Address, open: &OpenLog) -> Result<Anchoring, String> {
+    async fn anchor(&mut self, open: &OpenLog) -> Result<Anchoring, String> {
         if open.read().checkpoint().is_none() {
             return Ok(Anchoring::UpToDate);
         }
-        let anchored = self.refresh(log_anchor, open, None).await?;
-        let anchored_size = anchored.map_or(0, |anchor| anchor.size);
-        let Some((size, calldata)) = anchor_call(open, anchored_size) else { return Ok(Anchoring::UpToDate) };
-        let gas = match self.client.estimate_gas(&self.signer.address(), Some(log_anchor), &calldata).await {
+        let Some((status, last)) = self.refresh(open, None).await? else { return Ok(Anchoring::NotRegistered) };
+        let Some((signed, consistency)) = newer(open, last.map_or(0, |anchor| anchor.tree.size)) else { return Ok(Anchoring::UpToDate) };
+        let m = &open.row().manifest;
+        let registered = self.client.registered(&m.registry, &m.k_sig, &status).await.map_err(|error| error.to_string())?;
+        let calldata = anchor_calldata(&registered.record, &signed, last.as_ref(), &consistency);
+        let gas = match self.client.estimate_gas(&self.signer.address(), Some(&m.registry), &calldata).await {
             Ok(gas) => gas,
             Err(error) => {
                 return match error.revert_name().as_deref() {
-                    Some("SignerNotRegistered") => Ok(Anchoring::NotRegistered),
+                    Some("NotRegistered") => Ok(Anchoring::NotRegistered),
                     // Somebody was faster: the next look finds it.
-                    Some("SizeNotGreater") => Ok(Anchoring::UpToDate),
+                    Some("SizeNotGreater" | "NotTheLastAnchor") => Ok(Anchoring::UpToDate),
                     _ => Err(error.to_string()),
                 };
             }
         };
-        let sent = self.send(log_anchor, calldata, gas).await.map_err(|error| error.to_string())?;
-        self.refresh(log_anchor, open, Some(sent.hash)).await?;
-        Ok(Anchoring::Anchored { size, tx_hash: sent.hash, gas_used: sent.gas_used })
+        let sent = self.send(&m.registry, calldata, gas).await.map_err(|error| error.to_string())?;
+        self.refresh(open, Some(sent.hash)).await?;
+        Ok(Anchoring::Anchored { size: signed.checkpoint.tree.size, tx_hash: sent.hash, gas_used: sent.gas_used })
     }
 
     /// Sends with the account's next nonce at the newest block, so that a transaction that got stuck is replaced and not queued behind.
@@ -233,10 +237,10 @@ impl Anchorer {
     }
 }
 
-/// The call that anchors the newest checkpoint; `None` if there is none that is larger.
-fn anchor_call(open: &OpenLog, anchored_size: u64) -> Option<(u64, Vec<u8>)> {
+/// The newest checkpoint and the proof that it continues the anchored size; `None` if there is none that is larger.
+fn newer(open: &OpenLog, anchored_size: u64) -> Option<(SignedCheckpoint, Vec<Hash32>)> {
     let log = open.read();
     let signed = log.checkpoint().filter(|signed| anchored_size < signed.checkpoint.tree.size)?;
     let consistency = log.tree().at(signed.checkpoint.tree.size)?.consistency_from(anchored_size)?;
-    Some((signed.checkpoint.tree.size, anchor_calldata(signed, &consistency)))
+    Some((signed.clone(), consistency))
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use candor_chain::ChainError;
 use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready};
 use candor_verify::Hash32;
-use candor_verify::tlog::Tree;
 use tokio::time::Instant;
 
 use crate::anchor::anchor;
@@ -167,9 +166,9 @@ async fn predecessor(shared: &Arc<Shared>) -> Result<Option<Predecessor>, DriveE
         if let Err(message) = anchor(shared, &open).await {
             shared.trouble("anchor", message);
         }
-        let anchored = shared.anchorer.lock().await.refresh(&shared.log_anchor, &open, None).await.map_err(DriveError::Anchor)?;
-        if let Some(anchor) = anchored {
-            return Ok(Some(Predecessor { log_id: *log_id, tree: Tree { size: anchor.size, root: anchor.root } }));
+        let held = shared.anchorer.lock().await.refresh(&open, None).await.map_err(DriveError::Anchor)?;
+        if let Some((_, Some(anchor))) = held {
+            return Ok(Some(Predecessor { log_id: *log_id, tree: anchor.tree }));
         }
     }
     Ok(None)
@@ -190,7 +189,7 @@ async fn open_log(shared: &Arc<Shared>, ready: &Ready) -> Result<OpenLog, DriveE
     remember_evidence(shared, ready).await;
     // What the chain holds of it: after a restart of the host, perhaps more than the database says.
     let anchorer = shared.anchorer.lock().await;
-    if let Err(message) = anchorer.refresh(&shared.log_anchor, &opened, None).await {
+    if let Err(message) = anchorer.refresh(&opened, None).await {
         shared.trouble("anchor", message);
     }
     Ok(opened)
@@ -282,7 +281,7 @@ async fn until_due(shared: &Shared, ready: &Ready) {
     // Not before it was: somebody else may register this node, and take time for it.
     let mut was_listed = false;
     loop {
-        match shared.config.anchor_chain.enclave(&registry, &k_sig).await {
+        match shared.config.anchor_chain.key_status(&registry, &k_sig).await {
             Ok(Some(_)) => was_listed = true,
             Ok(None) if was_listed => {
                 shared.update(|status| status.is_registered = false);

@@ -9,7 +9,7 @@
 //!                  control ◀─requests, replies─▶ enclave      boot: terms, models, registration, heads, attestations
 //!                    └─ answer ─▶ store (SQLite, one writer) ─▶ settle ─▶ port ─▶ chain
 //!                                   └─▶ publish ─▶ data/log/… ◀─ http ── readers of the log
-//!                                   └─▶ anchor ─▶ LogAnchor
+//!                                   └─▶ anchor ─▶ CandorRegistry
 //! ```
 //!
 //! [`Host::start`] runs all of it until [`Host::stop`]. Not here: TLS, prompts, receipts' contents, registration itself ([`Registrar`]).

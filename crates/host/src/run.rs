@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use candor_chain::log_anchor_at;
 use candor_link::Refused;
 use candor_verify::cbor::CborError;
 use candor_verify::terms::SignedTerms;
@@ -94,7 +93,6 @@ impl Host {
     pub async fn start(config: HostConfig) -> Result<Self, HostError> {
         let terms = SignedTerms::parse(&config.signed_terms).map_err(HostError::Terms)?;
         check(&config, &terms)?;
-        let log_anchor = log_anchor_at(&terms.terms.registry);
         let make = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
         make.map_err(|error| HostError::Directory { path: config.data_dir.clone(), error })?;
         let options = StoreOptions { quota_bytes: config.quota_bytes };
@@ -124,7 +122,6 @@ impl Host {
         let anchorer = Anchorer::new(config.anchor_chain.clone(), config.anchor_key.clone(), store.clone());
         let shared = Arc::new(Shared {
             terms,
-            log_anchor,
             store,
             chains,
             settlers,

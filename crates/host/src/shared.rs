@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use candor_chain::{ChainClient, ChainError, Head};
 use candor_link::{BlockHead, RefusalCode, Refused};
+use candor_verify::Hash32;
 use candor_verify::terms::SignedTerms;
-use candor_verify::{Address, Hash32};
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use crate::anchor::Anchorer;
@@ -24,7 +24,6 @@ pub(crate) const QUESTION: Duration = Duration::from_secs(3);
 pub(crate) struct Shared {
     pub(crate) config: HostConfig,
     pub(crate) terms: SignedTerms,
-    pub(crate) log_anchor: Address,
     pub(crate) store: Store,
     pub(crate) chains: HashMap<u64, ChainClient>,
     pub(crate) settlers: HashMap<u64, Settler>,

@@ -152,44 +152,6 @@ pub struct KnownTree {
     pub at: UnixSeconds,
 }
 
-/// Where a key stands in the registry at a moment (`EnclaveRegistry.statusAt`).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "complete by EnclaveRegistry")]
-pub enum EnclaveStatus {
-    /// Not in this registry.
-    Unregistered,
-    /// Before its first registration.
-    NotYetValid,
-    /// Good.
-    Valid,
-    /// Between two periods, or after the last.
-    Lapsed,
-    /// Ended by its operator.
-    Invalid,
-}
-
-impl EnclaveStatus {
-    const ALL: [Self; 5] = [Self::Unregistered, Self::NotYetValid, Self::Valid, Self::Lapsed, Self::Invalid];
-
-    /// In words.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unregistered => "unregistered",
-            Self::NotYetValid => "not yet valid",
-            Self::Valid => "valid",
-            Self::Lapsed => "lapsed",
-            Self::Invalid => "invalid",
-        }
-    }
-
-    /// Reads the words.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text)
-    }
-}
-
 /// What the registry says about a K_sig, as the caller read it over its own RPC. From when the key is valid is in its manifest.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]

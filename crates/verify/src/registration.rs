@@ -2,7 +2,7 @@
 //! to end its key.
 //!
 //! Whoever sends it to the registry can change none of it (ADR 0009). Spec: terms-and-manifest.md §1.
-//! Not here: the registry, which judges it (`contracts/src/EnclaveRegistry.sol`), and who signs at a node: the host's
+//! Not here: the registry, which judges it (`contracts/src/registry/Keys.sol`), and who signs at a node: the host's
 //! `Registrar`, on a development chain `crates/cli/src/attestor.rs`.
 
 use crate::abi::Words;

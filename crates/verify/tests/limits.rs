@@ -34,7 +34,7 @@ fn signed_terms_are_read_up_to_their_greatest_length_and_no_further() {
 
 #[test]
 fn the_registry_takes_terms_of_the_same_greatest_length() {
-    let contract = include_str!("../../../contracts/src/EnclaveRegistry.sol");
+    let contract = include_str!("../../../contracts/src/registry/Keys.sol");
     let limit = contract.lines().find_map(|line| line.trim().strip_prefix("uint256 public constant MAX_BYTES = "));
     let limit = limit.map(|rest| rest.trim_end_matches(';').replace('_', "").parse::<usize>());
     assert_eq!(limit, Some(Ok(SIGNED_TERMS_MAX)));

@@ -87,14 +87,13 @@ impl World {
             inner_measurements: keccak256(&[&[1; 144]]),
             attested_hash: keccak256(&[&attested_bytes(&manifest.k_sig, &manifest.hash(), &freshness)]),
             document_time: head.timestamp.0,
-            valid_until: head.timestamp.saturating_add(7200),
         };
         let signature = self.attestor.sign_digest(&verdict.digest(head.chain_id, &self.contracts.quorum_verifier)).unwrap();
         let terms = self.terms();
         let deadline = head.timestamp.saturating_add(REGISTRATION_SECONDS);
         let registration = Registration::new(manifest, &terms, self.contracts.quorum_verifier, deadline);
         Submission {
-            kind: QUORUM_KIND,
+            verifier: self.contracts.quorum_verifier,
             document: document.to_vec(),
             verifier_data: verdict.verifier_data(&[signature]),
             manifest: manifest.clone(),
@@ -103,6 +102,7 @@ impl World {
             boot_signature,
             deadline,
             registrar_signature: self.registrar.sign_digest(&registration.digest()).unwrap(),
+            predecessor: None,
         }
     }
 
@@ -110,6 +110,17 @@ impl World {
         let head = self.client.head().await.unwrap();
         let submission = self.submission(manifest, DOCUMENT, &head, k_sig.sign_digest(&manifest.boot_digest()).unwrap());
         self.client.send_and_wait(&self.deployer, Some(&self.contracts.registry), &submission.calldata().unwrap()).await.unwrap()
+    }
+
+    /// Where a registered key stands.
+    pub async fn status(&self, k_sig: &Signer) -> KeyStatus {
+        self.client.key_status(&self.contracts.registry, &k_sig.address()).await.unwrap().unwrap()
+    }
+
+    /// What is registered for a key.
+    pub async fn record(&self, k_sig: &Signer) -> Record {
+        let status = self.status(k_sig).await;
+        self.client.registered(&self.contracts.registry, &k_sig.address(), &status).await.unwrap().record
     }
 
     pub async fn mint(&self, to: &Address, amount: Amount) {

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use candor_chain::{ProveRequest, create_policy_calldata, policy_id, propose_workload_calldata};
+use candor_chain::{NewPolicy, ReceiptProof};
 use candor_client::{Buyer, Keep, OwnChain, SpendBook, VerifiedNode, VerifiedResponse, plain, resolve};
 use candor_log::tiles::{Resource, Span};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
+use candor_verify::receipt::Scheme;
 use candor_verify::tlog::leaf_data;
 use candor_verify::verdict::{Outcome, Question, Status, Verdict};
 use serde_json::{Value, json};
@@ -191,10 +192,11 @@ fn try_it(stage: &Stage, bundle: &Bundle, path: &Path, transfer: Option<Hash32>)
     if let Some(hash) = transfer {
         say!("    cast receipt {hash} --rpc-url {rpc}");
     }
-    say!("  the proof to a contract: digest of the receipt, K_sig, operator, workload, kind of evidence, Unix time of the anchor");
+    say!("  the proof to a contract: digest of the receipt, K_sig, operator, listed id, kinds and outcome of the work, model,");
+    say!("  Unix times of answer and anchor, whether the anchor is in sequence, and the money");
     say!(
-        "    cast decode-abi 'prove()(bytes32,address,address,bytes32,uint32,uint64)' $(cast call {} --data $(cat {}) --rpc-url {rpc})",
-        deployment.receipt_verifier,
+        "    cast decode-abi 'prove()((bytes32,address,address,bytes32,uint32,uint8,bytes32,uint64,uint64,bool,(bytes32,uint8,address,address,address,uint256,address,uint256,uint256,uint256,uint256,bytes32)))' $(cast call {} --data $(cat {}) --rpc-url {rpc})",
+        deployment.registry,
         quoted(&stage.state.join(CALLDATA))
     );
     Ok(())
@@ -227,36 +229,43 @@ const CALLDATA: &str = "prove.calldata";
 async fn prove(stage: &Stage, node: &VerifiedNode, bundle: &Bundle) -> Result<u64, Failure> {
     let chain = &stage.client;
     let deployment = dev::deployment(chain.chain_id());
-    let manifest = node.enclave.manifest();
-    let Some(record) = chain.enclave(&deployment.registry, &manifest.k_sig).await? else {
-        return Err(Failure::cannot("the registry lost the enclave"));
+    let (registry, k_sig) = (&deployment.registry, &node.enclave.manifest().k_sig);
+    let Some(status) = chain.key_status(registry, k_sig).await? else { return Err(Failure::cannot("the registry lost the enclave")) };
+    let record = chain.registered(registry, k_sig, &status).await?.record;
+    // Nobody owns it: it accepts what this workload answers, and nobody can ever change that.
+    let policy = NewPolicy {
+        owner: Address::ZERO,
+        salt: Hash32::ZERO,
+        delay: 0,
+        max_lookback: 0,
+        listings: vec![(record.listed_id(), record.valid_from)],
     };
-    let (owner, salt) = (Role::Faucet.signer(), candor_verify::hash::keccak256(&[&manifest.k_sig.0]));
-    let id = policy_id(&owner.address(), &salt);
-    let policies = &deployment.workload_policy;
-    for calldata in [create_policy_calldata(&salt, 0), propose_workload_calldata(&id, &record.workload_id)] {
-        chain.send_and_wait(&owner, Some(policies), &calldata).await?;
+    let sender = Role::Faucet.signer();
+    if !chain.policy_exists(&deployment.workload_policy, &policy.id()).await? {
+        chain.send_and_wait(&sender, Some(&deployment.workload_policy), &policy.calldata()).await?;
     }
     let Some(later) = bundle.later_trees.first() else { return Err(Failure::cannot("the bundle was not upgraded to an anchor")) };
-    let receipt = &bundle.delivery.receipt;
-    let url = node.log_url().unwrap_or_default();
-    let request = ProveRequest {
+    let (receipt, size) = (&bundle.delivery.receipt, later.checkpoint.tree.size);
+    let anchors = chain.anchors_at(registry, k_sig, &status, &[size]).await?;
+    let Some(anchor) = anchors.first() else { return Err(Failure::cannot("the chain lost the anchor")) };
+    let proof = ReceiptProof {
         receipt: receipt.clone(),
         signature: bundle.delivery.signature,
         log_salt: bundle.delivery.leaf_salt,
-        anchored_size: later.checkpoint.tree.size,
-        inclusion: plain::inclusion(url, &receipt.log_id, receipt.sequence, later.checkpoint.tree.size).await?,
-        policy_id: id,
+        record,
+        size,
+        anchored_at: anchor.anchored_at,
+        inclusion: plain::inclusion(node.log_url().unwrap_or_default(), &receipt.log_id, receipt.sequence, size).await?,
+        policy_id: policy.id(),
+        schemes: vec![Scheme::ExactEip3009],
+        accepts_uncharged: false,
+        accepts_observation: false,
     };
-    let proven = chain.prove(&deployment.receipt_verifier, &request).await?;
-    let gas = chain.prove_gas(&owner.address(), &deployment.receipt_verifier, &request).await?;
-    say!(
-        "\non chain       ReceiptVerifier.prove: signed by {}, anchored at {} (Unix seconds); gas {gas}",
-        proven.k_sig,
-        proven.anchored_at
-    );
+    let proven = chain.prove(registry, &proof).await?;
+    let gas = chain.prove_gas(&sender.address(), registry, &proof).await?;
+    say!("\non chain       CandorRegistry.prove: signed by {}, anchored at {} (Unix seconds); gas {gas}", proven.k_sig, proven.seen_at);
     let file = stage.state.join(CALLDATA);
-    std::fs::write(&file, to_hex(&request.calldata()?)).map_err(|error| Failure::cannot(error.to_string()))?;
+    std::fs::write(&file, to_hex(&proof.calldata()?)).map_err(|error| Failure::cannot(error.to_string()))?;
     Ok(gas)
 }
 

@@ -20,6 +20,9 @@ use crate::support::{BODY, CHAIN_ID, Scene, h};
 /// Longest that a verdict may take over an endpoint that never answers.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+const REGISTERED: &str = "Registered(address,address,bytes32,(address,bytes32,bytes32,address,bytes32,bytes32,address,address,uint64,uint64),uint64,(uint64,uint64,uint64),((uint8,address,bytes32,bytes32,bytes32,bytes32,bytes32,address,address,address,uint256,bytes32,bytes32,bytes32,bytes32,uint64,bytes32,bytes32,uint64),bytes,bytes,(uint256,uint256,bytes32,bytes32),bytes,bytes))";
+const ANCHORED: &str = "Anchored(address,uint64,bytes32,uint64,uint64,uint64,bytes)";
+
 const TRANSFER_TX: Hash32 = Hash32([0x77; 32]);
 
 /// A bundle that verifies, and a chain that says so.
@@ -38,11 +41,12 @@ impl Story {
         let policy = Policy { registries: Accept::Only(registries), require_level: LogLevel::Anchored, ..scene.policy.clone() };
         let story = Self { scene, bundle, policy };
         story.call("authorizationState(address,bytes32)", word(1));
-        story.call("enclave(address)", story.record(0));
+        story.call("stateOf(address)", story.state(0));
+        story.call("observed(address,uint64,bytes32)", word(0));
         let tree = story.bundle.delivery.checkpoint.checkpoint.tree;
-        let finished = story.bundle.delivery.receipt.work.finished_at.seconds();
-        story.call("rootAt(bytes32,uint64)", format!("{}{}", bare(&tree.root), word(finished.0)));
-        story.scene.rpc.says("eth_getLogs", Says::Result(json!([story.log("AuthorizationUsed(address,bytes32)")])));
+        story.logs(REGISTERED, &story.registered());
+        story.logs(ANCHORED, &story.anchored(&tree.root));
+        story.ended(&Says::Result(json!([story.log("AuthorizationUsed(address,bytes32)")])));
         story.scene.rpc.says("eth_getTransactionReceipt", Says::Result(story.receipt(true)));
         story
     }
@@ -53,26 +57,73 @@ impl Story {
         self.scene.rpc.says(&format!("eth_call:{}", &selector[..10]), Says::Result(json!(format!("0x{words}"))));
     }
 
-    /// The registry's record of this boot.
-    fn record(&self, invalid_from: u64) -> String {
+    /// A search for this event finds this log.
+    fn logs(&self, event: &str, log: &Value) {
+        self.scene.rpc.says(&search(event), Says::Result(json!([log])));
+    }
+
+    /// The search for the end of the payment's nonce is answered so. It names two events, in any order.
+    fn ended(&self, says: &Says) {
+        for event in ["AuthorizationUsed(address,bytes32)", "AuthorizationCanceled(address,bytes32)"] {
+            self.scene.rpc.says(&search(event), says.clone());
+        }
+    }
+
+    /// What the registry says of this boot's key.
+    fn state(&self, revoked_at: u64) -> String {
+        let finished = self.bundle.delivery.receipt.work.finished_at.seconds();
+        let size = self.bundle.delivery.checkpoint.checkpoint.tree.size;
+        // validUntil, invalidFrom, revokedAt, forked, lastSize, registeredBlock, renewedBlock, anchoredBlock
+        [finished.0 + 3_600, 0, revoked_at, 0, size, BLOCK, BLOCK, BLOCK].map(word).concat()
+    }
+
+    /// The event of this boot's registration. Of what a client judges by itself there is the manifest only: no bytes.
+    fn registered(&self) -> Value {
         let manifest = &self.bundle.evidence.manifest;
         let finished = self.bundle.delivery.receipt.work.finished_at.seconds();
-        [
+        let record = [
+            address_word(&manifest.k_sig),
             bare(&manifest.log_id()),
-            word(finished.0 + 3_600), // validUntil
-            word(invalid_from),       // invalidFrom
-            word(finished.0),         // documentTime
-            word(finished.0 + 7_200), // termsUntil
-            bare(&h(0x01)),           // workloadId
             bare(&manifest.hash()),
-            bare(&h(0x02)), // evidenceHash
+            address_word(&Address([0x51; 20])), // verifier
+            bare(&h(0x01)),                     // its code's hash
+            bare(&h(0x02)),                     // workloadId
             address_word(&manifest.operator),
-            word(BLOCK), // registeredBlock
-            word(1),     // kind
             address_word(&manifest.payee),
-            word(finished.0 - 60), // validFrom
-        ]
-        .concat()
+            word(manifest.booted_at.0),
+            word(finished.0 + 7_200), // termsUntil
+        ];
+        let listed = h(0x03);
+        // validUntil, three previous blocks, where the boot begins; then manifest, two offsets, four words of freshness, two offsets, and
+        // four times no bytes.
+        let head = [record.concat(), [finished.0 + 3_600, 0, 0, 0, 15 * 32].map(word).concat()].concat();
+        let words = manifest.encode().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let boot = [words, [27 * 32, 28 * 32, CHAIN_ID, BLOCK, 0, 0, 29 * 32, 30 * 32, 0, 0, 0, 0].map(word).concat()].concat();
+        let topics =
+            [format!("0x{}", address_word(&manifest.k_sig)), format!("0x{}", address_word(&manifest.operator)), listed.to_string()];
+        self.event(REGISTERED, &topics, &[head, boot].concat())
+    }
+
+    /// The event of the anchor of the bundle's tree, with this root.
+    fn anchored(&self, root: &Hash32) -> Value {
+        let signed = &self.bundle.delivery.checkpoint;
+        let finished = self.bundle.delivery.receipt.work.finished_at.seconds();
+        let signature = signed.signature.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        // root, timestamp, anchoredAt, previousBlock, where the signature begins; its length, and it, to whole words.
+        let words = [signed.checkpoint.timestamp.0, finished.0, 0, 5 * 32, 65].map(word).concat();
+        let data = format!("{}{words}{signature}{}", bare(root), "00".repeat(31));
+        let k_sig = format!("0x{}", address_word(&self.bundle.evidence.manifest.k_sig));
+        self.event(ANCHORED, &[k_sig, format!("0x{}", word(signed.checkpoint.tree.size))], &data)
+    }
+
+    /// A log of the registry in the one block.
+    fn event(&self, event: &str, topics: &[String], data: &str) -> Value {
+        let topics: Vec<String> = [&[keccak256(&[event.as_bytes()]).to_string()], topics].concat();
+        json!({
+            "address": self.bundle.evidence.manifest.registry.to_string(), "topics": topics, "data": format!("0x{data}"),
+            "blockNumber": format!("0x{BLOCK:x}"), "blockHash": h(0x82).to_string(), "transactionHash": h(0x78).to_string(),
+            "transactionIndex": "0x0", "logIndex": "0x0", "removed": false,
+        })
     }
 
     /// A log of the token in the one block; the payment's own nonce or transfer, by the event's name.
@@ -132,6 +183,11 @@ impl Story {
     }
 }
 
+/// How the table of answers names a search for an event.
+fn search(event: &str) -> String {
+    format!("eth_getLogs:{}", &keccak256(&[event.as_bytes()]).to_string()[..10])
+}
+
 fn bare(hash: &Hash32) -> String {
     hash.to_string().trim_start_matches("0x").to_owned()
 }
@@ -157,13 +213,12 @@ async fn a_lie_about_one_fact_is_refused_by_its_check() {
     story.assert_refused("payment.transfer").await;
 
     let story = Story::honest().await;
-    // Ended by its operator before its tree was anchored.
-    story.call("enclave(address)", story.record(1));
+    // Revoked by its operator before its tree was anchored.
+    story.call("stateOf(address)", story.state(1));
     story.assert_refused("registry.listed").await;
 
     let story = Story::honest().await;
-    let finished = story.bundle.delivery.receipt.work.finished_at.seconds();
-    story.call("rootAt(bytes32,uint64)", format!("{}{}", bare(&h(0x55)), word(finished.0)));
+    story.logs(ANCHORED, &story.anchored(&h(0x55)));
     story.assert_refused("log.consistency").await;
 
     let story = Story::honest().await;
@@ -177,17 +232,16 @@ async fn while_an_anchor_is_awaited_each_look_is_one_question() {
     let story = Story::honest().await;
     let chain = ChainClient::connect(&story.scene.rpc.url, None).await.unwrap();
     let mut awaited = Awaited::of(&chain, &story.bundle);
-    story.call("latest(bytes32)", word(0).repeat(3));
+    story.call("stateOf(address)", word(0).repeat(8));
     let before = story.scene.rpc.calls().len();
     for _ in 0..3 {
         assert!(!awaited.look(&chain, &story.bundle).await.unwrap());
     }
     assert_eq!(story.scene.rpc.calls().len(), before + 3);
-    // Anchored, and not paid yet; found once, it is not asked for again.
-    let tree = story.bundle.delivery.checkpoint.checkpoint.tree;
-    story.call("latest(bytes32)", [word(tree.size), bare(&tree.root), word(1)].concat());
+    // Anchored, and not paid yet: where it is, and what; found once, it is not asked for again.
+    story.call("stateOf(address)", story.state(0));
     story.call("authorizationState(address,bytes32)", word(0));
-    for calls in [2, 1] {
+    for calls in [3, 1] {
         let before = story.scene.rpc.calls().len();
         assert!(!awaited.look(&chain, &story.bundle).await.unwrap());
         assert_eq!(story.scene.rpc.calls().len(), before + calls);
@@ -214,7 +268,7 @@ async fn a_cancelled_authorization_is_not_paid_by_another_ones_transfer() {
     let (mut receipt, mut other) = (story.receipt(true), story.log("AuthorizationUsed(address,bytes32)"));
     other["topics"][2] = json!(h(0x77).to_string());
     receipt["logs"] = json!([cancelled, other, story.log("Transfer(address,address,uint256)")]);
-    story.scene.rpc.says("eth_getLogs", Says::Result(json!([cancelled])));
+    story.ended(&Says::Result(json!([cancelled])));
     story.scene.rpc.says("eth_getTransactionReceipt", Says::Result(receipt));
     story.assert_refused("payment.transfer").await;
 }
@@ -231,7 +285,8 @@ async fn garbage_is_an_error_that_names_the_call() {
     for (method, word) in [
         ("eth_chainId", "eth_chainId"),
         ("eth_getBlockByNumber", "eth_getBlockByNumber"),
-        ("eth_getLogs", "eth_getLogs"),
+        (search(REGISTERED).as_str(), "eth_getLogs"),
+        (search(ANCHORED).as_str(), "eth_getLogs"),
         ("eth_getTransactionReceipt", "eth_getTransactionReceipt"),
     ] {
         for says in [Says::Bytes("<html>not JSON</html>"), Says::Bytes(""), Says::Result(json!({"a": []})), Says::Result(json!("0xzz"))] {
@@ -240,7 +295,7 @@ async fn garbage_is_an_error_that_names_the_call() {
             story.assert_cannot_tell(word).await;
         }
     }
-    for signature in ["authorizationState(address,bytes32)", "enclave(address)", "rootAt(bytes32,uint64)"] {
+    for signature in ["authorizationState(address,bytes32)", "stateOf(address)", "observed(address,uint64,bytes32)"] {
         for words in [String::new(), "00".repeat(31), "ff".repeat(32)] {
             let story = Story::honest().await;
             story.call(signature, words);
@@ -254,7 +309,8 @@ async fn an_endpoint_that_never_answers_ends_as_an_error() {
     let never = async |method: &str| {
         let story = Story::honest().await;
         story.scene.rpc.says(method, Says::Nothing);
-        story.assert_cannot_tell(method).await;
+        story.assert_cannot_tell(method.split(':').next().unwrap()).await;
     };
-    tokio::join!(never("eth_chainId"), never("eth_getBlockByNumber"), never("eth_getLogs"));
+    let registered = search(REGISTERED);
+    tokio::join!(never("eth_chainId"), never("eth_getBlockByNumber"), never(&registered));
 }

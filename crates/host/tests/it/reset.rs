@@ -16,9 +16,8 @@ async fn until_anchored(world: &World, boot: &Boot, control: &mut Control, size:
     let look = async {
         loop {
             control.call(EnclaveRequest::Head).await;
-            let record = world.client.enclave(&contracts.registry, &boot.manifest.k_sig).await.unwrap();
-            let anchor = world.client.latest_anchor(&contracts.log_anchor, &boot.log_id()).await.unwrap();
-            if record.is_some() && anchor.is_some_and(|anchor| anchor.size == size) {
+            let anchor = world.client.latest_anchor(&contracts.registry, &boot.manifest.k_sig).await.unwrap();
+            if anchor.is_some_and(|anchor| anchor.tree.size == size) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -42,7 +41,7 @@ async fn a_boot_that_the_chain_has_forgotten_is_registered_and_anchored_again() 
     until_anchored(&world, &boot, &mut control, 1).await;
 
     assert!(world.shared.lock().revert(before));
-    assert!(world.client.enclave(&world.contracts.registry, &boot.manifest.k_sig).await.unwrap().is_none());
+    assert!(world.client.key_status(&world.contracts.registry, &boot.manifest.k_sig).await.unwrap().is_none());
     until_anchored(&world, &boot, &mut control, 1).await;
 
     // The log goes on from there.

@@ -244,10 +244,9 @@ fn verdicts() -> File {
         let members: Vec<Address> = by_address(keys).iter().map(Key::address).collect();
         let verifier = a(0xc0);
         let evidence = b"evidence as it travels".as_slice();
-        let words =
-            Words::new().hash(&keccak256(&[evidence])).u64(1).hash(&h(2)).hash(&h(3)).hash(&h(4)).u64(1_790_000_000).u64(1_790_010_800);
-        let type_string = "Verdict(bytes32 evidenceHash,uint256 innerKind,bytes32 innerRoot,bytes32 innerMeasurements,bytes32 attestedHash,uint64 documentTime,uint64 validUntil)";
-        let domain = eip712::contract_domain("Candor Attestor", "1", 31337, &verifier);
+        let words = Words::new().hash(&keccak256(&[evidence])).u64(1).hash(&h(2)).hash(&h(3)).hash(&h(4)).u64(1_790_000_000);
+        let type_string = "Verdict(bytes32 evidenceHash,uint256 innerKind,bytes32 innerRoot,bytes32 innerMeasurements,bytes32 attestedHash,uint64 documentTime)";
+        let domain = eip712::contract_domain("Candor Attestor", "2", 31337, &verifier);
         let digest = eip712::digest(&domain, &eip712::hash_struct(type_string, &words));
         let signatures: Vec<u8> = by_address(signers).iter().flat_map(|key| key.sign(&digest).0).collect();
         // abi.encode(uint256, address[]): threshold, offset, length, members.
@@ -259,7 +258,7 @@ fn verdicts() -> File {
         json!({
             "name": name, "chainId": 31337, "verifier": address(&verifier), "threshold": threshold,
             "members": members.iter().map(address).collect::<Vec<_>>(), "evidence": hex(evidence), "innerKind": 1, "innerRoot": hash(&h(2)),
-            "innerMeasurements": hash(&h(3)), "attestedHash": hash(&h(4)), "documentTime": 1_790_000_000, "validUntil": 1_790_010_800,
+            "innerMeasurements": hash(&h(3)), "attestedHash": hash(&h(4)), "documentTime": 1_790_000_000,
             "digest": hash(&digest), "verifierData": hex(&[words.as_slice(), &signatures].concat()), "quorumRoot": hash(&quorum_root),
             "workloadId": hash(&workload(0x51, &quorum_root, &workload(1, &h(2), &h(3)))),
         })

@@ -17,7 +17,7 @@ pub const MAX_LIST: usize = 64;
 /// At most this many bytes in any text of terms.
 pub const MAX_TEXT: usize = 256;
 
-/// At most this many bytes of signed terms. `EnclaveRegistry.MAX_BYTES`: with longer ones an enclave would boot that no registry takes.
+/// At most this many bytes of signed terms. `CandorRegistry.MAX_BYTES`: with longer ones an enclave would boot that no registry takes.
 /// Full lists of full texts are longer, so this is a limit of its own.
 pub const SIGNED_TERMS_MAX: usize = 65_536;
 

@@ -45,7 +45,8 @@ impl Rpc {
         rpc
     }
 
-    /// From now on this method is answered so. A call of a contract is `eth_call:SELECTOR`.
+    /// From now on this method is answered so. A call of a contract is `eth_call:SELECTOR`, a search for
+    /// an event `eth_getLogs:` and the first ten characters of its (first) topic.
     pub(crate) fn says(&self, method: &str, says: Says) {
         self.table.lock().unwrap_or_else(PoisonError::into_inner).insert(method.to_owned(), says);
     }
@@ -84,7 +85,9 @@ fn block(number: u64, timestamp: UnixSeconds) -> Value {
 async fn answer(table: Table, calls: Arc<Mutex<Vec<String>>>, request: Request<Bytes>) -> io::Result<Response<Full<Bytes>>> {
     let call: Value = serde_json::from_slice(request.body()).unwrap_or_default();
     let method = call["method"].as_str().unwrap_or_default().to_owned();
-    let input = call["params"][0]["input"].as_str().or(call["params"][0]["data"].as_str()).unwrap_or_default();
+    let params = &call["params"][0];
+    let topic = &params["topics"][0];
+    let input = [&params["input"], &params["data"], topic, &topic[0]].into_iter().find_map(Value::as_str).unwrap_or_default();
     let selector = format!("{method}:{}", input.chars().take(10).collect::<String>());
     calls.lock().unwrap_or_else(PoisonError::into_inner).push(if input.is_empty() { method.clone() } else { selector.clone() });
     let says = {

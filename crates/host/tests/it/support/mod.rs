@@ -315,7 +315,7 @@ impl Registrar for WorldRegistrar {
             let world = &self.0;
             let k_sig = ready.manifest.k_sig;
             let temporary = |error: candor_chain::ChainError| RegistrarError { is_temporary: true, message: error.to_string() };
-            if world.client.enclave(&world.contracts.registry, &k_sig).await.map_err(temporary)?.is_none() {
+            if world.client.key_status(&world.contracts.registry, &k_sig).await.map_err(temporary)?.is_none() {
                 let head = world.client.head().await.map_err(temporary)?;
                 let calldata =
                     world.submission(&ready.manifest, &ready.evidence, &head, ready.boot_signature).calldata().map_err(temporary)?;
