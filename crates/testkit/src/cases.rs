@@ -172,6 +172,9 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     push("offer_by_a_price_list", &forge.bundle(&listed), forge.policy(), "verified", itself);
     let not_shown = Lie { bundle: |b| b.sale.as_mut().expect("it is sold").price_list = None, ..listed };
     push("offer_by_a_price_list_that_is_not_shown", &forge.bundle(&not_shown), forge.policy(), "verified", itself);
+    // The floor of 12 tokens in and 64 out is 31 units. With its list this bundle is refused; without it nothing of its price passes.
+    let at_the_floor = Lie { offer: |o| o.amount.0 = 31, ..not_shown };
+    push("offer_at_the_floor_by_a_price_list_that_is_not_shown", &forge.bundle(&at_the_floor), forge.policy(), "verified", itself);
     push("nobody_paid", &forge.free_bundle(&Lie::free()), forge.policy(), "verified", itself);
     let priced_at_nothing = Lie { terms: |o| o.prices[0].floor = Classes::default(), ..Lie::default() };
     push("nobody_paid_where_a_list_may_say_so", &forge.free_bundle(&priced_at_nothing), forge.policy(), "verified", itself);

@@ -313,6 +313,11 @@ fn money_lies() -> Vec<Row> {
             "offer.price",
             Lie { price_list: Some(half), offer: |o| o.amount.0 = 305, bundle: |b| sale(b).price_list = None, ..Lie::default() },
         ),
+        (
+            "offer_below_the_floor_by_a_price_list_that_is_not_shown",
+            "offer.price",
+            Lie { price_list: Some(half), offer: |o| o.amount.0 = 30, bundle: |b| sale(b).price_list = None, ..Lie::default() },
+        ),
         at_the_end("price_list_that_the_offer_does_not_name", "offer.price", |b| {
             sale(b).price_list = Some(half(&b.evidence.terms.terms.clone()));
         }),

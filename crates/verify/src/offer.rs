@@ -276,13 +276,14 @@ pub(crate) fn check_offer(
     Ok(VerifiedOffer { offer: offer.clone(), token })
 }
 
-/// The amount must be that of the prices in force: those of the list that the offer names, or the terms' ceilings if it names none. A list
-/// that was not shown leaves the ceilings as the bound.
+/// The amount must be that of the prices in force: those of the list that the offer names, or the terms' ceilings if it names none. With a
+/// list that was not shown only the bounds are judged, and the check is *not checked*.
 fn check_price(checks: &mut Recorder, shown: &Shown<'_>, terms: &OperatorTerms, at: UnixMs, recover: &dyn Recover) -> Result<(), Stop> {
     let offer = shown.offer;
     let units = |amount: Option<Amount>| amount.map_or("no price in this asset".into(), |amount| format!("{amount} units"));
     let amount = |classes: &Classes| classes.amount(offer.prompt_tokens, offer.max_tokens).filter(|amount| *amount != Amount::ZERO);
-    let ceiling = terms.price(&offer.model_id, offer.chain_id, &offer.asset).and_then(|price| amount(&price.ceiling));
+    let price = terms.price(&offer.model_id, offer.chain_id, &offer.asset);
+    let ceiling = price.and_then(|price| amount(&price.ceiling));
     let got = units(Some(offer.amount));
     match (names_list(offer), shown.price_list) {
         (false, None) if offer.price_list_number == 0 => {
@@ -292,10 +293,17 @@ fn check_price(checks: &mut Recorder, shown: &Shown<'_>, terms: &OperatorTerms, 
             checks.require(Step::OfferPrice, false, "no price list, and no number of one", "a price list that the offer does not name")
         }
         (true, None) => {
-            let within =
-                offer.price_list_number != 0 && offer.amount != Amount::ZERO && ceiling.is_some_and(|ceiling| offer.amount <= ceiling);
-            let expected = format!("not above the ceiling of {} (price list {} was not shown)", units(ceiling), offer.price_list_number);
-            checks.require(Step::OfferPrice, within, expected, got)
+            // A floor may be nothing; an offer is not.
+            let floor = price.and_then(|price| price.floor.amount(offer.prompt_tokens, offer.max_tokens));
+            let is_bounded = floor.is_some_and(|floor| floor <= offer.amount) && ceiling.is_some_and(|ceiling| offer.amount <= ceiling);
+            let number = offer.price_list_number;
+            if number == 0 || offer.amount == Amount::ZERO || !is_bounded {
+                let expected = format!("from {} to {} by a numbered price list, which is not shown", units(floor), units(ceiling));
+                return checks.require(Step::OfferPrice, false, expected, format!("{got} by price list {number}"));
+            }
+            // Whoever leaves out a list that contradicts its offer gets no further than this.
+            let needs = format!("price list {number}, which is not shown (only that it is not above the ceiling of {})", units(ceiling));
+            checks.not_checked(Step::OfferPrice, needs)
         }
         (true, Some(signed)) => {
             let list = &signed.list;

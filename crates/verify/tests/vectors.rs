@@ -91,6 +91,24 @@ fn the_honest_verdict_says_what_it_does_not_prove() {
 }
 
 #[test]
+fn a_price_whose_list_is_not_shown_does_not_pass() {
+    for (name, status) in [
+        ("honest", Status::Passed),
+        ("offer_by_a_price_list", Status::Passed),
+        ("offer_by_a_price_list_that_is_not_shown", Status::NotChecked),
+        ("offer_at_the_floor_by_a_price_list_that_is_not_shown", Status::NotChecked),
+    ] {
+        let case = cases("bundle/cases.json").into_iter().find(|case| case.name() == name).expect("it is there");
+        let verdict = judge(&case).expect("a bundle");
+        let check = verdict.checks().iter().find(|check| check.id == "offer.price").expect("a row");
+        assert_eq!(check.status, status, "{name}");
+        let is_open = status == Status::NotChecked;
+        assert_eq!(check.expected.contains("not above the ceiling"), is_open, "{name}: {}", check.expected);
+        assert_eq!(verdict.not_proven().iter().any(|text| text.starts_with("the price")), is_open, "{name}");
+    }
+}
+
+#[test]
 fn a_level_given_apart_stands_in_place_of_the_policys() {
     let case = cases("bundle/cases.json").into_iter().find(|case| case.text("expect") == "cannot tell").expect("it is there");
     let bundle = Bundle::parse(&read(&format!("bundle/{}", case.text("file")))).expect("a bundle");

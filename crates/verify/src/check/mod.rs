@@ -146,6 +146,10 @@ fn not_proven(bundle: &Bundle, checks: &[Check]) -> Vec<String> {
     if bundle.sale.is_none() {
         out.push("that anybody paid: this answer was free".into());
     }
+    let is_price_open = |check: &Check| check.step == Step::OfferPrice && check.status == Status::NotChecked;
+    if checks.iter().any(is_price_open) {
+        out.push("the price: the list that the offer names is not shown, so it is only not above the ceiling".into());
+    }
     if bundle.delivery.receipt.work.channel == Channel::Tls {
         out.push("privacy after the fact: TLS is private only to a client that pinned the attested key when it connected".into());
     }
