@@ -8,13 +8,14 @@ use candor_verify::check::{ChainFacts, Transfer};
 use candor_verify::decoding::SeedSource;
 use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
 use candor_verify::receipt::{Channel, Outcome, Receipt};
-use candor_verify::terms::Classes;
+use candor_verify::source::Account;
+use candor_verify::terms::{Classes, OperatorTerms, upstream_flags};
 use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
 
 use crate::forge::{Forge, Lie, NOW_MS, cosign, integer_seed, upgraded};
-use crate::lies::{free_lies, half, lies, made_by_an_upstream, proxied, with_its_source};
+use crate::lies::{by_an_upstream, free_lies, half, in_plaintext, lies, proxied};
 use crate::malformed;
 
 /// A case: bytes, the policy and facts to judge them by, and the expected end.
@@ -160,14 +161,19 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     push("seed_named_by_the_request", &forge.bundle(&chosen), forge.policy(), "verified", itself);
     let sealed = Lie { manifest: |m| m.k_hpke = Hash32([0x84; 32]), receipt: |r| r.work.channel = Channel::Sealed, ..Lie::default() };
     push("sealed_to_an_attested_key", &forge.bundle(&sealed), forge.policy(), "verified", itself);
-    let proxy = Lie { terms: proxied, receipt: made_by_an_upstream, bundle: with_its_source, ..Lie::default() };
-    push("proxied_work", &forge.bundle(&proxy), forge.policy(), "verified", itself);
-    let failed: fn(&mut Receipt) = |r| {
-        made_by_an_upstream(r);
-        r.work.outcome = Outcome::UpstreamError;
+    push("proxied_work", &forge.bundle(&by_an_upstream()), forge.policy(), "verified", itself);
+    let plain = Lie { terms: in_plaintext, source: Some(|s| s.spki_hash = Hash32::ZERO), ..Lie::default() };
+    push("proxied_work_in_plaintext", &forge.bundle(&plain), forge.policy(), "verified", itself);
+    let takes_keys: fn(&mut OperatorTerms) = |o| {
+        proxied(o);
+        o.upstreams[0].flags = upstream_flags::TAKES_BUYERS_KEYS;
     };
-    let failed = Lie { receipt: failed, ..proxy };
+    let by_buyer = Lie { terms: takes_keys, source: Some(|s| s.account = Account::Buyer), ..Lie::default() };
+    push("proxied_work_with_a_buyers_key", &forge.bundle(&by_buyer), forge.policy(), "verified", itself);
+    let failed = Lie { receipt: |r| r.work.outcome = Outcome::UpstreamError, ..by_an_upstream() };
     push("proxied_work_whose_upstream_failed", &forge.bundle(&failed), forge.policy(), "verified", itself);
+    let unreached = Lie { source: Some(|s| (s.spki_hash, s.account) = (Hash32::ZERO, Account::Nobody)), ..failed };
+    push("proxied_work_whose_upstream_was_not_reached", &forge.bundle(&unreached), forge.policy(), "verified", itself);
     let listed = Lie { price_list: Some(half), ..Lie::default() };
     push("offer_by_a_price_list", &forge.bundle(&listed), forge.policy(), "verified", itself);
     let not_shown = Lie { bundle: |b| b.sale.as_mut().expect("it is sold").price_list = None, ..listed };

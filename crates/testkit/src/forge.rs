@@ -20,7 +20,8 @@ use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, work
 use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
 use candor_verify::policy::{Accept, Policy, Workloads};
-use candor_verify::receipt::{Money, Receipt, Scheme, Work};
+use candor_verify::receipt::{Kinds, Money, Receipt, Scheme, Work};
+use candor_verify::source::SourceRecord;
 use candor_verify::terms::{OperatorTerms, SignedPriceList, ways};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
@@ -73,6 +74,8 @@ pub struct Lie {
     pub seed_share: fn(&mut Option<Hash32>),
     pub receipt: fn(&mut Receipt),
     pub receipt_signer: u8,
+    /// A change of the honest source record, for work of an upstream; `None` for LOCAL work.
+    pub source: Option<fn(&mut SourceRecord)>,
     pub checkpoint: fn(&mut Checkpoint),
     pub bundle: fn(&mut Bundle),
     /// A price list under the terms, from which the offer is made; `None` for none.
@@ -93,6 +96,7 @@ impl Default for Lie {
             seed_share: |_| {},
             receipt: |_| {},
             receipt_signer: K_SIG,
+            source: None,
             checkpoint: |_| {},
             bundle: |_| {},
             price_list: None,
@@ -379,8 +383,20 @@ fn receipt(
         block_hash: Hash32([0x83; 32]),
         ..receipt.work
     };
+    if let Some(source) = source(lie) {
+        (receipt.work.kinds, receipt.work.source_hash) = (Kinds::PROXY, source.struct_hash());
+    }
     (lie.receipt)(&mut receipt);
     receipt
+}
+
+/// Where the work came from, if not from the enclave.
+fn source(lie: &Lie) -> Option<SourceRecord> {
+    lie.source.map(|change| {
+        let mut record = honest::source_record();
+        change(&mut record);
+        record
+    })
 }
 
 /// Leaf hashes of the story's log: the receipt at its sequence among others.
@@ -406,7 +422,7 @@ fn delivery(receipt: Receipt, decoding: Decoding, share: Hash32, lie: &Lie) -> D
         leaf_salt,
         decoding,
         seed_share,
-        source: None,
+        source: source(lie),
         request_salt: None,
         checkpoint: sign_checkpoint(checkpoint, &Key::of(K_SIG), &ed(K_LOG)),
         inclusion: vec![l2, pair01, pair45],

@@ -8,7 +8,8 @@ use candor_verify::decoding::SeedSource;
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::FurtherKey;
 use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, Scheme, UsageSource};
-use candor_verify::terms::{ModelSource, OperatorTerms, PriceList, Pricing, Route, SignedPriceList, Trust, Upstream, UpstreamKind};
+use candor_verify::source::{Account, SourceRecord};
+use candor_verify::terms::{ModelSource, OperatorTerms, PriceList, Pricing, Route, Secret, SignedPriceList, Trust, Upstream, UpstreamKind};
 use candor_verify::time::{UnixMs, UnixSeconds};
 
 use crate::forge::{K_SIG, Key, Lie, NOW_MS, cosign, high_s_twin, integer_seed, upgrade_and_alter, upgrade_and_sign, upgraded};
@@ -17,7 +18,7 @@ use crate::honest;
 pub(crate) type Row = (&'static str, &'static str, Lie);
 
 pub(crate) fn lies() -> Vec<Row> {
-    [evidence_lies(), work_lies(), money_lies(), log_lies()].concat()
+    [evidence_lies(), work_lies(), source_lies(), money_lies(), log_lies()].concat()
 }
 
 fn at_the_end(name: &'static str, expect: &'static str, bundle: fn(&mut Bundle)) -> Row {
@@ -28,11 +29,11 @@ fn sale(bundle: &mut Bundle) -> &mut Sale {
     bundle.sale.as_mut().expect("it is sold")
 }
 
-/// Terms whose model is an upstream's.
+/// Terms whose model is an upstream's, and another's if that fails.
 pub(crate) fn proxied(terms: &mut OperatorTerms) {
     let model = &mut terms.models[0];
     (model.source, model.digest) = (ModelSource::Upstream, keccak256(&[model.id.as_bytes()]));
-    model.routes = vec![Route { upstream: "up".into(), model: "fixture-large".into() }];
+    model.routes = ["other", "up"].map(|up| Route { upstream: up.into(), model: "fixture-large".into() }).into();
     terms.prices[0].model = model.digest;
     let up = |name: &str| Upstream {
         name: name.into(),
@@ -42,22 +43,63 @@ pub(crate) fn proxied(terms: &mut OperatorTerms) {
         path: "/v1".into(),
         trust: Trust::Key,
         trust_anchor: Hash32([0x95; 32]),
-        account: String::new(),
+        account: "up key".into(),
         pricing: Pricing::Fixed,
         markup: 0,
         flags: 0,
     };
     terms.upstreams = vec![up("up"), up("other")];
+    terms.secrets = vec![Secret { name: "up key".into(), min_version: 0 }];
 }
 
-/// What a receipt of such work says.
-pub(crate) fn made_by_an_upstream(receipt: &mut Receipt) {
-    (receipt.work.kinds, receipt.work.source_hash) = (Kinds::PROXY, honest::source_record().struct_hash());
+/// Work of an upstream, as those terms allow it.
+pub(crate) fn by_an_upstream() -> Lie {
+    Lie { terms: proxied, source: Some(|_| {}), ..Lie::default() }
 }
 
-/// And what travels beside it.
-pub(crate) fn with_its_source(bundle: &mut Bundle) {
-    bundle.delivery.source = Some(honest::source_record());
+/// The same, reached without TLS.
+pub(crate) fn in_plaintext(terms: &mut OperatorTerms) {
+    proxied(terms);
+    terms.upstreams.iter_mut().for_each(|up| (up.trust, up.trust_anchor) = (Trust::Plaintext, Hash32::ZERO));
+}
+
+/// Lies about where an answer came from.
+fn source_lies() -> Vec<Row> {
+    let source = |name, source: fn(&mut SourceRecord)| (name, "work.claim", Lie { source: Some(source), ..by_an_upstream() });
+    let unrouted: fn(&mut OperatorTerms) = |o| {
+        proxied(o);
+        o.models[0].routes.truncate(1);
+    };
+    let reversed: fn(&mut OperatorTerms) = |o| {
+        proxied(o);
+        o.models[0].routes.reverse();
+    };
+    let without_account: fn(&mut OperatorTerms) = |o| {
+        proxied(o);
+        o.upstreams[0].account.clear();
+    };
+    vec![
+        ("local_work_of_an_upstreams_model", "work.claim", Lie { terms: proxied, ..Lie::default() }),
+        ("proxied_work_whose_source_does_not_travel", "work.claim", Lie { bundle: |b| b.delivery.source = None, ..by_an_upstream() }),
+        ("proxied_work_by_an_upstream_that_is_no_route", "work.claim", Lie { terms: unrouted, ..by_an_upstream() }),
+        ("proxied_work_that_tried_a_later_route_before", "work.claim", Lie { terms: reversed, ..by_an_upstream() }),
+        ("proxied_work_on_an_account_that_the_terms_do_not_have", "work.claim", Lie { terms: without_account, ..by_an_upstream() }),
+        ("proxied_work_with_a_key_in_plaintext", "work.claim", Lie { terms: in_plaintext, ..by_an_upstream() }),
+        (
+            "source_altered",
+            "work.claim",
+            Lie { bundle: |b| b.delivery.source.as_mut().expect("it has one").usage.output += 1, ..by_an_upstream() },
+        ),
+        source("proxied_work_of_another_model_there", |s| s.model_asked = "fixture-small".into()),
+        source("proxied_work_at_another_host", |s| s.host = "down.example".into()),
+        source("proxied_work_at_another_port", |s| s.port = 8443),
+        source("proxied_work_by_another_key", |s| s.spki_hash = Hash32([1; 32])),
+        source("proxied_work_without_a_key_under_tls", |s| s.spki_hash = Hash32::ZERO),
+        source("proxied_work_with_a_buyers_key_that_is_not_taken", |s| s.account = Account::Buyer),
+        source("proxied_work_that_tried_no_upstream", |s| s.tried = vec!["nowhere".into()]),
+        source("proxied_work_that_tried_one_route_twice", |s| s.tried.push("other".into())),
+        source("proxied_work_with_an_escape_sequence", |s| s.model_served.push_str("\u{1b}[2K\rVERIFIED")),
+    ]
 }
 
 /// A price list at half of the ceilings.
@@ -200,34 +242,6 @@ fn work_lies() -> Vec<Row> {
         receipt("task_of_an_answer_that_is_not_public", "work.claim", |r| r.work.task_hash = Hash32([1; 32])),
         receipt("question_of_an_answer_that_is_not_public", "work.claim", |r| r.work.question_hash = Hash32([1; 32])),
         receipt("proxied_work_of_a_local_model", "work.claim", |r| r.work.kinds = Kinds::PROXY),
-        ("local_work_of_an_upstreams_model", "work.claim", Lie { terms: proxied, ..Lie::default() }),
-        ("proxied_work_whose_source_does_not_travel", "work.claim", Lie { terms: proxied, receipt: made_by_an_upstream, ..Lie::default() }),
-        (
-            "proxied_work_by_an_upstream_that_is_no_route",
-            "work.claim",
-            Lie {
-                terms: |o| {
-                    proxied(o);
-                    o.models[0].routes[0].upstream = "other".into();
-                },
-                receipt: made_by_an_upstream,
-                bundle: with_its_source,
-                ..Lie::default()
-            },
-        ),
-        (
-            "source_altered",
-            "work.claim",
-            Lie {
-                terms: proxied,
-                receipt: made_by_an_upstream,
-                bundle: |b| {
-                    with_its_source(b);
-                    b.delivery.source.as_mut().expect("it has one").usage.output += 1;
-                },
-                ..Lie::default()
-            },
-        ),
         at_the_end("salt_in_the_delivery_of_a_paid_answer", "request.commitment", |b| b.delivery.request_salt = Some(b.request.salt)),
         (
             "seed_of_the_server_alone_under_a_payment",

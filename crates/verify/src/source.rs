@@ -57,7 +57,7 @@ pub struct SourceRecord {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// SHA-256 of the SubjectPublicKeyInfo that the TLS connection ended at; zero in plaintext.
+    /// SHA-256 of the SubjectPublicKeyInfo that the TLS connection ended at; zero in plaintext, and if no connection came about.
     pub spki_hash: Hash32,
     /// Whose account.
     pub account: Account,
@@ -99,6 +99,12 @@ impl SourceRecord {
             .hash(&usage)
             .hash(&eip712::array(self.tried.iter().map(|name| eip712::string(name))));
         eip712::hash_struct(&[SOURCE_TYPE, USAGE_TYPE].concat(), &data)
+    }
+
+    /// Every text in it.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        let texts = [&self.upstream, &self.host, &self.model_asked, &self.model_served, &self.request_id];
+        texts.into_iter().chain(&self.tried).map(String::as_str)
     }
 
     /// Writes the record as it travels beside its receipt.

@@ -9,10 +9,47 @@ use crate::bytes::Hash32;
 use crate::decoding::{self, SeedSource};
 use crate::evidence::VerifiedEnclave;
 use crate::receipt::{Channel, Kinds, Outcome, UsageSource};
+use crate::source::{Account, SourceRecord};
 use crate::step::Step;
-use crate::terms::ModelSource;
+use crate::terms::{Model, ModelSource, Route, Trust, Upstream, upstream_flags};
+use crate::text::is_control;
 use crate::transcript;
 use crate::verdict::Stop;
+
+/// What a source record says that the terms do not, if anything. Only what the enclave saw itself is held against them; model served,
+/// request id and usage are the provider's words. Spec: receipt.md §6.
+fn contradiction(record: &SourceRecord, model: &Model, upstreams: &[Upstream], outcome: Outcome) -> Option<&'static str> {
+    let Some(upstream) = upstreams.iter().find(|upstream| upstream.name == record.upstream) else {
+        return Some("the source names an upstream that the terms do not list");
+    };
+    // Routes are asked in their order: what was tried before comes before.
+    let is_route = |(route, before): (&Route, &[Route])| {
+        let mut before = before.iter();
+        let is_this = route.upstream == record.upstream && route.model == record.model_asked;
+        is_this && record.tried.iter().all(|name| before.any(|route| route.upstream == *name))
+    };
+    let mut routes = model.routes.iter().enumerate().filter_map(|(at, route)| Some((route, model.routes.get(..at)?)));
+    let is_plain = upstream.trust == Trust::Plaintext;
+    let has_key = !record.spki_hash.is_zero();
+    // An upstream that was not reached showed no key.
+    let needs_key = !is_plain && outcome != Outcome::UpstreamError;
+    let rows = [
+        (record.texts().any(|text| text.chars().any(is_control)), "the source has a control character in a text"),
+        (!routes.any(is_route), "the source names no route of the model, or others that were tried than those before it"),
+        (record.host != upstream.host || record.port != upstream.port, "the source names another host or port than the terms"),
+        (is_plain && has_key || needs_key && !has_key, "the source names a key in plaintext, or none under TLS"),
+        (
+            has_key && upstream.trust == Trust::Key && record.spki_hash != upstream.trust_anchor,
+            "the source names another key than the terms trust",
+        ),
+        (record.account == Account::Operator && upstream.account.is_empty(), "the source names an account that the terms do not have"),
+        (
+            record.account == Account::Buyer && upstream.flags & upstream_flags::TAKES_BUYERS_KEYS == 0,
+            "the source names a buyer's key, which the terms do not let the upstream be asked with",
+        ),
+    ];
+    rows.into_iter().find_map(|(is_so, what)| is_so.then_some(what))
+}
 
 impl Run<'_> {
     pub(super) fn work(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {
@@ -50,12 +87,15 @@ impl Run<'_> {
         let counted = !is_local || work.usage_source == UsageSource::Counted;
         let has_upstream = !is_local || work.outcome != Outcome::UpstreamError;
         let model = enclave.terms().model(&work.model_id);
+        if let (Some(model), Some(record)) = (model, source)
+            && model.source == ModelSource::Upstream
+            && let Some(what) = contradiction(record, model, &enclave.terms().upstreams, work.outcome)
+        {
+            return self.checks.require(Step::WorkClaim, false, "a source record of a route of the terms", what);
+        }
         let of_terms = model.is_some_and(|model| match (model.source, source) {
             (ModelSource::Local, None) => is_local && work.source_hash.is_zero(),
-            (ModelSource::Upstream, Some(record)) => {
-                let is_routed = model.routes.iter().any(|route| route.upstream == record.upstream);
-                !is_local && is_routed && work.source_hash == record.struct_hash()
-            }
+            (ModelSource::Upstream, Some(record)) => !is_local && work.source_hash == record.struct_hash(),
             (ModelSource::Local, Some(_)) | (ModelSource::Upstream, None) => false,
         });
         // Public answers are for contracts, which this version does not judge: nothing else fills these words.

@@ -122,7 +122,7 @@ codes! {
         RootSet = 1 "root set",
         /// The one certificate with this SHA-256 (DER).
         Authority = 2 "authority",
-        /// The key with this SHA-256 (SubjectPublicKeyInfo).
+        /// The key with this SHA-256 (SubjectPublicKeyInfo): that of the upstream's own certificate.
         Key = 3 "key",
         /// The key that the upstream's own attestation names; the anchor is the digest of the policy that judges it.
         Attested = 4 "attested",
