@@ -7,7 +7,7 @@ use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::{ChainFacts, Transfer};
 use candor_verify::decoding::SeedSource;
 use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
-use candor_verify::receipt::{Channel, Outcome, Receipt};
+use candor_verify::receipt::{Outcome, Receipt};
 use candor_verify::source::Account;
 use candor_verify::terms::{Classes, OperatorTerms, upstream_flags};
 use candor_verify::time::UnixSeconds;
@@ -15,7 +15,7 @@ use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
 
 use crate::forge::{Forge, Lie, NOW_MS, cosign, integer_seed, upgraded};
-use crate::lies::{by_an_upstream, free_lies, half, in_plaintext, lies, proxied};
+use crate::lies::{by_an_upstream, free_lies, half, in_plaintext, lies, proxied, sealed};
 use crate::malformed;
 
 /// A case: bytes, the policy and facts to judge them by, and the expected end.
@@ -159,8 +159,7 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
         ..Lie::default()
     };
     push("seed_named_by_the_request", &forge.bundle(&chosen), forge.policy(), "verified", itself);
-    let sealed = Lie { manifest: |m| m.k_hpke = Hash32([0x84; 32]), receipt: |r| r.work.channel = Channel::Sealed, ..Lie::default() };
-    push("sealed_to_an_attested_key", &forge.bundle(&sealed), forge.policy(), "verified", itself);
+    push("sealed_to_an_attested_key", &forge.bundle(&sealed()), forge.policy(), "verified", itself);
     push("proxied_work", &forge.bundle(&by_an_upstream()), forge.policy(), "verified", itself);
     let plain = Lie { terms: in_plaintext, source: Some(|s| s.spki_hash = Hash32::ZERO), ..Lie::default() };
     push("proxied_work_in_plaintext", &forge.bundle(&plain), forge.policy(), "verified", itself);
@@ -259,11 +258,20 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     push("anchored_a_week_after_it_was_finished", &honest, strict(), in_time, "verified", LogLevel::Anchored);
     let too_late = anchors(&honest, |anchor| anchor.at = UnixSeconds(FINISHED + 7 * 86_400 + 1));
     push("anchored_more_than_a_week_after_it_was_finished", &honest, strict(), too_late.clone(), "cannot tell", LogLevel::SelfLogged);
+    // Nothing shows that its key had not lapsed when it was signed: also who asks for no anchor is not told that it is verified.
+    push("anchored_too_late_where_no_anchor_is_required", &honest, forge.policy(), too_late.clone(), "cannot tell", LogLevel::SelfLogged);
+    let seen_late = Facts { anchors: vec![], observations: too_late.anchors.clone(), ..too_late.clone() };
+    push("observed_too_late_where_no_anchor_is_required", &honest, forge.policy(), seen_late, "cannot tell", LogLevel::SelfLogged);
+    let mut cosigned = honest.clone();
+    cosigned.delivery.checkpoint.cosignatures = vec![cosign(&honest)];
+    let witnessed = Policy { witness_threshold: 1, require_level: LogLevel::Witnessed, ..forge.policy() };
+    push("cosigned_and_anchored_too_late", &cosigned, witnessed, too_late.clone(), "cannot tell", LogLevel::Witnessed);
     // An observation kept the time, and the anchor came later: both count.
     let observed = |facts: Facts, at: u64| Facts { observations: vec![KnownTree { at: UnixSeconds(at), ..facts.anchors[0] }], ..facts };
     push("observed_in_time_and_anchored_later", &honest, strict(), observed(too_late, FINISHED + 60), "verified", LogLevel::Anchored);
     let only_observed = Facts { anchors: vec![], ..observed(Facts::honest(&honest), FINISHED + 60) };
-    push("observed_and_never_anchored", &honest, strict(), only_observed, "cannot tell", LogLevel::SelfLogged);
+    push("observed_and_never_anchored", &honest, strict(), only_observed.clone(), "cannot tell", LogLevel::SelfLogged);
+    push("observed_in_time_where_no_anchor_is_required", &honest, forge.policy(), only_observed, "verified", LogLevel::SelfLogged);
     let rescued = observed(registry(&honest, |r| r.revoked_at = Some(UnixSeconds(ANCHORED_AT))), ANCHORED_AT - 1);
     push("observed_before_the_key_was_revoked_and_anchored_after", &honest, strict(), rescued, "verified", LogLevel::Anchored);
     let free = forge.free_bundle(&Lie::free());
@@ -311,6 +319,14 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     refuse("revoked_key_whose_anchor_came_too_late", &honest, stale, "registry.listed");
     refuse("fork_at_the_anchored_size", &honest, anchors(&honest, |anchor| anchor.tree.root = Hash32([1; 32])), "log.consistency");
     let earlier = |anchor: &mut KnownTree| anchor.tree = Tree { size: 2, root: Hash32([1; 32]) };
+    let observed = |tree: Tree| {
+        let facts = Facts::honest(&honest);
+        Facts { observations: vec![KnownTree { tree, ..facts.anchors[0] }], ..facts }
+    };
+    let ours = honest.delivery.checkpoint.checkpoint.tree;
+    refuse("fork_that_was_only_observed", &honest, observed(Tree { root: Hash32([1; 32]), ..ours }), "log.consistency");
+    let earlier_fork = observed(Tree { size: 2, root: Hash32([1; 32]) });
+    refuse("fork_at_the_earlier_anchor_that_was_only_observed", &honest, earlier_fork, "log.consistency");
     refuse("fork_at_the_earlier_anchor", &honest, anchors(&honest, earlier), "log.consistency");
     refuse("fork_at_the_later_anchor", &later, anchors(&later, |anchor| anchor.tree.root = Hash32([1; 32])), "log.consistency");
     refuse(

@@ -6,10 +6,12 @@ use candor_verify::bundle::{Bundle, Sale};
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::decoding::SeedSource;
 use candor_verify::hash::keccak256;
-use candor_verify::manifest::FurtherKey;
+use candor_verify::manifest::{FurtherKey, keys_hash};
 use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, Scheme, UsageSource};
 use candor_verify::source::{Account, SourceRecord};
-use candor_verify::terms::{ModelSource, OperatorTerms, PriceList, Pricing, Route, Secret, SignedPriceList, Trust, Upstream, UpstreamKind};
+use candor_verify::terms::{
+    ModelSource, OperatorTerms, PriceList, Pricing, Route, SealedVersion, Secret, SignedPriceList, Trust, Upstream, UpstreamKind, ways,
+};
 use candor_verify::time::{UnixMs, UnixSeconds};
 
 use crate::forge::{K_SIG, Key, Lie, NOW_MS, cosign, high_s_twin, integer_seed, upgrade_and_alter, upgrade_and_sign, upgraded};
@@ -61,6 +63,26 @@ pub(crate) fn by_an_upstream() -> Lie {
 pub(crate) fn in_plaintext(terms: &mut OperatorTerms) {
     proxied(terms);
     terms.upstreams.iter_mut().for_each(|up| (up.trust, up.trust_anchor) = (Trust::Plaintext, Hash32::ZERO));
+}
+
+/// Terms that take sealed requests, in their last millisecond when the work of the story begins.
+fn takes_sealed(terms: &mut OperatorTerms) {
+    terms.sealed = vec![SealedVersion { version: 1, not_after: UnixMs(NOW_MS + 1_000) }];
+}
+
+/// The same a millisecond later.
+fn took_sealed(terms: &mut OperatorTerms) {
+    terms.sealed = vec![SealedVersion { version: 1, not_after: UnixMs(NOW_MS + 999) }];
+}
+
+/// Work that was sealed to an attested key.
+pub(crate) fn sealed() -> Lie {
+    Lie {
+        terms: takes_sealed,
+        manifest: |m| m.k_hpke = Hash32([0x84; 32]),
+        receipt: |r| r.work.channel = Channel::Sealed,
+        ..Lie::default()
+    }
 }
 
 /// Lies about where an answer came from.
@@ -143,6 +165,10 @@ pub(crate) fn free_lies() -> Vec<Row> {
     ]
 }
 
+fn further_keys() -> Vec<FurtherKey> {
+    vec![FurtherKey { purpose: 1, algorithm: 1, bytes: vec![1; 32] }, FurtherKey { purpose: 3, algorithm: 3, bytes: vec![2; 32] }]
+}
+
 fn evidence_lies() -> Vec<Row> {
     vec![
         at_the_end("freshness_nonce_changed", "evidence.binding", |b| b.evidence.freshness.nonce = Hash32([1; 32])),
@@ -189,9 +215,12 @@ fn evidence_lies() -> Vec<Row> {
         at_the_end("two_attestation_documents", "attest.kind", |b| b.evidence.attestations.push(b.evidence.attestations[0].clone())),
         at_the_end("document_of_another_kind", "attest.kind", |b| b.evidence.attestations[0].kind = 2),
         at_the_end("collateral_beside_a_document_that_has_none", "attest.kind", |b| b.evidence.attestations[0].collateral.push(1)),
-        at_the_end("a_further_key_that_is_not_attested", "evidence.manifest", |b| {
-            b.evidence.keys.push(FurtherKey { purpose: 1, algorithm: 1, bytes: vec![1; 32] });
-        }),
+        at_the_end("a_further_key_that_is_not_attested", "evidence.manifest", |b| b.evidence.keys = further_keys()),
+        (
+            "further_keys_that_this_version_does_not_judge",
+            "evidence.keys",
+            Lie { manifest: |m| m.keys_hash = keys_hash(&further_keys()), bundle: |b| b.evidence.keys = further_keys(), ..Lie::default() },
+        ),
         (
             "booted_after_its_document",
             "evidence.manifest",
@@ -236,7 +265,13 @@ fn work_lies() -> Vec<Row> {
         at_the_end("answer_seed_altered", "response.commitment", |b| b.response.seed = Hash32([1; 32])),
         receipt("model_that_the_terms_do_not_list", "work.model", |r| r.work.model_id = Hash32([1; 32])),
         receipt("local_work_counted_by_an_upstream", "work.claim", |r| r.work.usage_source = UsageSource::UpstreamDeclared),
-        receipt("sealed_to_no_key", "privacy.channel", |r| r.work.channel = Channel::Sealed),
+        (
+            "sealed_to_no_key",
+            "privacy.channel",
+            Lie { terms: takes_sealed, receipt: |r| r.work.channel = Channel::Sealed, ..Lie::default() },
+        ),
+        ("sealed_where_the_terms_take_no_sealed_requests", "privacy.channel", Lie { terms: |_| {}, ..sealed() }),
+        ("sealed_in_a_form_that_had_ended", "privacy.channel", Lie { terms: took_sealed, ..sealed() }),
         receipt("local_work_with_a_source", "work.claim", |r| r.work.source_hash = Hash32([1; 32])),
         receipt("public_answer_that_this_version_does_not_judge", "work.claim", |r| r.work.answer_hash = Hash32([1; 32])),
         receipt("task_of_an_answer_that_is_not_public", "work.claim", |r| r.work.task_hash = Hash32([1; 32])),
@@ -297,6 +332,7 @@ fn money_lies() -> Vec<Row> {
             "offer.terms",
             Lie { offer: |o| o.model_id = Hash32([1; 32]), receipt: |r| r.work.model_id = Hash32([0x91; 32]), ..Lie::default() },
         ),
+        ("offer_where_nobody_may_pay", "offer.terms", Lie { terms: |o| o.access.ways = ways::OPEN, ..Lie::default() }),
         offer("offer_for_another_request", "offer.terms", |o| o.request_commitment = Hash32([1; 32])),
         offer("offer_to_another_payee", "offer.terms", |o| o.payee = Address([1; 20])),
         offer("offer_with_a_settler_under_exact", "offer.terms", |o| o.settler = Address([1; 20])),

@@ -65,7 +65,7 @@ pub struct Evidence {
     pub freshness: Freshness,
     /// The terms it runs under.
     pub terms: SignedTerms,
-    /// What the manifest's `keysHash` is of.
+    /// What the manifest's `keysHash` is of. This version judges none, and refuses evidence that has one.
     pub keys: Vec<FurtherKey>,
 }
 
@@ -321,6 +321,11 @@ fn check_manifest(checks: &mut Recorder, evidence: &Evidence, document_time: Uni
     if *manifest != follows {
         let (expected, got) = first_difference(&follows, manifest);
         return checks.require(Step::EvidenceManifest, false, expected, got);
+    }
+    // They are attested, and what they say is judged by nothing here: bytes that nobody checks could say anything.
+    if let Some(key) = evidence.keys.first() {
+        let got = format!("{} of them, the first of purpose {} and algorithm {}", evidence.keys.len(), key.purpose, key.algorithm);
+        return Err(checks.refuse(Step::EvidenceManifest, "evidence.keys", "no further keys, which this version does not judge", got));
     }
     if evidence.freshness.chain_id != manifest.anchor_chain_id {
         let on = |chain_id: u64| format!("freshness chain {chain_id}");

@@ -18,7 +18,7 @@ use crate::payment::TokenDomain;
 use crate::policy::Policy;
 use crate::receipt::Scheme;
 use crate::step::Step;
-use crate::terms::{Classes, OperatorTerms, SignedPriceList};
+use crate::terms::{Classes, OperatorTerms, SignedPriceList, ways};
 use crate::time::UnixMs;
 use crate::verdict::{Check, Recorder, Status, Stop};
 
@@ -258,6 +258,9 @@ pub(crate) fn check_offer(
         if expected != got {
             return checks.require(Step::OfferTerms, false, format!("{name} {expected}"), format!("{name} {got}")).and(Err(Stop));
         }
+    }
+    if enclave.terms().access.ways & ways::PAID == 0 {
+        return Err(checks.refuse(Step::OfferTerms, Step::OfferTerms.id(), "terms by which somebody may pay", "terms by which nobody may"));
     }
     let (wanted, max_tokens) = (asked.max_tokens.text(), offer.max_tokens);
     if !asked.max_tokens.allows(max_tokens) {

@@ -86,7 +86,8 @@ fn the_honest_verdict_says_what_it_does_not_prove() {
     let unasked: Vec<&str> = verdict.checks().iter().filter(|c| c.status == Status::NotAsked).map(|c| c.id).collect();
     assert_eq!(unasked, ["log.witnesses"]);
     assert!(verdict.assurance().as_str().starts_with("SIMULATED"));
-    let [_delivery, _privacy, chain] = verdict.not_proven() else { panic!("{:?}", verdict.not_proven()) };
+    let [_delivery, _privacy, moment, chain] = verdict.not_proven() else { panic!("{:?}", verdict.not_proven()) };
+    assert!(moment.starts_with("when it was signed: SELF-LOGGED does not bound that"), "{moment}");
     assert_eq!(chain, "what needs a chain: evidence.block, registry.listed, receipt.block, payment.transfer, log.anchored");
 }
 

@@ -82,7 +82,7 @@ impl Run<'_> {
         Ok(reached)
     }
 
-    /// All trees must hold, and any anchor that the caller knows at the same size must have the same root.
+    /// All trees must hold, and any anchor or observation that the caller knows at the same size must have the same root.
     fn consistency(&mut self, enclave: &VerifiedEnclave, checkpoint: &Checkpoint) -> Result<(), Stop> {
         let (tree, bundle) = (checkpoint.tree, self.bundle);
         let earlier = bundle.delivery.earlier_anchor.as_ref();
@@ -101,14 +101,15 @@ impl Run<'_> {
             }
             self.extends(&tree, &signed.tree, &later.consistency)?;
         }
-        let anchors = self.chain.anchors.iter().filter(|anchor| anchor.log_id == checkpoint.log_id);
-        let fork = anchors.into_iter().find_map(|known| {
+        // Both are signed by K_sig, or no registry would have taken them.
+        let seen = self.chain.anchors.iter().chain(self.chain.observations).filter(|known| known.log_id == checkpoint.log_id);
+        let fork = seen.into_iter().find_map(|known| {
             let mut ours = earlier.map(|earlier| earlier.tree).into_iter().chain(self.holding());
             let tree = ours.find(|tree| tree.size == known.tree.size && tree.root != known.tree.root)?;
             Some((known.tree, tree))
         });
         if let Some((known, tree)) = fork {
-            let expected = format!("anchored root {} at size {}", known.root, known.size);
+            let expected = format!("root {} at size {}, which a chain saw", known.root, known.size);
             return self.checks.require(Step::LogConsistency, false, expected, format!("{} (a fork)", tree.root));
         }
         self.checks.require(Step::LogConsistency, true, "append-only", "append-only")
@@ -138,7 +139,7 @@ impl Run<'_> {
             let got = format!("size {} seen at {at}", seen.tree.size);
             return self.checks.require(Step::LogAnchored, false, expected, got).map(|()| false);
         }
-        if !time::is_seen_in_time(finished, at) {
+        if self.is_seen_too_late() {
             // The receipt may be honest: whoever has the log can show the anchor before this one.
             let needs = format!("an earlier anchor, if there is one: this one is of {at}, more than 7 days after {finished}");
             self.checks.not_checked(Step::LogAnchored, needs)?;
@@ -151,6 +152,11 @@ impl Run<'_> {
         let got = format!("size {} anchored at {}, seen first at {at}", anchor.tree.size, anchor.at);
         self.checks.require(Step::LogAnchored, true, "an anchored tree that holds the receipt, seen in time", got)?;
         Ok(true)
+    }
+
+    /// Whether a chain saw the bundle's trees, and none in time (line 4), as far as the caller knows.
+    pub(super) fn is_seen_too_late(&self) -> bool {
+        self.seen().is_some_and(|seen| !time::is_seen_in_time(self.finished(), seen.at))
     }
 
     /// The first moment that the caller knows at which a chain saw a tree that holds the receipt: an observation or an anchor.

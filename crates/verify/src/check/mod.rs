@@ -114,7 +114,8 @@ pub fn verify_bundle(bundle: &Bundle, policy: &Policy, chain: ChainFacts<'_>, re
 }
 
 /// As [`verify_bundle`], with the least log level that counts as verified given apart from the policy: an answer that just arrived cannot
-/// be anchored yet, and is judged again when it is.
+/// be anchored yet, and is judged again when it is. Where the caller knows only sightings that came too late, the end is *cannot tell*
+/// whatever is required: a lapsed key could have written it then.
 pub fn verify_bundle_at(
     bundle: &Bundle,
     policy: &Policy,
@@ -124,6 +125,7 @@ pub fn verify_bundle_at(
 ) -> (Verdict, Option<VerifiedBundle>) {
     let mut run = Run { checks: Recorder::new(Step::BUNDLE), bundle, policy, chain, recover };
     let result = run.all();
+    let is_late = run.is_seen_too_late();
     let Recorded { checks, complete } = run.checks.finish();
     let (verified, log_level) = match result {
         Ok((verified, level)) if complete => (Some(verified), level),
@@ -131,16 +133,16 @@ pub fn verify_bundle_at(
     };
     let outcome = match &verified {
         None => Outcome::Refused,
-        Some(_) if log_level < required => Outcome::CannotTell,
+        Some(_) if log_level < required || is_late => Outcome::CannotTell,
         Some(_) => Outcome::Verified,
     };
     let assurance = verified.as_ref().map_or(Assurance::None, |v| v.enclave.assurance());
-    let not_proven = not_proven(bundle, &checks);
+    let not_proven = not_proven(bundle, &checks, log_level);
     let verdict = Verdict { checks, outcome, log_level, assurance, not_proven };
     (verdict, verified.filter(|_| outcome == Outcome::Verified))
 }
 
-fn not_proven(bundle: &Bundle, checks: &[Check]) -> Vec<String> {
+fn not_proven(bundle: &Bundle, checks: &[Check], log_level: LogLevel) -> Vec<String> {
     let mut out = Vec::new();
     out.push("delivery: a receipt proves production and hand-over to the host, not that the client read it".into());
     if bundle.sale.is_none() {
@@ -152,6 +154,10 @@ fn not_proven(bundle: &Bundle, checks: &[Check]) -> Vec<String> {
     }
     if bundle.delivery.receipt.work.channel == Channel::Tls {
         out.push("privacy after the fact: TLS is private only to a client that pinned the attested key when it connected".into());
+    }
+    if matches!(log_level, LogLevel::SelfLogged | LogLevel::Witnessed) {
+        let level = log_level.as_str();
+        out.push(format!("when it was signed: {level} does not bound that, and whoever holds a lapsed key can write any time"));
     }
     let waiting = checks.iter().filter(|check| check.status == Status::NotChecked && check.step.needs_chain());
     let waiting: Vec<&str> = waiting.map(|check| check.step.id()).collect();

@@ -153,7 +153,11 @@ impl Run<'_> {
         match self.bundle.delivery.receipt.work.channel {
             Channel::Sealed => {
                 let key = enclave.manifest().k_hpke;
-                self.checks.require(Step::PrivacyChannel, !key.is_zero(), "SEALED to an attested K_hpke", format!("SEALED, K_hpke {key}"))
+                let at = self.bundle.delivery.receipt.work.started_at;
+                let taken = enclave.terms().sealed.iter().filter(|form| at <= form.not_after).count();
+                let ok = !key.is_zero() && taken != 0;
+                let expected = format!("SEALED to an attested K_hpke, in a form that the terms take at {at} ms");
+                self.checks.require(Step::PrivacyChannel, ok, expected, format!("SEALED, K_hpke {key}, {taken} forms taken then"))
             }
             Channel::Tls => {
                 self.checks.not_checked(Step::PrivacyChannel, "a sealed request (this one travelled in TLS)")?;
