@@ -169,7 +169,7 @@ impl Bundle {
 fn read_sale(r: &mut Reader<'_>) -> Result<Sale, CborError> {
     r.array_of(4)?;
     Ok(Sale {
-        offer: Offer::parse(&r.fixed::<{ Offer::WORDS * 32 }>()?).map_err(|_| CborError::Value { offset: 0 })?,
+        offer: r.words(Offer::parse)?,
         offer_signature: r.signature()?,
         payment: read_payment(r)?,
         price_list: r.optional(|r| SignedPriceList::parse(r.bytes(SIGNED_TERMS_MAX)?))?,

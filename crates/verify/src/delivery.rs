@@ -76,7 +76,7 @@ impl Delivery {
     pub fn parse(bytes: &[u8]) -> Result<Self, CborError> {
         let mut r = Reader::new(bytes);
         r.versioned_array_of(11, VERSION)?;
-        let receipt = Receipt::parse(&r.fixed::<{ Receipt::WORDS * 32 }>()?).map_err(|_| CborError::Value { offset: 0 })?;
+        let receipt = r.words(Receipt::parse)?;
         let delivery = Self {
             receipt,
             signature: r.signature()?,

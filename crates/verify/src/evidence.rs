@@ -112,7 +112,7 @@ impl Evidence {
             r.array_of(3)?;
             Ok(Attestation { kind: r.u16()?, document: r.bytes(DOCUMENT_MAX)?.to_vec(), collateral: r.bytes(COLLATERAL_MAX)?.to_vec() })
         })?;
-        let manifest = Manifest::parse(&r.fixed::<{ Manifest::WORDS * 32 }>()?).map_err(|_| CborError::Value { offset: 0 })?;
+        let manifest = r.words(Manifest::parse)?;
         r.array_of(4)?;
         let freshness = Freshness { chain_id: r.u64()?, block_number: r.u64()?, block_hash: r.hash()?, nonce: r.hash()? };
         let terms = SignedTerms::parse(r.bytes(SIGNED_TERMS_MAX)?)?;

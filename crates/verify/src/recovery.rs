@@ -26,8 +26,11 @@ use crate::receipt::Receipt;
 use crate::source::SourceRecord;
 use crate::tags;
 
-/// Version of [`KeptAnswer`] and of its blob that this code reads and writes.
+/// Version of the blob, and of its head, that this code reads and writes.
 pub const VERSION: u8 = 1;
+
+/// Version of the content, [`KeptAnswer`]: a member more than the first had.
+pub const CONTENT_VERSION: u8 = 2;
 
 /// Plaintext bytes of one chunk.
 pub const CHUNK: usize = 64 << 10;
@@ -295,7 +298,7 @@ impl KeptAnswer {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.array(13).u64(VERSION.into()).u64(self.status.into()).text(&self.content_type).u64(self.is_stream.into());
+        w.array(13).u64(CONTENT_VERSION.into()).u64(self.status.into()).text(&self.content_type).u64(self.is_stream.into());
         w.array(self.frames.len());
         for frame in &self.frames {
             w.bytes(frame);
@@ -317,8 +320,7 @@ impl KeptAnswer {
     pub fn parse(content: &[u8]) -> Result<Self, RecoveryError> {
         let value = CborError::Value { offset: 0 };
         let mut r = Reader::new(content);
-        r.array_of(13)?;
-        r.exactly(VERSION.into())?;
+        r.versioned_array_of(13, CONTENT_VERSION)?;
         let answer = Self {
             status: u16::try_from(r.u32()?).map_err(|_| value)?,
             content_type: r.text(64)?.into(),
@@ -328,7 +330,7 @@ impl KeptAnswer {
                 _ => return Err(value.into()),
             },
             frames: r.list(FRAMES_MAX, |r| r.bytes(FRAME_MAX).map(<[u8]>::to_vec))?,
-            receipt: Receipt::parse(&r.fixed::<{ Receipt::WORDS * 32 }>()?).map_err(|_| value)?,
+            receipt: r.words(Receipt::parse)?,
             signature: r.signature()?,
             leaf_salt: r.hash()?,
             transcript_seed: r.hash()?,

@@ -1,14 +1,16 @@
 //! Limits of what is read, each at its edge: the longest is read, one more is refused.
 
 use candor_testkit::honest::terms_of_length;
+use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Hash32, Signature65};
 use candor_verify::cbor::{CborError, Reader, Writer};
 use candor_verify::checkpoint::{COSIGNATURES_MAX, Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
-use candor_verify::delivery::{read_checkpoint, write_checkpoint};
+use candor_verify::delivery::{Delivery, read_checkpoint, write_checkpoint};
 use candor_verify::evidence::{
     ATTESTATIONS_MAX, Attestation, COLLATERAL_MAX, DOCUMENT_MAX, EVIDENCE_MAX, Evidence, FURTHER_KEY_MAX, FURTHER_KEYS_MAX,
 };
 use candor_verify::manifest::{Freshness, FurtherKey, Manifest};
+use candor_verify::recovery::{KeptAnswer, RecoveryError};
 use candor_verify::terms::{MAX_LIST, Model, SIGNED_TERMS_MAX, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
@@ -91,4 +93,53 @@ fn a_checkpoint_has_so_many_cosignatures_and_no_more() {
     let most = signed(COSIGNATURES_MAX);
     assert_eq!(read(&most), Ok(most));
     assert!(read(&signed(COSIGNATURES_MAX + 1)).is_err());
+}
+
+/// The bytes with one ABI struct in them, as a byte string of its own, in the form of version 1: so many words, the first of which is 1.
+fn with_version_1(bytes: &[u8], words: &[u8], first_had: usize) -> Vec<u8> {
+    let at = bytes.windows(words.len()).position(|window| window == words).expect("it is inside");
+    let mut w = Writer::new();
+    let mut first = vec![7; first_had * 32];
+    first[..31].fill(0);
+    first[31] = 1;
+    w.bytes(&first);
+    // The head of so long a string has three bytes.
+    [&bytes[..at - 3], &w.into_vec(), &bytes[at + words.len()..]].concat()
+}
+
+#[test]
+fn a_nested_struct_of_version_1_is_refused_by_its_version_and_not_by_its_length() {
+    let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors/bundle/honest.candor")).expect("the honest bundle");
+    let bundle = Bundle::parse(&bytes).expect("a bundle");
+    let version_1 = CborError::Version { expected: 2, got: 1 };
+    let offer = bundle.sale.as_ref().expect("it is sold").offer.encode();
+    assert_eq!(Bundle::parse(&with_version_1(&bytes, &offer, 14)), Err(version_1));
+    let (evidence, manifest) = (bundle.evidence.encode(), bundle.evidence.manifest.encode());
+    assert_eq!(Evidence::parse(&with_version_1(&evidence, &manifest, 18)), Err(version_1));
+    let (delivery, receipt) = (bundle.delivery.encode(), bundle.delivery.receipt.encode());
+    for words in [30, 34] {
+        assert_eq!(Delivery::parse(&with_version_1(&delivery, &receipt, words)), Err(version_1));
+    }
+    let kept = KeptAnswer {
+        status: 200,
+        content_type: "application/json".into(),
+        is_stream: false,
+        frames: vec![b"{}".to_vec()],
+        receipt: bundle.delivery.receipt.clone(),
+        signature: bundle.delivery.signature,
+        leaf_salt: bundle.delivery.leaf_salt,
+        transcript_seed: bundle.response.seed,
+        decoding: bundle.delivery.decoding.clone(),
+        seed_share: None,
+        source: None,
+        manifest_hash: bundle.evidence.manifest.hash(),
+    };
+    let content = kept.encode();
+    assert_eq!(KeptAnswer::parse(&content), Ok(kept));
+    assert_eq!(KeptAnswer::parse(&with_version_1(&content, &receipt, 30)), Err(RecoveryError::Cbor(version_1)));
+    // The content of before had twelve members and says so by its version.
+    let first = [&[0x8c, 0x01], &content[2..]].concat();
+    assert_eq!(KeptAnswer::parse(&first), Err(RecoveryError::Cbor(version_1)));
+    // A struct that is longer than any version could have is none.
+    assert!(matches!(Delivery::parse(&with_version_1(&delivery, &receipt, 65)), Err(CborError::Item(_))));
 }

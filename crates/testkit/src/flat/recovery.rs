@@ -155,10 +155,14 @@ fn malformed(story: &Sealing, answer: &KeptAnswer) -> Vec<Value> {
     let mut beyond = pad(&content);
     beyond[..8].copy_from_slice(&u64::MAX.to_be_bytes());
     let mut other = content.clone();
-    other[1] = 2;
+    other[1] = 3;
     let mut flag = content.clone();
-    // After [1, 200, "application/json".
+    // After [2, 200, "application/json".
     flag[21] = 2;
+    // It had no place for a source record.
+    let mut first = content.clone();
+    (first[0], first[1]) = (0x8c, 1);
+    first.remove(content.len() - 35);
     vec![
         reject("head of another version", "head", &version[..BlobHead::LEN]),
         reject("head cut short", "head", &version[..BlobHead::LEN - 1]),
@@ -167,6 +171,7 @@ fn malformed(story: &Sealing, answer: &KeptAnswer) -> Vec<Value> {
         reject("padding of another step", "plaintext", &long),
         reject("length beyond the plaintext", "plaintext", &beyond),
         reject("content of another version", "contentOnly", &other),
+        reject("content of before the first release", "contentOnly", &first),
         reject("content with a byte more", "contentOnly", &[content.as_slice(), &[0]].concat()),
         reject("content with another flag", "contentOnly", &flag),
     ]

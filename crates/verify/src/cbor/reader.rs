@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::values;
+use crate::abi::AbiError;
 use crate::bytes::{Address, Amount, Hash32, Signature65};
 
 /// Items read at most, a bound on work before any limit of a list applies. A bundle of 64k frames has about 130k.
@@ -15,6 +16,9 @@ const ITEMS_MAX: u32 = 1 << 18;
 
 /// Members of a versioned value, at most.
 const VERSIONED_MAX: u64 = 64;
+
+/// Bytes of a struct of ABI words, at most: room for a version with more words than any has.
+const WORDS_MAX: usize = 64 * 32;
 
 /// Why bytes are not what was to be read, and where.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -265,6 +269,18 @@ impl<'a> Reader<'a> {
     /// Another item, a longer array, or what `read` refuses.
     pub fn optional<T>(&mut self, read: impl FnMut(&mut Self) -> Result<T, CborError>) -> Result<Option<T>, CborError> {
         Ok(self.list(1, read)?.pop())
+    }
+
+    /// A struct of ABI words in a byte string. One of another version is told by its version, also where it is of another length.
+    ///
+    /// # Errors
+    /// `Version`; another item, more than `WORDS_MAX` bytes, or bytes that are not the struct.
+    pub(crate) fn words<T>(&mut self, parse: impl FnOnce(&[u8]) -> Result<T, AbiError>) -> Result<T, CborError> {
+        let bytes = self.bytes(WORDS_MAX)?;
+        parse(bytes).map_err(|error| match error {
+            AbiError::Version { expected, got } => CborError::Version { expected: expected.into(), got: got.into() },
+            AbiError::Length { .. } | AbiError::Range { .. } => self.value_error(),
+        })
     }
 
     /// A byte string of exactly `N`.
