@@ -10,7 +10,8 @@ use candor_verify::manifest::{FurtherKey, keys_hash};
 use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, Scheme, UsageSource};
 use candor_verify::source::{Account, SourceRecord};
 use candor_verify::terms::{
-    ModelSource, OperatorTerms, PriceList, Pricing, Route, SealedVersion, Secret, SignedPriceList, Trust, Upstream, UpstreamKind, ways,
+    ModelSource, OperatorTerms, Price, PriceList, Pricing, Route, SealedVersion, Secret, SignedPriceList, Trust, Upstream, UpstreamKind,
+    ways,
 };
 use candor_verify::time::{UnixMs, UnixSeconds};
 
@@ -140,6 +141,12 @@ fn listed(name: &'static str, price_list: fn(&OperatorTerms) -> SignedPriceList)
     (name, "offer.price", Lie { price_list: Some(price_list), ..Lie::default() })
 }
 
+/// Terms whose ceilings are below ten, and whose floors follow from them.
+fn a_few_units(terms: &mut OperatorTerms) {
+    let Price { model, chain_id, asset, .. } = terms.prices[0];
+    terms.prices[0] = Price::at_most(model, chain_id, asset, honest::classes(9, 9, 9));
+}
+
 /// Lies about answers that nobody paid for.
 pub(crate) fn free_lies() -> Vec<Row> {
     let receipt = |name, expect, receipt: fn(&mut Receipt)| (name, expect, Lie { receipt, ..Lie::free() });
@@ -153,6 +160,8 @@ pub(crate) fn free_lies() -> Vec<Row> {
         receipt("free_work_that_names_an_offer", "receipt.payment", |r| r.money.offer_digest = Hash32([1; 32])),
         receipt("free_work_under_a_scheme", "receipt.payment", |r| r.money.scheme = Scheme::ExactEip3009),
         ("free_work_that_the_terms_sell", "receipt.charge", Lie::default()),
+        // Nobody wrote these floors, and they are not nothing.
+        ("free_work_at_a_price_of_a_few_units", "receipt.charge", Lie { terms: a_few_units, ..Lie::default() }),
         ("free_work_with_a_seed_that_its_share_does_not_give", "work.seed", Lie { decoding: |d| d.seed = Hash32([1; 32]), ..Lie::free() }),
         (
             "free_work_with_a_seed_of_a_payment",

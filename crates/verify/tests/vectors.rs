@@ -110,6 +110,16 @@ fn a_price_whose_list_is_not_shown_does_not_pass() {
 }
 
 #[test]
+fn an_answer_that_only_a_list_can_make_free_says_that_none_is_shown() {
+    for (name, is_said) in [("nobody_paid", false), ("nobody_paid_where_a_list_may_say_so", true), ("honest", false)] {
+        let case = cases("bundle/cases.json").into_iter().find(|case| case.name() == name).expect("it is there");
+        let verdict = judge(&case).expect("a bundle");
+        assert_eq!(verdict.outcome(), Outcome::Verified, "{name}");
+        assert_eq!(verdict.not_proven().iter().any(|text| text.starts_with("that it could be free")), is_said, "{name}");
+    }
+}
+
+#[test]
 fn a_level_given_apart_stands_in_place_of_the_policys() {
     let case = cases("bundle/cases.json").into_iter().find(|case| case.text("expect") == "cannot tell").expect("it is there");
     let bundle = Bundle::parse(&read(&format!("bundle/{}", case.text("file")))).expect("a bundle");

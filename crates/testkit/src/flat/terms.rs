@@ -93,6 +93,13 @@ fn full_terms() -> OperatorTerms {
     terms
 }
 
+/// Terms with an upstream whose attestation names the key that it is trusted by.
+fn attested_terms() -> OperatorTerms {
+    let mut terms = full_terms();
+    (terms.upstreams[0].kind, terms.upstreams[0].trust) = (UpstreamKind::Tinfoil, Trust::Attested);
+    terms
+}
+
 type Change = fn(&mut OperatorTerms);
 
 fn terms() -> File {
@@ -108,6 +115,7 @@ fn terms() -> File {
     let cases = vec![
         case("one chain, model and price", &signed(honest::terms(), OPERATOR)),
         case("two of everything", &signed(full_terms(), OPERATOR)),
+        case("an attested upstream", &signed(attested_terms(), OPERATOR)),
     ];
     let mut rejects = vec![{
         let stranger = signed(honest::terms(), 0x77);
@@ -137,8 +145,21 @@ fn terms() -> File {
         ("an escape sequence in a model's id", |o| o.models[0].id = "\u{1b}[2K\rVERIFIED".into()),
         ("a bidirectional control in an endpoint", |o| o.endpoints[0].push('\u{202e}')),
     ];
-    for (name, change) in inconsistent {
-        let mut terms = honest::terms();
+    // Rules about upstreams need terms that have some.
+    let of_upstreams: [(&str, Change); 7] = [
+        ("an attested upstream trusted by a key", |o| o.upstreams[0].kind = UpstreamKind::Aci),
+        ("an upstream trusted by an attestation that it has not", |o| o.upstreams[0].trust = Trust::Attested),
+        ("the digest of an upstream's model is not of its id", |o| {
+            o.models[2].digest = h(1);
+            o.prices[2].model = h(1);
+        }),
+        ("an upstream without a host", |o| o.upstreams[0].host.clear()),
+        ("an upstream of fixed prices with a markup", |o| o.upstreams[0].pricing = Pricing::Fixed),
+        ("a secret without a name", |o| o.secrets[1].name.clear()),
+        ("an egress without a port", |o| o.egress[0].port = 0),
+    ];
+    let all = inconsistent.map(|row| (honest::terms(), row)).into_iter().chain(of_upstreams.map(|row| (full_terms(), row)));
+    for (mut terms, (name, change)) in all {
         change(&mut terms);
         rejects.push(json!({ "name": name, "cbor": hex(&signed(terms, OPERATOR).encode()), "refusedBy": "evidence.manifest" }));
     }

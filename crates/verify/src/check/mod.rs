@@ -147,6 +147,9 @@ fn not_proven(bundle: &Bundle, checks: &[Check], log_level: LogLevel) -> Vec<Str
     out.push("delivery: a receipt proves production and hand-over to the host, not that the client read it".into());
     if bundle.sale.is_none() {
         out.push("that anybody paid: this answer was free".into());
+        if bundle.evidence.terms.terms.is_free_by_list_only(&bundle.delivery.receipt.work.model_id) {
+            out.push("that it could be free: only a price list can set this model to nothing, and none is shown".into());
+        }
     }
     let is_price_open = |check: &Check| check.step == Step::OfferPrice && check.status == Status::NotChecked;
     if checks.iter().any(is_price_open) {

@@ -185,6 +185,13 @@ impl OperatorTerms {
         is_given || self.prices.iter().any(|price| price.model == *model && price.floor.is_free())
     }
 
+    /// Whether this model is free only while a price list says so: nobody gets it for nothing by these terms alone.
+    #[must_use]
+    pub fn is_free_by_list_only(&self, model: &Hash32) -> bool {
+        let is_given = self.access.ways & (ways::KEYS | ways::OPEN) != 0;
+        !is_given && !self.prices.iter().any(|price| price.model == *model && price.ceiling.is_free())
+    }
+
     /// The token with this address on this chain.
     #[must_use]
     pub fn asset(&self, chain_id: u64, asset: &Address) -> Option<&Asset> {
@@ -309,6 +316,11 @@ impl OperatorTerms {
             }
             if (upstream.trust == Trust::Plaintext) != upstream.trust_anchor.is_zero() {
                 return Some("an upstream has a trust anchor in plaintext, or none under TLS");
+            }
+            if upstream.kind.is_attested() != (upstream.trust == Trust::Attested) {
+                return Some(
+                    "an upstream is trusted by an attestation that its kind does not have, or has one and is trusted by something else",
+                );
             }
             if upstream.pricing == Pricing::Fixed && upstream.markup != 0 {
                 return Some("an upstream of fixed prices has a markup");
@@ -448,6 +460,24 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_floor_that_nobody_wrote_is_nothing_only_under_a_ceiling_of_nothing() {
+        let ceiling = Classes {
+            input: Amount(0),
+            cache_read: Amount(1),
+            cache_write: Amount(9),
+            output: Amount(10),
+            reasoning: Amount(19),
+            image: Amount(20),
+            request: Amount(u128::MAX),
+        };
+        let floor = ceiling.default_floor();
+        let tokens = [floor.input, floor.cache_read, floor.cache_write, floor.output, floor.reasoning];
+        assert_eq!(tokens, [Amount(0), Amount(1), Amount(1), Amount(1), Amount(1)]);
+        assert_eq!((floor.image, floor.request), (Amount(2), Amount(u128::MAX / 10)));
+        assert!(floor.is_within(&ceiling));
+    }
+
+    #[test]
     fn prices_round_up() {
         let price = &sample().prices[0].ceiling;
         assert_eq!(price.amount(0, 0), Some(Amount(10)));
@@ -459,7 +489,7 @@ pub(crate) mod tests {
     fn inconsistent_terms_are_named() {
         assert_eq!(sample().check_consistent(), Ok(()));
         type Break = fn(&mut OperatorTerms);
-        let broken: [(Break, &str); 35] = [
+        let broken: [(Break, &str); 38] = [
             (|o| o.flags = 2, "flag"),
             (|o| o.storage = 4, "flag"),
             (|o| o.payee = Address::ZERO, "zero"),
@@ -485,6 +515,9 @@ pub(crate) mod tests {
             (|o| o.upstreams[0].port = 0, "no port"),
             (|o| o.upstreams[0].flags = 4, "flag"),
             (|o| o.upstreams[0].trust = Trust::Plaintext, "plaintext"),
+            (|o| o.upstreams[0].kind = UpstreamKind::Aci, "attestation"),
+            (|o| o.upstreams[0].kind = UpstreamKind::Near, "attestation"),
+            (|o| o.upstreams[0].trust = Trust::Attested, "attestation"),
             (|o| o.upstreams[0].pricing = Pricing::Fixed, "markup"),
             (|o| o.secrets.clear(), "account"),
             (|o| o.access.ways = 0, "no way"),

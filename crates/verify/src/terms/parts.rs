@@ -113,6 +113,14 @@ codes! {
     }
 }
 
+impl UpstreamKind {
+    /// Whether it attests its own key, which is then the one that its TLS must end in: verified before a prompt leaves.
+    #[must_use]
+    pub const fn is_attested(self) -> bool {
+        matches!(self, Self::Aci | Self::Tinfoil | Self::Near)
+    }
+}
+
 codes! {
     /// What the TLS chain of an upstream must end in.
     Trust {

@@ -49,10 +49,11 @@ impl Classes {
         Self { input, cache_read, cache_write, output, reasoning, image, request }
     }
 
-    /// The floor that an operator who says nothing has: a tenth of each ceiling, rounded down.
+    /// The floor that an operator who says nothing has: a tenth of each ceiling, rounded down, and not nothing where the ceiling is
+    /// something: else a list could give away what a cautious operator priced at a few units.
     #[must_use]
     pub fn default_floor(&self) -> Self {
-        Self::of(self.all().map(|ceiling| Amount(ceiling.0 / 10)))
+        Self::of(self.all().map(|ceiling| Amount((ceiling.0 / 10).max(ceiling.0.min(1)))))
     }
 
     /// Whether nothing is charged.
