@@ -17,7 +17,7 @@ use candor_verify::Hash32;
 use candor_verify::eip712::{K256, signer};
 use candor_verify::evidence::Evidence;
 use candor_verify::manifest::{Freshness, Manifest, attested_bytes};
-use candor_verify::terms::{Access, Guard, ModelSource, OperatorTerms, SignedTerms, storage};
+use candor_verify::terms::{Access, Chain, Guard, ModelSource, OperatorTerms, SignedTerms, storage};
 
 use crate::attester::Attester;
 use crate::control::{Commands, HostPort};
@@ -231,8 +231,15 @@ fn not_done_here(terms: &OperatorTerms) -> Option<&'static str> {
             "list a model of an upstream, which this build does not serve",
         ),
         (terms.prices.iter().any(|price| price.ceiling.is_free()), "give a model away, which this build does not"),
+        (terms.chains.iter().any(names_more_than_a_registry), "name contracts of settlement or channels, which this build does not use"),
     ];
     rows.iter().find_map(|(is_so, what)| is_so.then_some(*what))
+}
+
+/// Whether clients would take a chain's entry for more than where boots are registered and anchored: metered payments and channels.
+fn names_more_than_a_registry(chain: &Chain) -> bool {
+    let Chain { chain_id, registry, .. } = *chain;
+    *chain != Chain { chain_id, registry, ..Chain::default() }
 }
 
 fn wrong_phase(state: &State) -> Refused {
@@ -252,9 +259,9 @@ fn ready_of(serving: &Serving) -> Ready {
 impl Loading {
     fn take_part(&mut self, part: ModelPart) -> Result<EnclaveReply, Refused> {
         let refuse = |reason: String| Refused::new(RefusalCode::ModelRefused, reason);
-        if self.terms.terms.model(&part.digest).is_none() {
+        let Some(listed) = self.terms.terms.model(&part.digest) else {
             return Err(refuse(format!("the terms list no model {}", part.digest)));
-        }
+        };
         if self.models.contains_key(&part.digest) {
             return Ok(EnclaveReply::Done);
         }
@@ -281,6 +288,11 @@ impl Loading {
             return Err(refuse(format!("expected model {}, got {digest}", part.digest)));
         }
         let model = Model::load(&bytes).map_err(|error| refuse(error.to_string()))?;
+        // What the operator signed is what clients are told, and what prompts are counted against.
+        let context = model.config().context;
+        if context != listed.context_tokens {
+            return Err(refuse(format!("the terms say {} tokens of context for {}, it has {context}", listed.context_tokens, listed.id)));
+        }
         self.models.insert(part.digest, Arc::new(model));
         Ok(EnclaveReply::Done)
     }
@@ -309,7 +321,9 @@ impl Commands for Boot {
 #[cfg(test)]
 mod tests {
     use candor_engine::fixture;
-    use candor_testkit::honest::terms_of_length;
+    use candor_testkit::forge::{Key, OPERATOR};
+    use candor_testkit::honest::{sign_terms, terms_of_length};
+    use candor_verify::bytes::Address;
     use candor_verify::evidence::DOCUMENT_MAX;
     use candor_verify::terms::{Model, SIGNED_TERMS_MAX};
     use candor_verify::time::UnixMs;
@@ -383,6 +397,36 @@ mod tests {
         assert_eq!(load(&boot), EnclaveReply::Done);
         let EnclaveReply::Ready(ready) = boot.handle(HostRequest::Start) else { panic!("it boots") };
         assert_eq!(Evidence::parse(&ready.evidence).unwrap().terms.encode().len(), SIGNED_TERMS_MAX);
+    }
+
+    #[tokio::test]
+    async fn contracts_that_this_build_does_not_use_are_refused_by_name() {
+        let changes: [fn(&mut Chain); 6] = [
+            |chain| chain.settler_factory = Address([1; 20]),
+            |chain| chain.forwarder_factory = Address([1; 20]),
+            |chain| chain.authorizer_factory = Address([1; 20]),
+            |chain| chain.batch = Address([1; 20]),
+            |chain| chain.upto_proxy = Address([1; 20]),
+            |chain| chain.channel_policy = Hash32([1; 32]),
+        ];
+        for change in changes {
+            let mut terms = SignedTerms::parse(&terms_of(SIGNED_TERMS_MAX)).unwrap().terms;
+            change(terms.chains.last_mut().unwrap());
+            let boot = boot(0);
+            let reply = offer(&boot, sign_terms(terms, &Key::of(OPERATOR)).encode());
+            assert_refused(reply, RefusalCode::TermsRefused, "contracts of settlement or channels");
+            assert_eq!(boot.phase(), Phase::AwaitingTerms);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_model_of_another_context_than_the_terms_say_is_refused() {
+        let digest = Hash32(candor_engine::merkle_root(&fixture::model()));
+        let boot = boot(0);
+        let terms = terms_of_length(Model::local("fixture", digest, 512), SIGNED_TERMS_MAX);
+        assert_eq!(offer(&boot, terms.encode()), EnclaveReply::Done);
+        assert_refused(load(&boot), RefusalCode::ModelRefused, "512 tokens of context for fixture, it has 256");
+        assert_refused(boot.handle(HostRequest::Start), RefusalCode::ModelRefused, "has not arrived");
     }
 
     #[tokio::test]
