@@ -2,7 +2,7 @@
 //!
 //! A case is a bundle, a policy, and what the caller read from a chain. `vectors/bundle/` is this list on disk.
 
-use candor_verify::bundle::Bundle;
+use candor_verify::bundle::{Bundle, LaterTree};
 use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::{ChainFacts, Transfer};
 use candor_verify::decoding::SeedSource;
@@ -241,6 +241,11 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     let unsettled = Facts { transfer: Some(Transfer::NotYet), ..Facts::honest(&honest) };
     push("not_charged_so_far", &honest, strict(), unsettled, "verified", LogLevel::Anchored);
     push("anchored_later", &later, strict(), Facts::honest(&later), "verified", LogLevel::Anchored);
+    // The tree that was anchored is the checkpoint's own: nothing is between the two.
+    let mut same = honest.clone();
+    let checkpoint = honest.delivery.checkpoint.checkpoint;
+    same.later_trees = vec![LaterTree { checkpoint, signature: honest.delivery.checkpoint.signature, consistency: vec![] }];
+    push("anchored_as_it_stands", &same, strict(), Facts::honest(&same), "verified", LogLevel::Anchored);
     push(
         "anchored_before_the_key_was_revoked",
         &later,

@@ -76,7 +76,8 @@ pub struct Sale {
 /// Later trees in one bundle, at most: one that was anchored, and one that was observed before.
 pub const LATER_TREES_MAX: usize = 2;
 
-/// A tree that holds the receipt, larger than the bundle's own checkpoint, that was anchored or observed on chain.
+/// A tree that holds the receipt, not smaller than the bundle's own checkpoint, that was anchored or observed on chain. It is the checkpoint's
+/// own tree where that was anchored as it stands.
 ///
 /// RFC 9162 does not bind the number of leaves of the newer tree, so the proof alone does not name it: K_sig's signature does.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -104,7 +105,7 @@ pub struct Bundle {
     pub sale: Option<Sale>,
     /// What came with the answer.
     pub delivery: Delivery,
-    /// Larger trees that were added when the bundle was upgraded, each larger than the one before.
+    /// Trees that were added when the bundle was upgraded: the first not smaller than the checkpoint's, the second larger than the first.
     pub later_trees: Vec<LaterTree>,
 }
 
