@@ -234,6 +234,11 @@ const DEVIATIONS: &[Deviation] = &[
         |signed| changed(signed, |terms| (terms.prices[0].ceiling, terms.prices[0].floor) = Default::default()),
         "give a model away",
     ),
+    (
+        "a contract that settles",
+        |signed| changed(signed, |terms| terms.chains[0].settler_factory = Address([9; 20])),
+        "contracts of settlement or channels",
+    ),
     ("no model", |signed| changed(signed, |terms| terms.models.clear()), "need a model"),
     ("a price of another model", |signed| changed(signed, |terms| terms.prices[0].model = Hash32([9; 32])), "do not list"),
     (
