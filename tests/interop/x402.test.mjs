@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { createPublicClient, http } from "viem";
 import { CANDOR, run, startNode } from "./node.mjs";
-import { python } from "./python.mjs";
+import { paysOnKeptConnections } from "./kept.mjs";
 
 // The public development wallet: account 4 of "test test … junk".
 const KEY = "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a";
@@ -73,23 +73,5 @@ test("what @x402/fetch paid for is imported and verified, as an equal price only
   }
 });
 
-// Long enough for every one of these calls to take seconds.
-const PATIENCE = 600_000;
-
-test("@x402/fetch pays on kept connections for as long as it likes", { timeout: PATIENCE }, () => {
-  // Its pool keeps two of them: more calls than twice the quotes that a connection gets without paying.
-  const env = { API: world.node.api, RPC: world.rpc, ASSET: world.chain.test_usd, KEY, CALLS: "130" };
-  const { statuses } = run("keepalive.mjs", world.pem, env, PATIENCE);
-  assert.deepEqual(statuses, Array(130).fill(200));
-});
-
-for (const library of ["requests", "httpx"]) {
-  test(`x402 for Python pays with ${library} on one kept connection for as long as it likes`, { timeout: PATIENCE }, () => {
-    const env = { ...process.env, API: world.node.api, ASSET: world.chain.test_usd, KEY, PEM: world.pem, CALLS: "65", LIBRARY: library };
-    const options = { env, encoding: "utf8", timeout: PATIENCE };
-    const out = execFileSync(python(), [join(import.meta.dirname, "x402_client.py")], options);
-    const said = JSON.parse(out.trim().split("\n").at(-1));
-    assert.deepEqual(said.statuses, Array(65).fill(200));
-    assert.deepEqual(said.again, [200, said.receipt], "the same payment again gives the same answer");
-  });
-}
+// @x402/fetch keeps two connections: more calls than twice the quotes that a connection gets without paying.
+paysOnKeptConnections(() => world, { npm: 130, python: 65 });
