@@ -160,9 +160,9 @@ fn unreadable(error: ChainError) -> Result<Result<Evidence, String>, ClientError
     if matches!(error, ChainError::Malformed { .. }) { Ok(Err(error.to_string())) } else { Err(chain_error(error)) }
 }
 
-/// Enclaves whose evidence is read from the chain before giving up. Whoever has genuine hardware can register keys, for about 445,000 gas
-/// each, and a client that names no operator looks at all of them: so what the policy refuses is cheap to pass over, and there may be much
-/// of it. Somewhere it must end: each costs some calls.
+/// Enclaves whose evidence is read from the chain before giving up. Anybody can register keys, through a verifier contract of their own, for
+/// about 360,000 gas each, and a client that names no operator looks at all of them: so what the policy refuses is cheap to pass over, and
+/// there may be much of it. Somewhere it must end: each costs some calls. A client that names operators reads theirs only.
 const JUDGED_MAX: usize = 1_024;
 
 /// Enclaves that are connected to, or at whose turn the chain failed, before giving up: each costs a connection or its timeout. Only those
