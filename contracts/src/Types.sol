@@ -23,7 +23,7 @@ struct Record {
     LogId logId;
     bytes32 manifestHash;
     address verifier;
-    /// Of the code that judged the registration; a renewal must be judged by the same.
+    /// Of the code that judged the registration; a renewal must be judged by the same. A proxy's hash says nothing of what it calls.
     bytes32 verifierCodehash;
     WorkloadId workloadId;
     address operator;

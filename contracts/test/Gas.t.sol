@@ -162,6 +162,7 @@ contract GasTest is Logged {
         s.verifier = address(free);
         s.evidence = noise(EVIDENCE_LENGTH);
         s.termsData = noise(TERMS_LENGTH);
+        registeredAs = WorkloadId.wrap("workload");
         signAll(s);
         s.verifierData = freeAnswer(s.manifest.kSig, harness.manifest(s.manifest), s.freshness);
     }

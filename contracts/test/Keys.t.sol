@@ -5,6 +5,7 @@ import {KeyStatus} from "../src/KeyState.sol";
 import {ListedId, LogId, Record, Terms, WorkloadId} from "../src/Types.sol";
 import {IKeys} from "../src/interfaces/IKeys.sol";
 import {Signatures} from "../src/lib/Signatures.sol";
+import {IQuorumVerifier} from "../src/interfaces/IQuorumVerifier.sol";
 import {KeysFixture} from "./support/KeysFixture.sol";
 
 /// What a registration leaves behind, and what of its papers is refused. Blocks, documents and what they bind: KeysEvidence.t.sol;
@@ -338,9 +339,27 @@ contract KeysTest is KeysFixture {
     function test_register_revertsIfRegistrarSignedForAnotherRegistry() public {
         IKeys.Submission memory s = goodSubmission(ENCLAVE_KEY);
         bytes32 digest = harness.registration(
-            kSig, harness.manifest(s.manifest), s.verifier, keccak256(s.termsData), address(policies), block.chainid, s.deadline
+            kSig,
+            harness.manifest(s.manifest),
+            s.verifier,
+            workloadId(),
+            keccak256(s.termsData),
+            address(policies),
+            block.chainid,
+            s.deadline
         );
         s.registrarSignature = sign(REGISTRAR_KEY, digest);
+        refusedForRegistrar(s);
+    }
+
+    /// Front-running: an enclave of the stranger's own, genuine and of other code, attests the very bytes of a submission that waits. The
+    /// registrar signed for the workload.
+    function test_register_revertsIfTheEvidenceIsOfAnotherWorkload() public {
+        IKeys.Submission memory s = goodSubmission(ENCLAVE_KEY);
+        IQuorumVerifier.Verdict memory verdict = goodVerdict(s.evidence, kSig, harness.manifest(s.manifest), s.freshness);
+        verdict.innerMeasurements = keccak256("the stranger's code");
+        s.verifierData = signedVerdict(verdict);
+        registeredAs = workloadOf("the stranger's code");
         refusedForRegistrar(s);
     }
 

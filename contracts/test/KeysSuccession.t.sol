@@ -173,6 +173,7 @@ contract KeysSuccessionTest is KeysFixture {
         s.manifest.predecessorRoot = root;
         s.predecessor = recordOf(kSig);
         s.predecessorAnchoredAt = START;
+        registeredAs = workloadId();
         signBoot(s);
         refused(s, err(IKeys.PredecessorOfAnotherOperator.selector, operator, vm.addr(STRANGER_KEY)));
     }

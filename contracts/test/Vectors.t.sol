@@ -347,6 +347,7 @@ contract VectorsTest is Base {
             readAddress(c, "kSig"),
             read32(c, "manifestHash"),
             readAddress(c, "verifier"),
+            WorkloadId.wrap(read32(c, "workloadId")),
             read32(c, "termsDataHash"),
             readAddress(c, "registry"),
             readUint(c, "chainId"),

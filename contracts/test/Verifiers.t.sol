@@ -408,6 +408,7 @@ contract VerifiersTest is KeysFixture {
 
     /// A verifier that accepts this submission whatever its evidence.
     function liarFor(IKeys.Submission memory s) private returns (address) {
+        registeredAs = WorkloadId.wrap(LIED);
         return address(new Answers(abi.encode(LIED, attestedBy(s), START)));
     }
 
@@ -428,6 +429,8 @@ contract VerifiersTest is KeysFixture {
     function reentering(bytes memory call_) private returns (IKeys.Submission memory s) {
         Reenters verifier = new Reenters();
         s = submissionTo(address(verifier));
+        registeredAs = WorkloadId.wrap(0);
+        signBoot(s);
         verifier.prepare(address(registry), call_, attestedBy(s));
     }
 
@@ -461,6 +464,7 @@ contract VerifiersTest is KeysFixture {
     function signThroughAClocklessVerifier(IKeys.Submission memory s) private {
         s.verifier = address(new Clockless());
         Clockless(s.verifier).attest(attestedBy(s));
+        registeredAs = WorkloadId.wrap("clockless");
         signBoot(s);
     }
 

@@ -12,6 +12,13 @@ const KEY = "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a"
 // Long enough for a call to take a second.
 const PATIENCE = 1_200_000;
 
+/// A boot takes no payment whose nonce could be of the boot before: waits as long as the node says.
+export async function untilPaid({ node, rpc, chain, pem }) {
+  const env = { API: node.api, RPC: rpc, ASSET: chain.test_usd, KEY, STREAM: "0" };
+  const { status, retryAfter } = run("x402-fetch.mjs", pem, env);
+  if (status !== 200) await new Promise((resolve) => setTimeout(resolve, (retryAfter + 1) * 1000));
+}
+
 /// Makes one test per client, each of so many calls. `world` gives the node of `startNode` once it runs.
 export function paysOnKeptConnections(world, calls) {
   test(`@x402/fetch pays ${calls.npm} times on kept connections`, { timeout: PATIENCE }, () => {

@@ -32,8 +32,8 @@ interface IKeys {
         bytes bootSignature;
         /// Unix seconds after which the registrar's signature registers nothing.
         uint64 deadline;
-        /// By `terms.registrar`, over Registration(K_sig, manifest hash, verifier, keccak256(termsData), this registry, this chain,
-        /// deadline).
+        /// By `terms.registrar`, over Registration(K_sig, manifest hash, verifier, workload id, keccak256(termsData), this registry,
+        /// this chain, deadline).
         bytes registrarSignature;
         /// The signed terms in their CBOR form. Emitted and not read here: its digest needs lists that a contract should not read. The
         /// registrar signs for it, so a relayer cannot exchange it.

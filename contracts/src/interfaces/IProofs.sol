@@ -78,7 +78,8 @@ interface IProofs {
     /// @notice Checks everything that this chain can know about a receipt, or reverts with what is wrong.
     function prove(ReceiptProof calldata proof) external view returns (Proven memory);
 
-    /// @notice Anchors the receipt's tree and proves it, in one transaction. The proof's `anchoredAt` is the block's time.
+    /// @notice Anchors the receipt's tree and proves it, in one transaction. The proof's `anchoredAt` is the block's time, so this is for
+    /// contracts; and if somebody else anchors the tree first it reverts (`SizeNotGreater`): then `prove` is what is left to call.
     function anchorAndProve(
         Checkpoint calldata checkpoint,
         bytes calldata checkpointSignature,

@@ -12,7 +12,8 @@ import {ListedId, PolicyId} from "../Types.sol";
 /// since a moment, at most `maxLookback` ago). None of it can be undone: an entry that ended is never listed again. Delay, lookback and mode are fixed;
 /// owners cannot be changed: a new owner is a new policy, which each user must choose.
 ///
-/// NOT proven by a policy: that its owner looked at the code. An owner who can list can, after the delay, make true what suits:
+/// NOT proven by a policy: that its owner looked at the code; that a listed verifier is one whose logic cannot change under the same code
+/// (no owner, no proxy, no storage that is written later). An owner who can list can, after the delay, make true what suits:
 /// a contract that decides about money names a policy without an owner, or one whose owner it would let decide.
 interface IWorkloadPolicy {
     enum OperatorsMode {

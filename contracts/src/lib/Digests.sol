@@ -26,7 +26,7 @@ library Digests {
         "OperatorTerms(uint8 version,address operator,address payee,address registrar,address registry,uint256 anchorChainId,uint64 notAfter,uint32 flags,uint32 storage,Chain[] chains,Asset[] assets,Model[] models,Price[] prices,Upstream[] upstreams,Secret[] secrets,SealedVersion[] sealed,Egress[] egress,Access access,Guard guard,string[] endpoints)Access(uint32 ways,bytes32[] keys)Asset(uint256 chainId,address asset,string name,string version,uint8 decimals)Chain(uint256 chainId,address registry,address settlerFactory,address forwarderFactory,address authorizerFactory,address batch,address uptoProxy,bytes32 channelPolicy)Classes(uint256 input,uint256 cacheRead,uint256 cacheWrite,uint256 output,uint256 reasoning,uint256 image,uint256 request)Egress(string host,uint16 port,string purpose)Guard(string model,string upstream,uint32 payerRequestsPerMinute,uint64 payerTokensPerDay)Model(string id,uint8 source,bytes32 digest,bytes32 sourceDigest,uint32 contextTokens,Route[] routes)Price(bytes32 model,uint256 chainId,address asset,Classes ceiling,Classes floor)Route(string upstream,string model)SealedVersion(uint32 version,uint64 notAfter)Secret(string name,uint32 minVersion)Upstream(string name,uint8 kind,string host,uint16 port,string path,uint8 trust,bytes32 trustAnchor,string account,uint8 pricing,uint32 markup,uint32 flags)"
     );
     bytes32 internal constant REGISTRATION_TYPEHASH = keccak256(
-        "Registration(address kSig,bytes32 manifestHash,address verifier,bytes32 termsDataHash,address registry,uint256 chainId,uint64 deadline)"
+        "Registration(address kSig,bytes32 manifestHash,address verifier,bytes32 workloadId,bytes32 termsDataHash,address registry,uint256 chainId,uint64 deadline)"
     );
     bytes32 internal constant BOOT_TYPEHASH = keccak256("Boot(bytes32 manifestHash)");
     bytes32 internal constant RETIRE_TYPEHASH = keccak256("Retire(address kSig,address registry,uint256 chainId)");
@@ -62,18 +62,21 @@ library Digests {
         return typed(keccak256(abi.encode(TERMS_TYPEHASH, words)));
     }
 
-    /// @notice The digest that a registrar signs for one boot, to be judged by one verifier until one moment.
+    /// @notice The digest that a registrar signs for one boot, to be judged by one verifier to be one workload, until one moment.
     function registration(
         address kSig,
         bytes32 manifest_,
         address verifier,
+        WorkloadId workload,
         bytes32 termsDataHash,
         address registry,
         uint256 chainId,
         uint64 deadline
     ) internal pure returns (bytes32) {
         return typed(
-            keccak256(abi.encode(REGISTRATION_TYPEHASH, kSig, manifest_, verifier, termsDataHash, registry, chainId, deadline))
+            keccak256(
+                abi.encode(REGISTRATION_TYPEHASH, kSig, manifest_, verifier, workload, termsDataHash, registry, chainId, deadline)
+            )
         );
     }
 

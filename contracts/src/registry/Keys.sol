@@ -64,6 +64,7 @@ abstract contract Keys is IKeys {
         record.termsUntil = s.terms.notAfter / 1000;
         uint64 documentTime;
         (record.workloadId, documentTime) = _judged(record, s.evidence, s.verifierData, s.freshness);
+        _checkRegistrar(s, record);
         if (record.validFrom > documentTime + CLOCK_SKEW) revert BootedAfterItsDocument(documentTime, record.validFrom);
 
         // Before the log has a key: no log is its own predecessor.
@@ -186,7 +187,7 @@ abstract contract Keys is IKeys {
     function _isAnchored(address kSig, uint64 size, bytes32 root, uint64 anchoredAt) internal view virtual returns (bool);
 
     // Registration, step by step. The evidence binds the manifest, the manifest binds the terms, the operator signs them, and the terms name
-    // the registrar, who signs for verifier, `termsData` and deadline; the key itself signs the manifest: nothing of a submission is the
+    // the registrar, who signs for verifier, workload, `termsData` and deadline; the key itself signs the manifest: nothing of a submission is the
     // sender's choice, so the same registration makes the same record whoever sends it.
 
     function _checkManifest(Manifest calldata manifest) private view {
@@ -220,10 +221,22 @@ abstract contract Keys is IKeys {
         address kSig = Signatures.recover(Digests.boot(manifestHash), s.bootSignature);
         if (kSig != s.manifest.kSig) revert WrongBootSigner(s.manifest.kSig, kSig);
         if (s.deadline < block.timestamp) revert RegistrationExpired(block.timestamp, s.deadline);
-        // Verifier and termsData are signed for too: otherwise whoever sees a registration waiting could send it first through a verifier that
-        // lies, or with terms that nobody can read, and a key registers only once.
-        bytes32 digest =
-            Digests.registration(kSig, manifestHash, s.verifier, keccak256(s.termsData), address(this), block.chainid, s.deadline);
+    }
+
+    /// The registrar signs for verifier, workload and termsData too: otherwise whoever sees a registration waiting could send it first
+    /// through a verifier that lies, or with evidence of an enclave of its own that names this key, or with terms that nobody can read; and a
+    /// key registers only once.
+    function _checkRegistrar(Submission calldata s, Record memory record) private view {
+        bytes32 digest = Digests.registration(
+            record.kSig,
+            record.manifestHash,
+            record.verifier,
+            record.workloadId,
+            keccak256(s.termsData),
+            address(this),
+            block.chainid,
+            s.deadline
+        );
         address registrar = Signatures.recover(digest, s.registrarSignature);
         if (registrar != s.terms.registrar) revert WrongRegistrar(s.terms.registrar, registrar);
     }

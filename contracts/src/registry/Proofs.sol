@@ -98,8 +98,8 @@ abstract contract Proofs is IProofs, Anchors {
         if (seenAt == 0) revert NotAnchored(c.record.kSig, c.size, root);
     }
 
-    /// The five lines of the time rule (spec/bundle.md section 6), in whole seconds. They are of different shape in crates/verify/src/check/time.rs
-    /// and must say the same; test/Time.t.sol holds the edges of each.
+    /// The five lines of the time rule (spec/bundle.md section 6), in whole seconds, for the tree that the caller chose. crates/verify judges by the
+    /// earliest tree that it knows of; test/Time.t.sol holds the edges of each line.
     function _checkTimes(uint64 finished, uint64 seenAt, KeyState state, uint64 validFrom) private pure {
         if (finished + CLOCK_SKEW < validFrom) revert FinishedBeforeBoot(validFrom, finished);
         if (state.validUntil() < finished) revert FinishedAfterValidity(state.validUntil(), finished);

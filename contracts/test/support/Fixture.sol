@@ -44,6 +44,9 @@ abstract contract Fixture is Base {
         uint64 anchoredAt;
     }
 
+    /// What the registrar takes the enclave to be; `goodSubmission` sets it.
+    WorkloadId internal registeredAs;
+
     mapping(address kSig => uint256 key) private _keyOf;
     mapping(address kSig => Record) private _recordOf;
     mapping(address kSig => Last) internal lastOf;
@@ -72,6 +75,7 @@ abstract contract Fixture is Base {
     /// A whole, good submission for the enclave with this key.
     function goodSubmission(uint256 enclaveKey) internal returns (IKeys.Submission memory s) {
         knownKey(enclaveKey);
+        registeredAs = workloadId();
         s.verifier = address(quorum);
         s.evidence = abi.encodePacked("attestation document of ", vm.addr(enclaveKey));
         s.termsData = "terms in CBOR";
@@ -131,7 +135,7 @@ abstract contract Fixture is Base {
     function registrationDigest(IKeys.Submission memory s, uint256 chainId) internal view returns (bytes32) {
         bytes32 manifestHash = harness.manifest(s.manifest);
         return harness.registration(
-            s.manifest.kSig, manifestHash, s.verifier, keccak256(s.termsData), address(registry), chainId, s.deadline
+            s.manifest.kSig, manifestHash, s.verifier, registeredAs, keccak256(s.termsData), address(registry), chainId, s.deadline
         );
     }
 

@@ -66,12 +66,13 @@ contract Harness {
         address kSig,
         bytes32 manifestHash,
         address verifier,
+        WorkloadId workload,
         bytes32 termsDataHash,
         address registry,
         uint256 chainId,
         uint64 deadline
     ) external pure returns (bytes32) {
-        return Digests.registration(kSig, manifestHash, verifier, termsDataHash, registry, chainId, deadline);
+        return Digests.registration(kSig, manifestHash, verifier, workload, termsDataHash, registry, chainId, deadline);
     }
 
     function boot(bytes32 manifestHash) external pure returns (bytes32) {

@@ -40,6 +40,7 @@ abstract contract KeysFixture is Fixture {
         s = goodSubmission(enclaveKey);
         s.terms.operator = vm.addr(operatorKey);
         s.manifest.operator = vm.addr(operatorKey);
+        registeredAs = workloadOf(measurements);
         signAll(s);
         s.operatorSignature = sign(operatorKey, s.manifest.termsHash);
         IQuorumVerifier.Verdict memory verdict = goodVerdict(s.evidence, s.manifest.kSig, harness.manifest(s.manifest), s.freshness);

@@ -1,7 +1,8 @@
 //! What attestors sign for `QuorumVerifier`.
 
 use candor_verify::abi::Words;
-use candor_verify::{Address, Hash32, Signature65, eip712};
+use candor_verify::hash::keccak256;
+use candor_verify::{Address, Hash32, Signature65, eip712, tags};
 
 /// What an attestor of the quorum kind signs about evidence that it verified. Times in Unix seconds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,6 +41,20 @@ impl Verdict {
     pub fn digest(&self, chain_id: u64, quorum_verifier: &Address) -> Hash32 {
         let domain = eip712::contract_domain("Candor Attestor", "2", chain_id, quorum_verifier);
         eip712::digest(&domain, &eip712::hash_struct(VERDICT_TYPE, &self.words()))
+    }
+
+    /// What `QuorumVerifier` says of this verdict: kind, fingerprint of the quorum, and the inner workload as what it measured.
+    #[must_use]
+    pub fn workload_id(&self, threshold: u64, members: &[Address]) -> Hash32 {
+        let mut sorted = members.to_vec();
+        sorted.sort_unstable();
+        // abi.encode(uint256, address[]): threshold, where the list begins, its length, its members.
+        let list = Words::new().u64(threshold).u64(64).u64(sorted.len().try_into().unwrap_or(u64::MAX));
+        let root = keccak256(&[sorted.iter().fold(list, |words, member| words.address(member)).as_slice()]);
+        let workload = |kind: u64, root: &Hash32, measured: &Hash32| {
+            keccak256(&[Words::new().hash(&keccak256(&[tags::WORKLOAD])).u64(kind).hash(root).hash(measured).as_slice()])
+        };
+        workload(QUORUM_KIND.into(), &root, &workload(self.inner_kind, &self.inner_root, &self.inner_measurements))
     }
 
     /// The verifier data of a submission: the verdict's words, then signatures by ascending signer.

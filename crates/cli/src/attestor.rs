@@ -18,8 +18,9 @@ use candor_verify::time::UnixSeconds;
 use crate::dev::{self, Role};
 use crate::output::Failure;
 
-/// Judges evidence by this policy and signs a verdict over it for the chain's quorum verifier.
-pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &Signer) -> Result<Vec<u8>, Failure> {
+/// Judges evidence by this policy and signs a verdict over it for the chain's quorum verifier. Returns the data for the verifier, and what
+/// it will say that the evidence is.
+pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &Signer) -> Result<(Vec<u8>, Hash32), Failure> {
     let moment = Moment::Live { now: dev::now(), nonce: None };
     let (verdict, enclave) = verify_evidence(evidence, policy, moment, &K256);
     let Some(enclave) = enclave else {
@@ -42,7 +43,7 @@ pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &
     };
     let quorum = dev::deployment(chain_id).quorum_verifier;
     let signature = key.sign_digest(&verdict.digest(chain_id, &quorum))?;
-    Ok(verdict.verifier_data(&[signature]))
+    Ok((verdict.verifier_data(&[signature]), verdict.workload_id(1, &[key.address()])))
 }
 
 /// When a document was made, by its own signed time.
@@ -60,7 +61,7 @@ pub(crate) async fn register(
     payer: &Signer,
 ) -> Result<u64, Failure> {
     let chain_id = chain.chain_id();
-    let verifier_data = attest(evidence, policy, chain_id, &Role::Attestor.signer())?;
+    let (verifier_data, workload) = attest(evidence, policy, chain_id, &Role::Attestor.signer())?;
     let manifest = &evidence.manifest;
     let verifier = dev::deployment(chain_id).quorum_verifier;
     let predecessor = match manifest.predecessor_log.is_zero() {
@@ -69,7 +70,7 @@ pub(crate) async fn register(
     };
     // By the chain's clock, which judges it.
     let deadline = chain.head().await?.timestamp.saturating_add(REGISTRATION_SECONDS);
-    let registration = Registration::new(manifest, &evidence.terms, verifier, deadline);
+    let registration = Registration::new(manifest, &evidence.terms, verifier, workload, deadline);
     let submission = Submission {
         verifier,
         document: evidence.document().to_vec(),

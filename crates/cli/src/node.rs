@@ -488,7 +488,7 @@ impl DevRegistrar {
         if until <= status.valid_until {
             return Ok(());
         }
-        let data = attestor::attest(&evidence, &self.policy, self.chain.chain_id(), &Role::Attestor.signer())?;
+        let (data, _) = attestor::attest(&evidence, &self.policy, self.chain.chain_id(), &Role::Attestor.signer())?;
         let calldata = renew_calldata(&record, evidence.document(), &data, &evidence.freshness);
         self.chain.send_and_wait(&payer, Some(&manifest.registry), &calldata).await?;
         Ok(())

@@ -3,7 +3,8 @@
 //! Anyone may anchor; this is the host doing it for its clients. Logs of former boots come first: what their enclaves signed and nobody
 //! anchored yet is still worth anchoring, and a successor needs an anchored size. The chain is asked what it holds at each look at the
 //! current log, and the database is not believed about it: a lost answer, a crash or somebody else's anchor cost one question, and an
-//! anchor that the chain took back, or lost when it was reset, is made again. One of a former log, once seen, is not looked at again.
+//! anchor that the chain took back, or lost when it was reset, is made again. One of a former log, once seen, is not looked at again while the
+//! current log stays the same: what a reorganisation takes of it then is lost (SECURITY.md).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Anchors until stopped.
 pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let (interval, mut stored) = (shared.config.timing.anchor, shared.stored.subscribe());
-    let mut rounds = Rounds { shared, former: None };
+    let mut rounds = Rounds { shared, former: None, current: None };
     loop {
         tokio::select! {
             changed = stored.changed() => if changed.is_err() { return },
@@ -51,12 +52,17 @@ struct Rounds {
     shared: Arc<Shared>,
     // Former logs that may; `None` until the store has said which.
     former: Option<Vec<Hash32>>,
+    // The current log of the last round: with another one, that became a former log, and may hold more than was anchored.
+    current: Option<Hash32>,
 }
 
 impl Rounds {
     /// First what former logs still hold, then the current one.
     async fn round(&mut self, current: &OpenLog) {
         let current_id = current.row().manifest.log_id();
+        if self.current.replace(current_id) != Some(current_id) {
+            self.former = None;
+        }
         if self.former.is_none() {
             // Without an answer the next round asks again.
             self.former = self.shared.store.unanchored().await.ok();

@@ -23,6 +23,9 @@ pub struct Registration {
     pub manifest_hash: Hash32,
     /// Contract that judges the evidence: through another one the boot would be another workload.
     pub verifier: Address,
+    /// What it must judge the boot to be. Signed for, because any genuine enclave can name this key and manifest in evidence of its own: whoever is
+    /// first with that would register the key as other code.
+    pub workload_id: Hash32,
     /// keccak256 of the signed terms' CBOR, which the registry emits for clients to read. Signed for, because a registry takes a key
     /// once: with bytes of the sender's choice, whoever is first could make a boot unreadable.
     pub terms_data_hash: Hash32,
@@ -38,13 +41,14 @@ pub struct Registration {
 pub const REGISTRATION_SECONDS: u64 = 3_600;
 
 impl Registration {
-    /// What the registrar of `terms` signs for the boot of `manifest`, to be judged by this contract.
+    /// What the registrar of `terms` signs for the boot of `manifest`, to be judged by this contract to be this workload.
     #[must_use]
-    pub fn new(manifest: &Manifest, terms: &SignedTerms, verifier: Address, deadline: UnixSeconds) -> Self {
+    pub fn new(manifest: &Manifest, terms: &SignedTerms, verifier: Address, workload_id: Hash32, deadline: UnixSeconds) -> Self {
         Self {
             k_sig: manifest.k_sig,
             manifest_hash: manifest.hash(),
             verifier,
+            workload_id,
             terms_data_hash: keccak256(&[&terms.encode()]),
             registry: manifest.registry,
             chain_id: manifest.anchor_chain_id,
@@ -55,9 +59,9 @@ impl Registration {
     /// The EIP-712 digest that the registrar signs.
     #[must_use]
     pub fn digest(&self) -> Hash32 {
-        const TYPE: &str = "Registration(address kSig,bytes32 manifestHash,address verifier,bytes32 termsDataHash,address registry,uint256 chainId,uint64 deadline)";
-        let data = Words::new().address(&self.k_sig).hash(&self.manifest_hash).address(&self.verifier).hash(&self.terms_data_hash);
-        let data = data.address(&self.registry).u64(self.chain_id).u64(self.deadline.0);
+        const TYPE: &str = "Registration(address kSig,bytes32 manifestHash,address verifier,bytes32 workloadId,bytes32 termsDataHash,address registry,uint256 chainId,uint64 deadline)";
+        let data = Words::new().address(&self.k_sig).hash(&self.manifest_hash).address(&self.verifier);
+        let data = data.hash(&self.workload_id).hash(&self.terms_data_hash).address(&self.registry).u64(self.chain_id).u64(self.deadline.0);
         eip712::digest(&eip712::candor_domain(), &eip712::hash_struct(TYPE, &data))
     }
 }

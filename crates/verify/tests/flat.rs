@@ -189,6 +189,7 @@ fn registrations() {
         k_sig: case.address("kSig"),
         manifest_hash: case.hash("manifestHash"),
         verifier: case.address("verifier"),
+        workload_id: case.hash("workloadId"),
         terms_data_hash: case.hash("termsDataHash"),
         registry: case.address("registry"),
         chain_id: case.number("chainId"),

@@ -91,7 +91,13 @@ impl World {
         let signature = self.attestor.sign_digest(&verdict.digest(head.chain_id, &self.contracts.quorum_verifier)).unwrap();
         let terms = self.terms();
         let deadline = head.timestamp.saturating_add(REGISTRATION_SECONDS);
-        let registration = Registration::new(manifest, &terms, self.contracts.quorum_verifier, deadline);
+        let registration = Registration::new(
+            manifest,
+            &terms,
+            self.contracts.quorum_verifier,
+            verdict.workload_id(1, &[self.attestor.address()]),
+            deadline,
+        );
         Submission {
             verifier: self.contracts.quorum_verifier,
             document: document.to_vec(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::support::world::World;
 use crate::support::{Boot, Control, FakeEnclave, PATIENCE, Scratch, config};
+use candor_devchain::Fault;
 use candor_host::Host;
 use candor_link::EnclaveRequest;
 use candor_verify::Hash32;
@@ -48,6 +49,34 @@ async fn a_boot_that_the_chain_has_forgotten_is_registered_and_anchored_again() 
     let entry = boot.entry(Hash32([10; 32]));
     control.append(1, vec![entry]).await;
     control.checkpoint(1, boot.checkpoint(), vec![]).await;
+    until_anchored(&world, &boot, &mut control, 2).await;
+    host.stop().await;
+}
+
+/// Its enclave is gone, and so was the chain when the next one came: the host of both anchors it all the same.
+#[tokio::test]
+async fn what_a_former_log_still_holds_is_anchored_when_the_chain_takes_transactions_again() {
+    let world = Arc::new(World::start().await);
+    let scratch = Scratch::new("former");
+    let enclave = FakeEnclave::listen(&scratch);
+    let mut boot = Boot::new(&world, 1);
+    let host = Host::start(config(&world, &scratch, &enclave.socket, b"weights")).await.unwrap();
+    let (mut control, _, _) = enclave.boot(&boot).await;
+    let entry = boot.entry(Hash32([9; 32]));
+    control.append(0, vec![entry]).await;
+    control.checkpoint(0, boot.checkpoint(), vec![]).await;
+    until_anchored(&world, &boot, &mut control, 1).await;
+
+    let method = "eth_sendRawTransaction".to_owned();
+    world.shared.set_fault(Fault::Refuse { method, code: -32000, message: "busy".to_owned() });
+    let entry = boot.entry(Hash32([10; 32]));
+    control.append(1, vec![entry]).await;
+    control.checkpoint(1, boot.checkpoint(), vec![]).await;
+    drop(control);
+    let next = Boot::new(&world, 2);
+    let (mut control, request, _) = enclave.boot(&next).await;
+    assert_eq!(request.predecessor.map(|predecessor| predecessor.tree.size), Some(1));
+    world.shared.set_fault(Fault::None);
     until_anchored(&world, &boot, &mut control, 2).await;
     host.stop().await;
 }

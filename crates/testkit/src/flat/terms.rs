@@ -181,7 +181,8 @@ fn registrations() -> File {
         let key = Key::of(REGISTRAR);
         json!({
             "name": name, "kSig": address(&registration.k_sig), "manifestHash": hash(&registration.manifest_hash),
-            "verifier": address(&registration.verifier), "termsDataHash": hash(&registration.terms_data_hash),
+            "verifier": address(&registration.verifier), "workloadId": hash(&registration.workload_id),
+            "termsDataHash": hash(&registration.terms_data_hash),
             "registry": address(&registration.registry), "chainId": number(registration.chain_id), "deadline": number(registration.deadline.0),
             "digest": hash(&registration.digest()), "signature": hex(&key.sign(&registration.digest()).0), "registrar": address(&key.address()),
         })
@@ -190,6 +191,7 @@ fn registrations() -> File {
         k_sig: a(1),
         manifest_hash: h(2),
         verifier: a(6),
+        workload_id: h(5),
         terms_data_hash: h(4),
         registry: a(3),
         chain_id: 31337,
@@ -204,6 +206,7 @@ fn registrations() -> File {
     let rejects = vec![
         exchanged("terms data exchanged after signing", "termsDataHash", hash(&h(5))),
         exchanged("verifier exchanged after signing", "verifier", address(&a(7))),
+        exchanged("registered as another workload", "workloadId", hash(&h(6))),
         exchanged("deadline put off after signing", "deadline", json!(1_790_003_601_u64)),
     ];
     let largest = Registration { chain_id: u64::MAX, deadline: UnixSeconds(u64::MAX), ..dev };
