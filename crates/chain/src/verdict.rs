@@ -2,7 +2,8 @@
 
 use candor_verify::abi::Words;
 use candor_verify::hash::keccak256;
-use candor_verify::{Address, Hash32, Signature65, eip712, tags};
+use candor_verify::manifest::workload_id_of;
+use candor_verify::{Address, Hash32, Signature65, eip712};
 
 /// What an attestor of the quorum kind signs about evidence that it verified. Times in Unix seconds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,10 +52,8 @@ impl Verdict {
         // abi.encode(uint256, address[]): threshold, where the list begins, its length, its members.
         let list = Words::new().u64(threshold).u64(64).u64(sorted.len().try_into().unwrap_or(u64::MAX));
         let root = keccak256(&[sorted.iter().fold(list, |words, member| words.address(member)).as_slice()]);
-        let workload = |kind: u64, root: &Hash32, measured: &Hash32| {
-            keccak256(&[Words::new().hash(&keccak256(&[tags::WORKLOAD])).u64(kind).hash(root).hash(measured).as_slice()])
-        };
-        workload(QUORUM_KIND.into(), &root, &workload(self.inner_kind, &self.inner_root, &self.inner_measurements))
+        let inner = workload_id_of(self.inner_kind, &self.inner_root, &self.inner_measurements);
+        workload_id_of(QUORUM_KIND.into(), &root, &inner)
     }
 
     /// The verifier data of a submission: the verdict's words, then signatures by ascending signer.
@@ -70,3 +69,43 @@ impl Verdict {
 
 /// The number of the quorum kind in workload ids.
 pub const QUORUM_KIND: u32 = 0x51;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn hash(case: &Value, key: &str) -> Hash32 {
+        Hash32::from_hex(case[key].as_str().unwrap()).unwrap()
+    }
+
+    fn address(value: &Value) -> Address {
+        Address::from_hex(value.as_str().unwrap()).unwrap()
+    }
+
+    /// The same file is read by `contracts/test/Vectors.t.sol`. A quorum is a set: the order of its members says nothing.
+    #[test]
+    fn a_verdict_is_that_of_the_vectors() {
+        let file: Value = serde_json::from_str(include_str!("../../../vectors/verdict.json")).unwrap();
+        let cases = file["cases"].as_array().unwrap();
+        assert_eq!(cases.len(), 2);
+        for case in cases {
+            let verdict = Verdict {
+                evidence_hash: keccak256(&[&candor_verify::bytes::from_hex(case["evidence"].as_str().unwrap()).unwrap()]),
+                inner_kind: case["innerKind"].as_u64().unwrap(),
+                inner_root: hash(case, "innerRoot"),
+                inner_measurements: hash(case, "innerMeasurements"),
+                attested_hash: hash(case, "attestedHash"),
+                document_time: case["documentTime"].as_u64().unwrap(),
+            };
+            assert_eq!(verdict.digest(case["chainId"].as_u64().unwrap(), &address(&case["verifier"])), hash(case, "digest"));
+            let threshold = case["threshold"].as_u64().unwrap();
+            let mut members: Vec<Address> = case["members"].as_array().unwrap().iter().map(address).collect();
+            assert_eq!(verdict.workload_id(threshold, &members), hash(case, "workloadId"));
+            members.reverse();
+            assert_eq!(verdict.workload_id(threshold, &members), hash(case, "workloadId"));
+            assert_ne!(verdict.workload_id(threshold + 1, &members), hash(case, "workloadId"));
+        }
+    }
+}

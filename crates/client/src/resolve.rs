@@ -137,12 +137,12 @@ async fn from_chain(
     status: &KeyStatus,
 ) -> Result<Result<Evidence, String>, ClientError> {
     let boot = match &registered.boot {
-        Ok(boot) => boot.clone(),
+        Ok(boot) => boot,
         Err(error) => return Ok(Err(error.to_string())),
     };
     let (document, freshness) = match chain.newest_renewal(registry, &registered.record.k_sig, status).await {
         Ok(Some(renewal)) => (renewal.document, renewal.freshness),
-        Ok(None) => (boot.document, boot.freshness),
+        Ok(None) => (boot.document.clone(), boot.freshness),
         Err(error) => return unreadable(error),
     };
     let terms = match SignedTerms::parse(&boot.terms_data) {
@@ -152,7 +152,7 @@ async fn from_chain(
     // The registry checked this signature; the one inside the terms data is only what the submitter sent.
     let signature = Signature65::from_slice(&boot.operator_signature).unwrap_or(terms.signature);
     let terms = SignedTerms { signature, ..terms };
-    Ok(Ok(Evidence::nitro(document, boot.manifest, freshness, terms)))
+    Ok(Ok(Evidence::nitro(document, boot.manifest.clone(), freshness, terms)))
 }
 
 /// Whoever registers writes the events: what cannot be read in one of them is that registration's fault, and not the endpoint's.

@@ -248,8 +248,14 @@ impl TeeKind {
 /// means nothing. For Nitro the measurements are PCR0 ‖ PCR1 ‖ PCR2 (144 bytes). Spec: attestation.md §4.
 #[must_use]
 pub fn workload_id(kind: TeeKind, root_fingerprint: &Hash32, measurements: &[u8]) -> Hash32 {
-    let words =
-        Words::new().hash(&keccak256(&[tags::WORKLOAD])).u64(kind.code().into()).hash(root_fingerprint).hash(&keccak256(&[measurements]));
+    workload_id_of(kind.code().into(), root_fingerprint, &keccak256(&[measurements]))
+}
+
+/// [`workload_id`] of any kind in a contract's numbers, from the hash of its measurements: for the quorum (0x51) these are the workload
+/// that its attestors judged.
+#[must_use]
+pub fn workload_id_of(kind: u64, root_fingerprint: &Hash32, measurements_hash: &Hash32) -> Hash32 {
+    let words = Words::new().hash(&keccak256(&[tags::WORKLOAD])).u64(kind).hash(root_fingerprint).hash(measurements_hash);
     keccak256(&[words.as_slice()])
 }
 
