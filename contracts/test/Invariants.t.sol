@@ -154,9 +154,10 @@ contract Handler is Logged {
         } catch {}
     }
 
-    function claimTo(Proof memory proof) private view returns (IProofs.ReceiptProof memory c) {
-        c = proofIn(entries[proof.entry], proof.size, proof.anchoredAt, policyId);
-        c.acceptsObservation = proof.anchoredAt == 0;
+    function claimTo(Proof memory proof) private view returns (IProofs.ReceiptProof memory) {
+        Entry memory entry = entries[proof.entry];
+        if (proof.anchoredAt == 0) return observedIn(entry, proof.size, policyId);
+        return proofIn(entry, proof.size, proof.anchoredAt, policyId);
     }
 
     function lie(uint256 size, bytes32 root, bytes32[] memory proof) private {

@@ -330,44 +330,63 @@ contract ProofsTest is Logged {
 
     /// An observation is no anchor, whatever time is named for it.
     function test_prove_takesAnObservationOnlyIfAsked() public {
-        IProofs.ReceiptProof memory c = observedOnly();
-        c.anchoredAt = START + 600;
-        refused(c, notAnchored(kSig, SIZE, logRoot(ENCLAVE_KEY, SIZE)));
+        (Entry memory entry, IProofs.ReceiptProof memory c) = observedOnly();
+        c.acceptsObservation = false;
+        refused(c, err(IProofs.AnchorRequired.selector));
         c.acceptsObservation = true;
         IProofs.Proven memory p = registry.prove(c);
         assertTrue(!p.inSequence, "an observation is in no sequence");
         assertEq(p.seenAt, START + 600);
+        c = proofIn(entry, SIZE, START + 600, policyId);
+        c.acceptsObservation = true;
+        refused(c, notAnchored(kSig, SIZE, logRoot(ENCLAVE_KEY, SIZE)));
     }
 
-    function test_prove_prefersTheAnchor() public {
-        IProofs.ReceiptProof memory c = observedOnly();
+    /// The tree of the client's checkpoint is observed, the host anchors a larger one later: the earlier moment, and the place.
+    function test_prove_takesTheTimeOfAnEarlierObservation() public {
+        (Entry memory entry,) = observedOnly();
+        fill(ENCLAVE_KEY, 3);
         pass(60);
         anchorLog(ENCLAVE_KEY);
-        c.acceptsObservation = true;
-        c.anchoredAt = START + 660;
+        IProofs.ReceiptProof memory c = proofOf(entry, policyId);
+        assertEq(registry.prove(c).seenAt, START + 660);
+        (c.observedSize, c.observedInclusion) = (SIZE, pathIn(entry, SIZE));
         IProofs.Proven memory p = registry.prove(c);
-        assertTrue(p.inSequence, "an anchor is in sequence");
-        assertEq(p.seenAt, START + 660);
-    }
-
-    /// Time 0 looks for an observation only: the earlier moment, without the place in a sequence.
-    function test_prove_takesTheObservationOfAnAnchoredTree() public {
-        IProofs.ReceiptProof memory c = observedOnly();
-        pass(60);
-        anchorLog(ENCLAVE_KEY);
-        c.acceptsObservation = true;
-        IProofs.Proven memory p = registry.prove(c);
-        assertTrue(!p.inSequence, "not by the anchor");
+        assertTrue(p.inSequence, "by the anchor");
         assertEq(p.seenAt, START + 600);
     }
 
-    /// An anchor is not an observation either.
+    function test_prove_keepsTheTimeOfAnEarlierAnchor() public {
+        Entry memory entry = logged(goodReceipt());
+        pass(60);
+        observeLog(ENCLAVE_KEY);
+        IProofs.ReceiptProof memory c = proofOf(entry, policyId);
+        (c.observedSize, c.observedInclusion) = (SIZE, c.inclusion);
+        assertEq(registry.prove(c).seenAt, START + 600);
+    }
+
+    /// An anchor is not an observation, and what is shown must be there, though another tree would do.
     function test_prove_revertsIfNothingWasObserved() public {
         IProofs.ReceiptProof memory c = anchored(goodReceipt());
-        c.acceptsObservation = true;
-        c.anchoredAt = 0;
-        refused(c, notAnchored(kSig, SIZE, logRoot(ENCLAVE_KEY, SIZE)));
-        c.anchoredAt = START + 600;
+        (c.observedSize, c.observedInclusion) = (SIZE, c.inclusion);
+        refused(c, abi.encodeWithSelector(IProofs.NotObserved.selector, kSig, SIZE, logRoot(ENCLAVE_KEY, SIZE)));
+        (c.observedSize, c.observedInclusion) = (0, new bytes32[](0));
+        registry.prove(c);
+    }
+
+    function test_prove_revertsIfTheReceiptIsNotInTheObservedTree() public {
+        (Entry memory entry, IProofs.ReceiptProof memory c) = observedOnly();
+        c.observedInclusion[0] ^= bytes32(uint256(1));
+        refusedWith(c, IProofs.NotObserved.selector);
+        c.observedInclusion = pathIn(entry, SIZE);
+        registry.prove(c);
+    }
+
+    function test_prove_revertsIfNoTreeIsShown() public {
+        (, IProofs.ReceiptProof memory c) = observedOnly();
+        c.observedSize = 0;
+        refused(c, err(IProofs.AnchorRequired.selector));
+        c.observedSize = SIZE;
         registry.prove(c);
     }
 
@@ -433,12 +452,12 @@ contract ProofsTest is Logged {
     }
 
     /// A proof in a tree that was observed at START + 600 and not anchored.
-    function observedOnly() private returns (IProofs.ReceiptProof memory) {
+    function observedOnly() private returns (Entry memory entry, IProofs.ReceiptProof memory) {
         fill(ENCLAVE_KEY, BEFORE);
-        Entry memory entry = append(ENCLAVE_KEY, goodReceipt());
+        entry = append(ENCLAVE_KEY, goodReceipt());
         fill(ENCLAVE_KEY, AFTER);
         observeLog(ENCLAVE_KEY);
-        return proofIn(entry, SIZE, 0, policyId);
+        return (entry, observedIn(entry, SIZE, policyId));
     }
 
     /// A proof in a tree that the next transaction anchors.

@@ -98,8 +98,8 @@ contract TimeRuleTest is Logged {
         Entry memory late = append(ENCLAVE_KEY, receiptOf(ENCLAVE_KEY, START * 1000));
         Entry memory good = append(ENCLAVE_KEY, receiptOf(ENCLAVE_KEY, (START + 1) * 1000));
         observeLog(ENCLAVE_KEY);
-        refused(observed(late, 2), err(IProofs.SeenTooLate.selector, START + WEEK, START + WEEK + 1));
-        assertEq(registry.prove(observed(good, 2)).seenAt, START + WEEK + 1);
+        refused(observedIn(late, 2, policyId), err(IProofs.SeenTooLate.selector, START + WEEK, START + WEEK + 1));
+        assertEq(registry.prove(observedIn(good, 2, policyId)).seenAt, START + WEEK + 1);
     }
 
     // Line 5, retired.
@@ -155,7 +155,7 @@ contract TimeRuleTest is Logged {
         goTo(NOW + 1);
         Entry memory entry = append(ENCLAVE_KEY, receiptOf(ENCLAVE_KEY, NOW * 1000));
         observeLog(ENCLAVE_KEY);
-        refused(observed(entry, 1), err(IProofs.SeenAfterRevocation.selector, NOW, NOW + 1));
+        refused(observedIn(entry, 1, policyId), err(IProofs.SeenAfterRevocation.selector, NOW, NOW + 1));
     }
 
     function test_revoked_afterRetirementCutsTheNoticeShort() public {
@@ -209,7 +209,7 @@ contract TimeRuleTest is Logged {
         retire();
         vm.warp(revokedAt);
         if (isRevoked) revoke();
-        try registry.prove(observed(entry, 1)) {
+        try registry.prove(observedIn(entry, 1, policyId)) {
             assertTrue(holds, "proven against the rule");
         } catch {
             assertTrue(!holds, "refused against the rule");
@@ -228,12 +228,6 @@ contract TimeRuleTest is Logged {
 
     function finishedAt(uint64 finishedMs) private returns (IProofs.ReceiptProof memory) {
         return anchored(receiptOf(ENCLAVE_KEY, finishedMs));
-    }
-
-    /// A proof in the tree of this size by its observation alone.
-    function observed(Entry memory entry, uint64 size) private view returns (IProofs.ReceiptProof memory c) {
-        c = proofIn(entry, size, 0, policyId);
-        c.acceptsObservation = true;
     }
 
     function retire() private {
@@ -349,8 +343,9 @@ contract StoriesTest is Logged {
         observeLog(ENCLAVE_KEY);
         goTo(START + 60);
         revoke(ENCLAVE_KEY);
-        IProofs.ReceiptProof memory c = proofIn(entry, 1, 0, policyId);
-        refused(c, notAnchored(kSig, 1, logRoot(ENCLAVE_KEY, 1)));
+        IProofs.ReceiptProof memory c = observedIn(entry, 1, policyId);
+        c.acceptsObservation = false;
+        refused(c, err(IProofs.AnchorRequired.selector));
         c.acceptsObservation = true;
         assertTrue(!registry.prove(c).inSequence, "an observation is in no sequence");
     }
@@ -363,18 +358,21 @@ contract StoriesTest is Logged {
         goTo(START + 60);
         revoke(ENCLAVE_KEY);
         assertTrue(registry.prove(proofOf(entry, policyId)).inSequence, "anchored");
-        assertEq(registry.prove(seenFirst(entry, 1)).seenAt, START);
+        assertEq(registry.prove(observedIn(entry, 1, policyId)).seenAt, START);
     }
 
-    /// A client observed its answer's tree at once; the host anchored eight days later. The client's proof stands, the host's does
-    /// not.
+    /// A client observed its answer's tree at once; the host anchored eight days later. The anchor alone is too late; with the observation
+    /// it stands, in its place in the sequence.
     function test_story_observedInTimeAndAnchoredTooLate() public {
         Entry memory entry = append(ENCLAVE_KEY, receiptOf(ENCLAVE_KEY, START * 1000));
         observeLog(ENCLAVE_KEY);
         goTo(START + 8 days);
         anchorLog(ENCLAVE_KEY);
         refused(proofOf(entry, policyId), err(IProofs.SeenTooLate.selector, START + 7 days, START + 8 days));
-        assertEq(registry.prove(seenFirst(entry, 1)).seenAt, START);
+        assertTrue(!registry.prove(observedIn(entry, 1, policyId)).inSequence, "an observation is in no sequence");
+        IProofs.ReceiptProof memory both = proofOf(entry, policyId);
+        (both.observedSize, both.observedInclusion) = (1, pathIn(entry, 1));
+        assertTrue(registry.prove(both).inSequence, "anchored");
     }
 
     /// A thief of a key that lapsed, unnoticed, writes any time into a receipt and observes it. After a week it proves nothing;
@@ -386,8 +384,8 @@ contract StoriesTest is Logged {
         goTo(START + HOUR + 7 days + 1);
         Entry memory late = append(ENCLAVE_KEY, receiptOf(ENCLAVE_KEY, (START + HOUR) * 1000));
         observeLog(ENCLAVE_KEY);
-        assertTrue(!registry.prove(seenFirst(forged, 1)).inSequence, "the thief's word");
-        refused(seenFirst(late, 2), err(IProofs.SeenTooLate.selector, START + HOUR + 7 days, START + HOUR + 7 days + 1));
+        assertTrue(!registry.prove(observedIn(forged, 1, policyId)).inSequence, "the thief's word");
+        refused(observedIn(late, 2, policyId), err(IProofs.SeenTooLate.selector, START + HOUR + 7 days, START + HOUR + 7 days + 1));
     }
 
     // A year.
@@ -575,11 +573,5 @@ contract StoriesTest is Logged {
     /// A proof under the anchor of this hour, when the log had a leaf for each hour before.
     function hourly(Entry memory entry, uint64 hour) private view returns (IProofs.ReceiptProof memory) {
         return proofIn(entry, hour + 1, START + hour * HOUR, policyId);
-    }
-
-    /// A proof by the observation of the tree of this size.
-    function seenFirst(Entry memory entry, uint64 size) private view returns (IProofs.ReceiptProof memory c) {
-        c = proofIn(entry, size, 0, policyId);
-        c.acceptsObservation = true;
     }
 }

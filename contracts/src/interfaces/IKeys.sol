@@ -44,6 +44,16 @@ interface IKeys {
         uint64 predecessorAnchoredAt;
     }
 
+    /// @notice Why a boot does not continue the log that its manifest names.
+    enum Gap {
+        /// This registry holds no key of that log.
+        Unknown,
+        /// That log has no anchor of the size that the manifest names.
+        NotAnchored,
+        /// Another boot continued it first.
+        Succeeded
+    }
+
     /// @notice Blocks of the registrations before this one, zero for none: of any key, of the same operator, under the same listed id.
     /// With `newest` these are three lists that a client reads backwards, one event at a time, and never the whole chain.
     struct Previous {
@@ -90,8 +100,8 @@ interface IKeys {
     /// @notice `successor` continues `predecessor`, from an anchored (size, root) of it.
     event Succeeded(LogId indexed predecessor, LogId indexed successor, uint64 size, bytes32 root);
 
-    /// @notice `successor` names a predecessor that this registry does not hold: a gap.
-    event PredecessorUnknown(LogId indexed predecessor, LogId indexed successor);
+    /// @notice `successor` names a predecessor that it does not continue here: no edge, and nobody is refused for it.
+    event PredecessorGap(LogId indexed predecessor, LogId indexed successor, Gap gap);
 
     /// @notice The operator retires the key: what is finished after `invalidFrom` does not count.
     event Retired(address indexed kSig, address indexed operator, uint64 invalidFrom);
@@ -139,10 +149,10 @@ interface IKeys {
     error PredecessorWithoutLog(uint64 size, bytes32 root);
     /// @notice The record that was brought is of another key than that of the log which the manifest names.
     error WrongPredecessor(address expected, address got);
+    /// @notice The predecessor has an anchor of this size, and another root or time than what was brought.
     error PredecessorNotAnchored(LogId log, uint64 size);
     /// @notice A log without leaves has one root.
     error WrongPredecessorRoot(bytes32 expected, bytes32 got);
-    error AlreadySucceeded(LogId log, LogId successor);
     /// @notice Only its own operator may continue a log; else anyone with an enclave could cut off the rightful successor.
     error PredecessorOfAnotherOperator(address expected, address got);
 

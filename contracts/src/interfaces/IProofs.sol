@@ -18,19 +18,24 @@ interface IProofs {
         /// Salt of the receipt's leaf.
         bytes32 logSalt;
         Record record;
-        /// Of the tree that this chain saw; greater than the receipt's sequence number.
+        /// Of an anchored tree, greater than the receipt's sequence number; zero for none.
         uint64 size;
-        /// When the tree was anchored, Unix seconds; zero to look for an observation only.
+        /// When that tree was anchored, Unix seconds.
         uint64 anchoredAt;
         /// The RFC 9162 proof of the leaf, at index `sequence`, in the tree of that size.
         bytes32[] inclusion;
+        /// Of an observed tree that holds the receipt; zero for none. The earlier of the two moments counts, and the anchor gives the
+        /// place in the sequence: so an anchor that came too late stands with an observation that came in time.
+        uint64 observedSize;
+        /// The proof of the leaf in the observed tree.
+        bytes32[] observedInclusion;
         /// Who decides what is acceptable. Mandatory, because registered is not acceptable.
         PolicyId policyId;
         /// Bit i: scheme i is taken. Nothing is taken that is not named: unpaid work costs its maker nothing.
         uint8 schemes;
         /// Whether a receipt is taken under a paid scheme of which nothing was charged.
         bool acceptsUncharged;
-        /// Whether an observation is taken where there is no anchor. Then all that stands behind the place in the log is the word of
+        /// Whether an observation is taken without an anchor. Then all that stands behind the place in the log is the word of
         /// whoever holds the key, within MAX_ANCHOR_DELAY.
         bool acceptsObservation;
     }
@@ -46,7 +51,7 @@ interface IProofs {
         uint8 outcome;
         bytes32 modelId;
         uint64 finished;
-        /// Block time of the anchor or observation: the receipt existed by then.
+        /// Block time of the anchor, or of the observation if that came earlier: the receipt existed by then.
         uint64 seenAt;
         /// Whether the tree is an anchor, proven to continue all anchors before.
         bool inSequence;
@@ -64,9 +69,13 @@ interface IProofs {
     /// @notice Scheme none, and yet words about money.
     error MoneyWithoutScheme();
     error WrongPaidTo(address expected, address got);
-    /// @notice The path of the leaf ends in a root that was not anchored at this size and time (nor, where taken, observed): the tree is
-    /// another, or the receipt is not in it.
+    /// @notice No anchored tree is shown, and the caller takes nothing less, or none at all is shown.
+    error AnchorRequired();
+    /// @notice The path of the leaf ends in a root that was not anchored at this size and time: the tree is another, or the receipt is not
+    /// in it.
     error NotAnchored(address kSig, uint64 size, bytes32 root);
+    /// @notice The path of the leaf ends in a root that was not observed at this size.
+    error NotObserved(address kSig, uint64 size, bytes32 root);
     error FinishedBeforeBoot(uint64 validFrom, uint64 finished);
     error FinishedAfterValidity(uint64 validUntil, uint64 finished);
     error FinishedAfterSeen(uint64 latest, uint64 finished);

@@ -83,6 +83,10 @@ abstract contract Anchors is IAnchors, Keys {
         return _observed[_tree(kSig, size, root)];
     }
 
+    function _hasAnchor(address kSig, uint64 size) internal view override returns (bool) {
+        return _anchors[kSig][size] != 0;
+    }
+
     function _isAnchored(address kSig, uint64 size, bytes32 root, uint64 anchoredAt) internal view override returns (bool) {
         return anchoredAt != 0 && _anchors[kSig][size] == _commitment(root, anchoredAt);
     }

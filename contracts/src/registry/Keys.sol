@@ -183,7 +183,10 @@ abstract contract Keys is IKeys {
         return _state[record.kSig];
     }
 
-    /// Whether a tree of this key is anchored: part two knows.
+    /// Whether any tree of this key is anchored at this size: part two knows.
+    function _hasAnchor(address kSig, uint64 size) internal view virtual returns (bool);
+
+    /// Whether this tree of the key is anchored: part two knows.
     function _isAnchored(address kSig, uint64 size, bytes32 root, uint64 anchoredAt) internal view virtual returns (bool);
 
     // Registration, step by step. The evidence binds the manifest, the manifest binds the terms, the operator signs them, and the terms name
@@ -282,11 +285,10 @@ abstract contract Keys is IKeys {
             return;
         }
         address kSig = _keyOf[predecessor];
-        // A chain that was reset, or another registry: a gap that verdicts show, and no reason to serve nobody.
-        if (kSig == address(0)) {
-            emit PredecessorUnknown(predecessor, logId);
-            return;
-        }
+        // What this chain cannot know, lost or gave to another is a gap that verdicts show, and no reason to serve nobody: a manifest is made
+        // once, and a chain may go back after it. Only facts of the chain make one: what a sender brings wrongly reverts, or whoever sees a
+        // registration waiting could send it first without its edge.
+        if (kSig == address(0)) return _emitGap(predecessor, logId, Gap.Unknown);
         if (s.predecessor.kSig != kSig) revert WrongPredecessor(kSig, s.predecessor.kSig);
         _checkRecord(s.predecessor);
         if (s.predecessor.operator != s.manifest.operator) {
@@ -294,13 +296,18 @@ abstract contract Keys is IKeys {
         }
         if (size == 0) {
             if (root != EMPTY_ROOT) revert WrongPredecessorRoot(EMPTY_ROOT, root);
+        } else if (!_hasAnchor(kSig, size)) {
+            return _emitGap(predecessor, logId, Gap.NotAnchored);
         } else if (!_isAnchored(kSig, size, root, s.predecessorAnchoredAt)) {
             revert PredecessorNotAnchored(predecessor, size);
         }
-        LogId successor = _successorOf[predecessor];
-        if (LogId.unwrap(successor) != 0) revert AlreadySucceeded(predecessor, successor);
+        if (LogId.unwrap(_successorOf[predecessor]) != 0) return _emitGap(predecessor, logId, Gap.Succeeded);
         _successorOf[predecessor] = logId;
         emit Succeeded(predecessor, logId, size, root);
+    }
+
+    function _emitGap(LogId predecessor, LogId successor, Gap gap) private {
+        emit PredecessorGap(predecessor, successor, gap);
     }
 
     function _retire(Record calldata record, address operator) private {

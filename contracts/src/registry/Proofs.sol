@@ -36,8 +36,7 @@ abstract contract Proofs is IProofs, Anchors {
         _checkMoney(c, receipt.money);
 
         bytes32 leaf = Sha256.leaf(Digests.leafData(c.logSalt, proven.receiptDigest, c.signature));
-        bytes32 root = Merkle9162.rootFromInclusion(leaf, receipt.sequence, c.size, c.inclusion);
-        (proven.seenAt, proven.inSequence) = _seen(c, root);
+        (proven.seenAt, proven.inSequence) = _seen(c, leaf);
         uint64 finished = receipt.work.finishedAt / 1000;
         _checkTimes(finished, proven.seenAt, state, c.record.validFrom);
 
@@ -90,15 +89,26 @@ abstract contract Proofs is IProofs, Anchors {
         }
     }
 
-    /// When this chain saw the tree, and whether it stands in the sequence of the log's anchors.
-    function _seen(ReceiptProof calldata c, bytes32 root) private view returns (uint64 seenAt, bool inSequence) {
-        if (_isAnchored(c.record.kSig, c.size, root, c.anchoredAt)) return (c.anchoredAt, true);
-        if (!c.acceptsObservation) revert NotAnchored(c.record.kSig, c.size, root);
-        seenAt = _observedAt(c.record.kSig, c.size, root);
-        if (seenAt == 0) revert NotAnchored(c.record.kSig, c.size, root);
+    /// When this chain first saw the leaf, by the trees that are shown, and whether it stands in the sequence of the log's anchors.
+    function _seen(ReceiptProof calldata c, bytes32 leaf) private view returns (uint64 seenAt, bool inSequence) {
+        (address kSig, uint64 sequence) = (c.record.kSig, c.receipt.sequence);
+        inSequence = c.size != 0;
+        if (inSequence) {
+            bytes32 root = Merkle9162.rootFromInclusion(leaf, sequence, c.size, c.inclusion);
+            if (!_isAnchored(kSig, c.size, root, c.anchoredAt)) revert NotAnchored(kSig, c.size, root);
+            seenAt = c.anchoredAt;
+        } else if (!c.acceptsObservation || c.observedSize == 0) {
+            revert AnchorRequired();
+        }
+        if (c.observedSize != 0) {
+            bytes32 root = Merkle9162.rootFromInclusion(leaf, sequence, c.observedSize, c.observedInclusion);
+            uint64 observedAt = _observedAt(kSig, c.observedSize, root);
+            if (observedAt == 0) revert NotObserved(kSig, c.observedSize, root);
+            if (!inSequence || observedAt < seenAt) seenAt = observedAt;
+        }
     }
 
-    /// The five lines of the time rule (spec/bundle.md section 6), in whole seconds, for the tree that the caller chose. crates/verify judges by the
+    /// The five lines of the time rule (spec/bundle.md section 6), in whole seconds, for the trees that are shown. crates/verify judges by the
     /// earliest tree that it knows of; test/Time.t.sol holds the edges of each line.
     function _checkTimes(uint64 finished, uint64 seenAt, KeyState state, uint64 validFrom) private pure {
         if (finished + CLOCK_SKEW < validFrom) revert FinishedBeforeBoot(validFrom, finished);

@@ -103,9 +103,20 @@ abstract contract Logged is Fixture {
         c.record = recordOf(vm.addr(entry.key));
         c.size = size;
         c.anchoredAt = anchoredAt;
-        c.inclusion = RefTree.path(entry.index, _leaves[vm.addr(entry.key)], 0, size);
+        if (size != 0) c.inclusion = pathIn(entry, size);
         c.policyId = policy;
         c.schemes = 1 << 1;
+    }
+
+    /// A good proof about the receipt, in the tree of this size that was observed, and in no other.
+    function observedIn(Entry memory entry, uint64 size, PolicyId policy) internal view returns (IProofs.ReceiptProof memory c) {
+        c = proofIn(entry, 0, 0, policy);
+        (c.observedSize, c.observedInclusion) = (size, pathIn(entry, size));
+        c.acceptsObservation = true;
+    }
+
+    function pathIn(Entry memory entry, uint64 size) internal view returns (bytes32[] memory) {
+        return RefTree.path(entry.index, _leaves[vm.addr(entry.key)], 0, size);
     }
 
     /// A good proof about the receipt, in the last anchored tree of its log.

@@ -2,6 +2,8 @@
 //!
 //! The contract keeps a hash of each anchor; what was anchored is in the events, which link back from the last.
 
+use std::ops::RangeInclusive;
+
 use alloy::sol_types::{SolCall, SolEvent};
 use candor_verify::checkpoint::{Checkpoint, SignedCheckpoint};
 use candor_verify::time::{UnixMs, UnixSeconds};
@@ -12,7 +14,7 @@ use crate::bindings::{self, CandorRegistry};
 use crate::client::ChainClient;
 use crate::convert::{b256, evm_address, hash, hashes, signature_bytes};
 use crate::error::ChainError;
-use crate::registry::{KeyStatus, LOG_RANGE, Record, decode, key_filter};
+use crate::registry::{KeyStatus, Record, decode, key_filter};
 
 /// An anchored tree of a log, and the checkpoint that was anchored.
 ///
@@ -29,6 +31,14 @@ pub struct Anchor {
     pub timestamp: UnixMs,
     /// K_sig's, over the checkpoint.
     pub signature: Signature65,
+}
+
+/// An anchor with its place among the events.
+struct AnchoredEvent {
+    anchor: Anchor,
+    block: u64,
+    // Of the anchor before; zero for the first.
+    previous_block: u64,
 }
 
 /// Calldata of `anchor`: the checkpoint continues `last`, by the proof.
@@ -68,12 +78,12 @@ impl ChainClient {
         if size == 0 {
             return Ok(None);
         }
-        let found = self.anchored_between(registry, k_sig, &[size], block, block).await?;
+        let found = self.anchored_in(registry, k_sig, &[size], block..=block).await?;
         let malformed = || ChainError::Malformed { what: "Anchored event", detail: format!("none of size {size} in block {block}") };
-        found.last().copied().map(Some).ok_or_else(malformed)
+        found.last().map(|event| Some(event.anchor)).ok_or_else(malformed)
     }
 
-    /// The anchors of a key at exactly these sizes, as many of them as there are, newest first.
+    /// The anchors of a key at exactly these sizes, as many of them as the endpoint shows, smallest first.
     ///
     /// # Errors
     /// As the transport.
@@ -86,34 +96,38 @@ impl ChainClient {
     ) -> Result<Vec<Anchor>, ChainError> {
         // What is larger than the last is not anchored, and need not be looked for.
         let sizes: Vec<u64> = sizes.iter().copied().filter(|size| *size <= status.last_size).collect();
-        let (mut found, mut to) = (Vec::new(), status.anchored_block);
-        while found.len() < sizes.len() && status.registered_block <= to {
-            let from = to.saturating_sub(LOG_RANGE - 1).max(status.registered_block);
-            found.extend(self.anchored_between(registry, k_sig, &sizes, from, to).await?.into_iter().rev());
-            let Some(before) = from.checked_sub(1) else { break };
-            to = before;
+        if sizes.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(found)
+        let found = self.anchored_in(registry, k_sig, &sizes, status.registered_block..=status.anchored_block).await?;
+        Ok(found.into_iter().map(|event| event.anchor).collect())
     }
 
-    /// Every anchor of a key, smallest first. The contract's own word for the largest is the cross-check: an endpoint that forgets events
-    /// is an error, and not a log with fewer anchors.
+    /// Every anchor of a key, smallest first. The contract names the last, and each event the block of the one before: an endpoint that hides
+    /// an anchor is an error, and not a log with fewer anchors.
     ///
     /// # Errors
-    /// As the transport; `Malformed` if the events do not end in the last anchor.
+    /// As the transport; `Malformed` if the events are not linked from the last back to the first.
     pub async fn anchors(&self, registry: &Address, k_sig: &Address, status: &KeyStatus) -> Result<Vec<Anchor>, ChainError> {
-        let (mut from, mut found) = (status.registered_block, Vec::new());
-        while from <= status.anchored_block {
-            let to = from.saturating_add(LOG_RANGE - 1).min(status.anchored_block);
-            found.extend(self.anchored_between(registry, k_sig, &[], from, to).await?);
-            from = to.saturating_add(1);
+        if status.last_size == 0 {
+            return Ok(Vec::new());
         }
+        let mut found = self.anchored_in(registry, k_sig, &[], status.registered_block..=status.anchored_block).await?;
         // The block of the last may hold one that is newer than what the contract said: it grows while we read.
-        if status.last_size != 0 && !found.iter().any(|anchor| anchor.tree.size == status.last_size) {
-            let detail = format!("expected one for size {}, the endpoint shows {} others", status.last_size, found.len());
-            return Err(ChainError::Malformed { what: "Anchored events", detail });
+        found.retain(|event| event.anchor.tree.size <= status.last_size);
+        let malformed = |detail| Err(ChainError::Malformed { what: "Anchored events", detail });
+        if found.last().is_none_or(|last| last.anchor.tree.size != status.last_size) {
+            return malformed(format!("expected one for size {}, the endpoint shows {} others", status.last_size, found.len()));
         }
-        Ok(found)
+        let mut before = (0, 0);
+        for AnchoredEvent { anchor, block, previous_block } in &found {
+            if *previous_block != before.0 || anchor.tree.size <= before.1 {
+                let (size, shown) = (anchor.tree.size, before.0);
+                return malformed(format!("the one before size {size} is in block {previous_block}, the endpoint shows {shown}"));
+            }
+            before = (*block, anchor.tree.size);
+        }
+        Ok(found.into_iter().map(|event| event.anchor).collect())
     }
 
     /// When the chain first saw this tree of a key as an observation; `None` if it never did.
@@ -127,34 +141,35 @@ impl ChainClient {
     }
 
     /// The anchors of a key in these blocks, in their order; of all sizes if none is named.
-    async fn anchored_between(
+    async fn anchored_in(
         &self,
         registry: &Address,
         k_sig: &Address,
         sizes: &[u64],
-        from: u64,
-        to: u64,
-    ) -> Result<Vec<Anchor>, ChainError> {
+        blocks: RangeInclusive<u64>,
+    ) -> Result<Vec<AnchoredEvent>, ChainError> {
         let mut filter = key_filter(registry, CandorRegistry::Anchored::SIGNATURE_HASH, k_sig);
         if !sizes.is_empty() {
             let topics: Vec<_> = sizes.iter().map(|size| alloy::primitives::B256::from(alloy::primitives::U256::from(*size))).collect();
             filter = filter.topic2(topics);
         }
         let mut found = Vec::new();
-        for log in self.logs(&filter.from_block(from).to_block(to)).await? {
+        for log in self.logs_in(&filter, blocks).await? {
             // A node that ignores the filter must not slip in another.
             let Some(event) = decode::<CandorRegistry::Anchored>(registry, &log) else { continue };
             if event.kSig != evm_address(k_sig) || !(sizes.is_empty() || sizes.contains(&event.size)) {
                 continue;
             }
-            let malformed =
-                |_| ChainError::Malformed { what: "Anchored event", detail: format!("{} signature bytes", event.signature.len()) };
-            found.push(Anchor {
+            let malformed = |detail| ChainError::Malformed { what: "Anchored event", detail };
+            let length = |_| malformed(format!("{} signature bytes", event.signature.len()));
+            let anchor = Anchor {
                 tree: Tree { size: event.size, root: hash(event.root) },
                 anchored_at: UnixSeconds(event.anchoredAt),
                 timestamp: UnixMs(event.timestamp),
-                signature: Signature65(<[u8; 65]>::try_from(event.signature.as_ref()).map_err(malformed)?),
-            });
+                signature: Signature65(<[u8; 65]>::try_from(event.signature.as_ref()).map_err(length)?),
+            };
+            let block = log.block_number.ok_or_else(|| malformed("without a block".to_owned()))?;
+            found.push(AnchoredEvent { anchor, block, previous_block: event.previousBlock });
         }
         Ok(found)
     }

@@ -179,6 +179,8 @@ alloy::sol! {
         uint64 size;
         uint64 anchoredAt;
         bytes32[] inclusion;
+        uint64 observedSize;
+        bytes32[] observedInclusion;
         bytes32 policyId;
         uint8 schemes;
         bool acceptsUncharged;
@@ -286,7 +288,6 @@ alloy::sol! {
         error WrongPredecessor(address expected, address got);
         error PredecessorNotAnchored(bytes32 log, uint64 size);
         error WrongPredecessorRoot(bytes32 expected, bytes32 got);
-        error AlreadySucceeded(bytes32 log, bytes32 successor);
         error PredecessorOfAnotherOperator(address expected, address got);
         error VerifierChanged(bytes32 expected, bytes32 got);
         error WrongWorkload(bytes32 expected, bytes32 got);
@@ -312,6 +313,8 @@ alloy::sol! {
         error WrongPaymentId(bytes32 expected, bytes32 got);
         error MoneyWithoutScheme();
         error WrongPaidTo(address expected, address got);
+        error AnchorRequired();
+        error NotObserved(address kSig, uint64 size, bytes32 root);
         error NotAnchored(address kSig, uint64 size, bytes32 root);
         error FinishedBeforeBoot(uint64 validFrom, uint64 finished);
         error FinishedAfterValidity(uint64 validUntil, uint64 finished);

@@ -25,6 +25,7 @@ use candor_verify::{Address, Amount, Hash32};
 use crate::convert::{address, evm_address, hash, saturating_amount};
 use crate::endpoint::Endpoint;
 use crate::error::{ChainError, from_rpc};
+use crate::ranges::Width;
 
 /// Per request. A node that takes longer is as good as down, and the caller has retries of its own.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +65,7 @@ pub struct ChainClient {
     timeout: Duration,
     // Addresses at which `has_code_for_good` saw code. Guarded for moments.
     with_code: Arc<Mutex<BTreeSet<Address>>>,
+    width: Arc<Width>,
 }
 
 impl ChainClient {
@@ -111,6 +113,7 @@ impl ChainClient {
             chain_id: 0,
             timeout: DEFAULT_TIMEOUT,
             with_code: Arc::default(),
+            width: Arc::default(),
         };
         client.chain_id = client.chain_id_now().await?;
         match expected_chain_id {
@@ -270,6 +273,11 @@ impl ChainClient {
                 false => self.endpoint.redact(&error.to_string()),
             },
         })
+    }
+
+    /// Blocks per question about events, as far as this endpoint is known.
+    pub(crate) fn width(&self) -> &Width {
+        &self.width
     }
 
     pub(crate) async fn logs(&self, filter: &Filter) -> Result<Vec<Log>, ChainError> {

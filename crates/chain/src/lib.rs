@@ -29,6 +29,7 @@ mod endpoint;
 mod error;
 mod keystore;
 mod proofs;
+mod ranges;
 mod registry;
 mod submit;
 mod transfers;
@@ -39,9 +40,10 @@ pub use client::{ChainClient, DEFAULT_TIMEOUT, Head, NonceAt};
 pub use deploy::{DeployConfig, DeployError, Deployment};
 pub use error::{ChainError, Outage};
 pub use keystore::{KeystoreError, keystore_address};
-pub use proofs::{NewPolicy, Proven, ReceiptProof};
+pub use proofs::{HoldingTree, NewPolicy, Proven, ReceiptProof};
 pub use registry::{
-    Boot, KeyStatus, Record, Registered, RegistrationList, Renewal, Standing, Submission, renew_calldata, retire_calldata, revoke_calldata,
+    Boot, KeyStatus, Record, Registered, RegistrationList, Renewal, STALE_SECONDS, Standing, Submission, renew_calldata, retire_calldata,
+    revoke_calldata,
 };
 pub use submit::{Fees, LogEntry, SignedTransaction, Signer, Transaction, TransactionReceipt};
 pub use transfers::{LogPosition, PayerState, mint_calldata};

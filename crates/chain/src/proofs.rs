@@ -28,20 +28,28 @@ pub struct ReceiptProof {
     pub log_salt: Hash32,
     /// Of the key.
     pub record: Record,
-    /// Of an anchored tree; above the receipt's sequence number.
-    pub size: u64,
-    /// When that tree was anchored; zero to look for an observation only.
-    pub anchored_at: UnixSeconds,
-    /// Inclusion path in that tree.
-    pub inclusion: Vec<Hash32>,
+    /// An anchored tree, and when it was anchored.
+    pub anchored: Option<(HoldingTree, UnixSeconds)>,
+    /// An observed tree; where both are shown the earlier moment counts.
+    pub observed: Option<HoldingTree>,
     /// Who decides what is acceptable.
     pub policy_id: Hash32,
     /// Schemes that are taken, and no others.
     pub schemes: Vec<Scheme>,
     /// Whether a paid scheme of which nothing was charged is taken.
     pub accepts_uncharged: bool,
-    /// Whether an observation is taken where there is no anchor.
+    /// Whether an observation is taken without an anchor.
     pub accepts_observation: bool,
+}
+
+/// The place of a receipt in a tree of its log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: what RFC 9162 asks for")]
+pub struct HoldingTree {
+    /// Leaves; more than the receipt's sequence number.
+    pub size: u64,
+    /// Inclusion path of the leaf.
+    pub inclusion: Vec<Hash32>,
 }
 
 /// What the contract says.
@@ -60,7 +68,7 @@ pub struct Proven {
     pub finished: UnixSeconds,
     /// By when the receipt existed.
     pub seen_at: UnixSeconds,
-    /// Whether its tree is an anchor, which continues all anchors before.
+    /// Whether a tree that holds it is an anchor, which continues all anchors before.
     pub is_in_sequence: bool,
 }
 
@@ -79,9 +87,11 @@ impl ReceiptProof {
             signature: signature_bytes(&self.signature),
             logSalt: b256(&self.log_salt),
             record: (&self.record).into(),
-            size: self.size,
-            anchoredAt: self.anchored_at.0,
-            inclusion: hashes(&self.inclusion),
+            size: self.anchored.as_ref().map_or(0, |(tree, _)| tree.size),
+            anchoredAt: self.anchored.as_ref().map_or(0, |(_, at)| at.0),
+            inclusion: self.anchored.as_ref().map_or_else(Vec::new, |(tree, _)| hashes(&tree.inclusion)),
+            observedSize: self.observed.as_ref().map_or(0, |tree| tree.size),
+            observedInclusion: self.observed.as_ref().map_or_else(Vec::new, |tree| hashes(&tree.inclusion)),
             policyId: b256(&self.policy_id),
             schemes: self.schemes.iter().fold(0, |bits, scheme| bits | 1_u8.checked_shl(scheme.code().into()).unwrap_or(0)),
             acceptsUncharged: self.accepts_uncharged,

@@ -6,6 +6,7 @@
 use alloy::primitives::{B256, Bytes};
 use alloy::rpc::types::{Filter, Log};
 use alloy::sol_types::{SolCall, SolEvent};
+use candor_verify::check::MAX_ANCHOR_DELAY_SECONDS;
 use candor_verify::manifest::{Freshness, Manifest, listed_id};
 use candor_verify::terms::SignedTerms;
 use candor_verify::time::UnixSeconds;
@@ -15,9 +16,6 @@ use crate::bindings::{self, CandorRegistry};
 use crate::client::ChainClient;
 use crate::convert::{address, b256, evm_address, freshness, from_words, hash, manifest, registry_freshness, signature_bytes};
 use crate::error::ChainError;
-
-/// Blocks per `eth_getLogs`, below the limit of every provider we know.
-pub(crate) const LOG_RANGE: u64 = 2_000;
 
 /// Everything about a registered key that never changes; the contract keeps its hash, and every call brings it. Times in Unix seconds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -115,7 +113,7 @@ pub struct KeyStatus {
 pub enum Standing {
     /// Good.
     Valid,
-    /// Its newest document is too old, or its terms are over.
+    /// Its newest document on chain is so old that a client could not rely on showing a newer one in time, or its terms are over.
     Lapsed,
     /// Its operator retired it; answers until `invalid_from` count.
     Retired,
@@ -139,6 +137,10 @@ impl Standing {
     }
 }
 
+/// How far the end on chain may lie back for whoever is about to pay, in seconds: half of the week for which the registry takes a document.
+/// Nodes renew once a day; how fresh an enclave is, its live document says.
+pub const STALE_SECONDS: u64 = MAX_ANCHOR_DELAY_SECONDS / 2;
+
 impl KeyStatus {
     /// Where the key stands now: the worst that is known. A key that its operator ended is no good whatever our clock says, which may be
     /// behind.
@@ -148,7 +150,7 @@ impl KeyStatus {
             _ if self.is_forked => Standing::Forked,
             _ if self.revoked_at.is_some() => Standing::Revoked,
             _ if self.invalid_from.is_some() => Standing::Retired,
-            _ if self.valid_until < now => Standing::Lapsed,
+            _ if self.valid_until.saturating_add(STALE_SECONDS) < now => Standing::Lapsed,
             _ => Standing::Valid,
         }
     }

@@ -14,11 +14,10 @@ use crate::bindings::TestUSD;
 use crate::client::{ChainClient, Head};
 use crate::convert::{b256, evm_address, hash, saturating_amount, u256};
 use crate::error::ChainError;
-use crate::registry::LOG_RANGE;
 use crate::submit::TransactionReceipt;
 
-/// Pages of blocks searched at most for the end of an authorization.
-const LOG_PAGES: u32 = 64;
+/// Newest blocks that are looked at first: most authorizations were used a moment ago.
+const NEWEST: u64 = 1_000;
 
 /// What the chain says about a payer, each at the block that was newest when it was asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -95,22 +94,16 @@ impl ChainClient {
         time: RangeInclusive<UnixSeconds>,
     ) -> Result<Option<LogPosition>, ChainError> {
         let head = self.head().await?.number;
-        let newest = head.saturating_sub(LOG_RANGE - 1);
+        let newest = head.saturating_sub(NEWEST - 1);
         if let Some(found) = self.authorization_ended_in(asset, payer, nonce, newest..=head).await? {
             return Ok(Some(found));
         }
-        let mut from = self.first_block_from(*time.start(), newest).await?;
-        for _ in 0..LOG_PAGES {
-            let to = from.saturating_add(LOG_RANGE - 1).min(newest);
-            if newest <= from || self.block_by_number(from).await?.is_none_or(|block| *time.end() < block.timestamp) {
-                break;
-            }
-            if let Some(found) = self.authorization_ended_in(asset, payer, nonce, from..=to).await? {
-                return Ok(Some(found));
-            }
-            from = to.saturating_add(1);
+        let first = self.first_block_from(*time.start(), newest).await?;
+        let after = self.first_block_from(time.end().saturating_add(1), newest).await?;
+        match after.checked_sub(1) {
+            Some(last) if first <= last => self.authorization_ended_in(asset, payer, nonce, first..=last).await,
+            _ => Ok(None),
         }
-        Ok(None)
     }
 
     /// The first block of this time or later, at most `highest`: a question per bit of the block number.
@@ -133,14 +126,8 @@ impl ChainClient {
     ) -> Result<Option<LogPosition>, ChainError> {
         let events = [TestUSD::AuthorizationUsed::SIGNATURE_HASH, TestUSD::AuthorizationCanceled::SIGNATURE_HASH];
         let (payer, nonce) = (evm_address(payer).into_word(), b256(nonce));
-        let filter = Filter::new()
-            .address(evm_address(asset))
-            .event_signature(events.to_vec())
-            .topic1(payer)
-            .topic2(nonce)
-            .from_block(*blocks.start())
-            .to_block(*blocks.end());
-        let logs = self.logs(&filter).await?;
+        let filter = Filter::new().address(evm_address(asset)).event_signature(events.to_vec()).topic1(payer).topic2(nonce);
+        let logs = self.logs_in(&filter, blocks).await?;
         // A node that ignores the filter must not make us believe somebody else's transfer.
         let is_wanted = |log: &&Log| {
             let topics = log.topics();

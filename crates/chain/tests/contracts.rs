@@ -62,8 +62,8 @@ async fn a_registration_reads_back_and_renews() {
     let boot = registered.boot.unwrap();
     assert_eq!((&boot.manifest, boot.document.as_slice(), &boot.terms_data), (&manifest, DOCUMENT, &world.terms().encode()));
     assert_eq!(world.client.newest_renewal(&registry, &k_sig.address(), &status).await.unwrap(), None);
-    assert_eq!(status.standing(status.valid_until), Standing::Valid);
-    assert_eq!(status.standing(status.valid_until.saturating_add(1)), Standing::Lapsed);
+    let stale = status.valid_until.saturating_add(STALE_SECONDS);
+    assert_eq!((status.standing(stale), status.standing(stale.saturating_add(1))), (Standing::Valid, Standing::Lapsed));
     assert_eq!(world.client.key_of(&registry, &manifest.log_id()).await.unwrap(), Some(k_sig.address()));
     assert_eq!(world.client.successor_of(&registry, &manifest.log_id()).await.unwrap(), None);
 
@@ -182,9 +182,8 @@ async fn an_anchored_receipt_is_proven_under_its_policy_only() {
         signature,
         log_salt: salt,
         record,
-        size: 2,
-        anchored_at: latest.anchored_at,
-        inclusion: vec![first],
+        anchored: Some((HoldingTree { size: 2, inclusion: vec![first] }, latest.anchored_at)),
+        observed: None,
         policy_id,
         schemes: vec![receipt.money.scheme],
         accepts_uncharged: false,
@@ -204,6 +203,64 @@ async fn an_anchored_receipt_is_proven_under_its_policy_only() {
     let altered = ReceiptProof { receipt: Receipt { manifest_hash: Hash32([9; 32]), ..receipt }, ..proof };
     let refused = world.client.prove(&registry, &altered).await.unwrap_err();
     assert_eq!(refused.revert_name().as_deref(), Some("NotSignedByTheRecord"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_shows_few_blocks_at_once_is_asked_more_often() {
+    let world = World::start().await;
+    let k_sig = Signer::random();
+    let manifest = world.manifest(&k_sig, K_LOG);
+    world.register(&manifest, &k_sig).await;
+    let (registry, record) = (world.contracts.registry, world.record(&k_sig).await);
+    let mut anchors: Vec<Anchor> = Vec::new();
+    let leaf = leaf_hash(b"a leaf");
+    let trees = [Tree { size: 1, root: leaf }, Tree { size: 2, root: node_hash(&leaf, &leaf) }];
+    for (tree, proof) in trees.into_iter().zip([vec![], vec![leaf]]) {
+        for _ in 0..50 {
+            world.shared.lock().mine().unwrap();
+        }
+        let signed = signed(&k_sig, manifest.log_id(), tree);
+        let calldata = anchor_calldata(&record, &signed, anchors.last(), &proof);
+        world.client.send_and_wait(&world.gas, Some(&registry), &calldata).await.unwrap();
+        anchors.push(world.client.latest_anchor(&registry, &k_sig.address()).await.unwrap().unwrap());
+    }
+    let status = world.status(&k_sig).await;
+    for blocks in [1_000, 7, 1] {
+        world.shared.set_fault(Fault::NarrowLogs { blocks });
+        assert_eq!(world.client.anchors(&registry, &k_sig.address(), &status).await.unwrap(), anchors, "{blocks}");
+        assert_eq!(world.client.anchors_at(&registry, &k_sig.address(), &status, &[1, 2]).await.unwrap(), anchors, "{blocks}");
+    }
+    // One that shows nothing at all says so itself.
+    world.shared.set_fault(Fault::NarrowLogs { blocks: 0 });
+    let error = world.client.anchors(&registry, &k_sig.address(), &status).await.unwrap_err();
+    assert!(error.to_string().contains("more than 0 blocks"), "{error}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hides_an_anchor_is_found_out() {
+    let world = World::start().await;
+    let k_sig = Signer::random();
+    let manifest = world.manifest(&k_sig, K_LOG);
+    world.register(&manifest, &k_sig).await;
+    let (registry, record) = (world.contracts.registry, world.record(&k_sig).await);
+    let leaf = leaf_hash(b"a leaf");
+    let trees = [Tree { size: 1, root: leaf }, Tree { size: 2, root: node_hash(&leaf, &leaf) }];
+    let one = signed(&k_sig, manifest.log_id(), trees[0]);
+    world.client.send_and_wait(&world.gas, Some(&registry), &anchor_calldata(&record, &one, None, &[])).await.unwrap();
+    let first = world.client.latest_anchor(&registry, &k_sig.address()).await.unwrap().unwrap();
+    let two = signed(&k_sig, manifest.log_id(), trees[1]);
+    world.client.send_and_wait(&world.gas, Some(&registry), &anchor_calldata(&record, &two, Some(&first), &[leaf])).await.unwrap();
+    let status = world.status(&k_sig).await;
+    // The last alone, as the endpoint would show it if it had lost the others.
+    let block = format!("0x{:x}", status.anchored_block);
+    let filter = serde_json::json!({"address": registry.to_string(), "fromBlock": block, "toBlock": block});
+    let question = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": "eth_getLogs", "params": [filter]});
+    let candor_devchain::Reply::Body(body) = world.shared.answer(question.to_string().as_bytes()).await else { panic!("no answer") };
+    let shown = serde_json::from_str::<serde_json::Value>(&body).unwrap()["result"].clone();
+    assert_eq!(shown.as_array().map(Vec::len), Some(1));
+    world.shared.set_fault(Fault::Answer { method: "eth_getLogs".into(), result: shown });
+    let error = world.client.anchors(&registry, &k_sig.address(), &status).await.unwrap_err();
+    assert!(matches!(&error, ChainError::Malformed { what: "Anchored events", .. }), "{error}");
 }
 
 #[tokio::test]

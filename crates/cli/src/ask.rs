@@ -18,7 +18,7 @@ use candor_verify::verdict::{LogLevel, Outcome, Verdict};
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
-use crate::output::{Done, Failure, note, print_json, say, write_out};
+use crate::output::{Done, Failure, note, print_json, read, say, write_out};
 use crate::{bundles, dev, policy, verify, wallet};
 
 /// How long to wait for the transfer and the anchor before the bundle is kept as it is.
@@ -37,8 +37,11 @@ const JUDGE_PAUSE: Duration = Duration::from_secs(1);
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The question.
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
-    prompt: String,
+    #[arg(value_parser = NonEmptyStringValueParser::new(), required_unless_present = "body")]
+    prompt: Option<String>,
+    /// Send this file as the request's body, byte for byte, instead of a question: what a contract wrote must not change.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "model", "max_tokens", "temperature", "seed", "public", "task"])]
+    body: Option<PathBuf>,
     /// Model to ask; the node's first if not said.
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     model: Option<String>,
@@ -48,6 +51,15 @@ pub(crate) struct Args {
     /// From 0 to 2; 0 always takes the likeliest token.
     #[arg(long, default_value_t = 0.0, value_parser = temperature)]
     temperature: f64,
+    /// Seed of the sampling; node and payment make one together if not said.
+    #[arg(long)]
+    seed: Option<i64>,
+    /// Ask for a public answer, which a contract can read: question and answer are then no secret.
+    #[arg(long)]
+    public: bool,
+    /// The task that a public answer is for: 0x and 64 hex digits, named by the contract that waits for it.
+    #[arg(long, value_name = "HASH", requires = "public", value_parser = task)]
+    task: Option<Hash32>,
     /// RPC of the registry's chain. Of several (--rpc A --rpc B) the first is read, and nothing is paid unless the others show the same
     /// chain.
     #[arg(long, default_value = dev::RPC_URL)]
@@ -105,7 +117,21 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         keep: &keep,
         pay_again: args.pay_again,
     };
-    let body = request_body(&node, args.model.as_deref(), &args.prompt, args.max_tokens, args.temperature)?;
+    let body = match (&args.body, &args.prompt) {
+        (Some(file), _) => read(file)?,
+        (None, Some(prompt)) => {
+            let question = Question {
+                model: args.model.as_deref(),
+                prompt,
+                max_tokens: args.max_tokens,
+                temperature: args.temperature,
+                seed: args.seed,
+                public: args.public.then(|| args.task.unwrap_or_default()),
+            };
+            question.body(&node)?
+        }
+        (None, None) => return Err(Failure::cannot("no question")),
+    };
     let mut response = stream(&mut node, &buyer, &body, !json_output).await?;
     let settled = settle(chain, &node, &mut response, &policy.policy, SETTLE_WAIT).await;
     // It is paid for and on disk, whatever is said of it from here on.
@@ -178,24 +204,45 @@ pub(crate) fn describe(node: &VerifiedNode) -> String {
     format!("verified enclave {} ({kind}) at {}, payee {}", manifest.k_sig, node.endpoint.authority(), manifest.payee)
 }
 
-/// An OpenAI chat request for one question.
-pub(crate) fn request_body(
-    node: &VerifiedNode,
-    model: Option<&str>,
-    prompt: &str,
-    max_tokens: u32,
-    temperature: f64,
-) -> Result<Vec<u8>, Failure> {
-    let models = &node.enclave.terms().models;
-    let model = match model {
-        Some(model) => model,
-        None => models.first().map(|model| model.id.as_str()).ok_or_else(|| Failure::cannot("the node lists no model"))?,
-    };
-    let body = json!({
-        "model": model, "messages": [{"role": "user", "content": prompt}], "stream": true,
-        "stream_options": {"include_usage": true}, "max_tokens": max_tokens, "temperature": temperature,
-    });
-    Ok(body.to_string().into_bytes())
+/// One question and how it is to be answered.
+pub(crate) struct Question<'a> {
+    /// The node's first if none is named.
+    pub(crate) model: Option<&'a str>,
+    pub(crate) prompt: &'a str,
+    pub(crate) max_tokens: u32,
+    pub(crate) temperature: f64,
+    pub(crate) seed: Option<i64>,
+    /// For a public answer: the task that it is for, or zero.
+    pub(crate) public: Option<Hash32>,
+}
+
+impl Question<'_> {
+    /// An OpenAI chat request.
+    pub(crate) fn body(&self, node: &VerifiedNode) -> Result<Vec<u8>, Failure> {
+        let models = &node.enclave.terms().models;
+        let model = match self.model {
+            Some(model) => model,
+            None => models.first().map(|model| model.id.as_str()).ok_or_else(|| Failure::cannot("the node lists no model"))?,
+        };
+        let mut body = json!({
+            "model": model, "messages": [{"role": "user", "content": self.prompt}], "stream": true,
+            "stream_options": {"include_usage": true}, "max_tokens": self.max_tokens, "temperature": self.temperature,
+        });
+        if let Some(seed) = self.seed {
+            body["seed"] = seed.into();
+        }
+        if let Some(task) = self.public {
+            body["candor"] = match task.is_zero() {
+                true => json!({"public": true}),
+                false => json!({"public": true, "task": task.to_string()}),
+            };
+        }
+        Ok(body.to_string().into_bytes())
+    }
+}
+
+fn task(text: &str) -> Result<Hash32, &'static str> {
+    Hash32::from_hex(text).filter(|task| !task.is_zero()).ok_or("expected 0x and 64 hex digits, not all zero")
 }
 
 /// Asks, and shows the answer as it streams.

@@ -6,6 +6,7 @@
 use candor_chain::{ChainClient, Signer, Submission, Verdict};
 use candor_verify::attest;
 use candor_verify::bytes::{Hash32, Signature65};
+use candor_verify::check::{CLOCK_SKEW_SECONDS, MAX_ANCHOR_DELAY_SECONDS};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, verify_evidence};
 use candor_verify::hash::keccak256;
@@ -13,7 +14,7 @@ use candor_verify::manifest::{TeeKind, attested_bytes};
 use candor_verify::policy::Policy;
 use candor_verify::registration::{REGISTRATION_SECONDS, Registration};
 
-use candor_verify::time::UnixSeconds;
+use candor_verify::time::{UnixMs, UnixSeconds};
 
 use crate::dev::{self, Role};
 use crate::output::Failure;
@@ -21,14 +22,15 @@ use crate::output::Failure;
 /// Judges evidence by this policy and signs a verdict over it for the chain's quorum verifier. Returns the data for the verifier, and what
 /// it will say that the evidence is.
 pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &Signer) -> Result<(Vec<u8>, Hash32), Failure> {
-    let moment = Moment::Live { now: dev::now(), nonce: None };
-    let (verdict, enclave) = verify_evidence(evidence, policy, moment, &K256);
+    // At its own time: whoever kept a document may show it, for as long as the registry takes one.
+    let (verdict, enclave) = verify_evidence(evidence, policy, Moment::OwnTime, &K256);
     let Some(enclave) = enclave else {
         let refused = verdict.refused().map_or("evidence", |check| check.id);
         return Err(Failure::cannot(format!("the attestor refused the evidence: {refused}")));
     };
     let document = attest::parse_document(evidence.document()).map_err(|error| Failure::cannot(error.to_string()))?;
     let at = document.claimed_timestamp_ms();
+    check_age(UnixMs(at).seconds(), dev::now().seconds())?;
     let verified = attest::verify_document(&document, &policy.roots, at, attest::Freshness::Historical)
         .map_err(|error| Failure::cannot(error.to_string()))?;
     let manifest = enclave.manifest();
@@ -44,6 +46,22 @@ pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &
     let quorum = dev::deployment(chain_id).quorum_verifier;
     let signature = key.sign_digest(&verdict.digest(chain_id, &quorum))?;
     Ok((verdict.verifier_data(&[signature]), verdict.workload_id(1, &[key.address()])))
+}
+
+/// A document of the future, or of which no registry takes a renewal any more, gets no verdict.
+fn check_age(made: UnixSeconds, now: UnixSeconds) -> Result<(), Failure> {
+    if now.saturating_add(CLOCK_SKEW_SECONDS) < made {
+        return Err(Failure::cannot(format!("the attestor refused the evidence: it is of {made}, and now is {now}")));
+    }
+    match is_takeable(made, now) {
+        true => Ok(()),
+        false => Err(Failure::cannot(format!("the attestor refused the evidence: it is of {made}, more than 7 days old"))),
+    }
+}
+
+/// Whether a registry still takes a document of this time. Spec: bundle.md §6.
+pub(crate) fn is_takeable(made: UnixSeconds, now: UnixSeconds) -> bool {
+    now <= made.saturating_add(MAX_ANCHOR_DELAY_SECONDS)
 }
 
 /// When a document was made, by its own signed time.

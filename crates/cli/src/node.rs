@@ -11,7 +11,7 @@ use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use candor_chain::{ChainClient, renew_calldata};
+use candor_chain::{ChainClient, KeyStatus, renew_calldata};
 use candor_devtee::{Hypervisor, Measurements, Request, permitted_chain};
 use candor_enclave::{Attester, AttesterError};
 use candor_engine::{Model, merkle_root};
@@ -441,6 +441,7 @@ pub(crate) async fn host(args: HostArgs) -> Done {
     let anchor = args.anchor_seconds.map_or(usual, Duration::from_secs);
     config.timing = Timing { head: Duration::from_millis(250), anchor, ..Timing::default() };
     if is_dev {
+        config.head_depth = 0;
         config.settlement.confirmations = 0;
         config.settlement.poll = Duration::from_millis(50);
     }
@@ -469,6 +470,17 @@ impl Registrar for DevRegistrar {
             self.register(ready).await.map_err(|failure| RegistrarError { is_temporary: true, message: failure.message().to_owned() })
         })
     }
+
+    fn renew<'a>(&'a self, evidence: &'a [u8]) -> Registering<'a> {
+        Box::pin(async move {
+            let evidence = Evidence::parse(evidence).map_err(|error| RegistrarError { is_temporary: false, message: error.to_string() })?;
+            let temporary = |message: String| RegistrarError { is_temporary: true, message };
+            let manifest = &evidence.manifest;
+            let status = self.chain.key_status(&manifest.registry, &manifest.k_sig).await.map_err(|error| temporary(error.to_string()))?;
+            let Some(status) = status else { return Ok(()) };
+            self.raise(&evidence, &status).await.map_err(|failure| temporary(failure.message().to_owned()))
+        })
+    }
 }
 
 impl DevRegistrar {
@@ -482,15 +494,22 @@ impl DevRegistrar {
             say!("{REGISTERED}{}", json!({"k_sig": k_sig, "log_id": log_id, "gas": gas}));
             return Ok(());
         };
-        let record = self.chain.registered(&manifest.registry, &manifest.k_sig, &status).await?.record;
+        self.raise(&evidence, &status).await
+    }
+
+    /// Renews, if the document is newer than what the registry was shown, and not too old.
+    async fn raise(&self, evidence: &Evidence, status: &KeyStatus) -> Result<(), Failure> {
+        let manifest = &evidence.manifest;
+        let record = self.chain.registered(&manifest.registry, &manifest.k_sig, status).await?.record;
         // A host that was started again hears of a boot that it registered in its former life: what raises nothing is not sent.
-        let until = attestor::document_time(&evidence)?.saturating_add(MAX_EVIDENCE_AGE_SECONDS).min(record.terms_until);
-        if until <= status.valid_until {
+        let made = attestor::document_time(evidence)?;
+        let until = made.saturating_add(MAX_EVIDENCE_AGE_SECONDS).min(record.terms_until);
+        if until <= status.valid_until || !attestor::is_takeable(made, dev::now().seconds()) {
             return Ok(());
         }
-        let (data, _) = attestor::attest(&evidence, &self.policy, self.chain.chain_id(), &Role::Attestor.signer())?;
+        let (data, _) = attestor::attest(evidence, &self.policy, self.chain.chain_id(), &Role::Attestor.signer())?;
         let calldata = renew_calldata(&record, evidence.document(), &data, &evidence.freshness);
-        self.chain.send_and_wait(&payer, Some(&manifest.registry), &calldata).await?;
+        self.chain.send_and_wait(&Role::Registrar.signer(), Some(&manifest.registry), &calldata).await?;
         Ok(())
     }
 }

@@ -45,9 +45,12 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     }
     for row in &rows {
         let text = |key: &str| one_line(row[key].as_str().unwrap_or("unknown")).into_owned();
-        let until = row["valid_until"].as_u64().unwrap_or_default().saturating_sub(dev::now().seconds().0);
+        let (until, now) = (row["valid_until"].as_u64().unwrap_or_default(), dev::now().seconds().0);
         let registered = match row["status"].as_str() {
-            Some("valid") => format!("registered, for {} min more unless renewed", until / 60),
+            Some("valid") if now <= until => format!("registered, for {} min more by its newest document on chain", (until - now) / 60),
+            Some("valid") => {
+                format!("registered; its newest document on chain counted until {} min ago, a renewal is due", (now - until) / 60)
+            }
             _ => format!("registered, {} now", text("status")),
         };
         say!("K_sig     {}\n  registry  {registered}\n  evidence  {}", text("k_sig"), text("policy"));

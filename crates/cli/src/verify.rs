@@ -128,7 +128,7 @@ pub(crate) fn print(verdict: &Verdict, required: LogLevel) {
         Some(check) => say!("REFUSED by {} ({}): expected {}, got {}", check.id, check.step.spec(), check.expected, check.got),
         None => say!("{}, {}", verdict.outcome().as_str().to_uppercase(), verdict.log_level().as_str()),
     }
-    if verdict.outcome() == Outcome::CannotTell {
+    if verdict.outcome() == Outcome::CannotTell && verdict.log_level() < required {
         let is_unasked = verdict.checks().iter().any(|check| check.id == "log.anchored" && check.status == Status::NotChecked);
         let why = match required {
             LogLevel::Anchored if is_unasked => "only a chain shows anchors; name your own with --rpc URL",
@@ -136,6 +136,8 @@ pub(crate) fn print(verdict: &Verdict, required: LogLevel) {
             _ => "too few witnesses of the policy cosigned its checkpoint",
         };
         say!("the policy requires {}: {why}", required.as_str());
+    } else if verdict.outcome() == Outcome::CannotTell {
+        say!("what is marked \"not checked\" above says what else would have to be shown");
     }
     if verdict.payment_binding() == Some(PaymentBinding::EqualPriceOnly) {
         say!("payment: equal price only (to the attested payee; its nonce names no offer, so it may have been meant for another request)");

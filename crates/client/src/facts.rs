@@ -110,12 +110,17 @@ async fn read_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) -> Re
         return Ok(facts);
     };
     let record = chain.registered(&manifest.registry, &manifest.k_sig, &status).await.map_err(chain_error)?.record;
+    let predecessor = &manifest.predecessor_log;
+    let has_gap =
+        !predecessor.is_zero() && chain.successor_of(&manifest.registry, predecessor).await.map_err(chain_error)? != Some(record.log_id);
     facts.registry = Some(RegistryRecord {
         k_sig: record.k_sig,
         manifest_hash: record.manifest_hash,
         valid_until: status.valid_until,
         invalid_from: status.invalid_from,
         revoked_at: status.revoked_at,
+        is_forked: status.is_forked,
+        has_gap,
     });
     facts.anchors = anchors(chain, bundle, &status).await?;
     facts.observations = observations(chain, bundle).await?;

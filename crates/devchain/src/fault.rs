@@ -45,4 +45,9 @@ pub enum Fault {
         /// Error message.
         message: String,
     },
+    /// `eth_getLogs` over more blocks than this is refused, as by most providers.
+    NarrowLogs {
+        /// How many blocks at once.
+        blocks: u64,
+    },
 }

@@ -146,8 +146,23 @@ impl SharedChain {
             Fault::Refuse { method, code, message } if method == call.method => {
                 Err(ChainError::Injected { code: *code, message: message.clone() })
             }
+            Fault::NarrowLogs { blocks } if call.method == "eth_getLogs" && *blocks < range_of(call.params) => {
+                Err(ChainError::Injected { code: -32005, message: format!("more than {blocks} blocks") })
+            }
             _ => chain.call_method(call.method, call.params),
         }
+    }
+}
+
+/// How many blocks a filter of `eth_getLogs` spans; the largest number where it does not say.
+fn range_of(params: &[Value]) -> u64 {
+    let end = |name: &str| {
+        let hex = params.first()?.get(name)?.as_str()?.strip_prefix("0x")?;
+        u64::from_str_radix(hex, 16).ok()
+    };
+    match (end("fromBlock"), end("toBlock")) {
+        (Some(from), Some(to)) => to.saturating_sub(from).saturating_add(1),
+        _ => u64::MAX,
     }
 }
 

@@ -17,6 +17,8 @@ use std::time::Duration;
 use candor_engine::chat::{self, Head};
 use candor_verify::bytes::Hash32;
 use candor_verify::decoding::seed_from_share;
+use candor_verify::hash::keccak256;
+use candor_verify::public::answer_text;
 use candor_verify::receipt::{Channel, Outcome};
 use candor_verify::time::UnixMs;
 use candor_verify::transcript::{TranscriptBuilder, response_commitment, root_of, splice};
@@ -60,7 +62,7 @@ struct Sent {
     leaves: Vec<Hash32>,
     /// Tokens of the answer up to and with each frame.
     tokens: Vec<u32>,
-    /// The frames themselves, if the answer is to be kept.
+    /// The frames themselves, if the answer is to be kept, or is public.
     frames: Option<Vec<Vec<u8>>>,
 }
 
@@ -99,7 +101,7 @@ impl Job {
     /// A job for a claimed payment, and the execution to give back. The channel is the one that the question came in.
     pub(crate) fn new(serving: Arc<Serving>, channel: Channel, quote: Quote, paid: Paid, keep: Option<Keep>) -> (Self, Execution) {
         let Paid { payment, claim, candidate } = paid;
-        let Quote { request, prompt, served, requirements, .. } = quote;
+        let Quote { request, public, prompt, served, requirements, .. } = quote;
         let execution = serving.execute(claim);
         let (offer, started_at) = (candidate.offer, clock::now());
         let share = serving.keys().seed_share(&offer.request_commitment);
@@ -115,6 +117,7 @@ impl Job {
             offer,
             payment,
             leaf_salt,
+            public,
         };
         let stop_at = execution.stop_at().ms();
         let question = Question { request, prompt, seed, head };
@@ -123,7 +126,8 @@ impl Job {
 
     fn nothing_sent(&self) -> Sent {
         let transcript = TranscriptBuilder::new(self.transcript_seed);
-        Sent { transcript, leaves: Vec::new(), tokens: Vec::new(), frames: self.keep.is_some().then(Vec::new) }
+        let frames = (self.keep.is_some() || self.sale.public.is_some()).then(Vec::new);
+        Sent { transcript, leaves: Vec::new(), tokens: Vec::new(), frames }
     }
 
     fn transfer(&self) -> Transfer {
@@ -288,6 +292,9 @@ impl Job {
     }
 
     async fn log(&self, end: &End, response_commitment: Hash32, sent: Sent) -> Result<Logged, LedgerError> {
+        let Sent { leaves, frames, .. } = sent;
+        let text = || answer_text(frames.iter().flatten().map(Vec::as_slice));
+        let answer_hash = self.sale.public.and_then(|_| text()).map(|text| keccak256(&[text.as_bytes()]));
         let made = Made {
             kinds: self.served.source.kinds(),
             channel: self.channel,
@@ -295,11 +302,11 @@ impl Job {
             outcome: end.outcome,
             usage: end.usage,
             response_commitment,
+            answer_hash,
             started_at: self.started_at,
             finished_at: clock::now(),
             head: self.serving.head(),
         };
-        let Sent { leaves, frames, .. } = sent;
         let unsealed = self.keep.as_ref().zip(frames).map(|(keep, frames)| {
             let Sale { decoding, seed_share, .. } = &self.sale;
             keep.answer(self.question.request.stream, frames, self.transcript_seed, decoding.clone(), *seed_share)

@@ -12,11 +12,12 @@ use candor_verify::bundle::{FRAME_MAX, FRAMES_MAX};
 use candor_verify::decoding::seed_commitment;
 use candor_verify::offer::Offer;
 use candor_verify::payment::MAX_TIMEOUT_SECONDS;
+use candor_verify::public;
 use candor_verify::receipt::Scheme;
 use candor_verify::recovery::{BLOB_MAX, blob_len_max};
 use candor_verify::terms::storage;
 use candor_verify::time::{UnixMs, UnixSeconds};
-use candor_verify::transcript::request_commitment;
+use candor_verify::transcript::{question_hash, request_commitment};
 use candor_x402::exact::Candidate;
 use candor_x402::extension::{AnswerRecovery, SignedOffer};
 use candor_x402::protocol::{Eip155, ExactRequirements, PaymentRequired, ResourceInfo, X402_VERSION};
@@ -24,6 +25,7 @@ use hyper::body::Bytes;
 
 use crate::clock;
 use crate::keys::{BootKeys, random32};
+use crate::receipt::Publicly;
 use crate::refusal::Refusal;
 use crate::serving::{Served, Serving};
 use crate::source::Prompt;
@@ -40,6 +42,8 @@ pub(crate) struct Quote {
     pub(crate) request: ChatRequest,
     /// Whether those are fewer than were asked for.
     pub(crate) is_capped: bool,
+    /// If the answer is to be one that a contract can read.
+    pub(crate) public: Option<Publicly>,
     pub(crate) prompt: Prompt,
     pub(crate) served: Arc<Served>,
     pub(crate) requirements: ExactRequirements,
@@ -87,6 +91,7 @@ impl Asked {
 /// A request that was parsed and counted.
 struct Counted {
     request: ChatRequest,
+    public: Option<public::Asked>,
     served: Arc<Served>,
     prompt: Prompt,
 }
@@ -111,13 +116,17 @@ async fn count_long(serving: &Arc<Serving>, body: &Bytes) -> Result<Counted, Ref
 
 fn count(serving: &Serving, body: &[u8]) -> Result<Counted, Refusal> {
     let request = ChatRequest::parse(body)?;
+    let public = match request.has_candor {
+        false => None,
+        true => public::asked(body).map_err(|error| ApiError::invalid_value("candor", &error.to_string()))?,
+    };
     let served = Arc::clone(serving.model(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?);
     let prompt = served.source.prompt(&request)?;
-    Ok(Counted { request, served, prompt })
+    Ok(Counted { request, public, served, prompt })
 }
 
 fn price(serving: &Serving, counted: Counted, method: &str, path: &str, body: &Bytes, now: UnixSeconds) -> Result<Quote, Refusal> {
-    let Counted { request, served, prompt } = counted;
+    let Counted { request, public, served, prompt } = counted;
     let generation_seconds = serving.config().generation_cap_s;
     let prompt_tokens = prompt.tokens();
     // The same for this request as long as the boot lasts: the offer that a payment answers is made again.
@@ -167,7 +176,8 @@ fn price(serving: &Serving, counted: Counted, method: &str, path: &str, body: &B
     let is_kept = terms.storage & storage::KEEPS_ANSWERS != 0;
     let fits = is_kept && frames <= FRAMES_MAX && (request.stream || bytes <= FRAME_MAX);
     let blob_max = Some(blob_len_max(frames, bytes)).filter(|len| fits && *len <= BLOB_MAX).and_then(|len| u64::try_from(len).ok());
-    Ok(Quote { blob_max, request, is_capped, prompt, served, requirements, current, generation_seconds, asked, bucket })
+    let public = public.map(|asked| Publicly { task_hash: asked.task, question_hash: question_hash(method, path, body) });
+    Ok(Quote { blob_max, public, request, is_capped, prompt, served, requirements, current, generation_seconds, asked, bucket })
 }
 
 /// The 402 for a quote: requirements, and the signed offer of the current bucket.

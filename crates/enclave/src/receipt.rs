@@ -41,6 +41,16 @@ pub(crate) struct Sale {
     /// The server's share of the seed, which the delivery opens; `None` if the request named the seed.
     pub(crate) seed_share: Option<Hash32>,
     pub(crate) leaf_salt: Hash32,
+    /// If the answer is to be public.
+    pub(crate) public: Option<Publicly>,
+}
+
+/// What a public answer is for and to: known before it is made. Spec: transcript.md §4.
+#[derive(Clone, Copy)]
+pub(crate) struct Publicly {
+    /// The task that its request names, or zero.
+    pub(crate) task_hash: Hash32,
+    pub(crate) question_hash: Hash32,
 }
 
 /// How one answer was made and how it ended.
@@ -52,6 +62,8 @@ pub(crate) struct Made {
     pub(crate) usage: Usage,
     /// Commitment to the transcript.
     pub(crate) response_commitment: Hash32,
+    /// Of the text, if the answer is public.
+    pub(crate) answer_hash: Option<Hash32>,
     pub(crate) started_at: UnixMs,
     pub(crate) finished_at: UnixMs,
     pub(crate) head: BlockHead,
@@ -62,7 +74,7 @@ pub(crate) fn draft(sale: &Sale, made: &Made, frame_leaf_hashes: Vec<Hash32>, un
     let receipt = Unplaced {
         manifest_hash: sale.manifest_hash,
         money: money(&sale.offer, &sale.payment),
-        work: work(&sale.offer, sale.decoding.struct_hash(), made),
+        work: work(&sale.offer, sale.decoding.struct_hash(), sale.public, made),
     };
     Draft { receipt, leaf_salt: sale.leaf_salt, frame_leaf_hashes, settlement: settlement(&sale.payment), unsealed }
 }
@@ -101,7 +113,9 @@ fn money(offer: &Offer, payment: &VerifiedPayment) -> Money {
     }
 }
 
-fn work(offer: &Offer, decoding_hash: Hash32, made: &Made) -> Work {
+fn work(offer: &Offer, decoding_hash: Hash32, public: Option<Publicly>, made: &Made) -> Work {
+    // Without a text the three stay zero: no contract can read what is not there, and the receipt says so.
+    let (public, answer_hash) = public.zip(made.answer_hash).unzip();
     Work {
         kinds: made.kinds,
         channel: made.channel,
@@ -118,11 +132,11 @@ fn work(offer: &Offer, decoding_hash: Hash32, made: &Made) -> Work {
         finished_at: made.finished_at.max(made.started_at),
         block_number: made.head.number,
         block_hash: made.head.hash,
-        // LOCAL work has no source, and no answer is public.
+        // LOCAL work has no source.
         source_hash: Hash32::ZERO,
-        task_hash: Hash32::ZERO,
-        question_hash: Hash32::ZERO,
-        answer_hash: Hash32::ZERO,
+        task_hash: public.map(|public| public.task_hash).unwrap_or_default(),
+        question_hash: public.map(|public| public.question_hash).unwrap_or_default(),
+        answer_hash: answer_hash.unwrap_or_default(),
     }
 }
 
@@ -199,12 +213,17 @@ mod tests {
                 outcome: Outcome::Length,
                 usage,
                 response_commitment: Hash32([14; 32]),
+                answer_hash: Some(Hash32([16; 32])),
                 started_at: UnixMs(20),
                 // Its clock was set back.
                 finished_at: UnixMs(19),
                 head,
             };
-            let work = work(&offer(), Hash32([15; 32]), &made);
+            let public = Publicly { task_hash: Hash32([17; 32]), question_hash: Hash32([18; 32]) };
+            let silent = work(&offer(), Hash32([15; 32]), None, &made);
+            assert!([silent.task_hash, silent.question_hash, silent.answer_hash].iter().all(Hash32::is_zero));
+            let work = work(&offer(), Hash32([15; 32]), Some(public), &made);
+            assert_eq!((work.task_hash, work.question_hash, work.answer_hash), (Hash32([17; 32]), Hash32([18; 32]), Hash32([16; 32])));
             assert_eq!((work.channel, work.kinds, work.usage_source), (channel, kinds, usage_source));
             assert_eq!((work.outcome, work.prompt_tokens, work.completion_tokens), (Outcome::Length, 7, 3));
             assert_eq!((work.started_at, work.finished_at, work.block_number), (UnixMs(20), UnixMs(20), 11));

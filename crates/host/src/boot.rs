@@ -10,21 +10,17 @@ use std::time::Duration;
 use candor_chain::ChainError;
 use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready};
 use candor_verify::Hash32;
-use tokio::time::Instant;
 
 use crate::anchor::anchor;
 use crate::calls::{CallError, Link};
-use crate::clock;
 use crate::config::ModelFile;
 use crate::notice::Notice;
+use crate::registration::{keep_registered, remember_evidence};
 use crate::shared::{Shared, block_head};
 use crate::store::{OpenLog, StoreError};
 
 /// Former logs that are looked at for a predecessor.
 const FORMER: usize = 8;
-
-/// Between looks for this boot in the registry. One question, for what is rare, and noticed at once if the chain was seen to go back.
-const LOOK: Duration = Duration::from_secs(30);
 
 /// Why an enclave does not get into service, or stopped being driven.
 #[derive(Debug)]
@@ -195,15 +191,6 @@ async fn open_log(shared: &Arc<Shared>, ready: &Ready) -> Result<OpenLog, DriveE
     Ok(opened)
 }
 
-/// Keeps this evidence for clients who come for an answer after the boot has gone.
-async fn remember_evidence(shared: &Shared, ready: &Ready) {
-    match shared.store.put_evidence(ready.manifest.hash(), clock::now().0, ready.evidence.clone()).await {
-        Ok(()) => shared.clear_trouble("store"),
-        // Such a client then cannot verify the boot; everybody else is served.
-        Err(error) => shared.trouble("store", error.to_string()),
-    }
-}
-
 /// Tells the enclave of each new block, and notices when it no longer answers.
 async fn heads(shared: &Arc<Shared>, link: &Link) -> DriveError {
     let mut seen = shared.head.subscribe();
@@ -228,81 +215,5 @@ async fn heads(shared: &Arc<Shared>, link: &Link) -> DriveError {
                 }
             }
         }
-    }
-}
-
-/// Registers with the boot's evidence, then renews with fresh evidence at the interval, and registers again if the registry forgot. Each
-/// retry has fresh evidence too, because a registry takes evidence about its last blocks only.
-async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready: Ready) -> DriveError {
-    let timing = shared.config.timing;
-    let mut failures = 0_u32;
-    let mut is_first = true;
-    loop {
-        if !is_first {
-            match attest(shared, link).await {
-                Ok(evidence) => {
-                    shared.clear_trouble("attestation");
-                    ready.evidence = evidence;
-                    remember_evidence(shared, &ready).await;
-                }
-                Err(DriveError::Call(error @ (CallError::Lost | CallError::Timeout | CallError::Unexpected))) => return error.into(),
-                Err(error) => {
-                    shared.trouble("attestation", error.to_string());
-                    tokio::time::sleep(timing.retry.saturating_mul(1 << failures.min(6))).await;
-                    failures = failures.saturating_add(1);
-                    continue;
-                }
-            }
-        }
-        is_first = false;
-        match shared.config.registrar.submit(&ready).await {
-            Ok(()) => {
-                failures = 0;
-                shared.clear_trouble("registration");
-                shared.update(|status| status.is_registered = true);
-                shared.notice(&Notice::Registered { log_id: ready.manifest.log_id() });
-                until_due(shared, &ready).await;
-            }
-            Err(error) => {
-                shared.trouble("registration", error.message);
-                let pause = if error.is_temporary { timing.retry.saturating_mul(1 << failures.min(8)) } else { timing.renew };
-                failures = failures.saturating_add(1);
-                tokio::time::sleep(pause).await;
-            }
-        }
-    }
-}
-
-/// Waits until fresh evidence is due, or until the registry that knew this boot knows it no more: its chain was reset, or took back the
-/// block of the registration.
-async fn until_due(shared: &Shared, ready: &Ready) {
-    let (registry, k_sig) = (ready.manifest.registry, ready.manifest.k_sig);
-    let due = Instant::now() + shared.config.timing.renew;
-    // Not before it was: somebody else may register this node, and take time for it.
-    let mut was_listed = false;
-    loop {
-        match shared.config.anchor_chain.key_status(&registry, &k_sig).await {
-            Ok(Some(_)) => was_listed = true,
-            Ok(None) if was_listed => {
-                shared.update(|status| status.is_registered = false);
-                shared.trouble("registration", "the registry knows this boot no more; it is registered again".to_owned());
-                return;
-            }
-            // A chain that does not answer says nothing of the registry.
-            Ok(None) | Err(_) => {}
-        }
-        tokio::select! {
-            () = tokio::time::sleep_until(due) => return,
-            () = tokio::time::sleep(LOOK) => {}
-            () = shared.look.notified() => {}
-        }
-    }
-}
-
-async fn attest(shared: &Arc<Shared>, link: &Link) -> Result<Vec<u8>, DriveError> {
-    let head = shared.fresh_head().await?;
-    match link.call(HostRequest::Attest { nonce: Hash32::ZERO, head }, shared.config.timing.boot_step).await? {
-        EnclaveReply::Evidence(evidence) => Ok(evidence),
-        _ => Err(CallError::Unexpected.into()),
     }
 }

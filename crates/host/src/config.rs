@@ -62,8 +62,13 @@ pub struct Timing {
     pub head: Duration,
     /// Between anchors, at least. An anchor costs gas: minutes on a public chain, a moment in the demo.
     pub anchor: Duration,
-    /// Between renewals of the registration, each with evidence made for it. What clients are shown, the enclave renews by itself.
+    /// Between documents that are kept for the registry and for bundles: less than the two hours for which one counts.
+    pub attest: Duration,
+    /// Between renewals of the registration on chain: less than the week for which the registry takes a document, and less than half of it,
+    /// because clients pay no key whose newest document on chain is older.
     pub renew: Duration,
+    /// Without its enclave for so long, a host takes the boot for one that has gone.
+    pub gone: Duration,
     /// First pause before a failed connection or registration is tried again; doubles up to 64 times this.
     pub retry: Duration,
     /// Time for the enclave to answer a small request.
@@ -77,7 +82,9 @@ impl Default for Timing {
         Self {
             head: Duration::from_secs(2),
             anchor: Duration::from_secs(60),
-            renew: Duration::from_secs(50 * 60),
+            attest: Duration::from_secs(50 * 60),
+            renew: Duration::from_secs(24 * 60 * 60),
+            gone: Duration::from_secs(60),
             retry: Duration::from_millis(250),
             request: Duration::from_secs(30),
             boot_step: Duration::from_secs(120),
@@ -125,6 +132,9 @@ pub struct HostConfig {
     pub anchor_chain: ChainClient,
     /// Further chains on which payments settle.
     pub payment_chains: Vec<ChainClient>,
+    /// How many blocks below the newest one the block lies that the enclave is told of. What a chain takes back of itself is mostly the
+    /// newest, and a receipt that names a block which is gone cannot be verified against that chain.
+    pub head_depth: u64,
     /// Pays for settlements. One process in the world may use it: it owns the account's nonces.
     pub gas_key: Signer,
     /// Pays for anchors. Another account than `gas_key`, for the same reason.
@@ -156,6 +166,7 @@ impl HostConfig {
             models: Vec::new(),
             anchor_chain,
             payment_chains: Vec::new(),
+            head_depth: 2,
             gas_key: keys.gas,
             anchor_key: keys.anchor,
             registrar: Arc::new(NoRegistrar),

@@ -32,6 +32,7 @@ mod notice;
 mod port;
 mod publish;
 mod registrar;
+mod registration;
 mod run;
 mod settle;
 mod shared;

@@ -11,12 +11,15 @@ pub type Registering<'a> = Pin<Box<dyn Future<Output = Result<(), RegistrarError
 
 /// Brings a registry up to date with an enclave's evidence.
 ///
-/// **Contract.** Idempotent: called after each boot, after each attestation, and again after a failure, each time with fresh evidence
-/// (a registry takes evidence about its last 256 blocks only). Registers a key it does not know, renews one it does. One call at a
-/// time per host. **Trust:** none: the registry checks every field against evidence and signatures.
+/// **Contract.** Idempotent. **Trust:** none: the registry checks every field against evidence and signatures.
 pub trait Registrar: Send + Sync {
-    /// Registers or renews.
+    /// Registers a key that the registry does not know, renews one that it does. Called after each boot, when a renewal is due, and again
+    /// after a failure, each time with fresh evidence (a registry takes a first document about its last blocks only).
     fn submit<'a>(&'a self, ready: &'a Ready) -> Registering<'a>;
+
+    /// Renews a key by the last evidence of its boot, which has gone, if that raises anything. Nothing to do for a key that the registry does
+    /// not know, and for a document of which it takes no renewal any more.
+    fn renew<'a>(&'a self, evidence: &'a [u8]) -> Registering<'a>;
 }
 
 /// Why a registration was not made.
@@ -44,6 +47,10 @@ pub struct NoRegistrar;
 
 impl Registrar for NoRegistrar {
     fn submit<'a>(&'a self, _: &'a Ready) -> Registering<'a> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn renew<'a>(&'a self, _: &'a [u8]) -> Registering<'a> {
         Box::pin(async { Ok(()) })
     }
 }

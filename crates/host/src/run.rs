@@ -22,7 +22,7 @@ use crate::publish::Publisher;
 use crate::settle::Settler;
 use crate::shared::{Shared, Status, follow_head};
 use crate::store::{Store, StoreError, StoreOptions};
-use crate::{anchor, clients, clock, control, http, publish};
+use crate::{anchor, clients, clock, control, http, publish, registration};
 
 /// Between two looks for kept answers whose time is over: an hour is little beside a week.
 const ERASE_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -143,6 +143,7 @@ impl Host {
         tasks.spawn(named("chain", follow_head(Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("publish", publish::run(Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("anchor", anchor::run(Arc::clone(&shared), stopped.clone())));
+        tasks.spawn(named("renewal", registration::renew_former(Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("store", writer_ended(shared.store.clone(), stopped.clone())));
         tasks.spawn(named("answers", erase_ended(Arc::clone(&shared), stopped.clone())));
         let (refuse, refused) = oneshot::channel();

@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     // One caller at a time: it owns the anchor key's nonces.
     pub(crate) anchorer: AsyncMutex<Anchorer>,
     pub(crate) publisher: Publisher,
+    /// The newest block that the enclave is told of; none while the chain is away.
     pub(crate) head: watch::Sender<Option<Head>>,
     /// Counts how often another chain came in the place of the anchor chain: a development chain that was started anew.
     pub(crate) resets: watch::Sender<u64>,
@@ -90,22 +91,39 @@ impl Shared {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The newest block that was seen, asking if none was.
+    /// The newest block that the enclave is told of, asking if none was seen.
     pub(crate) async fn head(&self) -> Result<BlockHead, Refused> {
         let seen = *self.head.borrow();
         let head = match seen {
             Some(head) => head,
             None => {
                 let chain = self.config.anchor_chain.clone().with_timeout(QUESTION);
-                chain.head().await.map_err(|error| Refused::new(RefusalCode::Unavailable, error.to_string()))?
+                self.told(&chain).await.map_err(|error| Refused::new(RefusalCode::Unavailable, error.to_string()))?
             }
         };
         Ok(block_head(&head))
     }
 
-    /// The newest block, asked now: evidence about an old one is refused by registries.
+    /// The same, asked now: evidence about an old block is refused by registries.
     pub(crate) async fn fresh_head(&self) -> Result<BlockHead, ChainError> {
-        self.config.anchor_chain.head().await.map(|head| block_head(&head))
+        self.told(&self.config.anchor_chain).await.map(|head| block_head(&head))
+    }
+
+    async fn told(&self, chain: &ChainClient) -> Result<Head, ChainError> {
+        let head = chain.head().await?;
+        self.below(chain, head).await
+    }
+
+    /// The block at the depth of which an enclave is told, below this newest one.
+    async fn below(&self, chain: &ChainClient, head: Head) -> Result<Head, ChainError> {
+        match self.config.head_depth.min(head.number) {
+            0 => Ok(head),
+            depth => {
+                let number = head.number.saturating_sub(depth);
+                let missing = || ChainError::Malformed { what: "block", detail: format!("none of number {number} below {}", head.number) };
+                chain.block_by_number(number).await?.ok_or_else(missing)
+            }
+        }
     }
 
     pub(crate) fn current(&self) -> Option<OpenLog> {
@@ -132,15 +150,22 @@ pub(crate) async fn follow_head(shared: Arc<Shared>, mut stopped: watch::Receive
             _ = stopped.changed() => return,
             _ = tick.tick() => {}
         }
-        match chain.head().await {
-            Ok(head) => {
+        let newest = chain.head().await;
+        let is_old_news = newest.as_ref().is_ok_and(|head| past.newest == Some(*head)) && shared.head.borrow().is_some();
+        let told = match &newest {
+            Ok(_) if is_old_news => continue,
+            Ok(head) => shared.below(&chain, *head).await.map(|told| (*head, told)),
+            Err(error) => Err(error.clone()),
+        };
+        match told {
+            Ok((head, told)) => {
                 shared.clear_trouble("chain");
                 if past.is_doubtful(head) {
                     look_closer(&shared, &chain, &mut past).await;
                 }
                 shared.head.send_if_modified(|held| {
-                    let is_new = *held != Some(head);
-                    *held = Some(head);
+                    let is_new = *held != Some(told);
+                    *held = Some(told);
                     is_new
                 });
             }

@@ -15,7 +15,7 @@ use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
 
 use crate::forge::{Forge, Lie, NOW_MS, cosign, integer_seed, upgraded};
-use crate::lies::{by_an_upstream, free_lies, half, in_plaintext, lies, proxied, sealed};
+use crate::lies::{ask_publicly, by_an_upstream, free_lies, half, in_plaintext, lies, proxied, sealed};
 use crate::malformed;
 
 /// A case: bytes, the policy and facts to judge them by, and the expected end.
@@ -81,6 +81,8 @@ impl Facts {
             valid_until: UnixSeconds(NOW_MS / 1000 + 3_600),
             invalid_from: None,
             revoked_at: None,
+            is_forked: false,
+            has_gap: false,
         };
         Self {
             anchors: vec![KnownTree { log_id: manifest.log_id(), tree, at: UnixSeconds(ANCHORED_AT) }],
@@ -180,6 +182,16 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     // The floor of 12 tokens in and 64 out is 31 units. With its list this bundle is refused; without it nothing of its price passes.
     let at_the_floor = Lie { offer: |o| o.amount.0 = 31, ..not_shown };
     push("offer_at_the_floor_by_a_price_list_that_is_not_shown", &forge.bundle(&at_the_floor), forge.policy(), "verified", itself);
+    let public = Lie { question: |request, _| ask_publicly(request), ..Lie::default() };
+    push("public_answer", &forge.bundle(&public), forge.policy(), "verified", itself);
+    let whole = Lie {
+        question: |request, response| {
+            ask_publicly(request);
+            response.frames = vec![br#"{"choices":[{"index":0,"message":{"role":"assistant","content":"Gr\u00f6\u00dfe"}}]}"#.to_vec()];
+        },
+        ..Lie::default()
+    };
+    push("public_answer_in_one_body", &forge.bundle(&whole), forge.policy(), "verified", itself);
     push("nobody_paid", &forge.free_bundle(&Lie::free()), forge.policy(), "verified", itself);
     let priced_at_nothing = Lie { terms: |o| o.prices[0].floor = Classes::default(), ..Lie::default() };
     push("nobody_paid_where_a_list_may_say_so", &forge.free_bundle(&priced_at_nothing), forge.policy(), "verified", itself);
@@ -288,19 +300,28 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     let other_log = anchors(&honest, |anchor| anchor.log_id = Hash32([1; 32]));
     push("anchor_of_another_log", &honest, strict(), other_log, "cannot tell", LogLevel::SelfLogged);
 
+    // A chain that goes back takes blocks of honest answers too.
+    let no_evidence_block = Facts { evidence_block_known: Some(false), ..Facts::honest(&honest) };
+    push("block_of_the_evidence_is_not_in_the_chain", &honest, forge.policy(), no_evidence_block, "cannot tell", LogLevel::Anchored);
+    let no_receipt_block = Facts { receipt_block_known: Some(false), ..Facts::honest(&honest) };
+    push("block_of_the_receipt_is_not_in_the_chain", &honest, forge.policy(), no_receipt_block, "cannot tell", LogLevel::Anchored);
+    // There may be an anchor from before the end, of a size that the bundle does not name.
+    let revoked = || registry(&honest, |r| r.revoked_at = Some(UnixSeconds(ANCHORED_AT)));
+    push("seen_after_the_key_was_revoked", &honest, forge.policy(), revoked(), "cannot tell", LogLevel::Anchored);
+    let unseen = Facts { anchors: vec![], ..revoked() };
+    push("key_was_revoked_and_nothing_is_anchored", &honest, forge.policy(), unseen, "cannot tell", LogLevel::SelfLogged);
+    let both = registry(&honest, |r| (r.invalid_from, r.revoked_at) = (Some(UnixSeconds(FINISHED)), Some(UnixSeconds(ANCHORED_AT))));
+    push("revoked_after_it_was_retired", &honest, forge.policy(), both, "cannot tell", LogLevel::Anchored);
+    let stale = Facts {
+        anchors: vec![KnownTree { at: UnixSeconds(FINISHED + 7 * 86_400 + 1), ..Facts::honest(&honest).anchors[0] }],
+        ..registry(&honest, |r| r.revoked_at = Some(UnixSeconds(u64::MAX)))
+    };
+    push("revoked_key_whose_anchor_came_too_late", &honest, forge.policy(), stale, "cannot tell", LogLevel::SelfLogged);
+    // What the registry says beside: it is told, and no reason to refuse a receipt.
+    let forked = registry(&honest, |r| (r.is_forked, r.has_gap) = (true, true));
+    push("answer_of_a_key_that_forked_in_a_log_with_a_gap", &honest, strict(), forked, "verified", LogLevel::Anchored);
+
     let mut refuse = |name, bundle, facts, expect| push(name, bundle, forge.policy(), facts, expect, LogLevel::None);
-    refuse(
-        "block_of_the_evidence_does_not_exist",
-        &honest,
-        Facts { evidence_block_known: Some(false), ..Facts::honest(&honest) },
-        "evidence.block",
-    );
-    refuse(
-        "block_of_the_receipt_does_not_exist",
-        &honest,
-        Facts { receipt_block_known: Some(false), ..Facts::honest(&honest) },
-        "receipt.block",
-    );
     let cancelled = Facts { transfer: Some(Transfer::Otherwise), ..Facts::honest(&honest) };
     refuse("authorization_cancelled_or_used_for_something_else", &honest, cancelled, "payment.transfer");
     refuse("registry_lists_another_key", &honest, registry(&honest, |r| r.k_sig = Address([1; 20])), "registry.listed");
@@ -311,17 +332,10 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     refuse("registration_lapsed_before_the_receipt", &old, lapsed(&old), "registry.listed");
     let retired = registry(&honest, |r| r.invalid_from = Some(UnixSeconds(FINISHED - 1)));
     refuse("finished_after_the_key_was_retired", &honest, retired, "registry.listed");
-    let revoked = || registry(&honest, |r| r.revoked_at = Some(UnixSeconds(ANCHORED_AT)));
-    refuse("anchored_after_the_key_was_revoked", &honest, revoked(), "registry.listed");
-    refuse("key_was_revoked_and_nothing_is_anchored", &honest, Facts { anchors: vec![], ..revoked() }, "registry.listed");
-    let both = registry(&honest, |r| (r.invalid_from, r.revoked_at) = (Some(UnixSeconds(FINISHED)), Some(UnixSeconds(ANCHORED_AT))));
-    refuse("revoked_after_it_was_retired", &honest, both, "registry.listed");
-    let week = 7 * 86_400;
-    let stale = Facts {
-        anchors: vec![KnownTree { at: UnixSeconds(FINISHED + week + 1), ..Facts::honest(&honest).anchors[0] }],
-        ..registry(&honest, |r| r.revoked_at = Some(UnixSeconds(u64::MAX)))
-    };
-    refuse("revoked_key_whose_anchor_came_too_late", &honest, stale, "registry.listed");
+    let revoked = registry(&honest, |r| r.revoked_at = Some(UnixSeconds(FINISHED - 120)));
+    refuse("finished_after_the_key_was_revoked", &honest, revoked, "registry.listed");
+    let both = registry(&honest, |r| (r.invalid_from, r.revoked_at) = (Some(UnixSeconds(FINISHED - 1)), Some(UnixSeconds(ANCHORED_AT))));
+    refuse("revoked_after_it_was_retired_and_finished_between", &honest, both, "registry.listed");
     refuse("fork_at_the_anchored_size", &honest, anchors(&honest, |anchor| anchor.tree.root = Hash32([1; 32])), "log.consistency");
     let earlier = |anchor: &mut KnownTree| anchor.tree = Tree { size: 2, root: Hash32([1; 32]) };
     let observed = |tree: Tree| {

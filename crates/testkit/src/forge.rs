@@ -20,6 +20,7 @@ use candor_verify::manifest::{Freshness, Manifest, TeeKind, attested_bytes, work
 use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
 use candor_verify::policy::{Accept, Policy, Workloads};
+use candor_verify::public;
 use candor_verify::receipt::{Kinds, Money, Receipt, Scheme, Work};
 use candor_verify::source::SourceRecord;
 use candor_verify::terms::{OperatorTerms, SignedPriceList, ways};
@@ -68,6 +69,7 @@ pub struct Lie {
     pub manifest: fn(&mut Manifest),
     pub freshness: fn(&mut Freshness),
     pub document_age_ms: u64,
+    pub question: fn(&mut Request, &mut Response),
     pub offer: fn(&mut Offer),
     pub authorization: fn(&mut Authorization),
     pub decoding: fn(&mut Decoding),
@@ -90,6 +92,7 @@ impl Default for Lie {
             manifest: |_| {},
             freshness: |_| {},
             document_age_ms: 0,
+            question: |_, _| {},
             offer: |_| {},
             authorization: |_| {},
             decoding: |_| {},
@@ -163,7 +166,8 @@ impl Forge {
     #[must_use]
     pub fn bundle(&self, lie: &Lie) -> Bundle {
         let evidence = self.evidence(lie);
-        let request = honest_request();
+        let (mut request, mut response) = (honest_request(), honest_response());
+        (lie.question)(&mut request, &mut response);
         let commitment = request_commitment(&request.salt, &request.method, &request.path, &request.body);
         let share = Hash32([0x71; 32]);
         let price_list = lie.price_list.map(|list| list(&evidence.terms.terms));
@@ -172,7 +176,6 @@ impl Forge {
         let (authorization, domain) = authorization(&offer, &client_salt, lie);
         let payment =
             Payment { authorization, signature: Key::of(PAYER).sign(&authorization.digest(&domain)), client_salt: Some(client_salt) };
-        let response = honest_response();
         let mut decoding = greedy(seed_from_share(&share, &authorization.nonce));
         (lie.decoding)(&mut decoding);
         let receipt = receipt(&evidence, &offer, &authorization, &request, &response, &decoding, lie);
@@ -373,9 +376,14 @@ fn receipt(
     lie: &Lie,
 ) -> Receipt {
     let mut receipt = sold(&evidence.manifest, 3, offer, authorization);
+    let frames = || response.frames.iter().map(Vec::as_slice);
+    let public = public::words(&request.method, &request.path, &request.body, frames()).unwrap_or_default();
     receipt.work = Work {
+        task_hash: public.task_hash,
+        question_hash: public.question_hash,
+        answer_hash: public.answer_hash,
         request_commitment: request_commitment(&request.salt, &request.method, &request.path, &request.body),
-        response_commitment: commitment_of(&response.seed, response.frames.iter().map(Vec::as_slice)),
+        response_commitment: commitment_of(&response.seed, frames()),
         decoding_hash: decoding.struct_hash(),
         started_at: UnixMs(NOW_MS + 1_000),
         finished_at: UnixMs(NOW_MS + 2_000),

@@ -93,9 +93,10 @@ fn tree_json(known: &KnownTree) -> Value {
 }
 
 fn registry_json(record: &RegistryRecord) -> Value {
-    let RegistryRecord { k_sig, manifest_hash, valid_until, invalid_from, revoked_at } = record;
+    let RegistryRecord { k_sig, manifest_hash, valid_until, invalid_from, revoked_at, is_forked, has_gap } = record;
     json!({
         "k_sig": k_sig.to_string(), "manifest_hash": manifest_hash.to_string(), "valid_until": valid_until.0,
         "invalid_from": invalid_from.map(|at| at.0), "revoked_at": revoked_at.map(|at| at.0),
+        "is_forked": is_forked, "has_gap": has_gap,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! Grouped by the question they would answer wrongly. Each later stage is signed over the lie, so nothing else is wrong with the bundle.
 
-use candor_verify::bundle::{Bundle, Sale};
+use candor_verify::bundle::{Bundle, Request, Response, Sale};
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::decoding::SeedSource;
 use candor_verify::hash::keccak256;
@@ -26,6 +26,25 @@ pub(crate) fn lies() -> Vec<Row> {
 
 fn at_the_end(name: &'static str, expect: &'static str, bundle: fn(&mut Bundle)) -> Row {
     (name, expect, Lie { bundle, ..Lie::default() })
+}
+
+/// The story's question, asked to be public.
+pub(crate) fn ask_publicly(request: &mut Request) {
+    let task = "0x00000000000000000000000000000000000000000000000000000000000000aa";
+    let body =
+        format!(r#"{{"model":"fixture","messages":[{{"role":"user","content":"YES?"}}],"candor":{{"public":true,"task":"{task}"}}}}"#);
+    request.body = body.into_bytes();
+}
+
+/// A lie in the receipt of a public answer.
+fn public(name: &'static str, receipt: fn(&mut Receipt)) -> Row {
+    (name, "work.claim", Lie { question: |request, _| ask_publicly(request), receipt, ..Lie::default() })
+}
+
+/// A receipt that claims a public answer where none could be asked for, or given.
+fn asked_wrongly(name: &'static str, question: fn(&mut Request, &mut Response)) -> Row {
+    let receipt: fn(&mut Receipt) = |r| (r.work.question_hash, r.work.answer_hash) = (Hash32([1; 32]), keccak256(&[b"YES"]));
+    (name, "work.claim", Lie { question, receipt, ..Lie::default() })
 }
 
 fn sale(bundle: &mut Bundle) -> &mut Sale {
@@ -282,9 +301,36 @@ fn work_lies() -> Vec<Row> {
         ("sealed_where_the_terms_take_no_sealed_requests", "privacy.channel", Lie { terms: |_| {}, ..sealed() }),
         ("sealed_in_a_form_that_had_ended", "privacy.channel", Lie { terms: took_sealed, ..sealed() }),
         receipt("local_work_with_a_source", "work.claim", |r| r.work.source_hash = Hash32([1; 32])),
-        receipt("public_answer_that_this_version_does_not_judge", "work.claim", |r| r.work.answer_hash = Hash32([1; 32])),
+        receipt("answer_hash_of_an_answer_that_is_not_public", "work.claim", |r| r.work.answer_hash = Hash32([1; 32])),
         receipt("task_of_an_answer_that_is_not_public", "work.claim", |r| r.work.task_hash = Hash32([1; 32])),
         receipt("question_of_an_answer_that_is_not_public", "work.claim", |r| r.work.question_hash = Hash32([1; 32])),
+        public("public_answer_of_another_text", |r| r.work.answer_hash = keccak256(&[b"NO"])),
+        public("public_answer_for_another_task", |r| r.work.task_hash = Hash32([1; 32])),
+        public("public_answer_to_another_question", |r| r.work.question_hash = Hash32([1; 32])),
+        public("public_answer_whose_receipt_is_silent", |r| {
+            (r.work.task_hash, r.work.question_hash, r.work.answer_hash) = (Hash32::ZERO, Hash32::ZERO, Hash32::ZERO);
+        }),
+        asked_wrongly("public_answer_asked_with_a_member_twice", |q, _| {
+            q.body = br#"{"model":"fixture","messages":[{"role":"user","role":"user","content":"?"}],"candor":{"public":true}}"#.to_vec();
+        }),
+        asked_wrongly("public_answer_asked_twice", |q, _| {
+            q.body = br#"{"model":"fixture","messages":[],"n":2,"candor":{"public":true}}"#.to_vec();
+        }),
+        asked_wrongly("public_answer_asked_with_tools", |q, _| {
+            q.body = br#"{"model":"fixture","messages":[],"tools":[],"candor":{"public":true}}"#.to_vec();
+        }),
+        asked_wrongly("public_answer_of_another_route", |q, _| {
+            ask_publicly(q);
+            q.path = "/v1/completions".into();
+        }),
+        asked_wrongly("public_answer_without_a_text", |q, r| {
+            ask_publicly(q);
+            r.frames = vec![br#"{"choices":[{"message":{"content":null}}]}"#.to_vec()];
+        }),
+        asked_wrongly("public_answer_of_two_choices", |q, r| {
+            ask_publicly(q);
+            r.frames = vec![br#"{"choices":[{"message":{"content":"YES"}},{"message":{"content":"NO"}}]}"#.to_vec()];
+        }),
         receipt("proxied_work_of_a_local_model", "work.claim", |r| r.work.kinds = Kinds::PROXY),
         at_the_end("salt_in_the_delivery_of_a_paid_answer", "request.commitment", |b| b.delivery.request_salt = Some(b.request.salt)),
         (

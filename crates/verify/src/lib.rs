@@ -34,6 +34,7 @@ extern crate alloc;
 
 #[macro_use]
 mod codes;
+mod json;
 
 pub mod abi;
 pub mod attest;
@@ -51,6 +52,7 @@ pub mod manifest;
 pub mod offer;
 pub mod payment;
 pub mod policy;
+pub mod public;
 pub mod receipt;
 pub mod recovery;
 pub mod refusal;

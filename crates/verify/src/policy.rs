@@ -166,4 +166,8 @@ pub struct RegistryRecord {
     pub invalid_from: Option<UnixSeconds>,
     /// When its operator revoked it as stolen; `None` if it did not.
     pub revoked_at: Option<UnixSeconds>,
+    /// Whether somebody showed the registry two trees of one size that the key signed.
+    pub is_forked: bool,
+    /// Whether the registry does not link this log to the predecessor that its manifest names.
+    pub has_gap: bool,
 }

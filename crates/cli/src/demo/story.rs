@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use candor_chain::{NewPolicy, ReceiptProof};
+use candor_chain::{HoldingTree, NewPolicy, ReceiptProof};
 use candor_client::{Buyer, Keep, OwnChain, SpendBook, VerifiedNode, VerifiedResponse, plain, resolve};
 use candor_log::tiles::{Resource, Span};
 use candor_verify::bundle::Bundle;
@@ -72,7 +72,8 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
 
 /// The request names its seed, so that the lie about another payment is caught by the payment's own check.
 fn body(node: &VerifiedNode, question: &str) -> Result<Vec<u8>, Failure> {
-    let body = ask::request_body(node, None, question, 64, 0.0)?;
+    let question = ask::Question { model: None, prompt: question, max_tokens: 64, temperature: 0.0, seed: None, public: None };
+    let body = question.body(node)?;
     let mut json: serde_json::Value = serde_json::from_slice(&body).map_err(|error| Failure::cannot(error.to_string()))?;
     json["seed"] = 7.into();
     Ok(json.to_string().into_bytes())
@@ -248,14 +249,14 @@ async fn prove(stage: &Stage, node: &VerifiedNode, bundle: &Bundle) -> Result<u6
     let (receipt, size) = (&bundle.delivery.receipt, later.checkpoint.tree.size);
     let anchors = chain.anchors_at(registry, k_sig, &status, &[size]).await?;
     let Some(anchor) = anchors.first() else { return Err(Failure::cannot("the chain lost the anchor")) };
+    let inclusion = plain::inclusion(node.log_url().unwrap_or_default(), &receipt.log_id, receipt.sequence, size).await?;
     let proof = ReceiptProof {
         receipt: receipt.clone(),
         signature: bundle.delivery.signature,
         log_salt: bundle.delivery.leaf_salt,
         record,
-        size,
-        anchored_at: anchor.anchored_at,
-        inclusion: plain::inclusion(node.log_url().unwrap_or_default(), &receipt.log_id, receipt.sequence, size).await?,
+        anchored: Some((HoldingTree { size, inclusion }, anchor.anchored_at)),
+        observed: None,
         policy_id: policy.id(),
         schemes: vec![Scheme::ExactEip3009],
         accepts_uncharged: false,

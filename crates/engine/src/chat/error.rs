@@ -92,7 +92,9 @@ impl ApiError {
         Self::invalid_request(&format!("Invalid type for '{param}': expected {expected}.")).code("invalid_type").param(param)
     }
 
-    pub(crate) fn invalid_value(param: &str, expected: &str) -> Self {
+    /// 400: a field has a value that is not taken; `expected` says which are.
+    #[must_use]
+    pub fn invalid_value(param: &str, expected: &str) -> Self {
         Self::invalid_request(&format!("Invalid value for '{param}': expected {expected}.")).code("invalid_value").param(param)
     }
 

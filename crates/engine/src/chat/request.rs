@@ -48,6 +48,8 @@ pub struct ChatRequest {
     pub seed: Option<i64>,
     /// Stop strings.
     pub stop: Vec<String>,
+    /// Whether it has the member `candor`, which is for whoever sells the answer: it changes no byte of it, and is not read here.
+    pub has_candor: bool,
     /// Fields that were sent and change nothing, by name.
     pub ignored: BTreeSet<String>,
 }
@@ -117,6 +119,7 @@ impl ChatRequest {
             top_k: bounded("top_k", fields.get("top_k"), 0)?.unwrap_or(0),
             seed: integer("seed", fields.get("seed"))?,
             stop: read_stop(&fields)?,
+            has_candor: fields.get("candor").is_some(),
             ignored,
         })
     }
@@ -143,6 +146,7 @@ impl ChatRequest {
 
 /// The fields of the body. What is not listed is refused.
 const BODY: &[(&str, Field)] = &[
+    ("candor", Field::Read),
     ("max_completion_tokens", Field::Read),
     ("max_tokens", Field::Read),
     ("messages", Field::Read),

@@ -5,6 +5,7 @@
 mod answers;
 mod crash;
 mod node;
+mod renewal;
 mod reset;
 mod store;
 mod support;

@@ -24,6 +24,7 @@ use alloc::vec::Vec;
 
 pub use time::{CLOCK_SKEW_SECONDS, MAX_ANCHOR_DELAY_SECONDS, MAX_EVIDENCE_AGE_SECONDS};
 
+use self::time::Revocation;
 use crate::bundle::Bundle;
 use crate::bytes::Hash32;
 use crate::eip712::{Recover, signer};
@@ -125,7 +126,7 @@ pub fn verify_bundle_at(
 ) -> (Verdict, Option<VerifiedBundle>) {
     let mut run = Run { checks: Recorder::new(Step::BUNDLE), bundle, policy, chain, recover };
     let result = run.all();
-    let is_late = run.is_seen_too_late();
+    let is_open = run.is_open();
     let Recorded { checks, complete } = run.checks.finish();
     let (verified, log_level) = match result {
         Ok((verified, level)) if complete => (Some(verified), level),
@@ -133,17 +134,24 @@ pub fn verify_bundle_at(
     };
     let outcome = match &verified {
         None => Outcome::Refused,
-        Some(_) if log_level < required || is_late => Outcome::CannotTell,
+        Some(_) if log_level < required || is_open => Outcome::CannotTell,
         Some(_) => Outcome::Verified,
     };
     let assurance = verified.as_ref().map_or(Assurance::None, |v| v.enclave.assurance());
-    let not_proven = not_proven(bundle, &checks, log_level);
+    let not_proven = not_proven(bundle, chain.registry, &checks, log_level);
     let verdict = Verdict { checks, outcome, log_level, assurance, not_proven };
     (verdict, verified.filter(|_| outcome == Outcome::Verified))
 }
 
-fn not_proven(bundle: &Bundle, checks: &[Check], log_level: LogLevel) -> Vec<String> {
+fn not_proven(bundle: &Bundle, registry: Option<&RegistryRecord>, checks: &[Check], log_level: LogLevel) -> Vec<String> {
     let mut out = Vec::new();
+    if registry.is_some_and(|record| record.is_forked) {
+        out.push("one history: the registry was shown two trees of one size that this key signed (FORKED)".into());
+    }
+    if registry.is_some_and(|record| record.has_gap) {
+        let log = &bundle.evidence.manifest.predecessor_log;
+        out.push(format!("that this log continues {log:#}, which its manifest names: the registry does not link them (a gap)"));
+    }
     out.push("delivery: a receipt proves production and hand-over to the host, not that the client read it".into());
     if bundle.sale.is_none() {
         out.push("that anybody paid: this answer was free".into());
@@ -209,7 +217,9 @@ impl Run<'_> {
     fn block(&mut self, step: Step, known: Option<bool>, expected: String) -> Result<(), Stop> {
         match known {
             None => self.checks.not_checked(step, "a chain"),
-            Some(known) => self.checks.require(step, known, expected, if known { "it exists" } else { "no such block" }),
+            Some(true) => self.checks.require(step, true, expected, "it exists"),
+            // A reorganisation may have taken it since, from an honest node too.
+            Some(false) => self.checks.not_checked(step, format!("a chain that has {expected}: this one has another, or none yet")),
         }
     }
 
@@ -224,8 +234,10 @@ impl Run<'_> {
         // Whoever has this document may show it to the registry, also later: it covers what it covers.
         let document_until = enclave.document_time().seconds().saturating_add(MAX_EVIDENCE_AGE_SECONDS).min(enclave.terms().until());
         let seen_at = self.seen().map(|seen| seen.at);
-        let in_time =
-            time::is_within_validity(finished, record.valid_until, document_until) && time::is_before_end(finished, seen_at, record);
+        let revocation = time::revocation(finished, seen_at, record);
+        let in_time = time::is_within_validity(finished, record.valid_until, document_until)
+            && time::is_before_retirement(finished, record)
+            && revocation != Revocation::After;
         let moment = |at: Option<UnixSeconds>| at.map_or("never".into(), |at| at.to_string());
         let expected =
             format!("{} with manifest {:#}, valid at {finished}, seen on chain before it was revoked", manifest.k_sig, manifest.hash());
@@ -238,7 +250,22 @@ impl Run<'_> {
             moment(record.revoked_at),
             moment(seen_at)
         );
+        if same && in_time && revocation == Revocation::Open {
+            let at = moment(record.revoked_at);
+            let needs = format!("a tree that holds the receipt, seen before the key was revoked at {at}; a bundle names some trees only");
+            return self.checks.not_checked(Step::RegistryListed, needs);
+        }
         self.checks.require(Step::RegistryListed, same && in_time, expected, got)
+    }
+
+    /// Whether something that the caller read from a chain speaks against the receipt, and more of the chain may speak for it: then the
+    /// verdict can be no more than *cannot tell*, whatever the policy requires.
+    fn is_open(&self) -> bool {
+        let chain = &self.chain;
+        let is_revoked = |record| time::revocation(self.finished(), self.seen().map(|seen| seen.at), record) != Revocation::Before;
+        self.is_seen_too_late()
+            || chain.registry.is_some_and(is_revoked)
+            || [chain.evidence_block_known, chain.receipt_block_known].contains(&Some(false))
     }
 
     fn receipt(&mut self, enclave: &VerifiedEnclave) -> Result<(), Stop> {

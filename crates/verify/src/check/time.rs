@@ -37,12 +37,32 @@ pub(super) fn is_seen_in_time(finished: UnixSeconds, seen_at: UnixSeconds) -> bo
     seen_at <= finished.saturating_add(MAX_ANCHOR_DELAY_SECONDS)
 }
 
-/// Line 5: an end of its key that the operator declared was later: of a retired one than the answer, of a revoked one than the block that
-/// saw its tree in time.
-pub(super) fn is_before_end(finished: UnixSeconds, seen_at: Option<UnixSeconds>, record: &RegistryRecord) -> bool {
-    let not_retired = record.invalid_from.is_none_or(|from| finished <= from);
-    let not_revoked = record.revoked_at.is_none_or(|at| seen_at.is_some_and(|seen| is_seen_in_time(finished, seen) && seen < at));
-    not_retired && not_revoked
+/// Line 5, of a key that its operator retired: the answer came before the end.
+pub(super) fn is_before_retirement(finished: UnixSeconds, record: &RegistryRecord) -> bool {
+    record.invalid_from.is_none_or(|from| finished <= from)
+}
+
+/// How an answer stands to the moment at which its key was revoked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Revocation {
+    /// The key was not revoked, or a chain saw the answer's tree before, in time.
+    Before,
+    /// No sighting before is known to the caller. There may be one: an anchor of a size that the bundle does not name.
+    Open,
+    /// No tree that a chain saw before can hold the answer.
+    After,
+}
+
+/// Line 5, of a key that its operator revoked: a chain saw the tree before, in time.
+pub(super) fn revocation(finished: UnixSeconds, seen_at: Option<UnixSeconds>, record: &RegistryRecord) -> Revocation {
+    let Some(revoked_at) = record.revoked_at else { return Revocation::Before };
+    if seen_at.is_some_and(|seen| is_seen_in_time(finished, seen) && seen < revoked_at) {
+        Revocation::Before
+    } else if is_before_seen(finished, revoked_at.saturating_sub(1)) {
+        Revocation::Open
+    } else {
+        Revocation::After
+    }
 }
 
 #[cfg(test)]
@@ -73,14 +93,17 @@ mod tests {
         let record = RegistryRecord::default();
         let retired = |from| RegistryRecord { invalid_from: Some(from), ..record };
         let revoked = |at| RegistryRecord { revoked_at: Some(at), ..record };
-        assert!(is_before_end(AT, None, &record));
-        assert!(is_before_end(AT, None, &retired(AT)) && !is_before_end(AT, None, &retired(earlier(1))));
-        assert!(is_before_end(AT, Some(later(5)), &revoked(later(6))) && !is_before_end(AT, Some(later(6)), &revoked(later(6))));
-        assert!(!is_before_end(AT, None, &revoked(later(6))));
+        assert!(is_before_retirement(AT, &record));
+        assert!(is_before_retirement(AT, &retired(AT)) && !is_before_retirement(AT, &retired(earlier(1))));
+        assert_eq!(revocation(AT, None, &record), Revocation::Before);
+        assert_eq!(revocation(AT, Some(later(5)), &revoked(later(6))), Revocation::Before);
+        assert_eq!(revocation(AT, Some(later(6)), &revoked(later(6))), Revocation::Open);
+        assert_eq!(revocation(AT, None, &revoked(later(6))), Revocation::Open);
         // Seen before the end, and a week and a second after the answer: that is no time at all.
-        assert!(!is_before_end(AT, Some(later(604_801)), &revoked(later(604_802))));
-        // Both acts are kept, and both count.
-        let both = RegistryRecord { invalid_from: Some(earlier(1)), ..revoked(later(6)) };
-        assert!(!is_before_end(AT, Some(later(5)), &both));
+        assert_eq!(revocation(AT, Some(later(604_801)), &revoked(later(604_802))), Revocation::Open);
+        // Seen in the last second before, by a chain whose clock is behind: and not one second later.
+        assert_eq!(revocation(AT, None, &revoked(earlier(119))), Revocation::Open);
+        assert_eq!(revocation(AT, None, &revoked(earlier(120))), Revocation::After);
+        assert_eq!(revocation(AT, None, &revoked(UnixSeconds(0))), Revocation::After);
     }
 }

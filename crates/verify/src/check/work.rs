@@ -8,6 +8,7 @@ use super::Run;
 use crate::bytes::Hash32;
 use crate::decoding::{self, SeedSource};
 use crate::evidence::VerifiedEnclave;
+use crate::public::{self, PublicWords};
 use crate::receipt::{Channel, Kinds, Outcome, UsageSource};
 use crate::source::{Account, SourceRecord};
 use crate::step::Step;
@@ -98,25 +99,30 @@ impl Run<'_> {
             (ModelSource::Upstream, Some(record)) => !is_local && work.source_hash == record.struct_hash(),
             (ModelSource::Local, Some(_)) | (ModelSource::Upstream, None) => false,
         });
-        // Public answers are for contracts, which this version does not judge: nothing else fills these words.
-        let not_public = [work.task_hash, work.question_hash, work.answer_hash].iter().all(Hash32::is_zero);
+        let request = &bundle.request;
+        let frames = bundle.response.frames.iter().map(Vec::as_slice);
+        let public = public::words(&request.method, &request.path, &request.body, frames);
+        let words = PublicWords { task_hash: work.task_hash, question_hash: work.question_hash, answer_hash: work.answer_hash };
+        let is_public_as_asked = public == Some(words);
         let max_tokens: u64 = bundle.delivery.decoding.max_tokens.into();
         let offered = bundle.sale.as_ref().map(|sale| (sale.offer.prompt_tokens, sale.offer.max_tokens));
         let (prompt_tokens, max_tokens) = offered.unwrap_or((work.prompt_tokens, max_tokens));
         let tokens = work.prompt_tokens == prompt_tokens && work.completion_tokens <= max_tokens;
         let ended = work.outcome != Outcome::Length || work.completion_tokens == max_tokens;
         let expected = "LOCAL, LOCAL with REEXEC, or PROXY with its source record, as the terms say of the model; LOCAL work counted by the \
-                        enclave, without an upstream; tokens within what was offered; no public answer";
+                        enclave, without an upstream; tokens within what was offered; task, question and answer of a public answer, \
+                        as the request asks, or zeros";
         let got = format!(
-            "kinds {}, usage {}, source {:#}, {} + {} tokens of {prompt_tokens} + {max_tokens}, {}",
+            "kinds {}, usage {}, source {:#}, {} + {} tokens of {prompt_tokens} + {max_tokens}, {}, public {}",
             work.kinds.0,
             work.usage_source.as_str(),
             work.source_hash,
             work.prompt_tokens,
             work.completion_tokens,
-            work.outcome.as_str()
+            work.outcome.as_str(),
+            if is_public_as_asked { "as asked" } else { "not as asked" }
         );
-        let ok = known && counted && has_upstream && of_terms && not_public && tokens && ended;
+        let ok = known && counted && has_upstream && of_terms && is_public_as_asked && tokens && ended;
         self.checks.require(Step::WorkClaim, ok, expected, got)
     }
 

@@ -158,6 +158,8 @@ impl Facts {
             valid_until: UnixSeconds(number(&json["valid_until"])),
             invalid_from: moment(&json["invalid_from"]),
             revoked_at: moment(&json["revoked_at"]),
+            is_forked: json["is_forked"].as_bool().unwrap(),
+            has_gap: json["has_gap"].as_bool().unwrap(),
         };
         Self {
             anchors: items(&json["anchors"]).iter().map(tree).collect(),

@@ -4,8 +4,8 @@
 pub(crate) mod world;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use candor_chain::Signer;
@@ -307,7 +307,8 @@ impl Control {
 }
 
 /// Registers on the world's chain with the attestor's signature, as `candor serve` does.
-pub(crate) struct WorldRegistrar(pub Arc<World>);
+/// Remembers what it is given to renew a boot that has gone.
+pub(crate) struct WorldRegistrar(pub Arc<World>, pub Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Registrar for WorldRegistrar {
     fn submit<'a>(&'a self, ready: &'a Ready) -> Registering<'a> {
@@ -324,6 +325,11 @@ impl Registrar for WorldRegistrar {
             Ok(())
         })
     }
+
+    fn renew<'a>(&'a self, evidence: &'a [u8]) -> Registering<'a> {
+        self.1.lock().unwrap().push(evidence.to_vec());
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// A configuration for tests: fast, on the world's chain, with one model file of `model` bytes.
@@ -333,11 +339,13 @@ pub(crate) fn config(world: &Arc<World>, scratch: &Scratch, socket: &Path, model
     let keys = GasKeys { gas: world.gas.clone(), anchor: world::dev_signer(6) };
     let mut config = HostConfig::new(socket.to_owned(), scratch.path().join("host"), world.terms().encode(), world.client.clone(), keys);
     config.models = vec![ModelFile { digest: MODEL, path }];
-    config.registrar = Arc::new(WorldRegistrar(Arc::clone(world)));
+    config.registrar = Arc::new(WorldRegistrar(Arc::clone(world), Arc::default()));
+    config.head_depth = 0;
     config.timing = Timing {
         head: Duration::from_millis(50),
         anchor: Duration::from_millis(100),
         retry: Duration::from_millis(20),
+        gone: Duration::from_millis(200),
         ..Timing::default()
     };
     config.settlement = SettlementConfig {

@@ -1,0 +1,175 @@
+//! Keeps the boots of this host registered and valid: the current one by evidence made for it, former ones by the newest that was kept.
+//!
+//! The registry gives a key two hours for each document, and takes a document for a week (spec/bundle.md section 6). So the enclave attests every
+//! hour, on chain a renewal is due once a day, and an enclave that has gone is renewed once more, by its last document: what it answered in its
+//! last hours is then provable too. Spec: link.md §8.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use candor_link::{EnclaveReply, HostRequest, Ready};
+use candor_verify::Hash32;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::boot::DriveError;
+use crate::calls::{CallError, Link};
+use crate::clock;
+use crate::notice::Notice;
+use crate::shared::Shared;
+
+/// Between looks for this boot in the registry. One question, for what is rare, and noticed at once if the chain was seen to go back.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Former boots whose last evidence is shown to the registry: those of the last days, however often a node was started.
+const FORMER: usize = 32;
+
+/// Keeps this evidence for clients who come for an answer after the boot has gone, and for the registry.
+pub(crate) async fn remember_evidence(shared: &Shared, ready: &Ready) {
+    match shared.store.put_evidence(ready.manifest.hash(), clock::now().0, ready.evidence.clone()).await {
+        Ok(()) => shared.clear_trouble("store"),
+        // Such a client then cannot verify the boot; everybody else is served.
+        Err(error) => shared.trouble("store", error.to_string()),
+    }
+}
+
+/// Registers with the boot's evidence, has fresh evidence made every interval, renews when it is due, and registers again if the registry
+/// forgot. Each retry has fresh evidence too, because a registry takes a first document about its last blocks only.
+pub(crate) async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready: Ready) -> DriveError {
+    let timing = shared.config.timing;
+    let mut failures = 0_u32;
+    // When the registry was last shown evidence; `None` if it has to be shown some.
+    let mut shown: Option<Instant> = None;
+    let mut is_first = true;
+    loop {
+        if !is_first {
+            match attest(shared, link).await {
+                Ok(evidence) => {
+                    shared.clear_trouble("attestation");
+                    ready.evidence = evidence;
+                    remember_evidence(shared, &ready).await;
+                }
+                Err(DriveError::Call(error @ (CallError::Lost | CallError::Timeout | CallError::Unexpected))) => return error.into(),
+                Err(error) => {
+                    shared.trouble("attestation", error.to_string());
+                    tokio::time::sleep(timing.retry.saturating_mul(1 << failures.min(6))).await;
+                    failures = failures.saturating_add(1);
+                    continue;
+                }
+            }
+        }
+        is_first = false;
+        if shown.is_none_or(|at| timing.renew <= at.elapsed()) {
+            if let Err(error) = shared.config.registrar.submit(&ready).await {
+                shared.trouble("registration", error.message);
+                let pause = if error.is_temporary { timing.retry.saturating_mul(1 << failures.min(8)) } else { timing.attest };
+                failures = failures.saturating_add(1);
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            failures = 0;
+            shared.clear_trouble("registration");
+            shared.update(|status| status.is_registered = true);
+            if shown.replace(Instant::now()).is_none() {
+                shared.notice(&Notice::Registered { log_id: ready.manifest.log_id() });
+            }
+        }
+        if until_due(shared, &ready).await == Due::Registration {
+            shown = None;
+        }
+    }
+}
+
+/// What a wait ended with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Due {
+    /// Fresh evidence.
+    Evidence,
+    /// The registry knows this boot no more.
+    Registration,
+}
+
+/// Waits until fresh evidence is due, or until the registry that knew this boot knows it no more: its chain was reset, or took back the
+/// block of the registration.
+async fn until_due(shared: &Shared, ready: &Ready) -> Due {
+    let (registry, k_sig) = (ready.manifest.registry, ready.manifest.k_sig);
+    let due = Instant::now() + shared.config.timing.attest;
+    // Not before it was: somebody else may register this node, and take time for it.
+    let mut was_listed = false;
+    loop {
+        match shared.config.anchor_chain.key_status(&registry, &k_sig).await {
+            Ok(Some(_)) => was_listed = true,
+            Ok(None) if was_listed => {
+                shared.update(|status| status.is_registered = false);
+                shared.trouble("registration", "the registry knows this boot no more; it is registered again".to_owned());
+                return Due::Registration;
+            }
+            // A chain that does not answer says nothing of the registry.
+            Ok(None) | Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(due) => return Due::Evidence,
+            () = tokio::time::sleep(LOOK) => {}
+            () = shared.look.notified() => {}
+        }
+    }
+}
+
+async fn attest(shared: &Arc<Shared>, link: &Link) -> Result<Vec<u8>, DriveError> {
+    let head = shared.fresh_head().await?;
+    match link.call(HostRequest::Attest { nonce: Hash32::ZERO, head }, shared.config.timing.boot_step).await? {
+        EnclaveReply::Evidence(evidence) => Ok(evidence),
+        _ => Err(CallError::Unexpected.into()),
+    }
+}
+
+/// Shows the registry the last evidence of each boot that has gone, until stopped.
+// Crash: a host that was started again begins anew with all of them; what raises nothing is not sent.
+pub(crate) async fn renew_former(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut current = shared.current.subscribe();
+    let mut done = BTreeSet::new();
+    loop {
+        let changed = tokio::select! {
+            _ = stopped.changed() => return,
+            changed = current.changed() => changed.is_ok(),
+            () = tokio::time::sleep(shared.config.timing.gone) => false,
+        };
+        let id = shared.current_id();
+        if changed && id.is_none() {
+            // Lost a moment ago: it may be back soon.
+            continue;
+        }
+        if let Some(id) = id {
+            // Its evidence grows; when it has gone, its last one is shown.
+            done.remove(&id);
+        }
+        renew_those_that_left(&shared, id, &mut done).await;
+    }
+}
+
+/// One look at every former boot that is not done with.
+async fn renew_those_that_left(shared: &Shared, current: Option<Hash32>, done: &mut BTreeSet<Hash32>) {
+    // A store that does not answer is told of elsewhere.
+    let Ok(ids) = shared.store.log_ids().await else { return };
+    let former = ids.into_iter().rev().take(FORMER).filter(|id| Some(*id) != current);
+    for id in former {
+        if done.contains(&id) {
+            continue;
+        }
+        let Ok(Some(open)) = shared.store.log(&id).await else { continue };
+        let newest = shared.store.evidence(open.row().manifest.hash(), u64::MAX >> 1).await;
+        let Ok(newest) = newest else { continue };
+        let evidence = newest.unwrap_or_else(|| open.row().evidence.clone());
+        match shared.config.registrar.renew(&evidence).await {
+            Ok(()) => drop(done.insert(id)),
+            Err(error) => {
+                let message = format!("the last evidence of log {id:#}: {error}");
+                shared.notice(&Notice::Trouble { part: "registration", message });
+                if !error.is_temporary {
+                    done.insert(id);
+                }
+            }
+        }
+    }
+}
