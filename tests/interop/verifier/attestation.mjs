@@ -1,6 +1,6 @@
 // An AWS Nitro attestation document, real or SIMULATED: COSE_Sign1, its fields, its chain, its signature. attestation.md §1, steps 1 to 15.
 // What the document is about (user_data) and whether its measurements are welcome are other checks, in checks-evidence.mjs.
-import { concat, equal, hex, isZero, unsigned } from "./bytes.mjs";
+import { ascii, concat, equal, hex, isZero } from "./bytes.mjs";
 import { NotDer } from "./der.mjs";
 import { Refused, require } from "./errors.mjs";
 import { HardwareReader, NotThere } from "./hardware-cbor.mjs";
@@ -24,8 +24,8 @@ function under(check, read) {
 }
 
 /**
- * Verifies a document under roots (SHA-256 fingerprints). `judged` is {at} in Unix milliseconds, or {at: null} for the document's own time, or live
- * {at, maxAge, skew}. Gives the document's time, root, user_data and measurements.
+ * Verifies a document under roots (SHA-256 fingerprints). `judged` is {at} in Unix milliseconds, or {at: null} for the document's own
+ * time, or live {at, maxAge, skew}. Gives the document's time, root, user_data and measurements.
  */
 export function verifyDocument(bytes, roots, judged) {
   require(0 < bytes.length && bytes.length <= MAX_BYTES, "attest.size", `a document of ${bytes.length} bytes`); // step 1
@@ -64,10 +64,14 @@ function readSign1(bytes) {
 
 /** What the leaf signed: COSE's Sig_structure, ["Signature1", protected header, no external data, payload]. */
 function signedBytes(payload) {
-  const label = Buffer.from("Signature1", "ascii");
-  const size = payload.length < 256 ? concat(Uint8Array.of(0x58), unsigned(payload.length, 1)) : concat(Uint8Array.of(0x59), unsigned(payload.length, 2));
-  const head = payload.length < 24 ? Uint8Array.of(0x40 | payload.length) : size;
-  return concat(Uint8Array.of(0x84, 0x60 | label.length), label, Uint8Array.of(0x40 | PROTECTED.length), PROTECTED, Uint8Array.of(0x40), head, payload);
+  return concat(Uint8Array.of(0x84, 0x6a), ascii("Signature1"), byteString(PROTECTED), byteString(new Uint8Array()), byteString(payload));
+}
+
+/** A byte string of CBOR, its length in the shortest form; none here is longer than a document. */
+function byteString(bytes) {
+  const { length } = bytes;
+  const head = length < 24 ? [0x40 | length] : length < 256 ? [0x58, length] : [0x59, length >> 8, length & 0xff];
+  return concat(Uint8Array.from(head), bytes);
 }
 
 /** Steps 5 and 6: the payload map. */
@@ -132,7 +136,8 @@ function sized(value, atMost) {
 function optionalBytes(r, atLeast, atMost) {
   if (r.null()) return null;
   const bytes = r.bytes();
-  if (bytes.length < atLeast || atMost < bytes.length) throw new NotThere(`a length of ${bytes.length}, at least ${atLeast} and at most ${atMost}`);
+  const { length } = bytes;
+  if (length < atLeast || atMost < length) throw new NotThere(`a length of ${length}, at least ${atLeast} and at most ${atMost}`);
   return bytes;
 }
 
@@ -149,7 +154,10 @@ function readPcrs(r) {
   return pcrs;
 }
 
-/** Step 10, its time: the document's own where nothing else is given. Live it is now, and, while the document is ahead by no more than the skew, its own. */
+/**
+ * Step 10, its time: the document's own where nothing else is given. Live it is now, and, while the document is ahead by no more than the
+ * skew, its own.
+ */
 function judgedAt(judged, documentTime) {
   if (judged.at === null) return documentTime;
   const ahead = judged.at < documentTime;

@@ -8,9 +8,11 @@ import { readDecoding, readReceipt, readSource, RECEIPT_BYTES } from "./receipt.
 
 const MIB = 1_048_576;
 const MAX = Object.freeze({
-  bundle: 24 * MIB, body: 4 * MIB, frames: 65_536, frame: 4 * MIB, method: 16, path: 2_048, cosignatures: 32, inclusion: 64, consistency: 65,
-  laterTrees: 2,
+  bundle: 24 * MIB, body: 4 * MIB, frames: 65_536, frame: 4 * MIB, method: 16, path: 2_048, cosignatures: 32, inclusion: 64,
+  consistency: 65, laterTrees: 2,
 });
+
+export const MAX_BUNDLE_BYTES = MAX.bundle;
 
 export function readBundle(bytes) {
   if (MAX.bundle < bytes.length) throw new Malformed(`a bundle of ${bytes.length} bytes, at most ${MAX.bundle}`);

@@ -1,5 +1,5 @@
-// Byte strings: joining, comparing, hex, and big-endian integers. Numbers of the protocol are BigInt throughout, because a u64 does not fit into a
-// JavaScript number.
+// Byte strings: joining, comparing, hex, and big-endian integers. Numbers of the protocol are BigInt throughout, because a u64 does not
+// fit into a JavaScript number.
 import { Malformed } from "./errors.mjs";
 
 export const ZERO_32 = new Uint8Array(32);

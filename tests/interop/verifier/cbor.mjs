@@ -1,11 +1,11 @@
-// Strict reader of the one deterministic CBOR that Candor's own parts travel in (bundle.md §1): arrays of definite length, unsigned integers, byte
-// strings, UTF-8 text; each value in its shortest form. It knows no other kind, so a map, a tag, a float or null is a refusal.
-// (An attestation document is CBOR of its hardware's making: hardware-cbor.mjs reads that.)
+// Strict reader of the one deterministic CBOR that Candor's own parts travel in (bundle.md §1): arrays of definite length, unsigned
+// integers, byte strings, UTF-8 text; each value in its shortest form. It knows no other kind, so a map, a tag, a float or null is a
+// refusal. (An attestation document is CBOR of its hardware's making: hardware-cbor.mjs reads that.)
 import { Malformed } from "./errors.mjs";
 import { hex, toInteger } from "./bytes.mjs";
 
 const UNSIGNED = 0, BYTES = 2, TEXT = 3, ARRAY = 4;
-const KIND_NAMES = ["an unsigned integer", "a negative integer", "bytes", "text", "an array", "a map", "a tag", "a simple value or a float"];
+const KIND_NAMES = ["an integer", "a negative integer", "bytes", "text", "an array", "a map", "a tag", "a simple value or a float"];
 
 /** The version of everything that is signed or travels (README.md, Versions). */
 export const VERSION = 2n;

@@ -29,7 +29,8 @@ export function evidenceBinding({ bundle, live, found }) {
   const due = attestedBytes(manifest.kSig, manifest.hash, freshnessTag(preimage));
   const { userData } = found.document;
   require(userData !== null && equal(userData, due), "evidence.binding", "user_data does not name this key, manifest and block");
-  if (live !== null && live.nonce !== null) require(equal(preimage.nonce, live.nonce), "attest.nonce", "another challenge than the caller's");
+  const challenge = live?.nonce ?? null;
+  require(challenge === null || equal(preimage.nonce, challenge), "attest.nonce", "another challenge than the caller's");
   return passed();
 }
 

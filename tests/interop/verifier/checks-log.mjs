@@ -27,7 +27,9 @@ export function logCheckpoint({ bundle, found }) {
   return passed();
 }
 
-/** 33. bundle.md §5 (BNDL-6); POL-3. Each cosignature is checked, also where none is asked for: bytes that nobody checks could be flipped. */
+/**
+ * 33. bundle.md §5 (BNDL-6); POL-3. Each cosignature is checked, also where none is asked for: bytes that nobody checks could be flipped.
+ */
 export function logWitnesses({ bundle, policy, found }) {
   const check = "log.witnesses";
   const { checkpoint } = bundle.delivery;

@@ -124,7 +124,8 @@ function sourceProblem({ delivery, evidence }, model) {
   if (route < 0) return "no route of the model with what was asked for and tried before";
   const upstream = terms.findUpstream(evidence.terms, source.upstream);
   if (upstream.host !== source.host || upstream.port !== source.port) return "another host or port than the upstream's";
-  if (source.account === receipts.ACCOUNT_OPERATOR && upstream.account === "") return "an account of the operator that the terms do not have";
+  const hasAccount = upstream.account !== "";
+  if (source.account === receipts.ACCOUNT_OPERATOR && !hasAccount) return "an account of the operator that the terms do not have";
   const takesKeys = (upstream.flags & terms.TAKES_BUYERS_KEYS) !== 0n;
   if (source.account === receipts.ACCOUNT_BUYER && !takesKeys) return "a buyer's key, which the upstream does not take";
   return channelProblem(source, upstream, receipt.work.outcome);
@@ -168,9 +169,11 @@ export function workSeed({ bundle }) {
     return passed();
   }
   const ofBoth = seedSource === receipts.SEED_OF_BOTH;
-  require(ofBoth === (sale !== null), check, ofBoth ? "a seed of a payment, and nobody paid" : "a seed of the server alone under a payment");
+  const misplaced = ofBoth ? "a seed of a payment, and nobody paid" : "a seed of the server alone under a payment";
+  require(ofBoth === (sale !== null), check, misplaced);
   require(seedShare !== null, check, "the share does not travel");
-  if (ofBoth) require(equal(receipts.seedCommitment(seedShare), sale.offer.seedCommitment), check, "another share than the offer commits to");
+  const committed = !ofBoth || equal(receipts.seedCommitment(seedShare), sale.offer.seedCommitment);
+  require(committed, check, "another share than the offer commits to");
   const nonce = ofBoth ? sale.payment.nonce : ZERO_32;
   require(equal(receipts.seedOf(seedShare, nonce), seed), check, "the share does not give the seed");
   return passed();

@@ -1,5 +1,5 @@
-// Strict reader of DER (X.690), as far as certificates need it: one-byte tags, definite lengths in their shortest form, integers and booleans in their
-// one encoding. A certificate that two readers could read differently is none.
+// Strict reader of DER (X.690), as far as certificates need it: one-byte tags, definite lengths in their shortest form, integers and
+// booleans in their one encoding. A certificate that two readers could read differently is none.
 import { toInteger } from "./bytes.mjs";
 
 export const TAG = Object.freeze({

@@ -1,5 +1,5 @@
-// EIP-712: hashStruct, encodings of arrays, digests. The types are the strings of the specification, so that a reader can compare them; the encoder
-// works from them.
+// EIP-712: hashStruct, encodings of arrays, digests. The types are the strings of the specification, so that a reader can compare them;
+// the encoder works from them.
 import { ascii, concat, isZero, utf8 } from "./bytes.mjs";
 import { keccak256 } from "./hashes.mjs";
 import { addressWord, word } from "./words.mjs";

@@ -38,8 +38,10 @@ export const freshnessTag = ({ chainId, blockNumber, blockHash, nonce }) =>
 /** ATT-2: what `user_data` has to be. */
 export const attestedBytes = (kSig, hashOfManifest, tag) => concat(kSig, hashOfManifest, tag);
 
-export const workloadId = (kind, rootFingerprint, measurements) =>
-  keccak256(keccak256(TAG.workload), word(kind), rootFingerprint, keccak256(measurements));
+export const workloadId = (kind, rootFingerprint, measurements) => workloadOf(kind, rootFingerprint, keccak256(measurements));
+
+/** The same with the last word as it stands: under a quorum of attestors that is the inner workload id. */
+export const workloadOf = (kind, root, measured) => keccak256(keccak256(TAG.workload), word(kind), root, measured);
 
 export const listedId = (verifier, verifierCodeHash, workload) =>
   keccak256(keccak256(TAG.listed), addressWord(verifier), verifierCodeHash, workload);

@@ -1,6 +1,6 @@
-// Reader of the CBOR that attestation hardware writes (attestation.md §1, steps 2 to 6). It knows more than cbor.mjs does (maps, null, negative
-// integers, maps and arrays of indefinite length) and still only one form of each: no tags, no floats, no strings in pieces, integers and lengths in
-// their shortest form. Who calls it gives the error, because the same fault has another name in another field.
+// Reader of the CBOR that attestation hardware writes (attestation.md §1, steps 2 to 6). It knows more than cbor.mjs does (maps, null,
+// negative integers, maps and arrays of indefinite length) and still only one form of each: no tags, no floats, no strings in pieces,
+// integers and lengths in their shortest form. Who calls it gives the error, because the same fault has another name in another field.
 import { toInteger } from "./bytes.mjs";
 
 const UNSIGNED = 0, NEGATIVE = 1, BYTES = 2, TEXT = 3, ARRAY = 4, MAP = 5;

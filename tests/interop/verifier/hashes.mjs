@@ -1,16 +1,14 @@
-// Hash functions and the domain tags that hashes of Candor begin with (domain-tags.md §2). Only the tags that a verifier computes with are here.
+// Hash functions and the domain tags that hashes of Candor begin with (domain-tags.md §2). Only the tags that a verifier computes with
+// are here.
 import { createHash, createHmac } from "node:crypto";
 import { keccak_256 } from "@noble/hashes/sha3";
 import { ascii, concat } from "./bytes.mjs";
 
-const sha = (algorithm, parts) => {
-  const hash = createHash(algorithm);
+export function sha256(...parts) {
+  const hash = createHash("sha256");
   for (const part of parts) hash.update(part);
   return Uint8Array.from(hash.digest());
-};
-
-export const sha256 = (...parts) => sha("sha256", parts);
-export const sha384 = (...parts) => sha("sha384", parts);
+}
 export const keccak256 = (...parts) => keccak_256(concat(...parts));
 export const hmacSha256 = (key, ...parts) => Uint8Array.from(createHmac("sha256", key).update(concat(...parts)).digest());
 
@@ -32,5 +30,4 @@ export const TAG = Object.freeze({
   paymentUnsettled: ascii("candor/payment/unsettled/1"),
   question: ascii("candor/question/1"),
   receiptId: ascii("candor/receipt-id/1"),
-  checkpointKey: ascii("candor/checkpoint-eip712/1"),
 });

@@ -9,10 +9,10 @@ export const MANIFEST_BYTES = 608;
 
 /** MAN-1 */
 export const readManifest = (bytes) => readWords(bytes, [
-  ["kSig", "address"], ["kLog", "bytes32"], ["kHpke", "bytes32"], ["tlsSpkiHash", "bytes32"], ["keysHash", "bytes32"], ["termsHash", "bytes32"],
-  ["operator", "address"], ["payee", "address"], ["registry", "address"], ["anchorChainId", 64], ["contractsHash", "bytes32"],
-  ["modelSetRoot", "bytes32"], ["priceTableHash", "bytes32"], ["predecessorLog", "bytes32"], ["predecessorSize", 64],
-  ["predecessorRoot", "bytes32"], ["buildId", "bytes32"], ["bootedAt", 64],
+  ["kSig", "address"], ["kLog", "bytes32"], ["kHpke", "bytes32"], ["tlsSpkiHash", "bytes32"], ["keysHash", "bytes32"],
+  ["termsHash", "bytes32"], ["operator", "address"], ["payee", "address"], ["registry", "address"], ["anchorChainId", 64],
+  ["contractsHash", "bytes32"], ["modelSetRoot", "bytes32"], ["priceTableHash", "bytes32"], ["predecessorLog", "bytes32"],
+  ["predecessorSize", 64], ["predecessorRoot", "bytes32"], ["buildId", "bytes32"], ["bootedAt", 64],
 ]);
 
 export const manifestHash = (bytes) => keccak256(bytes);

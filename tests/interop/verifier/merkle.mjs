@@ -7,7 +7,10 @@ export const LEAF = Uint8Array.of(0), NODE = Uint8Array.of(1);
 export const leafHash = (data) => sha256(LEAF, data);
 const node = (left, right) => sha256(NODE, left, right);
 
-/** The root over leaf hashes (§2.1.1). Pairing neighbours, with a lone last one carried up, gives the same tree as splitting at powers of two. */
+/**
+ * The root over leaf hashes (§2.1.1). Pairing neighbours, with a lone last one carried up, gives the same tree as splitting at powers of
+ * two.
+ */
 export function root(leaves) {
   if (leaves.length === 0) return sha256();
   let level = leaves;

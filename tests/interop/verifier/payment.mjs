@@ -11,9 +11,9 @@ export const LONGEST_OPEN_S = 300n, CLOCK_SKEW_S = 30n;
 
 /** PAY-4 */
 export const readOffer = (bytes) => readWords(bytes, [
-  ["manifestHash", "bytes32"], ["requestCommitment", "bytes32"], ["modelId", "bytes32"], ["scheme", [0n, 1n, 2n, 3n, 4n]], ["payee", "address"],
-  ["asset", "address"], ["chainId", 64], ["settler", "address"], ["amount", "amount"], ["promptTokens", 64], ["maxTokens", 64],
-  ["seedCommitment", "bytes32"], ["validUntil", 64], ["priceListHash", "bytes32"], ["priceListNumber", 64],
+  ["manifestHash", "bytes32"], ["requestCommitment", "bytes32"], ["modelId", "bytes32"], ["scheme", [0n, 1n, 2n, 3n, 4n]],
+  ["payee", "address"], ["asset", "address"], ["chainId", 64], ["settler", "address"], ["amount", "amount"], ["promptTokens", 64],
+  ["maxTokens", 64], ["seedCommitment", "bytes32"], ["validUntil", 64], ["priceListHash", "bytes32"], ["priceListNumber", 64],
 ]);
 
 export const offerDigest = (offer) => candorDigest("Offer", offer);
@@ -44,6 +44,7 @@ export const bindingNonce = (digest, clientSalt) => keccak256(TAG.nonce, digest,
 
 /** PAY-10 */
 export const readRefusal = (bytes) => readWords(bytes, [
-  ["requestCommitment", "bytes32"], ["manifestHash", "bytes32"], ["status", 16], ["codeHash", "bytes32"], ["signedDigest", "bytes32"], ["at", 64],
+  ["requestCommitment", "bytes32"], ["manifestHash", "bytes32"], ["status", 16], ["codeHash", "bytes32"], ["signedDigest", "bytes32"],
+  ["at", 64],
 ]);
 export const refusalDigest = (refusal) => candorDigest("Refusal", refusal);

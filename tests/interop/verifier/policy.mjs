@@ -1,6 +1,6 @@
-// Policy and chain facts: what the caller accepts, and what the caller read from a chain. policy.md §1; bundle.md §5 and §6.
-// Both are parameters of a verdict. Nothing here has a default that accepts anything, and an unknown or missing field is an error: a typing error must
-// not turn "none" into "any".
+// Policy and chain facts: what the caller accepts, and what the caller read from a chain. policy.md §1; bundle.md §5 and §6. Both are
+// parameters of a verdict. Nothing here has a default that accepts anything, and an unknown or missing field is an error: a typing error
+// must not turn "none" into "any".
 import { fromHex } from "./bytes.mjs";
 
 export const LEVELS = Object.freeze(["SELF-LOGGED", "WITNESSED", "ANCHORED"]);
@@ -12,7 +12,10 @@ const U64 = (1n << 64n) - 1n;
 /** The caller's own input is wrong: no verdict about anything. */
 export class WrongUsage extends Error {}
 
-/** JSON with integers of any size: those that a JavaScript number could not hold become decimal strings, as the vectors write them elsewhere. */
+/**
+ * JSON with integers of any size: those that a JavaScript number could not hold become decimal strings, as the vectors write them
+ * elsewhere.
+ */
 export function parseJson(text) {
   const token = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g;
   return JSON.parse(text.replace(token, (found) => (/^\d{16,}$/.test(found) ? `"${found}"` : found)));

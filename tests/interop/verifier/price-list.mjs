@@ -32,7 +32,8 @@ export function priceListProblem(list, terms, termsHash) {
   const signer = recover(priceListDigest(list), list.signature);
   if (signer === null || !equal(signer, terms.registrar)) return "the price list is not signed by the registrar";
   if (list.number === 0n) return "the price list has no number";
-  if (list.until < list.from || LONGEST_MS < list.until - list.from) return "the price list is in force for more than seven days";
+  if (list.until <= list.from) return "the price list is in force for no time";
+  if (LONGEST_MS < list.until - list.from) return "the price list is in force for more than seven days";
   return tableProblem(list, terms);
 }
 

@@ -15,9 +15,9 @@ export const SEED_OF_REQUEST = 1n, SEED_OF_BOTH = 2n, SEED_OF_SERVER = 3n;
 export const ACCOUNT_OPERATOR = 1n, ACCOUNT_BUYER = 2n;
 
 const MONEY = [
-  ["paymentId", "bytes32"], ["scheme", [0n, 1n, 2n, 3n, 4n]], ["payer", "address"], ["payee", "address"], ["asset", "address"], ["chainId", 64],
-  ["settler", "address"], ["maxAmount", "amount"], ["charged", "amount"], ["cumulativeBefore", "amount"], ["cumulativeAfter", "amount"],
-  ["offerDigest", "bytes32"],
+  ["paymentId", "bytes32"], ["scheme", [0n, 1n, 2n, 3n, 4n]], ["payer", "address"], ["payee", "address"], ["asset", "address"],
+  ["chainId", 64], ["settler", "address"], ["maxAmount", "amount"], ["charged", "amount"], ["cumulativeBefore", "amount"],
+  ["cumulativeAfter", "amount"], ["offerDigest", "bytes32"],
 ];
 const WORK = [
   ["kinds", 32], ["channel", [1n, 2n]], ["usageSource", [1n, 2n]], ["outcome", [1n, 2n, 3n, 4n, 5n, 6n, 7n]], ["modelId", "bytes32"],
@@ -76,8 +76,8 @@ export function readSource(r) {
   r.array(10);
   const text = () => r.text(MAX_SOURCE_TEXT);
   const source = {
-    upstream: text(), host: text(), port: r.uint(16), spkiHash: r.hash(), account: r.code([0n, 1n, 2n]), modelAsked: text(), modelServed: text(),
-    requestId: text(),
+    upstream: text(), host: text(), port: r.uint(16), spkiHash: r.hash(), account: r.code([0n, 1n, 2n]), modelAsked: text(),
+    modelServed: text(), requestId: text(),
   };
   r.array(6);
   const usage = {

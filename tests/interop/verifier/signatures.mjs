@@ -1,5 +1,5 @@
-// Signatures over digests and notes. A secp256k1 signature has one form here (README.md, Signatures): r ‖ s ‖ v, v 27 or 28, s in the lower half; the
-// twin that EIP-2 forbids would let a byte be flipped unnoticed.
+// Signatures over digests and notes. A secp256k1 signature has one form here (README.md, Signatures): r ‖ s ‖ v, v 27 or 28, s in the
+// lower half; the twin that EIP-2 forbids would let a byte be flipped unnoticed.
 import { ed25519 } from "@noble/curves/ed25519";
 import { secp256k1 } from "@noble/curves/secp256k1";
 import { toInteger } from "./bytes.mjs";

@@ -59,8 +59,8 @@ const readPrice = (r) => {
 const readUpstream = (r) => {
   r.array(11);
   return {
-    name: text(r), kind: r.uint(8), host: text(r), port: r.uint(16), path: text(r), trust: r.uint(8), trustAnchor: r.hash(), account: text(r),
-    pricing: r.uint(8), markup: r.uint(32), flags: r.uint(32),
+    name: text(r), kind: r.uint(8), host: text(r), port: r.uint(16), path: text(r), trust: r.uint(8), trustAnchor: r.hash(),
+    account: text(r), pricing: r.uint(8), markup: r.uint(32), flags: r.uint(32),
   };
 };
 const readSecret = (r) => {
@@ -114,10 +114,10 @@ export const findPrice = (terms, model, chainId, asset) =>
 
 /** TERMS-3: what is inconsistent in these terms, or null. */
 export function inconsistency(terms) {
+  const first = (list, problem) => list.map((one) => problem(terms, one)).find((found) => found !== null);
   return (
-    codesProblem(terms) ?? partiesProblem(terms) ?? twiceProblem(terms) ?? terms.models.map((model) => modelProblem(terms, model)).find(Boolean) ??
-    terms.prices.map((price) => priceProblem(terms, price)).find(Boolean) ??
-    terms.upstreams.map((upstream) => upstreamProblem(terms, upstream)).find(Boolean) ?? accessProblem(terms) ?? guardProblem(terms) ??
+    codesProblem(terms) ?? partiesProblem(terms) ?? twiceProblem(terms) ?? first(terms.models, modelProblem) ??
+    first(terms.prices, priceProblem) ?? first(terms.upstreams, upstreamProblem) ?? accessProblem(terms) ?? guardProblem(terms) ??
     namesProblem(terms) ?? (textsOf(terms).some(hasControl) ? "a text has a control" : null)
   );
 }
@@ -130,7 +130,8 @@ function codesProblem(terms) {
   if (beyond(terms.access.ways, ALL_WAYS)) return "an unknown way";
   if (terms.models.some((model) => !SOURCES.includes(model.source))) return "an unknown source of a model";
   for (const upstream of terms.upstreams) {
-    if (!KINDS.includes(upstream.kind) || !TRUSTS.includes(upstream.trust) || !PRICINGS.includes(upstream.pricing)) return "an unknown code";
+    const known = KINDS.includes(upstream.kind) && TRUSTS.includes(upstream.trust) && PRICINGS.includes(upstream.pricing);
+    if (!known) return "an unknown code of an upstream";
     if (beyond(upstream.flags, ALL_UPSTREAM_FLAGS)) return "an unknown flag of an upstream";
   }
   return null;

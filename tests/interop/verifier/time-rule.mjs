@@ -31,7 +31,7 @@ export function treesWithReceipt({ delivery, laterTrees }) {
 }
 
 /** All trees that the bundle names. */
-export const allTrees = (bundle) => [...treesWithReceipt(bundle), ...(bundle.delivery.earlierAnchor === null ? [] : [bundle.delivery.earlierAnchor])];
+export const allTrees = (bundle) => [bundle.delivery.earlierAnchor, ...treesWithReceipt(bundle)].filter((tree) => tree !== null);
 
 export const isOf = (sighting, logId, tree) =>
   equal(sighting.log_id, logId) && sighting.size === tree.size && equal(sighting.root, tree.root);

@@ -1,5 +1,5 @@
-// The verdict over one bundle: every step of bundle.md §4 in its order. Time, policy and chain facts are parameters; nothing is read from a clock, a
-// file or the network. policy.md §3 and §4 say what the outcomes mean.
+// The verdict over one bundle: every step of bundle.md §4 in its order. Time, policy and chain facts are parameters; nothing is read from
+// a clock, a file or the network. policy.md §3 and §4 say what the outcomes mean.
 import * as evidence from "./checks-evidence.mjs";
 import * as log from "./checks-log.mjs";
 import * as payment from "./checks-payment.mjs";
@@ -57,8 +57,8 @@ export const STEPS = Object.freeze([
 const LIVE_STEPS = STEPS.slice(0, 8);
 
 /**
- * Judges a `.candor` file. Gives {outcome, refusedBy, level, checks}: the outcome is "verified", "refused" or "cannot tell"; refusedBy is the id of the
- * check that refused, or null; checks has every step, in order.
+ * Judges a `.candor` file. Gives {outcome, refusedBy, level, checks}: the outcome is "verified", "refused" or "cannot tell"; refusedBy is
+ * the id of the check that refused, or null; checks has every step, in order.
  */
 export function verifyBundle(bytes, policy, facts) {
   let bundle;
@@ -109,5 +109,6 @@ function run(steps, given) {
 
 function unreadable(error) {
   const refusedBy = error instanceof Malformed ? BUNDLE_FORM : VERIFY_BUG;
-  return { outcome: "refused", refusedBy, level: NOT_LOGGED, checks: [{ check: BUNDLE_FORM, outcome: "refused", by: refusedBy, note: error.message }] };
+  const checks = [{ check: BUNDLE_FORM, outcome: "refused", by: refusedBy, note: error.message }];
+  return { outcome: "refused", refusedBy, level: NOT_LOGGED, checks };
 }

@@ -1,5 +1,5 @@
-// Reader of fixed lists of EVM ABI words: manifest, receipt, offer, refusal. A word whose unused bytes are not zero is another encoding of the same
-// value, and is refused.
+// Reader of fixed lists of EVM ABI words: manifest, receipt, offer, refusal. A word whose unused bytes are not zero is another encoding
+// of the same value, and is refused.
 import { Malformed } from "./errors.mjs";
 import { isZero, toInteger, unsigned } from "./bytes.mjs";
 import { VERSION } from "./cbor.mjs";
@@ -15,8 +15,8 @@ export const addressWord = (address) => {
 };
 
 /**
- * Reads exactly the named fields, a word each. The kind of a field is "bytes32", "address", "amount" (below 2^128) or a number of bits; an array is the
- * list of known codes. The first word is the version.
+ * Reads exactly the named fields, a word each. The kind of a field is "bytes32", "address", "amount" (below 2^128) or a number of bits; an
+ * array is the list of known codes. The first word is the version.
  */
 export function readWords(bytes, fields) {
   if (bytes.length !== 32 * (fields.length + 1)) throw new Malformed(`${bytes.length} bytes where ${32 * (fields.length + 1)} are due`);

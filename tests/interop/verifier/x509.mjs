@@ -1,5 +1,5 @@
-// Certificates of an attestation document's chain: reading (attestation.md §1, step 8), and the rules of a chain (steps 8 to 11). Only what a genuine
-// chain needs is known: version 3, P-384, ECDSA with SHA-384.
+// Certificates of an attestation document's chain: reading (attestation.md §1, step 8), and the rules of a chain (steps 8 to 11). Only
+// what a genuine chain needs is known: version 3, P-384, ECDSA with SHA-384.
 import { createPublicKey, verify } from "node:crypto";
 import { equal, hex, toInteger, unsigned } from "./bytes.mjs";
 import { contextPrimitive, contextTag, NotDer, readDer, TAG } from "./der.mjs";
@@ -9,8 +9,10 @@ const OID = Object.freeze({
   ecdsaWithSha384: "2a8648ce3d040303", ecPublicKey: "2a8648ce3d0201", p384: "2b81040022", basicConstraints: "551d13", keyUsage: "551d0f",
   subjectKeyId: "551d0e", authorityKeyId: "551d23",
 });
-/** Extensions that narrow what a certificate is good for: name and policy constraints and mappings, extended key usage, inhibited policies. No genuine
- * chain has one, and a reader that passed over one would believe more than was said. */
+/**
+ * Extensions that narrow what a certificate is good for: name and policy constraints, policy mappings, extended key usage, inhibited
+ * policies. No genuine chain has one, and a reader that passed over one would believe more than was said.
+ */
 const NARROWING = new Set(["551d1e", "551d21", "551d24", "551d25", "551d36"]);
 const DIGITAL_SIGNATURE = 0, KEY_CERT_SIGN = 5;
 const MAX_SERIAL_BYTES = 20, MAX_NAME_PARTS = 16, MAX_EXTENSIONS = 16, MAX_PATH_LENGTH = 255n;
@@ -54,8 +56,9 @@ function readTime(der) {
   const year = short ? written + (written < 50 ? 2000 : 1900) : written;
   if (year < 1970 || (!short && year < 2050)) throw new NotDer("a time before 1970, or in the long form before 2050");
   const date = new Date(Date.UTC(year, month - 1, day, hour, minute, second));
-  const back = [date.getUTCFullYear(), date.getUTCMonth() + 1, date.getUTCDate(), date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()];
-  if (back.join() !== [year, month, day, hour, minute, second].join()) throw new NotDer("a time that does not exist");
+  // What does not exist (30 February, hour 24) comes back as another time.
+  const back = [date.getUTCMonth() + 1, date.getUTCDate(), date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()];
+  if (back.join() !== [month, day, hour, minute, second].join()) throw new NotDer("a time that does not exist");
   return BigInt(date.getTime() / 1000);
 }
 
@@ -88,8 +91,8 @@ function readSignature(bytes) {
 const isScalar = (value) => 0n < value && value < P384_ORDER;
 
 /** Whether raw r ‖ s has the form of a signature. */
-export const isSignature = (bytes) =>
-  bytes.length === 2 * SCALAR_BYTES && [bytes.subarray(0, SCALAR_BYTES), bytes.subarray(SCALAR_BYTES)].every((half) => isScalar(toInteger(half)));
+export const isSignature = (bytes) => bytes.length === 2 * SCALAR_BYTES && isScalar(toInteger(bytes.subarray(0, SCALAR_BYTES))) &&
+  isScalar(toInteger(bytes.subarray(SCALAR_BYTES)));
 
 /** ECDSA with SHA-384 over P-384; either half of s, since the hardware writes both. */
 export const verifyP384 = (key, message, signature) => verify("sha384", message, { key, dsaEncoding: "ieee-p1363" }, signature);
@@ -141,7 +144,8 @@ export function readCertificate(bytes) {
         if (version.unsigned() !== VERSION_3) throw new NotDer("another version than 3");
       });
       const serial = tbs.unsigned();
-      if (serial === 0n || serial >> BigInt(8 * MAX_SERIAL_BYTES) !== 0n) throw new NotDer("a serial number of zero or of more than 20 bytes");
+      const sized = serial !== 0n && serial >> BigInt(8 * MAX_SERIAL_BYTES) === 0n;
+      if (!sized) throw new NotDer("a serial number of zero or of more than 20 bytes");
       readAlgorithm(tbs);
       const issuer = readName(tbs);
       const [notBefore, notAfter] = tbs.inside(TAG.sequence, (validity) => [readTime(validity), readTime(validity)]);
@@ -199,6 +203,7 @@ export function checkValidity(chain, at) {
 /** Step 11. The first certificate is believed for its fingerprint, not for its own signature. */
 export function checkSignatures(chain) {
   chain.slice(1).forEach((certificate, above) => {
-    require(verifyP384(chain[above].key, certificate.signed, certificate.signature), "attest.cert.signature", "not signed by the one above");
+    const signed = verifyP384(chain[above].key, certificate.signed, certificate.signature);
+    require(signed, "attest.cert.signature", "a certificate that is not signed by the one above");
   });
 }
