@@ -10,7 +10,8 @@ import { after, test } from "node:test";
 import { FLAT, NOT_JUDGED } from "./flat-vectors.mjs";
 import { verifyDocument } from "./verifier/attestation.mjs";
 import { fromHex } from "./verifier/bytes.mjs";
-import { Refused } from "./verifier/errors.mjs";
+import { Malformed, Refused } from "./verifier/errors.mjs";
+import { readCheckpointFile } from "./verifier/log.mjs";
 import { parseJson, readChainFacts, readFields, readInteger, readPolicy } from "./verifier/policy.mjs";
 import { BUNDLE_FORM, STEPS, verifyBundle, verifyLive } from "./verifier/verify.mjs";
 
@@ -116,6 +117,17 @@ for (const [file, { keys, judge }] of FLAT) {
     }
   });
 }
+
+test("the published checkpoint that spec/log.md shows is signed by both keys of its log", () => {
+  const text = readFileSync(join(ROOT, "spec/log.md"), "utf8");
+  const file = /^candor\/log\/[^]*?\n(?=```)/m.exec(text)[0];
+  const named = (name) => fromHex(new RegExp(`^${name} +(0x[0-9a-f]+)`, "m").exec(text)[1]);
+  const [logId, kLog, kSig] = [named("log id"), named("K_log"), named("K_sig")];
+  const checkpoint = readCheckpointFile(file, logId, kLog, kSig);
+  assert.deepEqual([checkpoint.size, checkpoint.root, checkpoint.timestamp], [3n, named("root"), 1_700_000_000_000n]);
+  assert.throws(() => readCheckpointFile(file, logId, kLog, kSig.map((byte) => byte ^ 1)), Malformed);
+  assert.throws(() => readCheckpointFile(file.replace("\n3\n", "\n4\n"), logId, kLog, kSig), Malformed);
+});
 
 test("the steps are those of the specification's table, in its order", () => {
   const table = readFileSync(join(ROOT, "spec/bundle.md"), "utf8").matchAll(/^\| (\d+) \| `([a-z.]+)` \|/gm);

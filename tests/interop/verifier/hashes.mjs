@@ -30,4 +30,5 @@ export const TAG = Object.freeze({
   paymentUnsettled: ascii("candor/payment/unsettled/1"),
   question: ascii("candor/question/1"),
   receiptId: ascii("candor/receipt-id/1"),
+  checkpointKey: ascii("candor/checkpoint-eip712/1"),
 });

@@ -1,12 +1,13 @@
 // Leaves, checkpoints, notes and cosignatures of a log. log.md §2 and §3; c2sp.org/signed-note, /tlog-checkpoint and /tlog-cosignature.
 // Whether a log's published files are sound (log.md §6) is not judged here.
-import { ascii, concat, equal, hex, utf8 } from "./bytes.mjs";
+import { ascii, concat, equal, hex, toInteger, utf8 } from "./bytes.mjs";
 import { candorDigest } from "./eip712.mjs";
 import { Malformed } from "./errors.mjs";
 import { sha256, TAG } from "./hashes.mjs";
 import { recover, verifyEd25519 } from "./signatures.mjs";
 
-const ED25519_KEY = Uint8Array.of(1), NEW_LINE = Uint8Array.of(10);
+const ED25519_KEY = Uint8Array.of(1), OTHER_KEY = Uint8Array.of(0xff), NEW_LINE = Uint8Array.of(10);
+const KEY_ID_BYTES = 4, TIMESTAMP_BYTES = 8;
 const MAX_NOTE_BYTES = 16_384;
 
 /** LOG-2 */
@@ -32,7 +33,10 @@ export function signedByEnclave(kSig, checkpoint, signature) {
   return signer !== null && equal(signer, kSig);
 }
 
-/** A published `checkpoint` file of this log, as K_log signed it: its size and root (LOG-3). Lines of other keys are skipped. */
+/**
+ * A published `checkpoint` file of this log, signed by K_log (LOG-3): its size and root, and the lines in the log's name. Lines in other
+ * names are skipped.
+ */
 export function readNote(text, logId, kLog) {
   if (MAX_NOTE_BYTES < Buffer.byteLength(text)) throw new Malformed("a checkpoint of more than 16 KiB");
   const [body, signatures, ...more] = text.split("\n\n");
@@ -42,15 +46,28 @@ export function readNote(text, logId, kLog) {
   if (!/^(0|[1-9][0-9]{0,19})$/.test(lines[1])) throw new Malformed("the size is not in its shortest form");
   const root = Uint8Array.from(Buffer.from(lines[2], "base64"));
   if (root.length !== 32 || base64(root) !== lines[2]) throw new Malformed("the root is not 32 bytes in base64");
-  const keyId = sha256(ascii(lines[0]), NEW_LINE, ED25519_KEY, kLog).subarray(0, 4);
-  for (const line of signatures.slice(0, -1).split("\n")) {
-    const signature = signatureOf(line, lines[0]);
-    if (signature !== null && equal(signature.subarray(0, 4), keyId)) {
-      if (!verifyEd25519(kLog, utf8(body + "\n"), signature.subarray(4))) throw new Malformed("K_log did not sign this text");
-      return { size: BigInt(lines[1]), root };
-    }
-  }
-  throw new Malformed("no line by K_log");
+  const own = signatures.slice(0, -1).split("\n").map((line) => signatureOf(line, lines[0])).filter((signature) => signature !== null);
+  const signature = theLineOf(own, keyId(lines[0], ED25519_KEY, kLog));
+  if (!verifyEd25519(kLog, utf8(body + "\n"), signature)) throw new Malformed("K_log did not sign this text");
+  return { size: BigInt(lines[1]), root, own };
+}
+
+/** The same file with the line by K_sig, which signs the tree as a Checkpoint with its time (LOG-4, LOG-5). */
+export function readCheckpointFile(text, logId, kLog, kSig) {
+  const { size, root, own } = readNote(text, logId, kLog);
+  const line = theLineOf(own, keyId(origin(logId), OTHER_KEY, TAG.checkpointKey, kSig));
+  const [timestamp, signature] = [toInteger(line.subarray(0, TIMESTAMP_BYTES)), line.subarray(TIMESTAMP_BYTES)];
+  if (!signedByEnclave(kSig, { logId, size, root, timestamp }, signature)) throw new Malformed("K_sig did not sign this tree");
+  return { size, root, timestamp };
+}
+
+const keyId = (name, ...key) => sha256(ascii(name), NEW_LINE, ...key).subarray(0, KEY_ID_BYTES);
+
+/** What the one line by this key holds after the key id. */
+function theLineOf(signatures, id) {
+  const [found, ...more] = signatures.filter((signature) => equal(signature.subarray(0, KEY_ID_BYTES), id));
+  if (found === undefined || 0 < more.length) throw new Malformed("not exactly one line by the key");
+  return found.subarray(KEY_ID_BYTES);
 }
 
 /** The bytes of one signature line under this name, or null if it has another. */
@@ -58,7 +75,7 @@ function signatureOf(line, name) {
   const match = /^— (\S+) (\S+)$/u.exec(line);
   if (match === null) throw new Malformed("not a signature line");
   const bytes = Uint8Array.from(Buffer.from(match[2], "base64"));
-  if (base64(bytes) !== match[2] || bytes.length < 5) throw new Malformed("not a signature in base64");
+  if (base64(bytes) !== match[2] || bytes.length <= KEY_ID_BYTES) throw new Malformed("not a signature in base64");
   return match[1] === name ? bytes : null;
 }
 

@@ -10,10 +10,10 @@ const OID = Object.freeze({
   subjectKeyId: "551d0e", authorityKeyId: "551d23",
 });
 /**
- * Extensions that narrow what a certificate is good for: name and policy constraints, policy mappings, extended key usage, inhibited
- * policies. No genuine chain has one, and a reader that passed over one would believe more than was said.
+ * Extensions that narrow what a certificate is good for: name constraints, policy constraints, extended key usage. No genuine chain has
+ * one, and a reader that passed over one would believe more than was said.
  */
-const NARROWING = new Set(["551d1e", "551d21", "551d24", "551d25", "551d36"]);
+const NARROWING = new Set(["551d1e", "551d24", "551d25"]);
 const DIGITAL_SIGNATURE = 0, KEY_CERT_SIGN = 5;
 const MAX_SERIAL_BYTES = 20, MAX_NAME_PARTS = 16, MAX_EXTENSIONS = 16, MAX_PATH_LENGTH = 255n;
 export const P384_ORDER = BigInt("0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973");
@@ -177,10 +177,10 @@ export function checkConstraints(chain) {
       require(!NARROWING.has(id), check, "an extension that narrows what the certificate is good for");
     }
     const constraints = certificate.extensions.get(OID.basicConstraints);
-    require(constraints?.critical === true, check, "no critical basic constraints");
+    const isLeaf = index === chain.length - 1;
+    require(constraints !== undefined && (isLeaf || constraints.critical), check, "no basic constraints, or an issuer's are not critical");
     const usage = valueOf(certificate, OID.keyUsage);
     require(usage !== null, check, "no key usage");
-    const isLeaf = index === chain.length - 1;
     const { ca, pathLength } = constraints.value;
     require(ca === !isLeaf, check, isLeaf ? "a leaf that may issue" : "an issuer that may not issue");
     require(usage.has(KEY_CERT_SIGN) === !isLeaf, check, "a key usage that does not fit the place in the chain");
