@@ -18,7 +18,7 @@ export class HardwareReader {
     this.#bytes = bytes;
   }
 
-  /** A fixed byte string or a null is told from other values by its first byte. */
+  /** The initial byte of the next value, not taken yet. */
   get #next() {
     if (this.#bytes.length <= this.#at) throw new NotThere("the bytes end early");
     return this.#bytes[this.#at];
