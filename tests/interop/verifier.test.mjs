@@ -1,0 +1,176 @@
+// The specification suffices for a stranger: verifier/ was written from spec/ and vectors/ alone, in another language than the product's,
+// and gives for every vector the same result by the same check. It needs no node. A vector on which the two differ is a fault of one of
+// them, or of the text.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { FLAT, NOT_JUDGED } from "./flat-vectors.mjs";
+import { verifyDocument } from "./verifier/attestation.mjs";
+import { fromHex } from "./verifier/bytes.mjs";
+import { Malformed, Refused } from "./verifier/errors.mjs";
+import { readCheckpointFile } from "./verifier/log.mjs";
+import { parseJson, readChainFacts, readFields, readInteger, readPolicy } from "./verifier/policy.mjs";
+import { BUNDLE_FORM, STEPS, verifyBundle, verifyLive } from "./verifier/verify.mjs";
+
+const ROOT = join(import.meta.dirname, "../..");
+const VECTORS = join(ROOT, "vectors");
+const json = (...path) => parseJson(readFileSync(join(VECTORS, ...path), "utf8"));
+const bundle = (file) => Uint8Array.from(readFileSync(join(VECTORS, "bundle", file)));
+const asIs = (value) => value;
+
+/** The cases of a list, each with exactly these fields: one that a reader does not know could change what the case says. */
+function casesOf(list, fields) {
+  assert.ok(0 < list.length, "there are cases");
+  const names = list.map(({ name }) => name);
+  assert.equal(new Set(names).size, names.length, "each case has a name of its own");
+  return list.map((one) => ({ ...readFields(one, fields), name: one.name }));
+}
+
+const BUNDLE_CASE = {
+  name: asIs, file: asIs, policy: readPolicy, chain_facts: readChainFacts, expect: asIs, log_level: asIs,
+};
+const bundleCases = () => casesOf(json("bundle", "cases.json"), BUNDLE_CASE);
+
+/** A verdict in the words of the vectors. */
+function said({ outcome, refusedBy }) {
+  if (outcome !== "refused") return outcome;
+  return refusedBy === BUNDLE_FORM ? "parse" : refusedBy;
+}
+
+test("every bundle has the result, the check and the level of the log that its case names", () => {
+  for (const { name, file, policy, chain_facts: facts, expect, log_level: level } of bundleCases()) {
+    const verdict = verifyBundle(bundle(file), policy, facts);
+    assert.deepEqual({ name, said: said(verdict), level: verdict.level }, { name, said: expect, level });
+  }
+});
+
+test("a case with an unknown or a missing field is an error", () => {
+  const [one] = json("bundle", "cases.json");
+  const { level_of_log: _, ...without } = { ...one, level_of_log: 1 };
+  assert.throws(() => readFields({ ...one, level_of_log: 1 }, BUNDLE_CASE), /unknown field level_of_log/);
+  assert.throws(() => readFields({ ...without, policy: { ...one.policy, root: [] } }, BUNDLE_CASE), /unknown field root/);
+  assert.throws(() => readFields({ ...without, chain_facts: { ...one.chain_facts, x: 1 } }, BUNDLE_CASE), /unknown field x/);
+  const { models: gone, ...policy } = one.policy;
+  assert.equal(gone, "any");
+  assert.throws(() => readFields({ ...without, policy }, BUNDLE_CASE), /no field models/);
+});
+
+test("the evidence inside a bundle has, at each moment, the result that its case names", () => {
+  const nonceOrNull = (value) => (value === null ? null : fromHex(value, 32));
+  const fields = { name: asIs, file: asIs, policy: readPolicy, now_ms: readInteger, nonce: nonceOrNull, expect: asIs };
+  for (const { name, file, policy, now_ms: now, nonce, expect } of casesOf(json("bundle", "live.json"), fields)) {
+    assert.deepEqual({ name, said: said(verifyLive(bundle(file), policy, now, nonce)) }, { name, said: expect });
+  }
+});
+
+/** A file with the edits of its case made to it. */
+function edited(file, edits) {
+  const bytes = readFileSync(join(VECTORS, "attestation", file));
+  const parts = [];
+  let at = 0;
+  for (const edit of edits) {
+    assert.ok(at <= edit.at, "edits ascend and do not overlap");
+    parts.push(bytes.subarray(at, edit.at), Buffer.from(fromHex("0x" + edit.insert)));
+    at = edit.at + edit.remove;
+  }
+  return Uint8Array.from(Buffer.concat([...parts, bytes.subarray(at)]));
+}
+
+test("every attestation document is accepted, or refused by the check that its case names", () => {
+  const list = json("attestation", "cases.json");
+  assert.ok(0 < list.length);
+  const known = ["name", "file", "edits", "roots", "at_ms", "mode", "max_age_ms", "skew_ms", "expect"];
+  for (const one of list) {
+    assert.deepEqual(Object.keys(one).filter((name) => !known.includes(name)), [], one.name);
+    assert.ok(["live", "historical"].includes(one.mode), one.name);
+    const live = one.mode === "live" ? { maxAge: BigInt(one.max_age_ms), skew: BigInt(one.skew_ms) } : {};
+    let got = "accept";
+    try {
+      verifyDocument(edited(one.file, one.edits), one.roots.map((root) => fromHex("0x" + root, 32)), { at: BigInt(one.at_ms), ...live });
+    } catch (error) {
+      assert.ok(error instanceof Refused, `${one.name}: ${error.stack}`);
+      got = error.check;
+    }
+    assert.deepEqual({ name: one.name, got }, { name: one.name, got: one.expect });
+  }
+});
+
+test("every flat vector file is judged, but for those of which the verifier has no part", () => {
+  const files = readdirSync(VECTORS).filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -5));
+  assert.deepEqual([...FLAT.keys(), ...NOT_JUDGED].sort(), files.sort());
+});
+
+for (const [file, { keys, judge }] of FLAT) {
+  test(`${file}.json: each case is right in every key, and each reject is refused by the check that it names`, () => {
+    const { cases, rejects = [], ...more } = json(`${file}.json`);
+    assert.deepEqual(Object.keys(more), []);
+    assert.ok(0 < cases.length);
+    for (const one of cases) {
+      assert.deepEqual(keys.filter((key) => !Object.hasOwn(one, key)), [], `${file}: ${one.name} lacks keys`);
+      assert.deepEqual({ name: one.name, refusedBy: judge(one) }, { name: one.name, refusedBy: null });
+    }
+    for (const one of rejects) {
+      assert.deepEqual({ name: one.name, refusedBy: judge(one) }, { name: one.name, refusedBy: one.refusedBy });
+    }
+  });
+}
+
+test("the published checkpoint that spec/log.md shows is signed by both keys of its log", () => {
+  const text = readFileSync(join(ROOT, "spec/log.md"), "utf8");
+  const file = /^candor\/log\/[^]*?\n(?=```)/m.exec(text)[0];
+  const named = (name) => fromHex(new RegExp(`^${name} +(0x[0-9a-f]+)`, "m").exec(text)[1]);
+  const [logId, kLog, kSig] = [named("log id"), named("K_log"), named("K_sig")];
+  const checkpoint = readCheckpointFile(file, logId, kLog, kSig);
+  assert.deepEqual([checkpoint.size, checkpoint.root, checkpoint.timestamp], [3n, named("root"), 1_700_000_000_000n]);
+  assert.throws(() => readCheckpointFile(file, logId, kLog, kSig.map((byte) => byte ^ 1)), Malformed);
+  assert.throws(() => readCheckpointFile(file.replace("\n3\n", "\n4\n"), logId, kLog, kSig), Malformed);
+});
+
+test("the steps are those of the specification's table, in its order", () => {
+  const table = readFileSync(join(ROOT, "spec/bundle.md"), "utf8").matchAll(/^\| (\d+) \| `([a-z.]+)` \|/gm);
+  assert.deepEqual([...table].map(([, number, id]) => [Number(number), id]), STEPS.map(([id], index) => [index + 1, id]));
+});
+
+test("a bundle with a flipped byte is refused, wherever the byte is", () => {
+  // Every byte would take minutes; a step that is a prime meets each part of the file at another place.
+  const STRIDE = 41;
+  const { policy, chain_facts: facts } = bundleCases().find(({ name }) => name === "honest_cosigned");
+  const bytes = bundle("honest_cosigned.candor");
+  for (let at = 0; at < bytes.length; at += STRIDE) {
+    const flipped = Uint8Array.from(bytes);
+    flipped[at] ^= 1 << (at % 8);
+    assert.equal(verifyBundle(flipped, policy, facts).outcome, "refused", `byte ${at}`);
+  }
+});
+
+const directory = mkdtempSync(join(tmpdir(), "candor-verifier-"));
+after(() => rmSync(directory, { recursive: true }));
+
+/** Runs the command with the policy and chain facts of a case. */
+function command(name, ...words) {
+  const { file, policy, chain_facts } = json("bundle", "cases.json").find((one) => one.name === name);
+  const path = join(directory, "policy.json");
+  writeFileSync(path, JSON.stringify({ policy, chain_facts }));
+  const main = join(import.meta.dirname, "verifier/main.mjs");
+  const given = [main, join(VECTORS, "bundle", file), "--policy", path, ...words];
+  const { status, stdout } = spawnSync(process.execPath, given, { encoding: "utf8" });
+  return { status, lines: stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line)) };
+}
+
+test("as a command it prints each check and exits with 0 for verified, 1 for refused, 2 for cannot tell and wrong usage", () => {
+  const honest = command("honest");
+  assert.equal(honest.status, 0);
+  assert.deepEqual(honest.lines.slice(0, -1).map(({ check }) => check), STEPS.map(([id]) => id));
+  const count = (outcome) => honest.lines.filter((line) => line.outcome === outcome).length;
+  assert.deepEqual([count("passed"), count("not checked"), count("not asked")], [28, 6, 1], "as the example of spec/bundle.md says");
+  const refused = command("answer_altered");
+  assert.equal(refused.status, 1);
+  assert.deepEqual(refused.lines.at(-1), { outcome: "refused", refused_by: "response.commitment", log_level: "NOT LOGGED" });
+  assert.equal(refused.lines.at(-2).outcome, "not reached");
+  assert.equal(command("malformed_empty").status, 1);
+  assert.equal(command("offline_where_an_anchor_is_required").status, 2);
+  assert.equal(command("honest", "one word too many").status, 2);
+});
