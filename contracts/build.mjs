@@ -12,6 +12,8 @@ const artifacts = path.join(root, "artifacts");
 
 /// Name -> source file. Everything that is deployed; libraries are internal and compile into these.
 const CONTRACTS = {
+  CandorAgentVerifier: "src/erc8274/CandorAgentVerifier.sol",
+  CandorProofVerifier: "src/erc8274/CandorProofVerifier.sol",
   CandorRegistry: "src/CandorRegistry.sol",
   QuorumVerifier: "src/QuorumVerifier.sol",
   TestUSD: "src/dev/TestUSD.sol",

@@ -129,6 +129,23 @@ struct Work {
     bytes32 answerHash;
 }
 
+/// How tokens were chosen, and by whose seed; `Work.decodingHash` is its hashStruct. Spec: receipt.md section 5.
+struct Decoding {
+    /// Engine and version of its arithmetic, for example `det/1`.
+    string engine;
+    bytes32 seed;
+    /// 1 the request named it, 2 server and payment together, 3 the server alone.
+    uint8 seedSource;
+    /// In millionths; zero: the likeliest token each time, whatever the seed.
+    uint32 temperatureE6;
+    uint32 topPE6;
+    /// Zero for off.
+    uint32 topK;
+    uint32 maxTokens;
+    /// Zero without stop sequences.
+    bytes32 stopHash;
+}
+
 /// A receipt as its 34 words. Its identity is the EIP-712 digest, never the signature.
 struct ReceiptWords {
     uint8 version;

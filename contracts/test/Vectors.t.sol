@@ -2,7 +2,8 @@
 pragma solidity 0.8.37;
 
 import {QuorumVerifier} from "../src/QuorumVerifier.sol";
-import {Checkpoint, Freshness, ListedId, LogId, Manifest, ReceiptWords, Terms, WorkloadId} from "../src/Types.sol";
+import {Checkpoint, Decoding, Freshness, ListedId, LogId, Manifest, ReceiptWords, Terms, WorkloadId} from "../src/Types.sol";
+import {Questions} from "../src/answer/Questions.sol";
 import {IAttestationVerifier} from "../src/interfaces/IAttestationVerifier.sol";
 import {IQuorumVerifier} from "../src/interfaces/IQuorumVerifier.sol";
 import {Digests} from "../src/lib/Digests.sol";
@@ -216,6 +217,42 @@ contract VectorsTest is Base {
         }
     }
 
+    function test_vectors_decoding() public view {
+        Cases memory c = open("decoding");
+        while (next(c)) {
+            same(c, Digests.decoding(readDecoding(c)), read32(c, "decodingHash"), "decodingHash");
+        }
+    }
+
+    /// The hash of a right record beside another. (One of them has the right hash of a record whose stop sequences were joined: no
+    /// contract reads those.)
+    function test_vectors_decoding_rejects() public view {
+        Cases memory c = openRejects("decoding");
+        while (next(c)) {
+            if (read32(c, "stopHash") == 0) differs(c, Digests.decoding(readDecoding(c)), read32(c, "decodingHash"));
+        }
+    }
+
+    /// What a contract that reads an answer compares: the question and the text.
+    function test_vectors_question() public view {
+        Cases memory c = open("question");
+        while (next(c)) {
+            same(c, readQuestion(c), read32(c, "questionHash"), "questionHash");
+            same(c, keccak256(bytes(readString(c, "answer"))), read32(c, "answerHash"), "answerHash");
+            if (is_(c, "path", "/v1/chat/completions")) {
+                same(c, Questions.ofChat(readBytes(c, "body")), read32(c, "questionHash"), "questionHash of a chat");
+            }
+        }
+    }
+
+    function test_vectors_question_rejects() public view {
+        Cases memory c = openRejects("question");
+        while (next(c)) {
+            if (is_(c, "refusedBy", "question")) differs(c, readQuestion(c), read32(c, "questionHash"));
+            else differs(c, keccak256(bytes(readString(c, "answer"))), read32(c, "answerHash"));
+        }
+    }
+
     /// The verdict of an attestor, at the address and on the chain that the vector names.
     function test_vectors_verdict() public {
         Cases memory c = open("verdict");
@@ -342,6 +379,22 @@ contract VectorsTest is Base {
         return harness.checkpoint(words);
     }
 
+    function readDecoding(Cases memory c) private pure returns (Decoding memory words) {
+        words.engine = readString(c, "engine");
+        words.seed = read32(c, "seed");
+        // forge-lint: disable-next-line(unsafe-typecast)
+        words.seedSource = uint8(read64(c, "seedSource"));
+        words.temperatureE6 = read32Bits(c, "temperatureE6");
+        words.topPE6 = read32Bits(c, "topPE6");
+        words.topK = read32Bits(c, "topK");
+        words.maxTokens = read32Bits(c, "maxTokens");
+        words.stopHash = read32(c, "stopHash");
+    }
+
+    function readQuestion(Cases memory c) private pure returns (bytes32) {
+        return Questions.hashOf(bytes(readString(c, "method")), bytes(readString(c, "path")), readBytes(c, "body"));
+    }
+
     function readRegistration(Cases memory c) private view returns (bytes32 digest) {
         return harness.registration(
             readAddress(c, "kSig"),
@@ -391,6 +444,13 @@ contract VectorsTest is Base {
         assertTrue(value <= type(uint64).max, name);
         // forge-lint: disable-next-line(unsafe-typecast)
         return uint64(value);
+    }
+
+    function read32Bits(Cases memory c, string memory name) private pure returns (uint32) {
+        uint256 value = readUint(c, name);
+        assertTrue(value <= type(uint32).max, name);
+        // forge-lint: disable-next-line(unsafe-typecast)
+        return uint32(value);
     }
 
     function readUint(Cases memory c, string memory name) private pure returns (uint256) {

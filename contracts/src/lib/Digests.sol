@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Checkpoint, Freshness, ListedId, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../Types.sol";
+import {Checkpoint, Decoding, Freshness, ListedId, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../Types.sol";
 
 /// @title Every hash of the protocol that a contract recomputes, in one place.
 /// @notice EIP-712 digests are under one domain, {name: "Candor", version: "2"}: no chain id and no contract, because each struct that
@@ -19,6 +19,9 @@ library Digests {
     );
     bytes32 internal constant RECEIPT_TYPEHASH = keccak256(
         "Receipt(uint8 version,bytes32 manifestHash,bytes32 logId,uint64 sequence,Money money,Work work)Money(bytes32 paymentId,uint8 scheme,address payer,address payee,address asset,uint256 chainId,address settler,uint256 maxAmount,uint256 charged,uint256 cumulativeBefore,uint256 cumulativeAfter,bytes32 offerDigest)Work(uint32 kinds,uint8 channel,uint8 usageSource,uint8 outcome,bytes32 modelId,bytes32 requestCommitment,bytes32 responseCommitment,bytes32 decodingHash,uint64 promptTokens,uint64 completionTokens,uint64 startedAt,uint64 finishedAt,uint64 blockNumber,bytes32 blockHash,bytes32 sourceHash,bytes32 taskHash,bytes32 questionHash,bytes32 answerHash)"
+    );
+    bytes32 internal constant DECODING_TYPEHASH = keccak256(
+        "Decoding(string engine,bytes32 seed,uint8 seedSource,uint32 temperatureE6,uint32 topPE6,uint32 topK,uint32 maxTokens,bytes32 stopHash)"
     );
     bytes32 internal constant CHECKPOINT_TYPEHASH =
         keccak256("Checkpoint(bytes32 logId,uint64 size,bytes32 root,uint64 timestamp)");
@@ -48,6 +51,23 @@ library Digests {
         return typed(
             keccak256(
                 abi.encode(RECEIPT_TYPEHASH, words.version, words.manifestHash, words.logId, words.sequence, moneyHash, workHash)
+            )
+        );
+    }
+
+    /// @notice hashStruct of a decoding record, which a receipt's work carries.
+    function decoding(Decoding memory words) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                DECODING_TYPEHASH,
+                keccak256(bytes(words.engine)),
+                words.seed,
+                words.seedSource,
+                words.temperatureE6,
+                words.topPE6,
+                words.topK,
+                words.maxTokens,
+                words.stopHash
             )
         );
     }
