@@ -12,8 +12,14 @@ const artifacts = path.join(root, "artifacts");
 
 /// Name -> source file. Everything that is deployed; libraries are internal and compile into these.
 const CONTRACTS = {
+  AuthorizerFactory: "src/money/AuthorizerFactory.sol",
   CandorRegistry: "src/CandorRegistry.sol",
+  EnclaveAuthorizer: "src/money/EnclaveAuthorizer.sol",
+  ForwarderFactory: "src/money/ForwarderFactory.sol",
+  PayeeForwarder: "src/money/PayeeForwarder.sol",
   QuorumVerifier: "src/QuorumVerifier.sol",
+  ReceiptSettler: "src/money/ReceiptSettler.sol",
+  SettlerFactory: "src/money/SettlerFactory.sol",
   TestUSD: "src/dev/TestUSD.sol",
   WorkloadPolicy: "src/WorkloadPolicy.sol",
 };
