@@ -14,8 +14,14 @@ const artifacts = path.join(root, "artifacts");
 const CONTRACTS = {
   CandorAgentVerifier: "src/erc8274/CandorAgentVerifier.sol",
   CandorProofVerifier: "src/erc8274/CandorProofVerifier.sol",
+  AuthorizerFactory: "src/money/AuthorizerFactory.sol",
   CandorRegistry: "src/CandorRegistry.sol",
+  EnclaveAuthorizer: "src/money/EnclaveAuthorizer.sol",
+  ForwarderFactory: "src/money/ForwarderFactory.sol",
+  PayeeForwarder: "src/money/PayeeForwarder.sol",
   QuorumVerifier: "src/QuorumVerifier.sol",
+  ReceiptSettler: "src/money/ReceiptSettler.sol",
+  SettlerFactory: "src/money/SettlerFactory.sol",
   TestUSD: "src/dev/TestUSD.sol",
   WorkloadPolicy: "src/WorkloadPolicy.sol",
 };

@@ -164,3 +164,14 @@ struct Checkpoint {
     /// Unix milliseconds by the enclave's clock.
     uint64 timestamp;
 }
+
+/// A receipt that shows its money and hides its work: 17 words. The digest is the whole receipt's, because EIP-712 nests by hash.
+struct Half {
+    uint8 version;
+    bytes32 manifestHash;
+    LogId logId;
+    uint64 sequence;
+    Money money;
+    /// hashStruct of the Work.
+    bytes32 workHash;
+}

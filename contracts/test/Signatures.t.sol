@@ -3,12 +3,12 @@ pragma solidity 0.8.37;
 
 import {Signatures} from "../src/lib/Signatures.sol";
 import {Base} from "./support/Base.sol";
-import {Harness} from "./support/Harness.sol";
+import {MoneyHarness} from "./support/MoneyHarness.sol";
 
 contract SignaturesTest is Base {
     uint256 private constant ORDER = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
 
-    Harness private harness = new Harness();
+    MoneyHarness private harness = new MoneyHarness();
 
     function testFuzz_recover_namesTheSigner(uint256 key, bytes32 digest) public view {
         key = bound(key, 1, ORDER - 1);
@@ -52,5 +52,29 @@ contract SignaturesTest is Base {
         assertTrue(harness.recover(digest, abi.encodePacked(r, ORDER / 2, uint8(27))) != address(0), "low");
         vm.expectRevert(abi.encodeWithSelector(Signatures.SignatureHighS.selector, ORDER / 2, ORDER / 2 + 1));
         harness.recover(digest, abi.encodePacked(r, ORDER / 2 + 1, uint8(27)));
+    }
+
+    /// Yes exactly where `recover` names this signer, and no where it reverts.
+    function testFuzz_isSignedBy_saysWhatRecoverSays(uint256 key, bytes32 digest, uint256 place, uint8 flip) public view {
+        key = bound(key, 1, ORDER - 1);
+        bytes memory signature = sign(key, digest);
+        assertTrue(harness.isSignedBy(vm.addr(key), digest, signature), "signed");
+        signature[bound(place, 0, 64)] ^= bytes1(flip);
+        bool expected;
+        try harness.recover(digest, signature) returns (address signer) {
+            expected = signer == vm.addr(key);
+        } catch {}
+        assertTrue(harness.isSignedBy(vm.addr(key), digest, signature) == expected, "as recover");
+    }
+
+    function testFuzz_isSignedBy_noIfLengthIsNot65(uint8 length) public view {
+        vm.assume(length != 65);
+        assertTrue(!harness.isSignedBy(address(0), 0, new bytes(length)), "length");
+    }
+
+    /// No key has the zero address, though a signature that nobody made recovers to it.
+    function test_isSignedBy_noForNobody() public view {
+        bytes memory signature = abi.encodePacked(bytes32(0), bytes32(uint256(1)), uint8(27));
+        assertTrue(!harness.isSignedBy(address(0), "digest", signature), "nobody");
     }
 }

@@ -5,6 +5,8 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import process from "node:process";
 
+import { buildPermit2 } from "./permit2.mjs";
+
 const root = path.resolve(import.meta.dirname, "..");
 const platform = { linux: "linux", darwin: "darwin", win32: "win32" }[process.platform] ?? process.platform;
 const arch = { x64: "amd64", arm64: "arm64" }[process.arch] ?? process.arch;
@@ -19,6 +21,7 @@ try {
   console.error(`forge for ${platform}-${arch} is not installed: run "npm ci --ignore-scripts" in contracts/`);
   process.exit(2);
 }
+if (["test", "snapshot"].includes(process.argv[2])) buildPermit2();
 const { status, error } = spawnSync(forge, process.argv.slice(2), { cwd: root, stdio: "inherit" });
 if (error) console.error(error.message);
 process.exit(status ?? 1);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Checkpoint, Decoding, Freshness, ListedId, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../Types.sol";
+import {Checkpoint, Decoding, Freshness, Half, ListedId, LogId, Manifest, Terms, ReceiptWords, WorkloadId} from "../Types.sol";
 
 /// @title Every hash of the protocol that a contract recomputes, in one place.
 /// @notice EIP-712 digests are under one domain, {name: "Candor", version: "2"}: no chain id and no contract, because each struct that
@@ -158,5 +158,31 @@ library Digests {
     /// @notice The workload of a kind, the fingerprint of its root, and the hash of its measurements. No bit masks.
     function workloadId(uint256 kind, bytes32 rootFingerprint, bytes32 measurementsHash) internal pure returns (WorkloadId) {
         return WorkloadId.wrap(keccak256(abi.encode(WORKLOAD_TAG, kind, rootFingerprint, measurementsHash)));
+    }
+
+    // Money.
+
+    bytes32 internal constant CHANNEL_AUTHORIZATION_TYPEHASH =
+        keccak256("ChannelAuthorization(uint256 chainId,address authorizer,bytes32 digest)");
+    bytes32 internal constant PERMIT2_TAG = keccak256("candor/payment/permit2/1");
+
+    /// @notice The digest of a receipt whose work is shown as its hash: the same as that of the whole receipt.
+    function half(Half calldata words) internal pure returns (bytes32) {
+        bytes32 money = keccak256(abi.encode(MONEY_TYPEHASH, words.money));
+        return typed(
+            keccak256(
+                abi.encode(RECEIPT_TYPEHASH, words.version, words.manifestHash, words.logId, words.sequence, money, words.workHash)
+            )
+        );
+    }
+
+    /// @notice The payment id of a Permit2 permit: never of its signature or amounts, because its nonce is what is spent.
+    function permit2Id(uint256 chainId, address permit2, address owner, uint256 nonce) internal pure returns (bytes32) {
+        return keccak256(abi.encode(PERMIT2_TAG, chainId, permit2, owner, nonce));
+    }
+
+    /// @notice The digest by which K_sig says that an authorizer, on one chain, may stand for this digest of another contract.
+    function channelAuthorization(uint256 chainId, address authorizer, bytes32 digest) internal pure returns (bytes32) {
+        return typed(keccak256(abi.encode(CHANNEL_AUTHORIZATION_TYPEHASH, chainId, authorizer, digest)));
     }
 }

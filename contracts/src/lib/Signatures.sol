@@ -34,4 +34,14 @@ library Signatures {
         signer = ecrecover(digest, v, r, s);
         if (signer == address(0)) revert SignatureInvalid();
     }
+
+    /// @notice Whether the key of `signer` signed `digest`, under the same rule. Never reverts, for callers whose answer is yes or no.
+    function isSignedBy(address signer, bytes32 digest, bytes calldata signature) internal pure returns (bool) {
+        if (signature.length != LENGTH) return false;
+        bytes32 s = bytes32(signature[32:64]);
+        uint8 v = uint8(signature[64]);
+        if (uint256(s) > HALF_ORDER || (v != 27 && v != 28)) return false;
+        address got = ecrecover(digest, v, bytes32(signature[0:32]), s);
+        return got != address(0) && got == signer;
+    }
 }

@@ -37,7 +37,10 @@ interface Vm {
     function recordLogs() external;
     function getRecordedLogs() external returns (Log[] memory);
     function lastCallGas() external view returns (Gas memory);
+    function exists(string calldata path) external view returns (bool);
     function readFile(string calldata path) external view returns (string memory);
+    function parseBytes(string calldata hexadecimal) external pure returns (bytes memory);
+    function deal(address account, uint256 balance) external;
     function toString(uint256 value) external pure returns (string memory);
     function keyExistsJson(string calldata json, string calldata key) external view returns (bool);
     function parseJsonBool(string calldata json, string calldata key) external pure returns (bool);
