@@ -33,6 +33,18 @@ pub struct Anchor {
     pub signature: Signature65,
 }
 
+/// Calldata of `observe`: whoever holds a checkpoint keeps the time of its tree, and needs nobody for it.
+#[must_use]
+pub fn observe_calldata(record: &Record, checkpoint: &Checkpoint, signature: &Signature65) -> Vec<u8> {
+    let Checkpoint { log_id, tree, timestamp } = checkpoint;
+    CandorRegistry::observeCall {
+        record: record.into(),
+        checkpoint: bindings::Checkpoint { logId: b256(log_id), size: tree.size, root: b256(&tree.root), timestamp: timestamp.0 },
+        signature: signature_bytes(signature),
+    }
+    .abi_encode()
+}
+
 /// An anchor with its place among the events.
 struct AnchoredEvent {
     anchor: Anchor,

@@ -187,6 +187,22 @@ alloy::sol! {
         bool acceptsObservation;
     }
 
+    struct Decoding {
+        string engine;
+        bytes32 seed;
+        uint8 seedSource;
+        uint32 temperatureE6;
+        uint32 topPE6;
+        uint32 topK;
+        uint32 maxTokens;
+        bytes32 stopHash;
+    }
+
+    struct AnswerProof {
+        ReceiptProof receipt;
+        Decoding decoding;
+    }
+
     struct Proven {
         bytes32 receiptDigest;
         address kSig;
@@ -339,7 +355,9 @@ alloy::sol! {
             uint64 lastAnchoredAt,
             bytes32[] calldata consistency
         ) external;
+        function observe(Record calldata record, Checkpoint calldata checkpoint, bytes calldata signature) external;
         function observed(address kSig, uint64 size, bytes32 root) external view returns (uint64 observedAt);
+        function policies() external view returns (address);
         function prove(ReceiptProof calldata proof) external view returns (Proven memory);
     }
 
@@ -384,6 +402,33 @@ alloy::sol! {
         error FieldOverflow(uint256 maximum, uint256 got);
     }
 
+    /// What a contract that acts on an answer is called with (contracts/src/answer/), and what it may say to it.
+    interface AnswerTaker {
+        error TaskAnswered(bytes32 task);
+        error NoQuestion();
+        error NoTask();
+        error ProofCount(uint256 expected, uint256 got);
+        error WrongPolicy(bytes32 expected, bytes32 got);
+        error SameVerifier(address verifier);
+        error Unpaid(uint8 scheme);
+        error NotInSequence();
+        error WrongQuestion(bytes32 expected, bytes32 got);
+        error WrongTask(bytes32 expected, bytes32 got);
+        error WrongAnswer(bytes32 expected, bytes32 got);
+        error WrongModel(bytes32 expected, bytes32 got);
+        error WrongKinds(uint32 expected, uint32 got);
+        error NotComplete(uint8 outcome);
+        error WrongDecoding(bytes32 expected, bytes32 got);
+        error WrongEngine(bytes32 expected, bytes32 got);
+        error ManyAnswers(uint8 seedSource, uint32 temperatureE6);
+
+        function open(AnswerProof[] calldata proofs, string calldata answer) external;
+    }
+
+    interface SettlerFactory {
+        constructor(address proxy);
+    }
+
     interface QuorumVerifier {
         constructor(uint256 threshold_, address[] memory sortedMembers);
 
@@ -414,8 +459,11 @@ alloy::sol! {
 /// Creation code of a contract, from its committed artifact.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Artifact {
+    AuthorizerFactory,
     CandorRegistry,
+    ForwarderFactory,
     QuorumVerifier,
+    SettlerFactory,
     TestUsd,
     WorkloadPolicy,
 }
@@ -423,8 +471,11 @@ pub(crate) enum Artifact {
 impl Artifact {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::AuthorizerFactory => "AuthorizerFactory",
             Self::CandorRegistry => "CandorRegistry",
+            Self::ForwarderFactory => "ForwarderFactory",
             Self::QuorumVerifier => "QuorumVerifier",
+            Self::SettlerFactory => "SettlerFactory",
             Self::TestUsd => "TestUSD",
             Self::WorkloadPolicy => "WorkloadPolicy",
         }
@@ -432,8 +483,11 @@ impl Artifact {
 
     fn json(self) -> &'static str {
         match self {
+            Self::AuthorizerFactory => include_str!("../../../contracts/artifacts/AuthorizerFactory.json"),
             Self::CandorRegistry => include_str!("../../../contracts/artifacts/CandorRegistry.json"),
+            Self::ForwarderFactory => include_str!("../../../contracts/artifacts/ForwarderFactory.json"),
             Self::QuorumVerifier => include_str!("../../../contracts/artifacts/QuorumVerifier.json"),
+            Self::SettlerFactory => include_str!("../../../contracts/artifacts/SettlerFactory.json"),
             Self::TestUsd => include_str!("../../../contracts/artifacts/TestUSD.json"),
             Self::WorkloadPolicy => include_str!("../../../contracts/artifacts/WorkloadPolicy.json"),
         }
@@ -496,8 +550,8 @@ mod tests {
 
     #[test]
     fn every_artifact_has_creation_code() {
-        use Artifact::{CandorRegistry, QuorumVerifier, TestUsd, WorkloadPolicy};
-        for artifact in [CandorRegistry, QuorumVerifier, TestUsd, WorkloadPolicy] {
+        use Artifact::{AuthorizerFactory, CandorRegistry, ForwarderFactory, QuorumVerifier, SettlerFactory, TestUsd, WorkloadPolicy};
+        for artifact in [AuthorizerFactory, CandorRegistry, ForwarderFactory, QuorumVerifier, SettlerFactory, TestUsd, WorkloadPolicy] {
             assert!(artifact.creation_code().is_some(), "{}", artifact.name());
         }
     }

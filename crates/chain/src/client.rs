@@ -19,6 +19,7 @@ use alloy::rpc::types::{Filter, Log, TransactionRequest};
 use alloy::sol_types::SolCall;
 use alloy::transports::TransportResult;
 use alloy::transports::http::{Http, reqwest};
+use candor_verify::hash::keccak256;
 use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Amount, Hash32};
 
@@ -202,6 +203,16 @@ impl ChainClient {
         let at = evm_address(at);
         let code = self.within("eth_getCode", async { self.provider.get_code_at(at).await }).await?;
         Ok(!code.is_empty())
+    }
+
+    /// keccak256 of the code at an address; `None` if there is none.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn code_hash(&self, at: &Address) -> Result<Option<Hash32>, ChainError> {
+        let at = evm_address(at);
+        let code = self.within("eth_getCode", async { self.provider.get_code_at(at).await }).await?;
+        Ok((!code.is_empty()).then(|| keccak256(&[&code])))
     }
 
     /// The same for a contract that is asked about again and again: code that was seen once is not asked for any more. For addresses of the

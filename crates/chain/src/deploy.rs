@@ -1,17 +1,45 @@
-//! Every contract, deployed by one key in one fixed order, so that addresses follow from the key and nobody needs flags.
+//! Every contract at an address that its own code says: CREATE2 through the deterministic deployer, salt zero. So the same contracts are at the
+//! same addresses on every chain, whoever sends the transactions, and code at such an address is that code.
 //!
-//! For development chains. `CREATE` addresses depend on the deployer and its nonce only: [`Deployment::of`] knows them before, and
-//! [`Deployment::deploy`] finds a chain that has them already. On public networks the terms' addresses are given instead.
+//! An address depends on the creation code and its constructor arguments (attestors, threshold, other addresses) and on nothing else:
+//! [`Deployment::of`] asks no chain. [`Deployment::deploy`] sends what is not there yet, and goes on where a run was interrupted.
 
-use alloy::primitives::U256;
+use alloy::primitives::{B256, U256};
 use alloy::sol_types::SolConstructor;
-use candor_verify::Address;
+use candor_verify::hash::keccak256;
+use candor_verify::{Address, Hash32};
 
-use crate::bindings::{Artifact, CandorRegistry, QuorumVerifier};
-use crate::client::{ChainClient, NonceAt};
+use crate::bindings::{Artifact, CandorRegistry, QuorumVerifier, SettlerFactory};
+use crate::client::ChainClient;
 use crate::convert::{address, evm_address};
 use crate::error::ChainError;
 use crate::submit::Signer;
+
+/// The deterministic deployer, at one address on nearly every chain: calldata is a salt and creation code.
+/// Source: github.com/Arachnid/deterministic-deployment-proxy.
+pub const DETERMINISTIC_DEPLOYER: Address = address_of("4e59b44847b379578588920ca78fbf26c0b4956c");
+
+/// Permit2, at one address on every chain that has it.
+pub const PERMIT2: Address = address_of("000000000022d473030f116ddee9f6b43ac78ba3");
+
+/// The canonical `x402UptoPermit2Proxy` (facts of x402 v2). Settlers are made for it, where a chain has it.
+pub const X402_UPTO: Address = address_of("4020a4f3b7b90cca423b9fabcc0ce57c6c240002");
+
+const fn address_of(hex: &str) -> Address {
+    const fn digit(byte: u8) -> u8 {
+        match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => panic!("a hex digit"),
+        }
+    }
+    let (hex, mut out, mut at) = (hex.as_bytes(), [0; 20], 0);
+    while at < 20 {
+        out[at] = digit(hex[2 * at]) << 4 | digit(hex[2 * at + 1]);
+        at += 1;
+    }
+    Address(out)
+}
 
 /// Addresses of one deployment on one chain.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,7 +47,7 @@ use crate::submit::Signer;
 pub struct Deployment {
     /// EIP-155 chain id.
     pub chain_id: u64,
-    /// `TestUSD`.
+    /// `TestUSD`, play money: on development chains only.
     pub test_usd: Address,
     /// `QuorumVerifier`.
     pub quorum_verifier: Address,
@@ -27,16 +55,38 @@ pub struct Deployment {
     pub workload_policy: Address,
     /// `CandorRegistry`.
     pub registry: Address,
+    /// `ForwarderFactory`.
+    pub forwarder_factory: Address,
+    /// `AuthorizerFactory`.
+    pub authorizer_factory: Address,
+    /// `SettlerFactory`: only on chains that have [`X402_UPTO`].
+    pub settler_factory: Address,
 }
 
 /// What a deployment needs to be told.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "complete: constructor arguments that are not addresses of this deployment")]
+#[expect(clippy::exhaustive_structs, reason = "complete: what is no address of this deployment")]
 pub struct DeployConfig {
     /// Attestors of the quorum kind, in any order.
     pub attestors: Vec<Address>,
     /// How many of them must sign.
     pub threshold: u64,
+    /// Whether `TestUSD` is deployed too.
+    pub with_play_money: bool,
+}
+
+/// One contract of a deployment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: what decides its address, and what a chain has there")]
+pub struct Piece {
+    /// Name of the contract.
+    pub name: &'static str,
+    /// Where it is on every chain.
+    pub address: Address,
+    /// keccak256 of creation code and constructor arguments.
+    pub init_code_hash: Hash32,
+    /// keccak256 of the code that the chain has there; `None` if it has none.
+    pub code_hash: Option<Hash32>,
 }
 
 /// Why contracts were not deployed.
@@ -45,22 +95,19 @@ pub struct DeployConfig {
 pub enum DeployError {
     /// The chain refused or could not be reached.
     Chain(ChainError),
-    /// The deployer has sent other transactions, so the contracts would be elsewhere. Take a fresh key or a fresh chain.
-    DeployerUsed {
-        /// Transactions it has sent.
-        nonce: u64,
-    },
+    /// The chain has no deterministic deployer. Anyone can put it there with its one presigned transaction.
+    NoDeployer,
     /// This program was built with a file under contracts/artifacts that is no artifact.
     BrokenArtifact {
         /// Which.
         name: &'static str,
     },
-    /// A contract came to another address than expected.
-    WrongAddress {
+    /// The deployer took the transaction and there is no contract.
+    NotCreated {
+        /// Which.
+        name: &'static str,
         /// Where it should be.
         expected: Address,
-        /// Where it is.
-        got: Option<Address>,
     },
 }
 
@@ -68,10 +115,12 @@ impl std::fmt::Display for DeployError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Chain(error) => write!(f, "deploy: {error}"),
-            Self::DeployerUsed { nonce } => write!(f, "deploy: the deployer has sent {nonce} transactions already; addresses would differ"),
+            Self::NoDeployer => {
+                let how = "send its presigned transaction first (github.com/Arachnid/deterministic-deployment-proxy)";
+                write!(f, "deploy: this chain has no deterministic deployer at {DETERMINISTIC_DEPLOYER}; {how}")
+            }
             Self::BrokenArtifact { name } => write!(f, "deploy: contracts/artifacts/{name}.json is no artifact"),
-            Self::WrongAddress { expected, got: Some(got) } => write!(f, "deploy: a contract should be at {expected}, is at {got}"),
-            Self::WrongAddress { expected, got: None } => write!(f, "deploy: a contract should be at {expected}, was not created"),
+            Self::NotCreated { name, expected } => write!(f, "deploy: {name} should be at {expected}, and is not"),
         }
     }
 }
@@ -84,51 +133,101 @@ impl From<ChainError> for DeployError {
     }
 }
 
-/// Transactions of a deployment.
-const STEPS: u64 = 4;
+/// Creation code with arguments, and where it comes to.
+struct Creation {
+    artifact: Artifact,
+    init_code: Vec<u8>,
+    address: Address,
+}
 
-impl Deployment {
-    /// Where the contracts of a deployer are, whether deployed yet or not.
-    #[must_use]
-    pub fn of(chain_id: u64, deployer: &Address) -> Self {
-        let at = |nonce| address(evm_address(deployer).create(nonce));
-        Self { chain_id, test_usd: at(0), quorum_verifier: at(1), workload_policy: at(2), registry: at(3) }
+impl Creation {
+    fn new(artifact: Artifact, arguments: &[u8]) -> Result<Self, DeployError> {
+        let code = artifact.creation_code().ok_or(DeployError::BrokenArtifact { name: artifact.name() })?;
+        let init_code = [&code[..], arguments].concat();
+        let at = evm_address(&DETERMINISTIC_DEPLOYER).create2(B256::ZERO, keccak256(&[&init_code]).0);
+        Ok(Self { artifact, init_code, address: address(at) })
     }
+}
 
-    /// Deploys what is not there yet.
-    ///
-    /// # Errors
-    /// [`DeployError`]. A run that was interrupted goes on where it stopped.
-    pub async fn deploy(client: &ChainClient, deployer: &Signer, config: &DeployConfig) -> Result<Self, DeployError> {
-        let deployment = Self::of(client.chain_id(), &deployer.address());
-        let nonce = client.nonce(&deployer.address(), NonceAt::Pending).await?;
-        for (step, (expected, artifact, arguments)) in (0..STEPS).zip(deployment.creations(config)) {
-            if step < nonce {
-                if !client.has_code(&expected).await? {
-                    return Err(DeployError::DeployerUsed { nonce });
-                }
-                continue;
-            }
-            let code = artifact.creation_code().ok_or(DeployError::BrokenArtifact { name: artifact.name() })?;
-            let got = client.send_and_wait(deployer, None, &[&code[..], &arguments].concat()).await?.contract;
-            if got != Some(expected) {
-                return Err(DeployError::WrongAddress { expected, got });
-            }
-        }
-        Ok(deployment)
-    }
+/// The contracts in the order in which they are deployed, and their addresses.
+struct Plan {
+    deployment: Deployment,
+    creations: Vec<Creation>,
+}
 
-    /// Contracts with their constructor arguments, in the order of nonces.
-    fn creations(&self, config: &DeployConfig) -> [(Address, Artifact, Vec<u8>); 4] {
+impl Plan {
+    fn of(chain_id: u64, config: &DeployConfig) -> Result<Self, DeployError> {
         let mut members: Vec<_> = config.attestors.iter().map(evm_address).collect();
         members.sort_unstable();
         let quorum = QuorumVerifier::constructorCall { threshold_: U256::from(config.threshold), sortedMembers: members };
-        let registry = CandorRegistry::constructorCall { policies_: evm_address(&self.workload_policy) };
-        [
-            (self.test_usd, Artifact::TestUsd, Vec::new()),
-            (self.quorum_verifier, Artifact::QuorumVerifier, quorum.abi_encode()),
-            (self.workload_policy, Artifact::WorkloadPolicy, Vec::new()),
-            (self.registry, Artifact::CandorRegistry, registry.abi_encode()),
-        ]
+        let test_usd = Creation::new(Artifact::TestUsd, &[])?;
+        let quorum = Creation::new(Artifact::QuorumVerifier, &quorum.abi_encode())?;
+        let policy = Creation::new(Artifact::WorkloadPolicy, &[])?;
+        let registry = CandorRegistry::constructorCall { policies_: evm_address(&policy.address) };
+        let registry = Creation::new(Artifact::CandorRegistry, &registry.abi_encode())?;
+        let forwarders = Creation::new(Artifact::ForwarderFactory, &[])?;
+        let authorizers = Creation::new(Artifact::AuthorizerFactory, &[])?;
+        let settlers = SettlerFactory::constructorCall { proxy: evm_address(&X402_UPTO) };
+        let settlers = Creation::new(Artifact::SettlerFactory, &settlers.abi_encode())?;
+        let deployment = Deployment {
+            chain_id,
+            test_usd: test_usd.address,
+            quorum_verifier: quorum.address,
+            workload_policy: policy.address,
+            registry: registry.address,
+            forwarder_factory: forwarders.address,
+            authorizer_factory: authorizers.address,
+            settler_factory: settlers.address,
+        };
+        let money = config.with_play_money.then_some(test_usd);
+        let creations = money.into_iter().chain([quorum, policy, registry, forwarders, authorizers, settlers]).collect();
+        Ok(Self { deployment, creations })
+    }
+}
+
+impl Deployment {
+    /// Where the contracts are, whether deployed yet or not.
+    ///
+    /// # Errors
+    /// `BrokenArtifact`.
+    pub fn of(chain_id: u64, config: &DeployConfig) -> Result<Self, DeployError> {
+        Ok(Plan::of(chain_id, config)?.deployment)
+    }
+
+    /// Deploys what is not there yet. The settlers' factory only where the chain has the contract that it is for.
+    ///
+    /// # Errors
+    /// [`DeployError`]. A run that was interrupted goes on where it stopped.
+    pub async fn deploy(client: &ChainClient, payer: &Signer, config: &DeployConfig) -> Result<Self, DeployError> {
+        let plan = Plan::of(client.chain_id(), config)?;
+        for Creation { artifact, init_code, address } in &plan.creations {
+            if client.has_code(address).await? {
+                continue;
+            }
+            if *artifact == Artifact::SettlerFactory && !client.has_code(&X402_UPTO).await? {
+                continue;
+            }
+            if !client.has_code(&DETERMINISTIC_DEPLOYER).await? {
+                return Err(DeployError::NoDeployer);
+            }
+            client.send_and_wait(payer, Some(&DETERMINISTIC_DEPLOYER), &[&[0; 32][..], init_code].concat()).await?;
+            if !client.has_code(address).await? {
+                return Err(DeployError::NotCreated { name: artifact.name(), expected: *address });
+            }
+        }
+        Ok(plan.deployment)
+    }
+
+    /// What the chain has of each contract, in the order of deployment.
+    ///
+    /// # Errors
+    /// As [`Self::deploy`].
+    pub async fn pieces(client: &ChainClient, config: &DeployConfig) -> Result<Vec<Piece>, DeployError> {
+        let mut out = Vec::new();
+        for Creation { artifact, init_code, address } in Plan::of(client.chain_id(), config)?.creations {
+            let code_hash = client.code_hash(&address).await?;
+            out.push(Piece { name: artifact.name(), address, init_code_hash: keccak256(&[&init_code]), code_hash });
+        }
+        Ok(out)
     }
 }

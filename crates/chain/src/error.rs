@@ -11,7 +11,7 @@ use alloy::transports::http::reqwest;
 use alloy::transports::{RpcError, TransportErrorKind};
 use candor_verify::bytes::to_hex;
 
-use crate::bindings::{CandorRegistry, Libraries, QuorumVerifier, WorkloadPolicy};
+use crate::bindings::{AnswerTaker, CandorRegistry, Libraries, QuorumVerifier, WorkloadPolicy};
 use crate::client::DEFAULT_TIMEOUT;
 use crate::endpoint::Endpoint;
 
@@ -139,6 +139,7 @@ fn decode_revert(data: &[u8]) -> Option<String> {
         .or_else(|| inner::<WorkloadPolicy::WorkloadPolicyErrors>(data))
         .or_else(|| inner::<QuorumVerifier::QuorumVerifierErrors>(data))
         .or_else(|| inner::<Libraries::LibrariesErrors>(data))
+        .or_else(|| inner::<AnswerTaker::AnswerTakerErrors>(data))
 }
 
 impl fmt::Display for ChainError {

@@ -35,12 +35,12 @@ mod submit;
 mod transfers;
 mod verdict;
 
-pub use anchors::{Anchor, anchor_calldata};
+pub use anchors::{Anchor, anchor_calldata, observe_calldata};
 pub use client::{ChainClient, DEFAULT_TIMEOUT, Head, NonceAt};
-pub use deploy::{DeployConfig, DeployError, Deployment};
+pub use deploy::{DETERMINISTIC_DEPLOYER, DeployConfig, DeployError, Deployment, PERMIT2, Piece, X402_UPTO};
 pub use error::{ChainError, Outage};
 pub use keystore::{KeystoreError, keystore_address};
-pub use proofs::{HoldingTree, NewPolicy, Proven, ReceiptProof};
+pub use proofs::{HoldingTree, NewPolicy, Proven, ReceiptProof, open_calldata};
 pub use registry::{
     Boot, KeyStatus, Record, Registered, RegistrationList, Renewal, STALE_SECONDS, Standing, Submission, renew_calldata, retire_calldata,
     revoke_calldata,

@@ -5,6 +5,7 @@
 
 use alloy::sol_types::{SolCall, SolValue};
 use candor_verify::abi::Words;
+use candor_verify::decoding::Decoding;
 use candor_verify::hash::keccak256;
 use candor_verify::receipt::{Receipt, Scheme};
 use candor_verify::time::UnixSeconds;
@@ -82,7 +83,11 @@ impl ReceiptProof {
     }
 
     fn call(&self) -> Result<CandorRegistry::proveCall, ChainError> {
-        let proof = bindings::ReceiptProof {
+        Ok(CandorRegistry::proveCall { proof: self.words()? })
+    }
+
+    fn words(&self) -> Result<bindings::ReceiptProof, ChainError> {
+        Ok(bindings::ReceiptProof {
             receipt: from_words::<bindings::ReceiptWords>("receipt", &self.receipt.encode())?,
             signature: signature_bytes(&self.signature),
             logSalt: b256(&self.log_salt),
@@ -96,9 +101,39 @@ impl ReceiptProof {
             schemes: self.schemes.iter().fold(0, |bits, scheme| bits | 1_u8.checked_shl(scheme.code().into()).unwrap_or(0)),
             acceptsUncharged: self.accepts_uncharged,
             acceptsObservation: self.accepts_observation,
-        };
-        Ok(CandorRegistry::proveCall { proof })
+        })
     }
+}
+
+/// Calldata of `function NAME(AnswerProof[] proofs, string answer)` of a contract that acts on a public answer, under one proof.
+///
+/// # Errors
+/// `Misuse` for a name that is none, or as [`ReceiptProof::calldata`].
+pub fn open_calldata(name: &str, proof: &ReceiptProof, decoding: &Decoding, answer: &str) -> Result<Vec<u8>, ChainError> {
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$');
+    if name.is_empty() || !is_name(name) || name.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err(ChainError::Misuse { what: "function", detail: format!("{name:?} is no name of a function") });
+    }
+    let Decoding { engine, seed, seed_source, temperature_e6, top_p_e6, top_k, max_tokens, stop_hash } = decoding;
+    let decoding = bindings::Decoding {
+        engine: engine.clone(),
+        seed: b256(seed),
+        seedSource: seed_source.code(),
+        temperatureE6: *temperature_e6,
+        topPE6: *top_p_e6,
+        topK: *top_k,
+        maxTokens: *max_tokens,
+        stopHash: b256(stop_hash),
+    };
+    let proofs = vec![bindings::AnswerProof { receipt: proof.words()?, decoding }];
+    let call = bindings::AnswerTaker::openCall { proofs, answer: answer.to_owned() };
+    let arguments = bindings::AnswerTaker::openCall::SIGNATURE.strip_prefix("open").unwrap_or_default();
+    let selector = keccak256(&[name.as_bytes(), arguments.as_bytes()]);
+    let mut calldata = call.abi_encode();
+    for (byte, selected) in calldata.iter_mut().zip(selector.0).take(4) {
+        *byte = selected;
+    }
+    Ok(calldata)
 }
 
 /// A policy for any operator, and what it lists from the first.
@@ -158,6 +193,14 @@ impl NewPolicy {
 const ANY_OPERATOR: u8 = 0;
 
 impl ChainClient {
+    /// Where a registry looks policies up.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn policies_of(&self, registry: &Address) -> Result<Address, ChainError> {
+        self.view(registry, &CandorRegistry::policiesCall {}).await.map(address)
+    }
+
     /// Asks the contract to prove a receipt.
     ///
     /// # Errors

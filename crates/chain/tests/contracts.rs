@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use candor_chain::*;
-use candor_devchain::Fault;
+use candor_devchain::{Config, DevChain, Fault, SharedChain};
 use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
 use candor_verify::payment::{Authorization, TokenDomain};
@@ -31,16 +31,34 @@ fn signed(k_sig: &Signer, log_id: Hash32, tree: Tree) -> SignedCheckpoint {
 }
 
 #[tokio::test]
-async fn a_deployment_is_where_its_key_says_and_is_found_again() {
+async fn a_deployment_is_where_its_code_says_and_is_found_again_whoever_looks() {
     let world = World::start().await;
-    assert_eq!(world.contracts, Deployment::of(31337, &world.deployer.address()));
-    let config = DeployConfig { attestors: vec![world.attestor.address()], threshold: 1 };
-    let again = Deployment::deploy(&world.client, &world.deployer, &config).await.unwrap();
-    assert_eq!(again, world.contracts);
-    // A key that has done other things cannot have the contracts at the fixed addresses.
-    world.client.send_and_wait(&world.gas, Some(&world.contracts.test_usd), &mint_calldata(&world.payee, Amount(1))).await.unwrap();
-    let used = Deployment::deploy(&world.client, &world.gas, &config).await;
-    assert!(matches!(used, Err(DeployError::DeployerUsed { nonce: 1 })), "{used:?}");
+    let config = DeployConfig { attestors: vec![world.attestor.address()], threshold: 1, with_play_money: true };
+    assert_eq!(world.contracts, Deployment::of(31337, &config).unwrap());
+    // Another payer, and nothing is sent.
+    let (head, before) = (world.client.head().await.unwrap(), world.client.native_balance(&world.gas.address()).await.unwrap());
+    let again = Deployment::deploy(&world.client, &world.gas, &config).await.unwrap();
+    assert_eq!((again, world.client.head().await.unwrap()), (world.contracts, head));
+    assert_eq!(world.client.native_balance(&world.gas.address()).await.unwrap(), before);
+    // Other attestors are another verifier, and the same registry.
+    let others = DeployConfig { attestors: vec![world.payer.address(), world.gas.address()], threshold: 2, with_play_money: false };
+    let other = Deployment::deploy(&world.client, &world.gas, &others).await.unwrap();
+    assert_ne!(other.quorum_verifier, again.quorum_verifier);
+    assert_eq!((other.registry, other.workload_policy), (again.registry, again.workload_policy));
+    let pieces = Deployment::pieces(&world.client, &config).await.unwrap();
+    let missing: Vec<&str> = pieces.iter().filter(|piece| piece.code_hash.is_none()).map(|piece| piece.name).collect();
+    assert_eq!((pieces.len(), missing), (7, vec!["SettlerFactory"]), "this chain has no x402 contract");
+}
+
+#[tokio::test]
+async fn a_chain_without_the_deterministic_deployer_is_told_apart() {
+    let accounts = Config::default().with_dev_accounts();
+    let genesis = accounts.genesis.into_iter().filter(|account| account.code.is_empty()).collect();
+    let shared = SharedChain::new(DevChain::new(Config { genesis, ..Config::default() }).unwrap());
+    let client = ChainClient::from_provider(candor_devchain::provider(&shared), None).await.unwrap();
+    let config = DeployConfig { attestors: vec![Address([1; 20])], threshold: 1, with_play_money: true };
+    let refused = Deployment::deploy(&client, &support::dev_signer(0), &config).await;
+    assert!(matches!(refused, Err(DeployError::NoDeployer)), "{refused:?}");
 }
 
 #[tokio::test]

@@ -4,12 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 
-use candor_chain::{ChainClient, DeployConfig, Deployment, mint_calldata};
+use candor_chain::{ChainClient, Deployment, mint_calldata};
 use candor_devchain::{Config, DEFAULT_CHAIN_ID, DevChain, SharedChain, TESTNETS, provider, serve};
 use candor_verify::bytes::Amount;
 use serde_json::json;
 
-use crate::dev::Role;
+use crate::dev::{self, Role};
 use crate::output::{Done, Failure, free_address, print_json, say};
 
 /// Units of the test token that a development wallet starts with: 1,000 USDC.
@@ -81,9 +81,8 @@ fn announce(url: &str, chain_id: u64, deployment: &Deployment, json_output: bool
 
 /// Deploys the contracts and funds the wallet, through the same JSON-RPC that everybody else uses.
 async fn set_up(client: &ChainClient) -> Result<Deployment, Failure> {
-    let config = DeployConfig { attestors: vec![Role::Attestor.address()], threshold: 1 };
-    let deployment =
-        Deployment::deploy(client, &Role::Deployer.signer(), &config).await.map_err(|error| Failure::cannot(error.to_string()))?;
+    let deployed = Deployment::deploy(client, &Role::Deployer.signer(), &dev::deploy_config()).await;
+    let deployment = deployed.map_err(|error| Failure::cannot(error.to_string()))?;
     let mint = mint_calldata(&Role::Payer.address(), WALLET_START);
     client.send_and_wait(&Role::Faucet.signer(), Some(&deployment.test_usd), &mint).await?;
     Ok(deployment)

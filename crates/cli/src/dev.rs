@@ -4,8 +4,9 @@
 //! on development and test chains only: `devtee` refuses to attest for any other chain.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-use candor_chain::{Deployment, Signer};
+use candor_chain::{DeployConfig, Deployment, Signer};
 use candor_client::{PolicyFile, SpendBook, Wallet, private_directory};
 use candor_devchain::dev_accounts;
 use candor_devtee::{Hypervisor, Measurements, permitted_chain};
@@ -55,9 +56,20 @@ pub(crate) fn wallet() -> Wallet {
     Wallet::from_bytes(&Role::Payer.signer().to_bytes()).expect("the well-known keys are valid")
 }
 
-/// Where the contracts of the development deployer are.
+/// One attestor, whom everybody knows, and play money.
+pub(crate) fn deploy_config() -> DeployConfig {
+    DeployConfig { attestors: vec![Role::Attestor.address()], threshold: 1, with_play_money: true }
+}
+
+/// Where the contracts of a development chain are.
 pub(crate) fn deployment(chain_id: u64) -> Deployment {
-    Deployment::of(chain_id, &Role::Deployer.address())
+    // Hashes all the creation code: once is enough.
+    static SOMEWHERE: LazyLock<Deployment> = LazyLock::new(|| {
+        Deployment::of(candor_devchain::DEFAULT_CHAIN_ID, &deploy_config()).expect("the artifacts of this build are whole")
+    });
+    let mut deployment = *SOMEWHERE;
+    deployment.chain_id = chain_id;
+    deployment
 }
 
 /// `~/.candor`.

@@ -11,6 +11,7 @@ mod bundles;
 mod calendar;
 mod chain;
 mod demo;
+mod deploy;
 mod dev;
 mod inspect;
 mod lifetime;
@@ -18,6 +19,7 @@ mod log;
 mod node;
 mod output;
 mod policy;
+mod prove;
 mod proxy;
 mod registry;
 mod replay;
@@ -67,13 +69,19 @@ enum Command {
     Serve(node::ServeArgs),
     /// Ask a verified node, pay, verify the answer, keep the bundle.
     Ask(ask::Args),
+    /// Show what a bundle proves to a contract, and with which calldata; with --send, to a contract that acts on the answer.
+    Prove(prove::Args),
+    /// Keep the time of a bundle's tree on chain: whoever holds the bundle needs nobody for it.
+    Observe(prove::ObserveArgs),
     /// Run the model again and compare the answer byte for byte.
     Replay(replay::Args),
     /// A plain OpenAI endpoint on loopback that verifies, pays and keeps bundles for SDKs.
     Proxy(proxy::Args),
     /// Show who answers at an endpoint: its evidence, judged, and its certificate.
     Inspect(inspect::Args),
-    /// Look into the registry.
+    /// Deploy the contracts on a chain of your choice, or compare what a chain has: the same addresses everywhere.
+    Deploy(deploy::Args),
+    /// Look into the registry, or end a key of your own.
     Registry(registry::Args),
     /// Look into a log, or re-derive all of it.
     Log(log::Args),
@@ -130,9 +138,12 @@ fn main() -> ExitCode {
             Command::Chain(args) => chain::run(args, &state, json).await,
             Command::Serve(args) => node::serve(args, &state, json).await,
             Command::Ask(args) => ask::run(args, &state, json).await,
+            Command::Prove(args) => prove::run(args, &state, json).await,
+            Command::Observe(args) => prove::observe(args, &state, json).await,
             Command::Replay(args) => replay::run(args, &state, json).await,
             Command::Proxy(args) => proxy::run(args, &state, json).await,
             Command::Inspect(args) => inspect::run(args, &state, json).await,
+            Command::Deploy(args) => deploy::run(args, &state, json).await,
             Command::Registry(args) => registry::run(args, &state, json).await,
             Command::Log(args) => log::run(args, &state, json).await,
             Command::Policy(args) => policy::run(args, &state, json).await,

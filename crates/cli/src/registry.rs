@@ -1,18 +1,21 @@
-//! `candor registry list`: every registered enclave with what a policy says of its evidence, rebuilt from the chain alone.
+//! `candor registry list`: registered enclaves with what a policy says of their evidence, rebuilt from the chain alone. `candor registry retire`
+//! and `revoke`: an operator ends a key of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::ChainClient;
+use candor_chain::{ChainClient, Record, retire_calldata, revoke_calldata};
 use candor_client::{Candidate, candidates};
+use candor_verify::bytes::Address;
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Moment, verify_evidence};
 use candor_verify::policy::Policy;
 use candor_verify::text::one_line;
 use serde_json::{Value, json};
 
-use crate::output::{Done, print_json, say};
-use crate::{ask, dev, policy};
+use crate::output::{Done, Failure, print_json, say};
+use crate::wallet::Passphrase;
+use crate::{ask, dev, policy, wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -30,15 +33,77 @@ enum Command {
         /// Policy file; the state directory's policy.toml if not said.
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
+        /// How many of the newest are looked at.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        newest: usize,
     },
+    /// End a key in an ordinary way: what it finishes from an hour on does not count, and clients pay it no more.
+    Retire(End),
+    /// End a stolen key at once: nothing counts that the chain has not seen yet. For good, and a public accusation of oneself.
+    Revoke(End),
+}
+
+/// A key that its operator ends.
+#[derive(clap::Args)]
+struct End {
+    /// The key, as `candor registry list` shows it.
+    #[arg(value_name = "K_SIG", value_parser = key)]
+    k_sig: Address,
+    /// RPC of the registry's chain.
+    #[arg(long, default_value = dev::RPC_URL)]
+    rpc: String,
+    /// Policy file that names the registry; the state directory's policy.toml if not said.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The operator's keystore, which pays gas too; on the development chain its operator if not said.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: Passphrase,
+}
+
+fn key(text: &str) -> Result<Address, &'static str> {
+    Address::from_hex(text).ok_or("expected 0x and 40 hex digits")
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
-    let Command::List { rpc, policy } = args.command;
-    let chain = ChainClient::connect(&rpc, None).await?;
-    let judge = ask::client_policy(policy.as_deref(), state, chain.chain_id())?;
-    let registry = policy::registry(&judge, policy.as_deref(), state)?;
-    let rows: Vec<Value> = candidates(&chain, &registry).await?.iter().map(|candidate| row(candidate, &judge.policy)).collect();
+    match args.command {
+        Command::List { rpc, policy, newest } => list(&rpc, policy.as_deref(), newest, state, json_output).await,
+        Command::Retire(end) => end_key(&end, retire_calldata, state, json_output).await,
+        Command::Revoke(end) => end_key(&end, revoke_calldata, state, json_output).await,
+    }
+}
+
+async fn end_key(end: &End, calldata: fn(&Record) -> Vec<u8>, state: &Path, json_output: bool) -> Done {
+    let chain = ChainClient::connect(&end.rpc, None).await?;
+    let judge = ask::client_policy(end.policy.as_deref(), state, chain.chain_id())?;
+    let registry = policy::registry(&judge, end.policy.as_deref(), state)?;
+    let signer = match &end.key {
+        Some(path) => wallet::load(path, &end.passphrase)?,
+        None if chain.chain_id() == candor_devchain::DEFAULT_CHAIN_ID => dev::Role::Operator.signer(),
+        None => return Err(Failure::cannot("name the operator's keystore: --key FILE")),
+    };
+    let status = chain.key_status(&registry, &end.k_sig).await?;
+    let status = status.ok_or_else(|| Failure::cannot(format!("registry {registry} does not know the key {}", end.k_sig)))?;
+    let record = chain.registered(&registry, &end.k_sig, &status).await?.record;
+    chain.send_and_wait(&signer, Some(&registry), &calldata(&record)).await?;
+    let status = chain.key_status(&registry, &end.k_sig).await?.unwrap_or(status);
+    let (invalid_from, revoked_at) = (status.invalid_from.map(|at| at.0), status.revoked_at.map(|at| at.0));
+    if json_output {
+        print_json(&json!({"k_sig": end.k_sig.to_string(), "invalid_from": invalid_from, "revoked_at": revoked_at}));
+    } else {
+        let show = |at: Option<u64>| at.map_or("never".to_owned(), |at| format!("{at} (Unix seconds)"));
+        say!("{}: retired from {}, revoked {}", end.k_sig, show(invalid_from), show(revoked_at));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(rpc: &str, policy: Option<&Path>, newest: usize, state: &Path, json_output: bool) -> Done {
+    let chain = ChainClient::connect(rpc, None).await?;
+    let judge = ask::client_policy(policy, state, chain.chain_id())?;
+    let registry = policy::registry(&judge, policy, state)?;
+    let found = candidates(&chain, &registry, newest).await?;
+    let rows: Vec<Value> = found.iter().map(|candidate| row(candidate, &judge.policy)).collect();
     if json_output {
         print_json(&Value::from(rows));
         return Ok(ExitCode::SUCCESS);
@@ -56,7 +121,8 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         say!("K_sig     {}\n  registry  {registered}\n  evidence  {}", text("k_sig"), text("policy"));
         say!("  endpoint  {}\n  K_log     {}\n  log       {}", text("endpoint"), text("k_log"), text("log_id"));
     }
-    say!("{} in registry {registry}. Registered is not running: `candor inspect ENDPOINT` asks who answers.", rows.len());
+    let more = if rows.len() == newest { " (the newest; --newest N shows others)" } else { "" };
+    say!("{}{more} in registry {registry}. Registered is not running: `candor inspect ENDPOINT` asks who answers.", rows.len());
     Ok(ExitCode::SUCCESS)
 }
 

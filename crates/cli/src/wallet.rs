@@ -182,16 +182,25 @@ fn default_path(state: &Path) -> PathBuf {
     state.join(FILE)
 }
 
-/// The wallet of this state directory; on the development chain, without one, the development wallet.
+/// The wallet of this state directory, to pay with; on the development chain, without one, the development wallet.
 pub(crate) fn open(state: &Path, chain_id: u64, passphrase: &Passphrase) -> Result<Wallet, Failure> {
+    Ok(Wallet::from_bytes(&signer(state, chain_id, passphrase)?.to_bytes())?)
+}
+
+/// A keystore of the caller's choice.
+pub(crate) fn load(path: &Path, passphrase: &Passphrase) -> Result<Signer, Failure> {
+    let passphrase = passphrase.get(&format!("passphrase of {}: ", path.display()))?;
+    Signer::load(path, &passphrase).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
+}
+
+/// The same, to send transactions with.
+pub(crate) fn signer(state: &Path, chain_id: u64, passphrase: &Passphrase) -> Result<Signer, Failure> {
     let path = default_path(state);
     if path.exists() {
-        let passphrase = passphrase.get(&format!("passphrase of {}: ", path.display()))?;
-        let signer = Signer::load(&path, &passphrase).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
-        return Ok(Wallet::from_bytes(&signer.to_bytes())?);
+        return load(&path, passphrase);
     }
     if chain_id == candor_devchain::DEFAULT_CHAIN_ID {
-        return Ok(dev::wallet());
+        return Ok(dev::Role::Payer.signer());
     }
     Err(Failure::cannot(format!("no wallet in {}; make one with `candor wallet new`", path.display())))
 }

@@ -80,18 +80,23 @@ pub struct Candidate {
     pub evidence: Result<Evidence, String>,
 }
 
-/// Every enclave of a registry, oldest first, with its evidence from the chain.
+/// The newest enclaves of a registry, `most` of them at most, oldest first, with their evidence from the chain.
 ///
 /// # Errors
-/// `Chain`.
-pub async fn candidates(chain: &ChainClient, registry: &Address) -> Result<Vec<Candidate>, ClientError> {
+/// `Chain`, also if the endpoint does not show what the registry says is there.
+pub async fn candidates(chain: &ChainClient, registry: &Address, most: usize) -> Result<Vec<Candidate>, ClientError> {
     let mut walk = Walk::begin(chain, registry, vec![RegistrationList::All]).await?;
     let mut out = Vec::new();
-    while let Some(registered) = walk.next().await? {
+    while out.len() < most
+        && let Some(registered) = walk.next().await?
+    {
         let record = registered.record;
         let Some(status) = chain.key_status(registry, &record.k_sig).await.map_err(chain_error)? else { continue };
         let evidence = from_chain(chain, registry, &registered, &status).await?;
         out.push(Candidate { record, status, standing: status.standing(clock::now().seconds()), evidence });
+    }
+    if let Some(error) = walk.broken.pop() {
+        return Err(chain_error(error));
     }
     out.reverse();
     Ok(out)
@@ -105,6 +110,8 @@ struct Walk<'a> {
     lists: Vec<(RegistrationList, Option<u64>)>,
     // Of the block that was read last, newest last.
     read: Vec<Registered>,
+    // Of each list that the endpoint does not show to its end: the others are walked all the same.
+    broken: Vec<ChainError>,
 }
 
 impl<'a> Walk<'a> {
@@ -113,16 +120,23 @@ impl<'a> Walk<'a> {
         for list in lists {
             from.push((list, chain.newest_registration(registry, &list).await.map_err(chain_error)?));
         }
-        Ok(Self { chain, registry, lists: from, read: Vec::new() })
+        Ok(Self { chain, registry, lists: from, read: Vec::new(), broken: Vec::new() })
     }
 
     /// The next older one; `None` at the end of every list.
     async fn next(&mut self) -> Result<Option<Registered>, ClientError> {
-        if self.read.is_empty() {
+        while self.read.is_empty() {
             // `None` is the smallest.
             let Some((list, next)) = self.lists.iter_mut().max_by_key(|(_, next)| *next) else { return Ok(None) };
             let Some(block) = *next else { return Ok(None) };
-            (self.read, *next) = self.chain.registrations_in(self.registry, list, block).await.map_err(chain_error)?;
+            match self.chain.registrations_in(self.registry, list, block).await {
+                Ok(read) => (self.read, *next) = read,
+                Err(error @ ChainError::Malformed { .. }) => {
+                    *next = None;
+                    self.broken.push(error);
+                }
+                Err(error) => return Err(chain_error(error)),
+            }
             self.read.reverse();
         }
         Ok(self.read.pop())
@@ -211,6 +225,7 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -
             Err(error) => search.failed(&k_sig, &error),
         }
     }
+    search.broken = walk.broken.first().map(ToString::to_string);
     Err(search.nothing(&format!("registry {registry} on chain {}", chain.chain_id())))
 }
 
@@ -242,6 +257,8 @@ struct Search {
     passed: Vec<(Address, String)>,
     // The chain alone failed at so many of them.
     chainless: usize,
+    // Why a list was not walked to its end, if one was not.
+    broken: Option<String>,
     // The newest that the policy refuses.
     refused: Option<Box<RefusedEvidence>>,
 }
@@ -309,6 +326,9 @@ impl Search {
         if self.late {
             let seconds = SEARCH_MAX.as_secs();
             reasons.push(format!("the search ended after {seconds} s, and older ones were not looked at; name operators in the policy"));
+        }
+        if let Some(what) = &self.broken {
+            reasons.push(format!("older ones are not shown by this endpoint ({what})"));
         }
         let found = if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") };
         let what = format!("{place}: {found}");

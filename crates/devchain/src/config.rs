@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 
-use alloy::primitives::{Address, Bytes, U256};
+use alloy::primitives::{Address, Bytes, U256, address, hex};
 use revm::bytecode::Bytecode;
 
 use crate::dev_accounts;
@@ -33,8 +33,17 @@ pub struct Config {
     pub lets_in_null_origin: bool,
 }
 
+/// Where nearly every chain has it.
+const DETERMINISTIC_DEPLOYER: Address = address!("4e59b44847b379578588920ca78fbf26c0b4956c");
+
+/// Its 69 bytes.
+const DEPLOYER_CODE: [u8; 69] = hex!(
+    "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe03601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
+);
+
 impl Config {
-    /// Adds the ten [`dev_accounts`], each with 10,000 ether.
+    /// Adds the ten [`dev_accounts`], each with 10,000 ether, and the deterministic deployer, which other development chains have from the
+    /// first block on too (github.com/Arachnid/deterministic-deployment-proxy: CREATE2 of the calldata behind its first word, the salt).
     ///
     /// # Security
     /// Their private keys are public knowledge.
@@ -42,7 +51,7 @@ impl Config {
     pub fn with_dev_accounts(mut self) -> Self {
         let balance = U256::from(10_000_u64) * U256::from(1_000_000_000_000_000_000_u64);
         self.genesis.extend(dev_accounts::ALL.map(|account| GenesisAccount::funded(account.address, balance)));
-        self
+        self.with_contract(DETERMINISTIC_DEPLOYER, Bytes::from_static(&DEPLOYER_CODE), Vec::new())
     }
 
     /// Adds a contract: code and storage at a fixed address, with no constructor run.

@@ -7,6 +7,7 @@
 //!
 //! Invariant: the work is bounded by the proof, which is bounded by [`PATH_MAX`].
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use crate::bytes::{Hash32, Signature65};
@@ -276,10 +277,106 @@ fn consistency_length(old_size: u64, new_size: u64) -> usize {
     if old_size.is_power_of_two() { path } else { path.saturating_add(1) }
 }
 
+/// The inclusion path of a leaf in a newer tree, from its path in an older one and the consistency proof between the two: whoever holds a bundle
+/// asks nobody for it. `None` unless all of them hold.
+///
+/// A sibling on the new path lies before the old tree's end, and is on the old path; or behind it, and is in the consistency proof; or on both
+/// sides, and then its parts are in the proof.
+#[must_use]
+pub fn carried_inclusion(
+    leaf_hash: Hash32,
+    index: u64,
+    siblings: &[Hash32],
+    (old, new): (&Tree, &Tree),
+    consistency: &[Hash32],
+) -> Option<Vec<Hash32>> {
+    let hold = verify_inclusion(leaf_hash, index, siblings, old).is_ok() && verify_consistency(old, new, consistency).is_ok();
+    if !hold {
+        return None;
+    }
+    if old.size == new.size {
+        return Some(siblings.to_vec());
+    }
+    let mut known: Vec<(Range, Hash32)> = Vec::new();
+    known.extend(path_ranges(index, old.size).into_iter().zip(siblings.iter().copied()));
+    known.extend(consistency_ranges(old.size, new.size).into_iter().zip(consistency.iter().copied()));
+    known.push((Range { start: 0, size: old.size }, old.root));
+    let path: Option<Vec<Hash32>> = path_ranges(index, new.size).into_iter().map(|range| hash_of(range, old.size, &known)).collect();
+    path.filter(|path| verify_inclusion(leaf_hash, index, path, new).is_ok())
+}
+
+/// Neighbouring leaves that a node of a tree stands for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Range {
+    start: u64,
+    size: u64,
+}
+
+impl Range {
+    /// Its two children. For more than one leaf.
+    fn halves(self) -> (Self, Self) {
+        let left = self.size.next_power_of_two().checked_div(2).unwrap_or(1);
+        let right = Self { start: self.start.saturating_add(left), size: self.size.saturating_sub(left) };
+        (Self { size: left, ..self }, right)
+    }
+}
+
+/// What the siblings of a leaf stand for, from the leaf up. RFC 9162 section 2.1.3.1.
+fn path_ranges(index: u64, size: u64) -> Vec<Range> {
+    let (mut node, mut out) = (Range { start: 0, size }, Vec::new());
+    while 1 < node.size {
+        let (left, right) = node.halves();
+        if index < right.start {
+            out.push(right);
+            node = left;
+        } else {
+            out.push(left);
+            node = right;
+        }
+    }
+    out.reverse();
+    out
+}
+
+/// What the hashes of a consistency proof stand for, in its order. RFC 9162 section 2.1.4.1.
+fn consistency_ranges(old_size: u64, new_size: u64) -> Vec<Range> {
+    let (mut node, mut out) = (Range { start: 0, size: new_size }, Vec::new());
+    // Whether the old tree's own root is the first of them: then it is left out.
+    let mut is_whole = true;
+    while old_size != node.start.saturating_add(node.size) && 1 < node.size {
+        let (left, right) = node.halves();
+        if old_size <= right.start {
+            out.push(right);
+            node = left;
+        } else {
+            out.push(left);
+            node = right;
+            is_whole = false;
+        }
+    }
+    if !is_whole {
+        out.push(node);
+    }
+    out.reverse();
+    out
+}
+
+/// The hash of a node: known, or made of its parts if it lies on both sides of the old tree's end. As deep as a tree at most.
+fn hash_of(range: Range, old_size: u64, known: &[(Range, Hash32)]) -> Option<Hash32> {
+    if let Some((_, hash)) = known.iter().find(|(known, _)| *known == range) {
+        return Some(*hash);
+    }
+    let is_across = range.start < old_size && old_size < range.start.saturating_add(range.size);
+    if !is_across {
+        return None;
+    }
+    let (left, right) = range.halves();
+    Some(node_hash(&hash_of(left, old_size, known)?, &hash_of(right, old_size, known)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     fn leaf(i: u64) -> Hash32 {
         leaf_hash(&i.to_be_bytes())
@@ -393,5 +490,35 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_path_is_carried_to_every_newer_tree() {
+        let leaves: Vec<Hash32> = (0..40).map(leaf).collect();
+        let tree = |n: usize| Tree { size: n as u64, root: mth(&leaves[..n]) };
+        for n in 1..=leaves.len() {
+            for m in n..=leaves.len() {
+                let consistency = if m == n { Vec::new() } else { subproof(n, &leaves[..m], true) };
+                for i in 0..n {
+                    let old = path(i, &leaves[..n]);
+                    let carried = carried_inclusion(leaves[i], i as u64, &old, (&tree(n), &tree(m)), &consistency);
+                    assert_eq!(carried, Some(path(i, &leaves[..m])), "{i} of {n} in {m}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_path_is_carried_by_proofs_that_do_not_hold() {
+        let leaves: Vec<Hash32> = (0..11).map(leaf).collect();
+        let tree = |n: usize| Tree { size: n as u64, root: mth(&leaves[..n]) };
+        let (old, proof) = (path(2, &leaves[..6]), subproof(6, &leaves, true));
+        let carry = |leaf: Hash32, path: &[Hash32], new: Tree, proof: &[Hash32]| carried_inclusion(leaf, 2, path, (&tree(6), &new), proof);
+        assert!(carry(leaves[2], &old, tree(11), &proof).is_some());
+        assert!(carry(leaves[3], &old, tree(11), &proof).is_none());
+        assert!(carry(leaves[2], &old[1..], tree(11), &proof).is_none());
+        assert!(carry(leaves[2], &old, Tree { root: leaves[0], ..tree(11) }, &proof).is_none());
+        assert!(carry(leaves[2], &old, tree(11), &proof[1..]).is_none());
+        assert!(carry(leaves[2], &old, tree(5), &proof).is_none());
     }
 }

@@ -41,7 +41,7 @@ impl World {
         let shared = SharedChain::new(DevChain::new(Config::default().with_dev_accounts()).unwrap());
         let client = ChainClient::from_provider(provider(&shared), Some(31337)).await.unwrap();
         let (deployer, attestor) = (dev_signer(0), dev_signer(3));
-        let config = DeployConfig { attestors: vec![attestor.address()], threshold: 1 };
+        let config = DeployConfig { attestors: vec![attestor.address()], threshold: 1, with_play_money: true };
         let contracts = Deployment::deploy(&client, &deployer, &config).await.unwrap();
         Self {
             shared,

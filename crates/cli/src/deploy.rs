@@ -1,0 +1,110 @@
+//! `candor deploy`: the contracts on a chain of the caller's choice, at the addresses that their own code says.
+//!
+//! Idempotent: what is there is not sent again. `--check` sends nothing, and ends with 1 if something is missing.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use candor_chain::{ChainClient, DeployConfig, Deployment, PERMIT2, Piece, X402_UPTO};
+use candor_verify::bytes::{Address, Hash32};
+use serde_json::json;
+
+use crate::output::{Done, Failure, note, print_json, say};
+use crate::wallet::{self, Passphrase};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// RPC of the chain.
+    #[arg(long, value_name = "URL")]
+    rpc: String,
+    /// An attestor of the quorum; once for each.
+    #[arg(long = "attestor", value_name = "ADDRESS", value_parser = address, required = true)]
+    attestors: Vec<Address>,
+    /// How many of them must agree about evidence.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    threshold: u64,
+    /// Send nothing: say what the chain has, ours and the x402 contracts.
+    #[arg(long)]
+    check: bool,
+    /// Keystore that pays; the wallet of this state directory if not said.
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    key: Option<PathBuf>,
+    /// Where to write the addresses.
+    #[arg(long, value_name = "FILE", default_value = "deployment.toml", conflicts_with = "check")]
+    out: PathBuf,
+    #[command(flatten)]
+    passphrase: Passphrase,
+}
+
+fn address(text: &str) -> Result<Address, &'static str> {
+    Address::from_hex(text).filter(|address| !address.is_zero()).ok_or("expected 0x and 40 hex digits, not all zero")
+}
+
+pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    let chain = ChainClient::connect(&args.rpc, None).await?;
+    let config = DeployConfig { attestors: args.attestors.clone(), threshold: args.threshold, with_play_money: false };
+    let cannot = |error: candor_chain::DeployError| Failure::cannot(error.to_string());
+    if !args.check {
+        let payer = match &args.key {
+            Some(path) => wallet::load(path, &args.passphrase)?,
+            None => wallet::signer(state, chain.chain_id(), &args.passphrase)?,
+        };
+        note!("deploying to chain {} from {}", chain.chain_id(), payer.address());
+        Deployment::deploy(&chain, &payer, &config).await.map_err(cannot)?;
+    }
+    let pieces = Deployment::pieces(&chain, &config).await.map_err(cannot)?;
+    let mut others = Vec::new();
+    for (name, at) in [("Permit2", PERMIT2), ("x402UptoPermit2Proxy", X402_UPTO)] {
+        others.push((name, at, chain.code_hash(&at).await?));
+    }
+    if !args.check {
+        let text = toml(chain.chain_id(), &config, &pieces);
+        std::fs::write(&args.out, text).map_err(|error| Failure::cannot(format!("{}: {error}", args.out.display())))?;
+    }
+    // A chain without the x402 contract has no settlers; nothing else depends on it.
+    let is_whole = pieces.iter().all(|piece| piece.code_hash.is_some() || piece.name == "SettlerFactory");
+    if json_output {
+        let piece = |piece: &Piece| {
+            json!({
+                "name": piece.name, "address": piece.address.to_string(), "init_code_hash": piece.init_code_hash.to_string(),
+                "code_hash": piece.code_hash.map(|hash| hash.to_string()),
+            })
+        };
+        let other = |(name, at, hash): &(&str, Address, Option<Hash32>)| json!({"name": name, "address": at.to_string(), "code_hash": hash.map(|hash| hash.to_string())});
+        print_json(&json!({
+            "chain_id": chain.chain_id(), "is_whole": is_whole, "contracts": pieces.iter().map(piece).collect::<Vec<_>>(),
+            "others": others.iter().map(other).collect::<Vec<_>>(),
+        }));
+    } else {
+        say!("chain {}", chain.chain_id());
+        let ours = pieces.iter().map(|piece| (piece.name, piece.address, piece.code_hash));
+        for (name, at, code_hash) in ours.chain(others.iter().copied()) {
+            say!("  {name:<20} {at}  {}", code_hash.map_or("not there".to_owned(), |hash| format!("code {hash:#}")));
+        }
+        if !args.check {
+            say!("wrote {}", args.out.display());
+        }
+    }
+    Ok(ExitCode::from(u8::from(!is_whole)))
+}
+
+/// What a deployment is, for whoever reads it later: constructor arguments, addresses, and the hashes that the addresses follow from.
+fn toml(chain_id: u64, config: &DeployConfig, pieces: &[Piece]) -> String {
+    let mut attestors: Vec<String> = config.attestors.iter().map(|attestor| format!("\"{attestor}\"")).collect();
+    attestors.sort_unstable();
+    let mut text = format!(
+        "# Contracts of Candor on chain {chain_id}, in the order of their deployment: CREATE2 by 0x4e59b44847b379578588920ca78fbf26c0b4956c, salt 0.\n\
+         # Anybody can check it: candor deploy --check --rpc URL --threshold {} and an --attestor for each.\n\
+         chain_id = {chain_id}\n\n[quorum]\nthreshold = {}\nattestors = [{}]\n",
+        config.threshold,
+        config.threshold,
+        attestors.join(", ")
+    );
+    for piece in pieces {
+        let Some(code_hash) = piece.code_hash else { continue };
+        let (name, address, init_code_hash) = (piece.name, piece.address, piece.init_code_hash);
+        text +=
+            &format!("\n[contracts.{name}]\naddress = \"{address}\"\ninit_code_hash = \"{init_code_hash}\"\ncode_hash = \"{code_hash}\"\n");
+    }
+    text
+}
