@@ -23,7 +23,12 @@ fn values_that_no_node_takes_are_refused_before_anything_is_sent() {
     {
         assert_refused(&run(&state, &["ask", "Hi", "--rpc", NOBODY, flag, value]), &[flag]);
     }
-    assert_refused(&run(&state, &["ask", "", "--rpc", NOBODY]), &["<PROMPT>"]);
+    assert_refused(&run(&state, &["ask", "", "--rpc", NOBODY]), &["[PROMPT]"]);
+    assert_refused(&run(&state, &["ask", "--rpc", NOBODY]), &["<PROMPT|--body <FILE>>"]);
+    for flag in [["--task", "0x01"], ["--task", "ab"]] {
+        assert_refused(&run(&state, &["ask", "Hi", "--public", "--rpc", NOBODY, flag[0], flag[1]]), &["--task"]);
+    }
+    assert_refused(&run(&state, &["ask", "Hi", "--body", "x", "--rpc", NOBODY]), &["--body"]);
     assert_refused(&run(&state, &["demo", ""]), &["[PROMPT]"]);
     std::fs::remove_dir_all(state).unwrap();
 }

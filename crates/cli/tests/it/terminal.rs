@@ -67,20 +67,42 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
         ("bundles list", vec![line(&["bundles", "list"]), line(&["bundles", "list", "--policy", &policy])]),
         ("chain", vec![line(&["chain", "--deploy-to", &rpc]), line(&["chain", "--port", TEXT])]),
         ("demo", vec![line(&["demo", TEXT])]),
+        (
+            "deploy",
+            vec![
+                line(&["deploy", "--rpc", &rpc, "--attestor", address, "--out", new]),
+                line(&["deploy", "--rpc", &rpc, "--attestor", address, "--check"]),
+                line(&["deploy", "--rpc", TEXT, "--attestor", TEXT]),
+            ],
+        ),
         ("enclave", vec![line(&["enclave", "--socket", new, "--tee", &format!("{bundle}/{TEXT}")])]),
         ("host", vec![line(&host.concat())]),
         ("inspect", vec![line(&["inspect", &node, "--pem", new]), line(&["inspect", TEXT])]),
         ("log check", vec![line(&["log", "check", log, "--k-sig", address, "--k-log", &key]), line(&["log", "check", log, "--rpc", &rpc])]),
         ("log show", vec![line(&["log", "show", log]), line(&["log", "show", nowhere])]),
+        ("observe", vec![line(&["observe", &bundle, "--rpc", &rpc]), line(&["observe", &policy, "--rpc", &rpc, "--send"])]),
         ("policy new", vec![line(&["policy", "new", &policy]), line(&["policy", "new", nowhere]), line(&["policy", "new", new])]),
         (
             "policy trust",
             vec![line(&["policy", "trust", &bundle]), line(&["policy", "trust", &node, "--yes"]), line(&["policy", "trust", nowhere])],
         ),
+        (
+            "prove",
+            vec![
+                line(&["prove", &bundle, "--rpc", &rpc]),
+                line(&["prove", &bundle, "--rpc", &rpc, "--to", address, "--function", TEXT]),
+                line(&["prove", nowhere, "--task", TEXT]),
+            ],
+        ),
         ("proxy", vec![line(&["proxy", "--rpc", &rpc]), line(&["proxy", "--token", nowhere])]),
         (
             "registry list",
             vec![line(&["registry", "list", "--rpc", &rpc]), line(&["registry", "list", "--policy", &policy, "--rpc", &rpc])],
+        ),
+        ("registry retire", vec![line(&["registry", "retire", address, "--rpc", &rpc]), line(&["registry", "retire", TEXT])]),
+        (
+            "registry revoke",
+            vec![line(&["registry", "revoke", address, "--rpc", &rpc, "--policy", &policy]), line(&["registry", "revoke", address, "--key", nowhere])],
         ),
         ("replay", vec![line(&["replay", &bundle]), line(&["replay", &bundle, "--unsigned"]), line(&["replay", &policy])]),
         ("serve", vec![line(&["serve", "--rpc", &rpc]), line(&["serve", "--listen", TEXT])]),
