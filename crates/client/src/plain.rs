@@ -56,15 +56,6 @@ pub async fn consistency(log_url: &str, log_id: &Hash32, from: u64, to: u64) -> 
     hashes(&get(&url).await?)
 }
 
-/// Inclusion path of a leaf in a tree of this size.
-///
-/// # Errors
-/// As [`consistency`].
-pub async fn inclusion(log_url: &str, log_id: &Hash32, index: u64, size: u64) -> Result<Vec<Hash32>, ClientError> {
-    let url = format!("{}/log/{}/inclusion?index={index}&size={size}", log_url.trim_end_matches('/'), hex(log_id));
-    hashes(&get(&url).await?)
-}
-
 fn hex(log_id: &Hash32) -> String {
     log_id.to_string().trim_start_matches("0x").to_owned()
 }

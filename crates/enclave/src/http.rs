@@ -37,7 +37,7 @@ use crate::ledger::LedgerError;
 use crate::metrics::count;
 use crate::pay::{self, Paid};
 use crate::quote::{self, Quote};
-use crate::refusal::Refusal;
+use crate::refusal::{self, Refusal};
 use crate::reply::{self, ApiResponse};
 use crate::serving::Serving;
 use crate::session::Session;
@@ -57,7 +57,8 @@ const ERASE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) async fn route(session: Arc<Session>, request: Request<Incoming>) -> Result<ApiResponse, Infallible> {
     count(&session.serving().metrics().requests);
     let answered = dispatch(&session, request).await;
-    Ok(reply::for_any_origin(answered.unwrap_or_else(|refusal| reply::refused(&refusal))))
+    let response = reply::for_any_origin(answered.unwrap_or_else(|refusal| reply::refused(&refusal)));
+    Ok(reply::of_boot(response, &session.serving().manifest_hash()))
 }
 
 async fn dispatch(session: &Session, request: Request<Incoming>) -> Result<ApiResponse, Refusal> {
@@ -110,10 +111,24 @@ struct Asked {
     payment: Option<Result<PaymentPayload, ProtocolError>>,
 }
 
-/// From a request to its answer: the one that is kept for it, or a quote, or a claim and a new answer.
+/// A request and what became of it; if it carried a payment and is refused, with a word of the enclave that says so.
 async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiResponse, Refusal> {
-    let serving = session.serving();
     let asked = read(request).await?;
+    let paid = asked.payment.as_ref().and_then(|payment| payment.as_ref().ok()).cloned();
+    let (path, body) = (asked.path.clone(), asked.body.clone());
+    let response = answer(session, asked).await.unwrap_or_else(|refusal| reply::refused(&refusal));
+    Ok(match (paid, reply::refusal_of(&response)) {
+        (Some(payment), Some((status, code))) => match refusal::sign(session, &payment, (&path, &body), status, code) {
+            Some(signed) => reply::with_refusal(response, &signed),
+            None => response,
+        },
+        _ => response,
+    })
+}
+
+/// From a request to its answer: the one that is kept for it, or a quote, or a claim and a new answer.
+async fn answer(session: &Session, asked: Asked) -> Result<ApiResponse, Refusal> {
+    let serving = session.serving();
     let sought = asked.payment.iter().flatten().find_map(|payment| Sought::of(payment, &asked.path, &asked.body));
     // Equal requests are dealt with one at a time, until the payment is claimed or refused.
     let look = sought.as_ref().map(|sought| serving.answers().look_for(sought.answer_id()).ok_or_else(in_flight));

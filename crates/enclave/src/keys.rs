@@ -13,6 +13,7 @@ use candor_verify::manifest::Manifest;
 use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, TokenDomain};
 use candor_verify::receipt::Receipt;
+use candor_verify::refusal::Refusal;
 use candor_verify::{tags, transcript};
 use ed25519_dalek::Signer as _;
 use k256::ecdsa::SigningKey;
@@ -59,6 +60,10 @@ impl BootKeys {
 
     pub(crate) fn sign_offer(&self, offer: &Offer) -> Signature65 {
         self.sign(&offer.digest())
+    }
+
+    pub(crate) fn sign_refusal(&self, refusal: &Refusal) -> Signature65 {
+        self.sign(&refusal.digest())
     }
 
     pub(crate) fn sign_receipt(&self, receipt: &Receipt) -> Signature65 {

@@ -9,6 +9,7 @@ use candor_link::{EnclaveRequest, HostReply, PayerQuery};
 use candor_x402::claims::Balance;
 use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
 use candor_x402::protocol::{PaymentPayload, ProtocolError};
+use candor_x402::recovery::signed_by_payer;
 use candor_x402::{Claim, Libsecp};
 
 use crate::clock;
@@ -35,7 +36,18 @@ pub(crate) async fn claim<T>(
     payment: Result<PaymentPayload, ProtocolError>,
     reserve: impl FnOnce() -> Result<T, Refusal>,
 ) -> Result<(Paid, T), Refusal> {
-    let payment = verify(serving, quote, payment).inspect_err(|_| count(&serving.metrics().payments_refused))?;
+    let payment = match payment {
+        Ok(payload) => match verify(serving, quote, &payload) {
+            Ok(payment) => Ok(payment),
+            // A payment that this boot took is told so (409), though its offer or its time is over by now: 402 would ask for another one.
+            Err(refused) => match signed_by_payer(&payload, &Libsecp).map(|signed| serving.check_taken(&signed.payment_id)) {
+                Some(Err(taken)) => return Err(taken.into()),
+                Some(Ok(())) | None => Err(refused),
+            },
+        },
+        Err(error) => Err(error.into()),
+    };
+    let payment = payment.inspect_err(|_: &Refusal| count(&serving.metrics().payments_refused))?;
     // The offer that was echoed, of this bucket or the one before: the receipt names what the client was told. A client that echoes no offer
     // paid the price of the current bucket.
     let candidate = payment.answers().unwrap_or(&quote.current).clone();
@@ -66,8 +78,7 @@ pub(crate) async fn claim<T>(
     Ok((Paid { payment, claim, candidate }, place))
 }
 
-fn verify(serving: &Serving, quote: &Quote, payment: Result<PaymentPayload, ProtocolError>) -> Result<VerifiedPayment, Refusal> {
-    let payload = payment?;
+fn verify(serving: &Serving, quote: &Quote, payload: &PaymentPayload) -> Result<VerifiedPayment, Refusal> {
     let candidates = quote.candidates(serving);
     let context = VerifyContext {
         requirements: &quote.requirements,
@@ -78,7 +89,7 @@ fn verify(serving: &Serving, quote: &Quote, payment: Result<PaymentPayload, Prot
         keeps_answer: quote.blob_max.is_some(),
         recover: &Libsecp,
     };
-    Ok(verify_exact(&payload, &context)?)
+    Ok(verify_exact(payload, &context)?)
 }
 
 /// Asks the host what the payer has and whether the authorization is unused. No signature leaves here. Whether the balance is enough is

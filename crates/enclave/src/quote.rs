@@ -36,6 +36,16 @@ const BUCKET_SECONDS: u64 = 60;
 /// Bytes of a request that is read on the spot: a fraction of a millisecond, less than it would wait behind long ones.
 const SHORT_MAX: usize = 8 << 10;
 
+/// The bucket of a moment.
+pub(crate) fn bucket_of(now: UnixSeconds) -> u64 {
+    now.0 / BUCKET_SECONDS
+}
+
+/// The bucket in which an offer of this end was made.
+pub(crate) fn bucket_of_offer(valid_until: UnixMs) -> u64 {
+    bucket_of(valid_until.seconds()).saturating_sub(2)
+}
+
 /// A request that was parsed, counted and priced.
 pub(crate) struct Quote {
     /// For no more tokens than there is time for: what is offered, priced, run and replayed.
@@ -169,7 +179,7 @@ fn price(serving: &Serving, counted: Counted, method: &str, path: &str, body: &B
         price_list_number: 0,
     };
     let asked = Asked { method: method.to_owned(), path: path.to_owned(), body: body.clone(), names_seed: request.seed.is_some() };
-    let bucket = now.0 / BUCKET_SECONDS;
+    let bucket = bucket_of(now);
     let current = asked.offered(serving.keys(), bucket, offer);
     let (frames, bytes) = served.source.answer_max(&request);
     // A frame that no bundle holds is in no blob either.

@@ -3,12 +3,18 @@
 //! Every error of the API is one of these. Its status decides its type; codes are stable. `Display` texts of other crates become messages
 //! here and nowhere else. Not here: what is beside an error in a response (`reply`).
 
-use candor_engine::chat::ApiError;
-use candor_x402::PaymentError;
+use candor_engine::chat::{ApiError, ChatRequest};
+use candor_verify::refusal::{Refusal as SignedRefusal, code_hash};
+use candor_verify::transcript::request_commitment;
 use candor_x402::claims::ClaimError;
-use candor_x402::protocol::ProtocolError;
+use candor_x402::exact::parse_payment;
+use candor_x402::protocol::{PaymentPayload, ProtocolError};
+use candor_x402::recovery::signed_by_payer;
+use candor_x402::{Libsecp, PaymentError};
 
 use crate::ledger::LedgerError;
+use crate::session::Session;
+use crate::{clock, quote};
 
 /// An error to send back, and after how many seconds the same request may do better.
 #[derive(Debug)]
@@ -116,6 +122,34 @@ impl From<LedgerError> for Refusal {
         };
         Self::unavailable(message).code("receipt_unavailable")
     }
+}
+
+/// K_sig's word that a request which carried a payment was refused: evidence for its payer, and nothing else. `None` unless request and payment
+/// parse, the payment is signed by its payer, and the connection had not too many. Spec: payment.md §7.
+pub(crate) fn sign(session: &Session, payment: &PaymentPayload, (path, body): (&str, &[u8]), status: u16, code: &str) -> Option<Vec<u8>> {
+    let serving = session.serving();
+    if !session.signs_refusal() || ChatRequest::parse(body).is_err() {
+        return None;
+    }
+    let signed_digest = signed_by_payer(payment, &Libsecp)?.signed_digest;
+    let now = clock::now();
+    let commitment = |bucket: u64| {
+        let salt = serving.keys().request_salt(bucket, "POST", path, body);
+        request_commitment(&salt, "POST", path, body)
+    };
+    // The client has the salt of the offer that it paid, whatever bucket that was; another it could not compare.
+    let echoed = parse_payment(payment).ok().and_then(|(_, echoed)| echoed).map(|signed| signed.offer);
+    let own = commitment(quote::bucket_of(now.seconds()));
+    let offered = echoed.filter(|offer| commitment(quote::bucket_of_offer(offer.valid_until)) == offer.request_commitment);
+    let refusal = SignedRefusal {
+        request_commitment: offered.map_or(own, |offer| offer.request_commitment),
+        manifest_hash: serving.manifest_hash(),
+        status,
+        code_hash: code_hash(code),
+        signed_digest,
+        at: now,
+    };
+    Some([refusal.encode().as_slice(), &serving.keys().sign_refusal(&refusal).0].concat())
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 //! | a refusal that another payment would mend | `payment-required`, `x-candor-ignored`, `x-candor-max-tokens` |
 //! | a refusal that waiting would mend | `retry-after` |
 //! | an answer and a refusal | `cache-control` |
-//! | every response | that a page of any origin may read it |
+//! | a refusal of a request that carried a payment | `x-candor-refusal` |
+//! | every response | that a page of any origin may read it, `x-candor-manifest` |
 //!
 //! Not here: what is refused and why (`refusal` and whoever makes one).
 
@@ -28,7 +29,6 @@ use hyper::{Response, StatusCode};
 use crate::answer::Whole;
 use crate::body::ApiBody;
 use crate::kept::Look;
-use crate::ledger::LedgerError;
 use crate::quote::{self, Quote};
 use crate::receipt::Ids;
 use crate::refusal::Refusal;
@@ -50,6 +50,12 @@ const MAX_TOKENS: HeaderName = HeaderName::from_static("x-candor-max-tokens");
 /// Response header that says whether the answer can be had again by the same request with the same payment.
 const ANSWER_RECOVERY: HeaderName = HeaderName::from_static("x-candor-answer-recovery");
 
+/// Response header with the hash of the boot's manifest: whoever talks to a node for long notices another boot before its next prompt.
+const MANIFEST: HeaderName = HeaderName::from_static("x-candor-manifest");
+
+/// Response header with a signed refusal: its encoding and K_sig's signature, in base64.
+const REFUSAL: HeaderName = HeaderName::from_static("x-candor-refusal");
+
 /// Methods that a page of another origin may use.
 const ALLOWED_METHODS: &str = "DELETE, GET, HEAD, POST";
 
@@ -59,7 +65,7 @@ const ALLOWED_HEADERS: &str = "authorization, content-type, payment-signature, *
 
 /// Headers that a page of another origin may read.
 const EXPOSED_HEADERS: &str = "payment-required, payment-response, retry-after, x-receipt-id, x-candor-transcript-seed, x-candor-answer-recovery, x-candor-ignored, \
-     x-candor-max-tokens";
+     x-candor-max-tokens, x-candor-manifest, x-candor-refusal";
 
 pub(crate) type ApiResponse = Response<ApiBody>;
 
@@ -107,11 +113,41 @@ pub(crate) fn for_any_origin(mut response: ApiResponse) -> ApiResponse {
     response
 }
 
+/// The same response, saying which boot it is of.
+pub(crate) fn of_boot(mut response: ApiResponse, manifest_hash: &Hash32) -> ApiResponse {
+    set(response.headers_mut(), MANIFEST, &manifest_hash.to_string());
+    response
+}
+
+/// The error code of a response that is a refusal, beside it for whoever signs one.
+#[derive(Clone, Copy)]
+struct Code(&'static str);
+
+/// Statuses of refusals that are signed: what a node that takes payments and gives nothing would say.
+const SIGNED: [StatusCode; 4] =
+    [StatusCode::PAYMENT_REQUIRED, StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+
+/// Status and code of a refusal that may be signed; `None` for every other response.
+pub(crate) fn refusal_of(response: &ApiResponse) -> Option<(u16, &'static str)> {
+    let code = response.extensions().get::<Code>()?;
+    SIGNED.contains(&response.status()).then(|| (response.status().as_u16(), code.0))
+}
+
+/// The same refusal, with K_sig's word for it.
+pub(crate) fn with_refusal(mut response: ApiResponse, signed: &[u8]) -> ApiResponse {
+    use base64::Engine as _;
+    set(response.headers_mut(), REFUSAL, &base64::engine::general_purpose::STANDARD.encode(signed));
+    response
+}
+
 /// A refusal.
 pub(crate) fn refused(refusal: &Refusal) -> ApiResponse {
     let error = refusal.error();
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = with_body(status, "application/json", error.to_json());
+    if let Some(code) = error.code {
+        response.extensions_mut().insert(Code(code));
+    }
     set(response.headers_mut(), CACHE_CONTROL, CACHE_CONTROL_UNPAID);
     if let Some(seconds) = refusal.retry_after_s() {
         set(response.headers_mut(), RETRY_AFTER, &seconds.to_string());
@@ -158,7 +194,11 @@ pub(crate) fn whole(serving: &Serving, ended: Whole, ids: &Ids) -> ApiResponse {
             // Not a 5xx: an SDK would ask, and pay, again.
             Refusal::new(422, message).code("out_of_time").param("max_tokens")
         }
-        Whole::NotLogged => LedgerError::Closed.into(),
+        Whole::NotLogged => {
+            let message = "No receipt could be stored, so nothing is answered and nothing was charged. This payment was executed and cannot be \
+                           used here again: sign a new one.";
+            Refusal::unavailable(message).code("receipt_unavailable")
+        }
     };
     with_ids(refused(&refusal), ids)
 }

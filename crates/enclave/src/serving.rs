@@ -193,6 +193,11 @@ impl Serving {
         self.claims().check(payment, clock::now().seconds())
     }
 
+    /// Whether this boot has not taken the payment before.
+    pub(crate) fn check_taken(&self, payment_id: &Hash32) -> Result<(), ClaimError> {
+        self.claims().check_taken(payment_id)
+    }
+
     /// Before the chain is asked for the payer's balance.
     pub(crate) fn ask_balance(&self, payment: &VerifiedPayment) -> Result<BalanceQuestion, ClaimError> {
         self.claims().ask_balance(payment, clock::now().seconds())

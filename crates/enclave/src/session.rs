@@ -16,6 +16,9 @@ const UNPAID_QUOTES_MAX: u32 = 64;
 /// Challenges that one connection may send: a client needs one for each verification, and each costs the device a signature.
 const CHALLENGES_MAX: u32 = 8;
 
+/// Refusals that one connection gets signed: each costs a signature, and evidence of one is as good as of many.
+const SIGNED_REFUSALS_MAX: u32 = 16;
+
 /// One client connection.
 pub(crate) struct Session {
     serving: Arc<Serving>,
@@ -24,12 +27,13 @@ pub(crate) struct Session {
     seat: Arc<Seat>,
     unpaid_quotes: AtomicU32,
     challenges: AtomicU32,
+    refusals: AtomicU32,
 }
 
 impl Session {
     /// A connection whose bytes travel in this channel: its receipts say so.
     pub(crate) fn new(serving: Arc<Serving>, boot: Arc<Boot>, channel: Channel, seat: Arc<Seat>) -> Self {
-        Self { serving, boot, channel, seat, unpaid_quotes: AtomicU32::new(0), challenges: AtomicU32::new(0) }
+        Self { serving, boot, channel, seat, unpaid_quotes: AtomicU32::new(0), challenges: AtomicU32::new(0), refusals: AtomicU32::new(0) }
     }
 
     pub(crate) fn serving(&self) -> &Arc<Serving> {
@@ -69,6 +73,11 @@ impl Session {
         // The retry in this request was answered from its look-up; its quote is the one too many.
         let message = "Too many unpaid quotes on this connection, which ends now. Open another.";
         Err(Refusal::too_many(message).code("too_many_quotes"))
+    }
+
+    /// Whether another refusal may be signed on this connection, which is counted.
+    pub(crate) fn signs_refusal(&self) -> bool {
+        self.refusals.fetch_add(1, Ordering::Relaxed) < SIGNED_REFUSALS_MAX
     }
 
     /// Counts a challenge.

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 
 use crate::VERSION;
 use crate::abi::{AbiError, WordReader, Words};
-use crate::bytes::Hash32;
-use crate::eip712;
+use crate::bytes::{Address, Hash32, Signature65};
+use crate::eip712::{self, Recover};
 use crate::hash::keccak256;
 use crate::time::UnixMs;
 
@@ -80,6 +80,14 @@ impl Refusal {
             at: UnixMs(r.u64()?),
         })
     }
+}
+
+/// A refusal as it travels: its encoding and K_sig's signature. `None` unless this key signed it.
+#[must_use]
+pub fn verify_refusal(bytes: &[u8], k_sig: &Address, recover: &dyn Recover) -> Option<Refusal> {
+    let (words, signature) = bytes.split_last_chunk::<65>()?;
+    let refusal = Refusal::parse(words).ok()?;
+    (eip712::signer(recover, &refusal.digest(), &Signature65(*signature)) == Some(*k_sig)).then_some(refusal)
 }
 
 #[cfg(test)]

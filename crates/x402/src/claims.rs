@@ -99,10 +99,14 @@ impl ClaimError {
         }
     }
 
-    /// HTTP `Retry-After` in seconds, if the same payment may do later: before, the chain is not asked again.
+    /// HTTP `Retry-After` in seconds, if the same payment may do later.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        matches!(self, Self::InsufficientBalance { .. }).then_some(POOR_SECONDS)
+        match self {
+            Self::InsufficientBalance { .. } => Some(POOR_SECONDS),
+            Self::InFlight | Self::Full { .. } | Self::PayerOpen { .. } => Some(1),
+            Self::AlreadyExecuted { .. } | Self::Expired { .. } => None,
+        }
     }
 }
 
@@ -279,12 +283,7 @@ impl ClaimSet {
     /// What [`Self::claim`] would say.
     pub fn check(&mut self, payment: &VerifiedPayment, now: UnixSeconds) -> Result<(), ClaimError> {
         self.expire(now);
-        if let Some(entry) = self.entries.get(&payment.payment_id()) {
-            return Err(match entry.state {
-                State::InFlight => ClaimError::InFlight,
-                State::Executed => ClaimError::AlreadyExecuted { until: entry.until },
-            });
-        }
+        self.check_taken(&payment.payment_id())?;
         let valid_before = payment.authorization().valid_before;
         // By the latest clock ever seen: a clock that steps back must not make room for what was already forgotten.
         if valid_before <= self.latest {
@@ -298,6 +297,18 @@ impl ClaimSet {
             return Err(ClaimError::PayerOpen { limit, got });
         }
         Ok(())
+    }
+
+    /// Whether this payment was not taken here before, whatever else may be said of it.
+    ///
+    /// # Errors
+    /// `InFlight`, `AlreadyExecuted`.
+    pub fn check_taken(&self, payment_id: &Hash32) -> Result<(), ClaimError> {
+        let Some(entry) = self.entries.get(payment_id) else { return Ok(()) };
+        Err(match entry.state {
+            State::InFlight => ClaimError::InFlight,
+            State::Executed => ClaimError::AlreadyExecuted { until: entry.until },
+        })
     }
 
     /// Before the chain is asked for the payer's balance.

@@ -7,10 +7,11 @@
 //! Not proven here: anything. A header that somebody made up leads to an id under which nothing lies.
 
 use candor_verify::bytes::Hash32;
+use candor_verify::eip712::{Recover, signer};
 use candor_verify::recovery::AnswerSecret;
 use candor_verify::time::UnixSeconds;
 
-use crate::exact::parse_authorization;
+use crate::exact::{parse_authorization, parse_payment};
 use crate::extension::echoed_answer_salt;
 use crate::protocol::{ExactRequirements, PaymentPayload};
 
@@ -26,6 +27,27 @@ pub struct Retry {
     pub chain_id: u64,
     /// End of the payment, Unix seconds.
     pub valid_before: UnixSeconds,
+}
+
+/// A payment that a header holds whole, signed by its payer. Nothing of it is held against an offer: it is no [`crate::VerifiedPayment`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: what was signed, and its name")]
+pub struct SignedPayment {
+    /// The EIP-712 digest of what the payer signed.
+    pub signed_digest: Hash32,
+    /// Identity of the payment.
+    pub payment_id: Hash32,
+}
+
+/// The payment in a header, if its signature is its payer's.
+#[must_use]
+pub fn signed_by_payer(payload: &PaymentPayload, recover: &dyn Recover) -> Option<SignedPayment> {
+    let requirements = ExactRequirements::parse(&payload.accepted).ok()?;
+    let (payment, _) = parse_payment(payload).ok()?;
+    let digest = payment.authorization.digest(&requirements.domain());
+    let payment_id = payment.authorization.payment_id(requirements.network.0, &requirements.asset);
+    let is_payers = signer(recover, &digest, &payment.signature) == Some(payment.authorization.from);
+    is_payers.then_some(SignedPayment { signed_digest: digest, payment_id })
 }
 
 impl Retry {

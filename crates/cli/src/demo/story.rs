@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use candor_chain::{HoldingTree, NewPolicy, ReceiptProof};
-use candor_client::{Buyer, Keep, OwnChain, SpendBook, VerifiedNode, VerifiedResponse, plain, resolve};
+use candor_chain::NewPolicy;
+use candor_client::{Buyer, Keep, OwnChain, Provable, SpendBook, VerifiedNode, VerifiedResponse, resolve};
 use candor_log::tiles::{Resource, Span};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
-use candor_verify::receipt::Scheme;
 use candor_verify::tlog::leaf_data;
 use candor_verify::verdict::{Outcome, Question, Status, Verdict};
 use serde_json::{Value, json};
@@ -59,7 +58,7 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
     let settlement_gas = money(stage, &response, before, settled.facts.transfer_tx).await?;
     again_offline(stage, &path).await?;
     let refused = lies::refuse_all(stage, &response.bundle, settled.facts.as_chain_facts())?;
-    let prove_gas = prove(stage, &node, &response.bundle).await?;
+    let prove_gas = prove(stage, &response.bundle).await?;
     genuine();
     try_it(stage, &response.bundle, &path, settled.facts.transfer_tx)?;
     Ok(json!({
@@ -227,12 +226,12 @@ fn quoted(path: &Path) -> String {
 const CALLDATA: &str = "prove.calldata";
 
 /// Proves the receipt to a contract: the workload is put under a policy of ours, then one call. Returns what it costs a contract.
-async fn prove(stage: &Stage, node: &VerifiedNode, bundle: &Bundle) -> Result<u64, Failure> {
+async fn prove(stage: &Stage, bundle: &Bundle) -> Result<u64, Failure> {
     let chain = &stage.client;
     let deployment = dev::deployment(chain.chain_id());
-    let (registry, k_sig) = (&deployment.registry, &node.enclave.manifest().k_sig);
-    let Some(status) = chain.key_status(registry, k_sig).await? else { return Err(Failure::cannot("the registry lost the enclave")) };
-    let record = chain.registered(registry, k_sig, &status).await?.record;
+    let registry = &deployment.registry;
+    let found = Provable::read(chain, bundle).await?;
+    let record = &found.record;
     // Nobody owns it: it accepts what this workload answers, and nobody can ever change that.
     let policy = NewPolicy {
         owner: Address::ZERO,
@@ -245,23 +244,7 @@ async fn prove(stage: &Stage, node: &VerifiedNode, bundle: &Bundle) -> Result<u6
     if !chain.policy_exists(&deployment.workload_policy, &policy.id()).await? {
         chain.send_and_wait(&sender, Some(&deployment.workload_policy), &policy.calldata()).await?;
     }
-    let Some(later) = bundle.later_trees.first() else { return Err(Failure::cannot("the bundle was not upgraded to an anchor")) };
-    let (receipt, size) = (&bundle.delivery.receipt, later.checkpoint.tree.size);
-    let anchors = chain.anchors_at(registry, k_sig, &status, &[size]).await?;
-    let Some(anchor) = anchors.first() else { return Err(Failure::cannot("the chain lost the anchor")) };
-    let inclusion = plain::inclusion(node.log_url().unwrap_or_default(), &receipt.log_id, receipt.sequence, size).await?;
-    let proof = ReceiptProof {
-        receipt: receipt.clone(),
-        signature: bundle.delivery.signature,
-        log_salt: bundle.delivery.leaf_salt,
-        record,
-        anchored: Some((HoldingTree { size, inclusion }, anchor.anchored_at)),
-        observed: None,
-        policy_id: policy.id(),
-        schemes: vec![Scheme::ExactEip3009],
-        accepts_uncharged: false,
-        accepts_observation: false,
-    };
+    let proof = found.proof(bundle, policy.id()).ok_or_else(|| Failure::cannot("the chain lost the anchor"))?;
     let proven = chain.prove(registry, &proof).await?;
     let gas = chain.prove_gas(&sender.address(), registry, &proof).await?;
     say!("\non chain       CandorRegistry.prove: signed by {}, anchored at {} (Unix seconds); gas {gas}", proven.k_sig, proven.seen_at);

@@ -6,9 +6,15 @@ use std::time::Duration;
 use candor_enclave::Config;
 use candor_link::{SettlementFailure, SettlementState};
 use candor_testhttp::Offered;
+use candor_verify::eip712::K256;
+use candor_verify::evidence::Evidence;
 use candor_verify::payment::SETTLE_MARGIN_SECONDS;
+use candor_verify::public;
+use candor_verify::refusal::{Refusal, code_hash, verify_refusal};
+use candor_x402::exact::parse_payment;
+use candor_x402::protocol::{ExactRequirements, parse_payment_payload};
 
-use crate::support::client::{question, without_salt};
+use crate::support::client::{question, without_salt, without_salt_until};
 use crate::support::{Key, World, now};
 
 #[tokio::test]
@@ -45,6 +51,81 @@ async fn a_host_that_says_too_early_that_a_payment_expired_is_not_repeated() {
         assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
     }
     assert_eq!(world.receipts().len(), 1);
+}
+
+/// The refusal that a response carries, if K_sig signed it.
+async fn signed_refusal(world: &World, reply: &crate::support::client::Reply) -> Option<Refusal> {
+    use base64::Engine as _;
+    let k_sig = Evidence::parse(&world.get("/candor/evidence").await.body).unwrap().manifest.k_sig;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(reply.header("x-candor-refusal")?).unwrap();
+    let other = verify_refusal(&bytes, &candor_verify::Address([1; 20]), &K256);
+    assert_eq!(other, None, "of nobody else");
+    Some(verify_refusal(&bytes, &k_sig, &K256).expect("signed by K_sig"))
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_paid_request_is_signed_and_of_another_it_is_not() {
+    let world = World::start(Config::default()).await;
+    let body = question("refused", 2, false);
+    let unpaid = world.ask(&body, None).await;
+    assert_eq!((unpaid.status, unpaid.header("x-candor-refusal")), (402, None), "nobody paid");
+    let manifest = Evidence::parse(&world.get("/candor/evidence").await.body).unwrap().manifest;
+    assert_eq!(unpaid.header("x-candor-manifest"), Some(manifest.hash().to_string().as_str()));
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
+    *world.host.settlement.lock().unwrap() = Some(SettlementState::Failed { code: SettlementFailure::Expired });
+    let reply = world.ask(&body, Some(&payment)).await;
+    assert_eq!(reply.status, 409, "{reply:?}");
+    let refusal = signed_refusal(&world, &reply).await.expect("a signed refusal");
+    let payload = parse_payment_payload(&payment).unwrap();
+    let (paid, echoed) = parse_payment(&payload).unwrap();
+    let offer = echoed.unwrap();
+    let domain = ExactRequirements::parse(&payload.accepted).unwrap().domain();
+    assert_eq!(
+        (refusal.request_commitment, refusal.manifest_hash, refusal.status, refusal.code_hash, refusal.signed_digest),
+        (offer.offer.request_commitment, manifest.hash(), 409, code_hash("settlement_pending"), paid.authorization.digest(&domain))
+    );
+    // Whoever makes up a signature, or sends no request, gets the same status and no evidence.
+    let mut forged = payload.clone();
+    forged.payload = serde_json::from_value(serde_json::json!({
+        "signature": format!("0x{}1b", "11".repeat(64)), "authorization": serde_json::to_value(&payload.payload).unwrap()["authorization"],
+    }))
+    .unwrap();
+    let forged = candor_x402::protocol::encode_header(&forged);
+    let reply = world.ask(&body, Some(&forged)).await;
+    assert!(reply.status != 200 && reply.header("x-candor-refusal").is_none(), "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_public_answer_says_what_was_asked_and_answered() {
+    let world = World::start(Config::default()).await;
+    let task = format!("0x{}", "ab".repeat(32));
+    for stream in [true, false] {
+        let mut body = question(&format!("public {stream}"), 6, stream);
+        body["candor"] = serde_json::json!({"public": true, "task": task});
+        let payment = world.pay(&Key::of(9), &body, now() + 300).await;
+        let reply = world.ask(&body, Some(&payment)).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let work = world.receipts().last().unwrap().work.clone();
+        let text = frames(&reply);
+        let values: Vec<&[u8]> =
+            text.iter().map(|line| line.trim_start_matches("data: ").as_bytes()).filter(|line| *line != b"[DONE]").collect();
+        let sent = body.to_string();
+        let words = public::words("POST", "/v1/chat/completions", sent.as_bytes(), values).unwrap();
+        assert_eq!(
+            (work.task_hash.to_string(), work.question_hash, work.answer_hash),
+            (task.clone(), words.question_hash, words.answer_hash)
+        );
+        assert!(!words.answer_hash.is_zero());
+    }
+    // What is asked otherwise is refused before a price is made, and nothing is public that did not ask.
+    let mut twice = question("asked wrongly", 2, false);
+    twice["candor"] = serde_json::json!({"public": true, "model": "x"});
+    let reply = world.ask(&twice, None).await;
+    assert!(reply.status == 400 && reply.text().contains(r#""param":"candor""#), "{reply:?}");
+    let body = question("private", 2, false);
+    let payment = world.pay(&Key::of(9), &body, now() + 300).await;
+    assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
+    assert!(world.receipts().last().unwrap().work.question_hash.is_zero());
 }
 
 #[tokio::test]
@@ -127,6 +208,24 @@ async fn without_room_for_its_answer_nothing_is_claimed_and_without_a_salt_none_
     // With room again the same payment buys.
     world.host.is_full.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
+}
+
+/// Its offer or its time is over by now, and it was executed: a 402 would ask its payer for another one.
+#[tokio::test]
+async fn a_payment_that_was_executed_is_told_so_when_its_time_is_short_too() {
+    let mut config = Config::default();
+    config.generation_cap_s = 1;
+    let world = World::start(config).await;
+    let body = question("short of time", 2, false);
+    let unpaid = world.ask(&body, None).await;
+    let payment = without_salt_until(&unpaid, &Key::of(9), now() + 1 + SETTLE_MARGIN_SECONDS + 2);
+    assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let again = world.ask(&body, Some(&payment)).await;
+    assert!(again.status == 409 && again.text().contains("candor_payment_already_executed"), "{again:?}");
+    // One that was never taken is too short.
+    let other = without_salt_until(&unpaid, &Key::of(10), now() + 1);
+    assert_eq!(world.ask(&body, Some(&other)).await.status, 402);
 }
 
 /// The attack: strangers make up headers, and each look costs the host a read.

@@ -63,7 +63,12 @@ impl World {
 
 /// A payment for what a 402 asks for, bound to its offer, by a client that does not want its answer kept.
 pub(crate) fn without_salt(unpaid: &Reply, payer: &Key) -> String {
-    sign_with(payer, unpaid, super::now() + 300, |info| drop(info.as_object_mut().unwrap().remove("answerSalt")))
+    without_salt_until(unpaid, payer, super::now() + 300)
+}
+
+/// The same, with an end of its own.
+pub(crate) fn without_salt_until(unpaid: &Reply, payer: &Key, valid_before: u64) -> String {
+    sign_with(payer, unpaid, valid_before, |info| drop(info.as_object_mut().unwrap().remove("answerSalt")))
 }
 
 /// A payment for what a 402 asks for, bound to its offer.
