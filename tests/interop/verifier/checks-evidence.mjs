@@ -6,10 +6,10 @@ import { Refused, require } from "./errors.mjs";
 import { attestedBytes, freshnessTag, NITRO, workloadId } from "./evidence.mjs";
 import { disagreement, keysHash } from "./manifest.mjs";
 import { ANY } from "./policy.mjs";
-import { passed, notChecked } from "./outcome.mjs";
+import { blockOutcome, passed, notChecked } from "./outcome.mjs";
 import { recover } from "./signatures.mjs";
 import { inconsistency, termsDigest } from "./terms.mjs";
-import { seconds, seenInTime, sightings, validUntil } from "./time-rule.mjs";
+import { couldBeSeenBefore, seconds, seenInTime, sightings, validUntil } from "./time-rule.mjs";
 
 /** 1. attestation.md §1, and ATT-6: one document, of Nitro's format, without collateral. In a bundle it is judged at its own time. */
 export function attestDocument({ bundle, policy, live, found }) {
@@ -89,12 +89,8 @@ export function policyRegistry({ bundle, policy }) {
   return passed();
 }
 
-/** 9. attestation.md §3 (ATT-4) */
-export function evidenceBlock({ facts }) {
-  if (facts.evidence_block_known === null) return notChecked("no chain was asked");
-  require(facts.evidence_block_known, "evidence.block", "no such block");
-  return passed();
-}
+/** 9. attestation.md §3 (ATT-4); bundle.md §4 (BNDL-9) */
+export const evidenceBlock = ({ facts, found }) => blockOutcome(facts.evidence_block_known, found);
 
 /** 10. bundle.md §4 (BNDL-3), lines 2 and 5 of the time rule (§6) */
 export function registryListed({ bundle, facts, found }) {
@@ -108,10 +104,17 @@ export function registryListed({ bundle, facts, found }) {
   const end = validUntil(registry.valid_until, found.document.time, terms.notAfter);
   require(finished <= end, check, "the registration had lapsed");
   require(registry.invalid_from === null || finished <= registry.invalid_from, check, "the key was retired before");
-  if (registry.revoked_at !== null) {
-    const { seenAt } = sightings(bundle, bundle.delivery.receipt.logId, facts);
-    const before = seenAt !== null && seenAt < registry.revoked_at && seenInTime(finished, seenAt);
-    require(before, check, "the key was revoked, and no tree that holds the receipt was seen in time before");
-  }
-  return passed();
+  const told = toldOf(registry);
+  if (registry.revoked_at === null) return passed(told);
+  const { seenAt } = sightings(bundle, bundle.delivery.receipt.logId, facts);
+  if (seenAt !== null && seenAt < registry.revoked_at && seenInTime(finished, seenAt)) return passed(told);
+  require(couldBeSeenBefore(finished, registry.revoked_at), check, "the key was revoked before the work was finished");
+  found.undecided = true;
+  return notChecked("the key was revoked, and the caller knows of no tree that holds the receipt and was seen in time before");
+}
+
+/** BNDL-3: what the registry says of the key besides, which refuses nothing. */
+function toldOf({ is_forked, has_gap }) {
+  const said = [is_forked && "forked: the key signed two trees of one size", has_gap && "a gap: the log is not linked to the one before"];
+  return said.filter(Boolean).join("; ") || undefined;
 }
