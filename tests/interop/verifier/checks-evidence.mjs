@@ -11,7 +11,10 @@ import { recover } from "./signatures.mjs";
 import { inconsistency, termsDigest } from "./terms.mjs";
 import { couldBeSeenBefore, seconds, seenInTime, sightings, validUntil } from "./time-rule.mjs";
 
-/** 1. attestation.md §1, and ATT-6: one document, of Nitro's format, without collateral. In a bundle it is judged at its own time. */
+/**
+ * 1. attestation.md §1, and ATT-6: one document, of Nitro's format, without collateral. In a bundle it is judged at its own time. Live it
+ * answers the caller's challenge, where there is one (§3, ATT-3).
+ */
 export function attestDocument({ bundle, policy, live, found }) {
   const { documents } = bundle.evidence;
   require(documents.length === 1, "attest.kind", `${documents.length} documents where one is judged`);
@@ -20,17 +23,17 @@ export function attestDocument({ bundle, policy, live, found }) {
   require(collateral.length === 0, "attest.kind", "collateral beside a document that has none");
   const judged = live === null ? { at: null } : { at: live.now, maxAge: policy.max_age_ms, skew: policy.skew_ms };
   found.document = verifyDocument(document, policy.roots, judged);
+  const challenge = live?.nonce ?? null;
+  require(challenge === null || equal(bundle.evidence.preimage.nonce, challenge), "attest.nonce", "another challenge than the caller's");
   return passed();
 }
 
-/** 2. attestation.md §2 (ATT-2), and the caller's challenge where there is one (§3, ATT-3). */
-export function evidenceBinding({ bundle, live, found }) {
+/** 2. attestation.md §2 (ATT-2) */
+export function evidenceBinding({ bundle, found }) {
   const { manifest, preimage } = bundle.evidence;
   const due = attestedBytes(manifest.kSig, manifest.hash, freshnessTag(preimage));
   const { userData } = found.document;
   require(userData !== null && equal(userData, due), "evidence.binding", "user_data does not name this key, manifest and block");
-  const challenge = live?.nonce ?? null;
-  require(challenge === null || equal(preimage.nonce, challenge), "attest.nonce", "another challenge than the caller's");
   return passed();
 }
 
@@ -53,14 +56,16 @@ export function evidenceOperator({ bundle, found }) {
 export function evidenceManifest({ bundle, policy, found }) {
   const { manifest, terms, keys, preimage } = bundle.evidence;
   const check = "evidence.manifest";
-  const problem = inconsistency(terms) ?? disagreement(manifest, terms);
-  if (problem !== null) throw new Refused(check, problem);
+  const difference = disagreement(manifest, terms);
+  if (difference !== null) throw new Refused(check, difference);
   require(equal(keysHash(keys), manifest.keysHash), check, "other further keys than the manifest's");
+  require(keys.length === 0, "evidence.keys", "further keys, which this verifier does not judge");
+  const problem = inconsistency(terms);
+  if (problem !== null) throw new Refused(check, problem);
   require(preimage.chainId === manifest.anchorChainId, check, "the freshness block is of another chain");
   const { time } = found.document;
   require(time <= terms.notAfter, check, "the terms had ended when the document was made");
   require(manifest.bootedAt * 1000n <= time + policy.skew_ms, check, "the boot is after its document");
-  require(keys.length === 0, "evidence.keys", "further keys, which this verifier does not judge");
   return passed();
 }
 
