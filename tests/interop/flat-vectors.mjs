@@ -3,7 +3,7 @@
 // case passes by lacking one.
 import { concat, equal, fromHex, hex, utf8 } from "./verifier/bytes.mjs";
 import { readAll } from "./verifier/cbor.mjs";
-import { candorDigest } from "./verifier/eip712.mjs";
+import { candorDigest, contractDomain, digestOf, encodeFields, hashStruct } from "./verifier/eip712.mjs";
 import { Malformed } from "./verifier/errors.mjs";
 import { attestedBytes, freshnessTag, listedId, workloadId, workloadOf } from "./verifier/evidence.mjs";
 import { keccak256, sha256, TAG } from "./verifier/hashes.mjs";
@@ -33,6 +33,20 @@ function signedBy(address, digest, signature) {
 const struct = (c, bytesOf, numbersOf) => Object.fromEntries([
   ...bytesOf.map((name) => [name, fromHex(c[name])]), ...numbersOf.map((name) => [name, BigInt(c[name])]),
 ]);
+
+/** Whether the verifierData of a case is its verdict and signatures of as many members as must sign, by ascending address. */
+function isSaidByQuorum(c) {
+  const words = struct(c, ["innerRoot", "innerMeasurements", "attestedHash"], ["innerKind", "documentTime"]);
+  const verdict = { ...words, evidenceHash: keccak256(fromHex(c.evidence)) };
+  const contract = { name: "Candor Attestor", version: "2", chainId: BigInt(c.chainId), verifyingContract: fromHex(c.verifier) };
+  const digest = digestOf(contractDomain(contract), hashStruct("Verdict", verdict));
+  const data = fromHex(c.verifierData), encoded = encodeFields("Verdict", verdict);
+  const count = (data.length - encoded.length) / 65;
+  const signatures = Array.from({ length: count }, (_, at) => data.subarray(encoded.length + 65 * at, encoded.length + 65 * (at + 1)));
+  const signers = signatures.map((signature) => hex(recover(digest, signature)));
+  const ascending = signers.every((signer, at) => c.members.includes(signer) && (at === 0 || signers[at - 1] < signer));
+  return all(says(c.digest, digest), equal(data.subarray(0, encoded.length), encoded), c.threshold <= count, ascending);
+}
 
 const FILES = {
   receipt: {
@@ -112,13 +126,15 @@ const FILES = {
     },
   },
   verdict: {
-    keys: ["threshold", "members", "innerKind", "innerRoot", "innerMeasurements", "quorumRoot", "workloadId"],
+    keys: ["chainId", "verifier", "threshold", "members", "evidence", "innerKind", "innerRoot", "innerMeasurements", "attestedHash",
+      "documentTime", "digest", "verifierData", "quorumRoot", "workloadId"],
     judge(c) {
       const inner = workloadOf(c.innerKind, fromHex(c.innerRoot), fromHex(c.innerMeasurements));
       const members = c.members.map((member) => addressWord(fromHex(member)));
       // abi.encode(uint256, address[]): the list lies behind the two words of the head.
       const root = keccak256(word(c.threshold), word(64), word(members.length), concat(...members));
-      return unless(all(says(c.quorumRoot, root), says(c.workloadId, workloadOf(0x51, root, inner))), "policy.workload");
+      const named = all(says(c.quorumRoot, root), says(c.workloadId, workloadOf(0x51, root, inner)));
+      return unless(named && isSaidByQuorum(c), "policy.workload");
     },
   },
   "further-keys": {

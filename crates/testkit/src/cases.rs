@@ -2,20 +2,25 @@
 //!
 //! A case is a bundle, a policy, and what the caller read from a chain. `vectors/bundle/` is this list on disk.
 
-use candor_verify::bundle::{Bundle, LaterTree};
+use candor_verify::bundle::{Bundle, LaterTree, Request, Response};
 use candor_verify::bytes::{Address, Hash32};
 use candor_verify::check::{ChainFacts, Transfer};
+use candor_verify::checkpoint::{Cosignature, Ed25519Signature};
 use candor_verify::decoding::SeedSource;
+use candor_verify::delivery::AnchorLink;
 use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
 use candor_verify::receipt::{Outcome, Receipt};
 use candor_verify::source::Account;
 use candor_verify::terms::{Classes, OperatorTerms, upstream_flags};
-use candor_verify::time::UnixSeconds;
-use candor_verify::tlog::Tree;
+use candor_verify::time::{UnixMs, UnixSeconds};
+use candor_verify::tlog::{Tree, node_hash};
 use candor_verify::verdict::LogLevel;
 
 use crate::forge::{Forge, Lie, NOW_MS, cosign, integer_seed, upgraded};
-use crate::lies::{ask_publicly, by_an_upstream, free_lies, half, in_plaintext, lies, proxied, sealed};
+use crate::lies::{
+    ask_publicly, attested_party_lies, by_an_upstream, deep_question, early, free_lies, half, in_plaintext, lies, not_public, proxied,
+    sealed,
+};
 use crate::malformed;
 
 /// A case: bytes, the policy and facts to judge them by, and the expected end.
@@ -106,10 +111,15 @@ const FINISHED: u64 = NOW_MS / 1000 + 2;
 pub fn all(forge: &Forge, stranger: &Forge) -> Vec<Case> {
     let mut cases = Vec::new();
     accepted(forge, &mut cases);
+    public_answers(forge, &mut cases);
     by_policy(forge, stranger, &mut cases);
     on_chain(forge, &mut cases);
     for (name, expect, lie) in lies() {
         cases.push(case(name, &forge.bundle(&lie), forge.policy(), Facts::default(), expect, LogLevel::None));
+    }
+    let any_party = || Policy { operators: Accept::Any, registries: Accept::Any, ..forge.policy() };
+    for (name, expect, lie) in attested_party_lies() {
+        cases.push(case(name, &forge.bundle(&lie), any_party(), Facts::default(), expect, LogLevel::None));
     }
     for (name, expect, lie) in free_lies() {
         cases.push(case(name, &forge.free_bundle(&lie), forge.policy(), Facts::default(), expect, LogLevel::None));
@@ -174,6 +184,12 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     let failed = Lie { receipt: |r| r.work.outcome = Outcome::UpstreamError, ..by_an_upstream() };
     push("proxied_work_whose_upstream_failed", &forge.bundle(&failed), forge.policy(), "verified", itself);
     let unreached = Lie { source: Some(|s| (s.spki_hash, s.account) = (Hash32::ZERO, Account::Nobody)), ..failed };
+    let passed_over = Lie { source: Some(|s| s.tried.clear()), ..by_an_upstream() };
+    push("proxied_work_that_passed_a_route_over", &forge.bundle(&passed_over), forge.policy(), "verified", itself);
+    let longest_text = Lie { source: Some(|s| s.model_served = "m".repeat(256)), ..by_an_upstream() };
+    push("source_text_of_256_bytes", &forge.bundle(&longest_text), forge.policy(), "verified", itself);
+    let longest_engine = Lie { decoding: |d| d.engine = "e".repeat(64), ..Lie::default() };
+    push("engine_of_64_bytes", &forge.bundle(&longest_engine), forge.policy(), "verified", itself);
     push("proxied_work_whose_upstream_was_not_reached", &forge.bundle(&unreached), forge.policy(), "verified", itself);
     let listed = Lie { price_list: Some(half), ..Lie::default() };
     push("offer_by_a_price_list", &forge.bundle(&listed), forge.policy(), "verified", itself);
@@ -182,16 +198,6 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     // The floor of 12 tokens in and 64 out is 31 units. With its list this bundle is refused; without it nothing of its price passes.
     let at_the_floor = Lie { offer: |o| o.amount.0 = 31, ..not_shown };
     push("offer_at_the_floor_by_a_price_list_that_is_not_shown", &forge.bundle(&at_the_floor), forge.policy(), "verified", itself);
-    let public = Lie { question: |request, _| ask_publicly(request), ..Lie::default() };
-    push("public_answer", &forge.bundle(&public), forge.policy(), "verified", itself);
-    let whole = Lie {
-        question: |request, response| {
-            ask_publicly(request);
-            response.frames = vec![br#"{"choices":[{"index":0,"message":{"role":"assistant","content":"Gr\u00f6\u00dfe"}}]}"#.to_vec()];
-        },
-        ..Lie::default()
-    };
-    push("public_answer_in_one_body", &forge.bundle(&whole), forge.policy(), "verified", itself);
     push("nobody_paid", &forge.free_bundle(&Lie::free()), forge.policy(), "verified", itself);
     let priced_at_nothing = Lie { terms: |o| o.prices[0].floor = Classes::default(), ..Lie::default() };
     push("nobody_paid_where_a_list_may_say_so", &forge.free_bundle(&priced_at_nothing), forge.policy(), "verified", itself);
@@ -212,10 +218,50 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     }
     let oldest = Lie { document_age_ms: 2 * 3_600_000, ..Lie::default() };
     push("evidence_as_old_as_the_policy_allows", &forge.bundle(&oldest), forge.policy(), "verified", itself);
+    push("started_as_long_before_its_document_as_the_skew", &forge.bundle(&early()), forge.policy(), "verified", itself);
+    let last = Lie { terms: |o| o.not_after = UnixMs(NOW_MS + 2_000), ..Lie::default() };
+    push("finished_in_the_last_millisecond_of_the_terms", &forge.bundle(&last), forge.policy(), "verified", itself);
     let challenged = Lie { freshness: |f| f.nonce = Hash32([0x85; 32]), ..Lie::default() };
     push("answers_a_challenge", &forge.bundle(&challenged), forge.policy(), "verified", itself);
     let first = Lie { bundle: |b| b.delivery.earlier_anchor = None, ..Lie::default() };
     push("nothing_anchored_before", &forge.bundle(&first), forge.policy(), "verified", itself);
+
+    // The neutral point as a key, under which this signature is right for every message but by the strict rule.
+    let neutral = |length: usize| (0..length).map(|at| u8::from(at == 0)).collect::<Vec<u8>>();
+    let witness = Hash32(neutral(32).try_into().expect("32 bytes"));
+    let signature = Ed25519Signature(neutral(64).try_into().expect("64 bytes"));
+    let mut unsigned = honest;
+    unsigned.delivery.checkpoint.cosignatures = vec![Cosignature { witness, time: UnixSeconds(NOW_MS / 1000), signature }];
+    let named = Policy { witnesses: vec![witness], ..forge.policy() };
+    push("cosignature_by_a_key_of_small_order", &unsigned, named, "log.witnesses", LogLevel::None);
+}
+
+/// Answers that are asked to be public. Spec: transcript.md §4.
+fn public_answers(forge: &Forge, cases: &mut Vec<Case>) {
+    type Question = fn(&mut Request, &mut Response);
+    let rows: [(&'static str, Question); 5] = [
+        ("public_answer", |q, _| ask_publicly(q)),
+        ("public_answer_in_one_body", |q, r| {
+            ask_publicly(q);
+            r.frames = vec![br#"{"choices":[{"index":0,"message":{"role":"assistant","content":"Gr\u00f6\u00dfe"}}]}"#.to_vec()];
+        }),
+        ("public_answer_with_frames_that_add_nothing", |q, r| {
+            ask_publicly(q);
+            r.frames.insert(0, br#"{"choices":[{"delta":{"role":"assistant","content":null}}]}"#.to_vec());
+            r.frames.push(br#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#.to_vec());
+            r.frames.push(br#"{"choices":[],"usage":{"total_tokens":16}}"#.to_vec());
+        }),
+        ("public_answer_whose_task_is_in_capitals", |q, _| {
+            ask_publicly(q);
+            let body = String::from_utf8(core::mem::take(&mut q.body)).expect("text");
+            q.body = body.replace("00aa", "00AA").into_bytes();
+        }),
+        ("public_answer_asked_32_deep", |q, _| q.body = deep_question(31)),
+    ];
+    for (name, question) in rows.into_iter().chain(not_public().map(|(_, honest, question)| (honest, question))) {
+        let bundle = forge.bundle(&Lie { question, ..Lie::default() });
+        cases.push(case(name, &bundle, forge.policy(), Facts::default(), "verified", LogLevel::SelfLogged));
+    }
 }
 
 fn by_policy(forge: &Forge, stranger: &Forge, cases: &mut Vec<Case>) {
@@ -299,6 +345,15 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     push("not_anchored_where_an_anchor_is_required", &honest, strict(), unseen, "cannot tell", LogLevel::SelfLogged);
     let other_log = anchors(&honest, |anchor| anchor.log_id = Hash32([1; 32]));
     push("anchor_of_another_log", &honest, strict(), other_log, "cannot tell", LogLevel::SelfLogged);
+
+    // The earlier tree holds the receipt, and no proof in the bundle says so.
+    let mut four = honest.clone();
+    let earlier = four.delivery.earlier_anchor.as_mut().expect("it has one");
+    let [_, pair01, pair45] = <[Hash32; 3]>::try_from(honest.delivery.inclusion.clone()).expect("three siblings");
+    let tree = Tree { size: 4, root: node_hash(&pair01, &earlier.consistency[0]) };
+    *earlier = AnchorLink { tree, consistency: vec![pair45] };
+    let at_four = anchors(&four, |anchor| anchor.tree = tree);
+    push("anchored_only_at_an_earlier_tree_that_holds_it", &four, strict(), at_four, "cannot tell", LogLevel::SelfLogged);
 
     // A chain that goes back takes blocks of honest answers too.
     let no_evidence_block = Facts { evidence_block_known: Some(false), ..Facts::honest(&honest) };

@@ -269,9 +269,29 @@ pub fn high_s_twin(signature: &Signature65) -> Signature65 {
 /// The witness's cosignature on a bundle's checkpoint.
 #[must_use]
 pub fn cosign(bundle: &Bundle) -> Cosignature {
+    cosign_by(bundle, WITNESS)
+}
+
+/// The same by the key of this byte.
+pub(crate) fn cosign_by(bundle: &Bundle, witness: u8) -> Cosignature {
     let (time, body) = (NOW_MS / 1000, bundle.delivery.checkpoint.checkpoint.note_body());
-    let signature = Ed25519Signature(ed(WITNESS).sign(Cosignature::message(UnixSeconds(time), &body).as_bytes()).to_bytes());
-    Cosignature { witness: witness_key(), time: UnixSeconds(time), signature }
+    let key = ed(witness);
+    let signature = Ed25519Signature(key.sign(Cosignature::message(UnixSeconds(time), &body).as_bytes()).to_bytes());
+    Cosignature { witness: Hash32(key.verifying_key().to_bytes()), time: UnixSeconds(time), signature }
+}
+
+/// The same signature by arithmetic, with the order added to S: a reader that reduces S takes it.
+pub(crate) fn beyond_the_order(signature: &Ed25519Signature) -> Ed25519Signature {
+    let mut order = [0; 32];
+    order[..16].copy_from_slice(&0x14de_f9de_a2f7_9cd6_5812_631a_5cf5_d3ed_u128.to_le_bytes());
+    order[31] = 0x10;
+    let mut out = *signature;
+    let mut carry = 0;
+    for (byte, more) in out.0[32..].iter_mut().zip(order) {
+        let sum = u16::from(*byte) + u16::from(more) + carry;
+        (*byte, carry) = (sum.to_le_bytes()[0], sum >> 8);
+    }
+    out
 }
 
 /// The bundle with the way to a tree anchored later: two more leaves, which make the log's tree complete.
@@ -377,7 +397,7 @@ fn receipt(
 ) -> Receipt {
     let mut receipt = sold(&evidence.manifest, 3, offer, authorization);
     let frames = || response.frames.iter().map(Vec::as_slice);
-    let public = public::words(&request.method, &request.path, &request.body, frames()).unwrap_or_default();
+    let public = public::words(&request.method, &request.path, &request.body, frames());
     receipt.work = Work {
         task_hash: public.task_hash,
         question_hash: public.question_hash,

@@ -10,18 +10,20 @@ use candor_verify::manifest::{FurtherKey, keys_hash};
 use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, Scheme, UsageSource};
 use candor_verify::source::{Account, SourceRecord};
 use candor_verify::terms::{
-    ModelSource, OperatorTerms, Price, PriceList, Pricing, Route, SealedVersion, Secret, SignedPriceList, Trust, Upstream, UpstreamKind,
-    ways,
+    Classes, ModelSource, OperatorTerms, Price, PriceList, Pricing, Route, SealedVersion, Secret, SignedPriceList, Trust, Upstream,
+    UpstreamKind, ways,
 };
 use candor_verify::time::{UnixMs, UnixSeconds};
 
-use crate::forge::{K_SIG, Key, Lie, NOW_MS, cosign, high_s_twin, integer_seed, upgrade_and_alter, upgrade_and_sign, upgraded};
+use crate::forge::{
+    K_SIG, Key, Lie, NOW_MS, beyond_the_order, cosign, cosign_by, high_s_twin, integer_seed, upgrade_and_alter, upgrade_and_sign, upgraded,
+};
 use crate::honest;
 
 pub(crate) type Row = (&'static str, &'static str, Lie);
 
 pub(crate) fn lies() -> Vec<Row> {
-    [evidence_lies(), work_lies(), source_lies(), money_lies(), log_lies()].concat()
+    [evidence_lies(), work_lies(), public_lies(), source_lies(), money_lies(), log_lies()].concat()
 }
 
 fn at_the_end(name: &'static str, expect: &'static str, bundle: fn(&mut Bundle)) -> Row {
@@ -41,10 +43,56 @@ fn public(name: &'static str, receipt: fn(&mut Receipt)) -> Row {
     (name, "work.claim", Lie { question: |request, _| ask_publicly(request), receipt, ..Lie::default() })
 }
 
-/// A receipt that claims a public answer where none could be asked for, or given.
-fn asked_wrongly(name: &'static str, question: fn(&mut Request, &mut Response)) -> Row {
+type Asked = fn(&mut Request, &mut Response);
+
+/// Answers that are asked to be public and are not: none can be asked for so, or was given. By the name of the receipt that claims one, and
+/// of the one that is honest about it.
+pub(crate) fn not_public() -> [(&'static str, &'static str, Asked); 7] {
+    [
+        ("public_answer_asked_with_a_member_twice", "zeros_for_an_answer_asked_with_a_member_twice", |q, _| {
+            q.body = br#"{"model":"fixture","messages":[{"role":"user","role":"user","content":"?"}],"candor":{"public":true}}"#.to_vec();
+        }),
+        ("public_answer_asked_twice", "zeros_for_an_answer_asked_twice", |q, _| {
+            q.body = br#"{"model":"fixture","messages":[],"n":2,"candor":{"public":true}}"#.to_vec();
+        }),
+        ("public_answer_asked_with_tools", "zeros_for_an_answer_asked_with_tools", |q, _| {
+            q.body = br#"{"model":"fixture","messages":[],"tools":[],"candor":{"public":true}}"#.to_vec();
+        }),
+        ("public_answer_asked_33_deep", "zeros_for_an_answer_asked_33_deep", |q, _| q.body = deep_question(32)),
+        ("public_answer_of_another_route", "zeros_for_an_answer_of_another_route", |q, _| {
+            ask_publicly(q);
+            q.path = "/v1/completions".into();
+        }),
+        ("public_answer_without_a_text", "zeros_for_an_answer_without_a_text", |q, r| {
+            ask_publicly(q);
+            r.frames = vec![br#"{"choices":[{"message":{"content":null}}]}"#.to_vec()];
+        }),
+        ("public_answer_of_two_choices", "zeros_for_an_answer_of_two_choices", |q, r| {
+            ask_publicly(q);
+            r.frames = vec![br#"{"choices":[{"message":{"content":"YES"}},{"message":{"content":"NO"}}]}"#.to_vec()];
+        }),
+    ]
+}
+
+/// Receipts that claim a public answer all the same.
+fn public_lies() -> Vec<Row> {
     let receipt: fn(&mut Receipt) = |r| (r.work.question_hash, r.work.answer_hash) = (Hash32([1; 32]), keccak256(&[b"YES"]));
-    (name, "work.claim", Lie { question, receipt, ..Lie::default() })
+    not_public().map(|(name, _, question)| (name, "work.claim", Lie { question, receipt, ..Lie::default() })).into()
+}
+
+/// A question whose objects and lists are inside one another, one more than so many lists.
+pub(crate) fn deep_question(lists: usize) -> Vec<u8> {
+    let (open, close) = ("[".repeat(lists), "]".repeat(lists));
+    format!(r#"{{"model":"fixture","messages":[],"more":{open}{close},"candor":{{"public":true}}}}"#).into_bytes()
+}
+
+/// Work that began as long before its document as clocks may differ, with a payment that was open then.
+pub(crate) fn early() -> Lie {
+    Lie {
+        authorization: |a| a.valid_before = UnixSeconds(NOW_MS / 1000 + 200),
+        receipt: |r| r.work.started_at = UnixMs(NOW_MS - 120_000),
+        ..Lie::default()
+    }
 }
 
 fn sale(bundle: &mut Bundle) -> &mut Sale {
@@ -138,6 +186,7 @@ fn source_lies() -> Vec<Row> {
         source("proxied_work_by_another_key", |s| s.spki_hash = Hash32([1; 32])),
         source("proxied_work_without_a_key_under_tls", |s| s.spki_hash = Hash32::ZERO),
         source("proxied_work_with_a_buyers_key_that_is_not_taken", |s| s.account = Account::Buyer),
+        ("source_text_of_257_bytes", "parse", Lie { source: Some(|s| s.model_served = "m".repeat(257)), ..by_an_upstream() }),
         source("proxied_work_that_tried_no_upstream", |s| s.tried = vec!["nowhere".into()]),
         source("proxied_work_that_tried_one_route_twice", |s| s.tried.push("other".into())),
         source("proxied_work_with_an_escape_sequence", |s| s.model_served.push_str("\u{1b}[2K\rVERIFIED")),
@@ -164,6 +213,11 @@ fn listed(name: &'static str, price_list: fn(&OperatorTerms) -> SignedPriceList)
 fn a_few_units(terms: &mut OperatorTerms) {
     let Price { model, chain_id, asset, .. } = terms.prices[0];
     terms.prices[0] = Price::at_most(model, chain_id, asset, honest::classes(9, 9, 9));
+}
+
+/// Terms that sell for nothing.
+fn costs_nothing(terms: &mut OperatorTerms) {
+    (terms.prices[0].ceiling, terms.prices[0].floor) = (Classes::default(), Classes::default());
 }
 
 /// Lies about answers that nobody paid for.
@@ -197,6 +251,19 @@ fn further_keys() -> Vec<FurtherKey> {
     vec![FurtherKey { purpose: 1, algorithm: 1, bytes: vec![1; 32] }, FurtherKey { purpose: 3, algorithm: 3, bytes: vec![2; 32] }]
 }
 
+/// Lies about whom evidence is of, to a policy that takes any operator and registry: nothing else could refuse them.
+pub(crate) fn attested_party_lies() -> Vec<Row> {
+    let attested = |name, lie: Lie| (name, "evidence.manifest", lie);
+    vec![
+        attested("attested_operator_is_not_the_terms", Lie { manifest: |m| m.operator = Address([1; 20]), ..Lie::default() }),
+        attested("attested_registry_is_not_the_terms", Lie { manifest: |m| m.registry = Address([1; 20]), ..Lie::default() }),
+        attested(
+            "attested_anchor_chain_is_not_the_terms",
+            Lie { manifest: |m| m.anchor_chain_id = 1, freshness: |f| f.chain_id = 1, ..Lie::default() },
+        ),
+    ]
+}
+
 fn evidence_lies() -> Vec<Row> {
     vec![
         at_the_end("freshness_nonce_changed", "evidence.binding", |b| b.evidence.freshness.nonce = Hash32([1; 32])),
@@ -218,9 +285,6 @@ fn evidence_lies() -> Vec<Row> {
             Lie { manifest: |m| m.model_set_root = Hash32([1; 32]), ..Lie::default() },
         ),
         ("attested_keys_that_do_not_travel", "evidence.manifest", Lie { manifest: |m| m.keys_hash = Hash32([1; 32]), ..Lie::default() }),
-        ("attested_operator_is_not_the_terms", "evidence.manifest", Lie { manifest: |m| m.operator = Address([1; 20]), ..Lie::default() }),
-        ("attested_registry_is_not_the_terms", "evidence.manifest", Lie { manifest: |m| m.registry = Address([1; 20]), ..Lie::default() }),
-        ("attested_anchor_chain_is_not_the_terms", "evidence.manifest", Lie { manifest: |m| m.anchor_chain_id = 1, ..Lie::default() }),
         (
             "attested_contracts_are_not_the_terms",
             "evidence.manifest",
@@ -281,7 +345,12 @@ fn work_lies() -> Vec<Row> {
                 ..Lie::default()
             },
         ),
-        receipt("finished_after_the_terms_ended", "receipt.time", |r| r.work.finished_at.0 += 86_400_000),
+        ("finished_after_the_terms_ended", "receipt.time", Lie { terms: |o| o.not_after = UnixMs(NOW_MS + 1_999), ..Lie::default() }),
+        (
+            "started_longer_before_its_document_than_the_skew",
+            "receipt.time",
+            Lie { receipt: |r| r.work.started_at = UnixMs(NOW_MS - 120_001), ..early() },
+        ),
         ("evidence_too_old_for_the_receipt", "receipt.time", Lie { document_age_ms: 3 * 3_600_000, ..Lie::default() }),
         at_the_end("request_body_altered", "request.commitment", |b| b.request.body[0] ^= 1),
         at_the_end("request_path_altered", "request.commitment", |b| b.request.path.push('?')),
@@ -309,27 +378,6 @@ fn work_lies() -> Vec<Row> {
         public("public_answer_to_another_question", |r| r.work.question_hash = Hash32([1; 32])),
         public("public_answer_whose_receipt_is_silent", |r| {
             (r.work.task_hash, r.work.question_hash, r.work.answer_hash) = (Hash32::ZERO, Hash32::ZERO, Hash32::ZERO);
-        }),
-        asked_wrongly("public_answer_asked_with_a_member_twice", |q, _| {
-            q.body = br#"{"model":"fixture","messages":[{"role":"user","role":"user","content":"?"}],"candor":{"public":true}}"#.to_vec();
-        }),
-        asked_wrongly("public_answer_asked_twice", |q, _| {
-            q.body = br#"{"model":"fixture","messages":[],"n":2,"candor":{"public":true}}"#.to_vec();
-        }),
-        asked_wrongly("public_answer_asked_with_tools", |q, _| {
-            q.body = br#"{"model":"fixture","messages":[],"tools":[],"candor":{"public":true}}"#.to_vec();
-        }),
-        asked_wrongly("public_answer_of_another_route", |q, _| {
-            ask_publicly(q);
-            q.path = "/v1/completions".into();
-        }),
-        asked_wrongly("public_answer_without_a_text", |q, r| {
-            ask_publicly(q);
-            r.frames = vec![br#"{"choices":[{"message":{"content":null}}]}"#.to_vec()];
-        }),
-        asked_wrongly("public_answer_of_two_choices", |q, r| {
-            ask_publicly(q);
-            r.frames = vec![br#"{"choices":[{"message":{"content":"YES"}},{"message":{"content":"NO"}}]}"#.to_vec()];
         }),
         receipt("proxied_work_of_a_local_model", "work.claim", |r| r.work.kinds = Kinds::PROXY),
         at_the_end("salt_in_the_delivery_of_a_paid_answer", "request.commitment", |b| b.delivery.request_salt = Some(b.request.salt)),
@@ -370,6 +418,16 @@ fn work_lies() -> Vec<Row> {
             },
         ),
         ("seed_share_missing", "work.seed", Lie { seed_share: |s| *s = None, ..Lie::default() }),
+        (
+            "seed_share_beside_a_seed_that_the_request_named",
+            "work.seed",
+            Lie {
+                offer: |o| o.seed_commitment = Hash32::ZERO,
+                decoding: |d| (d.seed_source, d.seed) = (SeedSource::Request, integer_seed(42)),
+                ..Lie::default()
+            },
+        ),
+        ("engine_of_65_bytes", "parse", Lie { decoding: |d| d.engine = "e".repeat(65), ..Lie::default() }),
     ]
 }
 
@@ -391,9 +449,10 @@ fn money_lies() -> Vec<Row> {
         offer("offer_for_another_request", "offer.terms", |o| o.request_commitment = Hash32([1; 32])),
         offer("offer_to_another_payee", "offer.terms", |o| o.payee = Address([1; 20])),
         offer("offer_with_a_settler_under_exact", "offer.terms", |o| o.settler = Address([1; 20])),
+        offer("offer_by_no_scheme", "offer.terms", |o| o.scheme = Scheme::None),
         offer("offer_for_other_max_tokens", "offer.terms", |o| o.max_tokens = 65),
         offer("offer_above_the_price_table", "offer.price", |o| o.amount = Amount(o.amount.0 + 1)),
-        offer("offer_for_nothing", "offer.price", |o| o.amount = Amount::ZERO),
+        ("offer_for_nothing", "offer.price", Lie { terms: costs_nothing, ..Lie::default() }),
         offer("offer_with_the_number_of_no_list", "offer.price", |o| o.price_list_number = 1),
         listed("price_list_of_other_terms", |o| resigned(o, |list| list.terms_hash = Hash32([1; 32]))),
         listed("price_list_signed_by_a_stranger", |o| {
@@ -423,6 +482,22 @@ fn money_lies() -> Vec<Row> {
             "offer.price",
             Lie { price_list: Some(half), offer: |o| o.amount.0 = 30, bundle: |b| sale(b).price_list = None, ..Lie::default() },
         ),
+        (
+            "offer_for_nothing_by_a_price_list_that_is_not_shown",
+            "offer.price",
+            Lie {
+                terms: |o| o.prices[0].floor = Classes::default(),
+                price_list: Some(half),
+                offer: |o| o.amount = Amount::ZERO,
+                bundle: |b| sale(b).price_list = None,
+                ..Lie::default()
+            },
+        ),
+        (
+            "offer_by_a_price_list_without_a_number_that_is_not_shown",
+            "offer.price",
+            Lie { price_list: Some(half), offer: |o| o.price_list_number = 0, bundle: |b| sale(b).price_list = None, ..Lie::default() },
+        ),
         at_the_end("price_list_that_the_offer_does_not_name", "offer.price", |b| {
             sale(b).price_list = Some(half(&b.evidence.terms.terms.clone()));
         }),
@@ -444,6 +519,8 @@ fn money_lies() -> Vec<Row> {
         receipt("receipt_for_another_offer", "receipt.payment", |r| r.money.offer_digest = Hash32([1; 32])),
         receipt("receipt_in_another_asset", "receipt.payment", |r| r.money.asset = Address([1; 20])),
         receipt("receipt_by_another_scheme", "receipt.payment", |r| r.money.scheme = Scheme::UptoPermit2),
+        // Zero under `exact`, as the offer's is: it is of no other payment.
+        receipt("receipt_with_a_settler_under_exact", "receipt.payment", |r| r.money.settler = Address([1; 20])),
         receipt("receipt_for_another_payer", "receipt.payment", |r| r.money.payer = Address([1; 20])),
         receipt("receipt_on_another_chain", "receipt.payment", |r| r.money.chain_id = 1),
         receipt("charge_above_what_was_signed", "receipt.charge", |r| r.money.charged = Amount(r.money.charged.0 + 1)),
@@ -464,12 +541,22 @@ fn log_lies() -> Vec<Row> {
         ("receipt_never_logged", "log.inclusion", Lie { checkpoint: |c| c.tree.root = Hash32([1; 32]), ..Lie::default() }),
         ("sequence_that_is_not_its_place", "log.inclusion", Lie { receipt: |r| r.sequence = 2, ..Lie::default() }),
         checkpoint("checkpoint_of_another_log", "log.checkpoint", |c| c.log_id = Hash32([1; 32])),
+        // Its note names this log, and what K_sig signed another.
+        at_the_end("checkpoint_of_another_log_under_a_note_of_this_one", "log.checkpoint", |b| {
+            let signed = &mut b.delivery.checkpoint;
+            signed.checkpoint.log_id = Hash32([1; 32]);
+            signed.signature = Key::of(K_SIG).sign(&signed.checkpoint.digest());
+        }),
+        at_the_end("note_signature_with_s_beyond_the_order", "log.checkpoint", |b| {
+            b.delivery.checkpoint.note_signature = beyond_the_order(&b.delivery.checkpoint.note_signature);
+        }),
         at_the_end("checkpoint_time_altered", "log.checkpoint", |b| b.delivery.checkpoint.checkpoint.timestamp.0 += 1),
         at_the_end("note_signature_altered", "log.checkpoint", |b| b.delivery.checkpoint.note_signature.0[0] ^= 1),
         at_the_end("checkpoint_signature_altered", "log.checkpoint", |b| b.delivery.checkpoint.signature.0[0] ^= 1),
-        at_the_end("cosignature_by_a_stranger", "log.witnesses", |b| {
+        at_the_end("cosignature_by_a_stranger", "log.witnesses", |b| b.delivery.checkpoint.cosignatures = vec![cosign_by(b, 0x77)]),
+        at_the_end("cosignature_with_s_beyond_the_order", "log.witnesses", |b| {
             let mut cosignature = cosign(b);
-            cosignature.witness = Hash32([1; 32]);
+            cosignature.signature = beyond_the_order(&cosignature.signature);
             b.delivery.checkpoint.cosignatures = vec![cosignature];
         }),
         at_the_end("cosignature_time_altered", "log.witnesses", |b| {

@@ -44,6 +44,7 @@ pub fn all(honest: &Bundle) -> Vec<Malformed> {
         ("malformed_three_later_trees", later_trees(&bytes, &[8, 9, 10])),
         ("malformed_later_trees_of_one_size", later_trees(&bytes, &[8, 8])),
         ("malformed_payment_of_an_unknown_scheme", edit(payment_scheme(&bytes, honest), 1, &[0x05])),
+        ("malformed_unknown_seed_source", edit(find(&bytes, &honest.delivery.decoding.seed.0) + 32, 1, &[0x04])),
         ("malformed_receipt_code", in_delivery(honest, |receipt| receipt[5 * 32 + 31] = 9)),
         ("malformed_receipt_high_bytes_in_an_address", in_delivery(honest, |receipt| receipt[6 * 32] = 1)),
         ("malformed_receipt_amount_above_2_128", in_delivery(honest, |receipt| receipt[12 * 32 + 15] = 1)),

@@ -120,22 +120,18 @@ pub struct PublicWords {
     pub answer_hash: Hash32,
 }
 
-/// The words of the answer that these frames are; all zero if the request does not ask for a public one. `None` if the request may not ask as it
-/// does, or the frames hold no text.
+/// The words of the answer that these frames are; all zero if it is not public: the request does not ask for that, or not as it may, or the
+/// frames hold no one text.
 #[must_use]
-pub fn words<'a>(method: &str, path: &str, body: &[u8], frames: impl IntoIterator<Item = &'a [u8]>) -> Option<PublicWords> {
-    // Whatever asks for nothing here may be any bytes.
-    let Some(asked) = asked(body).unwrap_or_default() else { return Some(PublicWords::default()) };
+pub fn words<'a>(method: &str, path: &str, body: &[u8], frames: impl IntoIterator<Item = &'a [u8]>) -> PublicWords {
     let route = path.split('?').next().unwrap_or_default();
     if method != "POST" || route != PATH {
-        return None;
+        return PublicWords::default();
     }
-    let answer = answer_text(frames)?;
-    Some(PublicWords {
-        task_hash: asked.task,
-        question_hash: question_hash(method, path, body),
-        answer_hash: keccak256(&[answer.as_bytes()]),
-    })
+    // Whatever asks for nothing here may be any bytes.
+    let Some(asked) = asked(body).unwrap_or_default() else { return PublicWords::default() };
+    let Some(answer) = answer_text(frames) else { return PublicWords::default() };
+    PublicWords { task_hash: asked.task, question_hash: question_hash(method, path, body), answer_hash: keccak256(&[answer.as_bytes()]) }
 }
 
 /// The text of an answer: `choices[0].message.content` of the one body, or `choices[0].delta.content` of each frame of a stream, joined.

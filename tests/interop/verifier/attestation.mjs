@@ -8,7 +8,7 @@ import { sha256 } from "./hashes.mjs";
 import { checkConstraints, checkLinks, checkSignatures, checkValidity, isSignature, readCertificate, verifyP384 } from "./x509.mjs";
 
 const MAX_BYTES = 16_384, PCR_BYTES = 48, MAX_PCRS = 32;
-const MAX_UNKNOWN_FIELDS = 16, MAX_FIELDS = 9 + MAX_UNKNOWN_FIELDS;
+const MAX_UNKNOWN_FIELDS = 16, MAX_FIELDS = 9 + MAX_UNKNOWN_FIELDS, MAX_NAME = 64;
 const MAX_MODULE_ID = 128, MAX_CERTIFICATE = 1_024, MAX_CHAIN = 8, MAX_PUBLIC_KEY = 1_024, MAX_USER_DATA = 512, MAX_NONCE = 512;
 /** A map of one pair: algorithm (1) is ES384 (-35). */
 const PROTECTED = Uint8Array.of(0xa1, 0x01, 0x38, 0x22);
@@ -82,14 +82,17 @@ function readPayload(payload) {
   under("attest.payload", () => {
     r.eachOfMap(MAX_FIELDS, () => {
       const name = r.text();
-      require(!fields.has(name), "attest.fields", `${name} twice`);
+      require(Buffer.byteLength(name) <= MAX_NAME, "attest.payload", "a field with too long a name");
       const read = FIELDS[name];
       if (read === undefined) {
         unknown += 1;
-        require(unknown <= MAX_UNKNOWN_FIELDS, "attest.payload", "too many unknown fields");
+        const passedOver = unknown <= MAX_UNKNOWN_FIELDS && !fields.has(name);
+        require(passedOver, "attest.fields", "too many unknown fields, or one of them twice");
         r.skip();
       }
-      fields.set(name, read === undefined ? null : under("attest.fields", () => read(r)));
+      const value = read === undefined ? null : under("attest.fields", () => read(r));
+      require(!fields.has(name), "attest.fields", `${name} twice`);
+      fields.set(name, value);
     });
   });
   require(r.ended, "attest.payload", "bytes after the payload's end");

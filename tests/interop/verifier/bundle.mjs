@@ -9,7 +9,7 @@ import { readDecoding, readReceipt, readSource, RECEIPT_BYTES } from "./receipt.
 const MIB = 1_048_576;
 const MAX = Object.freeze({
   bundle: 24 * MIB, body: 4 * MIB, frames: 65_536, frame: 4 * MIB, method: 16, path: 2_048, cosignatures: 32, inclusion: 64,
-  consistency: 65, laterTrees: 2,
+  consistency: 65, laterTrees: 2, priceList: 65_536,
 });
 
 export const MAX_BUNDLE_BYTES = MAX.bundle;
@@ -36,7 +36,7 @@ function readSale(r) {
   r.array(4);
   return {
     offer: readOffer(r.bytesOf(OFFER_BYTES)), offerSignature: r.bytesOf(65), payment: readPayment(r),
-    priceList: r.optional((inner) => readPriceList(inner.bytes(MAX.bundle))),
+    priceList: r.optional((inner) => readPriceList(inner.bytes(MAX.priceList))),
   };
 }
 

@@ -6,12 +6,15 @@ import { Refused, require } from "./errors.mjs";
 import { attestedBytes, freshnessTag, NITRO, workloadId } from "./evidence.mjs";
 import { disagreement, keysHash } from "./manifest.mjs";
 import { ANY } from "./policy.mjs";
-import { passed, notChecked } from "./outcome.mjs";
+import { blockOutcome, passed, notChecked } from "./outcome.mjs";
 import { recover } from "./signatures.mjs";
 import { inconsistency, termsDigest } from "./terms.mjs";
-import { seconds, seenInTime, sightings, validUntil } from "./time-rule.mjs";
+import { couldBeSeenBefore, seconds, seenInTime, sightings, validUntil } from "./time-rule.mjs";
 
-/** 1. attestation.md §1, and ATT-6: one document, of Nitro's format, without collateral. In a bundle it is judged at its own time. */
+/**
+ * 1. attestation.md §1, and ATT-6: one document, of Nitro's format, without collateral. In a bundle it is judged at its own time. Live it
+ * answers the caller's challenge, where there is one (§3, ATT-3).
+ */
 export function attestDocument({ bundle, policy, live, found }) {
   const { documents } = bundle.evidence;
   require(documents.length === 1, "attest.kind", `${documents.length} documents where one is judged`);
@@ -20,17 +23,17 @@ export function attestDocument({ bundle, policy, live, found }) {
   require(collateral.length === 0, "attest.kind", "collateral beside a document that has none");
   const judged = live === null ? { at: null } : { at: live.now, maxAge: policy.max_age_ms, skew: policy.skew_ms };
   found.document = verifyDocument(document, policy.roots, judged);
+  const challenge = live?.nonce ?? null;
+  require(challenge === null || equal(bundle.evidence.preimage.nonce, challenge), "attest.nonce", "another challenge than the caller's");
   return passed();
 }
 
-/** 2. attestation.md §2 (ATT-2), and the caller's challenge where there is one (§3, ATT-3). */
-export function evidenceBinding({ bundle, live, found }) {
+/** 2. attestation.md §2 (ATT-2) */
+export function evidenceBinding({ bundle, found }) {
   const { manifest, preimage } = bundle.evidence;
   const due = attestedBytes(manifest.kSig, manifest.hash, freshnessTag(preimage));
   const { userData } = found.document;
   require(userData !== null && equal(userData, due), "evidence.binding", "user_data does not name this key, manifest and block");
-  const challenge = live?.nonce ?? null;
-  require(challenge === null || equal(preimage.nonce, challenge), "attest.nonce", "another challenge than the caller's");
   return passed();
 }
 
@@ -53,14 +56,16 @@ export function evidenceOperator({ bundle, found }) {
 export function evidenceManifest({ bundle, policy, found }) {
   const { manifest, terms, keys, preimage } = bundle.evidence;
   const check = "evidence.manifest";
-  const problem = inconsistency(terms) ?? disagreement(manifest, terms);
-  if (problem !== null) throw new Refused(check, problem);
+  const difference = disagreement(manifest, terms);
+  if (difference !== null) throw new Refused(check, difference);
   require(equal(keysHash(keys), manifest.keysHash), check, "other further keys than the manifest's");
+  require(keys.length === 0, "evidence.keys", "further keys, which this verifier does not judge");
+  const problem = inconsistency(terms);
+  if (problem !== null) throw new Refused(check, problem);
   require(preimage.chainId === manifest.anchorChainId, check, "the freshness block is of another chain");
   const { time } = found.document;
   require(time <= terms.notAfter, check, "the terms had ended when the document was made");
   require(manifest.bootedAt * 1000n <= time + policy.skew_ms, check, "the boot is after its document");
-  require(keys.length === 0, "evidence.keys", "further keys, which this verifier does not judge");
   return passed();
 }
 
@@ -89,12 +94,8 @@ export function policyRegistry({ bundle, policy }) {
   return passed();
 }
 
-/** 9. attestation.md §3 (ATT-4) */
-export function evidenceBlock({ facts }) {
-  if (facts.evidence_block_known === null) return notChecked("no chain was asked");
-  require(facts.evidence_block_known, "evidence.block", "no such block");
-  return passed();
-}
+/** 9. attestation.md §3 (ATT-4); bundle.md §4 (BNDL-9) */
+export const evidenceBlock = ({ facts, found }) => blockOutcome(facts.evidence_block_known, found);
 
 /** 10. bundle.md §4 (BNDL-3), lines 2 and 5 of the time rule (§6) */
 export function registryListed({ bundle, facts, found }) {
@@ -108,10 +109,17 @@ export function registryListed({ bundle, facts, found }) {
   const end = validUntil(registry.valid_until, found.document.time, terms.notAfter);
   require(finished <= end, check, "the registration had lapsed");
   require(registry.invalid_from === null || finished <= registry.invalid_from, check, "the key was retired before");
-  if (registry.revoked_at !== null) {
-    const { seenAt } = sightings(bundle, bundle.delivery.receipt.logId, facts);
-    const before = seenAt !== null && seenAt < registry.revoked_at && seenInTime(finished, seenAt);
-    require(before, check, "the key was revoked, and no tree that holds the receipt was seen in time before");
-  }
-  return passed();
+  const told = toldOf(registry);
+  if (registry.revoked_at === null) return passed(told);
+  const { seenAt } = sightings(bundle, bundle.delivery.receipt.logId, facts);
+  if (seenAt !== null && seenAt < registry.revoked_at && seenInTime(finished, seenAt)) return passed(told);
+  require(couldBeSeenBefore(finished, registry.revoked_at), check, "the key was revoked before the work was finished");
+  found.undecided = true;
+  return notChecked("the key was revoked, and the caller knows of no tree that holds the receipt and was seen in time before");
+}
+
+/** BNDL-3: what the registry says of the key besides, which refuses nothing. */
+function toldOf({ is_forked, has_gap }) {
+  const said = [is_forked && "forked: the key signed two trees of one size", has_gap && "a gap: the log is not linked to the one before"];
+  return said.filter(Boolean).join("; ") || undefined;
 }

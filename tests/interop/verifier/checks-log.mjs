@@ -74,7 +74,7 @@ export function logAnchored({ bundle, facts, found }) {
   if (seenAt === null) return notChecked("the caller knows of no anchor of these trees");
   if (!notSeenBefore(finished, seenAt)) throw new Refused("log.anchored", "a chain saw the tree before the work was finished");
   if (!seenInTime(finished, seenAt)) {
-    found.seenTooLate = true;
+    found.undecided = true;
     return notChecked("a chain saw the tree more than 7 days after the work was finished");
   }
   if (!anchored) return notChecked("observed in time, and not anchored");

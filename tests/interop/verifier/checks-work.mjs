@@ -2,8 +2,9 @@
 import { equal, isZero, ZERO_32 } from "./bytes.mjs";
 import { Refused, require } from "./errors.mjs";
 import { logId } from "./manifest.mjs";
-import { notChecked, passed } from "./outcome.mjs";
+import { blockOutcome, notChecked, passed } from "./outcome.mjs";
 import { ANY } from "./policy.mjs";
+import { publicWords } from "./public.mjs";
 import * as receipts from "./receipt.mjs";
 import { recover } from "./signatures.mjs";
 import * as terms from "./terms.mjs";
@@ -44,12 +45,8 @@ export function receiptTime({ bundle, policy, found }) {
   return passed();
 }
 
-/** 14. receipt.md §4 */
-export function receiptBlock({ facts }) {
-  if (facts.receipt_block_known === null) return notChecked("no chain was asked");
-  require(facts.receipt_block_known, "receipt.block", "no such block");
-  return passed();
-}
+/** 14. receipt.md §4; bundle.md §4 (BNDL-9) */
+export const receiptBlock = ({ facts, found }) => blockOutcome(facts.receipt_block_known, found);
 
 /** 15. transcript.md §1 (TR-1). The salt travels in the delivery if and only if nobody paid (bundle.md §2). */
 export function requestCommitment({ bundle }) {
@@ -91,8 +88,8 @@ export function workClaim({ bundle, found }) {
   const isLocal = found.model.source === terms.LOCAL;
   const kinds = isLocal ? [receipts.KIND_LOCAL, receipts.KIND_LOCAL | receipts.KIND_REEXEC] : [receipts.KIND_PROXY];
   require(kinds.includes(work.kinds), check, "another kind of work than the terms say of the model");
-  const publicWords = [work.taskHash, work.questionHash, work.answerHash];
-  require(publicWords.every(isZero), check, "a public answer, which this verifier does not judge");
+  const words = Object.entries(publicWords(bundle.request, bundle.answer.frames));
+  require(words.every(([name, word]) => equal(word, work[name])), check, "other words of a public answer than request and frames give");
   checkTokens(bundle, check);
   if (isLocal) {
     require(work.usageSource === receipts.COUNTED, check, "LOCAL work that was not counted by the enclave");

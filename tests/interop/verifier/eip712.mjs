@@ -6,7 +6,9 @@ import { addressWord, word } from "./words.mjs";
 
 const DEFINITIONS = [
   "EIP712Domain(string name,string version)",
-  "TokenDomain(string name,string version,uint256 chainId,address verifyingContract)",
+  "ContractDomain(string name,string version,uint256 chainId,address verifyingContract)",
+  // attestation.md §4
+  "Verdict(bytes32 evidenceHash,uint256 innerKind,bytes32 innerRoot,bytes32 innerMeasurements,bytes32 attestedHash,uint64 documentTime)",
   // terms-and-manifest.md §1
   "OperatorTerms(uint8 version,address operator,address payee,address registrar,address registry,uint256 anchorChainId,uint64 notAfter," +
     "uint32 flags,uint32 storage,Chain[] chains,Asset[] assets,Model[] models,Price[] prices,Upstream[] upstreams,Secret[] secrets," +
@@ -73,8 +75,8 @@ function parts(name, found = new Set()) {
 
 /** EIP-712's encodeType: the type itself, then the others that it refers to, in the order of their names. */
 function encodeType(name) {
-  // The domain of a token is the same EIP712Domain with more fields; here the two need names of their own.
-  const own = TYPES.get(name).definition.replace("TokenDomain", "EIP712Domain");
+  // The domain of a contract is the same EIP712Domain with more fields; here the two need names of their own.
+  const own = TYPES.get(name).definition.replace("ContractDomain", "EIP712Domain");
   return own + [...parts(name)].sort().map((part) => TYPES.get(part).definition).join("");
 }
 
@@ -98,7 +100,8 @@ export const hashStruct = (type, value) => keccak256(keccak256(ascii(encodeType(
 export const hashArray = (type, values) => encode(`${type}[]`, values);
 
 export const CANDOR_DOMAIN = hashStruct("EIP712Domain", { name: "Candor", version: "2" });
-export const tokenDomain = (token) => hashStruct("TokenDomain", token);
+/** The domain of a contract: of a token, or of one that verifies what attestors sign. */
+export const contractDomain = (contract) => hashStruct("ContractDomain", contract);
 
 export const digestOf = (domain, struct) => keccak256(Uint8Array.of(0x19, 0x01), domain, struct);
 

@@ -4,15 +4,16 @@
 import { toInteger } from "./bytes.mjs";
 
 const UNSIGNED = 0, NEGATIVE = 1, BYTES = 2, TEXT = 3, ARRAY = 4, MAP = 5;
-const NULL = 0xf6, BREAK = 0xff, INDEFINITE = 31;
-/** How deep a value that nobody knows may be nested. */
-const MAX_DEPTH = 4;
+const FALSE = 0xf4, TRUE = 0xf5, NULL = 0xf6, BREAK = 0xff, INDEFINITE = 31;
+/** How many lists and maps may be inside one another in a value that nobody knows, and how many items a reader takes in all. */
+const MAX_DEPTH = 4, MAX_ITEMS = 256;
 
 export class NotThere extends Error {}
 
 export class HardwareReader {
   #bytes;
   #at = 0;
+  #items = 0;
 
   constructor(bytes) {
     this.#bytes = bytes;
@@ -30,9 +31,7 @@ export class HardwareReader {
 
   /** Takes a null if it is next. */
   null() {
-    const found = this.#next === NULL;
-    if (found) this.#at += 1;
-    return found;
+    return this.#simple(NULL);
   }
 
   uint() {
@@ -74,27 +73,37 @@ export class HardwareReader {
 
   /** Passes over one value of any known kind. */
   skip(depth = 0) {
-    if (MAX_DEPTH < depth) throw new NotThere("nested too deep");
     const kind = this.#next >> 5;
+    if (depth === MAX_DEPTH && (kind === ARRAY || kind === MAP)) throw new NotThere("nested too deep");
     if (kind === UNSIGNED || kind === NEGATIVE) this.#head(kind);
     else if (kind === BYTES) this.bytes();
     else if (kind === TEXT) this.text();
     else if (kind === ARRAY) this.#each(ARRAY, Infinity, () => this.skip(depth + 1));
     else if (kind === MAP) this.#each(MAP, Infinity, () => { this.skip(depth + 1); this.skip(depth + 1); });
-    else if (!this.null() && !this.#boolean()) throw new NotThere("a tag, a float or an unknown simple value");
+    else if (!this.null() && !this.#simple(FALSE) && !this.#simple(TRUE)) throw new NotThere("a tag, a float or an unknown simple value");
   }
 
-  #boolean() {
-    const found = this.#next === 0xf4 || this.#next === 0xf5;
-    if (found) this.#at += 1;
+  /** Takes this item of one byte if it is next. */
+  #simple(item) {
+    const found = this.#next === item;
+    if (found) this.#item();
     return found;
+  }
+
+  /** Takes the first byte of an item. */
+  #item() {
+    this.#items += 1;
+    if (MAX_ITEMS < this.#items) throw new NotThere(`more than ${MAX_ITEMS} items`);
+    const initial = this.#next;
+    this.#at += 1;
+    return initial;
   }
 
   /** Each turn takes a byte at least, so a length that is written and not there ends at the end of the bytes. */
   #each(kind, atMost, turn) {
     const indefinite = this.#next === ((kind << 5) | INDEFINITE);
     const length = indefinite ? undefined : this.#head(kind);
-    if (indefinite) this.#at += 1;
+    if (indefinite) this.#item();
     for (let count = 0n; indefinite ? !this.#break() : count < length; count += 1n) {
       if (atMost <= count) throw new NotThere(`more than ${atMost} members`);
       turn();
@@ -108,9 +117,8 @@ export class HardwareReader {
   }
 
   #head(kind) {
-    const initial = this.#next;
-    if (initial >> 5 !== kind) throw new NotThere(`kind ${initial >> 5} where kind ${kind} is due`);
-    this.#at += 1;
+    if (this.#next >> 5 !== kind) throw new NotThere(`kind ${this.#next >> 5} where kind ${kind} is due`);
+    const initial = this.#item();
     const short = initial & 31;
     if (short < 24) return BigInt(short);
     if (27 < short) throw new NotThere("an indefinite or reserved length");

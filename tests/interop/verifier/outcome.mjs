@@ -3,4 +3,11 @@
 export const passed = (note) => ({ outcome: "passed", note });
 export const notChecked = (note) => ({ outcome: "not checked", note });
 export const notAsked = (note) => ({ outcome: "not asked", note });
+/** Steps 9 and 14: a chain that does not have the block may have gone back, and proves nothing against the answer. bundle.md §4 (BNDL-9) */
+export function blockOutcome(known, found) {
+  if (known === null) return notChecked("no chain was asked");
+  if (known) return passed();
+  found.undecided = true;
+  return notChecked("the chain that was asked does not have this block");
+}
 export const notReached = () => ({ outcome: "not reached" });

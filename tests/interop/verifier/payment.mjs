@@ -1,6 +1,6 @@
 // Offer, EIP-3009 authorization, payment id, binding nonce and refusal. payment.md.
 import { Malformed } from "./errors.mjs";
-import { candorDigest, digestOf, hashStruct, tokenDomain } from "./eip712.mjs";
+import { candorDigest, contractDomain, digestOf, hashStruct } from "./eip712.mjs";
 import { keccak256, TAG } from "./hashes.mjs";
 import { addressWord, readWords, word } from "./words.mjs";
 
@@ -31,7 +31,7 @@ export function readPayment(r) {
 
 /** What the payer signed, in the domain of the token: `asset` is the terms' entry. */
 export const authorizationDigest = (payment, asset) => digestOf(
-  tokenDomain({ name: asset.name, version: asset.version, chainId: asset.chainId, verifyingContract: asset.asset }),
+  contractDomain({ name: asset.name, version: asset.version, chainId: asset.chainId, verifyingContract: asset.asset }),
   hashStruct("TransferWithAuthorization", payment),
 );
 

@@ -41,7 +41,7 @@ export const workHash = (receipt) => hashStruct("Work", receipt.work);
 /** RCPT-12: the payment id of work that nobody paid for; with the other tag, of a payment of which nothing is charged. */
 export const unpaidId = (tag, anchorChainId, logId, sequence) => keccak256(keccak256(tag), word(anchorChainId), logId, word(sequence));
 
-const MAX_ENGINE_BYTES = 256;
+const MAX_ENGINE_BYTES = 64;
 
 export function readDecoding(r) {
   r.array(8);

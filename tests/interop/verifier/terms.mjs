@@ -49,7 +49,7 @@ const readRoute = (r) => {
 const readModel = (r) => {
   r.array(6);
   return {
-    id: text(r), source: r.uint(8), digest: r.hash(), sourceDigest: r.hash(), contextTokens: r.uint(32), routes: list(readRoute)(r),
+    id: text(r), source: r.code(SOURCES), digest: r.hash(), sourceDigest: r.hash(), contextTokens: r.uint(32), routes: list(readRoute)(r),
   };
 };
 const readPrice = (r) => {
@@ -59,8 +59,8 @@ const readPrice = (r) => {
 const readUpstream = (r) => {
   r.array(11);
   return {
-    name: text(r), kind: r.uint(8), host: text(r), port: r.uint(16), path: text(r), trust: r.uint(8), trustAnchor: r.hash(),
-    account: text(r), pricing: r.uint(8), markup: r.uint(32), flags: r.uint(32),
+    name: text(r), kind: r.code(KINDS), host: text(r), port: r.uint(16), path: text(r), trust: r.code(TRUSTS), trustAnchor: r.hash(),
+    account: text(r), pricing: r.code(PRICINGS), markup: r.uint(32), flags: r.uint(32),
   };
 };
 const readSecret = (r) => {
@@ -116,7 +116,7 @@ export const findPrice = (terms, model, chainId, asset) =>
 export function inconsistency(terms) {
   const first = (list, problem) => list.map((one) => problem(terms, one)).find((found) => found !== null);
   return (
-    codesProblem(terms) ?? partiesProblem(terms) ?? twiceProblem(terms) ?? first(terms.models, modelProblem) ??
+    flagsProblem(terms) ?? partiesProblem(terms) ?? twiceProblem(terms) ?? first(terms.models, modelProblem) ??
     first(terms.prices, priceProblem) ?? first(terms.upstreams, upstreamProblem) ?? accessProblem(terms) ?? guardProblem(terms) ??
     namesProblem(terms) ?? (textsOf(terms).some(hasControl) ? "a text has a control" : null)
   );
@@ -124,17 +124,11 @@ export function inconsistency(terms) {
 
 const beyond = (flags, known) => (flags & ~known) !== 0n;
 
-function codesProblem(terms) {
+function flagsProblem(terms) {
   if (beyond(terms.flags, ALL_FLAGS)) return "an unknown flag";
   if (beyond(terms.storage, ALL_STORAGE)) return "an unknown storage flag";
   if (beyond(terms.access.ways, ALL_WAYS)) return "an unknown way";
-  if (terms.models.some((model) => !SOURCES.includes(model.source))) return "an unknown source of a model";
-  for (const upstream of terms.upstreams) {
-    const known = KINDS.includes(upstream.kind) && TRUSTS.includes(upstream.trust) && PRICINGS.includes(upstream.pricing);
-    if (!known) return "an unknown code of an upstream";
-    if (beyond(upstream.flags, ALL_UPSTREAM_FLAGS)) return "an unknown flag of an upstream";
-  }
-  return null;
+  return terms.upstreams.some((upstream) => beyond(upstream.flags, ALL_UPSTREAM_FLAGS)) ? "an unknown flag of an upstream" : null;
 }
 
 function partiesProblem(terms) {

@@ -14,6 +14,9 @@ export const afterBoot = (finished, bootedAt) => bootedAt <= finished + SKEW_S;
 /** Line 3: a tree is not seen before what it holds was finished. */
 export const notSeenBefore = (finished, seenAt) => finished <= seenAt + SKEW_S;
 
+/** Whether line 3 leaves a moment before that one at which what was finished then can have been seen. */
+export const couldBeSeenBefore = (finished, moment) => finished < moment + SKEW_S;
+
 /** Line 4: nor so long after that its key had lapsed for good. */
 export const seenInTime = (finished, seenAt) => seenAt <= finished + LONGEST_UNSEEN_S;
 

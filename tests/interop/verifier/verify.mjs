@@ -67,12 +67,12 @@ export function verifyBundle(bytes, policy, facts) {
   } catch (error) {
     return unreadable(error);
   }
-  const found = { document: null, witnessed: false, anchored: false, seenTooLate: false };
+  const found = { document: null, witnessed: false, anchored: false, undecided: false };
   const { refusedBy, checks } = run(STEPS, { bundle, policy, facts, live: null, found });
   if (refusedBy !== null) return { outcome: "refused", refusedBy, level: NOT_LOGGED, checks };
   const level = found.anchored ? "ANCHORED" : found.witnessed ? "WITNESSED" : "SELF-LOGGED";
   const enough = LEVELS.indexOf(policy.require_level) <= LEVELS.indexOf(level);
-  const outcome = enough && !found.seenTooLate ? "verified" : "cannot tell"; // POL-4, BNDL-8
+  const outcome = enough && !found.undecided ? "verified" : "cannot tell"; // POL-4, BNDL-8, BNDL-9
   return { outcome, refusedBy, level, checks };
 }
 

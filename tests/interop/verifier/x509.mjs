@@ -10,10 +10,10 @@ const OID = Object.freeze({
   subjectKeyId: "551d0e", authorityKeyId: "551d23",
 });
 /**
- * Extensions that narrow what a certificate is good for: name constraints, policy constraints, extended key usage. No genuine chain has
- * one, and a reader that passed over one would believe more than was said.
+ * Extensions that narrow what a certificate is good for: name constraints, policy mappings, policy constraints, extended key usage, inhibit
+ * anyPolicy. No genuine chain has one, and a reader that passed over one would believe more than was said.
  */
-const NARROWING = new Set(["551d1e", "551d24", "551d25"]);
+const NARROWING = new Set(["551d1e", "551d21", "551d24", "551d25", "551d36"]);
 const DIGITAL_SIGNATURE = 0, KEY_CERT_SIGN = 5;
 const MAX_SERIAL_BYTES = 20, MAX_NAME_PARTS = 16, MAX_EXTENSIONS = 16, MAX_PATH_LENGTH = 255n;
 export const P384_ORDER = BigInt("0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973");

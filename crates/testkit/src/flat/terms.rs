@@ -121,7 +121,7 @@ fn terms() -> File {
         let stranger = signed(honest::terms(), 0x77);
         json!({ "name": "signed by a stranger", "cbor": hex(&stranger.encode()), "refusedBy": "evidence.operator" })
     }];
-    let inconsistent: [(&str, Change); 19] = [
+    let inconsistent: [(&str, Change); 22] = [
         ("unknown flag", |o| o.flags = 2),
         ("unknown storage flag", |o| o.storage = 4),
         ("payee zero", |o| o.payee = Address::ZERO),
@@ -129,6 +129,9 @@ fn terms() -> File {
         ("no price", |o| o.prices.clear()),
         ("no endpoint", |o| o.endpoints.clear()),
         ("another registry on the anchor chain", |o| o.chains[0].registry = Address::ZERO),
+        ("unknown way", |o| o.access.ways |= 8),
+        ("a chain twice", |o| o.chains.push(o.chains[0].clone())),
+        ("two prices of a model in one asset", |o| o.prices.push(o.prices[0].clone())),
         ("a model twice", |o| o.models.push(o.models[0].clone())),
         ("an asset twice", |o| o.assets.push(o.assets[0].clone())),
         ("a price for an unknown asset", |o| o.prices[0].asset = a(1)),
@@ -146,13 +149,25 @@ fn terms() -> File {
         ("a bidirectional control in an endpoint", |o| o.endpoints[0].push('\u{202e}')),
     ];
     // Rules about upstreams need terms that have some.
-    let of_upstreams: [(&str, Change); 7] = [
+    let of_upstreams: [(&str, Change); 19] = [
         ("an attested upstream trusted by a key", |o| o.upstreams[0].kind = UpstreamKind::Aci),
         ("an upstream trusted by an attestation that it has not", |o| o.upstreams[0].trust = Trust::Attested),
         ("the digest of an upstream's model is not of its id", |o| {
             o.models[2].digest = h(1);
             o.prices[2].model = h(1);
         }),
+        ("a model of an upstream with a sourceDigest", |o| o.models[2].source_digest = h(1)),
+        ("a trust anchor in plaintext", |o| o.upstreams[1].trust_anchor = h(1)),
+        ("no trust anchor under TLS", |o| o.upstreams[0].trust_anchor = Hash32::ZERO),
+        ("unknown flag of an upstream", |o| o.upstreams[0].flags = 4),
+        ("a route to an unknown upstream", |o| o.models[2].routes[0].upstream = "other".into()),
+        ("an account that is no secret", |o| o.upstreams[0].account = "other".into()),
+        ("an upstream twice", |o| o.upstreams.push(o.upstreams[0].clone())),
+        ("a secret twice", |o| o.secrets.push(o.secrets[0].clone())),
+        ("a key twice", |o| o.access.keys.push(o.access.keys[0])),
+        ("a form of sealed requests twice", |o| o.sealed.push(o.sealed[0].clone())),
+        ("a guard that is no upstream", |o| o.guard.upstream = "other".into()),
+        ("an upstream without a port", |o| o.upstreams[0].port = 0),
         ("an upstream without a host", |o| o.upstreams[0].host.clear()),
         ("an upstream of fixed prices with a markup", |o| o.upstreams[0].pricing = Pricing::Fixed),
         ("a secret without a name", |o| o.secrets[1].name.clear()),
@@ -163,7 +178,7 @@ fn terms() -> File {
         change(&mut terms);
         rejects.push(json!({ "name": name, "cbor": hex(&signed(terms, OPERATOR).encode()), "refusedBy": "evidence.manifest" }));
     }
-    let bytes = signed(honest::terms(), OPERATOR).encode();
+    let (bytes, full) = (signed(honest::terms(), OPERATOR).encode(), signed(full_terms(), OPERATOR).encode());
     assert_eq!(bytes[..2], [0x95, 0x02], "twenty-one members, version 2");
     let malformed = |name: &str, bytes: Vec<u8>| json!({ "name": name, "cbor": hex(&bytes), "refusedBy": "parse" });
     rejects.extend([
@@ -171,9 +186,26 @@ fn terms() -> File {
         malformed("version of before the first release", [&[0x95, 0x01], &bytes[2..]].concat()),
         malformed("unknown version", [&[0x95, 0x03], &bytes[2..]].concat()),
         malformed("trailing byte", [bytes.as_slice(), &[0]].concat()),
+        malformed("unknown source of a model", with_code(&bytes, b"\x67fixture", 0, (1, 3))),
+        malformed("unknown kind of an upstream", with_code(&full, b"\x8b\x65plain", 0, (1, 4))),
+        malformed("unknown trust of an upstream", with_code(&full, PLAIN_PATH, 0, (0, 5))),
+        // Between trust and pricing lie an anchor of 32 bytes and an account without a name.
+        malformed("unknown pricing of an upstream", with_code(&full, PLAIN_PATH, 1 + 34 + 1, (1, 3))),
         malformed("cut short", bytes[..bytes.len() - 1].to_vec()),
     ]);
     file("terms", cases, rejects)
+}
+
+/// Host, port and path of the upstream without TLS, as terms encode them.
+const PLAIN_PATH: &[u8] = b"\x69127.0.0.1\x19\x1f\x40\x60";
+
+/// Terms in which the code so many bytes behind this place, which is the first of the pair, is the second.
+fn with_code(bytes: &[u8], place: &[u8], behind: usize, (from, to): (u8, u8)) -> Vec<u8> {
+    let at = bytes.windows(place.len()).position(|window| window == place).expect("the terms have it") + place.len() + behind;
+    assert_eq!(bytes[at], from, "a code");
+    let mut bytes = bytes.to_vec();
+    bytes[at] = to;
+    bytes
 }
 
 fn registrations() -> File {

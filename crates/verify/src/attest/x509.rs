@@ -199,7 +199,11 @@ fn parse_extension<'a>(id: &[u8], critical: bool, mut value: Reader<'a>, found: 
             found.basic_constraints = Some(BasicConstraints { critical, ca, path_len });
         }
         KEY_USAGE => found.key_usage = Some(value.named_bits()?),
-        SUBJECT_KEY_ID => found.subject_key_id = Some(value.content(tag::OCTET_STRING)?),
+        SUBJECT_KEY_ID => {
+            found.subject_key_id = Some(value.content(tag::OCTET_STRING)?);
+            // RFC 5280 §4.2.1.2: as below.
+            found.unknown_critical |= critical;
+        }
         AUTHORITY_KEY_ID => {
             // Only the key identifier: issuer and serial, the other form, name no key.
             let mut fields = value.open(tag::SEQUENCE)?;

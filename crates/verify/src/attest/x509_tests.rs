@@ -111,6 +111,7 @@ fn extensions_that_no_certificate_of_the_vendor_has_are_noticed_critical_or_not(
         }
         let key_id = tlv(tag::SEQUENCE, &tlv(tag::IMPLICIT_0, &[1; 20]));
         assert_eq!(read(AUTHORITY_KEY_ID, critical, &key_id), (false, critical));
+        assert_eq!(read(SUBJECT_KEY_ID, critical, &tlv(tag::OCTET_STRING, &[1; 20])), (false, critical));
     }
 }
 

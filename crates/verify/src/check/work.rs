@@ -103,7 +103,7 @@ impl Run<'_> {
         let frames = bundle.response.frames.iter().map(Vec::as_slice);
         let public = public::words(&request.method, &request.path, &request.body, frames);
         let words = PublicWords { task_hash: work.task_hash, question_hash: work.question_hash, answer_hash: work.answer_hash };
-        let is_public_as_asked = public == Some(words);
+        let is_public_as_asked = public == words;
         let max_tokens: u64 = bundle.delivery.decoding.max_tokens.into();
         let offered = bundle.sale.as_ref().map(|sale| (sale.offer.prompt_tokens, sale.offer.max_tokens));
         let (prompt_tokens, max_tokens) = offered.unwrap_or((work.prompt_tokens, max_tokens));
