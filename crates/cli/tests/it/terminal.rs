@@ -102,7 +102,10 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
         ("registry retire", vec![line(&["registry", "retire", address, "--rpc", &rpc]), line(&["registry", "retire", TEXT])]),
         (
             "registry revoke",
-            vec![line(&["registry", "revoke", address, "--rpc", &rpc, "--policy", &policy]), line(&["registry", "revoke", address, "--key", nowhere])],
+            vec![
+                line(&["registry", "revoke", address, "--rpc", &rpc, "--policy", &policy]),
+                line(&["registry", "revoke", address, "--key", nowhere]),
+            ],
         ),
         ("replay", vec![line(&["replay", &bundle]), line(&["replay", &bundle, "--unsigned"]), line(&["replay", &policy])]),
         ("serve", vec![line(&["serve", "--rpc", &rpc]), line(&["serve", "--listen", TEXT])]),

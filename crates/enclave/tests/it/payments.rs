@@ -76,7 +76,7 @@ async fn a_refusal_of_a_paid_request_is_signed_and_of_another_it_is_not() {
     let reply = world.ask(&body, Some(&payment)).await;
     assert_eq!(reply.status, 409, "{reply:?}");
     let refusal = signed_refusal(&world, &reply).await.expect("a signed refusal");
-    let payload = parse_payment_payload(&payment).unwrap();
+    let payload = parse_payment_payload(payment.as_bytes()).unwrap();
     let (paid, echoed) = parse_payment(&payload).unwrap();
     let offer = echoed.unwrap();
     let domain = ExactRequirements::parse(&payload.accepted).unwrap().domain();

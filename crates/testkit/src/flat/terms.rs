@@ -165,7 +165,7 @@ fn terms() -> File {
         ("an upstream twice", |o| o.upstreams.push(o.upstreams[0].clone())),
         ("a secret twice", |o| o.secrets.push(o.secrets[0].clone())),
         ("a key twice", |o| o.access.keys.push(o.access.keys[0])),
-        ("a form of sealed requests twice", |o| o.sealed.push(o.sealed[0].clone())),
+        ("a form of sealed requests twice", |o| o.sealed.push(o.sealed[0])),
         ("a guard that is no upstream", |o| o.guard.upstream = "other".into()),
         ("an upstream without a port", |o| o.upstreams[0].port = 0),
         ("an upstream without a host", |o| o.upstreams[0].host.clear()),
