@@ -123,3 +123,12 @@ test("whoever holds a bundle keeps its time on chain, and nobody else is asked",
   const again = candor("observe", file, "--rpc", world.rpc, "--send");
   assert.deepEqual([again.observedAt, again.tx], [kept.observedAt, null]);
 });
+
+test("a key that its operator ends is paid by nobody", { timeout: 120_000 }, async () => {
+  const [{ k_sig }] = candor("registry", "list", "--rpc", world.rpc);
+  const ended = candor("registry", "retire", k_sig, "--rpc", world.rpc);
+  assert.ok(ended.invalid_from > 0 && ended.revoked_at === null, JSON.stringify(ended));
+  const { code, said } = await refused("ask", "Anybody there?", "--rpc", world.rpc);
+  assert.notEqual(code, 0);
+  assert.match(said, /ended, lapsed/);
+});

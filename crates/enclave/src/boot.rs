@@ -210,6 +210,13 @@ impl Boot {
                 State::Ready(serving) => Ok(EnclaveReply::Metrics(serving.metrics().published(clock::now()))),
                 other => Err(wrong_phase(other)),
             },
+            HostRequest::StopSelling => match &*state {
+                State::Ready(serving) => {
+                    serving.stop_selling();
+                    Ok(EnclaveReply::Done)
+                }
+                other => Err(wrong_phase(other)),
+            },
         }
     }
 }

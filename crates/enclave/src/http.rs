@@ -21,7 +21,9 @@ use std::time::Duration;
 use candor_engine::chat::MAX_BODY_BYTES;
 use candor_link::{EnclaveRequest, HostReply};
 use candor_verify::bytes::Hash32;
+use candor_x402::Libsecp;
 use candor_x402::protocol::{HEADER_PAYMENT_SIGNATURE, PaymentPayload, ProtocolError, parse_payment_payload, parse_single_header};
+use candor_x402::recovery::signed_by_payer;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -150,6 +152,9 @@ async fn answer(session: &Session, asked: Asked) -> Result<ApiResponse, Refusal>
             }
         },
     };
+    if !serving.sells() {
+        return Err(ended(session, asked.payment.as_ref()));
+    }
     let quoted = quote::quote(serving, "POST", &asked.path, &asked.body, clock::now().seconds()).await;
     // A request that is refused was read all the same, so it counts like one that is quoted.
     let quote = quoted.map_err(|refusal| session.quoted().err().unwrap_or(refusal))?;
@@ -175,6 +180,22 @@ async fn answer(session: &Session, asked: Asked) -> Result<ApiResponse, Refusal>
                 return Ok(reply::held(*response, look));
             }
             if refusal.wants_payment() { unpaid(session, &quote, &asked.path, &refusal) } else { Err(refusal) }
+        }
+    }
+}
+
+/// No new work: a payment that was taken before is told so, and no other is asked for.
+fn ended(session: &Session, payment: Option<&Result<PaymentPayload, ProtocolError>>) -> Refusal {
+    if let Err(refusal) = session.quoted() {
+        return refusal;
+    }
+    let signed = payment.and_then(|payment| signed_by_payer(payment.as_ref().ok()?, &Libsecp));
+    match signed.map(|signed| session.serving().check_taken(&signed.payment_id)) {
+        Some(Err(taken)) => taken.into(),
+        Some(Ok(())) | None => {
+            let message =
+                "The operator of this node ended its key, so what it answers from now on could not be proven. Nothing was charged.";
+            Refusal::new(503, message).code("candor_node_ended")
         }
     }
 }

@@ -4,6 +4,7 @@
 //! step under its own lock. No lock leaves this file.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use candor_engine::Model;
@@ -83,6 +84,8 @@ pub(crate) struct Serving {
     // Guards: the newest head and evidence; replaced whole.
     head: RwLock<BlockHead>,
     evidence: RwLock<Arc<[u8]>>,
+    // The registry says that this boot's key was ended. Never taken back: an operator that ends a key boots another.
+    has_ended: AtomicBool,
 }
 
 impl Serving {
@@ -111,6 +114,7 @@ impl Serving {
             answers: Answers::default(),
             head: RwLock::new(parts.head),
             evidence: RwLock::new(parts.evidence.into()),
+            has_ended: AtomicBool::new(false),
             terms: parts.terms,
             config: parts.config,
         })
@@ -191,6 +195,16 @@ impl Serving {
     /// Whether a payment could be claimed now. Takes nothing, so a client that leaves afterwards undoes nothing.
     pub(crate) fn check_claim(&self, payment: &VerifiedPayment) -> Result<(), ClaimError> {
         self.claims().check(payment, clock::now().seconds())
+    }
+
+    /// Takes no new work from now on.
+    pub(crate) fn stop_selling(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether new work is taken.
+    pub(crate) fn sells(&self) -> bool {
+        !self.has_ended.load(Ordering::Relaxed)
     }
 
     /// Whether this boot has not taken the payment before.

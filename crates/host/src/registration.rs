@@ -41,7 +41,7 @@ pub(crate) async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready
     let mut failures = 0_u32;
     // When the registry was last shown evidence; `None` if it has to be shown some.
     let mut shown: Option<Instant> = None;
-    let mut is_first = true;
+    let (mut is_first, mut has_ended) = (true, false);
     loop {
         if !is_first {
             match attest(shared, link).await {
@@ -75,8 +75,16 @@ pub(crate) async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready
                 shared.notice(&Notice::Registered { log_id: ready.manifest.log_id() });
             }
         }
-        if until_due(shared, &ready).await == Due::Registration {
-            shown = None;
+        match until_due(shared, &ready, has_ended).await {
+            Due::Evidence => {}
+            Due::Registration => shown = None,
+            Due::End => {
+                has_ended = true;
+                shared.trouble("registration", "its operator ended the key of this boot: it takes no new work; boot another".to_owned());
+                if let Err(error) = link.call(HostRequest::StopSelling, timing.request).await {
+                    return error.into();
+                }
+            }
         }
     }
 }
@@ -88,17 +96,22 @@ enum Due {
     Evidence,
     /// The registry knows this boot no more.
     Registration,
+    /// The operator ended its key.
+    End,
 }
 
-/// Waits until fresh evidence is due, or until the registry that knew this boot knows it no more: its chain was reset, or took back the
+/// Waits until fresh evidence is due, until its operator ends the key of this boot, or until the registry that knew this boot knows it no more: its chain was reset, or took back the
 /// block of the registration.
-async fn until_due(shared: &Shared, ready: &Ready) -> Due {
+async fn until_due(shared: &Shared, ready: &Ready, has_ended: bool) -> Due {
     let (registry, k_sig) = (ready.manifest.registry, ready.manifest.k_sig);
     let due = Instant::now() + shared.config.timing.attest;
     // Not before it was: somebody else may register this node, and take time for it.
     let mut was_listed = false;
     loop {
         match shared.config.anchor_chain.key_status(&registry, &k_sig).await {
+            Ok(Some(status)) if !has_ended && (status.invalid_from.is_some() || status.revoked_at.is_some() || status.is_forked) => {
+                return Due::End;
+            }
             Ok(Some(_)) => was_listed = true,
             Ok(None) if was_listed => {
                 shared.update(|status| status.is_registered = false);

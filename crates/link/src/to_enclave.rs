@@ -60,6 +60,8 @@ pub enum HostRequest {
     Ping,
     /// What was counted. `Metrics`.
     Metrics,
+    /// The registry says that the operator ended this boot's key: take no new work, and serve who paid. `Done`. A lie stops the service.
+    StopSelling,
 }
 
 /// What the host answers. [`HostReply::Refused`] may answer anything.
@@ -108,6 +110,7 @@ mod kind {
     pub(super) const ATTEST: u64 = 19;
     pub(super) const PING: u64 = 20;
     pub(super) const METRICS: u64 = 21;
+    pub(super) const STOP_SELLING: u64 = 22;
     pub(super) const HEAD: u64 = 48;
     pub(super) const PAYER_STATE: u64 = 49;
     pub(super) const APPENDED: u64 = 50;
@@ -125,7 +128,7 @@ mod kind {
 
 fn fields_of(kind: u64) -> Option<u64> {
     Some(match kind {
-        kind::START | kind::PING | kind::METRICS | kind::ANSWER_ERASED | kind::UPSTREAM_OPENED => 0,
+        kind::START | kind::PING | kind::METRICS | kind::STOP_SELLING | kind::ANSWER_ERASED | kind::UPSTREAM_OPENED => 0,
         kind::HEAD_UPDATE | kind::HEAD | kind::APPENDED | kind::SETTLEMENT | kind::RECEIPT | kind::ANSWER_STORED | kind::EVIDENCE => 1,
         kind::ATTEST | kind::LOG_STATE | kind::ANSWER | kind::REFUSED => 2,
         kind::BOOT | kind::PAYER_STATE => 3,
@@ -164,7 +167,7 @@ impl ToEnclave {
             }
             match kind {
                 kind::HEAD_UPDATE => Ok(Self::HeadUpdate(read_head(r)?)),
-                kind::BOOT..=kind::METRICS => Ok(Self::Request { id, request: read_request(kind, r)? }),
+                kind::BOOT..=kind::STOP_SELLING => Ok(Self::Request { id, request: read_request(kind, r)? }),
                 _ => Ok(Self::Reply { id, reply: read_reply(kind, r)? }),
             }
         })
@@ -197,6 +200,7 @@ fn write_request(id: u64, request: &HostRequest) -> Writer {
         }
         HostRequest::Ping => message(kind::PING, id, 0),
         HostRequest::Metrics => message(kind::METRICS, id, 0),
+        HostRequest::StopSelling => message(kind::STOP_SELLING, id, 0),
     }
 }
 
@@ -215,6 +219,7 @@ fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<HostRequest> {
         kind::ATTEST => HostRequest::Attest { nonce: r.hash()?, head: read_head(r)? },
         kind::PING => HostRequest::Ping,
         kind::METRICS => HostRequest::Metrics,
+        kind::STOP_SELLING => HostRequest::StopSelling,
         got => return Err(MessageError::Kind { got }),
     })
 }

@@ -90,7 +90,15 @@ fn host_request() -> impl Strategy<Value = HostRequest> {
         HostRequest::ModelPart(ModelPart { digest, offset, total, bytes })
     });
     let attest = (hash(), head()).prop_map(|(nonce, head)| HostRequest::Attest { nonce, head });
-    prop_oneof![boot, part, attest, Just(HostRequest::Start), Just(HostRequest::Ping), Just(HostRequest::Metrics)]
+    prop_oneof![
+        boot,
+        part,
+        attest,
+        Just(HostRequest::Start),
+        Just(HostRequest::Ping),
+        Just(HostRequest::Metrics),
+        Just(HostRequest::StopSelling)
+    ]
 }
 
 fn proof() -> impl Strategy<Value = AnchoredProof> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::support::world::World;
 use crate::support::{Boot, FakeEnclave, PATIENCE, Scratch, WorldRegistrar, config};
+use candor_chain::retire_calldata;
 use candor_host::{Host, HostConfig};
-use candor_link::EnclaveRequest;
+use candor_link::{EnclaveReply, EnclaveRequest, HostRequest, ToEnclave};
 
 /// Those that were given to renew a boot that has gone.
 type Shown = Arc<Mutex<Vec<Vec<u8>>>>;
@@ -52,5 +53,38 @@ async fn the_last_evidence_of_an_enclave_that_has_gone_is_shown_to_the_registry(
     let (config, shown) = configured(&world, &scratch, &enclave);
     let host = Host::start(config).await.unwrap();
     until_shown(&shown, b"newer evidence").await;
+    host.stop().await;
+}
+
+/// Clients refuse such a key, and what it answers could not be proven: no node goes on selling under it.
+#[tokio::test]
+async fn a_key_that_its_operator_ends_sells_no_more() {
+    let world = Arc::new(World::start().await);
+    let scratch = Scratch::new("ended");
+    let enclave = FakeEnclave::listen(&scratch);
+    let boot = Boot::new(&world, 1);
+    let (config, _) = configured(&world, &scratch, &enclave);
+    let host = Host::start(config).await.unwrap();
+    let (mut control, _, _) = enclave.boot(&boot).await;
+    let (registry, k_sig) = (world.contracts.registry, boot.manifest.k_sig);
+    let mut is_retired = false;
+    let stopped = async {
+        loop {
+            if let (false, Some(status)) = (is_retired, world.client.key_status(&registry, &k_sig).await.unwrap()) {
+                let record = world.client.registered(&registry, &k_sig, &status).await.unwrap().record;
+                world.client.send_and_wait(&world.operator, Some(&registry), &retire_calldata(&record)).await.unwrap();
+                is_retired = true;
+            }
+            match control.next().await.expect("the connection is open") {
+                ToEnclave::Request { request: HostRequest::StopSelling, .. } => return is_retired,
+                ToEnclave::Request { id, request: HostRequest::Attest { .. } } => {
+                    control.reply(id, EnclaveReply::Evidence(b"newer evidence".to_vec())).await;
+                }
+                ToEnclave::Request { id, .. } => control.reply(id, EnclaveReply::Done).await,
+                ToEnclave::Reply { .. } | ToEnclave::HeadUpdate(_) => {}
+            }
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, stopped).await.expect("told to stop"), "and not before");
     host.stop().await;
 }
