@@ -29,6 +29,8 @@ pub const SEED_SHARE: &[u8] = b"candor/seed-share/1";
 pub const WORKLOAD: &[u8] = b"candor/workload/1";
 /// Payment id of an EIP-3009 authorization.
 pub const PAYMENT_EIP3009: &[u8] = b"candor/payment/eip3009/1";
+/// Payment id of a Permit2 permit.
+pub const PAYMENT_PERMIT2: &[u8] = b"candor/payment/permit2/1";
 /// Payment id of work that nobody paid for.
 pub const PAYMENT_NONE: &[u8] = b"candor/payment/none/1";
 /// Payment id in a receipt of a signed payment of which nothing is charged.
@@ -67,6 +69,7 @@ pub const ALL: &[&[u8]] = &[
     PAYMENT_EIP3009,
     PAYMENT_NONE,
     PAYMENT_UNSETTLED,
+    PAYMENT_PERMIT2,
     QUESTION,
     LISTED,
     STOP,

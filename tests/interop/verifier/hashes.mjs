@@ -27,6 +27,7 @@ export const TAG = Object.freeze({
   listed: ascii("candor/listed/1"),
   paymentEip3009: ascii("candor/payment/eip3009/1"),
   paymentNone: ascii("candor/payment/none/1"),
+  paymentPermit2: ascii("candor/payment/permit2/1"),
   paymentUnsettled: ascii("candor/payment/unsettled/1"),
   question: ascii("candor/question/1"),
   receiptId: ascii("candor/receipt-id/1"),
