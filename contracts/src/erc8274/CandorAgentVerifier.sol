@@ -20,7 +20,8 @@ import {IERC165} from "./IERC165.sol";
 /// first valid claim *for each caller*, so a stranger who calls first takes nothing from a settlement contract. The profile is the inner
 /// verifier's. What is refused gives valid = false, which may only mean that the proof was bad: do not settle on it before a deadline.
 ///
-/// NOT proven: what the inner verifier says is not.
+/// NOT proven: what the inner verifier says is not; who brought the proof. A settlement contract that pays whoever brings it pays whoever copies
+/// it first: pay a party that is fixed before, or put it into the task.
 contract CandorAgentVerifier is IAgentVerifier, IERC165 {
     /// What every question of this deployment has.
     struct Form {

@@ -53,7 +53,8 @@ interface IProofs {
         uint64 finished;
         /// Block time of the anchor, or of the observation if that came earlier: the receipt existed by then.
         uint64 seenAt;
-        /// Whether the tree is an anchor, proven to continue all anchors before.
+        /// Whether a tree that holds the receipt is an anchor, proven to continue all anchors before. With an earlier observation the anchor may be
+        /// later than MAX_ANCHOR_DELAY: then which leaf stands at this place was open until the anchor, to whoever holds the key.
         bool inSequence;
         Money money;
     }

@@ -34,23 +34,26 @@ impl ChainClient {
     /// What the endpoint says of one block alone; `Malformed` if it would take more questions than anybody should ask.
     pub(crate) async fn logs_in(&self, filter: &Filter, blocks: RangeInclusive<u64>) -> Result<Vec<Log>, ChainError> {
         let (mut from, last) = (*blocks.start(), *blocks.end());
+        // Twice what was answered the last time: an endpoint that was in trouble for a moment is not narrow for ever.
+        let mut width = self.width().0.load(Ordering::Relaxed).saturating_mul(2).max(1);
         let mut found = Vec::new();
         for _ in 0..QUESTIONS_MAX {
             if last < from {
                 return Ok(found);
             }
-            let width = self.width().0.load(Ordering::Relaxed).clamp(1, (last - from).saturating_add(1));
-            let to = from.saturating_add(width - 1);
+            let asked = width.min((last - from).saturating_add(1));
+            let to = from.saturating_add(asked - 1);
             match self.logs(&filter.clone().from_block(from).to_block(to)).await {
                 Ok(logs) => {
                     found.extend(logs);
+                    // What is left of a range says nothing of how much would be answered.
+                    if asked == width {
+                        self.width().0.store(width, Ordering::Relaxed);
+                    }
                     let Some(next) = to.checked_add(1) else { return Ok(found) };
                     from = next;
                 }
-                Err(error) => match narrower(&error, width) {
-                    Some(narrower) => self.width().0.store(narrower, Ordering::Relaxed),
-                    None => return Err(error),
-                },
+                Err(error) => width = narrower(&error, asked).ok_or(error)?,
             }
         }
         let detail =
@@ -65,11 +68,21 @@ fn narrower(error: &ChainError, width: u64) -> Option<u64> {
     let narrower = match error {
         // Each costs the caller the whole wait: few of them.
         ChainError::Timeout { .. } => SLOW_WIDTH,
+        ChainError::Rejected { code, message, .. } if is_of_something_else(*code, message) => return None,
         ChainError::Rejected { .. } => width / 2,
         ChainError::Unavailable { outage: Outage::Status(400 | 413 | 422 | 500 | 504), .. } => width / 2,
         ChainError::Unavailable { .. } | ChainError::Malformed { .. } | ChainError::Misuse { .. } => return None,
     };
     (0 < narrower && narrower < width).then_some(narrower)
+}
+
+/// A refusal that fewer blocks would not mend: too many questions, or a block that this endpoint does not have yet.
+fn is_of_something_else(code: i64, message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    code == 429
+        || ["too many requests", "rate limit", "header not found", "unknown block", "beyond", "future"]
+            .iter()
+            .any(|part| message.contains(part))
 }
 
 #[cfg(test)]
@@ -84,6 +97,10 @@ mod tests {
         assert_eq!((narrower(&rejected, 9), narrower(&unavailable(Outage::Status(413)), 2)), (Some(4), Some(1)));
         assert_eq!((narrower(&late, u64::MAX), narrower(&late, SLOW_WIDTH)), (Some(SLOW_WIDTH), None));
         assert_eq!(narrower(&rejected, 1), None);
+        for (code, message) in [(429, "slow down"), (-32005, "Too Many Requests"), (-32000, "header not found")] {
+            let other = ChainError::Rejected { what: "eth_getLogs", code, message: message.to_owned(), data: Vec::new() };
+            assert_eq!(narrower(&other, 1_000), None, "{message}");
+        }
         assert_eq!((narrower(&unavailable(Outage::Connection), 9), narrower(&unavailable(Outage::Status(401)), 9)), (None, None));
         assert_eq!(narrower(&ChainError::Malformed { what: "eth_getLogs", detail: String::new() }, 9), None);
     }

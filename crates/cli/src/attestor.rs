@@ -6,7 +6,7 @@
 use candor_chain::{ChainClient, Signer, Submission, Verdict};
 use candor_verify::attest;
 use candor_verify::bytes::{Hash32, Signature65};
-use candor_verify::check::{CLOCK_SKEW_SECONDS, MAX_ANCHOR_DELAY_SECONDS};
+use candor_verify::check::{CLOCK_SKEW_SECONDS, MAX_ANCHOR_DELAY_SECONDS, MAX_EVIDENCE_AGE_SECONDS};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, verify_evidence};
 use candor_verify::hash::keccak256;
@@ -79,6 +79,11 @@ pub(crate) async fn register(
     payer: &Signer,
 ) -> Result<u64, Failure> {
     let chain_id = chain.chain_id();
+    // A week is for renewals. A boot that nobody heard of for hours is not registered any more: it may be gone.
+    let (made, now) = (document_time(evidence)?, dev::now().seconds());
+    if made.saturating_add(MAX_EVIDENCE_AGE_SECONDS).saturating_add(CLOCK_SKEW_SECONDS) < now {
+        return Err(Failure::cannot(format!("the attestor registers no boot by a document of {made}, more than 2 hours old")));
+    }
     let (verifier_data, workload) = attest(evidence, policy, chain_id, &Role::Attestor.signer())?;
     let manifest = &evidence.manifest;
     let verifier = dev::deployment(chain_id).quorum_verifier;

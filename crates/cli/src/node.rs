@@ -21,11 +21,11 @@ use candor_host::{
 use candor_link::Ready;
 use candor_verify::attest::parse_document;
 use candor_verify::bytes::Hash32;
-use candor_verify::check::MAX_EVIDENCE_AGE_SECONDS;
+use candor_verify::check::{CLOCK_SKEW_SECONDS, MAX_EVIDENCE_AGE_SECONDS};
 use candor_verify::evidence::Evidence;
 use candor_verify::policy::Policy;
 use candor_verify::terms;
-use candor_verify::time::UnixMs;
+use candor_verify::time::{UnixMs, UnixSeconds};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStdout;
@@ -503,7 +503,9 @@ impl DevRegistrar {
         let record = self.chain.registered(&manifest.registry, &manifest.k_sig, status).await?.record;
         // A host that was started again hears of a boot that it registered in its former life: what raises nothing is not sent.
         let made = attestor::document_time(evidence)?;
-        let until = made.saturating_add(MAX_EVIDENCE_AGE_SECONDS).min(record.terms_until);
+        // What the contract would make of it: an end that the operator declared is not moved.
+        let ends = [Some(record.terms_until), status.invalid_from, status.revoked_at.map(|at| at.saturating_add(CLOCK_SKEW_SECONDS))];
+        let until = ends.into_iter().flatten().fold(made.saturating_add(MAX_EVIDENCE_AGE_SECONDS), UnixSeconds::min);
         if until <= status.valid_until || !attestor::is_takeable(made, dev::now().seconds()) {
             return Ok(());
         }

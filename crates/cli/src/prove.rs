@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, print_json, say};
 use crate::wallet::Passphrase;
-use crate::{dev, verify, wallet};
+use crate::{dev, policy, verify, wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -50,6 +50,12 @@ struct On {
     /// RPC of the bundle's anchor chain.
     #[arg(long, value_name = "URL", default_value = dev::RPC_URL)]
     rpc: String,
+    /// Policy file that names the registry; the state directory's policy.toml if not said.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Ask this registry, whatever the policy names.
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    registry: Option<Address>,
     /// Send what is missing, from the wallet of this state directory: it pays gas.
     #[arg(long)]
     send: bool,
@@ -65,6 +71,22 @@ fn address(text: &str) -> Result<Address, &'static str> {
     Address::from_hex(text).ok_or("expected 0x and 40 hex digits")
 }
 
+impl On {
+    /// The address comes out of the bundle: whoever made that up has a contract that says what they like, and burns what gas it gets.
+    fn check_registry(&self, bundle: &Bundle, state: &Path) -> Result<(), Failure> {
+        let named = (bundle.evidence.manifest.anchor_chain_id, bundle.evidence.manifest.registry);
+        let is_known = match self.registry {
+            Some(registry) => registry == named.1,
+            None => policy::load(self.policy.as_deref(), state)?.policy.registries.named().contains(&named),
+        };
+        if is_known {
+            return Ok(());
+        }
+        let what = "the policy does not name it; if you trust it, name it with --registry";
+        Err(Failure::refused("policy.registry", format!("the bundle is of registry {} on chain {}: {what}", named.1, named.0)))
+    }
+}
+
 /// A bundle beside its chain, and whose transactions there are.
 struct Stage {
     bundle: Bundle,
@@ -76,6 +98,7 @@ struct Stage {
 impl Stage {
     async fn open(file: &Path, on: &On, state: &Path) -> Result<Self, Failure> {
         let bundle = verify::load(file)?;
+        on.check_registry(&bundle, state)?;
         let chain = ChainClient::connect(&on.rpc, None).await?;
         let found = Provable::read(&chain, &bundle).await?;
         let signer = on.send.then(|| wallet::signer(state, chain.chain_id(), &on.passphrase)).transpose()?;

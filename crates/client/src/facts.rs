@@ -105,8 +105,9 @@ async fn read_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) -> Re
     }
     let status = chain.key_status(&manifest.registry, &manifest.k_sig).await.map_err(chain_error)?;
     let Some(status) = status else {
-        // Not registered is an answer too, and it must refuse: a record of nobody.
-        facts.registry = Some(RegistryRecord::default());
+        // Not registered is an answer too, and it must refuse: a record of nobody. But not of an endpoint that is behind, or a chain that went
+        // back behind the answer: such a one knows nothing of it.
+        facts.registry = (facts.receipt_block_known == Some(true)).then(RegistryRecord::default);
         return Ok(facts);
     };
     let record = chain.registered(&manifest.registry, &manifest.k_sig, &status).await.map_err(chain_error)?.record;
@@ -146,7 +147,8 @@ async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<T
     let since = authorization.valid_before.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
     let seconds = since..=authorization.valid_before;
     let ended = chain.authorization_ended(&money.asset, &money.payer, &authorization.nonce, seconds).await.map_err(chain_error)?;
-    let Some(end) = ended else { return Ok((Some(Transfer::Otherwise), None)) };
+    // The state says that it ended, and no event shows how: an endpoint whose events are late, or pruned, says nothing against the payment.
+    let Some(end) = ended else { return Ok((None, None)) };
     let receipt = chain.transaction_receipt(&end.tx_hash).await.map_err(chain_error)?;
     let logs = receipt.filter(|receipt| receipt.is_success).map(|receipt| receipt.logs).unwrap_or_default();
     let logs: Vec<Log> = logs.into_iter().map(|log| Log { address: log.address, topics: log.topics, data: log.data }).collect();

@@ -39,7 +39,7 @@ use crate::ledger::LedgerError;
 use crate::metrics::count;
 use crate::pay::{self, Paid};
 use crate::quote::{self, Quote};
-use crate::refusal::{self, Refusal};
+use crate::refusal::{self, Quoted, Refusal};
 use crate::reply::{self, ApiResponse};
 use crate::serving::Serving;
 use crate::session::Session;
@@ -118,9 +118,10 @@ async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiRespon
     let asked = read(request).await?;
     let paid = asked.payment.as_ref().and_then(|payment| payment.as_ref().ok()).cloned();
     let (path, body) = (asked.path.clone(), asked.body.clone());
-    let response = answer(session, asked).await.unwrap_or_else(|refusal| reply::refused(&refusal));
-    Ok(match (paid, reply::refusal_of(&response)) {
-        (Some(payment), Some((status, code))) => match refusal::sign(session, &payment, (&path, &body), status, code) {
+    let mut quoted = None;
+    let response = answer(session, asked, &mut quoted).await.unwrap_or_else(|refusal| reply::refused(&refusal));
+    Ok(match (paid, quoted, reply::refusal_of(&response)) {
+        (Some(payment), Some(quoted), Some(said)) => match refusal::sign(session, &quoted, &payment, (&path, &body), said) {
             Some(signed) => reply::with_refusal(response, &signed),
             None => response,
         },
@@ -128,8 +129,8 @@ async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiRespon
     })
 }
 
-/// From a request to its answer: the one that is kept for it, or a quote, or a claim and a new answer.
-async fn answer(session: &Session, asked: Asked) -> Result<ApiResponse, Refusal> {
+/// From a request to its answer: the one that is kept for it, or a quote, or a claim and a new answer. Says if it came as far as a quote.
+async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) -> Result<ApiResponse, Refusal> {
     let serving = session.serving();
     let sought = asked.payment.iter().flatten().find_map(|payment| Sought::of(payment, &asked.path, &asked.body));
     // Equal requests are dealt with one at a time, until the payment is claimed or refused.
@@ -155,9 +156,10 @@ async fn answer(session: &Session, asked: Asked) -> Result<ApiResponse, Refusal>
     if !serving.sells() {
         return Err(ended(session, asked.payment.as_ref()));
     }
-    let quoted = quote::quote(serving, "POST", &asked.path, &asked.body, clock::now().seconds()).await;
+    let priced = quote::quote(serving, "POST", &asked.path, &asked.body, clock::now().seconds()).await;
     // A request that is refused was read all the same, so it counts like one that is quoted.
-    let quote = quoted.map_err(|refusal| session.quoted().err().unwrap_or(refusal))?;
+    let quote = priced.map_err(|refusal| session.quoted().err().unwrap_or(refusal))?;
+    *quoted = Some(Quoted { request_commitment: quote.current.offer.request_commitment });
     let Some(payment) = asked.payment else {
         let refusal = Refusal::new(402, "This request must be paid for.").code("payment_required");
         return unpaid(session, &quote, &asked.path, &refusal);

@@ -22,6 +22,9 @@ use crate::shared::Shared;
 /// Between looks for this boot in the registry. One question, for what is rare, and noticed at once if the chain was seen to go back.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// Looks in a row that must not find it before it is registered again.
+const MISSES: u32 = 3;
+
 /// Former boots whose last evidence is shown to the registry: those of the last days, however often a node was started.
 const FORMER: usize = 32;
 
@@ -106,13 +109,15 @@ async fn until_due(shared: &Shared, ready: &Ready, has_ended: bool) -> Due {
     let (registry, k_sig) = (ready.manifest.registry, ready.manifest.k_sig);
     let due = Instant::now() + shared.config.timing.attest;
     // Not before it was: somebody else may register this node, and take time for it.
-    let mut was_listed = false;
+    let (mut was_listed, mut misses) = (false, 0_u32);
     loop {
         match shared.config.anchor_chain.key_status(&registry, &k_sig).await {
             Ok(Some(status)) if !has_ended && (status.invalid_from.is_some() || status.revoked_at.is_some() || status.is_forked) => {
                 return Due::End;
             }
-            Ok(Some(_)) => was_listed = true,
+            Ok(Some(_)) => (was_listed, misses) = (true, 0),
+            // An endpoint behind others, or a chain that goes back by a block, says so for a moment.
+            Ok(None) if was_listed && misses < MISSES => misses = misses.saturating_add(1),
             Ok(None) if was_listed => {
                 shared.update(|status| status.is_registered = false);
                 shared.trouble("registration", "the registry knows this boot no more; it is registered again".to_owned());
@@ -123,7 +128,7 @@ async fn until_due(shared: &Shared, ready: &Ready, has_ended: bool) -> Due {
         }
         tokio::select! {
             () = tokio::time::sleep_until(due) => return Due::Evidence,
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(if misses == 0 { LOOK } else { shared.config.timing.retry.saturating_mul(8) }) => {}
             () = shared.look.notified() => {}
         }
     }

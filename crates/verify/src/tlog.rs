@@ -315,7 +315,8 @@ struct Range {
 impl Range {
     /// Its two children. For more than one leaf.
     fn halves(self) -> (Self, Self) {
-        let left = self.size.next_power_of_two().checked_div(2).unwrap_or(1);
+        // The largest power of two below it. Not by the next one above, which a size of a stranger's choice may not have.
+        let left = 1_u64.checked_shl(self.size.saturating_sub(1).checked_ilog2().unwrap_or(0)).unwrap_or(1);
         let right = Self { start: self.start.saturating_add(left), size: self.size.saturating_sub(left) };
         (Self { size: left, ..self }, right)
     }
@@ -520,5 +521,10 @@ mod tests {
         assert!(carry(leaves[2], &old, Tree { root: leaves[0], ..tree(11) }, &proof).is_none());
         assert!(carry(leaves[2], &old, tree(11), &proof[1..]).is_none());
         assert!(carry(leaves[2], &old, tree(5), &proof).is_none());
+        // Sizes that only a stranger makes up: halved like every other.
+        for size in [u64::MAX, (1 << 63) + 1, 1 << 63] {
+            assert_eq!(path_ranges(0, size).len(), if size == 1 << 63 { 63 } else { 64 });
+            assert!(consistency_ranges(6, size).len() <= 65);
+        }
     }
 }

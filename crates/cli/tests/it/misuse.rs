@@ -33,6 +33,18 @@ fn values_that_no_node_takes_are_refused_before_anything_is_sent() {
     std::fs::remove_dir_all(state).unwrap();
 }
 
+/// A bundle is anybody's: the registry that it names would say what its maker likes, and burn what gas it gets.
+#[test]
+fn no_registry_is_asked_or_paid_that_the_policy_does_not_name() {
+    let state = new_directory();
+    let vector = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors/bundle/honest.candor");
+    for command in ["prove", "observe"] {
+        let ran = run(&state, &[command, vector, "--rpc", NOBODY, "--send"]);
+        assert_eq!((ran.code, &ran.json["check"]), (1, &"policy.registry".into()), "{ran:?}");
+    }
+    std::fs::remove_dir_all(state).unwrap();
+}
+
 #[test]
 fn a_bundle_is_written_over_nothing_and_no_directory_is_made_for_it() {
     let state = new_directory();
