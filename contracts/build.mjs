@@ -1,14 +1,15 @@
-// Compiles the contracts with the npm compiler and writes artifacts/<Name>.json; with --check, recompiles and compares the bytes with
-// what is committed, and exits with 1 on any difference. cargo reads the artifacts and so never needs node. The settings are those of
-// foundry.toml, so what is tested is what is committed.
+// Compiles the contracts with the npm compiler and writes artifacts/<Name>.json and snapshots/; with --check, recompiles and compares
+// with what is committed, and exits with 1 on any difference. cargo reads the artifacts and so never needs node. The settings are those of
+// foundry.toml, so what is tested is what is committed. With --standard-json <Name>, prints what an explorer asks for.
 import { createRequire } from "node:module";
 import fs from "node:fs";
 import path from "node:path";
 import process from "node:process";
 
+import { snapshots } from "./tools/snapshots.mjs";
+
 const require = createRequire(import.meta.url);
 const root = import.meta.dirname;
-const artifacts = path.join(root, "artifacts");
 
 /// Name -> source file. Everything that is deployed; libraries are internal and compile into these.
 const CONTRACTS = {
@@ -52,17 +53,20 @@ function loadCompiler() {
   return { solc, version: version.replace(/\.Emscripten\.clang$/, "") };
 }
 
+const read = (file) => fs.readFileSync(path.join(root, file), "utf8");
+
+/// The compiler's input for these sources.
+function standardInput(sources, outputs) {
+  return {
+    language: "Solidity",
+    sources: Object.fromEntries(sources.map((file) => [file, { content: read(file) }])),
+    settings: { ...SETTINGS, outputSelection: { "*": { "*": outputs } } },
+  };
+}
+
 function compile() {
   const { solc, version } = loadCompiler();
-  const read = (file) => fs.readFileSync(path.join(root, file), "utf8");
-  const input = {
-    language: "Solidity",
-    sources: Object.fromEntries(Object.values(CONTRACTS).map((file) => [file, { content: read(file) }])),
-    settings: {
-      ...SETTINGS,
-      outputSelection: { "*": { "*": ["abi", "evm.bytecode", "evm.deployedBytecode"] } },
-    },
-  };
+  const input = standardInput(Object.values(CONTRACTS), ["abi", "evm.bytecode", "evm.deployedBytecode", "storageLayout"]);
   const load = (file) => {
     try {
       return { contents: read(file) };
@@ -76,7 +80,7 @@ function compile() {
   if (problems.length !== 0) fail("the compiler has errors or warnings", 1);
 
   return Object.entries(CONTRACTS).map(([name, file]) => {
-    const { abi, evm } = output.contracts[file][name];
+    const { abi, evm, storageLayout } = output.contracts[file][name];
     for (const code of [evm.bytecode, evm.deployedBytecode]) {
       if (Object.keys(code.linkReferences).length !== 0) fail(`${name} needs a library to be linked`, 1);
     }
@@ -91,30 +95,52 @@ function compile() {
       bytecode: `0x${evm.bytecode.object}`,
       deployedBytecode: `0x${evm.deployedBytecode.object}`,
     };
-    return { name, runtimeBytes, text: `${JSON.stringify(artifact, null, 1)}\n` };
+    const initCode = Buffer.from(evm.bytecode.object, "hex");
+    return { name, runtimeBytes, text: `${JSON.stringify(artifact, null, 1)}\n`, abi, storageLayout, initCode };
   });
+}
+
+/// Folder -> file name -> text: everything that is committed of a build.
+function folders(built) {
+  return { artifacts: Object.fromEntries(built.map(({ name, text }) => [`${name}.json`, text])), snapshots: snapshots(built) };
 }
 
 function check(built) {
-  const expected = built.map(({ name }) => `${name}.json`);
-  const stale = fs.existsSync(artifacts) ? fs.readdirSync(artifacts).filter((file) => !expected.includes(file)) : [];
-  const different = built.filter(({ name, text }) => {
-    const file = path.join(artifacts, `${name}.json`);
-    return !fs.existsSync(file) || fs.readFileSync(file, "utf8") !== text;
-  });
-  for (const file of stale) console.error(`artifacts/${file} belongs to no contract`);
-  for (const { name } of different) console.error(`artifacts/${name}.json is not what its source compiles to`);
-  if (stale.length + different.length !== 0) fail('run "npm run build" in contracts/ and commit the artifacts', 1);
-  console.log(`${built.length} artifacts recompile byte for byte`);
+  let problems = 0;
+  for (const [folder, files] of Object.entries(folders(built))) {
+    const directory = path.join(root, folder);
+    const found = fs.existsSync(directory) ? fs.readdirSync(directory) : [];
+    const stale = found.filter((file) => !(file in files));
+    const different = Object.keys(files).filter((file) => !found.includes(file) || read(path.join(folder, file)) !== files[file]);
+    for (const file of stale) console.error(`${folder}/${file} belongs to no contract`);
+    for (const file of different) console.error(`${folder}/${file} is not what its source compiles to`);
+    problems += stale.length + different.length;
+  }
+  if (problems !== 0) fail('run "npm run build" in contracts/ and commit artifacts and snapshots', 1);
+  console.log(`${built.length} artifacts recompile byte for byte, and ABI, storage and init code are as in snapshots/`);
 }
 
 function write(built) {
-  fs.rmSync(artifacts, { recursive: true, force: true });
-  fs.mkdirSync(artifacts);
-  for (const { name, runtimeBytes, text } of built) {
-    fs.writeFileSync(path.join(artifacts, `${name}.json`), text);
-    console.log(`${name}: ${runtimeBytes} bytes`);
+  for (const [folder, files] of Object.entries(folders(built))) {
+    const directory = path.join(root, folder);
+    fs.rmSync(directory, { recursive: true, force: true });
+    fs.mkdirSync(directory);
+    for (const [file, text] of Object.entries(files)) fs.writeFileSync(path.join(directory, file), text);
   }
+  for (const { name, runtimeBytes } of built) console.log(`${name}: ${runtimeBytes} bytes`);
+}
+
+/// Prints the input by which an explorer recompiles one contract: its source and what that imports, in full.
+function printStandardJson(name) {
+  if (!Object.hasOwn(CONTRACTS, name)) fail(`no contract ${name}; there are: ${Object.keys(CONTRACTS).join(", ")}`, 2);
+  const sources = new Set([CONTRACTS[name]]);
+  for (const file of sources) {
+    for (const [, imported] of read(file).matchAll(/^import .*?from "(\.[^"]+)";/gms)) {
+      sources.add(path.posix.join(path.posix.dirname(file), imported));
+    }
+  }
+  const input = standardInput([...sources].sort(), ["abi", "evm.bytecode", "evm.deployedBytecode"]);
+  console.log(JSON.stringify(input, null, 1));
 }
 
 function fail(message, code) {
@@ -122,8 +148,8 @@ function fail(message, code) {
   process.exit(code);
 }
 
-const args = process.argv.slice(2);
-if (args.length > 1 || (args.length === 1 && args[0] !== "--check")) fail("usage: node build.mjs [--check]", 2);
-const built = compile();
-if (args.length === 1) check(built);
-else write(built);
+const [option, ...rest] = process.argv.slice(2);
+if (option === undefined) write(compile());
+else if (option === "--check" && rest.length === 0) check(compile());
+else if (option === "--standard-json" && rest.length === 1) printStandardJson(rest[0]);
+else fail("usage: node build.mjs [--check | --standard-json NAME]", 2);

@@ -1,14 +1,18 @@
 //! `cargo xtask bench`: every bench of the workspace, found in cargo's metadata.
 //!
 //! They are built for the whole workspace, as the tests are. Cargo turns on the features that the selected packages ask for: with one
-//! package selected, alloy, revm and hyper would be built again.
+//! package selected, alloy, revm and hyper would be built again. `bench gas` is none of cargo's: see `gas.rs`.
 
 use crate::Failure;
+use crate::gas;
 use crate::json::Value;
 use crate::workspace::{Workspace, run as run_command};
 
 /// Runs the benches whose package or bench name contains one of the names; all of them if none is given.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
+    if arguments == ["gas"] {
+        return Ok(gas::run(workspace)?);
+    }
     let (ours, theirs) = match arguments.iter().position(|argument| argument == "--") {
         Some(at) => (&arguments[..at], &arguments[at + 1..]),
         None => (arguments, &[][..]),

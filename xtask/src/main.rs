@@ -6,11 +6,12 @@
 //! main ─┬─ demo    build the command line, then become `candor demo`
 //!       ├─ test    the checks, step by step         steps.rs lists them, npm.rs finds node
 //!       ├─ tidy    what a compiler does not check   tidy/
-//!       └─ bench   the figures
+//!       └─ bench   the figures; those of gas     gas.rs
 //! ```
 
 mod bench;
 mod demo;
+mod gas;
 mod json;
 mod npm;
 mod report;
@@ -38,6 +39,7 @@ usage: cargo xtask <command> [arguments]
   tidy --bless        the same, and rewrite the snapshots in xtask/
   bench [NAME] [--dist] [-- ARGS]
                       criterion benches; --dist builds them as releases are built
+  bench gas           gas of whole transactions, beside the aims; nothing of it depends on the machine
   help                this text
 
 Exit code: 0 when all is well, 1 when a check failed, 2 for usage; `demo` passes on the code of `candor demo`.
