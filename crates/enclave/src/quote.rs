@@ -101,7 +101,7 @@ impl Asked {
 /// A request that was parsed and counted.
 struct Counted {
     request: ChatRequest,
-    public: Option<public::Asked>,
+    public: Option<public::PublicRequest>,
     served: Arc<Served>,
     prompt: Prompt,
 }

@@ -167,7 +167,7 @@ fn echoed(payment: &PaymentPayload) -> Option<SignedOffer> {
 
 /// The commitment of the offer that the payment echoes: the client has its salt, whatever bucket it was, and could not compare another.
 // An offer that this key did not sign names whatever a stranger likes: by it they could test guesses of somebody's old prompt, for as long as
-// the boot lasts (D14).
+// the boot lasts.
 fn offered(keys: &BootKeys, signed: &SignedOffer, path: &str, body: &[u8]) -> Option<Hash32> {
     let SignedOffer { offer, signature, .. } = signed;
     if signer(&Libsecp, &offer.digest(), signature) != Some(keys.k_sig()) {

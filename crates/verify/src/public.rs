@@ -20,7 +20,7 @@ const NOT_WITH: [&str; 7] = ["tools", "tool_choice", "functions", "function_call
 /// What a request for a public answer names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: what a request may say of its publicity")]
-pub struct Asked {
+pub struct PublicRequest {
     /// The task that the answer is for, verbatim; zero if the request names none.
     pub task: Hash32,
 }
@@ -54,7 +54,7 @@ impl fmt::Display for PublicError {
 ///
 /// # Errors
 /// [`PublicError`]. A body without a member `candor` that is no JSON either is refused too: whoever takes such bodies asks elsewhere.
-pub fn asked(body: &[u8]) -> Result<Option<Asked>, PublicError> {
+pub fn asked(body: &[u8]) -> Result<Option<PublicRequest>, PublicError> {
     let (mut named, mut is_one_text) = (None, true);
     let read = json::read(body, |reader| {
         reader.object(|name, reader| match name {
@@ -82,7 +82,7 @@ pub fn asked(body: &[u8]) -> Result<Option<Asked>, PublicError> {
         Some(Some((false, None))) => Ok(None),
         Some(Some((false, Some(_)))) => Err(PublicError::Task),
         Some(Some((true, _))) if !is_one_text => Err(PublicError::Shape),
-        Some(Some((true, task))) => Ok(Some(Asked { task: task.unwrap_or_default() })),
+        Some(Some((true, task))) => Ok(Some(PublicRequest { task: task.unwrap_or_default() })),
     }
 }
 
@@ -187,11 +187,11 @@ mod tests {
         let ask = |candor: &str| asked(alloc::format!(r#"{{"model":"m","messages":[],"candor":{candor}}}"#).as_bytes());
         let mut task = [0; 32];
         task[31] = 0xaa;
-        assert_eq!(ask(r#"{"public":true}"#), Ok(Some(Asked { task: Hash32::ZERO })));
-        assert_eq!(ask(&alloc::format!(r#"{{"public":true,"task":"{TASK}"}}"#)), Ok(Some(Asked { task: Hash32(task) })));
+        assert_eq!(ask(r#"{"public":true}"#), Ok(Some(PublicRequest { task: Hash32::ZERO })));
+        assert_eq!(ask(&alloc::format!(r#"{{"public":true,"task":"{TASK}"}}"#)), Ok(Some(PublicRequest { task: Hash32(task) })));
         assert_eq!((ask("{}"), ask(r#"{"public":false}"#)), (Ok(None), Ok(None)));
         assert_eq!(asked(br#"{"model":"m"}"#), Ok(None));
-        assert_eq!(asked(br#"{"n":1,"candor":{"public":true}}"#), Ok(Some(Asked { task: Hash32::ZERO })));
+        assert_eq!(asked(br#"{"n":1,"candor":{"public":true}}"#), Ok(Some(PublicRequest { task: Hash32::ZERO })));
     }
 
     #[test]
