@@ -32,6 +32,7 @@ impl Refusal {
     pub(crate) fn new(status: u16, message: impl Into<String>) -> Self {
         let kind = match status {
             402 => "payment_required",
+            429 => "rate_limit_error",
             500.. => "server_error",
             _ => "invalid_request_error",
         };
@@ -41,9 +42,7 @@ impl Refusal {
 
     /// 429: this client asked for more than its share.
     pub(crate) fn too_many(message: impl Into<String>) -> Self {
-        let mut refusal = Self::new(429, message).after(Some(1));
-        refusal.error.kind = "rate_limit_error";
-        refusal
+        Self::new(429, message).after(Some(1))
     }
 
     /// 409: the same is under way already.
@@ -210,7 +209,14 @@ mod tests {
             (not_this_boot.into(), 402, "payment_required", Some("candor_not_this_boot"), Some(7)),
             (PaymentError::Misuse { what: "." }.into(), 500, "server_error", Some("unexpected_verify_error"), None),
             (ProtocolError::Duplicate.into(), 400, "invalid_request_error", Some("invalid_payload"), None),
-            (ClaimError::InFlight.into(), 409, "invalid_request_error", Some("candor_payment_in_flight"), None),
+            (ClaimError::InFlight.into(), 409, "invalid_request_error", Some("candor_payment_in_flight"), Some(1)),
+            (
+                ClaimError::PayerOpen { limit: 8, got: 8 }.into(),
+                429,
+                "rate_limit_error",
+                Some("candor_payer_has_unsettled_payments"),
+                Some(1),
+            ),
         ];
         for (refusal, status, kind, code, retry_after_s) in rows {
             let error = refusal.error();
