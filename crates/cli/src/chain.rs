@@ -52,8 +52,9 @@ pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
     let deployment = set_up(&client).await?;
     let server = serve(chain, address).await.map_err(|error| Failure::cannot(error.to_string()))?;
     let url = server.url();
+    let stop = crate::lifetime::asked_to_stop();
     announce(&url, args.chain_id, &deployment, json_output);
-    crate::lifetime::asked_to_stop().await;
+    stop.await;
     server.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }

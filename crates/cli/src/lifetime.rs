@@ -40,16 +40,19 @@ pub(crate) fn follow_parent() {
 }
 
 /// Resolves when this process is to end: INT (Ctrl-C), TERM, HUP, or its parent is gone. To be made once per process, so that none is missed.
-pub(crate) async fn asked_to_stop() {
+pub(crate) fn asked_to_stop() -> impl Future<Output = ()> {
+    // From the call on, and not from the first poll: whoever hears that we are up may send a signal at once.
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
     // `nohup` has it ignored, and so do we then.
     let mut hangup = if is_hangup_ignored() { None } else { listen(SignalKind::hangup()) };
     let mut parent = PARENT_GONE.subscribe();
-    tokio::select! {
-        () = received(&mut interrupt) => {}
-        () = received(&mut terminate) => {}
-        () = received(&mut hangup) => {}
-        _ = parent.wait_for(|gone| *gone) => {}
+    async move {
+        tokio::select! {
+            () = received(&mut interrupt) => {}
+            () = received(&mut terminate) => {}
+            () = received(&mut hangup) => {}
+            _ = parent.wait_for(|gone| *gone) => {}
+        }
     }
 }
 

@@ -117,11 +117,10 @@ struct Asked {
 async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiResponse, Refusal> {
     let asked = read(request).await?;
     let paid = asked.payment.as_ref().and_then(|payment| payment.as_ref().ok()).cloned();
-    let (path, body) = (asked.path.clone(), asked.body.clone());
     let mut quoted = None;
     let response = answer(session, asked, &mut quoted).await.unwrap_or_else(|refusal| reply::refused(&refusal));
     Ok(match (paid, quoted, reply::refusal_of(&response)) {
-        (Some(payment), Some(quoted), Some(said)) => match refusal::sign(session, &quoted, &payment, (&path, &body), said) {
+        (Some(payment), Some(quoted), Some(said)) => match refusal::sign(session, &quoted, &payment, said) {
             Some(signed) => reply::with_refusal(response, &signed),
             None => response,
         },
@@ -159,7 +158,7 @@ async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) ->
     let priced = quote::quote(serving, "POST", &asked.path, &asked.body, clock::now().seconds()).await;
     // A request that is refused was read all the same, so it counts like one that is quoted.
     let quote = priced.map_err(|refusal| session.quoted().err().unwrap_or(refusal))?;
-    *quoted = Some(Quoted { request_commitment: quote.current.offer.request_commitment });
+    *quoted = Some(Quoted { request_commitment: pay::offer_named(serving, &quote, asked.payment.as_ref()) });
     let Some(payment) = asked.payment else {
         let refusal = Refusal::new(402, "This request must be paid for.").code("payment_required");
         return unpaid(session, &quote, &asked.path, &refusal);

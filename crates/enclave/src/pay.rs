@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use candor_link::{EnclaveRequest, HostReply, PayerQuery};
+use candor_verify::bytes::Hash32;
 use candor_x402::claims::Balance;
-use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
+use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, parse_payment, verify_exact};
+use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{PaymentPayload, ProtocolError};
 use candor_x402::recovery::signed_by_payer;
 use candor_x402::{Claim, Libsecp};
@@ -40,10 +42,10 @@ pub(crate) async fn claim<T>(
         Ok(payload) => match verify(serving, quote, &payload) {
             Ok(payment) => Ok(payment),
             // A payment that this boot took is told so (409), though its offer or its time is over by now: 402 would ask for another one.
-            Err(refused) => match signed_by_payer(&payload, &Libsecp).map(|signed| serving.check_taken(&signed.payment_id)) {
-                Some(Err(taken)) => return Err(taken.into()),
-                Some(Ok(())) | None => Err(refused),
-            },
+            Err(refused) => {
+                check_taken(serving, quote, &payload)?;
+                Err(refused)
+            }
         },
         Err(error) => Err(error.into()),
     };
@@ -90,6 +92,27 @@ fn verify(serving: &Serving, quote: &Quote, payload: &PaymentPayload) -> Result<
         recover: &Libsecp,
     };
     Ok(verify_exact(payload, &context)?)
+}
+
+/// That this boot did not take a payment for this very request before. With an offer of another request it is a mistake, and another payment
+/// mends that; without an offer nobody can tell.
+fn check_taken(serving: &Serving, quote: &Quote, payload: &PaymentPayload) -> Result<(), Refusal> {
+    let is_of_this = echoed(payload).is_none_or(|offer| quote.is_answered_by(serving.keys(), &offer));
+    match signed_by_payer(payload, &Libsecp).filter(|_| is_of_this) {
+        Some(signed) => Ok(serving.check_taken(&signed.payment_id)?),
+        None => Ok(()),
+    }
+}
+
+/// The offer in a payment header, as the client says.
+fn echoed(payload: &PaymentPayload) -> Option<SignedOffer> {
+    parse_payment(payload).ok()?.1
+}
+
+/// The request commitment that a refusal names: that of the offer which the payment echoes, if it is ours and of this request.
+pub(crate) fn offer_named(serving: &Serving, quote: &Quote, payment: Option<&Result<PaymentPayload, ProtocolError>>) -> Hash32 {
+    let offer = payment.and_then(|payment| echoed(payment.as_ref().ok()?)).filter(|offer| quote.is_answered_by(serving.keys(), offer));
+    offer.map_or(quote.current.offer.request_commitment, |signed| signed.offer.request_commitment)
 }
 
 /// Asks the host what the payer has and whether the authorization is unused. No signature leaves here. Whether the balance is enough is

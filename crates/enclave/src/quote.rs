@@ -10,6 +10,7 @@ use candor_engine::chat::{ApiError, ChatRequest};
 use candor_verify::Hash32;
 use candor_verify::bundle::{FRAME_MAX, FRAMES_MAX};
 use candor_verify::decoding::seed_commitment;
+use candor_verify::eip712::signer;
 use candor_verify::offer::Offer;
 use candor_verify::payment::MAX_TIMEOUT_SECONDS;
 use candor_verify::public;
@@ -18,6 +19,7 @@ use candor_verify::recovery::{BLOB_MAX, blob_len_max};
 use candor_verify::terms::storage;
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::transcript::{question_hash, request_commitment};
+use candor_x402::Libsecp;
 use candor_x402::exact::Candidate;
 use candor_x402::extension::{AnswerRecovery, SignedOffer};
 use candor_x402::protocol::{Eip155, ExactRequirements, PaymentRequired, ResourceInfo, X402_VERSION};
@@ -37,12 +39,12 @@ const BUCKET_SECONDS: u64 = 60;
 const SHORT_MAX: usize = 8 << 10;
 
 /// The bucket of a moment.
-pub(crate) fn bucket_of(now: UnixSeconds) -> u64 {
+fn bucket_of(now: UnixSeconds) -> u64 {
     now.0 / BUCKET_SECONDS
 }
 
 /// The bucket in which an offer of this end was made.
-pub(crate) fn bucket_of_offer(valid_until: UnixMs) -> u64 {
+fn bucket_of_offer(valid_until: UnixMs) -> u64 {
     bucket_of(valid_until.seconds()).saturating_sub(2)
 }
 
@@ -76,6 +78,15 @@ impl Quote {
     }
 }
 
+impl Quote {
+    /// Whether this offer is ours and of this very request, whenever it was made.
+    // The signature comes first: an offer that this key did not sign names whatever a stranger likes, and by it they could test guesses of
+    // somebody's old prompt for as long as the boot lasts.
+    pub(crate) fn is_answered_by(&self, keys: &BootKeys, signed: &SignedOffer) -> bool {
+        self.asked.is_of(keys, signed)
+    }
+}
+
 /// The request as it was sent: what an offer commits to.
 struct Asked {
     method: String,
@@ -85,6 +96,15 @@ struct Asked {
 }
 
 impl Asked {
+    fn is_of(&self, keys: &BootKeys, signed: &SignedOffer) -> bool {
+        let offer = &signed.offer;
+        if signer(&Libsecp, &offer.digest(), &signed.signature) != Some(keys.k_sig()) {
+            return false;
+        }
+        let salt = keys.request_salt(bucket_of_offer(offer.valid_until), &self.method, &self.path, &self.body);
+        request_commitment(&salt, &self.method, &self.path, &self.body) == offer.request_commitment
+    }
+
     /// This offer with what depends on the bucket.
     fn offered(&self, keys: &BootKeys, bucket: u64, offer: Offer) -> Candidate {
         let request_salt = keys.request_salt(bucket, &self.method, &self.path, &self.body);
@@ -224,6 +244,21 @@ mod tests {
     use candor_testkit::honest::offer;
 
     use super::*;
+
+    /// The attack: a made-up offer of an old bucket asks whether somebody's prompt was this one.
+    #[test]
+    fn an_offer_is_of_a_request_only_under_the_key_of_the_boot() {
+        let keys = BootKeys::generate().unwrap();
+        let asked = |body| Asked { method: "POST".into(), path: "/x".into(), body: Bytes::from_static(body), names_seed: true };
+        let told = asked(b"{}").offered(&keys, 9, offer());
+        let by = |keys: &BootKeys| {
+            let signature = keys.sign_offer(&told.offer);
+            SignedOffer { offer: told.offer.clone(), signature, request_salt: told.request_salt }
+        };
+        assert!(asked(b"{}").is_of(&keys, &by(&keys)));
+        assert!(!asked(b"{ }").is_of(&keys, &by(&keys)), "of another body");
+        assert!(!asked(b"{}").is_of(&keys, &by(&BootKeys::generate().unwrap())), "of a stranger's making");
+    }
 
     #[test]
     fn the_offer_of_a_bucket_comes_out_again_from_that_of_the_next() {

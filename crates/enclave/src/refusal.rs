@@ -5,20 +5,15 @@
 
 use candor_engine::chat::ApiError;
 use candor_verify::bytes::Hash32;
-use candor_verify::eip712::signer;
 use candor_verify::refusal::{Refusal as SignedRefusal, code_hash};
-use candor_verify::transcript::request_commitment;
 use candor_x402::claims::ClaimError;
-use candor_x402::exact::parse_payment;
-use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{PaymentPayload, ProtocolError};
 use candor_x402::recovery::signed_by_payer;
 use candor_x402::{Libsecp, PaymentError};
 
-use crate::keys::BootKeys;
+use crate::clock;
 use crate::ledger::LedgerError;
 use crate::session::Session;
-use crate::{clock, quote};
 
 /// An error to send back, and after how many seconds the same request may do better.
 #[derive(Debug)]
@@ -129,28 +124,20 @@ impl From<LedgerError> for Refusal {
 
 /// A request that was quoted: what a refusal of it may name.
 pub(crate) struct Quoted {
-    /// Of the offer of the current bucket.
+    /// Of the offer that the payment echoes, if it is one of ours and of this request: the client has its salt. Else of the current bucket's.
     pub(crate) request_commitment: Hash32,
 }
 
 /// K_sig's word that a quoted request which carried a payment was refused: evidence for its payer, and nothing else. `None` unless the payment is
 /// signed by its payer, and the connection had not too many. Spec: payment.md §7.
-pub(crate) fn sign(
-    session: &Session,
-    quoted: &Quoted,
-    payment: &PaymentPayload,
-    (path, body): (&str, &[u8]),
-    (status, code): (u16, &str),
-) -> Option<Vec<u8>> {
+pub(crate) fn sign(session: &Session, quoted: &Quoted, payment: &PaymentPayload, (status, code): (u16, &str)) -> Option<Vec<u8>> {
     let serving = session.serving();
     if !session.signs_refusal() {
         return None;
     }
     let signed_digest = signed_by_payer(payment, &Libsecp)?.signed_digest;
     let refusal = SignedRefusal {
-        request_commitment: echoed(payment)
-            .and_then(|signed| offered(serving.keys(), &signed, path, body))
-            .unwrap_or(quoted.request_commitment),
+        request_commitment: quoted.request_commitment,
         manifest_hash: serving.manifest_hash(),
         status,
         code_hash: code_hash(code),
@@ -160,43 +147,10 @@ pub(crate) fn sign(
     Some([refusal.encode().as_slice(), &serving.keys().sign_refusal(&refusal).0].concat())
 }
 
-fn echoed(payment: &PaymentPayload) -> Option<SignedOffer> {
-    parse_payment(payment).ok()?.1
-}
-
-/// The commitment of the offer that the payment echoes: the client has its salt, whatever bucket it was, and could not compare another.
-// An offer that this key did not sign names whatever a stranger likes: by it they could test guesses of somebody's old prompt, for as long as
-// the boot lasts.
-fn offered(keys: &BootKeys, signed: &SignedOffer, path: &str, body: &[u8]) -> Option<Hash32> {
-    let SignedOffer { offer, signature, .. } = signed;
-    if signer(&Libsecp, &offer.digest(), signature) != Some(keys.k_sig()) {
-        return None;
-    }
-    let salt = keys.request_salt(quote::bucket_of_offer(offer.valid_until), "POST", path, body);
-    (request_commitment(&salt, "POST", path, body) == offer.request_commitment).then_some(offer.request_commitment)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candor_testkit::honest;
-    use candor_verify::offer::Offer;
     use candor_verify::time::UnixSeconds;
-
-    /// The attack: a made-up offer of an old bucket asks whether somebody's prompt was this one.
-    #[test]
-    fn a_refusal_names_no_commitment_but_that_of_an_offer_of_its_own_key() {
-        let keys = BootKeys::generate().unwrap();
-        let salt = keys.request_salt(9, "POST", "/x", b"{}");
-        let valid_until = UnixSeconds(11 * 60).ms();
-        let offer = Offer { request_commitment: request_commitment(&salt, "POST", "/x", b"{}"), valid_until, ..honest::offer() };
-        let by = |signature| SignedOffer { offer: offer.clone(), signature, request_salt: salt };
-        let own = by(keys.sign_offer(&offer));
-        assert_eq!(offered(&keys, &own, "/x", b"{}"), Some(offer.request_commitment));
-        assert_eq!(offered(&keys, &own, "/x", b"{ }"), None, "of another body");
-        let stranger = BootKeys::generate().unwrap().sign_offer(&offer);
-        assert_eq!(offered(&keys, &by(stranger), "/x", b"{}"), None);
-    }
 
     #[test]
     fn status_type_code_and_wait_are_those_that_clients_know() {

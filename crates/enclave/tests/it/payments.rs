@@ -6,8 +6,7 @@ use std::time::Duration;
 use candor_enclave::Config;
 use candor_link::{SettlementFailure, SettlementState};
 use candor_testhttp::Offered;
-use candor_verify::eip712::K256;
-use candor_verify::evidence::Evidence;
+use candor_verify::eip712::{K256, signer};
 use candor_verify::payment::SETTLE_MARGIN_SECONDS;
 use candor_verify::public;
 use candor_verify::refusal::{Refusal, code_hash, verify_refusal};
@@ -53,14 +52,13 @@ async fn a_host_that_says_too_early_that_a_payment_expired_is_not_repeated() {
     assert_eq!(world.receipts().len(), 1);
 }
 
-/// The refusal that a response carries, if K_sig signed it.
-async fn signed_refusal(world: &World, reply: &crate::support::client::Reply) -> Option<Refusal> {
+/// The refusal that a response carries, if this key signed it.
+fn signed_refusal(k_sig: &candor_verify::Address, reply: &crate::support::client::Reply) -> Option<Refusal> {
     use base64::Engine as _;
-    let k_sig = Evidence::parse(&world.get("/candor/evidence").await.body).unwrap().manifest.k_sig;
     let bytes = base64::engine::general_purpose::STANDARD.decode(reply.header("x-candor-refusal")?).unwrap();
     let other = verify_refusal(&bytes, &candor_verify::Address([1; 20]), &K256);
     assert_eq!(other, None, "of nobody else");
-    Some(verify_refusal(&bytes, &k_sig, &K256).expect("signed by K_sig"))
+    Some(verify_refusal(&bytes, k_sig, &K256).expect("signed by K_sig"))
 }
 
 #[tokio::test]
@@ -69,20 +67,26 @@ async fn a_refusal_of_a_paid_request_is_signed_and_of_another_it_is_not() {
     let body = question("refused", 2, false);
     let unpaid = world.ask(&body, None).await;
     assert_eq!((unpaid.status, unpaid.header("x-candor-refusal")), (402, None), "nobody paid");
-    let manifest = Evidence::parse(&world.get("/candor/evidence").await.body).unwrap().manifest;
-    assert_eq!(unpaid.header("x-candor-manifest"), Some(manifest.hash().to_string().as_str()));
     let payment = world.pay(&Key::of(9), &body, now() + 300).await;
     *world.host.settlement.lock().unwrap() = Some(SettlementState::Failed { code: SettlementFailure::Expired });
     let reply = world.ask(&body, Some(&payment)).await;
     assert_eq!(reply.status, 409, "{reply:?}");
-    let refusal = signed_refusal(&world, &reply).await.expect("a signed refusal");
     let payload = parse_payment_payload(payment.as_bytes()).unwrap();
     let (paid, echoed) = parse_payment(&payload).unwrap();
     let offer = echoed.unwrap();
+    assert_eq!(unpaid.header("x-candor-manifest"), Some(offer.offer.manifest_hash.to_string().as_str()));
+    let k_sig = signer(&K256, &offer.offer.digest(), &offer.signature).unwrap();
+    let refusal = signed_refusal(&k_sig, &reply).expect("a signed refusal");
     let domain = ExactRequirements::parse(&payload.accepted).unwrap().domain();
     assert_eq!(
         (refusal.request_commitment, refusal.manifest_hash, refusal.status, refusal.code_hash, refusal.signed_digest),
-        (offer.offer.request_commitment, manifest.hash(), 409, code_hash("settlement_pending"), paid.authorization.digest(&domain))
+        (
+            offer.offer.request_commitment,
+            offer.offer.manifest_hash,
+            409,
+            code_hash("settlement_pending"),
+            paid.authorization.digest(&domain)
+        )
     );
     // Whoever makes up a signature, or sends no request, gets the same status and no evidence.
     let mut forged = payload.clone();
