@@ -28,7 +28,7 @@ contract Judge is SingleAnswer {
 
     /// The model ends its answer long before 64 tokens, or does not answer as it was told.
     string private constant BEFORE =
-        '{"model":"candor-mini-1","messages":[{"role":"system","content":"Answer with YES or NO and nothing else."},{"role":"user","content":"Was everything that was ordered delivered? Report: ';
+        '{"model":"candor-mini","messages":[{"role":"system","content":"Answer with YES or NO and nothing else."},{"role":"user","content":"Was everything that was ordered delivered? Report: ';
     string private constant BETWEEN = '"}],"temperature":0,"max_tokens":64,"candor":{"public":true,"task":"';
     string private constant AFTER = '"}}';
 
