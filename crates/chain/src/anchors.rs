@@ -142,6 +142,22 @@ impl ChainClient {
         Ok(found.into_iter().map(|event| event.anchor).collect())
     }
 
+    /// Whether the registry holds exactly this anchor of a key, at the newest block.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn is_anchored(
+        &self,
+        registry: &Address,
+        k_sig: &Address,
+        tree: &Tree,
+        anchored_at: UnixSeconds,
+    ) -> Result<bool, ChainError> {
+        let (k_sig, root) = (evm_address(k_sig), b256(&tree.root));
+        let call = CandorRegistry::anchoredCall { kSig: k_sig, size: tree.size, root, anchoredAt: anchored_at.0 };
+        self.view(registry, &call).await
+    }
+
     /// When the chain first saw this tree of a key as an observation; `None` if it never did.
     ///
     /// # Errors

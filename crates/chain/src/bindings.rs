@@ -343,6 +343,7 @@ alloy::sol! {
         function renew(Record calldata record, bytes calldata evidence, bytes calldata verifierData, Freshness calldata freshness) external;
         function retire(Record calldata record) external;
         function revoke(Record calldata record) external;
+        function anchored(address kSig, uint64 size, bytes32 root, uint64 anchoredAt) external view returns (bool);
         function stateOf(address kSig) external view returns (KeyStatus memory);
         function keyOf(bytes32 logId) external view returns (address kSig);
         function successorOf(bytes32 logId) external view returns (bytes32);
@@ -453,6 +454,13 @@ alloy::sol! {
         function mint(address to, uint256 value) external returns (bool);
         function balanceOf(address account) external view returns (uint256);
         function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
+    }
+}
+
+alloy::sol! {
+    /// A contract of OP-stack chains (`submit::data_fee`).
+    interface GasPriceOracle {
+        function getL1Fee(bytes memory data) external view returns (uint256);
     }
 }
 

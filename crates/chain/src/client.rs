@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use alloy::consensus::BlockHeader;
@@ -18,18 +18,23 @@ use alloy::rpc::client::{BatchRequest, ClientBuilder, Waiter};
 use alloy::rpc::types::{Filter, Log, TransactionRequest};
 use alloy::sol_types::SolCall;
 use alloy::transports::TransportResult;
-use alloy::transports::http::{Http, reqwest};
 use candor_verify::hash::keccak256;
 use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Amount, Hash32};
+use tokio::task::JoinSet;
 
 use crate::convert::{address, evm_address, hash, saturating_amount};
 use crate::endpoint::Endpoint;
 use crate::error::{ChainError, from_rpc};
+use crate::pool::Pool;
 use crate::ranges::Width;
+use crate::rpc::{Reach, Rpc};
 
 /// Per request. A node that takes longer is as good as down, and the caller has retries of its own.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the start waits for further endpoints once enough have answered.
+const LATECOMERS: Duration = Duration::from_millis(500);
 
 /// A block's identity and time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,6 +50,23 @@ pub struct Head {
     pub timestamp: UnixSeconds,
 }
 
+/// Where rollups of the OP stack say what they take for data.
+pub(crate) const GAS_PRICE_ORACLE: Address = {
+    let mut bytes = [0; 20];
+    (bytes[0], bytes[19]) = (0x42, 0x0f);
+    Address(bytes)
+};
+
+/// Which blocks a chain is not expected to take back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: by depth, or as the chain says")]
+pub enum Finality {
+    /// So many blocks below the newest; 0 on a chain that takes none back.
+    Depth(u64),
+    /// What the chain calls `safe`.
+    Tag,
+}
+
 /// Up to where transactions count for [`ChainClient::nonce`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: what is asked of a node")]
@@ -55,6 +77,8 @@ pub enum NonceAt {
     Latest,
     /// This block.
     Block(u64),
+    /// What the chain calls `safe`.
+    Safe,
 }
 
 /// A chain behind an RPC endpoint. Cheap to clone; clones share the connection.
@@ -67,32 +91,44 @@ pub struct ChainClient {
     // Addresses at which `has_code_for_good` saw code. Guarded for moments.
     with_code: Arc<Mutex<BTreeSet<Address>>>,
     width: Arc<Width>,
+    // None for a provider that the caller made.
+    pool: Option<Pool>,
+    agree: usize,
+    fee_ceiling: Option<u128>,
+    // Whether the chain takes a fee for data; asked once.
+    has_data_fee: Arc<OnceLock<bool>>,
+    // Each endpoint alone, if there are several.
+    each: Arc<[ChainClient]>,
 }
 
 impl ChainClient {
-    /// Connects over HTTP and checks the chain id.
+    /// Connects over HTTP and checks the chain id: of one endpoint, or of each of several that answers. Of several it is enough that one does,
+    /// or as many as must agree; the others are asked for their chain before anything else, once they answer.
     ///
     /// # Errors
     /// `Misuse` for a malformed URL, one that is not HTTP, or another chain than expected; else what the first request says. None shows
     /// more of the URL than scheme, host and port: the rest may be a key.
-    pub async fn connect(url: &str, expected_chain_id: Option<u64>) -> Result<Self, ChainError> {
-        let what = "connect";
-        let misuse = |detail: String| ChainError::Misuse { what, detail };
-        let given = url;
-        let url = reqwest::Url::parse(given).map_err(|error| misuse(format!("RPC URL: {error}")))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(misuse("RPC URL: expected http:// or https://".to_owned()));
+    pub async fn connect(rpc: impl Into<Rpc>, expected_chain_id: Option<u64>) -> Result<Self, ChainError> {
+        let rpc = rpc.into();
+        let reaches = rpc.reach()?;
+        let alone = |reach: Reach| {
+            let pool = Pool::new(std::slice::from_ref(&reach), 1, &Arc::default());
+            Self::over(pool, reach.endpoint, reach.is_local, 1)
+        };
+        if reaches.len() == 1 {
+            let client = reaches.into_iter().next().map(alone).ok_or(ChainError::Misuse { what: "connect", detail: String::new() })?;
+            return client.of_chain(expected_chain_id).await;
         }
-        let endpoint = Endpoint::of(given, &url);
-        // A redirect could lead a transaction anywhere; a node that redirects is misconfigured.
-        let http = reqwest::Client::builder()
-            .timeout(DEFAULT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| misuse(error.without_url().to_string()))?;
-        let is_local = url.host_str().is_some_and(|host| matches!(host, "127.0.0.1" | "localhost" | "[::1]"));
-        let client = ClientBuilder::default().transport(Http::with_client(http, url), is_local);
-        Self::open(ProviderBuilder::default().connect_client(client), endpoint, expected_chain_id).await
+        let chain_id = Arc::new(OnceLock::new());
+        let pool = Pool::new(&reaches, rpc.agree, &chain_id);
+        let endpoint = Endpoint::all(reaches.iter().map(|reach| &reach.endpoint));
+        let is_local = reaches.iter().all(|reach| reach.is_local);
+        let mut each: Vec<Self> = reaches.into_iter().map(alone).collect();
+        let got = one_chain(&each, rpc.agree, expected_chain_id).await?;
+        each.iter_mut().for_each(|client| client.chain_id = got);
+        let _first = chain_id.set(got);
+        let client = Self::over(pool, endpoint, is_local, rpc.agree);
+        Ok(Self { chain_id: got, each: each.into(), ..client })
     }
 
     /// Takes any alloy provider, for example the in-process development chain, and checks the chain id.
@@ -100,36 +136,75 @@ impl ChainClient {
     /// # Errors
     /// As [`Self::connect`].
     pub async fn from_provider(provider: impl Provider<Ethereum> + 'static, expected_chain_id: Option<u64>) -> Result<Self, ChainError> {
-        Self::open(provider, Endpoint::given(), expected_chain_id).await
+        Self::new(provider, Endpoint::given(), None, 1).of_chain(expected_chain_id).await
     }
 
-    async fn open(
-        provider: impl Provider<Ethereum> + 'static,
-        endpoint: Endpoint,
-        expected_chain_id: Option<u64>,
-    ) -> Result<Self, ChainError> {
-        let mut client = Self {
+    fn over(pool: Pool, endpoint: Endpoint, is_local: bool, agree: usize) -> Self {
+        let client = ClientBuilder::default().transport(pool.clone(), is_local);
+        Self::new(ProviderBuilder::default().connect_client(client), endpoint, Some(pool), agree)
+    }
+
+    fn new(provider: impl Provider<Ethereum> + 'static, endpoint: Endpoint, pool: Option<Pool>, agree: usize) -> Self {
+        Self {
             provider: provider.erased(),
             endpoint: Arc::new(endpoint),
             chain_id: 0,
             timeout: DEFAULT_TIMEOUT,
             with_code: Arc::default(),
             width: Arc::default(),
-        };
-        client.chain_id = client.chain_id_now().await?;
-        match expected_chain_id {
-            Some(expected) if expected != client.chain_id => Err(ChainError::Misuse {
-                what: "connect",
-                detail: format!("expected chain {expected}, the endpoint is chain {}", client.chain_id),
-            }),
-            _ => Ok(client),
+            pool,
+            agree,
+            fee_ceiling: None,
+            has_data_fee: Arc::default(),
+            each: Arc::default(),
         }
+    }
+
+    async fn of_chain(self, expected: Option<u64>) -> Result<Self, ChainError> {
+        let chain_id = one_chain(std::slice::from_ref(&self), 1, expected).await?;
+        Ok(Self { chain_id, ..self })
+    }
+
+    /// Each endpoint alone, in the order in which they were named.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<Self> {
+        if self.each.is_empty() { vec![self.clone()] } else { self.each.to_vec() }
+    }
+
+    /// How many endpoints must give the same answer.
+    #[must_use]
+    pub fn agree(&self) -> usize {
+        self.agree
+    }
+
+    /// How many endpoints there are, and how many of them are not left out for a while because they failed.
+    #[must_use]
+    pub fn health(&self) -> (usize, usize) {
+        self.pool.as_ref().map_or((1, 1), Pool::health)
     }
 
     /// The same connection with another timeout per request.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
+    }
+
+    /// The same connection, with transactions that pay at most so many wei per gas.
+    #[must_use]
+    pub fn with_fee_ceiling(self, wei_per_gas: u128) -> Self {
+        Self { fee_ceiling: Some(wei_per_gas), ..self }
+    }
+
+    pub(crate) fn fee_ceiling(&self) -> Option<u128> {
+        self.fee_ceiling
+    }
+
+    pub(crate) async fn has_data_fee(&self) -> Result<bool, ChainError> {
+        if let Some(known) = self.has_data_fee.get() {
+            return Ok(*known);
+        }
+        let found = self.has_code(&GAS_PRICE_ORACLE).await?;
+        Ok(*self.has_data_fee.get_or_init(|| found))
     }
 
     /// EIP-155 chain id, as checked at the start.
@@ -174,6 +249,34 @@ impl ChainClient {
     /// As the transport; chains without finality refuse.
     pub async fn finalized(&self) -> Result<Head, ChainError> {
         self.block(BlockNumberOrTag::Finalized).await?.ok_or(ChainError::Malformed { what: "finalized block", detail: "none".to_owned() })
+    }
+
+    /// The newest block that the chain is not expected to take back.
+    ///
+    /// # Errors
+    /// As the transport; chains without the tag refuse.
+    pub async fn safe(&self, finality: Finality) -> Result<Head, ChainError> {
+        let none = |what| ChainError::Malformed { what, detail: "none".to_owned() };
+        match finality {
+            Finality::Depth(0) => self.head().await,
+            Finality::Depth(depth) => {
+                let number = self.head().await?.number.saturating_sub(depth);
+                self.block_by_number(number).await?.ok_or_else(|| none("block"))
+            }
+            Finality::Tag => self.block(BlockNumberOrTag::Safe).await?.ok_or_else(|| none("safe block")),
+        }
+    }
+
+    /// By what this chain says which blocks are safe: its own word, or this depth where it has none.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn finality(&self, depth: u64) -> Result<Finality, ChainError> {
+        match self.block(BlockNumberOrTag::Safe).await {
+            Ok(Some(_)) => Ok(Finality::Tag),
+            Ok(None) | Err(ChainError::Rejected { .. }) => Ok(Finality::Depth(depth)),
+            Err(error) => Err(error),
+        }
     }
 
     async fn block(&self, at: BlockNumberOrTag) -> Result<Option<Head>, ChainError> {
@@ -318,6 +421,7 @@ impl ChainClient {
             NonceAt::Pending => BlockId::pending(),
             NonceAt::Latest => BlockId::latest(),
             NonceAt::Block(number) => BlockId::number(number),
+            NonceAt::Safe => BlockId::safe(),
         };
         self.within("eth_getTransactionCount", async { self.provider.get_transaction_count(who).block_id(at).await }).await
     }
@@ -338,6 +442,39 @@ fn call_request(from: Option<&Address>, to: &Address, calldata: &[u8]) -> Transa
         to: Some(TxKind::Call(evm_address(to))),
         input: Bytes::copy_from_slice(calldata).into(),
         ..TransactionRequest::default()
+    }
+}
+
+/// The chain of these endpoints: the expected one, or that of the first that answers.
+async fn one_chain(each: &[ChainClient], agree: usize, expected: Option<u64>) -> Result<u64, ChainError> {
+    let mut asked = JoinSet::new();
+    for client in each.iter().cloned() {
+        asked.spawn(async move { (client.chain_id_now().await, client) });
+    }
+    let (mut chain_id, mut answered, mut failed) = (expected, 0, None);
+    loop {
+        // Whoever is slow while enough have answered is asked later.
+        let next = match answered < agree {
+            true => asked.join_next().await,
+            false => tokio::time::timeout(LATECOMERS, asked.join_next()).await.ok().flatten(),
+        };
+        let Some(Ok((got, client))) = next else { break };
+        match got {
+            Ok(got) => {
+                answered += 1;
+                let expected = *chain_id.get_or_insert(got);
+                if expected != got {
+                    let detail = format!("expected chain {expected}, {} is of chain {got}", client.endpoint());
+                    return Err(ChainError::Misuse { what: "connect", detail });
+                }
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    match (chain_id, failed) {
+        (Some(chain_id), _) if agree <= answered => Ok(chain_id),
+        (_, Some(error)) => Err(error),
+        (_, None) => Err(ChainError::Misuse { what: "connect", detail: "no endpoint is named".to_owned() }),
     }
 }
 

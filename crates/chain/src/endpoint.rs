@@ -15,8 +15,8 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint at a URL, `given` as the operator wrote it.
-    pub(crate) fn of(given: &str, url: &Url) -> Self {
+    /// The endpoint at a URL, `given` as the operator wrote it, and what it is sent in headers.
+    pub(crate) fn of(given: &str, url: &Url, headers: &[(String, String)]) -> Self {
         let labels = || url.host_str().unwrap_or_default().split('.');
         let host = labels().map(|label| if is_like_a_key(label) { "…" } else { label }).collect::<Vec<_>>().join(".");
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -26,11 +26,23 @@ impl Endpoint {
         let mut secrets = spellings(given.trim());
         secrets.extend(spellings(url.as_str()));
         secrets.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
+        // A value may be a scheme and a key.
+        secrets.extend(headers.iter().flat_map(|(_, value)| value.split(' ').chain([value.as_str()])).map(str::to_owned));
         secrets.extend(labels().filter(|label| is_like_a_key(label)).map(str::to_owned));
         secrets.retain(|secret| SECRET_BYTES_MIN <= secret.len());
+        Self::new(format!("{}://{host}{port}{rest}", url.scheme()), secrets)
+    }
+
+    fn new(name: String, mut secrets: Vec<String>) -> Self {
         secrets.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         secrets.dedup();
-        Self { name: format!("{}://{host}{port}{rest}", url.scheme()), secrets }
+        Self { name, secrets }
+    }
+
+    /// Several as one: each may repeat what it knows of itself.
+    pub(crate) fn all<'a>(endpoints: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let name = endpoints.clone().map(Self::name).collect::<Vec<_>>().join(", ");
+        Self::new(name, endpoints.flat_map(|endpoint| endpoint.secrets.iter().cloned()).collect())
     }
 
     /// Behind a provider that the caller made, and may describe.
@@ -103,7 +115,7 @@ mod tests {
     use super::*;
 
     fn endpoint(url: &str) -> Endpoint {
-        Endpoint::of(url, &Url::parse(url).unwrap())
+        Endpoint::of(url, &Url::parse(url).unwrap(), &[])
     }
 
     #[test]

@@ -14,6 +14,7 @@ use candor_verify::bytes::to_hex;
 use crate::bindings::{AnswerTaker, CandorRegistry, Libraries, QuorumVerifier, WorkloadPolicy};
 use crate::client::DEFAULT_TIMEOUT;
 use crate::endpoint::Endpoint;
+use crate::pool::Differ;
 
 /// Why a chain operation did not give a value.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,6 +46,20 @@ pub enum ChainError {
         message: String,
         /// Revert data.
         data: Vec<u8>,
+    },
+    /// Endpoints that must agree give different answers, also after some moments. One of them lies, or is on another fork.
+    Differ {
+        /// What was asked.
+        what: &'static str,
+        /// Their names: scheme, host and port.
+        endpoints: String,
+    },
+    /// The next block asks for more per gas than the ceiling of this client. Nothing was sent.
+    TooDear {
+        /// Wei per gas, about.
+        asked: u128,
+        /// Wei per gas at most.
+        ceiling: u128,
     },
     /// The answer is not what this call returns: another contract, another chain, a broken node.
     Malformed {
@@ -90,6 +105,8 @@ impl ChainError {
             Self::Unavailable { outage: Outage::Status(_), .. } => "http_error",
             Self::Timeout { .. } => "timeout",
             Self::Rejected { .. } => "rpc_error",
+            Self::Differ { .. } => "differ",
+            Self::TooDear { .. } => "too_dear",
             Self::Malformed { .. } => "malformed",
             Self::Misuse { .. } => "misuse",
         }
@@ -98,7 +115,7 @@ impl ChainError {
     /// Whether the same call may succeed later without anybody changing anything.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Timeout { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Timeout { .. } | Self::Differ { .. } | Self::TooDear { .. })
     }
 
     /// Whether a contract said no, and not the endpoint: one that is over its limits refuses every call. Nodes agree on no one code (geth and
@@ -107,6 +124,13 @@ impl ChainError {
     pub fn is_revert(&self) -> bool {
         let Self::Rejected { code, message, data, .. } = self else { return false };
         matches!(code, 3 | -32015) || !data.is_empty() || message.to_ascii_lowercase().contains("revert")
+    }
+
+    /// Whether a node says that another transaction of this account with the same nonce pays more. There is no state to read that from, so
+    /// its words count.
+    #[must_use]
+    pub fn is_underpriced(&self) -> bool {
+        matches!(self, Self::Rejected { message, .. } if message.to_ascii_lowercase().contains("underpriced"))
     }
 
     /// A revert of one of our contracts in words, for example `SizeNotGreater { latest: 4, got: 4 }`; also `Error(string)` texts.
@@ -156,6 +180,18 @@ impl fmt::Display for ChainError {
                     (None, false) => write!(f, ": {:.10}", to_hex(data)),
                 }
             }
+            Self::Differ { what, endpoints } => {
+                write!(
+                    f,
+                    "{what}: {endpoints} give different answers; one of them lies or is on a fork: leave out the one that you do not trust"
+                )
+            }
+            Self::TooDear { asked, ceiling } => {
+                write!(
+                    f,
+                    "nothing was sent: the chain asks about {asked} wei per gas, the ceiling is {ceiling}; wait, or raise the ceiling"
+                )
+            }
             Self::Malformed { what, detail } => write!(f, "{what}: an answer that makes no sense: {detail}"),
             Self::Misuse { what, detail } => write!(f, "{what}: {detail}"),
         }
@@ -176,6 +212,10 @@ pub(crate) fn from_rpc(what: &'static str, error: RpcError<TransportErrorKind>, 
             what,
             detail: "no answer to a batch; this endpoint must take JSON-RPC batches (JSON-RPC 2.0 §6)".to_owned(),
         },
+        RpcError::Transport(kind) if custom::<Differ>(&kind).is_some() => {
+            let endpoints = custom::<Differ>(&kind).map(|differ| differ.endpoints.clone()).unwrap_or_default();
+            ChainError::Differ { what, endpoints }
+        }
         RpcError::Transport(kind) if is_timeout(&kind) => ChainError::Timeout { what, after: DEFAULT_TIMEOUT },
         RpcError::Transport(kind) => {
             let outage = kind.as_http_error().map_or(Outage::Connection, |error| Outage::Status(error.status));
@@ -194,7 +234,11 @@ pub(crate) fn from_rpc(what: &'static str, error: RpcError<TransportErrorKind>, 
 }
 
 fn is_timeout(kind: &TransportErrorKind) -> bool {
-    kind.as_custom().and_then(|error| error.downcast_ref::<reqwest::Error>()).is_some_and(reqwest::Error::is_timeout)
+    custom(kind).is_some_and(reqwest::Error::is_timeout)
+}
+
+fn custom<E: std::error::Error + 'static>(kind: &TransportErrorKind) -> Option<&E> {
+    kind.as_custom()?.downcast_ref()
 }
 
 #[cfg(test)]

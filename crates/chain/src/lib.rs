@@ -4,6 +4,7 @@
 //! this crate, but for [`ChainClient::from_provider`], where a caller injects a transport (the in-process development chain).
 //!
 //! ```text
+//! Rpc ────────── the endpoints of one chain, as one               rpc.rs, pool.rs
 //! ChainClient ── head, payer_state, balances, receipts, logs       client.rs, transfers.rs
 //!             ── keys and their evidence, anchors, prove, policies  registry.rs, anchors.rs, proofs.rs
 //!             ── nonce, fees, estimate, broadcast                   submit.rs
@@ -28,15 +29,17 @@ mod deploy;
 mod endpoint;
 mod error;
 mod keystore;
+mod pool;
 mod proofs;
 mod ranges;
 mod registry;
+mod rpc;
 mod submit;
 mod transfers;
 mod verdict;
 
 pub use anchors::{Anchor, anchor_calldata, observe_calldata};
-pub use client::{ChainClient, DEFAULT_TIMEOUT, Head, NonceAt};
+pub use client::{ChainClient, DEFAULT_TIMEOUT, Finality, Head, NonceAt};
 pub use deploy::{DETERMINISTIC_DEPLOYER, DeployConfig, DeployError, Deployment, PERMIT2, Piece, X402_UPTO};
 pub use error::{ChainError, Outage};
 pub use keystore::{KeystoreError, keystore_address};
@@ -45,6 +48,7 @@ pub use registry::{
     Boot, KeyStatus, Record, Registered, RegistrationList, Renewal, STALE_SECONDS, Standing, Submission, renew_calldata, retire_calldata,
     revoke_calldata,
 };
+pub use rpc::{ENDPOINTS_MAX, Rpc, RpcEndpoint};
 pub use submit::{Fees, LogEntry, SignedTransaction, Signer, Transaction, TransactionReceipt};
 pub use transfers::{LogPosition, PayerState, mint_calldata};
 pub use verdict::{QUORUM_KIND, Verdict};

@@ -10,6 +10,7 @@ use alloy::rpc::types::{Filter, Log};
 
 use crate::client::ChainClient;
 use crate::error::{ChainError, Outage};
+use crate::pool::is_of_rate;
 
 /// Questions for one range: an endpoint that takes ten blocks at once shows 40,000 blocks, and then it is an error that says so.
 const QUESTIONS_MAX: u32 = 4_096;
@@ -71,7 +72,13 @@ fn narrower(error: &ChainError, width: u64) -> Option<u64> {
         ChainError::Rejected { code, message, .. } if is_of_something_else(*code, message) => return None,
         ChainError::Rejected { .. } => width / 2,
         ChainError::Unavailable { outage: Outage::Status(400 | 413 | 422 | 500 | 504), .. } => width / 2,
-        ChainError::Unavailable { .. } | ChainError::Malformed { .. } | ChainError::Misuse { .. } => return None,
+        ChainError::Unavailable { .. }
+        | ChainError::Differ { .. }
+        | ChainError::TooDear { .. }
+        | ChainError::Malformed { .. }
+        | ChainError::Misuse { .. } => {
+            return None;
+        }
     };
     (0 < narrower && narrower < width).then_some(narrower)
 }
@@ -80,9 +87,8 @@ fn narrower(error: &ChainError, width: u64) -> Option<u64> {
 fn is_of_something_else(code: i64, message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     code == 429
-        || ["too many requests", "rate limit", "header not found", "unknown block", "beyond", "future"]
-            .iter()
-            .any(|part| message.contains(part))
+        || is_of_rate(&message)
+        || ["header not found", "unknown block", "beyond", "future"].iter().any(|part| message.contains(part))
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
 use candor_verify::{Address, Amount, Hash32, Signature65};
 
-use crate::client::{ChainClient, NonceAt};
-use crate::convert::{address, b256, evm_address, hash, u256};
+use crate::bindings::GasPriceOracle;
+use crate::client::{ChainClient, GAS_PRICE_ORACLE, NonceAt};
+use crate::convert::{address, b256, evm_address, hash, saturating_amount, u256};
 use crate::error::ChainError;
 
 /// A local secp256k1 key that pays for gas or signs as a payer. Zeroized on drop by its implementation; never printed.
@@ -199,13 +200,40 @@ pub struct LogEntry {
 }
 
 impl ChainClient {
-    /// Fees that the node thinks will do.
+    /// Fees that the node thinks will do, at most the ceiling of this client.
+    ///
+    /// # Errors
+    /// `TooDear` if the next block takes nothing at the ceiling; as the transport.
+    pub async fn fees(&self) -> Result<Fees, ChainError> {
+        let estimate = self.within("eth_feeHistory", self.provider().estimate_eip1559_fees()).await?;
+        let fees = Fees { max_fee_per_gas: estimate.max_fee_per_gas, max_priority_fee_per_gas: estimate.max_priority_fee_per_gas };
+        let Some(ceiling) = self.fee_ceiling() else { return Ok(fees) };
+        // The estimate is twice the base fee and the tip: what the next block asks for is less.
+        let asked = fees.max_priority_fee_per_gas.saturating_add(fees.max_fee_per_gas.saturating_sub(fees.max_priority_fee_per_gas) / 2);
+        if ceiling < asked {
+            return Err(ChainError::TooDear { asked, ceiling });
+        }
+        Ok(self.capped(fees))
+    }
+
+    /// These fees, at most the ceiling.
+    #[must_use]
+    pub fn capped(&self, fees: Fees) -> Fees {
+        let ceiling = self.fee_ceiling().unwrap_or(u128::MAX);
+        Fees { max_fee_per_gas: fees.max_fee_per_gas.min(ceiling), max_priority_fee_per_gas: fees.max_priority_fee_per_gas.min(ceiling) }
+    }
+
+    /// What a rollup takes for the data of a transaction beside its gas, in wei; zero on other chains.
+    /// Source: the `GasPriceOracle` of OP-stack chains, at 0x420000000000000000000000000000000000000F.
     ///
     /// # Errors
     /// As the transport.
-    pub async fn fees(&self) -> Result<Fees, ChainError> {
-        let estimate = self.within("eth_feeHistory", self.provider().estimate_eip1559_fees()).await?;
-        Ok(Fees { max_fee_per_gas: estimate.max_fee_per_gas, max_priority_fee_per_gas: estimate.max_priority_fee_per_gas })
+    pub async fn data_fee(&self, raw: &[u8]) -> Result<Amount, ChainError> {
+        if !self.has_data_fee().await? {
+            return Ok(Amount::ZERO);
+        }
+        let call = GasPriceOracle::getL1FeeCall { data: Bytes::copy_from_slice(raw) };
+        self.view(&GAS_PRICE_ORACLE, &call).await.map(saturating_amount)
     }
 
     /// Gas that a call would use at the newest block.
@@ -275,16 +303,19 @@ impl ChainClient {
         }))
     }
 
-    /// Estimates, signs, sends and waits for the block: for deployments, registrations and tests, one at a time per key.
+    /// Estimates, signs, sends and waits for the block: for deployments, registrations, anchors and tests, one at a time per key.
+    ///
+    /// The account's next nonce at the newest block is taken, so that a transaction that got stuck is replaced and not queued behind; this one is
+    /// replaced too, at a higher price, as long as no block takes it.
     ///
     /// # Errors
-    /// `Rejected` if it would revert or did; `Timeout` if it is in no block after 60 s, when its fate is unknown.
+    /// `Rejected` if it would revert or did; `Timeout` if it is in no block after some minutes, when its fate is unknown; `TooDear`.
     pub async fn send_and_wait(&self, signer: &Signer, to: Option<&Address>, calldata: &[u8]) -> Result<TransactionReceipt, ChainError> {
         let from = signer.address();
         let gas = self.estimate_gas(&from, to, calldata).await?;
-        let tx = Transaction {
+        let mut tx = Transaction {
             chain_id: self.chain_id(),
-            nonce: self.nonce(&from, NonceAt::Pending).await?,
+            nonce: self.nonce(&from, NonceAt::Latest).await?,
             // The state may change between estimate and block.
             gas_limit: gas.saturating_add(gas / 4),
             fees: self.fees().await?,
@@ -292,9 +323,43 @@ impl ChainClient {
             value: Amount::ZERO,
             calldata: calldata.to_vec(),
         };
-        let signed = signer.sign_transaction(&tx)?;
-        self.broadcast(&signed).await?;
-        self.wait_for(&signed.hash, WAIT_FOR_BLOCK).await
+        let mut sent: Vec<Hash32> = Vec::new();
+        for _ in 0..=REPLACEMENTS {
+            let signed = signer.sign_transaction(&tx)?;
+            match self.broadcast(&signed).await {
+                Ok(()) => sent.push(signed.hash),
+                // What waits there pays more: another of this account, which this one replaces at its price.
+                Err(error) if error.is_underpriced() => {}
+                // One of ours is in a block already, or somebody else used the nonce: the receipts say which.
+                Err(error) if !sent.is_empty() && !error.is_temporary() => {}
+                Err(error) if sent.is_empty() => return Err(error),
+                Err(_) => {}
+            }
+            let patience = if sent.is_empty() { Duration::ZERO } else { REPLACE_AFTER };
+            if let Some(receipt) = self.first_receipt(&sent, patience).await? {
+                return succeeded(receipt);
+            }
+            tx.fees = self.capped(tx.fees.bumped().max(self.fees().await?));
+        }
+        Err(ChainError::Timeout { what: "wait for a transaction", after: REPLACE_AFTER.saturating_mul(REPLACEMENTS.saturating_add(1)) })
+    }
+
+    /// The receipt of whichever of these is in a block; `None` after this time.
+    async fn first_receipt(&self, hashes: &[Hash32], patience: Duration) -> Result<Option<TransactionReceipt>, ChainError> {
+        let poll = async {
+            loop {
+                for hash in hashes.iter().rev() {
+                    match self.transaction_receipt(hash).await {
+                        Ok(Some(receipt)) => return Ok(receipt),
+                        Ok(None) => {}
+                        Err(error) if error.is_temporary() => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        };
+        tokio::time::timeout(patience, poll).await.ok().transpose()
     }
 
     /// Waits until a transaction is in a block and has succeeded.
@@ -302,28 +367,24 @@ impl ChainClient {
     /// # Errors
     /// `Rejected` if it reverted, `Timeout` if it is in no block in time.
     pub async fn wait_for(&self, tx_hash: &Hash32, timeout: Duration) -> Result<TransactionReceipt, ChainError> {
-        let what = "wait for a transaction";
-        let poll = async {
-            loop {
-                match self.transaction_receipt(tx_hash).await {
-                    Ok(Some(receipt)) => return Ok(receipt),
-                    Ok(None) => {}
-                    Err(error) if error.is_temporary() => {}
-                    Err(error) => return Err(error),
-                }
-                tokio::time::sleep(POLL_INTERVAL).await;
-            }
-        };
-        let receipt = tokio::time::timeout(timeout, poll).await.map_err(|_| ChainError::Timeout { what, after: timeout })??;
-        if receipt.is_success {
-            return Ok(receipt);
-        }
-        Err(ChainError::Rejected { what, code: 0, message: format!("transaction {} reverted", receipt.hash), data: Vec::new() })
+        let found = self.first_receipt(&[*tx_hash], timeout).await?;
+        succeeded(found.ok_or(ChainError::Timeout { what: "wait for a transaction", after: timeout })?)
     }
 }
 
-/// Longer than several blocks of any chain we know.
-const WAIT_FOR_BLOCK: Duration = Duration::from_secs(60);
+fn succeeded(receipt: TransactionReceipt) -> Result<TransactionReceipt, ChainError> {
+    if receipt.is_success {
+        return Ok(receipt);
+    }
+    let message = format!("transaction {} reverted", receipt.hash);
+    Err(ChainError::Rejected { what: "wait for a transaction", code: 0, message, data: Vec::new() })
+}
+
+/// Longer than two blocks of any chain we know; then a transaction is sent again at a higher price.
+const REPLACE_AFTER: Duration = Duration::from_secs(30);
+
+/// How often a transaction is replaced: an eighth more each time, four times the price in all.
+const REPLACEMENTS: u32 = 12;
 
 /// The embedded chain mines at once; a remote node is asked ten times a second at most while somebody waits.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use candor_chain::{ChainClient, ChainError};
+use candor_chain::ChainClient;
 use candor_client::{
-    Awaited, Buyer, ClientError, Endpoint, Facts, Keep, OwnChain, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, cut_notice,
-    frame_text, keep_as_refused, resolve, verified_facts, verify_live, write_private,
+    Awaited, Buyer, ClientError, Endpoint, Facts, Keep, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, cut_notice, frame_text,
+    keep_as_refused, resolve, verified_facts, verify_live, write_private,
 };
 use candor_report::verdict_json;
 use candor_verify::bundle::Bundle;
@@ -19,6 +19,7 @@ use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
 use crate::output::{Done, Failure, note, print_json, read, say, write_out};
+use crate::rpc::RpcArgs;
 use crate::{bundles, dev, policy, verify, wallet};
 
 /// How long to wait for the transfer and the anchor before the bundle is kept as it is.
@@ -27,9 +28,6 @@ const SETTLE_WAIT: Duration = Duration::from_secs(20);
 /// Between two looks for them: short at first, because a transfer takes one block, and never longer than a person notices.
 const LOOK_PAUSE_MIN: Duration = Duration::from_millis(50);
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(200);
-
-/// For the first word of an endpoint: as long as it may take to say how its chain is.
-const CONNECT_WAIT: Duration = Duration::from_secs(2);
 
 /// Before what is there is judged again.
 const JUDGE_PAUSE: Duration = Duration::from_secs(1);
@@ -60,10 +58,8 @@ pub(crate) struct Args {
     /// The task that a public answer is for: 0x and 64 hex digits, named by the contract that waits for it.
     #[arg(long, value_name = "HASH", requires = "public", value_parser = task)]
     task: Option<Hash32>,
-    /// RPC of the registry's chain. Of several (--rpc A --rpc B) the first is read, and nothing is paid unless the others show the same
-    /// chain.
-    #[arg(long, default_value = dev::RPC_URL)]
-    rpc: Vec<String>,
+    #[command(flatten)]
+    rpc: RpcArgs,
     /// Policy file; the state directory's policy.toml if not said.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -88,14 +84,14 @@ fn temperature(text: &str) -> Result<f64, &'static str> {
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let keep = args.bundle.clone().map_or_else(|| Keep::In(bundles::directory(state)), Keep::At);
     keep.check_free()?;
-    let own = own_chain(&args.rpc).await?;
+    let own = args.rpc.own_chain().await?;
     let chain = own.client();
     let policy = client_policy(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&policy, args.policy.as_deref(), state)?;
     // A chain in trouble is told as that, and not as a node that is not there.
     let _well = own.check().await.map_err(ClientError::from)?;
     let found = match &args.node {
-        None => resolve(chain, &registry, &policy.policy).await,
+        None => resolve(chain, &registry, &policy.policy, &policy.find).await,
         Some(url) => verify_live(chain, &policy.policy, Endpoint::parse(url)?, None).await,
     };
     let mut node = match found {
@@ -175,16 +171,6 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>,
     if verdict.outcome() != Outcome::Verified {
         verify::print(verdict, required);
     }
-}
-
-/// The chain behind these endpoints.
-pub(crate) async fn own_chain(urls: &[String]) -> Result<OwnChain, Failure> {
-    let mut endpoints = Vec::new();
-    for url in urls {
-        let silent = ChainError::Timeout { what: "eth_chainId", after: CONNECT_WAIT };
-        endpoints.push(tokio::time::timeout(CONNECT_WAIT, ChainClient::connect(url, None)).await.unwrap_or(Err(silent))?);
-    }
-    Ok(OwnChain::new(endpoints)?)
 }
 
 /// The policy to buy by. On a development chain a missing one is written, saying so: three terminals work without flags.

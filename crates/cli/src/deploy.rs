@@ -5,18 +5,18 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::{ChainClient, DeployConfig, Deployment, PERMIT2, Piece, X402_UPTO};
+use candor_chain::{DeployConfig, Deployment, PERMIT2, Piece, X402_UPTO};
 use candor_verify::bytes::{Address, Hash32};
 use serde_json::json;
 
 use crate::output::{Done, Failure, note, print_json, say};
+use crate::rpc::RpcArgs;
 use crate::wallet::{self, Passphrase};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// RPC of the chain.
-    #[arg(long, value_name = "URL")]
-    rpc: String,
+    #[command(flatten)]
+    rpc: RpcArgs,
     /// An attestor of the quorum; once for each.
     #[arg(long = "attestor", value_name = "ADDRESS", value_parser = address, required = true)]
     attestors: Vec<Address>,
@@ -41,7 +41,7 @@ fn address(text: &str) -> Result<Address, &'static str> {
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
-    let chain = ChainClient::connect(&args.rpc, None).await?;
+    let chain = args.rpc.connect().await?;
     let config = DeployConfig { attestors: args.attestors.clone(), threshold: args.threshold, with_play_money: false };
     let cannot = |error: candor_chain::DeployError| Failure::cannot(error.to_string());
     if !args.check {

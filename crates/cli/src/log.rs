@@ -14,6 +14,7 @@ use candor_verify::tlog::Tree;
 use serde_json::json;
 
 use crate::output::{Done, Failure, print_json, read, say};
+use crate::rpc::RpcArgs;
 use crate::{dev, policy};
 
 #[derive(clap::Args)]
@@ -33,11 +34,10 @@ enum Command {
     Check {
         /// Directory of one log.
         dir: PathBuf,
-        /// Your own RPC of the anchor chain: the registry there says whose keys sign this log, and the anchors are compared.
-        #[arg(long, value_name = "URL")]
-        rpc: Option<String>,
+        #[command(flatten)]
+        rpc: RpcArgs,
         /// The registry; that of the policy, or the development registry, if not said.
-        #[arg(long, value_name = "ADDRESS", requires = "rpc")]
+        #[arg(long, value_name = "ADDRESS")]
         registry: Option<String>,
         /// Address of K_sig, from evidence that you verified, instead of the registry's.
         #[arg(long, value_name = "ADDRESS", requires = "k_log")]
@@ -68,15 +68,16 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         _ => None,
     };
     // Anchors are read before the files: what is published meanwhile only makes the log longer.
-    let (keys, anchors) = match (rpc, given) {
-        (Some(url), given) => {
-            let chain = ChainClient::connect(&url, None).await?;
+    let (keys, anchors) = match (rpc.is_named(), given) {
+        (false, _) if registry.is_some() => return Err(Failure::cannot("--registry is of a chain: name yours with --rpc URL")),
+        (true, given) => {
+            let chain = rpc.connect().await?;
             let registry = registry_of(registry.as_deref(), state, chain.chain_id())?;
             let (keys, anchors) = from_chain(&chain, &registry, &log_id_of(&dir, given.as_ref())?).await?;
             (given.unwrap_or(keys), Some(anchors))
         }
-        (None, Some(keys)) => (keys, None),
-        (None, None) => {
+        (false, Some(keys)) => (keys, None),
+        (false, None) => {
             return Err(Failure::cannot(
                 "whose log is it? A checkpoint names no keys: let the registry name them with --rpc URL, or give them with --k-sig and --k-log",
             ));

@@ -23,6 +23,7 @@ mod prove;
 mod proxy;
 mod registry;
 mod replay;
+mod rpc;
 mod state;
 mod trust;
 mod verify;

@@ -11,7 +11,7 @@ use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use candor_chain::{ChainClient, KeyStatus, renew_calldata};
+use candor_chain::{ChainClient, Finality, KeyStatus, renew_calldata};
 use candor_devtee::{Hypervisor, Measurements, Request, permitted_chain};
 use candor_enclave::{Attester, AttesterError};
 use candor_engine::{Model, merkle_root};
@@ -20,7 +20,7 @@ use candor_host::{
 };
 use candor_link::Ready;
 use candor_verify::attest::parse_document;
-use candor_verify::bytes::Hash32;
+use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::check::{CLOCK_SKEW_SECONDS, MAX_EVIDENCE_AGE_SECONDS};
 use candor_verify::evidence::Evidence;
 use candor_verify::policy::Policy;
@@ -33,7 +33,10 @@ use tokio::process::ChildStdout;
 use crate::dev::{self, Role};
 use crate::lifetime::{Child, asked_to_stop};
 use crate::output::{Done, Failure, free_address, note, print_json, read, say};
+use crate::rpc::RpcArgs;
 use crate::{attestor, policy};
+
+const WEI_PER_GWEI: u128 = 1_000_000_000;
 
 /// How long operator terms of `serve` are good for.
 const TERMS_DAYS: u64 = 30;
@@ -52,9 +55,8 @@ const HALF_GRACE: Duration = Duration::from_secs(3);
 
 #[derive(clap::Args)]
 pub(crate) struct ServeArgs {
-    /// RPC of the chain.
-    #[arg(long, default_value = dev::RPC_URL)]
-    rpc: String,
+    #[command(flatten)]
+    rpc: RpcArgs,
     /// Where clients connect (TLS, ended in the enclave).
     #[arg(long, default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
@@ -71,6 +73,12 @@ pub(crate) struct ServeArgs {
     /// on the development chain, where gas is free, a fifth of a second.
     #[arg(long)]
     anchor_seconds: Option<u64>,
+    /// Anchor at once when so much was charged since the last anchor, in the smallest unit of the first asset.
+    #[arg(long, value_name = "UNITS")]
+    anchor_value: Option<u64>,
+    /// Most that a transaction pays per gas. While the chain asks more, nothing is registered, anchored or settled; payments wait until their end.
+    #[arg(long, value_name = "GWEI", value_parser = clap::value_parser!(u32).range(1..))]
+    max_fee_gwei: Option<u32>,
     /// Seconds after which receipts that the host does not confirm end the log. To be set shorter than it is, by tests that wait for it.
     #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..=90))]
     confirm_seconds: Option<u64>,
@@ -98,14 +106,18 @@ pub(crate) struct HostArgs {
     model: PathBuf,
     #[arg(long)]
     policy: PathBuf,
-    #[arg(long)]
-    rpc: String,
+    #[command(flatten)]
+    rpc: RpcArgs,
     #[arg(long)]
     listen: SocketAddr,
     #[arg(long)]
     log_listen: SocketAddr,
     #[arg(long)]
     anchor_seconds: Option<u64>,
+    #[arg(long)]
+    anchor_value: Option<u64>,
+    #[arg(long)]
+    max_fee_gwei: Option<u32>,
 }
 
 /// Runs a node until interrupted.
@@ -117,7 +129,7 @@ pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> D
     // Before anything of the directory is touched: it may be another node's.
     let _held = hold(&directory)?;
     let mut stop = pin!(asked_to_stop());
-    let chain = ChainClient::connect(&args.rpc, None).await?;
+    let chain = args.rpc.connect().await?;
     let setup = set_up(args, state, directory, &chain).await?;
     let mut enclave = setup.start_enclave()?;
     let mut host = setup.start_host()?;
@@ -305,11 +317,16 @@ impl Setup {
             .arg(&self.model)
             .arg("--policy")
             .arg(&self.policy)
-            .arg("--rpc")
-            .arg(&args.rpc);
+            .args(args.rpc.arguments());
         command.arg("--listen").arg(args.listen.to_string()).arg("--log-listen").arg(args.log_listen.to_string());
         if let Some(seconds) = args.anchor_seconds {
             command.arg("--anchor-seconds").arg(seconds.to_string());
+        }
+        if let Some(units) = args.anchor_value {
+            command.arg("--anchor-value").arg(units.to_string());
+        }
+        if let Some(gwei) = args.max_fee_gwei {
+            command.arg("--max-fee-gwei").arg(gwei.to_string());
         }
         command.stdout(Stdio::piped());
         Child::start(command)
@@ -421,7 +438,10 @@ impl Attester for SimulatedAttester {
 
 /// The host process.
 pub(crate) async fn host(args: HostArgs) -> Done {
-    let chain = ChainClient::connect(&args.rpc, None).await?;
+    let mut chain = args.rpc.connect().await?;
+    if let Some(gwei) = args.max_fee_gwei {
+        chain = chain.with_fee_ceiling(u128::from(gwei) * WEI_PER_GWEI);
+    }
     let is_dev = chain.chain_id() == candor_devchain::DEFAULT_CHAIN_ID;
     let keys = match is_dev {
         true => GasKeys { gas: Role::Gas.signer(), anchor: Role::Anchor.signer() },
@@ -433,16 +453,20 @@ pub(crate) async fn host(args: HostArgs) -> Done {
     let mut config = HostConfig::new(args.socket, args.data, read(&args.terms)?, chain.clone(), keys);
     config.client_listen = args.listen;
     config.http_listen = args.log_listen;
+    config.anchor_value = args.anchor_value.map(|units| Amount(u128::from(units)));
     config.models = vec![ModelFile { digest, path: args.model }];
     config.registrar = Arc::new(DevRegistrar { chain, policy });
     // What the operator sees: a line per event.
     config.notices = Arc::new(|notice: &Notice| say!("{notice}"));
     let usual = if is_dev { Duration::from_millis(200) } else { Timing::default().anchor };
     let anchor = args.anchor_seconds.map_or(usual, Duration::from_secs);
-    config.timing = Timing { head: Duration::from_millis(250), anchor, ..Timing::default() };
+    config.timing = Timing { anchor, ..Timing::default() };
+    // A chain without a tag for what stays: two blocks, as many as the enclave's newest lies below the head.
+    config.finality = config.anchor_chain.finality(config.head_depth).await?;
     if is_dev {
+        config.timing.head_max = config.timing.head;
         config.head_depth = 0;
-        config.settlement.confirmations = 0;
+        config.finality = Finality::Depth(0);
         config.settlement.poll = Duration::from_millis(50);
     }
     let mut host = Host::start(config).await.map_err(|error| Failure::cannot(error.to_string()))?;

@@ -13,8 +13,9 @@ use candor_verify::time::UnixSeconds;
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, print_json, say};
+use crate::rpc::RpcArgs;
 use crate::wallet::Passphrase;
-use crate::{dev, policy, verify, wallet};
+use crate::{policy, verify, wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -47,9 +48,8 @@ pub(crate) struct ObserveArgs {
 /// Which chain, and whether anything is sent.
 #[derive(clap::Args)]
 struct On {
-    /// RPC of the bundle's anchor chain.
-    #[arg(long, value_name = "URL", default_value = dev::RPC_URL)]
-    rpc: String,
+    #[command(flatten)]
+    rpc: RpcArgs,
     /// Policy file that names the registry; the state directory's policy.toml if not said.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -99,7 +99,7 @@ impl Stage {
     async fn open(file: &Path, on: &On, state: &Path) -> Result<Self, Failure> {
         let bundle = verify::load(file)?;
         on.check_registry(&bundle, state)?;
-        let chain = ChainClient::connect(&on.rpc, None).await?;
+        let chain = on.rpc.connect().await?;
         let found = Provable::read(&chain, &bundle).await?;
         let signer = on.send.then(|| wallet::signer(state, chain.chain_id(), &on.passphrase)).transpose()?;
         Ok(Self { bundle, chain, found, signer })

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::output::{Done, Failure, free_address, note, print_json, read, say};
+use crate::rpc::RpcArgs;
 use crate::{ask, bundles, dev, lifetime, policy, wallet};
 
 #[derive(clap::Args)]
@@ -16,10 +17,8 @@ pub(crate) struct Args {
     /// Where to listen; loopback only.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// RPC of the registry's chain. Of several (--rpc A --rpc B) the first is read, and nothing is paid unless the others show the same
-    /// chain.
-    #[arg(long, default_value = dev::RPC_URL)]
-    rpc: Vec<String>,
+    #[command(flatten)]
+    rpc: RpcArgs,
     /// Policy file; the state directory's policy.toml if not said.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -53,7 +52,7 @@ fn token(named: PathBuf, state: &Path) -> Result<(ProxyToken, PathBuf), Failure>
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let (token, token_file) = args.token.map(|named| token(named, state)).transpose()?.unzip();
     let listen = free_address(args.listen, "--listen")?;
-    let own = ask::own_chain(&args.rpc).await?;
+    let own = args.rpc.own_chain().await?;
     let chain = own.client().clone();
     let judge = ask::client_policy(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, args.policy.as_deref(), state)?;

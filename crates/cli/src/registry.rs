@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::{ChainClient, Record, retire_calldata, revoke_calldata};
+use candor_chain::{Record, retire_calldata, revoke_calldata};
 use candor_client::{Candidate, candidates};
 use candor_verify::bytes::Address;
 use candor_verify::eip712::K256;
@@ -14,6 +14,7 @@ use candor_verify::text::one_line;
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, print_json, say};
+use crate::rpc::RpcArgs;
 use crate::wallet::Passphrase;
 use crate::{ask, dev, policy, wallet};
 
@@ -27,9 +28,8 @@ pub(crate) struct Args {
 enum Command {
     /// List registered enclaves, oldest first.
     List {
-        /// RPC of the registry's chain.
-        #[arg(long, default_value = dev::RPC_URL)]
-        rpc: String,
+        #[command(flatten)]
+        rpc: RpcArgs,
         /// Policy file; the state directory's policy.toml if not said.
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
@@ -49,9 +49,8 @@ struct End {
     /// The key, as `candor registry list` shows it.
     #[arg(value_name = "K_SIG", value_parser = key)]
     k_sig: Address,
-    /// RPC of the registry's chain.
-    #[arg(long, default_value = dev::RPC_URL)]
-    rpc: String,
+    #[command(flatten)]
+    rpc: RpcArgs,
     /// Policy file that names the registry; the state directory's policy.toml if not said.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -75,7 +74,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
 }
 
 async fn end_key(end: &End, calldata: fn(&Record) -> Vec<u8>, state: &Path, json_output: bool) -> Done {
-    let chain = ChainClient::connect(&end.rpc, None).await?;
+    let chain = end.rpc.connect().await?;
     let judge = ask::client_policy(end.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, end.policy.as_deref(), state)?;
     let signer = match &end.key {
@@ -98,8 +97,8 @@ async fn end_key(end: &End, calldata: fn(&Record) -> Vec<u8>, state: &Path, json
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(rpc: &str, policy: Option<&Path>, newest: usize, state: &Path, json_output: bool) -> Done {
-    let chain = ChainClient::connect(rpc, None).await?;
+async fn list(rpc: &RpcArgs, policy: Option<&Path>, newest: usize, state: &Path, json_output: bool) -> Done {
+    let chain = rpc.connect().await?;
     let judge = ask::client_policy(policy, state, chain.chain_id())?;
     let registry = policy::registry(&judge, policy, state)?;
     let found = candidates(&chain, &registry, newest).await?;
@@ -120,6 +119,7 @@ async fn list(rpc: &str, policy: Option<&Path>, newest: usize, state: &Path, jso
         };
         say!("K_sig     {}\n  registry  {registered}\n  evidence  {}", text("k_sig"), text("policy"));
         say!("  endpoint  {}\n  K_log     {}\n  log       {}", text("endpoint"), text("k_log"), text("log_id"));
+        say!("  listed    {}", text("listed_id"));
     }
     let more = if rows.len() == newest { " (the newest; --newest N shows others)" } else { "" };
     say!("{}{more} in registry {registry}. Registered is not running: `candor inspect ENDPOINT` asks who answers.", rows.len());
@@ -140,7 +140,7 @@ fn row(candidate: &Candidate, policy: &Policy) -> Value {
     let k_log = candidate.evidence.as_ref().ok().map(|evidence| evidence.manifest.k_log.to_string());
     json!({
         "k_log": k_log, "k_sig": candidate.record.k_sig.to_string(), "status": candidate.standing.as_str(), "policy": judged,
-        "operator": candidate.record.operator.to_string(), "log_id": candidate.record.log_id.to_string(),
+        "listed_id": candidate.record.listed_id().to_string(), "operator": candidate.record.operator.to_string(), "log_id": candidate.record.log_id.to_string(),
         "valid_from": candidate.record.valid_from.0, "valid_until": candidate.status.valid_until.0, "endpoint": endpoint,
     })
 }

@@ -5,7 +5,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::ChainClient;
 use candor_client::{Facts, chain_facts, cut_notice};
 use candor_report::bundle_json;
 use candor_verify::bundle::Bundle;
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, print_json, read, say};
 use crate::policy;
+use crate::rpc::RpcArgs;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -32,9 +32,8 @@ pub(crate) struct By {
     /// Policy file; the state directory's policy.toml if not said, else hardware roots only.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
-    /// Your own RPC of the anchor chain: then registration, blocks, transfer and anchor are checked too.
-    #[arg(long, value_name = "URL")]
-    rpc: Option<String>,
+    #[command(flatten)]
+    rpc: RpcArgs,
 }
 
 /// A verdict on a bundle, and what to do about it.
@@ -71,12 +70,9 @@ impl By {
     /// Judges a bundle; `name` is what advice calls it.
     pub(crate) async fn judge(&self, bundle: &Bundle, name: &str, state: &Path) -> Result<Judged, Failure> {
         let policy = policy::load(self.policy.as_deref(), state)?.policy;
-        let facts = match &self.rpc {
-            None => Facts::default(),
-            Some(url) => {
-                let chain = ChainClient::connect(url, None).await?;
-                chain_facts(&chain, bundle, &policy).await?
-            }
+        let facts = match self.rpc.is_named() {
+            false => Facts::default(),
+            true => chain_facts(&self.rpc.connect().await?, bundle, &policy).await?,
         };
         let (verdict, _) = verify_bundle(bundle, &policy, facts.as_chain_facts(), &K256);
         let advice = policy::bundle_advice(&verdict, bundle, name, self.policy.as_deref(), state);

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::chain::WALLET_START;
 use crate::dev::{self, usd};
 use crate::output::{Done, Failure, print_json, say};
+use crate::rpc::RpcArgs;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -46,9 +47,8 @@ enum Command {
 /// Which wallet, on which chain.
 #[derive(clap::Args)]
 struct Whose {
-    /// RPC of the chain.
-    #[arg(long, default_value = dev::RPC_URL)]
-    rpc: String,
+    #[command(flatten)]
+    rpc: RpcArgs,
     /// Whose; the wallet of this state directory, else the development wallet, if not said.
     #[arg(long)]
     address: Option<String>,
@@ -153,7 +153,7 @@ async fn balance(chain: &ChainClient, address: &Address, json_output: bool) -> R
 impl Whose {
     /// The chain and the address. No key is opened if the wallet file shows its address.
     async fn find(self, state: &Path) -> Result<(ChainClient, Address), Failure> {
-        let chain = ChainClient::connect(&self.rpc, None).await?;
+        let chain = self.rpc.connect().await?;
         let path = default_path(state);
         let cannot = |error: KeystoreError| Failure::cannot(format!("{}: {error}", path.display()));
         let address = match &self.address {

@@ -133,16 +133,18 @@ pub(crate) struct Answer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     chain_id: u64,
+    /// So many endpoints must be heard.
+    agree: usize,
     head_age_max_s: u64,
     back_max: u64,
 }
 
 impl Rules {
     /// For the chain with this id.
-    pub(crate) fn of(chain_id: u64) -> Self {
+    pub(crate) fn of(chain_id: u64, agree: usize) -> Self {
         match DEVELOPMENT.contains(&chain_id) {
-            true => Self { chain_id, head_age_max_s: u64::MAX, back_max: 0 },
-            false => Self { chain_id, head_age_max_s: HEAD_AGE_MAX_S, back_max: BACK_MAX },
+            true => Self { chain_id, agree, head_age_max_s: u64::MAX, back_max: 0 },
+            false => Self { chain_id, agree, head_age_max_s: HEAD_AGE_MAX_S, back_max: BACK_MAX },
         }
     }
 }
@@ -158,8 +160,11 @@ pub(crate) fn judge(said: &[Said], rules: &Rules, now: UnixSeconds) -> Result<()
             return Err(ChainTrouble::WrongChain { endpoint, expected: rules.chain_id, got: answer.chain_id });
         }
     }
-    // Whoever is silent cannot contradict the others: if that passed for agreement, a liar would only have to silence them.
-    if let Some((silent, error)) = said.iter().find_map(|said| Some((said, said.answer.as_ref().err()?))) {
+    // Whoever is silent cannot contradict the others: if that passed for agreement, a liar would only have to silence them. So as many must be
+    // heard as must agree; beyond that they stand in for each other.
+    if answered().count() < rules.agree
+        && let Some((silent, error)) = said.iter().find_map(|said| Some((said, said.answer.as_ref().err()?)))
+    {
         return Err(ChainTrouble::Down { endpoint: silent.endpoint.clone(), error: error.clone() });
     }
     for (endpoint, said, answer) in answered() {
@@ -226,7 +231,7 @@ mod tests {
     }
 
     fn kind(said: &[Said]) -> &'static str {
-        judge(said, &Rules::of(BASE), UnixSeconds(NOW_S)).map_or_else(|trouble| trouble.kind(), |()| "well")
+        judge(said, &Rules::of(BASE, said.len()), UnixSeconds(NOW_S)).map_or_else(|trouble| trouble.kind(), |()| "well")
     }
 
     #[test]
@@ -242,14 +247,24 @@ mod tests {
     #[test]
     fn a_silent_endpoint_is_down_and_its_silence_is_no_agreement() {
         assert_eq!(kind(&[silent("a")]), "down");
-        let trouble = judge(&[well("a"), silent("b")], &Rules::of(BASE), UnixSeconds(NOW_S)).unwrap_err();
+        let trouble = judge(&[well("a"), silent("b")], &Rules::of(BASE, 2), UnixSeconds(NOW_S)).unwrap_err();
         assert!(matches!(&trouble, ChainTrouble::Down { endpoint, error: ChainError::Timeout { .. } } if endpoint == "b"), "{trouble:?}");
+    }
+
+    #[test]
+    fn endpoints_stand_in_for_each_other_where_fewer_must_agree() {
+        let judged = |said: &[Said]| judge(said, &Rules::of(BASE, 1), UnixSeconds(NOW_S)).map_err(|trouble| trouble.kind());
+        assert_eq!(judged(&[silent("a"), well("b")]), Ok(()));
+        assert_eq!(judged(&[silent("a"), silent("b")]), Err("down"));
+        // Whoever is heard is compared all the same.
+        let forked = with(well("b"), |answer| answer.common = Some(head(92, UnixSeconds(NOW_S - 18), 7)));
+        assert_eq!(judged(&[well("a"), forked]), Err("disagree"));
     }
 
     #[test]
     fn another_chain_is_named_before_anything_else() {
         let other = with(well("b"), |answer| (answer.chain_id, answer.head) = (84532, head(1, UnixSeconds(0), 9)));
-        let trouble = judge(&[silent("a"), other], &Rules::of(BASE), UnixSeconds(NOW_S)).unwrap_err();
+        let trouble = judge(&[silent("a"), other], &Rules::of(BASE, 1), UnixSeconds(NOW_S)).unwrap_err();
         assert_eq!(trouble, ChainTrouble::WrongChain { endpoint: "b".into(), expected: BASE, got: 84532 });
     }
 
@@ -261,7 +276,7 @@ mod tests {
         }
         // A chain that makes blocks for transactions only stands still between them.
         let idle = with(well("a"), |answer| (answer.chain_id, answer.head.timestamp) = (31337, UnixSeconds(0)));
-        assert_eq!(judge(&[idle], &Rules::of(31337), UnixSeconds(NOW_S)), Ok(()));
+        assert_eq!(judge(&[idle], &Rules::of(31337, 1), UnixSeconds(NOW_S)), Ok(()));
     }
 
     #[test]
@@ -271,14 +286,14 @@ mod tests {
         }
         let reset = with(well("a"), |answer| (answer.chain_id, answer.head.number) = (31337, 99));
         let expected = ChainTrouble::WentBack { endpoint: "a".into(), from: 100, to: 99 };
-        assert_eq!(judge(&[reset], &Rules::of(31337), UnixSeconds(NOW_S)), Err(expected));
+        assert_eq!(judge(&[reset], &Rules::of(31337, 1), UnixSeconds(NOW_S)), Err(expected));
     }
 
     #[test]
     fn endpoints_disagree_by_another_block_or_none_at_one_number_and_both_are_shown() {
         for theirs in [Some(head(92, UnixSeconds(NOW_S - 18), 7)), None] {
             let other = with(well("c"), |answer| answer.common = theirs);
-            let trouble = judge(&[well("a"), well("b"), other], &Rules::of(BASE), UnixSeconds(NOW_S)).unwrap_err();
+            let trouble = judge(&[well("a"), well("b"), other], &Rules::of(BASE, 1), UnixSeconds(NOW_S)).unwrap_err();
             let blocks = [Some(head(92, UnixSeconds(NOW_S - 18), 2)), theirs];
             assert_eq!(trouble, ChainTrouble::Disagree { endpoints: ["a".into(), "c".into()], blocks: Box::new(blocks) });
             let text = trouble.to_string();

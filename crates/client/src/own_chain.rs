@@ -1,4 +1,4 @@
-//! The chain as its user asks it: an endpoint that is read, others that may contradict it, and the question before each payment.
+//! The chain as its user asks it: its endpoints, which may contradict each other, and the question before each payment.
 //!
 //! Shell of `chain_health`: asks every endpoint at once, within two seconds, and remembers how far each of them was.
 //! - **Invariant:** only [`OwnChain::check`] makes a [`ChainIsWell`], and no payment is signed without one.
@@ -6,13 +6,19 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use candor_chain::{ChainClient, ChainError, Head};
+use candor_chain::{ChainClient, ChainError, Head, Rpc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::chain_health::{Answer, COMPARE_DEPTH, ChainTrouble, Rules, Said, judge};
 use crate::clock;
 use crate::error::ClientError;
+
+/// Time to reach the chain at all, at the start.
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
+
+/// How long further endpoints are waited for once enough have answered.
+const LATECOMERS: Duration = Duration::from_millis(500);
 
 /// Time for all endpoints together. Who waits for an answer waits so long at most to hear that there is none to be bought.
 const BUDGET: Duration = Duration::from_secs(2);
@@ -21,7 +27,7 @@ const BUDGET: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct OwnChain {
     read: ChainClient,
-    // The one that is read, and then the others.
+    // Each alone, in their order.
     endpoints: Vec<ChainClient>,
     // Per endpoint, the number of its newest block so far. Guarded for moments.
     seen: Mutex<Vec<Option<u64>>>,
@@ -33,21 +39,25 @@ pub struct OwnChain {
 pub struct ChainIsWell(());
 
 impl OwnChain {
-    /// The chain of the first endpoint, which is read. The others are compared with it.
+    /// The chain behind these endpoints, of which as many must answer as must agree.
     ///
     /// # Errors
-    /// `ChainTrouble` if one is of another chain, `Usage` if there is none.
-    pub fn new(endpoints: Vec<ChainClient>) -> Result<Self, ClientError> {
-        let read = endpoints.first().cloned().ok_or_else(|| ClientError::Usage("no endpoint of the chain is named".into()))?;
-        let expected = read.chain_id();
-        if let Some(other) = endpoints.iter().find(|other| other.chain_id() != expected) {
-            return Err(ChainTrouble::WrongChain { endpoint: other.endpoint().to_owned(), expected, got: other.chain_id() }.into());
-        }
-        let seen = Mutex::new(vec![None; endpoints.len()]);
-        Ok(Self { read, endpoints, seen })
+    /// `Chain`, also for one that is of another chain.
+    pub async fn connect(rpc: impl Into<Rpc>) -> Result<Self, ClientError> {
+        let silent = ChainError::Timeout { what: "eth_chainId", after: CONNECT_WAIT };
+        let connected = timeout(CONNECT_WAIT, ChainClient::connect(rpc, None)).await.unwrap_or(Err(silent));
+        Ok(Self::new(connected.map_err(|error| ClientError::Chain(error.to_string()))?))
     }
 
-    /// The endpoint that is read.
+    /// The same of a client that is connected already.
+    #[must_use]
+    pub fn new(read: ChainClient) -> Self {
+        let endpoints = read.endpoints();
+        let seen = Mutex::new(vec![None; endpoints.len()]);
+        Self { read, endpoints, seen }
+    }
+
+    /// What is read: an answer of the endpoint that is well, or one in which as many agree as must.
     #[must_use]
     pub fn client(&self) -> &ChainClient {
         &self.read
@@ -63,8 +73,8 @@ impl OwnChain {
         let heads = self.ask_each(deadline, about).await;
         let lowest = heads.iter().flatten().map(|(_, head)| head.number).min().unwrap_or_default();
         let number = lowest.saturating_sub(COMPARE_DEPTH);
-        // With one alone, or one that is silent, there is nothing to compare.
-        let blocks: Vec<Result<Option<Head>, ChainError>> = match heads.len() < 2 || heads.iter().any(Result::is_err) {
+        // With one voice alone there is nothing to compare.
+        let blocks: Vec<Result<Option<Head>, ChainError>> = match heads.iter().flatten().count() < 2 {
             true => heads.iter().map(|_| Ok(None)).collect(),
             false => self.ask_each(deadline, move |client| async move { client.block_by_number(number).await }).await,
         };
@@ -76,7 +86,7 @@ impl OwnChain {
         let said = self.endpoints.iter().zip(seen.iter()).zip(answers);
         let said = said.map(|((client, seen), answer)| Said { endpoint: client.endpoint().to_owned(), seen: *seen, answer });
         let said: Vec<Said> = said.collect();
-        let judged = judge(&said, &Rules::of(self.read.chain_id()), clock::now().seconds());
+        let judged = judge(&said, &Rules::of(self.read.chain_id(), self.read.agree()), clock::now().seconds());
         for (seen, said) in seen.iter_mut().zip(&said) {
             let Ok(answer) = &said.answer else { continue };
             let now = Some(answer.head.number);
@@ -101,8 +111,16 @@ impl OwnChain {
             let silence = ChainError::Timeout { what: "how the chain is", after: BUDGET };
             tasks.spawn(async move { (at, asked.await.unwrap_or(Err(silence))) });
         }
-        let mut answers = tasks.join_all().await;
-        answers.sort_by_key(|(at, _)| *at);
-        answers.into_iter().map(|(_, answer)| answer).collect()
+        let silence = || Err(ChainError::Timeout { what: "how the chain is", after: BUDGET });
+        let mut answers: Vec<Result<T, ChainError>> = self.endpoints.iter().map(|_| silence()).collect();
+        loop {
+            let heard = answers.iter().flatten().count();
+            let next = match heard < self.read.agree() {
+                true => tasks.join_next().await,
+                false => timeout(LATECOMERS, tasks.join_next()).await.ok().flatten(),
+            };
+            let Some(Ok((at, answer))) = next else { return answers };
+            answers[at] = answer;
+        }
     }
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use candor_report::{PolicyText, SpendLimit};
-use candor_verify::bytes::Address;
+use candor_verify::bytes::{Address, Hash32};
 use candor_verify::policy::Policy;
 use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
@@ -23,6 +23,8 @@ pub struct PolicyFile {
     pub spend: SpendPolicy,
     /// Where to look for nodes: chain id and registry address.
     pub registry: Option<(u64, Address)>,
+    /// Listed ids under which they are looked for there; none: among all that accepted operators registered.
+    pub find: Vec<Hash32>,
 }
 
 impl PolicyFile {
@@ -39,7 +41,7 @@ impl PolicyFile {
     #[must_use]
     pub fn new(policy: Policy, spend: SpendPolicy) -> Self {
         let registry = policy.registries.named().first().copied();
-        Self { policy, spend, registry }
+        Self { policy, spend, registry, find: Vec::new() }
     }
 }
 
@@ -51,7 +53,7 @@ impl From<PolicyText> for PolicyFile {
             max_per_request: limit.max_per_request,
             max_per_day: limit.max_per_day,
         });
-        Self::new(text.policy, SpendPolicy { assets: assets.collect() })
+        Self { find: text.find, ..Self::new(text.policy, SpendPolicy { assets: assets.collect() }) }
     }
 }
 
@@ -64,7 +66,7 @@ pub fn template(file: &PolicyFile) -> String {
         max_per_request: limit.max_per_request,
         max_per_day: limit.max_per_day,
     });
-    PolicyText { policy: file.policy.clone(), spend: limits.collect() }.to_toml()
+    PolicyText { policy: file.policy.clone(), spend: limits.collect(), find: file.find.clone() }.to_toml()
 }
 
 #[cfg(test)]
@@ -77,9 +79,9 @@ mod tests {
     fn a_budget_and_the_first_registry_come_back_from_a_file() {
         let policy = Policy { registries: Accept::Only(vec![(31337, Address([3; 20])), (1, Address([4; 20]))]), ..Policy::default() };
         let limit = AssetLimit { network: Eip155(31337), asset: Address([5; 20]), max_per_request: Amount(10), max_per_day: Amount(100) };
-        let file = PolicyFile::new(policy, SpendPolicy { assets: vec![limit] });
+        let file = PolicyFile { find: vec![Hash32([7; 32])], ..PolicyFile::new(policy, SpendPolicy { assets: vec![limit] }) };
         let read = PolicyFile::from(PolicyText::parse(&template(&file)).unwrap());
-        assert_eq!((read.policy, read.spend), (file.policy, file.spend));
+        assert_eq!((read.policy, read.spend, read.find), (file.policy, file.spend, file.find));
         assert_eq!(read.registry, Some((31337, Address([3; 20]))));
     }
 }

@@ -241,7 +241,7 @@ impl Shared {
         // Too old, or gone: perhaps another boot is registered by now, and payments to the last one can be told from the chain.
         let chain = self.config.chain.client();
         self.config.book.settle_up(chain).await;
-        let node = resolve(chain, &self.config.registry, &self.config.policy.policy).await?;
+        let node = resolve(chain, &self.config.registry, &self.config.policy.policy, &self.config.policy.find).await?;
         let another = node.another().await?;
         *current = Some((clock::now(), node));
         Ok(another)

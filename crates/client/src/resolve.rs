@@ -176,7 +176,7 @@ fn unreadable(error: ChainError) -> Result<Result<Evidence, String>, ClientError
 
 /// Enclaves whose evidence is read from the chain before giving up. Anybody can register keys, through a verifier contract of their own, for
 /// about 360,000 gas each, and a client that names no operator looks at all of them: so what the policy refuses is cheap to pass over, and
-/// there may be much of it. Somewhere it must end: each costs some calls. A client that names operators reads theirs only.
+/// there may be much of it. Somewhere it must end: each costs some calls. A client that names operators or listed ids reads those only.
 const JUDGED_MAX: usize = 1_024;
 
 /// Enclaves that are connected to, or at whose turn the chain failed, before giving up: each costs a connection or its timeout. Only those
@@ -189,18 +189,20 @@ const SEARCH_MAX: Duration = Duration::from_secs(90);
 /// How long an enclave may take to attest for our challenge.
 const EVIDENCE_WAIT: Duration = Duration::from_secs(20);
 
-/// The newest enclave of the registry that the policy accepts and that answers, verified live.
+/// The newest enclave of the registry that the policy accepts and that answers, verified live. Only those under these listed ids are read; if none
+/// is named, those of the policy's operators; if it names none either, all.
 ///
 /// # Errors
 /// `Untrusted` if the policy refuses every one, `NoNode` with the reason for each that was passed over; `Chain`.
-pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy) -> Result<VerifiedNode, ClientError> {
+pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy, listed: &[Hash32]) -> Result<VerifiedNode, ClientError> {
     let mut search = Search::default();
     let deadline = Instant::now() + SEARCH_MAX;
-    let lists = match policy.operators.named() {
-        [] => vec![RegistrationList::All],
-        operators => operators.iter().copied().map(RegistrationList::Operator).collect(),
+    let lists = match (listed, policy.operators.named()) {
+        ([], []) => vec![RegistrationList::All],
+        ([], operators) => operators.iter().copied().map(RegistrationList::Operator).collect(),
+        (listed, _) => listed.iter().copied().map(RegistrationList::Listed).collect(),
     };
-    // Newest first: anyone may register, so a registry only grows. A policy that names operators reads no registration of others.
+    // Newest first: anyone may register, so a registry only grows. Whoever names where to look reads no registration of others.
     let mut walk = Walk::begin(chain, registry, lists).await?;
     while let Some(registered) = walk.next().await? {
         search.late = deadline <= Instant::now();
@@ -321,11 +323,15 @@ impl Search {
             reasons.push(format!("{} ended, lapsed or of an operator that the policy does not name", self.unwanted));
         }
         if JUDGED_MAX <= self.judged {
-            reasons.push(format!("the {JUDGED_MAX} newest were looked at, and older ones were not; name operators in the policy"));
+            reasons.push(format!(
+                "the {JUDGED_MAX} newest were looked at, and older ones were not; name operators or listed ids in the policy"
+            ));
         }
         if self.late {
             let seconds = SEARCH_MAX.as_secs();
-            reasons.push(format!("the search ended after {seconds} s, and older ones were not looked at; name operators in the policy"));
+            reasons.push(format!(
+                "the search ended after {seconds} s, and older ones were not looked at; name operators or listed ids in the policy"
+            ));
         }
         if let Some(what) = &self.broken {
             reasons.push(format!("older ones are not shown by this endpoint ({what})"));

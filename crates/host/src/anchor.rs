@@ -1,26 +1,28 @@
-//! Puts checkpoints on the chain, with a consistency proof: a new one at once, unless the last anchor is younger than an interval.
+//! Puts checkpoints on the chain, with a consistency proof: a new one at once, unless the last anchor is younger than an interval and little was
+//! charged since.
 //!
 //! Anyone may anchor; this is the host doing it for its clients. Logs of former boots come first: what their enclaves signed and nobody
 //! anchored yet is still worth anchoring, and a successor needs an anchored size. The chain is asked what it holds at each look at the
 //! current log, and the database is not believed about it: a lost answer, a crash or somebody else's anchor cost one question, and an
-//! anchor that the chain took back, or lost when it was reset, is made again. One of a former log, once seen, is not looked at again while the
-//! current log stays the same: what a reorganisation takes of it then is lost (SECURITY.md).
+//! anchor that the chain took back, or lost when it was reset, is made again; a former log is looked at until its last anchor is in a block that
+//! stays. Only such an anchor is written down, and is one that clients' proofs begin at.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use candor_chain::{Anchor, ChainClient, ChainError, KeyStatus, NonceAt, Signer, Transaction, TransactionReceipt, anchor_calldata};
+use candor_chain::{Anchor, ChainClient, ChainError, Finality, KeyStatus, Signer, anchor_calldata};
 use candor_verify::checkpoint::SignedCheckpoint;
-use candor_verify::{Address, Amount, Hash32};
+use candor_verify::{Address, Hash32};
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::notice::Notice;
 use crate::publish;
 use crate::shared::Shared;
-use crate::store::{AnchorRow, OpenLog, Store};
+use crate::store::{AnchorRow, OpenLog, Store, StoreError};
 
-/// An anchor is in a block by then, or it is sent again at a higher price.
-const WAIT_FOR_BLOCK: Duration = Duration::from_secs(30);
+/// Most anchors that are waited for: a chain that makes none safe for so long has other troubles.
+const SEEN_MAX: usize = 64;
 
 /// When an anchor may be made and nothing is new, the chain is looked at after this all the same: it may have lost one.
 const LOOK: Duration = Duration::from_secs(1);
@@ -38,10 +40,15 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
         // A chain that does not answer is told of already.
         let is_away = rounds.shared.head.borrow().is_none();
         if let Some(current) = rounds.shared.current().filter(|_| !is_away) {
-            rounds.round(&current).await;
+            // Crash: what was sent is found on the chain by the next round, of this process or another.
+            tokio::select! {
+                () = rounds.round(&current) => {}
+                _ = stopped.changed() => return,
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
+            () = rounds.shared.worth.notified() => {}
             _ = stopped.changed() => return,
         }
     }
@@ -78,7 +85,10 @@ impl Rounds {
         }
         let outcome = self.anchor(current).await;
         match outcome {
-            Ok(Anchoring::Anchored { size, .. }) => self.shared.update(|status| status.anchored_size = size),
+            Ok(Anchoring::Anchored { size, .. }) => {
+                self.shared.count_anew();
+                self.shared.update(|status| status.anchored_size = size);
+            }
             Ok(Anchoring::NotRegistered) => {
                 // A key that the registry does not know has no anchor.
                 self.shared.update(|status| status.anchored_size = 0);
@@ -86,12 +96,22 @@ impl Rounds {
             }
             Ok(Anchoring::UpToDate) | Err(_) => {}
         }
+        self.note_unanchored(current);
         // A registration that is not made yet is trouble of its own, and told there.
         let is_early = outcome == Ok(Anchoring::NotRegistered) && !self.shared.status().is_registered;
         match trouble_of(&current_id, &outcome).filter(|_| !is_early) {
             Some(message) => self.shared.trouble_once("anchor", message),
             None => self.shared.clear_trouble("anchor"),
         }
+    }
+
+    /// Since when the newest checkpoint is not anchored.
+    fn note_unanchored(&self, current: &OpenLog) {
+        let signed = current.read().checkpoint().map_or(0, |signed| signed.checkpoint.tree.size);
+        self.shared.update(|status| match status.anchored_size < signed {
+            true => drop(status.unanchored_since.get_or_insert_with(|| clock::now().seconds())),
+            false => status.unanchored_since = None,
+        });
     }
 
     /// Anchors what a former log still holds. False if the next round is to look again.
@@ -111,7 +131,16 @@ impl Rounds {
             // Beside the status, which is about the current log.
             self.shared.notice(&Notice::Trouble { part: "anchor", message });
         }
-        outcome.is_ok()
+        match outcome {
+            Ok(Anchoring::NotRegistered) => true,
+            // In a block that may be taken back it is not anchored for good.
+            Ok(Anchoring::UpToDate | Anchoring::Anchored { .. }) => {
+                let signed = open.read().checkpoint().map_or(0, |signed| signed.checkpoint.tree.size);
+                let kept = self.shared.store.newest_anchor(*log_id).await;
+                kept.is_ok_and(|kept| signed <= kept.map_or(0, |anchor| anchor.tree.size))
+            }
+            Err(_) => false,
+        }
     }
 
     /// Anchors a log and tells the operator of an anchor.
@@ -149,8 +178,19 @@ pub(crate) struct Anchorer {
     client: ChainClient,
     signer: Signer,
     store: Store,
-    // Anchors sent in a row without a block: each raises the price of the next, which replaces it.
-    failures: u8,
+    finality: Finality,
+    // Anchors in blocks that may be taken back, oldest first.
+    seen: Vec<SeenAnchor>,
+}
+
+/// An anchor that is not written down yet.
+#[derive(Clone, Copy, Debug)]
+struct SeenAnchor {
+    registry: Address,
+    k_sig: Address,
+    log_id: Hash32,
+    block: u64,
+    row: AnchorRow,
 }
 
 /// What became of one look at a log.
@@ -165,28 +205,63 @@ pub(crate) enum Anchoring {
 }
 
 impl Anchorer {
-    pub(crate) fn new(client: ChainClient, signer: Signer, store: Store) -> Self {
-        Self { client, signer, store, failures: 0 }
+    pub(crate) fn new(client: ChainClient, signer: Signer, store: Store, finality: Finality) -> Self {
+        Self { client, signer, store, finality, seen: Vec::new() }
     }
 
-    /// Reads what the chain holds of a log and remembers it. `None` if the registry does not know its key.
+    /// Reads what the chain holds of a log, and writes down what it will keep. `None` if the registry does not know its key.
     ///
     /// # Errors
     /// The chain, or the store.
-    pub(crate) async fn refresh(&self, open: &OpenLog, tx_hash: Option<Hash32>) -> Result<Option<(KeyStatus, Option<Anchor>)>, String> {
+    pub(crate) async fn refresh(&mut self, open: &OpenLog, tx_hash: Option<Hash32>) -> Result<Option<(KeyStatus, Option<Anchor>)>, String> {
         let m = &open.row().manifest;
         let status = self.client.key_status(&m.registry, &m.k_sig).await.map_err(|error| error.to_string())?;
         let Some(status) = status else { return Ok(None) };
         let anchor = self.client.last_anchor(&m.registry, &m.k_sig, &status).await.map_err(|error| error.to_string())?;
         if let Some(anchor) = anchor {
-            let log_id = m.log_id();
-            let known = self.store.newest_anchor(log_id).await.map_err(|error| error.to_string())?;
-            if known.is_none_or(|known| known.tree.size < anchor.tree.size) {
-                let row = AnchorRow { tree: anchor.tree, anchored_at: anchor.anchored_at, tx_hash };
+            let row = AnchorRow { tree: anchor.tree, anchored_at: anchor.anchored_at, tx_hash };
+            let seen = SeenAnchor { registry: m.registry, k_sig: m.k_sig, log_id: m.log_id(), block: status.anchored_block, row };
+            self.see(seen).await.map_err(|error| error.to_string())?;
+        }
+        self.keep_what_stays().await?;
+        Ok(Some((status, anchor)))
+    }
+
+    /// Notes an anchor, unless it is written down.
+    async fn see(&mut self, new: SeenAnchor) -> Result<(), StoreError> {
+        let known = self.store.newest_anchor(new.log_id).await?;
+        if known.is_some_and(|known| new.row.tree.size <= known.tree.size) {
+            return Ok(());
+        }
+        // After a reorganisation the same tree may be in another block.
+        let is_of_new = |seen: &SeenAnchor| (seen.log_id, seen.row.tree.size) == (new.log_id, new.row.tree.size);
+        let tx_hash = self.seen.iter().find(|seen| is_of_new(seen)).and_then(|seen| seen.row.tx_hash);
+        self.seen.retain(|seen| !is_of_new(seen));
+        self.seen.push(SeenAnchor { row: AnchorRow { tx_hash: new.row.tx_hash.or(tx_hash), ..new.row }, ..new });
+        // The oldest go: a later one of the same log says more, and whatever is lost here is seen again at the next start.
+        let excess = self.seen.len().saturating_sub(SEEN_MAX);
+        self.seen.drain(..excess);
+        Ok(())
+    }
+
+    /// Writes down the anchors that are in blocks which stay.
+    async fn keep_what_stays(&mut self) -> Result<(), String> {
+        if self.seen.is_empty() {
+            return Ok(());
+        }
+        let safe = self.client.safe(self.finality).await.map_err(|error| error.to_string())?;
+        for seen in self.seen.clone() {
+            if safe.number < seen.block {
+                continue;
+            }
+            let SeenAnchor { registry, k_sig, log_id, row, .. } = seen;
+            let stays = self.client.is_anchored(&registry, &k_sig, &row.tree, row.anchored_at).await.map_err(|error| error.to_string())?;
+            if stays {
                 self.store.put_anchor(log_id, row).await.map_err(|error| error.to_string())?;
             }
+            self.seen.retain(|other| (other.log_id, other.row.tree.size) != (log_id, row.tree.size));
         }
-        Ok(Some((status, anchor)))
+        Ok(())
     }
 
     /// Anchors the newest checkpoint of a log if it is larger than what the chain holds.
@@ -203,8 +278,10 @@ impl Anchorer {
         let m = &open.row().manifest;
         let registered = self.client.registered(&m.registry, &m.k_sig, &status).await.map_err(|error| error.to_string())?;
         let calldata = anchor_calldata(&registered.record, &signed, last.as_ref(), &consistency);
-        let gas = match self.client.estimate_gas(&self.signer.address(), Some(&m.registry), &calldata).await {
-            Ok(gas) => gas,
+        let sent = match self.client.send_and_wait(&self.signer, Some(&m.registry), &calldata).await {
+            Ok(sent) => sent,
+            // Reverted in its block: somebody's anchor came into the one before. No reason to pay more for the next.
+            Err(ChainError::Rejected { code: 0, .. }) => return Ok(Anchoring::UpToDate),
             Err(error) => {
                 return match error.revert_name().as_deref() {
                     Some("NotRegistered") => Ok(Anchoring::NotRegistered),
@@ -214,32 +291,8 @@ impl Anchorer {
                 };
             }
         };
-        let sent = self.send(&m.registry, calldata, gas).await.map_err(|error| error.to_string())?;
         self.refresh(open, Some(sent.hash)).await?;
         Ok(Anchoring::Anchored { size: signed.checkpoint.tree.size, tx_hash: sent.hash, gas_used: sent.gas_used })
-    }
-
-    /// Sends with the account's next nonce at the newest block, so that a transaction that got stuck is replaced and not queued behind.
-    async fn send(&mut self, to: &Address, calldata: Vec<u8>, gas: u64) -> Result<TransactionReceipt, ChainError> {
-        let fees = self.client.fees().await?;
-        let tx = Transaction {
-            chain_id: self.client.chain_id(),
-            nonce: self.client.nonce(&self.signer.address(), NonceAt::Latest).await?,
-            gas_limit: gas.saturating_add(gas / 4),
-            fees: (0..self.failures).fold(fees, |fees, _| fees.bumped()),
-            to: Some(*to),
-            value: Amount::ZERO,
-            calldata,
-        };
-        let signed = self.signer.sign_transaction(&tx)?;
-        let outcome = async {
-            self.client.broadcast(&signed).await?;
-            self.client.wait_for(&signed.hash, WAIT_FOR_BLOCK).await
-        };
-        let outcome = outcome.await;
-        // At most 16 levels: seven times the price the chain asks for.
-        self.failures = if outcome.is_ok() { 0 } else { self.failures.saturating_add(1).min(16) };
-        outcome
     }
 }
 

@@ -143,7 +143,13 @@ async fn await_settlement(shared: &Shared, payment_id: Hash32, timeout_ms: u64) 
             Ok(record) => record,
             Err(error) => return refuse(shared, &error),
         };
-        let state = state_of(record.as_ref());
+        let mut state = state_of(record.as_ref());
+        if matches!(state, SettlementState::Pending { .. })
+            && let Some(included) = shared.settlers.values().find_map(|settler| settler.included(&payment_id))
+        {
+            // Good enough for an answer: what a reorganisation takes is sent again until the payment's end.
+            state = included;
+        }
         if !matches!(state, SettlementState::Pending { .. }) || deadline <= Instant::now() {
             return HostReply::Settlement(state);
         }

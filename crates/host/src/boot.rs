@@ -63,6 +63,7 @@ impl From<ChainError> for DriveError {
 
 /// Brings the enclave from where it stands into service: booted, with its log open.
 pub(crate) async fn bring_into_service(shared: &Arc<Shared>, link: &Link, phase: Phase) -> Result<Ready, DriveError> {
+    shared.gate.send_replace(shared.config.serve_unregistered);
     let ready = boot(shared, link, phase).await?;
     let open = open_log(shared, &ready).await?;
     shared.update(|status| status.phase = "ready");
@@ -184,7 +185,7 @@ async fn open_log(shared: &Arc<Shared>, ready: &Ready) -> Result<OpenLog, DriveE
     };
     remember_evidence(shared, ready).await;
     // What the chain holds of it: after a restart of the host, perhaps more than the database says.
-    let anchorer = shared.anchorer.lock().await;
+    let mut anchorer = shared.anchorer.lock().await;
     if let Err(message) = anchorer.refresh(&opened, None).await {
         shared.trouble("anchor", message);
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,10 +29,19 @@ const BUFFER: usize = 16 << 10;
 /// Connections that the enclave has ended and whose client may still take the last bytes. More are cut at once.
 const LINGERING: usize = 256;
 
+/// Where clients are led to.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    /// The enclave.
+    pub(crate) socket: PathBuf,
+    /// Whether it may be reached: before its registration is in a block that stays, what it sells could turn out to be unprovable.
+    pub(crate) open: watch::Receiver<bool>,
+}
+
 /// Accepts clients until stopped.
 pub(crate) async fn serve(
     listener: TcpListener,
-    socket: PathBuf,
+    door: Door,
     limits: ClientLimits,
     notices: NoticeSink,
     mut stopped: watch::Receiver<bool>,
@@ -50,10 +59,10 @@ pub(crate) async fn serve(
             Ok((stream, peer)) => {
                 // Beyond a limit the connection is closed by dropping it: cheaper than an answer, and TLS has none to give.
                 let Some(pass) = gate.enter(peer) else { continue };
-                let socket = socket.clone();
+                let door = door.clone();
                 connections.spawn(async move {
                     // Broken connections are clients' daily life and nobody's news.
-                    let _outcome = carry(stream, &socket, &limits, pass).await;
+                    let _outcome = carry(stream, door, &limits, pass).await;
                 });
             }
             Err(error) => {
@@ -143,11 +152,15 @@ impl Drop for Pass {
     }
 }
 
-async fn carry(client: TcpStream, socket: &Path, limits: &ClientLimits, pass: Pass) -> io::Result<()> {
+async fn carry(client: TcpStream, mut door: Door, limits: &ClientLimits, pass: Pass) -> io::Result<()> {
     client.set_nodelay(true)?;
+    // A moment more may be all that is missing; whoever comes too early by more is let go.
+    if !timeout(limits.dial, door.open.wait_for(|open| *open)).await.is_ok_and(|open| open.is_ok()) {
+        return Ok(());
+    }
     let hello = Hello { role: Role::Client(pass.party) };
     let dial = async {
-        let mut enclave = UnixStream::connect(socket).await?;
+        let mut enclave = UnixStream::connect(&door.socket).await?;
         enclave.write_all(&hello.encode()).await?;
         io::Result::Ok(enclave)
     };

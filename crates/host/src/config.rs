@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use candor_chain::{ChainClient, Signer};
-use candor_verify::Hash32;
+use candor_chain::{ChainClient, Finality, Signer};
+use candor_verify::{Amount, Hash32};
 
 use crate::notice::{Notice, NoticeSink};
 use crate::registrar::{NoRegistrar, Registrar};
@@ -58,8 +58,10 @@ impl Default for ClientLimits {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: any value works")]
 pub struct Timing {
-    /// Between questions for the newest block.
+    /// Between questions for the newest block, at least: half of the chain's time between blocks, as it shows.
     pub head: Duration,
+    /// The same, at most. A development chain makes blocks when somebody sends something, and its times say nothing.
+    pub head_max: Duration,
     /// Between anchors, at least. An anchor costs gas: minutes on a public chain, a moment in the demo.
     pub anchor: Duration,
     /// Between documents that are kept for the registry and for bundles: less than the two hours for which one counts.
@@ -80,7 +82,8 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            head: Duration::from_secs(2),
+            head: Duration::from_millis(250),
+            head_max: Duration::from_secs(6),
             anchor: Duration::from_secs(60),
             attest: Duration::from_secs(50 * 60),
             renew: Duration::from_secs(24 * 60 * 60),
@@ -96,8 +99,6 @@ impl Default for Timing {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: any value works")]
 pub struct SettlementConfig {
-    /// Blocks on top of a transaction before it counts. Zero on the development chain.
-    pub confirmations: u64,
     /// Time between questions about one settlement.
     pub poll: Duration,
     /// Time without a receipt after which a transaction is sent again at a higher price.
@@ -108,7 +109,7 @@ pub struct SettlementConfig {
 
 impl Default for SettlementConfig {
     fn default() -> Self {
-        Self { confirmations: 2, poll: Duration::from_secs(1), bump_after: Duration::from_secs(15), gas_limit: 150_000 }
+        Self { poll: Duration::from_secs(1), bump_after: Duration::from_secs(15), gas_limit: 150_000 }
     }
 }
 
@@ -132,6 +133,14 @@ pub struct HostConfig {
     pub anchor_chain: ChainClient,
     /// Further chains on which payments settle.
     pub payment_chains: Vec<ChainClient>,
+    /// Which blocks these chains are not expected to take back. An answer is handed over, and an anchor shown, once they are in a block; the
+    /// books, the anchor that later proofs begin at, and whether this node may serve a newcomer go by blocks that stay.
+    pub finality: Finality,
+    /// An anchor is made at once when so much was charged since the last, in the smallest unit of the terms' first asset. `None`: only
+    /// [`Timing::anchor`] counts.
+    pub anchor_value: Option<Amount>,
+    /// Whether clients are served before that. What is sold then can turn out to be unprovable, if the registration never comes to be.
+    pub serve_unregistered: bool,
     /// How many blocks below the newest one the block lies that the enclave is told of. What a chain takes back of itself is mostly the
     /// newest, and a receipt that names a block which is gone cannot be verified against that chain.
     pub head_depth: u64,
@@ -166,6 +175,9 @@ impl HostConfig {
             models: Vec::new(),
             anchor_chain,
             payment_chains: Vec::new(),
+            finality: Finality::Depth(2),
+            anchor_value: None,
+            serve_unregistered: false,
             head_depth: 2,
             gas_key: keys.gas,
             anchor_key: keys.anchor,

@@ -270,6 +270,7 @@ async fn take(
     let (shared, link) = (Arc::clone(shared), link.clone());
     match request {
         EnclaveRequest::Append(append) => {
+            shared.count(&append.entries);
             let queued = answer::queue_append(&shared, append).await;
             tasks.spawn(async move {
                 let reply = answer::appended(&shared, queued).await;

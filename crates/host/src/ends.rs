@@ -1,14 +1,29 @@
-//! Who waits for the end of which settlement. Each is woken by its own payment and by no other: under load there are thousands of both.
+//! Who waits for the end of which settlement, and whose transfer is in a block that may be taken back. Each is woken by its own payment and by no other: under load there are thousands of both.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use candor_link::SettlementState;
 use candor_verify::Hash32;
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How long a transfer counts as in a block without being seen there again: some looks of the settlement machine.
+const INCLUDED_FOR: Duration = Duration::from_secs(30);
+
+/// Most transfers that are remembered so; each is open in the settlement machine, which has its own limit.
+const INCLUDED_MAX: usize = 16_384;
 
 /// Ends that are waited for. Cheap to clone; clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ends(Arc<Mutex<HashMap<Hash32, Awaited>>>);
+pub(crate) struct Ends(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    awaited: HashMap<Hash32, Awaited>,
+    included: HashMap<Hash32, (SettlementState, Instant)>,
+}
 
 #[derive(Debug)]
 struct Awaited {
@@ -30,18 +45,37 @@ impl Ends {
     /// Waits for an end from now on. Look at the store after this and before [`Waiting::ended`].
     pub(crate) fn wait(&self, payment_id: Hash32) -> Waiting {
         let mut ends = self.lock();
-        let awaited = ends.entry(payment_id).or_insert_with(|| Awaited { end: watch::Sender::new(()), waiting: 0 });
+        let awaited = ends.awaited.entry(payment_id).or_insert_with(|| Awaited { end: watch::Sender::new(()), waiting: 0 });
         awaited.waiting += 1;
         Waiting { ends: self.clone(), payment_id, end: awaited.end.subscribe() }
     }
 
-    /// Wakes everybody who waits for this one.
+    /// Wakes everybody who waits for this one: it is over.
     pub(crate) fn tell(&self, payment_id: &Hash32) {
-        self.lock().remove(payment_id);
+        let mut ends = self.lock();
+        ends.included.remove(payment_id);
+        ends.awaited.remove(payment_id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Hash32, Awaited>> {
-        // Held for single operations on the map only, which a panic does not leave half done.
+    /// Wakes everybody who waits for this one: its transfer is in a block. Said again as long as it is.
+    pub(crate) fn include(&self, payment_id: Hash32, state: SettlementState) {
+        let mut ends = self.lock();
+        if INCLUDED_MAX <= ends.included.len() {
+            ends.included.retain(|_, (_, at)| at.elapsed() < INCLUDED_FOR);
+        }
+        if ends.included.len() < INCLUDED_MAX {
+            ends.included.insert(payment_id, (state, Instant::now()));
+        }
+        ends.awaited.remove(&payment_id);
+    }
+
+    /// The transfer that was in a block a moment ago.
+    pub(crate) fn included(&self, payment_id: &Hash32) -> Option<SettlementState> {
+        self.lock().included.get(payment_id).filter(|(_, at)| at.elapsed() < INCLUDED_FOR).map(|(state, _)| *state)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Held for single operations on the maps only, which a panic does not leave half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,10 +91,10 @@ impl Drop for Waiting {
     // After an end, the name may stand for those who wait for another one; at worst they are woken without need.
     fn drop(&mut self) {
         let mut ends = self.ends.lock();
-        if let Some(awaited) = ends.get_mut(&self.payment_id) {
+        if let Some(awaited) = ends.awaited.get_mut(&self.payment_id) {
             awaited.waiting = awaited.waiting.saturating_sub(1);
             if awaited.waiting == 0 {
-                ends.remove(&self.payment_id);
+                ends.awaited.remove(&self.payment_id);
             }
         }
     }
@@ -68,8 +102,6 @@ impl Drop for Waiting {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]
@@ -82,6 +114,19 @@ mod tests {
         second.ended().await;
         let other = tokio::time::timeout(Duration::from_millis(20), other.ended()).await;
         assert!(other.is_err(), "another payment's end is none of its business");
-        assert!(ends.lock().is_empty());
+        assert!(ends.lock().awaited.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_transfer_in_a_block_wakes_and_is_known_until_the_end() {
+        let (ends, id) = (Ends::default(), Hash32([1; 32]));
+        let state = SettlementState::Settled { tx_hash: Hash32([2; 32]), block_number: 7, by_third_party: false };
+        let waiting = ends.wait(id);
+        assert_eq!(ends.included(&id), None);
+        ends.include(id, state);
+        waiting.ended().await;
+        assert_eq!(ends.included(&id), Some(state));
+        ends.tell(&id);
+        assert_eq!(ends.included(&id), None);
     }
 }

@@ -16,9 +16,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use candor_chain::STALE_SECONDS;
 use candor_log::store::{DirReader, LogReader};
 use candor_log::tiles::Resource;
-use candor_verify::Hash32;
+use candor_verify::{Address, Hash32};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clients::Gate;
+use crate::clock;
 use crate::config::ClientLimits;
 use crate::publish::{log_directory, log_name};
 use crate::shared::Shared;
@@ -176,13 +178,21 @@ async fn status(node: &Arc<Shared>) -> Answer {
             "anchored": status.anchored_size,
         })
     });
+    let (endpoints, well) = node.config.anchor_chain.health();
+    let now = clock::now().seconds();
+    let account = |at: &Address| json!({ "address": at.to_string(), "wei": status.balances.get(at).map(ToString::to_string) });
     json_answer(&json!({
         "phase": status.phase,
         "registered": status.is_registered,
         "head": head.map(|head| json!({ "chain_id": head.chain_id, "number": head.number, "hash": head.hash.to_string() })),
         "log": log,
-        "gas_account": node.config.gas_key.address().to_string(),
-        "anchor_account": node.config.anchor_key.address().to_string(),
+        "open": *node.gate.borrow(),
+        "valid_until": status.valid_until.map(|until| until.0),
+        "lapses_in_s": status.valid_until.map(|until| until.saturating_add(STALE_SECONDS).since(now)),
+        "unanchored_s": status.unanchored_since.map(|since| now.since(since)),
+        "gas_account": account(&node.config.gas_key.address()),
+        "anchor_account": account(&node.config.anchor_key.address()),
+        "rpc": { "endpoints": endpoints, "well": well },
         "troubles": status.troubles.iter().map(|(part, trouble)| (*part, trouble.code)).collect::<HashMap<_, _>>(),
     }))
 }

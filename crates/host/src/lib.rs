@@ -17,6 +17,7 @@
 //! **Invariants:** `Append` and `Checkpoint` are answered only after a commit with `synchronous=FULL`; memory never holds what the
 //! database does not; an account nonce is durable before its transaction is sent; nothing in a log of ours holds calldata or signatures.
 
+mod accounts;
 mod anchor;
 mod answer;
 mod boot;

@@ -39,6 +39,8 @@ pub enum Notice {
         /// Log of the boot.
         log_id: Hash32,
     },
+    /// The registration is in a block that stays: clients are served.
+    Open,
     /// A checkpoint is on the chain.
     Anchored {
         /// Log.
@@ -104,6 +106,7 @@ impl fmt::Display for Notice {
             Self::EnclaveLost { reason } => write!(f, "host: enclave lost: {reason}"),
             Self::Ready { log_id } => write!(f, "host: enclave ready, log {log_id:#}"),
             Self::Registered { log_id } => write!(f, "host: registered, log {log_id:#}"),
+            Self::Open => f.write_str("clients are served"),
             Self::Anchored { log_id, size, tx_hash, gas_used } => {
                 write!(f, "host: anchored log {log_id:#} at size {size} in {tx_hash} ({gas_used} gas)")
             }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use candor_chain::{ChainClient, ChainError, Fees, Head, NonceAt, Signer, Transaction, TransactionReceipt};
+use candor_chain::{ChainClient, ChainError, Fees, Finality, Head, NonceAt, SignedTransaction, Signer, Transaction, TransactionReceipt};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Amount, Hash32};
@@ -21,6 +21,9 @@ use tokio::time::Instant;
 /// Fees of the chain are asked again after this.
 const FEES_FRESH: Duration = Duration::from_secs(3);
 
+/// What the machine waits for: the chain has one notion of blocks that stay, and not a number.
+pub(crate) const CONFIRMATIONS: u64 = 1;
+
 /// Gas of a plain transfer to ourselves.
 const FILLER_GAS: u64 = 21_000;
 
@@ -33,7 +36,7 @@ pub(crate) struct GasPort {
     client: ChainClient,
     signer: Signer,
     gas_limit: u64,
-    confirmations: u64,
+    finality: Finality,
     state: Mutex<FeeState>,
 }
 
@@ -45,8 +48,8 @@ struct FeeState {
 }
 
 impl GasPort {
-    pub(crate) fn new(client: ChainClient, signer: Signer, gas_limit: u64, confirmations: u64) -> Self {
-        Self { client, signer, gas_limit, confirmations, state: Mutex::default() }
+    pub(crate) fn new(client: ChainClient, signer: Signer, gas_limit: u64, finality: Finality) -> Self {
+        Self { client, signer, gas_limit, finality, state: Mutex::default() }
     }
 
     /// Fees of a class: what the chain asks now, a quarter more per level, and at least a valid replacement of what this nonce paid.
@@ -67,6 +70,7 @@ impl GasPort {
             Some((_, fees)) => fees.bumped().max(asked),
             None => asked,
         };
+        let fees = self.client.capped(fees);
         state.sent.insert(account_nonce, (gas_level, fees));
         while REMEMBERED < state.sent.len() {
             state.sent.pop_first();
@@ -100,7 +104,7 @@ impl GasPort {
         let signed = self.signer.sign_transaction(&tx)?;
         match self.client.broadcast(&signed).await {
             Ok(()) => Ok(BroadcastOutcome::Sent { hash: signed.hash }),
-            Err(ChainError::Rejected { message, .. }) => Ok(self.explain(&tx, signed.hash, &message).await),
+            Err(error @ ChainError::Rejected { .. }) => Ok(self.explain(&tx, &signed, &error).await),
             Err(_) => Ok(BroadcastOutcome::Unknown { hash: signed.hash }),
         }
     }
@@ -115,31 +119,35 @@ impl GasPort {
     }
 
     /// Why a node refused a transaction, from the chain's state where there is one.
-    async fn explain(&self, tx: &Transaction, hash: Hash32, message: &str) -> BroadcastOutcome {
+    async fn explain(&self, tx: &Transaction, signed: &SignedTransaction, error: &ChainError) -> BroadcastOutcome {
         let from = self.signer.address();
         if self.client.nonce(&from, NonceAt::Latest).await.is_ok_and(|next| tx.nonce < next) {
             return BroadcastOutcome::NonceTooLow;
         }
-        let cost = Amount(u128::from(tx.gas_limit).saturating_mul(tx.fees.max_fee_per_gas));
+        // A rollup takes the data's price too. What it is now is not known if it cannot be asked; then gas alone decides.
+        let data_fee = self.client.data_fee(&signed.raw).await.unwrap_or(Amount::ZERO);
+        let gas = u128::from(tx.gas_limit).saturating_mul(tx.fees.max_fee_per_gas);
+        let cost = Amount(gas.saturating_add(data_fee.0));
         if self.client.native_balance(&from).await.is_ok_and(|balance| balance < cost) {
             return BroadcastOutcome::NoGasFunds;
         }
-        let message = message.to_ascii_lowercase();
-        if message.contains("underpriced") {
+        if error.is_underpriced() {
             return BroadcastOutcome::Underpriced;
         }
-        // Of a node that keeps nothing that waits, the dev chain for one.
-        if message.contains("nonce too high") {
-            return BroadcastOutcome::NonceTooHigh;
+        match error {
+            // Of a node that keeps nothing that waits, the dev chain for one.
+            ChainError::Rejected { message, .. } if message.to_ascii_lowercase().contains("nonce too high") => {
+                BroadcastOutcome::NonceTooHigh
+            }
+            _ => BroadcastOutcome::Unknown { hash: signed.hash },
         }
-        BroadcastOutcome::Unknown { hash }
     }
 
     async fn receipt_of(&self, hashes: &[Hash32]) -> Result<Option<TxReceipt>, ChainError> {
         for hash in hashes.iter().rev() {
             if let Some(receipt) = self.client.transaction_receipt(hash).await? {
-                let head = self.client.head().await?;
-                return Ok(Some(tx_receipt(receipt, &head)));
+                let safe = self.client.safe(self.finality).await?;
+                return Ok(Some(tx_receipt(receipt, &safe)));
             }
         }
         Ok(None)
@@ -168,7 +176,11 @@ impl GasPort {
 
     async fn account_nonce(&self) -> Result<ChainAnswer, ChainError> {
         let head = self.client.head().await?;
-        let deep = if self.confirmations == 0 { NonceAt::Latest } else { NonceAt::Block(head.number.saturating_sub(self.confirmations)) };
+        let deep = match self.finality {
+            Finality::Depth(0) => NonceAt::Latest,
+            Finality::Depth(depth) => NonceAt::Block(head.number.saturating_sub(depth)),
+            Finality::Tag => NonceAt::Safe,
+        };
         let next = self.client.nonce(&self.signer.address(), deep).await?;
         Ok(ChainAnswer::AccountNonce { next, at: block_ref(&head) })
     }
@@ -207,13 +219,14 @@ fn block_ref(head: &Head) -> BlockRef {
     BlockRef { number: head.number, timestamp: head.timestamp }
 }
 
-fn tx_receipt(receipt: TransactionReceipt, head: &Head) -> TxReceipt {
+/// One confirmation is a block that stays ([`CONFIRMATIONS`]).
+fn tx_receipt(receipt: TransactionReceipt, safe: &Head) -> TxReceipt {
     TxReceipt {
         hash: receipt.hash,
         from: receipt.from,
         status: if receipt.is_success { TxStatus::Success } else { TxStatus::Reverted },
         logs: receipt.logs.into_iter().map(|log| Log { address: log.address, topics: log.topics, data: log.data }).collect(),
         block: receipt.block_number,
-        confirmations: head.number.saturating_sub(receipt.block_number),
+        confirmations: u64::from(receipt.block_number <= safe.number),
     }
 }

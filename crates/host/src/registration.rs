@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use candor_chain::{ChainError, KeyStatus};
 use candor_link::{EnclaveReply, HostRequest, Ready};
 use candor_verify::Hash32;
 use tokio::sync::watch;
@@ -45,6 +46,8 @@ pub(crate) async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready
     // When the registry was last shown evidence; `None` if it has to be shown some.
     let mut shown: Option<Instant> = None;
     let (mut is_first, mut has_ended) = (true, false);
+    // A host that was started again finds its boot registered, and keeps nobody waiting.
+    look(shared, &ready).await.ok();
     loop {
         if !is_first {
             match attest(shared, link).await {
@@ -106,12 +109,11 @@ enum Due {
 /// Waits until fresh evidence is due, until its operator ends the key of this boot, or until the registry that knew this boot knows it no more: its chain was reset, or took back the
 /// block of the registration.
 async fn until_due(shared: &Shared, ready: &Ready, has_ended: bool) -> Due {
-    let (registry, k_sig) = (ready.manifest.registry, ready.manifest.k_sig);
     let due = Instant::now() + shared.config.timing.attest;
     // Not before it was: somebody else may register this node, and take time for it.
     let (mut was_listed, mut misses) = (false, 0_u32);
     loop {
-        match shared.config.anchor_chain.key_status(&registry, &k_sig).await {
+        match look(shared, ready).await {
             Ok(Some(status)) if !has_ended && (status.invalid_from.is_some() || status.revoked_at.is_some() || status.is_forked) => {
                 return Due::End;
             }
@@ -128,10 +130,26 @@ async fn until_due(shared: &Shared, ready: &Ready, has_ended: bool) -> Due {
         }
         tokio::select! {
             () = tokio::time::sleep_until(due) => return Due::Evidence,
-            () = tokio::time::sleep(if misses == 0 { LOOK } else { shared.config.timing.retry.saturating_mul(8) }) => {}
+            () = tokio::time::sleep(if misses == 0 && *shared.gate.borrow() { LOOK } else { shared.config.timing.retry.saturating_mul(8) }) => {}
             () = shared.look.notified() => {}
         }
     }
+}
+
+/// How the registry has this boot. Opens the door to clients once it has it in a block that stays; it stays open then, because a registration
+/// that is taken back all the same is made again, and says the same.
+async fn look(shared: &Shared, ready: &Ready) -> Result<Option<KeyStatus>, ChainError> {
+    let chain = &shared.config.anchor_chain;
+    let status = chain.key_status(&ready.manifest.registry, &ready.manifest.k_sig).await?;
+    shared.update(|shown| shown.valid_until = status.map(|status| status.valid_until));
+    if let Some(status) = status
+        && !*shared.gate.borrow()
+        && status.registered_block <= chain.safe(shared.config.finality).await?.number
+    {
+        shared.gate.send_replace(true);
+        shared.notice(&Notice::Open);
+    }
+    Ok(status)
 }
 
 async fn attest(shared: &Arc<Shared>, link: &Link) -> Result<Vec<u8>, DriveError> {

@@ -22,7 +22,7 @@ use crate::publish::Publisher;
 use crate::settle::Settler;
 use crate::shared::{Shared, Status, follow_head};
 use crate::store::{Store, StoreError, StoreOptions};
-use crate::{anchor, clients, clock, control, http, publish, registration};
+use crate::{accounts, anchor, clients, clock, control, http, publish, registration};
 
 /// Between two looks for kept answers whose time is over: an hour is little beside a week.
 const ERASE_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -110,7 +110,7 @@ impl Host {
             let (settler, runner) = Settler::new(
                 chain.clone(),
                 &config.gas_key,
-                &config.settlement,
+                (&config.settlement, config.finality),
                 store.clone(),
                 Arc::clone(&config.notices),
                 stopped.clone(),
@@ -119,7 +119,7 @@ impl Host {
             tasks.spawn(named("settlement", runner));
             settlers.insert(*chain_id, settler);
         }
-        let anchorer = Anchorer::new(config.anchor_chain.clone(), config.anchor_key.clone(), store.clone());
+        let anchorer = Anchorer::new(config.anchor_chain.clone(), config.anchor_key.clone(), store.clone(), config.finality);
         let shared = Arc::new(Shared {
             terms,
             store,
@@ -129,7 +129,10 @@ impl Host {
             publisher: Publisher::default(),
             head: watch::Sender::new(None),
             resets,
+            unanchored_value: Mutex::new(0),
+            worth: Notify::new(),
             look: Notify::new(),
+            gate: watch::Sender::new(config.serve_unregistered),
             current: watch::Sender::new(None),
             stored: watch::Sender::new(0),
             status: Mutex::new(Status { phase: "enclave not connected", ..Status::default() }),
@@ -138,7 +141,9 @@ impl Host {
         shared.notice(&Notice::Listening { clients: client_address, http: http_address });
         let config = &shared.config;
         let (socket, notices) = (config.enclave_socket.clone(), Arc::clone(&config.notices));
-        tasks.spawn(named("clients", clients::serve(clients, socket, config.clients, notices, stopped.clone())));
+        let door = clients::Door { socket, open: shared.gate.subscribe() };
+        tasks.spawn(named("clients", clients::serve(clients, door, config.clients, notices, stopped.clone())));
+        tasks.spawn(named("accounts", accounts::watch(Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("http", http::serve(readers, Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("chain", follow_head(Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("publish", publish::run(Arc::clone(&shared), stopped.clone())));

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candor_chain::{ChainClient, Signer};
+use candor_chain::{ChainClient, Finality, Signer};
 use candor_link::{SettlementFailure, SettlementState};
 use candor_verify::Hash32;
 use candor_x402::settlement::{
@@ -20,7 +20,7 @@ use crate::clock;
 use crate::config::SettlementConfig;
 use crate::ends::{Ends, Waiting};
 use crate::notice::{Notice, NoticeSink};
-use crate::port::GasPort;
+use crate::port::{CONFIRMATIONS, GasPort};
 use crate::store::Store;
 
 /// Intents and transactions that may wait in memory; the database has them all.
@@ -40,7 +40,7 @@ impl Settler {
     pub(crate) fn new(
         client: ChainClient,
         signer: &Signer,
-        config: &SettlementConfig,
+        (config, finality): (&SettlementConfig, Finality),
         store: Store,
         notices: NoticeSink,
         stopped: watch::Receiver<bool>,
@@ -49,12 +49,12 @@ impl Settler {
         let (intents, queue) = mpsc::channel(QUEUE);
         let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let machine = MachineConfig {
-            confirmations: config.confirmations,
+            confirmations: CONFIRMATIONS,
             poll_ms: ms(config.poll),
             bump_after_ms: ms(config.bump_after),
             ..MachineConfig::new(client.chain_id(), signer.address())
         };
-        let port = Arc::new(GasPort::new(client, signer.clone(), config.gas_limit, config.confirmations));
+        let port = Arc::new(GasPort::new(client, signer.clone(), config.gas_limit, finality));
         let has_backlog = Arc::new(AtomicBool::new(false));
         let (ends, asking) = (Ends::default(), Arc::new(Semaphore::new(MAX_QUESTIONS)));
         let settler = Self { intents, ends: ends.clone(), has_backlog: Arc::clone(&has_backlog) };
@@ -69,9 +69,14 @@ impl Settler {
         }
     }
 
-    /// Waits from now on for the end of one.
+    /// Waits from now on for the end of one, or for its transfer in a block.
     pub(crate) fn end_of(&self, payment_id: Hash32) -> Waiting {
         self.ends.wait(payment_id)
+    }
+
+    /// The transfer of one that is in a block, and may be taken back.
+    pub(crate) fn included(&self, payment_id: &Hash32) -> Option<SettlementState> {
+        self.ends.included(payment_id)
     }
 }
 
@@ -189,6 +194,10 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
                 });
             }
             Action::Finished(outcome) => self.finish(&outcome),
+            Action::Included { payment_id, tx_hash, block, by } => {
+                let by_third_party = by == SettledBy::ThirdParty;
+                self.ends.include(payment_id, SettlementState::Settled { tx_hash, block_number: block, by_third_party });
+            }
             Action::StillPending { .. } => {}
             Action::Refused { reason: RefuseReason::Full { .. } | RefuseReason::OtherOpen, .. } => {
                 self.has_backlog.store(true, Ordering::Relaxed)

@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use candor_chain::{ChainClient, ChainError, Head};
-use candor_link::{BlockHead, RefusalCode, Refused};
-use candor_verify::Hash32;
+use candor_link::{BlockHead, LoggedReceipt, RefusalCode, Refused};
+use candor_verify::receipt::Receipt;
 use candor_verify::terms::SignedTerms;
+use candor_verify::time::UnixSeconds;
+use candor_verify::{Address, Amount, Hash32};
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use crate::anchor::Anchorer;
-use crate::config::HostConfig;
+use crate::config::{HostConfig, Timing};
 use crate::notice::{Notice, Trouble};
 use crate::publish::Publisher;
 use crate::settle::Settler;
@@ -34,8 +36,14 @@ pub(crate) struct Shared {
     pub(crate) head: watch::Sender<Option<Head>>,
     /// Counts how often another chain came in the place of the anchor chain: a development chain that was started anew.
     pub(crate) resets: watch::Sender<u64>,
+    // Charged in this log since its last anchor, of the first asset of the terms. Guarded for moments.
+    pub(crate) unanchored_value: Mutex<u128>,
+    /// So much was charged that an anchor is due at once.
+    pub(crate) worth: Notify,
     /// The registry may not know this boot any more: look.
     pub(crate) look: Notify,
+    /// Whether clients are served: the registration of the boot that is connected is in a block that stays.
+    pub(crate) gate: watch::Sender<bool>,
     /// The log of the enclave that is connected, once it is open.
     pub(crate) current: watch::Sender<Option<OpenLog>>,
     /// Counts stored checkpoints; wakes the publisher.
@@ -51,6 +59,12 @@ pub(crate) struct Status {
     pub(crate) is_registered: bool,
     pub(crate) published_size: u64,
     pub(crate) anchored_size: u64,
+    /// Since when its newest checkpoint waits for an anchor.
+    pub(crate) unanchored_since: Option<UnixSeconds>,
+    /// Until when the registration is good, by the newest document on chain.
+    pub(crate) valid_until: Option<UnixSeconds>,
+    /// Wei of each account of this host, as last read.
+    pub(crate) balances: HashMap<Address, Amount>,
     /// By part. Anybody reads its code in `/status`; its message may quote what was asked, and is the operator's.
     pub(crate) troubles: HashMap<&'static str, Trouble>,
 }
@@ -75,6 +89,23 @@ impl Shared {
         if self.status().troubles.get(part) != Some(&trouble) {
             self.trouble(part, trouble);
         }
+    }
+
+    /// Counts what receipts that come into the log charged.
+    pub(crate) fn count(&self, entries: &[LoggedReceipt]) {
+        let (Some(most), Some(asset)) = (self.config.anchor_value, self.terms.terms.assets.first()) else { return };
+        let charged = entries.iter().filter_map(|entry| Receipt::parse(&entry.receipt).ok()).map(|receipt| receipt.money);
+        let charged = charged.filter(|money| (money.chain_id, money.asset) == (asset.chain_id, asset.asset));
+        let mut value = self.unanchored_value.lock().unwrap_or_else(PoisonError::into_inner);
+        *value = charged.fold(*value, |sum, money| sum.saturating_add(money.charged.0));
+        if most.0 <= *value {
+            self.worth.notify_one();
+        }
+    }
+
+    /// An anchor was made: what is charged from now on is counted anew.
+    pub(crate) fn count_anew(&self) {
+        *self.unanchored_value.lock().unwrap_or_else(PoisonError::into_inner) = 0;
     }
 
     pub(crate) fn clear_trouble(&self, part: &'static str) {
@@ -143,14 +174,17 @@ pub(crate) fn block_head(head: &Head) -> BlockHead {
 pub(crate) async fn follow_head(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let chain = shared.config.anchor_chain.clone().with_timeout(QUESTION);
     let mut past = Past::default();
-    let mut tick = tokio::time::interval(shared.config.timing.head);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pace = Pace::new(&shared.config.timing);
+    let mut is_first = true;
     loop {
         tokio::select! {
             _ = stopped.changed() => return,
-            _ = tick.tick() => {}
+            () = tokio::time::sleep(if is_first { Duration::ZERO } else { pace.interval }) => is_first = false,
         }
         let newest = chain.head().await;
+        if let Ok(head) = &newest {
+            pace.learn(*head);
+        }
         let is_old_news = newest.as_ref().is_ok_and(|head| past.newest == Some(*head)) && shared.head.borrow().is_some();
         let told = match &newest {
             Ok(_) if is_old_news => continue,
@@ -199,6 +233,38 @@ async fn look_closer(shared: &Shared, chain: &ChainClient, past: &mut Past) {
     shared.look.notify_one();
 }
 
+/// How often the chain is asked for its newest block.
+#[derive(Debug)]
+struct Pace {
+    interval: Duration,
+    least: Duration,
+    most: Duration,
+    since: Option<Head>,
+}
+
+impl Pace {
+    fn new(timing: &Timing) -> Self {
+        Self { interval: timing.head, least: timing.head, most: timing.head_max.max(timing.head), since: None }
+    }
+
+    /// Takes the newest block. Half the time between blocks: each is seen soon, and none is asked for often.
+    fn learn(&mut self, head: Head) {
+        let since = *self.since.get_or_insert(head);
+        match head.number.checked_sub(since.number) {
+            Some(blocks) if BLOCKS_MEASURED <= blocks => {
+                let half_ms = head.timestamp.since(since.timestamp).saturating_mul(500) / blocks;
+                self.interval = Duration::from_millis(half_ms).clamp(self.least, self.most);
+                self.since = Some(head);
+            }
+            Some(_) => {}
+            None => self.since = Some(head),
+        }
+    }
+}
+
+/// Times are whole seconds: over so many blocks the error is small.
+const BLOCKS_MEASURED: u64 = 16;
+
 /// What the chain was when it last answered.
 #[derive(Debug, Default)]
 struct Past {
@@ -224,7 +290,6 @@ impl Past {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candor_verify::time::UnixSeconds;
 
     fn head(number: u64, hash: u8) -> Head {
         Head { chain_id: 31337, number, hash: Hash32([hash; 32]), timestamp: UnixSeconds(0) }
@@ -244,6 +309,24 @@ mod tests {
         past.was_away = true;
         assert!(past.is_doubtful(head(4, 6)), "it was away");
         assert!(!past.is_doubtful(head(4, 6)));
+    }
+
+    #[test]
+    fn a_chain_is_asked_twice_per_block_and_neither_too_often_nor_too_seldom() {
+        let timing = Timing { head: Duration::from_millis(250), head_max: Duration::from_secs(6), ..Timing::default() };
+        let at = |number: u64, timestamp: u64| Head { timestamp: UnixSeconds(timestamp), ..head(number, 1) };
+        for (seconds_per_block, expected_ms) in [(2, 1_000), (12, 6_000), (60, 6_000), (0, 250)] {
+            let mut pace = Pace::new(&timing);
+            pace.learn(at(100, 1_000));
+            pace.learn(at(110, 1_000 + 10 * seconds_per_block));
+            assert_eq!(pace.interval, timing.head, "not measured yet");
+            pace.learn(at(116, 1_000 + 16 * seconds_per_block));
+            assert_eq!(pace.interval, Duration::from_millis(expected_ms), "{seconds_per_block} s");
+            // A chain that was reset is measured anew.
+            pace.learn(at(3, 2_000));
+            pace.learn(at(19, 2_000 + 16 * 4));
+            assert_eq!(pace.interval, Duration::from_secs(2));
+        }
     }
 
     #[test]

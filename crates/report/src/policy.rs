@@ -28,6 +28,9 @@ pub struct PolicyText {
     pub policy: Policy,
     /// For payments, by asset. An asset that is not named may not be spent.
     pub spend: Vec<SpendLimit>,
+    /// Listed ids under which nodes are looked for on chain; none: among all that the accepted operators registered. Says where to look and
+    /// decides nothing: what is found there is judged by [`Self::policy`].
+    pub find: Vec<Hash32>,
 }
 
 /// What may be spent of one asset, in its smallest unit.
@@ -89,7 +92,15 @@ struct Document {
     #[serde(default)]
     log: Log,
     #[serde(default)]
+    find: Find,
+    #[serde(default)]
     spend: Vec<Spend>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Find {
+    listed: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -174,7 +185,7 @@ impl PolicyText {
     /// `Toml` for the form, `Value` and `Threshold` for what it says; each names the field.
     pub fn parse(text: &str) -> Result<Self, PolicyTextError> {
         let document: Document = toml::from_str(text).map_err(|error| PolicyTextError::Toml(error.to_string().trim_end().to_owned()))?;
-        let Document { accept, log, spend } = document;
+        let Document { accept, log, find, spend } = document;
         let default = Policy::default();
         let policy = Policy {
             roots: accept.roots.iter().map(|text| root(text)).collect::<Result<_, _>>()?,
@@ -192,7 +203,12 @@ impl PolicyText {
         if policy.witnesses.len() < policy.witness_threshold {
             return Err(PolicyTextError::Threshold { expected: policy.witness_threshold, got: policy.witnesses.len() });
         }
-        Ok(Self { policy, spend: spend.iter().map(Spend::limit).collect::<Result<_, _>>()? })
+        if LISTED_MAX < find.listed.len() {
+            let got = find.listed.len().to_string();
+            return Err(PolicyTextError::Value { field: "find.listed", expected: "at most 32 listed ids", got });
+        }
+        let find = hashes("find.listed", &find.listed)?;
+        Ok(Self { policy, spend: spend.iter().map(Spend::limit).collect::<Result<_, _>>()?, find })
     }
 
     /// The text of a policy file with these values: every field, each with what it means.
@@ -220,7 +236,7 @@ impl PolicyText {
         let registry = |(chain_id, address): &(u64, Address)| format!("{{ chain_id = {chain_id}, address = \"{address}\" }}");
         let registries = any_or(registries, registry);
         let (operators, models) = (any_or(operators, |item| format!("\"{item}\"")), any_or(models, |item| format!("\"{item}\"")));
-        let witnesses = quoted(witnesses);
+        let (witnesses, find) = (quoted(witnesses), quoted(&self.find));
         let level = level_text(*require_level);
         let mut out = format!(
             "# What you accept as verified, and what may be spent in your name. Unknown fields are refused.\n\n\
@@ -248,7 +264,11 @@ impl PolicyText {
              require_level = \"{level}\"\n\
              # Ed25519 keys of witnesses, and how many must have cosigned; 0: nothing is ever \"witnessed\".\n\
              witnesses = [{witnesses}]\n\
-             witness_threshold = {witness_threshold}\n"
+             witness_threshold = {witness_threshold}\n\n\
+             [find]\n\
+             # Listed ids (verifier contract, its code and workload in one hash) under which nodes are looked for on chain: strangers who\n\
+             # register by verifiers of their own are not even read. Empty: whoever an accepted operator registered.\n\
+             listed = [{find}]\n"
         );
         for SpendLimit { chain_id, asset, max_per_request, max_per_day } in &self.spend {
             out.push_str(&format!(
@@ -341,6 +361,9 @@ fn quoted<T: fmt::Display>(items: &[T]) -> String {
 
 /// The hardware root by name, so that nobody has to compare 64 digits.
 const AWS_NITRO_G1: &str = "aws-nitro-g1";
+
+/// Each is a walk of its own through the registry.
+const LISTED_MAX: usize = 32;
 
 /// The levels that a policy can require.
 const LEVELS: [(&str, LogLevel); 3] =

@@ -54,7 +54,7 @@ fn sample() -> PolicyText {
         require_offer_binding: false,
     };
     let limit = SpendLimit { chain_id: 31337, asset: Address([9; 20]), max_per_request: Amount(10), max_per_day: Amount(u128::MAX) };
-    PolicyText { policy, spend: vec![limit] }
+    PolicyText { policy, spend: vec![limit], find: vec![Hash32([10; 32]), Hash32([11; 32])] }
 }
 
 #[test]
@@ -74,9 +74,9 @@ fn a_policy_file_has_the_fields_of_the_spec_and_no_others() {
 fn every_field_of_a_policy_file_is_read_as_it_was_written() {
     assert_eq!(PolicyText::parse(&sample().to_toml()), Ok(sample()));
     let any = Policy { workloads: Workloads::DangerousAny, operators: Accept::Only(vec![]), ..Policy::default() };
-    let any = PolicyText { policy: any, spend: Vec::new() };
+    let any = PolicyText { policy: any, spend: Vec::new(), find: Vec::new() };
     assert_eq!(PolicyText::parse(&any.to_toml()), Ok(any), "any, and an empty list, are told apart");
-    let default = PolicyText { policy: Policy::default(), spend: Vec::new() };
+    let default = PolicyText { policy: Policy::default(), spend: Vec::new(), find: Vec::new() };
     assert_eq!(PolicyText::parse(&default.to_toml()), Ok(default.clone()));
     assert_eq!(PolicyText::parse(""), Ok(default));
 }
@@ -100,6 +100,8 @@ fn a_malformed_value_is_refused_by_the_name_of_its_field() {
         ("[accept]\nworkloads = \"any\"".into(), "accept.workloads"),
         ("[accept]\nmodels = [\"candor-mini\"]".into(), "accept.models"),
         ("[accept]\nregistries = [{ chain_id = 1, address = \"0x...\" }]".into(), "accept.registries.address"),
+        ("[find]\nlisted = [\"0x01\"]".into(), "find.listed"),
+        (format!("[find]\nlisted = [{}]", format!("\"0x{}\",", "01".repeat(32)).repeat(33)), "find.listed"),
         ("[log]\nrequire_level = \"notarised\"".into(), "log.require_level"),
         ("[log]\nwitnesses = [\"key\"]".into(), "log.witnesses"),
         (spend("max_per_request = \"1e3\"\nmax_per_day = \"1\""), "spend.max_per_request"),

@@ -562,7 +562,29 @@ fn confirmations_are_waited_for() {
         host.mine();
         host.wait(1_000);
         assert_eq!(matches!(host.status(&payment), Some(SettlementStatus::Pending { .. })), expected_open);
+        assert!(host.included.contains_key(&payment.payment_id()), "told at its first block");
     }
+    let Some(SettlementStatus::Settled { tx_hash, block, .. }) = host.status(&payment) else { panic!("settled") };
+    assert_eq!(host.included[&payment.payment_id()], (tx_hash, block));
+}
+
+#[test]
+fn a_chain_whose_blocks_are_deep_late_holds_up_nobody() {
+    let mut host = Host::new(MachineConfig { confirmations: 1_000, max_in_flight: 4, max_unsafe: 12, ..config() });
+    for _ in 0..1_000 {
+        host.mine();
+    }
+    for n in 0..16 {
+        host.tell(intent_of_many(n, ENDS));
+    }
+    let mut most = 0;
+    for _ in 0..40 {
+        host.settle_down();
+        most = host.sent.len().max(most);
+        host.mine();
+        host.wait(1_000);
+    }
+    assert_eq!(most, 12, "four at a time, as many as may be in blocks that are not deep");
 }
 
 #[test]

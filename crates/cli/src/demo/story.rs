@@ -28,12 +28,12 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
     let before = balances(stage, &payer, &payee).await?;
 
     let asked = Instant::now();
-    let mut node = resolve(chain, &deployment.registry, &stage.policy.policy).await?;
+    let mut node = resolve(chain, &deployment.registry, &stage.policy.policy, &stage.policy.find).await?;
     say!("\n{}", ask::describe(&node));
     let (wallet, book) = (dev::wallet(), SpendBook::open(&stage.state.join("spends.json"))?);
     let path = stage.state.join("answer.candor");
     let keep = Keep::At(path.clone());
-    let own = OwnChain::new(vec![chain.clone()])?;
+    let own = OwnChain::new(chain.clone());
     let buyer = Buyer {
         chain: &own,
         wallet: &wallet,

@@ -1,13 +1,13 @@
 //! A chain in trouble at the moment of a payment: nothing is signed, nothing is held, and with the chain back the same question is bought.
 //! And a payment whose node has lost its chain: its client is told so, and sends it again.
 
-use candor_chain::{ChainClient, ChainError};
+use candor_chain::{ChainError, Rpc, RpcEndpoint};
 use candor_client::{ChainTrouble, ClientError, OwnChain};
 use candor_verify::time::UnixSeconds;
 use serde_json::json;
 
 use crate::support::node::Conduct;
-use crate::support::rpc::{BLOCK, Rpc, Says};
+use crate::support::rpc::{BLOCK, Rpc as Door, Says};
 use crate::support::{BODY, CHAIN_ID, Scene, now_ms};
 
 /// Asks over these endpoints a node that was verified while all was well; the trouble that kept it from paying.
@@ -24,8 +24,14 @@ async fn trouble(scene: &Scene, chain: &OwnChain, happens: impl FnOnce()) -> Cha
     }
 }
 
+/// Two endpoints of which so many must agree.
+fn both(scene: &Scene, second: &Door, agree: usize) -> Rpc {
+    let endpoint = |url: &String| RpcEndpoint { url: url.clone(), headers: Vec::new() };
+    Rpc { endpoints: vec![endpoint(&scene.rpc.url), endpoint(&second.url)], agree }
+}
+
 async fn one(scene: &Scene) -> OwnChain {
-    OwnChain::new(vec![scene.chain().await]).unwrap()
+    OwnChain::new(scene.chain().await)
 }
 
 #[tokio::test]
@@ -75,9 +81,8 @@ async fn a_chain_that_lost_blocks_is_told_once_and_gone_on_with() {
 #[tokio::test]
 async fn a_second_endpoint_contradicts_the_first_and_must_be_heard() {
     let scene = Scene::new();
-    let second = Rpc::start();
-    let other = ChainClient::connect(&second.url, None).await.unwrap();
-    let chain = OwnChain::new(vec![scene.chain().await, other]).unwrap();
+    let second = Door::start();
+    let chain = OwnChain::connect(both(&scene, &second, 2)).await.unwrap();
     assert!(chain.check().await.is_ok());
     let found = trouble(&scene, &chain, || second.says("eth_getBlockByNumber", Says::Nothing)).await;
     assert!(matches!(&found, ChainTrouble::Down { endpoint, .. } if *endpoint == second.url), "{found:?}");
@@ -89,12 +94,12 @@ async fn a_second_endpoint_contradicts_the_first_and_must_be_heard() {
 #[tokio::test]
 async fn a_second_endpoint_of_another_chain_is_refused_at_the_start() {
     let scene = Scene::new();
-    let second = Rpc::start();
+    let second = Door::start();
     second.says("eth_chainId", Says::Result(json!("0x1")));
-    let other = ChainClient::connect(&second.url, None).await.unwrap();
-    let error = OwnChain::new(vec![scene.chain().await, other]).unwrap_err();
-    assert!(matches!(&error, ClientError::ChainTrouble(trouble) if trouble.kind() == "wrong_chain"), "{error}");
-    assert!(matches!(OwnChain::new(Vec::new()), Err(ClientError::Usage(_))));
+    let error = OwnChain::connect(both(&scene, &second, 1)).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Chain(what) if what.contains("of chain 1")), "{error}");
+    let none = OwnChain::connect(Rpc { endpoints: Vec::new(), agree: 1 }).await.unwrap_err();
+    assert!(matches!(&none, ClientError::Chain(what) if what.contains("got 0")), "{none}");
 }
 
 #[tokio::test]
@@ -113,4 +118,15 @@ async fn a_node_without_its_chain_is_told_as_that_and_the_payment_that_left_is_s
     scene.node.conduct(Conduct::Honest);
     scene.buy_over(&chain, &mut node, BODY, &scene.book()).await.unwrap();
     assert_eq!((scene.node.payments().len(), scene.rows().len()), (1, 1), "one payment");
+}
+
+#[tokio::test]
+async fn a_second_endpoint_stands_in_for_a_silent_first() {
+    let scene = Scene::new();
+    let second = Door::start();
+    let chain = OwnChain::connect(both(&scene, &second, 1)).await.unwrap();
+    scene.rpc.says("eth_getBlockByNumber", Says::Nothing);
+    assert!(chain.check().await.is_ok());
+    second.says("eth_getBlockByNumber", Says::Nothing);
+    assert_eq!(chain.check().await.unwrap_err().kind(), "down");
 }

@@ -4,6 +4,7 @@
 
 mod answers;
 mod crash;
+mod finality;
 mod node;
 mod renewal;
 mod reset;

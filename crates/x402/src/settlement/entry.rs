@@ -87,11 +87,21 @@ enum Send {
     Out { at_ms: u64, simulation: Simulation, raise: bool },
 }
 
+/// A transfer in a block.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Transfer {
+    pub(super) tx_hash: Hash32,
+    pub(super) block: u64,
+    pub(super) by: SettledBy,
+}
+
 /// Facts that do not end the settlement by themselves.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     /// Our transaction is included, not yet deep enough.
     included: bool,
+    /// The transfer that the last look found in a block, until it is told.
+    transfer: Option<Transfer>,
     /// The authorization is used, not yet explained or not yet deep enough.
     used: bool,
     /// Our transaction reverted in this block.
@@ -411,6 +421,7 @@ impl Entry {
         let account_nonce = slot.account_nonce;
         self.seen.included = true;
         if receipt.confirmations < config.confirmations {
+            self.on_transfer(self.judge(receipt, SettledBy::Us));
             return;
         }
         nonces.included(account_nonce, receipt.block);
@@ -452,8 +463,10 @@ impl Entry {
         match state {
             AuthorizationState::Used { transaction: Some(receipt) } => {
                 self.on_used();
-                if config.confirmations <= receipt.confirmations {
-                    self.finish(self.judge(receipt, self.submitter(receipt, &config.gas_account)), nonces);
+                let status = self.judge(receipt, self.submitter(receipt, &config.gas_account));
+                match config.confirmations <= receipt.confirmations {
+                    true => self.finish(status, nonces),
+                    false => self.on_transfer(status),
                 }
             }
             AuthorizationState::Used { transaction: None } => {
@@ -529,6 +542,23 @@ impl Entry {
     }
 
     /// What a successful transaction that used the authorization (or should have) means.
+    /// What a receipt shows that is not deep enough yet.
+    fn on_transfer(&mut self, shown: SettlementStatus) {
+        if let SettlementStatus::Settled { tx_hash, block, by } = shown {
+            self.seen.transfer = Some(Transfer { tx_hash, block, by });
+        }
+    }
+
+    /// A transfer in a block that was not told yet.
+    pub(super) fn take_transfer(&mut self) -> Option<Transfer> {
+        self.seen.transfer.take()
+    }
+
+    /// Whether its transaction is in a block, and only that block's depth is waited for.
+    pub(super) fn is_included(&self) -> bool {
+        self.seen.included
+    }
+
     fn judge(&self, receipt: &TxReceipt, by: SettledBy) -> SettlementStatus {
         if receipt.status == TxStatus::Success
             && shows_transfer(&receipt.logs, &self.stored.intent.asset(), self.stored.intent.authorization())

@@ -12,7 +12,7 @@ use candor_verify::time::UnixSeconds;
 
 use super::calldata::Calldata;
 use super::intent::Intent;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, SettledBy};
 use super::store::StoredIntent;
 
 /// Something that happened.
@@ -56,6 +56,18 @@ pub enum Action {
     Chain(ChainRequest),
     /// The settlement is over and that is durable.
     Finished(Outcome),
+    /// A transfer is in a block, and that block is not yet as deep as it must be: good enough to hand over an answer, not for the books. Told at
+    /// each look that finds it there: what is not told again was taken back.
+    Included {
+        /// Identity of the payment.
+        payment_id: Hash32,
+        /// The transaction that moved the money.
+        tx_hash: Hash32,
+        /// Its block.
+        block: u64,
+        /// Who submitted it.
+        by: SettledBy,
+    },
     /// It takes long. Told once per settlement and process; x402 calls it `settlement_pending`.
     StillPending {
         /// Identity of the payment.

@@ -22,7 +22,7 @@ use candor_verify::time::UnixSeconds;
 use super::agenda::{Agenda, MAX_PER_STEP, Place, Question};
 use super::calldata::Calldata;
 use super::done::{Done, DoneSet};
-use super::entry::Entry;
+use super::entry::{Entry, Transfer};
 use super::event::{Action, BroadcastOutcome, ChainAnswer, ChainRequest, Event, PersistResult, Purpose, RefuseReason, Simulation};
 use super::intent::Intent;
 use super::nonces::{Filler, Nonces};
@@ -63,8 +63,10 @@ pub struct MachineConfig {
     /// From sending to a block, at most, as a rule. A settlement with less time left gets no account nonce: under load the first in the queue
     /// would always be the one that comes too late, its transaction would revert, and nothing would settle any more.
     pub inclusion_ms: u64,
-    /// Account nonces given out and not yet used on chain.
+    /// Account nonces given out and not yet in a block.
     pub max_in_flight: usize,
+    /// Account nonces given out, also those in a block that is not as deep as it must be: on some chains that takes minutes.
+    pub max_unsafe: usize,
     /// Settlements open at once.
     pub max_open: usize,
     /// Account nonces that one settlement may use up without effect.
@@ -90,6 +92,7 @@ impl MachineConfig {
             retention_ms: 3_600_000,
             inclusion_ms: 4_000,
             max_in_flight: 16,
+            max_unsafe: 512,
             max_open: 16_384,
             max_attempts: 3,
         }
@@ -316,9 +319,10 @@ impl Machine {
     /// A call that passes gets the lowest free account nonce, at once: what it says is true for this moment only.
     fn on_simulated(&mut self, payment_id: Hash32, reverts_at: Option<u64>, now_ms: u64) -> Option<Hash32> {
         let live: BTreeSet<u64> = self.agenda.in_flight().map(|(account_nonce, _)| account_nonce).collect();
+        let asked_ms = self.open.get_mut(&payment_id)?.on_answered(Question::Simulation)?;
+        let has_room = self.has_room(0);
         let entry = self.open.get_mut(&payment_id)?;
-        let asked_ms = entry.on_answered(Question::Simulation)?;
-        let free = self.nonces.lowest_free(&live).filter(|_| live.len() < self.config.max_in_flight);
+        let free = self.nonces.lowest_free(&live).filter(|_| has_room);
         match (reverts_at, free) {
             (Some(block), _) => entry.on_would_revert(block),
             (None, Some(account_nonce)) if entry.may_begin(now_ms, &self.config, &self.nonces) => {
@@ -362,6 +366,9 @@ impl Machine {
         }
         write_if_due(entry, now_ms, &self.config, actions);
         tell_pending(entry, now_ms, &self.config, actions);
+        if let Some(Transfer { tx_hash, block, by }) = entry.take_transfer() {
+            actions.push(Action::Included { payment_id, tx_hash, block, by });
+        }
         // What is over is told and forgotten once that is durable: a restart must not be able to tell another story.
         match entry.stored.progress {
             Progress::Done { status, .. } if entry.is_durable() => {
@@ -379,19 +386,19 @@ impl Machine {
         let mut questions = self.agenda.asked().count().saturating_add(usize::from(self.nonce_asked_ms.is_some()));
         let is_try = |payment_id: &Hash32| self.open.get(payment_id).is_some_and(|entry| entry.awaits(Question::Simulation));
         // Every call that is being tried has an account nonce waiting, so that none is tried for nothing.
-        let mut taken = self.agenda.in_flight().count().saturating_add(self.agenda.asked().filter(is_try).count());
+        let mut trying = self.agenda.asked().filter(is_try).count();
         for _ in 0..MAX_PER_STEP {
             if MAX_QUESTIONS <= questions {
                 return;
             }
-            let may_try = self.nonces.next().is_some() && taken < self.config.max_in_flight;
+            let may_try = self.nonces.next().is_some() && self.has_room(trying);
             let Some(payment_id) = self.agenda.next_to_ask(may_try) else { return };
             let asked = self.open.get_mut(&payment_id).and_then(|entry| entry.take_question(now_ms, &self.config, &self.nonces));
             // Whoever had nothing to ask after all leaves the queue by this.
             self.tend(payment_id, now_ms, actions);
             if let Some((question, request)) = asked {
                 questions = questions.saturating_add(1);
-                taken = taken.saturating_add(usize::from(question == Question::Simulation));
+                trying = trying.saturating_add(usize::from(question == Question::Simulation));
                 actions.push(Action::Chain(request));
             }
         }
@@ -429,6 +436,15 @@ impl Machine {
                 return;
             }
         }
+    }
+
+    /// Whether one more may be given an account nonce, beside those that are being tried.
+    fn has_room(&self, trying: usize) -> bool {
+        let all = self.agenda.in_flight().count();
+        let is_included = |payment_id: &Hash32| self.open.get(payment_id).is_some_and(Entry::is_included);
+        let deep_enough_later = self.agenda.in_flight().filter(|(_, payment_id)| is_included(payment_id)).count();
+        all.saturating_add(trying) < self.config.max_unsafe
+            && all.saturating_sub(deep_enough_later).saturating_add(trying) < self.config.max_in_flight
     }
 
     fn chain_is_up(&self, now_ms: u64) -> bool {

@@ -206,6 +206,8 @@ pub struct Host {
     pub fillers: usize,
     /// Latest block at which the machine was told that an authorization is unused.
     pub unused_at: BTreeMap<Hash32, u64>,
+    /// Transfers that were told to be in a block, not deep enough.
+    pub included: BTreeMap<Hash32, (Hash32, u64)>,
 }
 
 impl Host {
@@ -223,6 +225,7 @@ impl Host {
             sent: BTreeMap::new(),
             fillers: 0,
             unused_at: BTreeMap::new(),
+            included: BTreeMap::new(),
         }
     }
 
@@ -242,6 +245,10 @@ impl Host {
                 Action::Chain(request) => self.check_request(request),
                 Action::Finished(outcome) => self.check_outcome(outcome),
                 Action::StillPending { payment_id, tx_hash } => self.pending.push((*payment_id, *tx_hash)),
+                Action::Included { payment_id, tx_hash, block, .. } => {
+                    assert!(self.machine.status(payment_id).is_some_and(|status| matches!(status, SettlementStatus::Pending { .. })));
+                    self.included.insert(*payment_id, (*tx_hash, *block));
+                }
                 Action::Persist(_) | Action::Refused { .. } => {}
             }
             if matches!(action, Action::Chain(_) | Action::Persist(_)) {
@@ -329,7 +336,7 @@ impl Host {
                 self.forget_if_not_sent(&answer);
                 Some(Event::Chain(answer))
             }
-            Action::Finished(_) | Action::StillPending { .. } | Action::Refused { .. } => None,
+            Action::Finished(_) | Action::Included { .. } | Action::StillPending { .. } | Action::Refused { .. } => None,
         }
     }
 

@@ -81,7 +81,7 @@ impl Scene {
 
     /// Asks with this book.
     pub(crate) async fn buy(&self, body: &[u8], book: &SpendBook) -> Result<VerifiedResponse, ClientError> {
-        let chain = OwnChain::new(vec![self.chain().await]).unwrap();
+        let chain = OwnChain::new(self.chain().await);
         self.buy_over(&chain, &mut self.verified().await, body, book).await
     }
 

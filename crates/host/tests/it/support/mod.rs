@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use candor_chain::Signer;
+use candor_chain::{Finality, Signer};
 use candor_host::*;
 use candor_link::*;
 use candor_log::tree::FullTree;
@@ -61,6 +61,7 @@ pub(crate) struct Boot {
     pub(crate) tree: FullTree,
     number: u8,
     salts: u64,
+    asset: Address,
 }
 
 impl Boot {
@@ -68,7 +69,7 @@ impl Boot {
         let k_sig = Signer::from_bytes(&[number; 32]).unwrap();
         let k_log = SigningKey::from_bytes(&[number; 32]);
         let manifest = world.manifest(&k_sig, Hash32(k_log.verifying_key().to_bytes()));
-        Self { k_sig, k_log, manifest, tree: FullTree::new(), number, salts: 0 }
+        Self { k_sig, k_log, manifest, tree: FullTree::new(), number, salts: 0, asset: world.contracts.test_usd }
     }
 
     /// A boot that needs no chain.
@@ -77,7 +78,7 @@ impl Boot {
         let k_log = SigningKey::from_bytes(&[number; 32]);
         let k_log_public = Hash32(k_log.verifying_key().to_bytes());
         let manifest = Manifest { k_sig: k_sig.address(), k_log: k_log_public, ..Manifest::default() };
-        Self { k_sig, k_log, manifest, tree: FullTree::new(), number, salts: 0 }
+        Self { k_sig, k_log, manifest, tree: FullTree::new(), number, salts: 0, asset: Address([7; 20]) }
     }
 
     pub(crate) fn ready(&self) -> Ready {
@@ -93,7 +94,8 @@ impl Boot {
     pub(crate) fn entry(&mut self, payment_id: Hash32) -> LoggedReceipt {
         let sequence = self.tree.size();
         self.salts = self.salts.wrapping_add(1);
-        let receipt = receipt(&self.manifest, sequence, payment_id);
+        let mut receipt = receipt(&self.manifest, sequence, payment_id);
+        receipt.money.asset = self.asset;
         let signature = self.k_sig.sign_digest(&receipt.digest()).unwrap();
         let mut salt = Hash32::ZERO;
         salt.0[0] = self.number;
@@ -340,20 +342,18 @@ pub(crate) fn config(world: &Arc<World>, scratch: &Scratch, socket: &Path, model
     let mut config = HostConfig::new(socket.to_owned(), scratch.path().join("host"), world.terms().encode(), world.client.clone(), keys);
     config.models = vec![ModelFile { digest: MODEL, path }];
     config.registrar = Arc::new(WorldRegistrar(Arc::clone(world), Arc::default()));
-    config.head_depth = 0;
+    (config.head_depth, config.finality) = (0, Finality::Depth(0));
+    config.serve_unregistered = true;
     config.timing = Timing {
         head: Duration::from_millis(50),
+        head_max: Duration::from_millis(50),
         anchor: Duration::from_millis(100),
         retry: Duration::from_millis(20),
         gone: Duration::from_millis(200),
         ..Timing::default()
     };
-    config.settlement = SettlementConfig {
-        confirmations: 0,
-        poll: Duration::from_millis(50),
-        bump_after: Duration::from_millis(500),
-        ..SettlementConfig::default()
-    };
+    config.settlement =
+        SettlementConfig { poll: Duration::from_millis(50), bump_after: Duration::from_millis(500), ..SettlementConfig::default() };
     if std::env::var_os("HOST_TEST_NOTICES").is_some() {
         config.notices = Arc::new(|notice| eprintln!("{notice}"));
     }

@@ -1,0 +1,400 @@
+//! The endpoints of one chain as one: the first that is well answers, or several must say the same.
+//!
+//! Below alloy, so that no caller knows of it. An endpoint that fails, is too slow or is over its limits rests for a while, longer each time, and
+//! the next is asked. With [`Pool::agree`] above one a question goes to so many at once, and answers that differ are asked again for some moments,
+//! because endpoints see a new block one after the other; what differs still is an error and never an answer.
+//!
+//! Trust: without agreement whoever answers is believed, as with one endpoint. Fees, estimates and what waits for a block are never compared:
+//! endpoints differ in them by right, and no decision about evidence hangs on them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use alloy::rpc::json_rpc::{ErrorPayload, Id, Request, RequestPacket, Response, ResponsePacket, ResponsePayload};
+use alloy::transports::http::{Http, reqwest};
+use alloy::transports::{TransportError, TransportErrorKind, TransportFut, TransportResult};
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tower_service::Service;
+
+use crate::rpc::Reach;
+
+/// How long an endpoint is waited for while there is another to ask.
+const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// A question that its asker gave up after so long says something of the endpoint; a shorter one of the asker.
+const SLOW: Duration = Duration::from_millis(1_500);
+
+/// First rest of an endpoint that failed; doubles up to 64 times this.
+const REST: Duration = Duration::from_secs(1);
+
+/// First pause where every endpoint is over its limits; doubles.
+const BACK_OFF: Duration = Duration::from_millis(200);
+
+/// How often a question is asked where every endpoint is over its limits.
+const ROUNDS: u32 = 4;
+
+/// Between two looks at endpoints that differ, and how many: a new block reaches all of them within two seconds.
+const DIFFER_PAUSE: Duration = Duration::from_millis(400);
+const DIFFER_ROUNDS: u32 = 6;
+
+/// Answers that are never compared.
+const FREE: [&str; 8] = [
+    "eth_accounts",
+    "eth_blockNumber",
+    "eth_chainId",
+    "eth_estimateGas",
+    "eth_feeHistory",
+    "eth_gasPrice",
+    "eth_maxPriorityFeePerGas",
+    "eth_sendRawTransaction",
+];
+
+/// Several endpoints behind one transport. Clones share the health of each.
+#[derive(Clone)]
+pub(crate) struct Pool {
+    members: Arc<[Arc<Member>]>,
+    agree: usize,
+}
+
+struct Member {
+    name: String,
+    http: Http<reqwest::Client>,
+    /// The chain of the pool, once it is known.
+    chain_id: Arc<OnceLock<u64>>,
+    // Guarded for moments.
+    health: Mutex<Health>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Health {
+    failures: u32,
+    rests_until: Option<Instant>,
+    // It may have been away, and may be back as another chain.
+    is_doubtful: bool,
+}
+
+/// What came of a question to one endpoint.
+enum Said {
+    Answer(ResponsePacket),
+    /// It answers nobody for a while; with what it said.
+    Limited(TransportResult<ResponsePacket>),
+    Away(TransportError),
+}
+
+/// Endpoints of one chain that do not say the same.
+#[derive(Debug)]
+pub(crate) struct Differ {
+    /// Their names.
+    pub(crate) endpoints: String,
+}
+
+impl fmt::Display for Differ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} give different answers", self.endpoints)
+    }
+}
+
+impl std::error::Error for Differ {}
+
+impl Pool {
+    pub(crate) fn new(reaches: &[Reach], agree: usize, chain_id: &Arc<OnceLock<u64>>) -> Self {
+        let member = |reach: &Reach| {
+            // What the others are compared with is not known yet: the first question to each says whether it is of the same chain.
+            let health = Mutex::new(Health { is_doubtful: 1 < reaches.len(), ..Health::default() });
+            Arc::new(Member { name: reach.endpoint.name().to_owned(), http: reach.http.clone(), chain_id: Arc::clone(chain_id), health })
+        };
+        Self { members: reaches.iter().map(member).collect(), agree }
+    }
+
+    /// How many endpoints there are, and how many of them do not rest.
+    pub(crate) fn health(&self) -> (usize, usize) {
+        (self.members.len(), self.members.iter().filter(|member| !member.is_resting()).count())
+    }
+
+    /// Whoever is well in the order of the list, then whoever rests, the one that rests longest last.
+    fn order(&self) -> VecDeque<Arc<Member>> {
+        let mut members: Vec<_> = self.members.iter().map(|member| (member.rest(), Arc::clone(member))).collect();
+        members.sort_by_key(|(rest, _)| *rest);
+        members.into_iter().map(|(_, member)| member).collect()
+    }
+
+    async fn answer(self, request: RequestPacket) -> TransportResult<ResponsePacket> {
+        let is_free = request.requests().iter().all(|request| FREE.contains(&request.method()));
+        if self.agree < 2 || is_free { self.first(&request).await } else { self.agreed(&request).await }
+    }
+
+    /// The answer of the first that gives one.
+    async fn first(&self, request: &RequestPacket) -> TransportResult<ResponsePacket> {
+        for round in 0.. {
+            let (mut limited, mut away) = (None, None);
+            let mut order = self.order();
+            while let Some(member) = order.pop_front() {
+                let patience = if order.is_empty() { None } else { Some(ATTEMPT) };
+                match member.ask(request.clone(), patience).await {
+                    Said::Answer(answer) => return Ok(answer),
+                    Said::Limited(said) => limited = Some(said),
+                    Said::Away(error) => away = Some(error),
+                }
+            }
+            match limited {
+                Some(_) if round + 1 < ROUNDS => sleep(BACK_OFF.saturating_mul(1 << round)).await,
+                Some(said) => return said,
+                None => return Err(away.unwrap_or_else(|| TransportErrorKind::custom_str("no endpoint"))),
+            }
+        }
+        unreachable!("the last round returns")
+    }
+
+    /// The answer in which so many agree.
+    async fn agreed(&self, request: &RequestPacket) -> TransportResult<ResponsePacket> {
+        for round in 0..DIFFER_ROUNDS {
+            if 0 < round {
+                sleep(DIFFER_PAUSE).await;
+            }
+            let answers = self.several(request).await?;
+            let Some(((_, first), others)) = answers.split_first() else { break };
+            if others.iter().all(|(_, other)| is_same(first, other)) {
+                let (_, first) = answers.into_iter().next().expect("there is a first");
+                return Ok(first);
+            }
+            if round + 1 == DIFFER_ROUNDS {
+                let endpoints = answers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" and ");
+                return Err(TransportErrorKind::custom(Differ { endpoints }));
+            }
+        }
+        Err(TransportErrorKind::custom_str("no endpoint"))
+    }
+
+    /// The answers of so many as must agree, of others where one fails.
+    async fn several(&self, request: &RequestPacket) -> TransportResult<Vec<(String, ResponsePacket)>> {
+        let (mut order, mut asked, mut answers) = (self.order(), JoinSet::new(), Vec::new());
+        while answers.len() < self.agree {
+            while answers.len() + asked.len() < self.agree
+                && let Some(member) = order.pop_front()
+            {
+                let (request, patience) = (request.clone(), if order.is_empty() { None } else { Some(ATTEMPT) });
+                asked.spawn(async move { (member.name.clone(), member.ask(request, patience).await) });
+            }
+            let said = asked.join_next().await.ok_or_else(|| TransportErrorKind::custom_str("no endpoint"))?;
+            match said.map_err(TransportErrorKind::custom)? {
+                (name, Said::Answer(answer)) => answers.push((name, answer)),
+                (_, Said::Limited(Err(error)) | Said::Away(error)) if order.is_empty() => return Err(error),
+                // One answer that is a limit is no agreement.
+                (_, Said::Limited(Ok(answer))) if order.is_empty() => return Ok(vec![(String::new(), answer)]),
+                (_, Said::Limited(_) | Said::Away(_)) => {}
+            }
+        }
+        Ok(answers)
+    }
+}
+
+impl Service<RequestPacket> for Pool {
+    type Response = ResponsePacket;
+    type Error = TransportError;
+    type Future = TransportFut<'static>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: RequestPacket) -> Self::Future {
+        Box::pin(self.clone().answer(request))
+    }
+}
+
+impl Member {
+    fn health(&self) -> std::sync::MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until when it rests; `None` if it does not.
+    fn rest(&self) -> Option<Instant> {
+        self.health().rests_until.filter(|until| Instant::now() < *until)
+    }
+
+    fn is_resting(&self) -> bool {
+        self.rest().is_some()
+    }
+
+    fn is_well(&self) {
+        let mut health = self.health();
+        (health.failures, health.rests_until) = (0, None);
+    }
+
+    fn failed(&self) {
+        let mut health = self.health();
+        health.rests_until = Some(Instant::now() + REST.saturating_mul(1 << health.failures.min(6)));
+        health.failures = health.failures.saturating_add(1);
+        health.is_doubtful = true;
+    }
+
+    async fn ask(&self, request: RequestPacket, patience: Option<Duration>) -> Said {
+        let mut turn = Turn { member: self, began: Instant::now(), is_over: false };
+        let is_logs = request.requests().iter().any(|request| request.method() == "eth_getLogs");
+        let asked = async {
+            self.check_chain().await?;
+            self.http.clone().call(request).await
+        };
+        let answer = match patience {
+            Some(patience) => timeout(patience, asked).await.unwrap_or_else(|_| Err(TransportErrorKind::custom_str("too slow"))),
+            None => asked.await,
+        };
+        turn.is_over = true;
+        match answer {
+            Ok(answer) if is_over_limits(&answer, is_logs) => {
+                self.failed();
+                Said::Limited(Ok(answer))
+            }
+            // Whoever says no has answered; a batch that is not answered is this endpoint's way.
+            Ok(answer) => {
+                self.is_well();
+                Said::Answer(answer)
+            }
+            Err(error) => {
+                self.failed();
+                let is_limit =
+                    error.as_transport_err().and_then(TransportErrorKind::as_http_error).is_some_and(|error| error.status == 429);
+                if is_limit { Said::Limited(Err(error)) } else { Said::Away(error) }
+            }
+        }
+    }
+
+    /// One that was away may be back as another chain: then it answers nothing here. Alone it says so to whoever compares.
+    async fn check_chain(&self) -> TransportResult<()> {
+        let Some(expected) = self.chain_id.get().filter(|_| self.health().is_doubtful) else { return Ok(()) };
+        let request = Request::new("eth_chainId", Id::Number(0), ()).serialize().map_err(TransportError::ser_err)?;
+        let ResponsePacket::Single(answer) = self.http.clone().call(request.into()).await? else {
+            return Err(TransportErrorKind::custom_str("a batch for a question"));
+        };
+        let got = match &answer.payload {
+            ResponsePayload::Success(value) => serde_json::from_str::<alloy::primitives::U64>(value.get()).ok().map(|id| id.to::<u64>()),
+            ResponsePayload::Failure(_) => None,
+        };
+        if got != Some(*expected) {
+            return Err(TransportErrorKind::custom_str("another chain"));
+        }
+        self.health().is_doubtful = false;
+        Ok(())
+    }
+}
+
+/// A question under way. One that its asker drops after a while was too slow.
+struct Turn<'a> {
+    member: &'a Member,
+    began: Instant,
+    is_over: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.is_over && SLOW <= self.began.elapsed() {
+            self.member.failed();
+        }
+    }
+}
+
+/// Whether an answer says that too much was asked. Providers use one code for that and for a range of events that is too long.
+fn is_over_limits(answer: &ResponsePacket, is_logs: bool) -> bool {
+    let says_so = |error: &ErrorPayload| {
+        let message = error.message.to_ascii_lowercase();
+        error.code == 429 || (error.code == -32005 && !is_logs) || is_of_rate(&message)
+    };
+    answer.responses().iter().any(|response| matches!(&response.payload, ResponsePayload::Failure(error) if says_so(error)))
+}
+
+/// Whether an error's text, in lower case, is of too many questions.
+pub(crate) fn is_of_rate(message: &str) -> bool {
+    ["too many requests", "rate limit", "request rate", "compute units per second"].iter().any(|part| message.contains(part))
+}
+
+/// Whether two answers say the same. Endpoints add members of their own, so those that only one has do not count; what is read is read from the
+/// first, and what it lacks is an error there.
+fn is_same(one: &ResponsePacket, other: &ResponsePacket) -> bool {
+    let other = other.responses();
+    one.responses().len() == other.len()
+        && one
+            .responses()
+            .iter()
+            .all(|response| other.iter().find(|other| other.id == response.id).is_some_and(|other| is_same_response(response, other)))
+}
+
+fn is_same_response(one: &Response, other: &Response) -> bool {
+    match (&one.payload, &other.payload) {
+        (ResponsePayload::Success(one), ResponsePayload::Success(other)) => {
+            let value = |text: &str| serde_json::from_str::<Value>(text).ok();
+            value(one.get()).zip(value(other.get())).is_some_and(|(one, other)| is_same_value(&one, &other))
+        }
+        // Codes and texts differ between nodes; what a contract said does not.
+        (ResponsePayload::Failure(one), ResponsePayload::Failure(other)) => one.as_revert_data() == other.as_revert_data(),
+        _ => false,
+    }
+}
+
+fn is_same_value(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            one.iter().all(|(name, value)| other.get(name).is_none_or(|other| is_same_value(value, other)))
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same_value(one, other))
+        }
+        // Some write addresses with a checksum.
+        (Value::String(one), Value::String(other)) => one.eq_ignore_ascii_case(other),
+        _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn packet(value: &Value) -> ResponsePacket {
+        serde_json::from_value(value.clone()).unwrap()
+    }
+
+    #[test]
+    fn answers_are_the_same_in_what_both_have() {
+        let ok = |result: Value| packet(&json!({"jsonrpc": "2.0", "id": 1, "result": result}));
+        let no = |data: &str| packet(&json!({"jsonrpc": "2.0", "id": 1, "error": {"code": 3, "message": "no", "data": data}}));
+        for (one, other, expected) in [
+            (ok(json!("0xAB")), ok(json!("0xab")), true),
+            (ok(json!("0x01")), ok(json!("0x02")), false),
+            (ok(json!({"a": "1", "b": "2"})), ok(json!({"a": "1", "c": null})), true),
+            (ok(json!({"a": "1"})), ok(json!({"a": "2"})), false),
+            (ok(json!([1])), ok(json!([])), false),
+            (ok(json!([{"x": "1", "blockTimestamp": "0x1"}])), ok(json!([{"x": "1"}])), true),
+            (ok(json!(null)), ok(json!({})), false),
+            (ok(json!("0x")), no("0x"), false),
+            (no("0x08c379a0"), no("0x08C379A0"), true),
+            (no("0x01"), no("0x02"), false),
+        ] {
+            assert_eq!((is_same(&one, &other), is_same(&other, &one)), (expected, expected), "{one:?} {other:?}");
+        }
+        let batch = |first: &str, second: &str| {
+            packet(&json!([{"jsonrpc": "2.0", "id": first, "result": first}, {"jsonrpc": "2.0", "id": second, "result": second}]))
+        };
+        assert!(is_same(&batch("1", "2"), &batch("2", "1")) && !is_same(&batch("1", "2"), &batch("1", "3")));
+    }
+
+    #[test]
+    fn a_limit_of_a_range_is_no_limit_of_questions() {
+        let said = |code: i64, message: &str| packet(&json!({"jsonrpc": "2.0", "id": 1, "error": {"code": code, "message": message}}));
+        for (code, message, of_logs, of_others) in [
+            (-32005, "query returned more than 10000 results", false, true),
+            (-32005, "daily request count exceeded, request rate limited", true, true),
+            (429, "slow down", true, true),
+            (-32000, "header not found", false, false),
+            (3, "execution reverted", false, false),
+        ] {
+            let answer = said(code, message);
+            assert_eq!((is_over_limits(&answer, true), is_over_limits(&answer, false)), (of_logs, of_others), "{message}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Which endpoints of a chain a command asks: `--rpc URL`, several of them, or a file that has their keys.
+
+use std::path::PathBuf;
+
+use candor_chain::{ChainClient, Rpc, RpcEndpoint};
+use candor_client::OwnChain;
+use serde::Deserialize;
+
+use crate::dev;
+use crate::output::Failure;
+
+/// For every command that asks a chain.
+#[derive(clap::Args, Clone)]
+pub(crate) struct RpcArgs {
+    /// RPC of the chain, http://127.0.0.1:8545 if not said where one is needed. Of several (--rpc A --rpc B) the first that is well answers.
+    #[arg(long, value_name = "URL", conflicts_with = "rpc_file")]
+    pub(crate) rpc: Vec<String>,
+    /// How many of several endpoints must give the same answer: whoever believes no single one says 2.
+    #[arg(long, value_name = "N", requires = "rpc", value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub(crate) rpc_agree: Option<u16>,
+    /// File of endpoints, for those whose key is a header: TOML, an [[endpoint]] for each with url and headers = { name = "value" }, and agree.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rpc_file: Option<PathBuf>,
+}
+
+/// What stands in the file. Unknown fields are refused: a slip must not lose a header.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default = "one")]
+    agree: usize,
+    endpoint: Vec<FileEndpoint>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileEndpoint {
+    url: String,
+    #[serde(default)]
+    headers: std::collections::BTreeMap<String, String>,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl RpcArgs {
+    /// Whether any is named.
+    pub(crate) fn is_named(&self) -> bool {
+        !self.rpc.is_empty() || self.rpc_file.is_some()
+    }
+
+    /// The endpoints that are named, else the one where `candor chain` listens.
+    pub(crate) fn get(&self) -> Result<Rpc, Failure> {
+        if let Some(path) = &self.rpc_file {
+            return read(path);
+        }
+        let urls = if self.rpc.is_empty() { vec![dev::RPC_URL.to_owned()] } else { self.rpc.clone() };
+        let endpoints = urls.into_iter().map(|url| RpcEndpoint { url, headers: Vec::new() }).collect();
+        Ok(Rpc { endpoints, agree: self.rpc_agree.map_or(1, usize::from) })
+    }
+
+    /// The chain behind them.
+    pub(crate) async fn connect(&self) -> Result<ChainClient, Failure> {
+        Ok(ChainClient::connect(self.get()?, None).await?)
+    }
+
+    /// The same, to pay over.
+    pub(crate) async fn own_chain(&self) -> Result<OwnChain, Failure> {
+        Ok(OwnChain::connect(self.get()?).await?)
+    }
+
+    /// The same arguments, for a process that is started by this one.
+    pub(crate) fn arguments(&self) -> Vec<std::ffi::OsString> {
+        let mut out = Vec::new();
+        for url in &self.rpc {
+            out.extend(["--rpc".into(), url.into()]);
+        }
+        if let Some(agree) = self.rpc_agree {
+            out.extend(["--rpc-agree".into(), agree.to_string().into()]);
+        }
+        if let Some(path) = &self.rpc_file {
+            out.extend(["--rpc-file".into(), path.into()]);
+        }
+        out
+    }
+}
+
+/// Nothing of the text is quoted: it holds keys.
+fn read(path: &std::path::Path) -> Result<Rpc, Failure> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let cannot = |what: String| Failure::cannot(format!("{}: {what}", path.display()));
+    let mode = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(cannot(format!("others can read it (mode {mode:o}), and it may hold keys; chmod 600 it")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
+    let file: File = toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or_default().lines().count().max(1));
+        cannot(format!("line {line}: {}; expected [[endpoint]] with url = \"…\" and headers = {{ name = \"…\" }}", error.message()))
+    })?;
+    let endpoints =
+        file.endpoint.into_iter().map(|endpoint| RpcEndpoint { url: endpoint.url, headers: endpoint.headers.into_iter().collect() });
+    Ok(Rpc { endpoints: endpoints.collect(), agree: file.agree })
+}
