@@ -3,9 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use candor_chain::{ChainClient, Deployment, mint_calldata};
-use candor_devchain::{Config, DEFAULT_CHAIN_ID, DevChain, SharedChain, TESTNETS, provider, serve};
+use candor_devchain::{BaseFee, Config, DEFAULT_CHAIN_ID, DevChain, Finality, Mining, SharedChain, TESTNETS, provider, serve};
 use candor_verify::bytes::Amount;
 use serde_json::json;
 
@@ -26,8 +27,20 @@ pub(crate) struct Args {
     /// Answer pages opened from files, whose origin is `null`. So is that of a sandboxed frame in any page you visit.
     #[arg(long)]
     allow_null_origin: bool,
+    /// Make a block each S seconds, as real chains do (Base: 2); transactions wait in a pool until then. Without it each is a block at once.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    block_seconds: Option<u64>,
+    /// How many blocks `safe` is behind the head.
+    #[arg(long, value_name = "BLOCKS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=MAX_LAG))]
+    safe_lag: u64,
+    /// How many blocks `finalized` is behind the head; as many as `safe` unless given.
+    #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u64).range(..=MAX_LAG))]
+    finalized_lag: Option<u64>,
+    /// Let the base fee follow demand (EIP-1559): an idle chain gets cheaper, a busy one dearer. Without it, it is 1 gwei.
+    #[arg(long)]
+    moving_base_fee: bool,
     /// Do not start a chain: deploy to one that runs already and has the same funded accounts (anvil), print where, and end.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["port", "chain_id", "allow_null_origin"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = OF_A_NEW_CHAIN)]
     deploy_to: Option<String>,
 }
 
@@ -35,6 +48,13 @@ fn chain_ids() -> String {
     let testnets: Vec<String> = TESTNETS.iter().map(|(id, name)| format!("{id} ({name})")).collect();
     format!("Chain id: {DEFAULT_CHAIN_ID}, or that of a test network: {}", testnets.join(", "))
 }
+
+/// The flags that say how a chain starts.
+const OF_A_NEW_CHAIN: [&str; 7] =
+    ["port", "chain_id", "allow_null_origin", "block_seconds", "safe_lag", "finalized_lag", "moving_base_fee"];
+
+/// As many empty blocks are made at the start: more is a wait, and no chain's finality takes so long.
+const MAX_LAG: u64 = 1000;
 
 /// Runs until interrupted.
 pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
@@ -50,13 +70,35 @@ pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
     let chain = SharedChain::new(DevChain::new(config).map_err(|error| Failure::cannot(error.to_string()))?);
     let client = ChainClient::from_provider(provider(&chain), None).await?;
     let deployment = set_up(&client).await?;
+    behave(&chain, &args)?;
     let server = serve(chain, address).await.map_err(|error| Failure::cannot(error.to_string()))?;
     let url = server.url();
     let stop = crate::lifetime::asked_to_stop();
     announce(&url, args.chain_id, &deployment, json_output);
+    if !json_output && let Some(seconds) = args.block_seconds {
+        say!("a block every {seconds} s; until then transactions wait");
+    }
     stop.await;
     server.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// From here on the chain behaves as the flags say. The contracts were deployed at once, and are final before anybody sees the chain.
+fn behave(chain: &SharedChain, args: &Args) -> Result<(), Failure> {
+    let finalized_lag = args.finalized_lag.unwrap_or(args.safe_lag);
+    let mut chain = chain.lock();
+    let finality = Finality { safe_lag: args.safe_lag, finalized_lag };
+    chain.set_finality(finality).map_err(|error| Failure::cannot(format!("{error} (--safe-lag, --finalized-lag)")))?;
+    for _ in 0..finalized_lag {
+        chain.mine().map_err(|error| Failure::cannot(error.to_string()))?;
+    }
+    if args.moving_base_fee {
+        chain.set_base_fee(BaseFee::Moving);
+    }
+    if let Some(seconds) = args.block_seconds {
+        chain.set_mining(Mining::Every(Duration::from_secs(seconds)));
+    }
+    Ok(())
 }
 
 fn announce(url: &str, chain_id: u64, deployment: &Deployment, json_output: bool) {

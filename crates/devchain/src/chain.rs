@@ -1,30 +1,35 @@
 //! The development chain itself: a state, a ledger of blocks and a clock, all in memory.
 //!
-//! Each accepted transaction is executed at once and becomes a block of its own. The methods here are the Rust door, used by
-//! tests and the CLI; `rpc` is the JSON door over the same object.
+//! The methods here are the Rust door, used by tests and the CLI; `rpc` is the JSON door over the same object. `mining` makes blocks
+//! of transactions, `fees` prices them, [`crate::pool`] holds those that wait.
 //!
-//! Not here, on purpose: a transaction pool (a nonce gap is an error), persistence (when the process ends the chain is
-//! gone), real consensus, a state root. A reorganisation can be played with [`DevChain::snapshot`], [`DevChain::revert`] and
-//! other blocks.
+//! Not here, on purpose: persistence (when the process ends the chain is gone), real consensus, a state root.
 //!
 //! Invariants: the time the EVM sees in a block is the time in its header; the hash `BLOCKHASH` gives is the hash the RPC
 //! reports; a block is either wholly in (state, receipt, indexes) or not at all.
 
-use alloy::consensus::transaction::{Recovered, SignerRecoverable};
-use alloy::consensus::{Transaction as _, TxEnvelope};
-use alloy::eips::eip2718::Decodable2718;
+mod fees;
+mod mining;
+
+use alloy::eips::BlockNumberOrTag;
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::rpc::types::TransactionRequest;
 use revm::bytecode::Bytecode;
 use revm::context::result::{ExecutionResult, HaltReason};
+use tokio::sync::watch;
 
 use crate::clock::{ChainClock, MAX_TIMESTAMP};
-use crate::config::{Config, ConfigError, check_chain_id, check_genesis};
+use crate::config::{BaseFee, Config, ConfigError, Finality, Mining, check_chain_id, check_finality, check_genesis};
 use crate::error::ChainError;
-use crate::execute::{CALL_GAS_CAP, Rules, TRANSACTION_GAS_CAP, call_tx, execute, output, signed_tx};
+use crate::execute::{CALL_GAS_CAP, Rules, TRANSACTION_GAS_CAP, call_tx, execute, output};
 use crate::fault::Fault;
-use crate::ledger::{Block, BlockPlan, Ledger, Outcome};
+use crate::ledger::{Block, BlockPlan, Ledger};
+use crate::pool::Pool;
 use crate::state::{AccountRecord, Revision, State, StateView};
+
+pub use fees::MAX_BASE_FEE;
+pub(crate) use fees::tips_at;
+pub use mining::{Fate, MAX_REORG_DEPTH};
 
 /// An EVM chain in memory, for development and tests only.
 ///
@@ -43,7 +48,16 @@ pub struct DevChain {
     chain_id: u64,
     state: State,
     ledger: Ledger,
+    pool: Pool,
     clock: ChainClock,
+    /// Read here, and watched by whoever makes blocks by the clock.
+    mining: watch::Sender<Mining>,
+    base_fee: BaseFee,
+    /// The base fee of the next block, if someone fixed it.
+    next_base_fee: Option<u64>,
+    finality: Finality,
+    /// Reorganisations so far; see [`BlockPlan`].
+    branch: u64,
     snapshots: Vec<Snapshot>,
     next_snapshot: u64,
     fault: Fault,
@@ -83,16 +97,18 @@ struct Snapshot {
     head: u64,
     revision: Revision,
     clock: ChainClock,
+    next_base_fee: Option<u64>,
 }
 
 impl DevChain {
     /// A chain with only its genesis block.
     ///
     /// # Errors
-    /// [`ConfigError`] when the chain id is not one a development chain may have, or the genesis list is not consistent.
+    /// [`ConfigError`] when the chain id is not one a development chain may have, or genesis list or lags are not consistent.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         check_chain_id(config.chain_id)?;
         check_genesis(&config.genesis)?;
+        check_finality(config.finality)?;
         let (clock, timestamp) = ChainClock::start(config.clock, config.genesis_timestamp);
         if MAX_TIMESTAMP < timestamp {
             return Err(ConfigError::TimestampTooLate { latest: MAX_TIMESTAMP, got: timestamp });
@@ -111,7 +127,13 @@ impl DevChain {
             chain_id: config.chain_id,
             ledger: Ledger::new(config.chain_id, timestamp, state.revision()),
             state,
+            pool: Pool::default(),
             clock,
+            mining: watch::Sender::new(config.mining),
+            base_fee: config.base_fee,
+            next_base_fee: None,
+            finality: config.finality,
+            branch: 0,
             snapshots: Vec::new(),
             next_snapshot: 0,
             fault: Fault::None,
@@ -149,45 +171,6 @@ impl DevChain {
         self.head_view().account(address).balance
     }
 
-    /// Executes a signed, EIP-2718 encoded transaction and mines a block with it; returns its hash.
-    ///
-    /// A transaction that reverts is mined too, with status 0.
-    ///
-    /// # Errors
-    /// [`ChainError`] when the transaction can never or not now be in a block; then nothing changed.
-    pub fn send_raw_transaction(&mut self, raw: &[u8]) -> Result<B256, ChainError> {
-        let transaction = decode_transaction(raw)?;
-        if let Some(got) = transaction.chain_id().filter(|got| *got != self.chain_id) {
-            return Err(ChainError::WrongChain { expected: self.chain_id, got });
-        }
-        let hash = *transaction.tx_hash();
-        let plan = self.next_block()?;
-        let tx = signed_tx(&transaction);
-        let executed = execute(self.head_view(), self.chain_id, &plan, tx, Rules::Transaction)?;
-        if self.fault == Fault::DropTransactions {
-            return Ok(hash);
-        }
-        self.state.advance();
-        self.state.apply(executed.state);
-        let outcome =
-            Outcome { succeeded: executed.result.is_success(), gas_used: executed.result.tx_gas_used(), logs: executed.result.into_logs() };
-        self.ledger.append(&plan, transaction, outcome, self.state.revision());
-        self.clock.block_was_mined(plan.timestamp);
-        Ok(hash)
-    }
-
-    /// Mines a block without transactions.
-    ///
-    /// # Errors
-    /// [`ChainError::Full`] at [`MAX_BLOCKS`].
-    pub fn mine(&mut self) -> Result<BlockInfo, ChainError> {
-        let plan = self.next_block()?;
-        self.state.advance();
-        self.ledger.append_empty(&plan, self.state.revision());
-        self.clock.block_was_mined(plan.timestamp);
-        Ok(self.head())
-    }
-
     /// Moves the chain's clock forward; returns the whole shift so far, in seconds. The next block shows it.
     ///
     /// # Errors
@@ -215,11 +198,20 @@ impl DevChain {
         }
         let id = SnapshotId(self.next_snapshot);
         self.next_snapshot = self.next_snapshot.saturating_add(1);
-        self.snapshots.push(Snapshot { id, head: self.ledger.head().header.number, revision: self.state.revision(), clock: self.clock });
+        self.snapshots.push(Snapshot {
+            id,
+            head: self.ledger.head().header.number,
+            revision: self.state.revision(),
+            clock: self.clock,
+            next_base_fee: self.next_base_fee,
+        });
         Ok(id)
     }
 
     /// Goes back to a snapshot; false if there is none of that name. The snapshot and all later ones are used up.
+    ///
+    /// The transactions of the blocks that go are gone ([`DevChain::reorg`] can keep them); what waits in the pool is not touched, since a
+    /// pool is a node's and not the chain's.
     pub fn revert(&mut self, id: SnapshotId) -> bool {
         let Some(index) = self.snapshots.iter().position(|snapshot| snapshot.id == id) else {
             return false;
@@ -227,9 +219,10 @@ impl DevChain {
         let Some(snapshot) = self.snapshots.drain(index..).next() else {
             return false;
         };
-        self.ledger.truncate(snapshot.head);
+        drop(self.ledger.truncate(snapshot.head));
         self.state.rewind(snapshot.revision);
         self.clock = snapshot.clock;
+        self.next_base_fee = snapshot.next_base_fee;
         self.open_revision();
         true
     }
@@ -283,6 +276,39 @@ impl DevChain {
             Fault::Lag { blocks } => head.saturating_sub(blocks),
             _ => head,
         }
+    }
+
+    /// How far `safe` and `finalized` are behind the head.
+    #[must_use]
+    pub const fn finality(&self) -> Finality {
+        self.finality
+    }
+
+    /// Lets `safe` and `finalized` lag in another way from now on.
+    ///
+    /// # Errors
+    /// [`ConfigError::FinalizedBeforeSafe`].
+    pub fn set_finality(&mut self, finality: Finality) -> Result<(), ConfigError> {
+        check_finality(finality)?;
+        self.finality = finality;
+        Ok(())
+    }
+
+    /// The block that a tag names for JSON-RPC clients; a number is itself, and need not exist. Before there are enough blocks, `safe` and
+    /// `finalized` are genesis.
+    pub(crate) fn number(&self, tag: BlockNumberOrTag) -> u64 {
+        match tag {
+            BlockNumberOrTag::Number(number) => number,
+            BlockNumberOrTag::Earliest => 0,
+            BlockNumberOrTag::Latest | BlockNumberOrTag::Pending => self.visible_head(),
+            BlockNumberOrTag::Safe => self.visible_head().saturating_sub(self.finality.safe_lag),
+            BlockNumberOrTag::Finalized => self.visible_head().saturating_sub(self.finality.finalized_lag),
+        }
+    }
+
+    /// The nonce that the sender's next transaction should have, with those that wait before it.
+    pub(crate) fn pending_nonce(&self, sender: Address, account_nonce: u64) -> u64 {
+        self.pool.next_nonce(sender, account_nonce)
     }
 
     /// A block that JSON-RPC clients see.
@@ -371,19 +397,21 @@ impl DevChain {
     fn plan_at(&self, base: &Block, position: Position) -> BlockPlan {
         let timestamp = self.clock.next_block_time(base.header.timestamp);
         match position {
-            Position::Pending => following(base, timestamp),
+            Position::Pending => self.following(base, timestamp),
             Position::Latest => BlockPlan { timestamp, ..same(base) },
             Position::Number(_) => same(base),
         }
     }
 
-    /// The one place that decides number, parent and time of the block being mined.
-    fn next_block(&self) -> Result<BlockPlan, ChainError> {
-        let head = self.ledger.head();
-        if MAX_BLOCKS <= head.header.number {
-            return Err(ChainError::Full { what: "blocks", limit: usize::try_from(MAX_BLOCKS).unwrap_or(usize::MAX) });
+    /// What a block after `block` would be, at `timestamp`.
+    fn following(&self, block: &Block, timestamp: u64) -> BlockPlan {
+        BlockPlan {
+            number: block.header.number.saturating_add(1),
+            timestamp,
+            parent_hash: block.hash,
+            base_fee: self.base_fee_after(block),
+            branch: self.branch,
         }
-        Ok(following(head, self.clock.next_block_time(head.header.timestamp)))
     }
 
     fn head_view(&self) -> StateView<'_> {
@@ -409,25 +437,15 @@ impl DevChain {
     }
 }
 
-fn decode_transaction(raw: &[u8]) -> Result<Recovered<TxEnvelope>, ChainError> {
-    let envelope = TxEnvelope::decode_2718_exact(raw).map_err(|_| ChainError::UndecodableTransaction)?;
-    if let TxEnvelope::Eip4844(_) = envelope {
-        return Err(ChainError::UnsupportedTransactionType { got: 3 });
-    }
-    let signer = envelope.recover_signer().map_err(|_| ChainError::InvalidSignature)?;
-    Ok(Recovered::new_unchecked(envelope, signer))
-}
-
 const fn info(block: &Block) -> BlockInfo {
     BlockInfo { number: block.header.number, hash: block.hash, timestamp: block.header.timestamp }
 }
 
-const fn same(block: &Block) -> BlockPlan {
-    BlockPlan { number: block.header.number, timestamp: block.header.timestamp, parent_hash: block.header.parent_hash }
-}
-
-const fn following(block: &Block, timestamp: u64) -> BlockPlan {
-    BlockPlan { number: block.header.number.saturating_add(1), timestamp, parent_hash: block.hash }
+/// The block itself once more, for calls in it.
+fn same(block: &Block) -> BlockPlan {
+    let header = &block.header;
+    // Nothing is sealed from this plan, so it is of no branch.
+    BlockPlan { number: header.number, timestamp: header.timestamp, parent_hash: header.parent_hash, base_fee: block.base_fee(), branch: 0 }
 }
 
 /// The most blocks one chain holds: about a gigabyte of transactions and receipts.

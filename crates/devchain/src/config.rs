@@ -1,4 +1,4 @@
-//! What a development chain starts from: its chain id, its clock and what exists at genesis.
+//! What a development chain starts from: its chain id, its clock, how it makes blocks and what exists at genesis.
 //!
 //! A development chain must never be mistaken for a real one, so the chain id is checked against a closed list: the usual
 //! local id, and public *test* networks whose id a payment test may need (x402 interoperability wants 84532). Main networks
@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use alloy::primitives::{Address, Bytes, U256, address, hex};
 use revm::bytecode::Bytecode;
@@ -29,6 +30,12 @@ pub struct Config {
     pub genesis: Vec<GenesisAccount>,
     /// Where later block times come from.
     pub clock: Clock,
+    /// When blocks are made.
+    pub mining: Mining,
+    /// How the base fee goes on from block to block.
+    pub base_fee: BaseFee,
+    /// How far `safe` and `finalized` are behind the head.
+    pub finality: Finality,
     /// Whether HTTP requests with `Origin: null` are answered: from pages opened from files, and from sandboxed frames in any page.
     pub lets_in_null_origin: bool,
 }
@@ -63,9 +70,18 @@ impl Config {
 }
 
 impl Default for Config {
-    /// Chain 31337 on the system clock with nothing in it.
+    /// Chain 31337 on the system clock with nothing in it; each transaction is a final block at once, at 1 gwei.
     fn default() -> Self {
-        Self { chain_id: DEFAULT_CHAIN_ID, genesis_timestamp: None, genesis: Vec::new(), clock: Clock::System, lets_in_null_origin: false }
+        Self {
+            chain_id: DEFAULT_CHAIN_ID,
+            genesis_timestamp: None,
+            genesis: Vec::new(),
+            clock: Clock::System,
+            mining: Mining::Instant,
+            base_fee: BaseFee::Fixed,
+            finality: Finality::default(),
+            lets_in_null_origin: false,
+        }
     }
 }
 
@@ -99,6 +115,43 @@ pub enum Clock {
     /// Stands still at the genesis timestamp until `evm_increaseTime` or `evm_setNextBlockTimestamp`: for tests that must give
     /// the same hashes on each run.
     Manual,
+}
+
+/// When blocks are made. This list is complete.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Mining {
+    /// Each accepted transaction is a block at once; there is nothing to wait for, and no pool.
+    #[default]
+    Instant,
+    /// Transactions wait in a pool until [`DevChain::mine`](crate::DevChain::mine) or `evm_mine`: for tests, which then wait on no clock.
+    Manual,
+    /// As [`Mining::Manual`], and [`serve`](crate::serve) makes a block each time this has passed (at least [`MIN_BLOCK_INTERVAL`]). A chain
+    /// that is not served makes none by itself: [`SharedChain::make_blocks`](crate::SharedChain::make_blocks) does.
+    Every(Duration),
+}
+
+/// The shortest time between blocks made by the clock: shorter ones would keep the chain's lock for themselves.
+pub const MIN_BLOCK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How the base fee goes on from block to block. This list is complete.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum BaseFee {
+    /// Each block has that of the block before it.
+    #[default]
+    Fixed,
+    /// By EIP-1559: up to an eighth more after a block that is more than half full, up to an eighth less after one that is less.
+    Moving,
+}
+
+/// How many blocks the tags `safe` and `finalized` are behind the head, in every method that takes a tag.
+///
+/// Any numbers are well formed; `finalized` may not be ahead of `safe`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Finality {
+    /// Blocks from the head to `safe`.
+    pub safe_lag: u64,
+    /// Blocks from the head to `finalized`.
+    pub finalized_lag: u64,
 }
 
 /// Whether a development chain may use `chain_id`.
@@ -148,6 +201,11 @@ pub enum ConfigError {
         /// Whose code.
         address: Address,
     },
+    /// `finalized` would be ahead of `safe`.
+    FinalizedBeforeSafe {
+        /// What was asked for.
+        got: Finality,
+    },
     /// The genesis timestamp is later than [`MAX_TIMESTAMP`](crate::MAX_TIMESTAMP).
     TimestampTooLate {
         /// The latest allowed, in Unix seconds.
@@ -174,6 +232,9 @@ impl fmt::Display for ConfigError {
             Self::InvalidCode { address } => {
                 write!(f, "genesis code of {address} is a malformed EIP-7702 delegation")
             }
+            Self::FinalizedBeforeSafe { got } => {
+                write!(f, "finalized cannot be {} blocks behind the head if safe is {} behind", got.finalized_lag, got.safe_lag)
+            }
             Self::TimestampTooLate { latest, got } => {
                 write!(f, "genesis timestamp {got} is later than {latest}")
             }
@@ -194,6 +255,14 @@ pub(crate) fn check_genesis(genesis: &[GenesisAccount]) -> Result<(), ConfigErro
         if Bytecode::new_raw_checked(account.code.clone()).is_err() {
             return Err(ConfigError::InvalidCode { address });
         }
+    }
+    Ok(())
+}
+
+/// Refuses a chain that is final before it is safe.
+pub(crate) const fn check_finality(got: Finality) -> Result<(), ConfigError> {
+    if got.finalized_lag < got.safe_lag {
+        return Err(ConfigError::FinalizedBeforeSafe { got });
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Everything a chain request can be refused for, and the one place where that becomes a JSON-RPC error.
 //!
 //! Codes and wording follow geth where clients match on them: viem and alloy recognise a revert by code 3 with `data`, and
-//! "nonce too low", "nonce too high", "insufficient funds" and "intrinsic gas too low" by their text.
+//! "nonce too low", "nonce too high", "insufficient funds", "intrinsic gas too low", "already known", "replacement transaction
+//! underpriced" and "txpool is full" by their text.
 
 use std::error::Error;
 use std::fmt;
@@ -54,7 +55,7 @@ pub enum ChainError {
         /// The transaction's.
         got: u64,
     },
-    /// There is a gap before this nonce; nothing is queued here. (Rejected)
+    /// There is a gap before this nonce, and blocks are made at once: nothing is queued then. (Rejected)
     NonceTooHigh {
         /// The account's next nonce.
         expected: u64,
@@ -75,7 +76,25 @@ pub enum ChainError {
         /// The transaction's gas limit.
         limit: u64,
     },
-    /// The fee cap is below the base fee. (Rejected)
+    /// The same transaction waits already. (Rejected)
+    AlreadyKnown,
+    /// Another transaction of this sender and nonce waits, and this one does not bid a tenth more on both fee cap and tip. (Rejected)
+    ReplacementUnderpriced,
+    /// The pool, or this sender's part of it, is full. (Unavailable: after the next block there may be room)
+    PoolFull {
+        /// Of what there are too many.
+        what: &'static str,
+        /// The most.
+        limit: usize,
+    },
+    /// The transaction is too large to wait in the pool. (Rejected)
+    OversizedTransaction {
+        /// The most, in bytes.
+        limit: usize,
+        /// Its size.
+        got: usize,
+    },
+    /// The fee cap is below the base fee, and blocks are made at once. (Rejected)
     FeeTooLow {
         /// The base fee, in wei per gas.
         base_fee: u64,
@@ -172,6 +191,20 @@ pub enum ChainError {
         /// The one asked for.
         got: u64,
     },
+    /// More blocks to be replaced than there are, or than may be at once. (Rejected)
+    ReorgTooDeep {
+        /// The most that can be replaced now.
+        deepest: u64,
+        /// How many.
+        got: u64,
+    },
+    /// A base fee above [`MAX_BASE_FEE`](crate::MAX_BASE_FEE). (Rejected)
+    BaseFeeTooHigh {
+        /// The highest allowed, in wei per gas.
+        limit: u64,
+        /// The one asked for.
+        got: u64,
+    },
     /// A test asked for this answer; see [`Fault::Refuse`](crate::Fault::Refuse).
     Injected {
         /// JSON-RPC code.
@@ -222,7 +255,6 @@ impl From<InvalidTransaction> for ChainError {
             | InvalidTransaction::GasFloorMoreThanGasLimit { gas_floor: needed, gas_limit: limit } => {
                 Self::IntrinsicGasTooLow { needed, limit }
             }
-            InvalidTransaction::GasPriceLessThanBasefee => Self::FeeTooLow { base_fee: crate::BASE_FEE },
             InvalidTransaction::PriorityFeeGreaterThanMaxFee => Self::TipAboveFeeCap,
             InvalidTransaction::TxGasLimitGreaterThanCap { gas_limit, cap } => Self::GasLimitTooHigh { cap, got: gas_limit },
             other => Self::InvalidTransaction(other),
@@ -258,6 +290,12 @@ impl fmt::Display for ChainError {
             }
             Self::IntrinsicGasTooLow { needed, limit } => {
                 write!(f, "intrinsic gas too low: gas {limit}, minimum needed {needed}")
+            }
+            Self::AlreadyKnown => f.write_str("already known"),
+            Self::ReplacementUnderpriced => f.write_str("replacement transaction underpriced"),
+            Self::PoolFull { what, limit } => write!(f, "txpool is full: no more than {limit} {what}"),
+            Self::OversizedTransaction { limit, got } => {
+                write!(f, "oversized data: transaction size {got}, limit {limit}")
             }
             Self::FeeTooLow { base_fee } => {
                 write!(f, "max fee per gas less than block base fee: baseFee {base_fee}")
@@ -305,6 +343,8 @@ impl fmt::Display for ChainError {
             Self::TimestampTooLate { latest, got } => {
                 write!(f, "timestamp {got} is later than {latest}")
             }
+            Self::ReorgTooDeep { deepest, got } => write!(f, "cannot replace {got} blocks: at most {deepest} now"),
+            Self::BaseFeeTooHigh { limit, got } => write!(f, "base fee {got} is higher than {limit}"),
             Self::Injected { message, .. } => f.write_str(message),
             Self::Bug { what } => write!(f, "internal error: {what}"),
         }

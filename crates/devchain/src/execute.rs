@@ -6,15 +6,17 @@ use alloy::consensus::transaction::Recovered;
 use alloy::consensus::{Transaction as _, TxEnvelope};
 use alloy::primitives::{TxKind, U256};
 use alloy::rpc::types::TransactionRequest;
-use revm::context::result::{EVMError, ExecutionResult, ResultAndState};
+use revm::context::result::{EVMError, ExecutionResult, InvalidTransaction, ResultAndState};
 use revm::context::transaction::SignedAuthorization;
 use revm::context::{BlockEnv, Context, TxEnv};
+use revm::context_interface::ContextSetters;
 use revm::context_interface::either::Either;
+use revm::handler::{EthFrame, Handler, MainnetContext, MainnetHandler};
 use revm::primitives::hardfork::SpecId;
-use revm::{ExecuteEvm, MainBuilder, MainContext};
+use revm::{ExecuteEvm, MainBuilder, MainContext, MainnetEvm};
 
 use crate::error::ChainError;
-use crate::ledger::{BASE_FEE, BLOCK_GAS_LIMIT, BlockPlan};
+use crate::ledger::{BLOCK_GAS_LIMIT, BlockPlan};
 use crate::state::StateView;
 
 /// The most gas a transaction may ask for (EIP-7825).
@@ -30,36 +32,53 @@ pub(crate) enum Rules {
     Transaction,
     /// Simulated: anyone may be the sender, contracts too; the nonce is ignored and gas is free.
     Call,
+    /// Signed, on its way into the pool: it may come too early, and bid less than the base fee of now.
+    Door,
 }
 
 /// Runs `tx` in the block that `plan` describes.
 pub(crate) fn execute(view: StateView<'_>, chain_id: u64, plan: &BlockPlan, tx: TxEnv, rules: Rules) -> Result<ResultAndState, ChainError> {
+    evm(view, chain_id, plan, rules).transact(tx).map_err(|error| chain_error(error, plan))
+}
+
+/// Whether `tx` could be in a block at all: every rule but those of the nonce and the base fee. Nothing is run.
+pub(crate) fn check(view: StateView<'_>, chain_id: u64, plan: &BlockPlan, tx: TxEnv) -> Result<(), ChainError> {
+    let mut evm = evm(view, chain_id, plan, Rules::Door);
+    evm.ctx.set_tx(tx);
+    let handler = MainnetHandler::<_, EVMError<Infallible>, EthFrame>::default();
+    handler.validate(&mut evm).map(drop).map_err(|error| chain_error(error, plan))
+}
+
+fn evm<'a>(view: StateView<'a>, chain_id: u64, plan: &BlockPlan, rules: Rules) -> MainnetEvm<MainnetContext<StateView<'a>>> {
     let block = BlockEnv {
         number: U256::from(plan.number),
         timestamp: U256::from(plan.timestamp),
         gas_limit: BLOCK_GAS_LIMIT,
         basefee: match rules {
-            Rules::Transaction => BASE_FEE,
-            Rules::Call => 0,
+            Rules::Transaction => plan.base_fee,
+            Rules::Call | Rules::Door => 0,
         },
         prevrandao: Some(plan.prevrandao()),
         beneficiary: Default::default(),
         ..BlockEnv::default()
     };
-    let mut evm = Context::mainnet()
+    Context::mainnet()
         .with_db(view)
         .with_block(block)
         .modify_cfg_chained(|cfg| {
             cfg.set_spec_and_mainnet_gas_params(SpecId::OSAKA);
             cfg.chain_id = chain_id;
-            if let Rules::Call = rules {
-                cfg.disable_nonce_check = true;
-                cfg.disable_eip3607 = true;
-                cfg.tx_gas_limit_cap = Some(CALL_GAS_CAP);
+            match rules {
+                Rules::Transaction => {}
+                Rules::Door => cfg.disable_nonce_check = true,
+                Rules::Call => {
+                    cfg.disable_nonce_check = true;
+                    cfg.disable_eip3607 = true;
+                    cfg.tx_gas_limit_cap = Some(CALL_GAS_CAP);
+                }
             }
         })
-        .build_mainnet();
-    evm.transact(tx).map_err(chain_error)
+        .build_mainnet()
 }
 
 /// The EVM's input for a signed transaction.
@@ -128,8 +147,9 @@ fn signed_authorizations<R>(list: Vec<SignedAuthorization>) -> Vec<Either<Signed
     list.into_iter().map(Either::Left).collect()
 }
 
-fn chain_error(error: EVMError<Infallible>) -> ChainError {
+fn chain_error(error: EVMError<Infallible>, plan: &BlockPlan) -> ChainError {
     match error {
+        EVMError::Transaction(InvalidTransaction::GasPriceLessThanBasefee) => ChainError::FeeTooLow { base_fee: plan.base_fee },
         EVMError::Transaction(invalid) => invalid.into(),
         other => ChainError::Bug { what: other.to_string() },
     }

@@ -6,7 +6,8 @@
 //! page opened from a file is `null`, and so is that of a sandboxed frame in anybody's page: let in only if
 //! [`Config::lets_in_null_origin`](crate::Config::lets_in_null_origin) says so.
 //!
-//! Ownership: [`Server`] owns the accept task, which owns the connection tasks; dropping or shutting down the one ends all.
+//! Ownership: [`Server`] owns the accept task, which owns the connection tasks, and the task that makes blocks by the clock; dropping or
+//! shutting down the one ends all.
 
 use std::error::Error;
 use std::fmt;
@@ -47,6 +48,7 @@ pub struct Server {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    miner: JoinHandle<()>,
 }
 
 impl Server {
@@ -65,6 +67,7 @@ impl Server {
     /// Stops accepting, lets requests in progress finish (for at most two seconds) and returns when all is closed.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
+        self.miner.abort();
         // The task ends by itself and does not panic; there is nothing to learn from its result.
         drop((&mut self.task).await);
     }
@@ -72,6 +75,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.miner.abort();
         self.task.abort();
     }
 }
@@ -126,8 +130,10 @@ pub async fn serve(chain: SharedChain, address: SocketAddr) -> Result<Server, Se
     let listener = TcpListener::bind(address).await.map_err(bind_error)?;
     let address = listener.local_addr().map_err(bind_error)?;
     let (stop, stopped) = watch::channel(false);
+    let miner = chain.clone();
+    let miner = tokio::spawn(async move { miner.make_blocks().await });
     let task = tokio::spawn(accept(listener, chain, stopped));
-    Ok(Server { address, stop, task })
+    Ok(Server { address, stop, task, miner })
 }
 
 async fn accept(listener: TcpListener, chain: SharedChain, mut stopped: watch::Receiver<bool>) {

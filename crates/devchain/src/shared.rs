@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::chain::DevChain;
+use crate::config::{MIN_BLOCK_INTERVAL, Mining};
 use crate::error::ChainError;
 use crate::fault::Fault;
 
@@ -48,6 +50,31 @@ impl SharedChain {
     pub fn lock(&self) -> MutexGuard<'_, DevChain> {
         // A panic in a test that held the guard leaves a whole chain: every change is made after all that can fail.
         self.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a block each time [`Mining::Every`] says so, for as long as this is awaited. [`serve`](crate::serve) does; a chain that is used
+    /// in process only needs it if its blocks shall come by the clock.
+    pub async fn make_blocks(&self) {
+        let mut mining = self.lock().watch_mining();
+        loop {
+            let now = *mining.borrow_and_update();
+            let waited = match now {
+                Mining::Every(interval) => timeout(interval.max(MIN_BLOCK_INTERVAL), mining.changed()).await,
+                Mining::Instant | Mining::Manual => Ok(mining.changed().await),
+            };
+            match waited {
+                Ok(Ok(())) => {}
+                // The chain is gone.
+                Ok(Err(_)) => return,
+                Err(_) => self.make_block().await,
+            }
+        }
+    }
+
+    async fn make_block(&self) {
+        let chain = self.clone();
+        // The EVM may run for seconds: not on a thread that serves sockets. A chain that is full makes no more blocks.
+        drop(tokio::task::spawn_blocking(move || drop(chain.lock().mine())).await);
     }
 
     /// What goes wrong for JSON-RPC clients from now on.

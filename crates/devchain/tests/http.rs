@@ -8,7 +8,9 @@ use alloy::network::TransactionBuilder;
 use alloy::primitives::{U256, bytes};
 use alloy::providers::{Provider, ProviderBuilder};
 use alloy::rpc::types::TransactionRequest;
-use candor_devchain::{Config, DevChain, Fault, MAX_BATCH, MAX_REQUEST_BYTES, ServeError, Server, SharedChain, serve};
+use candor_devchain::{
+    Config, DevChain, Fault, MAX_BATCH, MAX_REQUEST_BYTES, MIN_BLOCK_INTERVAL, Mining, ServeError, Server, SharedChain, serve,
+};
 use serde_json::{Value, json};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -232,4 +234,31 @@ async fn shutdown_closes_idle_connections_and_frees_the_port() {
     assert_eq!(idle.read_to_end(&mut rest).await.unwrap_or(0), 0);
     let again = serve(chain, address).await.unwrap();
     assert_eq!(again.local_addr(), address);
+}
+
+#[tokio::test]
+async fn a_served_chain_makes_blocks_by_the_clock_until_it_is_told_not_to() {
+    let (chain, server) = start_server().await;
+    let wallet = ALICE.wallet().unwrap();
+    let alice = ProviderBuilder::new().wallet(wallet).connect_http(server.url().parse().unwrap());
+    alice.client().set_poll_interval(MIN_BLOCK_INTERVAL);
+    chain.lock().set_mining(Mining::Every(MIN_BLOCK_INTERVAL));
+    let count = TransactionRequest::default().with_to(COUNTER_AT).with_input(bytes!("01"));
+    let receipt = alice.send_transaction(count).await.unwrap().get_receipt().await.unwrap();
+    assert!(receipt.status());
+    while chain.lock().head().number < 3 {
+        tokio::time::sleep(MIN_BLOCK_INTERVAL).await;
+    }
+    server.shutdown().await;
+    // A block that was being made when the server stopped is made.
+    let head = || chain.lock().head().number;
+    let mut last = head();
+    loop {
+        tokio::time::sleep(10 * MIN_BLOCK_INTERVAL).await;
+        if head() == last {
+            return;
+        }
+        assert!(head() <= last + 1, "nobody makes blocks any more");
+        last = head();
+    }
 }

@@ -4,12 +4,13 @@ mod support;
 
 use alloy::eips::BlockId;
 use alloy::network::TransactionBuilder;
-use alloy::primitives::{B256, Bytes, U256, bytes};
+use alloy::primitives::{B256, Bytes, U256, b256, bytes, keccak256};
 use alloy::providers::Provider;
 use alloy::rpc::types::{Filter, TransactionRequest};
 use alloy::sol_types::SolError;
 use alloy::transports::TransportError;
 use candor_devchain::{Fault, provider, provider_with_wallet};
+use serde_json::json;
 use support::*;
 
 alloy::sol! {
@@ -166,6 +167,35 @@ async fn fee_estimates_of_alloy_work() {
     let history = reader.get_fee_history(10, Default::default(), &[20.0, 50.0]).await.unwrap();
     assert_eq!((history.oldest_block, history.base_fee_per_gas.len()), (0, 3));
     assert_eq!(history.reward, Some(vec![vec![0, 0], vec![0, 0]]));
+}
+
+/// The digest was taken before the chain knew of pools, moving fees and reorganisations. It changes only with the form of a block, a receipt
+/// or a price that existing programs see.
+#[tokio::test]
+async fn without_options_every_answer_is_what_it_always_was() {
+    let chain = start();
+    let mut sent = vec![send_call(&chain, 0, COUNTER_AT, bytes!("01")).await];
+    chain.lock().mine().unwrap();
+    sent.push(send_call(&chain, 1, CLOCK_READER_AT, Bytes::new()).await);
+    let mut text = String::new();
+    let mut ask = async |method: &str, params: serde_json::Value| text += &rpc(&chain, method, params).await.to_string();
+    for tag in ["0x0", "0x1", "0x2", "0x3", "0x4", "safe", "finalized", "pending", "latest"] {
+        ask("eth_getBlockByNumber", json!([tag, true])).await;
+        ask("eth_getBlockReceipts", json!([tag])).await;
+        ask("eth_getTransactionCount", json!([ALICE.address, tag])).await;
+        ask("eth_feeHistory", json!(["0x2", tag, [10.0, 50.0]])).await;
+        ask("eth_call", json!([{"to": CLOCK_READER_AT}, tag])).await;
+    }
+    for hash in sent {
+        ask("eth_getTransactionByHash", json!([hash])).await;
+        ask("eth_getTransactionReceipt", json!([hash])).await;
+    }
+    for method in ["eth_gasPrice", "eth_maxPriorityFeePerGas", "eth_blockNumber"] {
+        ask(method, json!([])).await;
+    }
+    ask("eth_feeHistory", json!(["0x0", "latest"])).await;
+    ask("eth_getLogs", json!([{"fromBlock": "0x0", "toBlock": "safe"}])).await;
+    assert_eq!(keccak256(&text), b256!("a529eb1884db87a48495fa81ac34dadf17058cc619b0fbabd0049c9625f9abfe"), "{text}");
 }
 
 #[tokio::test]

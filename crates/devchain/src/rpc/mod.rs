@@ -1,10 +1,11 @@
 //! The JSON-RPC methods of the chain, by name.
 //!
-//! `read` has what every client needs, `logs` the log queries, `control` the time travel, snapshots and account edits that
-//! only a development chain has. This file routes a method name to its function and reads parameters; envelopes, batches
+//! `read` has what every client needs, `logs` the log queries, `fees` what gas costs, `control` the time travel, snapshots, mining and
+//! account edits that only a development chain has. This file routes a method name to its function and reads parameters; envelopes, batches
 //! and injected faults are in `shared`.
 
 mod control;
+mod fees;
 mod logs;
 mod params;
 mod read;
@@ -35,8 +36,8 @@ impl DevChain {
             "eth_blockNumber" => json(&U64::from(self.visible_head())),
             "eth_call" => self.eth_call(params),
             "eth_estimateGas" => self.eth_estimate_gas(params),
-            "eth_gasPrice" => json(&U64::from(crate::BASE_FEE)),
-            "eth_maxPriorityFeePerGas" => json(&U64::ZERO),
+            "eth_gasPrice" => self.eth_gas_price(),
+            "eth_maxPriorityFeePerGas" => self.eth_max_priority_fee_per_gas(),
             "eth_feeHistory" => self.eth_fee_history(params),
             "eth_sendRawTransaction" => self.eth_send_raw_transaction(params),
             "eth_getTransactionByHash" => self.eth_get_transaction_by_hash(params),
@@ -49,10 +50,17 @@ impl DevChain {
             "eth_getBlockByHash" => self.eth_get_block_by_hash(params),
             "eth_getBlockReceipts" => self.eth_get_block_receipts(params),
             "eth_getLogs" => self.eth_get_logs(params),
+            "txpool_status" => self.txpool_status(),
             "evm_increaseTime" => self.evm_increase_time(params),
             "evm_setNextBlockTimestamp" => self.evm_set_next_block_timestamp(params),
             "evm_mine" => self.evm_mine(params),
             "anvil_mine" | "hardhat_mine" => self.mine_many(params),
+            "evm_setAutomine" | "anvil_setAutomine" => self.evm_set_automine(params),
+            "evm_setIntervalMining" | "anvil_setIntervalMining" => self.evm_set_interval_mining(params),
+            "anvil_setNextBlockBaseFeePerGas" | "hardhat_setNextBlockBaseFeePerGas" => self.set_next_block_base_fee(params),
+            "anvil_dropTransaction" | "hardhat_dropTransaction" => self.rpc_drop_transaction(params),
+            "anvil_reorg" => self.anvil_reorg(params),
+            "devchain_reorg" => self.devchain_reorg(params),
             "evm_snapshot" => self.evm_snapshot(params),
             "evm_revert" => self.evm_revert(params),
             "anvil_setCode" | "hardhat_setCode" => self.rpc_set_code(params),
@@ -78,18 +86,11 @@ impl DevChain {
                     .ok_or(ChainError::UnknownBlockHash { got })
             }
             BlockId::Number(BlockNumberOrTag::Pending) => Ok(Position::Pending),
-            BlockId::Number(BlockNumberOrTag::Number(number)) => Ok(Position::Number(number)),
-            BlockId::Number(BlockNumberOrTag::Earliest) => Ok(Position::Number(0)),
-            BlockId::Number(_) => Ok(Position::Latest),
-        }
-    }
-
-    /// The number a tag stands for; the number itself need not exist.
-    fn number(&self, block: BlockNumberOrTag) -> u64 {
-        match block {
-            BlockNumberOrTag::Number(number) => number,
-            BlockNumberOrTag::Earliest => 0,
-            _ => self.visible_head(),
+            BlockId::Number(BlockNumberOrTag::Latest) => Ok(Position::Latest),
+            BlockId::Number(tag @ (BlockNumberOrTag::Safe | BlockNumberOrTag::Finalized)) if self.number(tag) == self.visible_head() => {
+                Ok(Position::Latest)
+            }
+            BlockId::Number(tag) => Ok(Position::Number(self.number(tag))),
         }
     }
 }

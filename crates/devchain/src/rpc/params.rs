@@ -36,6 +36,11 @@ impl Params<'_> {
             .ok_or_else(|| ChainError::InvalidParams { reason: format!("parameter {index} ({name}): not a number of 64 bits") })
     }
 
+    /// A number as [`Params::loose_number`] that must be there.
+    pub(super) fn required_number(self, index: usize, name: &str) -> Result<u64, ChainError> {
+        self.loose_number(index, name)?.ok_or_else(|| ChainError::InvalidParams { reason: format!("missing parameter {index} ({name})") })
+    }
+
     /// Refuses parameters that would otherwise be ignored in silence.
     pub(super) fn at_most(self, count: usize, why: &str) -> Result<(), ChainError> {
         match self.0.get(count..) {

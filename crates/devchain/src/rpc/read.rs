@@ -1,15 +1,15 @@
-//! The `eth_` methods: calls, transactions, blocks, accounts, fees.
+//! The `eth_` methods: calls, transactions, blocks, accounts.
 
 use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::primitives::{Address, B256, Bytes, U64, U256};
-use alloy::rpc::types::{FeeHistory, TransactionRequest};
+use alloy::rpc::types::TransactionRequest;
 use serde_json::Value;
 
 use super::json;
 use super::params::Params;
 use crate::chain::{DevChain, Position};
 use crate::error::ChainError;
-use crate::ledger::{BASE_FEE, BLOCK_GAS_LIMIT, Block, Contents};
+use crate::ledger::{Block, Contents};
 
 impl DevChain {
     pub(super) fn eth_call(&self, params: Params<'_>) -> Result<Value, ChainError> {
@@ -30,20 +30,27 @@ impl DevChain {
         json(&self.send_raw_transaction(&raw)?)
     }
 
+    /// One that waits is shown too, in no block.
     pub(super) fn eth_get_transaction_by_hash(&self, params: Params<'_>) -> Result<Value, ChainError> {
-        let block = self.block_of_transaction(params)?;
-        json(&block.and_then(Block::rpc_transaction))
+        let hash: B256 = params.required(0, "transaction hash")?;
+        let mined = self.visible_transaction(hash).and_then(|(block, index)| block.rpc_transaction(index));
+        json(&mined.or_else(|| self.waiting_transaction(hash)))
     }
 
     pub(super) fn eth_get_transaction_receipt(&self, params: Params<'_>) -> Result<Value, ChainError> {
-        let block = self.block_of_transaction(params)?;
-        json(&block.and_then(|block| block.receipts().next()))
+        let hash: B256 = params.required(0, "transaction hash")?;
+        json(&self.visible_transaction(hash).and_then(|(block, index)| block.receipts().nth(index)))
     }
 
+    /// At `pending`, what waits in the pool counts.
     pub(super) fn eth_get_transaction_count(&self, params: Params<'_>) -> Result<Value, ChainError> {
         let address: Address = params.required(0, "address")?;
-        let view = self.view(self.position_param(params, 1)?)?;
-        json(&U64::from(view.account(address).nonce))
+        let position = self.position_param(params, 1)?;
+        let nonce = self.view(position)?.account(address).nonce;
+        json(&U64::from(match position {
+            Position::Pending => self.pending_nonce(address, nonce),
+            Position::Latest | Position::Number(_) => nonce,
+        }))
     }
 
     pub(super) fn eth_get_balance(&self, params: Params<'_>) -> Result<Value, ChainError> {
@@ -91,33 +98,6 @@ impl DevChain {
         json(&block.map(|block| block.receipts().collect::<Vec<_>>()))
     }
 
-    pub(super) fn eth_fee_history(&self, params: Params<'_>) -> Result<Value, ChainError> {
-        let count = params.loose_number(0, "block count")?.unwrap_or(1).min(MAX_FEE_HISTORY_BLOCKS);
-        let newest: BlockNumberOrTag = params.optional(1, "newest block")?.unwrap_or_default();
-        let percentiles: Option<Vec<f64>> = params.optional(2, "reward percentiles")?;
-        let columns = percentiles.map(|list| list.len());
-        if columns.is_some_and(|columns| MAX_PERCENTILES < columns) {
-            return Err(ChainError::InvalidParams { reason: format!("more than {MAX_PERCENTILES} reward percentiles") });
-        }
-        let head = self.visible_head();
-        let newest = self.number(newest);
-        if head < newest {
-            return Err(ChainError::UnknownBlockNumber { head, got: newest });
-        }
-        let oldest = newest.saturating_add(1).saturating_sub(count);
-        let blocks: Vec<&Block> = (oldest..=newest).filter_map(|number| self.visible_block(number)).collect();
-        let rows = blocks.len().saturating_add(1);
-        json(&FeeHistory {
-            oldest_block: oldest,
-            base_fee_per_gas: vec![u128::from(BASE_FEE); rows],
-            gas_used_ratio: blocks.iter().map(|block| gas_used_ratio(block)).collect(),
-            base_fee_per_blob_gas: vec![1; rows],
-            blob_gas_used_ratio: vec![0.0; blocks.len()],
-            // With one transaction per block every percentile is its tip.
-            reward: columns.map(|columns| blocks.iter().map(|block| vec![tip(block); columns]).collect()),
-        })
-    }
-
     /// The optional block parameter at `index`; the default is `latest`, as on other nodes.
     fn position_param(&self, params: Params<'_>, index: usize) -> Result<Position, ChainError> {
         match params.optional(index, "block")? {
@@ -126,10 +106,8 @@ impl DevChain {
         }
     }
 
-    fn block_of_transaction(&self, params: Params<'_>) -> Result<Option<&Block>, ChainError> {
-        let hash: B256 = params.required(0, "transaction hash")?;
-        let block = self.ledger().block_of_transaction(hash);
-        Ok(block.filter(|block| block.header.number <= self.visible_head()))
+    fn visible_transaction(&self, hash: B256) -> Option<(&Block, usize)> {
+        self.ledger().transaction(hash).filter(|(block, _)| block.header.number <= self.visible_head())
     }
 }
 
@@ -140,19 +118,4 @@ fn contents(params: Params<'_>) -> Result<Contents, ChainError> {
     }
 }
 
-fn tip(block: &Block) -> u128 {
-    block.receipts().next().map_or(0, |receipt| receipt.effective_gas_price.saturating_sub(u128::from(BASE_FEE)))
-}
-
-/// A float because the RPC says so; nothing is decided by it.
-fn gas_used_ratio(block: &Block) -> f64 {
-    block.header.gas_used as f64 / BLOCK_GAS_LIMIT as f64
-}
-
 const NO_OVERRIDES: &str = "state and block overrides are not supported";
-
-/// As in geth.
-const MAX_FEE_HISTORY_BLOCKS: u64 = 1024;
-
-/// As in geth.
-const MAX_PERCENTILES: usize = 100;

@@ -3,15 +3,16 @@
 
 use alloy::eips::eip2718::Encodable2718;
 use alloy::network::{EthereumWallet, NetworkTransactionBuilder, TransactionBuilder};
-use alloy::primitives::{Address, Bytes, U256, bytes};
+use alloy::primitives::{Address, B256, Bytes, U256, bytes};
 use alloy::rpc::types::TransactionRequest;
 use candor_devchain::dev_accounts::{self, DevAccount};
-use candor_devchain::{Clock, Config, DevChain, SharedChain};
+use candor_devchain::{ChainError, Clock, Config, DevChain, Mining, SharedChain};
 use serde_json::{Value, json};
 
 pub(crate) const ALICE: DevAccount = dev_accounts::ALL[0];
 pub(crate) const BOB: DevAccount = dev_accounts::ALL[1];
 pub(crate) const GENESIS_TIME: u64 = 1_800_000_000;
+pub(crate) const GWEI: u128 = 1_000_000_000;
 
 /// Without calldata returns slot 0; with calldata adds one to it and logs the new value: topic 0 is 0xaa, topic 1 the value.
 pub(crate) const COUNTER: Bytes = bytes!("36600c575f545f5260205ff35b5f54600101805f55805f5260aa60205fa200");
@@ -47,7 +48,16 @@ pub(crate) fn config() -> Config {
 }
 
 pub(crate) fn start() -> SharedChain {
-    SharedChain::new(DevChain::new(config()).expect("the test configuration is valid"))
+    start_with(config())
+}
+
+/// A chain whose transactions wait until the test calls `mine`.
+pub(crate) fn start_slow() -> SharedChain {
+    start_with(Config { mining: Mining::Manual, ..config() })
+}
+
+pub(crate) fn start_with(config: Config) -> SharedChain {
+    SharedChain::new(DevChain::new(config).expect("the test configuration is valid"))
 }
 
 /// Code whose execution deploys `runtime`.
@@ -75,8 +85,24 @@ pub(crate) async fn sign(account: DevAccount, request: TransactionRequest) -> By
     signed.encoded_2718().into()
 }
 
+/// Signs and sends straight into the chain.
+pub(crate) async fn send(chain: &SharedChain, account: DevAccount, request: TransactionRequest) -> Result<B256, ChainError> {
+    let raw = sign(account, request).await;
+    chain.lock().send_raw_transaction(&raw)
+}
+
+/// The same with other fees, in gwei.
+pub(crate) fn bidding(request: TransactionRequest, max_fee: u128, tip: u128) -> TransactionRequest {
+    request.with_max_fee_per_gas(max_fee * GWEI).with_max_priority_fee_per_gas(tip * GWEI)
+}
+
+/// A call that uses up exactly the gas it is given.
+pub(crate) fn burning(nonce: u64, gas: u64) -> TransactionRequest {
+    transfer(nonce).with_to(LOOP_AT).with_value(U256::ZERO).with_gas_limit(gas)
+}
+
 /// Sends a call of `to` from Alice straight into the chain, with her next nonce.
-pub(crate) async fn send_call(chain: &SharedChain, nonce: u64, to: Address, data: Bytes) -> alloy::primitives::B256 {
+pub(crate) async fn send_call(chain: &SharedChain, nonce: u64, to: Address, data: Bytes) -> B256 {
     let request = transfer(nonce).with_to(to).with_value(U256::ZERO).with_input(data).with_gas_limit(200_000);
     let raw = sign(ALICE, request).await;
     chain.lock().send_raw_transaction(&raw).expect("a valid transaction")
