@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Checkpoint, Freshness, PolicyId, ReceiptWords, WorkloadId} from "../src/Types.sol";
+import {Checkpoint, Freshness, PolicyId, ReceiptWords, Record, WorkloadId} from "../src/Types.sol";
 import {IAttestationVerifier} from "../src/interfaces/IAttestationVerifier.sol";
 import {IKeys} from "../src/interfaces/IKeys.sol";
 import {IProofs} from "../src/interfaces/IProofs.sol";
@@ -46,6 +46,22 @@ contract GasTest is Logged {
         signAll(s);
         registry.register(s);
         measured("register first, evidence of 4500 bytes, quorum of one", 391_000);
+    }
+
+    /// The anchor that a registration lacked is there again.
+    function test_gas_link() public {
+        registerGood(ENCLAVE_KEY);
+        fill(ENCLAVE_KEY, 100);
+        IKeys.Submission memory s = goodSubmission(ENCLAVE_KEY + 1);
+        s.manifest.predecessorLog = recordOf(kSig).logId;
+        s.manifest.predecessorSize = 100;
+        s.manifest.predecessorRoot = logRoot(ENCLAVE_KEY, 100);
+        s.predecessor = recordOf(kSig);
+        signBoot(s);
+        Record memory record = register(s);
+        anchorLog(ENCLAVE_KEY);
+        registry.link(record, s.manifest, recordOf(kSig), uint64(block.timestamp));
+        measured("link", 86_000);
     }
 
     function test_gas_renewByAFreeVerifier() public {

@@ -13,6 +13,8 @@ contract KeysSuccessionTest is KeysFixture {
 
     LogId private predecessor;
     LogId private successor;
+    /// The registration of the second boot, whose manifest `link` asks for.
+    IKeys.Submission private boot;
     bytes32[] private leaves;
     bytes32 private root;
 
@@ -97,7 +99,7 @@ contract KeysSuccessionTest is KeysFixture {
         assertEq(LogId.unwrap(registry.successorOf(unknown)), 0);
     }
 
-    /// A gap stays a gap when the predecessor comes later, and it takes nothing from the rightful successor.
+    /// A predecessor that comes later makes no edge by itself, and a gap takes nothing from the rightful successor.
     function test_register_leavesALatePredecessorFree() public {
         LogId unknown = harness.logId(vm.addr(ENCLAVE_KEY + 2), K_LOG);
         registry.register(successorOf(unknown, 0, EMPTY_ROOT));
@@ -132,6 +134,216 @@ contract KeysSuccessionTest is KeysFixture {
         signBoot(s);
         leavesAGap(s, IKeys.Gap.Succeeded);
         assertEq(LogId.unwrap(registry.successorOf(predecessor)), LogId.unwrap(successor));
+    }
+
+    // Linked later.
+
+    /// A reorganisation took the anchor, the boot was registered without it, and the anchor is there again.
+    function test_link_makesTheEdgeWhenTheAnchorIsBack() public {
+        Record memory record = registeredInAGap(5);
+        vm.warp(START + 60);
+        anchorLeaves(ENCLAVE_KEY, leaves, 5);
+        vm.expectEmit(true, true, true, true, address(registry));
+        emit IKeys.Succeeded(predecessor, successor, 5, RefTree.root(leaves, 0, 5));
+        registry.link(record, boot.manifest, recordOf(kSig), START + 60);
+        assertEq(LogId.unwrap(registry.successorOf(predecessor)), LogId.unwrap(successor));
+    }
+
+    /// The same reorganisation took the predecessor's registration.
+    function test_link_makesTheEdgeWhenThePredecessorIsBack() public {
+        Record memory record = registeredBefore(ENCLAVE_KEY + 1, ENCLAVE_KEY + 2);
+        Record memory late = register(goodSubmission(ENCLAVE_KEY + 2));
+        vm.expectEmit(true, true, true, true, address(registry));
+        emit IKeys.Succeeded(late.logId, successor, 0, EMPTY_ROOT);
+        registry.link(record, boot.manifest, late, 0);
+        assertEq(LogId.unwrap(registry.successorOf(late.logId)), LogId.unwrap(successor));
+    }
+
+    function test_link_isForAnybody() public {
+        Record memory record = anchoredAfterAGap();
+        vm.prank(vm.addr(STRANGER_KEY));
+        registry.link(record, boot.manifest, recordOf(kSig), START);
+        assertEq(LogId.unwrap(registry.successorOf(predecessor)), LogId.unwrap(successor));
+    }
+
+    function test_link_linksEndedKeys() public {
+        Record memory record = anchoredAfterAGap();
+        vm.prank(operator);
+        registry.revoke(recordOf(kSig));
+        vm.prank(operator);
+        registry.retire(record);
+        registry.link(record, boot.manifest, recordOf(kSig), START);
+        assertEq(LogId.unwrap(registry.successorOf(predecessor)), LogId.unwrap(successor));
+    }
+
+    /// Whoever else sends it may be faster, and that is nobody's fault.
+    function test_link_doesNothingASecondTime() public {
+        Record memory record = anchoredAfterAGap();
+        registry.link(record, boot.manifest, recordOf(kSig), START);
+        vm.recordLogs();
+        registry.link(record, boot.manifest, recordOf(kSig), START);
+        assertEq(vm.getRecordedLogs().length, 0);
+        assertEq(LogId.unwrap(registry.successorOf(predecessor)), LogId.unwrap(successor));
+    }
+
+    function test_link_doesNothingForAnEdgeOfTheRegistration() public {
+        boot = successorOf(predecessor, 3, root);
+        Record memory record = registry.register(boot);
+        vm.recordLogs();
+        registry.link(record, boot.manifest, recordOf(kSig), START);
+        assertEq(vm.getRecordedLogs().length, 0);
+        assertEq(LogId.unwrap(registry.successorOf(predecessor)), LogId.unwrap(successor));
+    }
+
+    /// The successor went on meanwhile, and has a successor of its own.
+    function test_link_linksALogThatIsContinuedItself() public {
+        Record memory record = anchoredAfterAGap();
+        continued(record, ENCLAVE_KEY + 2);
+        registry.link(record, boot.manifest, recordOf(kSig), START);
+        assertEq(LogId.unwrap(registry.successorOf(predecessor)), LogId.unwrap(successor));
+    }
+
+    function test_link_revertsIfThePredecessorHasASuccessor() public {
+        Record memory record = anchoredAfterAGap();
+        IKeys.Submission memory s = successorOf(predecessor, 3, root);
+        s.manifest.kSig = knownKey(ENCLAVE_KEY + 2);
+        signBoot(s);
+        Record memory first = registry.register(s);
+        notLinked(record, START, stillAGap(IKeys.Gap.Succeeded));
+        assertEq(LogId.unwrap(registry.successorOf(predecessor)), LogId.unwrap(first.logId));
+    }
+
+    /// Otherwise an enclave of somebody else could wait in a gap, and cut off the rightful successor.
+    function test_link_revertsIfThePredecessorIsOfAnotherOperator() public {
+        LogId late = harness.logId(vm.addr(ENCLAVE_KEY + 2), K_LOG);
+        IKeys.Submission memory s = submissionOf(ENCLAVE_KEY + 1, STRANGER_KEY, "any");
+        s.manifest.predecessorLog = late;
+        s.manifest.predecessorRoot = EMPTY_ROOT;
+        registeredAs = workloadId();
+        signBoot(s);
+        Record memory record = registry.register(s);
+        Record memory other = register(goodSubmission(ENCLAVE_KEY + 2));
+        vm.expectRevert(err(IKeys.PredecessorOfAnotherOperator.selector, operator, vm.addr(STRANGER_KEY)));
+        registry.link(record, s.manifest, other, 0);
+    }
+
+    /// It would name whatever log the sender likes.
+    function test_link_revertsIfTheManifestIsAnother() public {
+        Record memory record = anchoredAfterAGap();
+        boot.manifest.predecessorSize = 3;
+        boot.manifest.predecessorRoot = root;
+        bytes32 got = harness.manifest(boot.manifest);
+        notLinked(record, START, err(IKeys.WrongManifestHash.selector, record.manifestHash, got));
+    }
+
+    function test_link_revertsIfTheManifestNamesNoPredecessor() public {
+        boot = goodSubmission(ENCLAVE_KEY + 1);
+        Record memory record = registry.register(boot);
+        notLinked(record, START, err(IKeys.NoPredecessor.selector, LogId.unwrap(successor)));
+    }
+
+    function test_link_revertsIfTheSizeIsNotAnchored() public {
+        notLinked(registeredInAGap(5), START, stillAGap(IKeys.Gap.NotAnchored));
+    }
+
+    function test_link_revertsIfTheTreeWasOnlyObserved() public {
+        Record memory record = registeredInAGap(5);
+        (Checkpoint memory words, bytes memory signature) = checkpoint(ENCLAVE_KEY, 5, RefTree.root(leaves, 0, 5));
+        registry.observe(recordOf(kSig), words, signature);
+        notLinked(record, START, stillAGap(IKeys.Gap.NotAnchored));
+    }
+
+    /// What came back is another tree than the manifest names.
+    function test_link_revertsIfTheRootWasNotAnchored() public {
+        boot = successorOf(predecessor, 5, "rewritten");
+        Record memory record = registry.register(boot);
+        anchorLeaves(ENCLAVE_KEY, leaves, 5);
+        notLinked(record, START, abi.encodeWithSelector(IKeys.PredecessorNotAnchored.selector, predecessor, uint64(5)));
+    }
+
+    function test_link_revertsIfItWasAnchoredAtAnotherTime() public {
+        Record memory record = anchoredAfterAGap();
+        notLinked(record, START + 1, abi.encodeWithSelector(IKeys.PredecessorNotAnchored.selector, predecessor, uint64(5)));
+    }
+
+    function test_link_revertsIfThePredecessorIsNotRegistered() public {
+        Record memory record = registeredBefore(ENCLAVE_KEY + 1, ENCLAVE_KEY + 2);
+        LogId unknown = boot.manifest.predecessorLog;
+        notLinked(record, 0, abi.encodeWithSelector(IKeys.StillAGap.selector, unknown, successor, IKeys.Gap.Unknown));
+    }
+
+    function test_link_revertsIfTheSuccessorIsNotRegistered() public {
+        boot = successorOf(predecessor, 3, root);
+        Record memory record = recordFor(boot, workloadId());
+        notLinked(record, START, err(IKeys.NotRegistered.selector, record.kSig));
+    }
+
+    function test_link_revertsIfTheSuccessorIsForged() public {
+        Record memory record = anchoredAfterAGap();
+        bytes32 expected = keccak256(abi.encode(record));
+        record.logId = recordOf(kSig).logId;
+        notLinked(record, START, err(IKeys.WrongRecord.selector, expected, keccak256(abi.encode(record))));
+    }
+
+    function test_link_revertsIfThePredecessorIsForged() public {
+        Record memory record = anchoredAfterAGap();
+        Record memory forged = recordOf(kSig);
+        forged.operator = vm.addr(STRANGER_KEY);
+        vm.expectRevert(err(IKeys.WrongRecord.selector, registry.recordHash(kSig), keccak256(abi.encode(forged))));
+        registry.link(record, boot.manifest, forged, START);
+    }
+
+    function test_link_revertsIfTheRecordIsOfAnotherKey() public {
+        Record memory record = anchoredAfterAGap();
+        Record memory other = register(goodSubmission(ENCLAVE_KEY + 2));
+        vm.expectRevert(err(IKeys.WrongPredecessor.selector, kSig, other.kSig));
+        registry.link(record, boot.manifest, other, START);
+    }
+
+    /// The log that a manifest names itself is registered by now, which it was not at its registration.
+    function test_link_aLogDoesNotSucceedItself() public {
+        Record memory record = registeredBefore(ENCLAVE_KEY + 1, ENCLAVE_KEY + 1);
+        vm.expectRevert(err(IKeys.PredecessorNotEarlier.selector, LogId.unwrap(successor), LogId.unwrap(successor)));
+        registry.link(record, boot.manifest, record, 0);
+    }
+
+    /// Two boots whose keys were chosen first, and whose manifests name each other.
+    function test_link_twoLogsDoNotSucceedEachOther() public {
+        Record memory record = registeredBefore(ENCLAVE_KEY + 1, ENCLAVE_KEY + 2);
+        Record memory later = continued(record, ENCLAVE_KEY + 2);
+        vm.expectRevert(err(IKeys.PredecessorNotEarlier.selector, LogId.unwrap(later.logId), LogId.unwrap(successor)));
+        registry.link(record, boot.manifest, later, 0);
+    }
+
+    function test_link_looksThroughSixtyThreeLaterLogs() public {
+        (Record memory record, Record memory late) = followedBy(63);
+        registry.link(record, boot.manifest, late, 0);
+        assertEq(LogId.unwrap(registry.successorOf(late.logId)), LogId.unwrap(successor));
+    }
+
+    function test_link_revertsIfMoreLogsCameLater() public {
+        (Record memory record, Record memory late) = followedBy(64);
+        vm.expectRevert(err(IKeys.PredecessorNotEarlier.selector, LogId.unwrap(late.logId), LogId.unwrap(successor)));
+        registry.link(record, boot.manifest, late, 0);
+    }
+
+    /// Whatever is brought, at whatever time, taken or not: the edge is all that can come of it.
+    function testFuzz_link_changesNoStatus(uint64 time, uint64 anchoredAt, uint8 ends, bool isBack) public {
+        Record memory record = registeredInAGap(5);
+        if (isBack) anchorLeaves(ENCLAVE_KEY, leaves, 5);
+        vm.warp(bound(time, START, START + 40 days));
+        end(record, ends % 3);
+        end(recordOf(kSig), ends / 3 % 3);
+        bytes32 before = statusOfBoth(record.kSig);
+        bool isTaken = isBack && (anchoredAt % 2 == 0 || anchoredAt == START);
+        try registry.link(record, boot.manifest, recordOf(kSig), anchoredAt % 2 == 0 ? START : anchoredAt) {
+            assertTrue(isTaken, "linked without an anchor");
+        } catch {
+            assertTrue(!isTaken, "not linked");
+        }
+        assertEq(statusOfBoth(record.kSig), before);
+        assertEq(LogId.unwrap(registry.successorOf(predecessor)), isTaken ? LogId.unwrap(successor) : bytes32(0));
+        assertEq(LogId.unwrap(registry.successorOf(successor)), 0);
     }
 
     // Refused.
@@ -212,6 +424,82 @@ contract KeysSuccessionTest is KeysFixture {
         s.predecessor = recordOf(kSig);
         s.predecessorAnchoredAt = START;
         signBoot(s);
+    }
+
+    /// The second boot, registered while the size that it names is not anchored.
+    function registeredInAGap(uint64 size) private returns (Record memory) {
+        boot = successorOf(predecessor, size, RefTree.root(leaves, 0, size));
+        leavesAGap(boot, IKeys.Gap.NotAnchored);
+        return recordFor(boot, workloadId());
+    }
+
+    function anchoredAfterAGap() private returns (Record memory record) {
+        record = registeredInAGap(5);
+        anchorLeaves(ENCLAVE_KEY, leaves, 5);
+    }
+
+    /// A boot whose manifest names the log of a boot that is not registered yet.
+    function registeredBefore(uint256 enclaveKey, uint256 laterKey) private returns (Record memory) {
+        IKeys.Submission memory s = goodSubmission(enclaveKey);
+        s.manifest.predecessorLog = harness.logId(vm.addr(laterKey), K_LOG);
+        s.manifest.predecessorRoot = EMPTY_ROOT;
+        signBoot(s);
+        boot = s;
+        return registry.register(s);
+    }
+
+    /// A boot that continues this log, of which it saw nothing.
+    function continued(Record memory record, uint256 enclaveKey) private returns (Record memory) {
+        IKeys.Submission memory s = goodSubmission(enclaveKey);
+        s.manifest.predecessorLog = record.logId;
+        s.manifest.predecessorRoot = EMPTY_ROOT;
+        s.predecessor = record;
+        signBoot(s);
+        Record memory later = registry.register(s);
+        assertEq(LogId.unwrap(registry.successorOf(record.logId)), LogId.unwrap(later.logId));
+        return later;
+    }
+
+    /// The second boot in a gap, continued by this many, one after the other; then the log that it names.
+    function followedBy(uint256 count) private returns (Record memory record, Record memory late) {
+        record = registeredBefore(ENCLAVE_KEY + 1, ENCLAVE_KEY + 2);
+        Record memory last = record;
+        for (uint256 i = 0; i < count; ++i) {
+            last = continued(last, ENCLAVE_KEY + 3 + i);
+        }
+        late = register(goodSubmission(ENCLAVE_KEY + 2));
+    }
+
+    /// Retires, revokes, or neither.
+    function end(Record memory record, uint8 how) private {
+        if (how == 0) return;
+        vm.prank(operator);
+        if (how == 1) registry.retire(record);
+        else registry.revoke(record);
+    }
+
+    function notLinked(Record memory record, uint64 anchoredAt, bytes memory reason) private {
+        vm.expectRevert(reason);
+        registry.link(record, boot.manifest, recordOf(kSig), anchoredAt);
+    }
+
+    function stillAGap(IKeys.Gap gap) private view returns (bytes memory) {
+        return abi.encodeWithSelector(IKeys.StillAGap.selector, predecessor, successor, gap);
+    }
+
+    /// Everything that the registry says of the two keys, but the edge.
+    function statusOfBoth(address second) private view returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                registry.stateOf(kSig),
+                registry.stateOf(second),
+                registry.recordHash(kSig),
+                registry.recordHash(second),
+                registry.keyOf(predecessor),
+                registry.keyOf(successor),
+                registry.newest(0)
+            )
+        );
     }
 
     function leavesAGap(IKeys.Submission memory s, IKeys.Gap gap) private {

@@ -4,16 +4,18 @@
 //!
 //! ```text
 //! main ─┬─ demo    build the command line, then become `candor demo`
-//!       ├─ test    the checks, step by step         steps.rs lists them, npm.rs finds node
+//!       ├─ test    the checks, step by step         steps.rs lists them; npm.rs and python.rs find other people's programs
 //!       ├─ tidy    what a compiler does not check   tidy/
 //!       └─ bench   the figures; those of gas     gas.rs
 //! ```
 
+mod analysis;
 mod bench;
 mod demo;
 mod gas;
 mod json;
 mod npm;
+mod python;
 mod report;
 mod steps;
 mod test;

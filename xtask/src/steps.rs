@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::analysis;
 use crate::json;
 use crate::npm::{self, Node};
 use crate::report::Totals;
@@ -103,6 +104,12 @@ pub(crate) fn all(workspace: &Workspace) -> Result<Vec<Step>, String> {
         tier: Tier::Long,
         ..step("benches", "benches and examples link", |c| run(&mut c.cargo("build --release --locked --workspace --benches --examples")))
     }];
+    for (name, about, run) in [
+        ("symbolic", "contracts: rules of policies, time and keys, proven for all values (halmos)", symbolic as fn(&Context<'_>) -> _),
+        ("slither", "contracts: static analysis finds nothing that is not explained (slither)", slither),
+    ] {
+        long.push(Step { tier: Tier::Long, ..step(name, about, run) });
+    }
     for directory in suites(workspace)? {
         let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if has_script(&directory, LONG_SCRIPT)? {
@@ -162,6 +169,28 @@ fn npm_run(context: &Context<'_>, script: &str) -> Result<(), String> {
     let directory = context.workspace.root.join("contracts");
     npm::install(context.node()?, &directory)?;
     run(context.node()?.command("npm", &directory)?.args(["run", "--silent", script]))
+}
+
+fn symbolic(context: &Context<'_>) -> Result<(), String> {
+    npm::install(context.node()?, &context.workspace.root.join("contracts"))?;
+    let proven = analysis::symbolic(context.workspace)?;
+    count(context, &format!("test result: ok. {proven} passed; 0 failed; proven for all values"));
+    Ok(())
+}
+
+fn slither(context: &Context<'_>) -> Result<(), String> {
+    npm::install(context.node()?, &context.workspace.root.join("contracts"))?;
+    analysis::slither(context.workspace)?;
+    count(context, "test result: ok. 1 passed; 0 failed; nothing that is not explained");
+    Ok(())
+}
+
+/// Shows a result line, and counts it as if a test program had printed it.
+fn count(context: &Context<'_>, line: &str) {
+    println!("{line}");
+    let mut totals = context.totals.get();
+    totals.read(line);
+    context.totals.set(totals);
 }
 
 /// `check` is enough to see that nothing asks for std; `build` also makes code.

@@ -31,6 +31,7 @@ abstract contract SingleAnswer {
     /// @dev The text of the answer to this question. Each task is answered once.
     /// @param proofs one for each policy of the question, in that order.
     /// @param answer the whole text of the assistant.
+    // slither-disable-next-line dead-code: for the contracts that inherit this
     function _open(Question memory question, AnswerProof[] calldata proofs, string calldata answer)
         internal
         returns (string calldata)

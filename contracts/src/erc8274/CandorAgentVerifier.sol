@@ -62,6 +62,7 @@ contract CandorAgentVerifier is IAgentVerifier, IERC165 {
         Form memory form_
     ) {
         proofVerifier = proofVerifier_;
+        // slither-disable-next-line missing-zero-check: a verifier that nobody may ask answers nobody
         asker = asker_;
         modelId = metadata.modelId;
         engine = metadata.engine;

@@ -61,6 +61,7 @@ contract CandorProofVerifier is IProofVerifier, IERC165 {
         Metadata memory asked = abi.decode(metadata, (Metadata));
         AnswerProof memory shown = abi.decode(proof, (AnswerProof));
         Answers.checkPolicy(policyId, shown.receipt.policyId);
+        // slither-disable-next-line uninitialized-local: what is not set below is zero, as its checks want it
         Question memory question;
         question.questionHash = inputHash;
         question.task = shown.receipt.receipt.work.taskHash;

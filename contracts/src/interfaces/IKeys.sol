@@ -100,7 +100,8 @@ interface IKeys {
     /// @notice `successor` continues `predecessor`, from an anchored (size, root) of it.
     event Succeeded(LogId indexed predecessor, LogId indexed successor, uint64 size, bytes32 root);
 
-    /// @notice `successor` names a predecessor that it does not continue here: no edge, and nobody is refused for it.
+    /// @notice `successor` names a predecessor that it does not continue here: no edge, and nobody is refused for it. If what was missing
+    /// comes later, or comes back, `link` makes the edge.
     event PredecessorGap(LogId indexed predecessor, LogId indexed successor, Gap gap);
 
     /// @notice The operator retires the key: what is finished after `invalidFrom` does not count.
@@ -156,6 +157,15 @@ interface IKeys {
     /// @notice Only its own operator may continue a log; else anyone with an enclave could cut off the rightful successor.
     error PredecessorOfAnotherOperator(address expected, address got);
 
+    /// @notice The manifest that was brought is not that of the record.
+    error WrongManifestHash(bytes32 expected, bytes32 got);
+    /// @notice The manifest of this log names no predecessor.
+    error NoPredecessor(LogId log);
+    /// @notice This chain cannot take the edge now either.
+    error StillAGap(LogId predecessor, LogId successor, Gap gap);
+    /// @notice The log that is named is the same, or one of those that continue it; or more continue it than `link` looks through.
+    error PredecessorNotEarlier(LogId predecessor, LogId successor);
+
     /// @notice The code at the verifier's address is not that which judged the registration.
     error VerifierChanged(bytes32 expected, bytes32 got);
     /// @notice Renewal changes the time, never the workload.
@@ -167,6 +177,16 @@ interface IKeys {
     /// @notice Registers the key of an enclave. Anyone may send it, as long as the chain says the hash of the block the evidence names.
     /// @return record what is to be brought to every later call; it is in the event too.
     function register(Submission calldata submission) external returns (Record memory record);
+
+    /// @notice Makes the edge that a registration could not: the chain had lost the predecessor's anchor or registration, or never had it
+    /// until now. Asks of it what `register` would have asked; changes nothing else of either key. Anyone may send it, once or again:
+    /// for an edge that is there it does nothing, because who sends it second is not at fault.
+    /// @param record of the log that continues the other.
+    /// @param manifest of that record; it names the predecessor, with size and root.
+    /// @param predecessor the record of the log that the manifest names.
+    /// @param predecessorAnchoredAt when the manifest's size of it was anchored, in Unix seconds; zero for size 0.
+    function link(Record calldata record, Manifest calldata manifest, Record calldata predecessor, uint64 predecessorAnchoredAt)
+        external;
 
     /// @notice Raises `validUntil` by newer evidence of the same key, manifest and workload, judged by the same verifier. Anyone may send
     /// it, with any document of the last MAX_ANCHOR_DELAY: one that raises nothing changes nothing. After `retire` or `revoke` it is

@@ -30,6 +30,7 @@ contract ReceiptSettler is IReceiptSettler {
         bytes32 digest = _checkReceipt(s);
         Money calldata money = s.receipt.money;
         proxy.settle(_permit(s), money.charged, money.payer, _witness(s), s.permitSignature);
+        // slither-disable-next-line reentrancy-events: there is no state, and Permit2 takes each permit once
         emit ReceiptSettled(digest, money.paymentId, money.charged);
     }
 
@@ -38,6 +39,7 @@ contract ReceiptSettler is IReceiptSettler {
         bytes32 digest = _checkReceipt(s);
         Money calldata money = s.receipt.money;
         proxy.settleWithPermit(tokenPermit, _permit(s), money.charged, money.payer, _witness(s), s.permitSignature);
+        // slither-disable-next-line reentrancy-events: there is no state, and Permit2 takes each permit once
         emit ReceiptSettled(digest, money.paymentId, money.charged);
     }
 

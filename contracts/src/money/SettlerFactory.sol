@@ -29,9 +29,11 @@ contract SettlerFactory is ISettlerFactory {
         IReceiptSettler settler = deploy(kSig);
         for (uint256 i = 0; i < rows.length; ++i) {
             if (gasleft() < NEEDED_GAS) revert TooLittleGas(i, NEEDED_GAS, gasleft());
+            // slither-disable-next-line calls-loop: one call for each row, with its own gas, is what this is for
             try settler.settle{gas: ROW_GAS}(rows[i]) {}
             catch {
                 bytes memory reason = ReturnData.read(MAX_REASON);
+                // slither-disable-next-line reentrancy-events: nothing is kept between the rows
                 emit NotSettled(kSig, rows[i].receipt.money.paymentId, i, reason);
                 ++failed;
             }

@@ -88,6 +88,7 @@ abstract contract Anchors is IAnchors, Keys {
     }
 
     function _isAnchored(address kSig, uint64 size, bytes32 root, uint64 anchoredAt) internal view override returns (bool) {
+        // slither-disable-next-line incorrect-equality: of hashes, which nobody can nudge
         return anchoredAt != 0 && _anchors[kSig][size] == _commitment(root, anchoredAt);
     }
 
@@ -101,6 +102,7 @@ abstract contract Anchors is IAnchors, Keys {
         bytes32[] calldata consistency
     ) private view {
         if (checkpoint.size <= last) revert SizeNotGreater(last, checkpoint.size);
+        // slither-disable-next-line incorrect-equality: zero is a log without an anchor, and nothing else
         if (last == 0) {
             if (consistency.length != 0) revert Merkle9162.ProofLength(0, consistency.length);
             return;

@@ -28,10 +28,14 @@ abstract contract Keys is IKeys {
     /// sha256 of nothing: the root of a log without leaves.
     bytes32 private constant EMPTY_ROOT = 0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855;
 
+    /// How many logs after its own `link` looks through for a circle: as many boots in a row, each continued by the next.
+    uint256 private constant MAX_LATER_LOGS = 64;
+
     // Invariant: an entry is written once, by `register`.
     mapping(address kSig => bytes32 recordHash) private _recordHash;
     mapping(address kSig => KeyState) internal _state;
     mapping(LogId logId => address kSig) private _keyOf;
+    // Invariant: an entry is written once, and no log comes after itself, however many stand between.
     mapping(LogId logId => LogId successor) private _successorOf;
     /// Block of the newest registration: of all (key zero), of an operator, under a listed id.
     mapping(bytes32 list => uint64 blockNumber) private _newest;
@@ -67,13 +71,29 @@ abstract contract Keys is IKeys {
         _checkRegistrar(s, record);
         if (record.validFrom > documentTime + CLOCK_SKEW) revert BootedAfterItsDocument(documentTime, record.validFrom);
 
-        // Before the log has a key: no log is its own predecessor.
-        _linkPredecessor(s, record.logId);
+        // Before the log has a key: no log is its own predecessor, and nothing that comes after this one can be.
+        _linkAtRegistration(s, record.logId);
         _recordHash[kSig] = keccak256(abi.encode(record));
         _keyOf[record.logId] = kSig;
         uint64 validUntil = _min(documentTime + MAX_EVIDENCE_AGE, record.termsUntil);
         _state[kSig] = KeyStates.registered(validUntil);
         _emitRegistered(s, record, validUntil);
+    }
+
+    /// @inheritdoc IKeys
+    function link(Record calldata record, Manifest calldata manifest, Record calldata predecessor, uint64 predecessorAnchoredAt)
+        external
+    {
+        _checkRecord(record);
+        bytes32 manifestHash = Digests.manifest(manifest);
+        if (manifestHash != record.manifestHash) revert WrongManifestHash(record.manifestHash, manifestHash);
+        LogId named = manifest.predecessorLog;
+        if (LogId.unwrap(named) == 0) revert NoPredecessor(record.logId);
+        // Anybody may have been faster: whoever comes second finds what it wanted.
+        if (LogId.unwrap(_successorOf[named]) == LogId.unwrap(record.logId)) return;
+        _checkNotLater(named, record.logId);
+        (bool isLinked, Gap gap) = _linkNamed(manifest, record.logId, predecessor, predecessorAnchoredAt);
+        if (!isLinked) revert StillAGap(named, record.logId, gap);
     }
 
     /// @inheritdoc IKeys
@@ -277,37 +297,55 @@ abstract contract Keys is IKeys {
         return found.time;
     }
 
-    function _linkPredecessor(Submission calldata s, LogId logId) private {
-        LogId predecessor = s.manifest.predecessorLog;
-        (uint64 size, bytes32 root) = (s.manifest.predecessorSize, s.manifest.predecessorRoot);
-        if (LogId.unwrap(predecessor) == 0) {
+    function _linkAtRegistration(Submission calldata s, LogId logId) private {
+        LogId named = s.manifest.predecessorLog;
+        if (LogId.unwrap(named) == 0) {
+            (uint64 size, bytes32 root) = (s.manifest.predecessorSize, s.manifest.predecessorRoot);
             if (size != 0 || root != 0) revert PredecessorWithoutLog(size, root);
             return;
         }
-        address kSig = _keyOf[predecessor];
+        (bool isLinked, Gap gap) = _linkNamed(s.manifest, logId, s.predecessor, s.predecessorAnchoredAt);
+        if (!isLinked) emit PredecessorGap(named, logId, gap);
+    }
+
+    /// Makes the edge from the log that a manifest names, or says why this chain cannot take it now.
+    function _linkNamed(Manifest calldata manifest, LogId logId, Record calldata predecessor, uint64 anchoredAt)
+        private
+        returns (bool isLinked, Gap gap)
+    {
+        (LogId named, uint64 size, bytes32 root) = (manifest.predecessorLog, manifest.predecessorSize, manifest.predecessorRoot);
+        address kSig = _keyOf[named];
         // What this chain cannot know, lost or gave to another is a gap that verdicts show, and no reason to serve nobody: a manifest is made
         // once, and a chain may go back after it. Only facts of the chain make one: what a sender brings wrongly reverts, or whoever sees a
         // registration waiting could send it first without its edge.
-        if (kSig == address(0)) return _emitGap(predecessor, logId, Gap.Unknown);
-        if (s.predecessor.kSig != kSig) revert WrongPredecessor(kSig, s.predecessor.kSig);
-        _checkRecord(s.predecessor);
-        if (s.predecessor.operator != s.manifest.operator) {
-            revert PredecessorOfAnotherOperator(s.predecessor.operator, s.manifest.operator);
+        if (kSig == address(0)) return (false, Gap.Unknown);
+        if (predecessor.kSig != kSig) revert WrongPredecessor(kSig, predecessor.kSig);
+        _checkRecord(predecessor);
+        if (predecessor.operator != manifest.operator) {
+            revert PredecessorOfAnotherOperator(predecessor.operator, manifest.operator);
         }
         if (size == 0) {
             if (root != EMPTY_ROOT) revert WrongPredecessorRoot(EMPTY_ROOT, root);
         } else if (!_hasAnchor(kSig, size)) {
-            return _emitGap(predecessor, logId, Gap.NotAnchored);
-        } else if (!_isAnchored(kSig, size, root, s.predecessorAnchoredAt)) {
-            revert PredecessorNotAnchored(predecessor, size);
+            return (false, Gap.NotAnchored);
+        } else if (!_isAnchored(kSig, size, root, anchoredAt)) {
+            revert PredecessorNotAnchored(named, size);
         }
-        if (LogId.unwrap(_successorOf[predecessor]) != 0) return _emitGap(predecessor, logId, Gap.Succeeded);
-        _successorOf[predecessor] = logId;
-        emit Succeeded(predecessor, logId, size, root);
+        if (LogId.unwrap(_successorOf[named]) != 0) return (false, Gap.Succeeded);
+        _successorOf[named] = logId;
+        emit Succeeded(named, logId, size, root);
+        return (true, Gap.Unknown);
     }
 
-    function _emitGap(LogId predecessor, LogId successor, Gap gap) private {
-        emit PredecessorGap(predecessor, successor, gap);
+    /// A manifest may name its own log, or one that continues it, if keys are chosen first: whoever walks successors would never end. At
+    /// registration there is nothing to check, because no log of this chain comes after one without a key.
+    function _checkNotLater(LogId predecessor, LogId successor) private view {
+        LogId later = successor;
+        for (uint256 i = 0; i < MAX_LATER_LOGS && LogId.unwrap(later) != LogId.unwrap(predecessor); ++i) {
+            later = _successorOf[later];
+            if (LogId.unwrap(later) == 0) return;
+        }
+        revert PredecessorNotEarlier(predecessor, successor);
     }
 
     function _retire(Record calldata record, address operator) private {

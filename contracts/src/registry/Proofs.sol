@@ -110,7 +110,7 @@ abstract contract Proofs is IProofs, Anchors {
 
     /// The five lines of the time rule (spec/bundle.md section 6), in whole seconds, for the trees that are shown. crates/verify judges by the
     /// earliest tree that it knows of; test/Time.t.sol holds the edges of each line.
-    function _checkTimes(uint64 finished, uint64 seenAt, KeyState state, uint64 validFrom) private pure {
+    function _checkTimes(uint64 finished, uint64 seenAt, KeyState state, uint64 validFrom) internal pure {
         if (finished + CLOCK_SKEW < validFrom) revert FinishedBeforeBoot(validFrom, finished);
         if (state.validUntil() < finished) revert FinishedAfterValidity(state.validUntil(), finished);
         if (seenAt + CLOCK_SKEW < finished) revert FinishedAfterSeen(seenAt + CLOCK_SKEW, finished);

@@ -305,6 +305,10 @@ alloy::sol! {
         error PredecessorNotAnchored(bytes32 log, uint64 size);
         error WrongPredecessorRoot(bytes32 expected, bytes32 got);
         error PredecessorOfAnotherOperator(address expected, address got);
+        error WrongManifestHash(bytes32 expected, bytes32 got);
+        error NoPredecessor(bytes32 log);
+        error StillAGap(bytes32 predecessor, bytes32 successor, uint8 gap);
+        error PredecessorNotEarlier(bytes32 predecessor, bytes32 successor);
         error VerifierChanged(bytes32 expected, bytes32 got);
         error WrongWorkload(bytes32 expected, bytes32 got);
         error NotTheOperator(address expected, address got);
