@@ -9,7 +9,7 @@ use candor_verify::evidence::Evidence;
 use candor_verify::policy::Policy;
 use candor_verify::time::UnixSeconds;
 
-use crate::judge::{BlockSeen, Judged, Quorum, Refusal, Seen, judge};
+use crate::judge::{BlockSeen, Judged, Quorum, NotAttested, Seen, judge};
 
 /// One member of a quorum.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Attestor {
 /// A member's signature, and what it is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: who, over what, and the signature")]
-pub struct Attestation {
+pub struct SignedVerdict {
     /// The member.
     pub attestor: Address,
     /// What it found.
@@ -54,35 +54,35 @@ impl Attestor {
     /// Judges evidence and signs what it found.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub async fn attest(&self, evidence: &Evidence, now: UnixSeconds) -> Result<Attestation, Refusal> {
+    /// [`NotAttested`].
+    pub async fn attest(&self, evidence: &Evidence, now: UnixSeconds) -> Result<SignedVerdict, NotAttested> {
         self.sign(self.judge(evidence, now)?, now).await
     }
 
     /// The part without a chain, which costs a few signatures' time.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub fn judge(&self, evidence: &Evidence, now: UnixSeconds) -> Result<Judged, Refusal> {
+    /// [`NotAttested`].
+    pub fn judge(&self, evidence: &Evidence, now: UnixSeconds) -> Result<Judged, NotAttested> {
         judge(evidence, &self.policy, &self.quorum, now)
     }
 
     /// The part with one.
-    pub(crate) async fn sign(&self, judged: Judged, now: UnixSeconds) -> Result<Attestation, Refusal> {
+    pub(crate) async fn sign(&self, judged: Judged, now: UnixSeconds) -> Result<SignedVerdict, NotAttested> {
         let seen = self.look(&judged).await?;
         let signable = judged.seen(seen, &self.quorum, now)?;
-        let signature = signable.sign(&self.key, &self.quorum).map_err(Refusal::Signing)?;
-        Ok(Attestation { attestor: self.key.address(), verdict: *signable.verdict(), signature })
+        let signature = signable.sign(&self.key, &self.quorum).map_err(NotAttested::Signing)?;
+        Ok(SignedVerdict { attestor: self.key.address(), verdict: *signable.verdict(), signature })
     }
 
-    async fn look(&self, judged: &Judged) -> Result<Seen, Refusal> {
-        if self.chain.key_status(&self.quorum.registry, judged.k_sig()).await.map_err(Refusal::Chain)?.is_some() {
+    async fn look(&self, judged: &Judged) -> Result<Seen, NotAttested> {
+        if self.chain.key_status(&self.quorum.registry, judged.k_sig()).await.map_err(NotAttested::Chain)?.is_some() {
             return Ok(Seen::Registered);
         }
-        let block = self.chain.block_by_number(judged.block_number()).await.map_err(Refusal::Chain)?;
+        let block = self.chain.block_by_number(judged.block_number()).await.map_err(NotAttested::Chain)?;
         let newest = match block {
             Some(block) => block.number,
-            None => self.chain.head().await.map_err(Refusal::Chain)?.number,
+            None => self.chain.head().await.map_err(NotAttested::Chain)?.number,
         };
         Ok(Seen::New(BlockSeen { hash: block.map(|block| block.hash), newest }))
     }

@@ -2,18 +2,21 @@
 
 use candor_chain::Verdict;
 use candor_verify::bytes::{Address, Signature65, from_hex, to_hex};
-use candor_verify::evidence::EVIDENCE_MAX;
+use candor_verify::evidence::DOCUMENT_MAX;
+use candor_verify::manifest::Manifest;
+use candor_verify::terms::SIGNED_TERMS_MAX;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::attestor::Attestation;
+use crate::attestor::SignedVerdict;
 use crate::judge::Quorum;
 
 /// The one route.
 pub(crate) const PATH: &str = "/v1/attest";
 
-/// Longest question, in bytes: the longest evidence in hex, with room for its frame.
-pub(crate) const QUESTION_MAX: usize = EVIDENCE_MAX * 2 + 512;
+/// Longest question, in bytes: in hex, one document without collateral or further keys, which is what this version judges, manifest and
+/// terms, with room for what stands between them. Of strangers' bytes that could not pass none are kept.
+pub(crate) const QUESTION_MAX: usize = (DOCUMENT_MAX + Manifest::WORDS * 32 + SIGNED_TERMS_MAX + 512) * 2 + 512;
 
 /// Longest answer that a registrar reads, in bytes. Real ones are under 1 KiB; an error may tell more.
 pub(crate) const ANSWER_MAX: usize = 16 * 1024;
@@ -51,8 +54,8 @@ impl Question {
     }
 }
 
-pub(crate) fn write_answer(attestation: &Attestation) -> Value {
-    let Attestation { attestor, verdict, signature } = attestation;
+pub(crate) fn write_answer(attestation: &SignedVerdict) -> Value {
+    let SignedVerdict { attestor, verdict, signature } = attestation;
     let Verdict { evidence_hash, inner_kind, inner_root, inner_measurements, attested_hash, document_time } = verdict;
     json!({
         "attestor": attestor.to_string(),
@@ -90,6 +93,11 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limit_is_that_of_the_specification() {
+        assert_eq!(QUESTION_MAX, 166_592);
+    }
 
     #[test]
     fn a_question_reads_back_and_another_field_is_refused() {

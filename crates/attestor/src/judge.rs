@@ -48,7 +48,7 @@ impl Quorum {
 /// Why an attestor signs nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum NotAttested {
     /// The bytes are no evidence.
     Malformed(String),
     /// The question is about another contract than the one this attestor signs for.
@@ -108,7 +108,7 @@ pub enum Refusal {
     Signing(ChainError),
 }
 
-impl Refusal {
+impl NotAttested {
     /// A stable word for programs. Spec: attestor.md §3.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -133,7 +133,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for NotAttested {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(what) => write!(f, "the bytes are no evidence: {what}"),
@@ -145,7 +145,9 @@ impl fmt::Display for Refusal {
             }
             Self::Refused { check } => write!(f, "the evidence did not pass this attestor's policy: {check}"),
             Self::FromTheFuture { made, now } => write!(f, "the document is of {made}, and now is {now}"),
-            Self::TooOld { made, now, most } => write!(f, "the document is of {made}, now is {now}, and expected are at most {most} seconds"),
+            Self::TooOld { made, now, most } => {
+                write!(f, "the document is of {made}, now is {now}, and expected are at most {most} seconds")
+            }
             Self::UnknownBlock { number, expected, got } => {
                 write!(f, "the evidence names block {number}: expected {expected}, got {got}; of another chain, or taken back")
             }
@@ -156,7 +158,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for NotAttested {}
 
 /// Evidence that passed: what would be said of it, and what is still to be asked of a chain.
 #[derive(Clone, Debug)]
@@ -196,32 +198,32 @@ pub struct Signable(Verdict);
 /// Judges evidence by a policy, at its own time: whoever kept a document may show it for as long as the registry takes one.
 ///
 /// # Errors
-/// [`Refusal`].
+/// [`NotAttested`].
 ///
 /// # Security
 /// Not proven: that the block in the freshness tag is of any chain ([`Judged::seen`]), that what was measured deserves trust (the policy
 /// says so).
-pub fn judge(evidence: &Evidence, policy: &Policy, quorum: &Quorum, now: UnixSeconds) -> Result<Judged, Refusal> {
-    let (expected, got) =
-        ((quorum.chain_id, quorum.registry), (evidence.manifest.anchor_chain_id, evidence.manifest.registry));
+pub fn judge(evidence: &Evidence, policy: &Policy, quorum: &Quorum, now: UnixSeconds) -> Result<Judged, NotAttested> {
+    let (expected, got) = ((quorum.chain_id, quorum.registry), (evidence.manifest.anchor_chain_id, evidence.manifest.registry));
     if expected != got {
-        return Err(Refusal::AnotherRegistry { expected, got });
+        return Err(NotAttested::AnotherRegistry { expected, got });
     }
     let (verdict, enclave) = verify_evidence(evidence, policy, Moment::OwnTime, &K256);
     let Some(enclave) = enclave else {
-        return Err(Refusal::Refused { check: verdict.refused().map_or("evidence", |check| check.id) });
+        return Err(NotAttested::Refused { check: verdict.refused().map_or("evidence", |check| check.id) });
     };
-    let malformed = |error: &dyn fmt::Display| Refusal::Malformed(error.to_string());
+    let malformed = |error: &dyn fmt::Display| NotAttested::Malformed(error.to_string());
     let document = attest::parse_document(evidence.document()).map_err(|error| malformed(&error))?;
     let at = document.claimed_timestamp_ms();
     let made = UnixMs(at).seconds();
     if now.saturating_add(CLOCK_SKEW_SECONDS) < made {
-        return Err(Refusal::FromTheFuture { made, now });
+        return Err(NotAttested::FromTheFuture { made, now });
     }
     if !is_takeable(made, now) {
-        return Err(Refusal::TooOld { made, now, most: MAX_ANCHOR_DELAY_SECONDS });
+        return Err(NotAttested::TooOld { made, now, most: MAX_ANCHOR_DELAY_SECONDS });
     }
-    let verified = attest::verify_document(&document, &policy.roots, at, attest::Freshness::Historical).map_err(|error| malformed(&error))?;
+    let verified =
+        attest::verify_document(&document, &policy.roots, at, attest::Freshness::Historical).map_err(|error| malformed(&error))?;
     let manifest = enclave.manifest();
     let attested = attested_bytes(&manifest.k_sig, &manifest.hash(), &evidence.freshness);
     // Kinds whose documents have no time of their own would need that of a pinned block (BYTES §2). None is judged in this version: what is
@@ -261,19 +263,19 @@ impl Judged {
     ///
     /// # Errors
     /// `UnknownBlock`, `BlockNotYet`, `TooOld`, `AnotherRegistry` for a block of another chain.
-    pub fn seen(self, seen: Seen, quorum: &Quorum, now: UnixSeconds) -> Result<Signable, Refusal> {
+    pub fn seen(self, seen: Seen, quorum: &Quorum, now: UnixSeconds) -> Result<Signable, NotAttested> {
         let Seen::New(block) = seen else { return Ok(Signable(self.verdict)) };
         let Freshness { chain_id, block_number: number, block_hash, .. } = self.freshness;
         if chain_id != quorum.chain_id {
-            return Err(Refusal::AnotherRegistry { expected: (quorum.chain_id, quorum.registry), got: (chain_id, quorum.registry) });
+            return Err(NotAttested::AnotherRegistry { expected: (quorum.chain_id, quorum.registry), got: (chain_id, quorum.registry) });
         }
         if is_old_for_a_first(self.made, now) {
-            return Err(Refusal::TooOld { made: self.made, now, most: MAX_EVIDENCE_AGE_SECONDS });
+            return Err(NotAttested::TooOld { made: self.made, now, most: MAX_EVIDENCE_AGE_SECONDS });
         }
         match block.hash {
             Some(hash) if hash == block_hash => Ok(Signable(self.verdict)),
-            Some(expected) => Err(Refusal::UnknownBlock { number, expected, got: block_hash }),
-            None => Err(Refusal::BlockNotYet { number, newest: block.newest }),
+            Some(expected) => Err(NotAttested::UnknownBlock { number, expected, got: block_hash }),
+            None => Err(NotAttested::BlockNotYet { number, newest: block.newest }),
         }
     }
 }
@@ -309,7 +311,7 @@ fn is_old_for_a_first(made: UnixSeconds, now: UnixSeconds) -> bool {
 ///
 /// # Errors
 /// `Malformed`.
-pub fn document_time(evidence: &Evidence) -> Result<UnixSeconds, Refusal> {
-    let document = attest::parse_document(evidence.document()).map_err(|error| Refusal::Malformed(error.to_string()))?;
+pub fn document_time(evidence: &Evidence) -> Result<UnixSeconds, NotAttested> {
+    let document = attest::parse_document(evidence.document()).map_err(|error| NotAttested::Malformed(error.to_string()))?;
     Ok(UnixMs(document.claimed_timestamp_ms()).seconds())
 }

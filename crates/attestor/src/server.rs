@@ -22,9 +22,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::attestor::{Attestation, Attestor};
+use crate::attestor::{SignedVerdict, Attestor};
 use crate::form::{PATH, QUESTION_MAX, Question, write_answer, write_error};
-use crate::judge::Refusal;
+use crate::judge::NotAttested;
 use crate::rate::Rate;
 
 /// Connections at once; more are closed. Registrars are few, and each asks once.
@@ -51,7 +51,7 @@ pub enum Told {
         /// About the evidence of this key.
         k_sig: Address,
         /// What was signed.
-        attestation: Box<Attestation>,
+        attestation: Box<SignedVerdict>,
     },
     /// Nothing was signed.
     Refused {
@@ -79,13 +79,7 @@ type Answer = Response<Full<Bytes>>;
 
 /// Serves until stopped.
 pub async fn serve(listener: TcpListener, attestor: Arc<Attestor>, watch: Watch, mut stopped: watch::Receiver<bool>) {
-    let desk = Arc::new(Desk {
-        attestor,
-        judging: Semaphore::new(JUDGEMENTS),
-        rate: Mutex::default(),
-        started: Instant::now(),
-        watch,
-    });
+    let desk = Arc::new(Desk { attestor, judging: Semaphore::new(JUDGEMENTS), rate: Mutex::default(), started: Instant::now(), watch });
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -158,7 +152,7 @@ async fn judged(desk: &Desk, body: Incoming) -> Answer {
             let (code, message) = (refusal.code(), refusal.to_string());
             let status = status(&refusal);
             // What an endpoint says may name it: strangers get the word, the operator the sentence.
-            let shown = if matches!(refusal, Refusal::Chain(_) | Refusal::Signing(_)) { "try again later" } else { &message };
+            let shown = if matches!(refusal, NotAttested::Chain(_) | NotAttested::Signing(_)) { "try again later" } else { &message };
             let answer = if refusal.is_temporary() { later(status, code, shown) } else { refuse(status, code, shown) };
             (Told::Refused { code, message }, answer)
         }
@@ -167,31 +161,31 @@ async fn judged(desk: &Desk, body: Incoming) -> Answer {
     answer
 }
 
-async fn attest(desk: &Desk, question: &Question) -> Result<(Address, Attestation), Refusal> {
+async fn attest(desk: &Desk, question: &Question) -> Result<(Address, SignedVerdict), NotAttested> {
     let quorum = desk.attestor.quorum();
     let (expected, got) = ((quorum.chain_id, quorum.verifier), (question.chain_id, question.verifier));
     if expected != got {
-        return Err(Refusal::AnotherQuorum { expected, got });
+        return Err(NotAttested::AnotherQuorum { expected, got });
     }
-    let evidence = Evidence::parse(&question.evidence).map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let evidence = Evidence::parse(&question.evidence).map_err(|error| NotAttested::Malformed(error.to_string()))?;
     let (k_sig, now) = (evidence.manifest.k_sig, now());
     let judged = {
         // It is never closed, so it is always given.
         let _turn = desk.judging.acquire().await;
         let attestor = Arc::clone(&desk.attestor);
         let judging = tokio::task::spawn_blocking(move || attestor.judge(&evidence, now)).await;
-        judging.map_err(|_| Refusal::Malformed("it could not be judged".to_owned()))??
+        judging.map_err(|_| NotAttested::Malformed("it could not be judged".to_owned()))??
     };
     Ok((k_sig, desk.attestor.sign(judged, now).await?))
 }
 
 /// Spec: attestor.md §3.
-fn status(refusal: &Refusal) -> StatusCode {
+fn status(refusal: &NotAttested) -> StatusCode {
     match refusal {
-        Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
-        Refusal::AnotherQuorum { .. } | Refusal::AnotherRegistry { .. } => StatusCode::CONFLICT,
-        Refusal::Refused { .. } | Refusal::FromTheFuture { .. } | Refusal::TooOld { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        Refusal::UnknownBlock { .. } | Refusal::BlockNotYet { .. } | Refusal::Chain(_) | Refusal::Signing(_) => {
+        NotAttested::Malformed(_) => StatusCode::BAD_REQUEST,
+        NotAttested::AnotherQuorum { .. } | NotAttested::AnotherRegistry { .. } => StatusCode::CONFLICT,
+        NotAttested::Refused { .. } | NotAttested::FromTheFuture { .. } | NotAttested::TooOld { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        NotAttested::UnknownBlock { .. } | NotAttested::BlockNotYet { .. } | NotAttested::Chain(_) | NotAttested::Signing(_) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
     }

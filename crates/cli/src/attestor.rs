@@ -62,7 +62,9 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let url = format!("http://{listen}");
     let stop = asked_to_stop();
     if json_output {
-        print_json(&json!({"url": url, "attestor": key.address().to_string(), "chain_id": chain_id, "verifier": quorum.verifier.to_string()}));
+        print_json(
+            &json!({"url": url, "attestor": key.address().to_string(), "chain_id": chain_id, "verifier": quorum.verifier.to_string()}),
+        );
     } else {
         say!("attestor {} at {url}   {} of {} on chain {chain_id}", key.address(), quorum.threshold, quorum.members.len());
         say!("signs for QuorumVerifier {}; policy: {}", quorum.verifier, policy::name(args.policy.as_deref(), state));
@@ -79,9 +81,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
 
 fn key(args: &Args, chain_id: u64) -> Result<Signer, Failure> {
     match (&args.key, Development::of(chain_id)) {
-        (Some(path), _) => {
-            wallet::load(path, &args.passphrase, chain_id)
-        }
+        (Some(path), _) => wallet::load(path, &args.passphrase, chain_id),
         (None, Some(development)) => Ok(development.signer(Role::Attestor)),
         (None, None) => Err(missing("attestor", chain_id, "--key FILE", "candor wallet new FILE")),
     }

@@ -121,7 +121,9 @@ fn check(text: DeploymentText) -> Result<Deployed, Failure> {
     }
     for needed in ["QuorumVerifier", "WorkloadPolicy", "CandorRegistry"] {
         if !contracts.iter().any(|contract| contract.name == needed) {
-            return Err(Failure::cannot(format!("contracts.{needed}: expected, got none; `candor deploy` goes on where a run was interrupted")));
+            return Err(Failure::cannot(format!(
+                "contracts.{needed}: expected, got none; `candor deploy` goes on where a run was interrupted"
+            )));
         }
     }
     Deployed::of(chain_id, config).map_err(|error| Failure::cannot(error.to_string()))
@@ -138,7 +140,8 @@ mod tests {
     use super::*;
 
     fn written(chain_id: u64, with_play_money: bool) -> DeploymentText {
-        let config = DeployConfig { attestors: vec![Signer::random().address(), Signer::random().address()], threshold: 2, with_play_money };
+        let config =
+            DeployConfig { attestors: vec![Signer::random().address(), Signer::random().address()], threshold: 2, with_play_money };
         let mut pieces = Deployment::planned(&config).unwrap();
         for piece in &mut pieces {
             piece.code_hash = Some(Hash32([1; 32]));

@@ -152,7 +152,9 @@ pub(crate) fn own(account: Address, role: &str, chain_id: u64) -> Result<Address
 
 /// A role without a key, on a chain where it has no default.
 pub(crate) fn missing(role: &str, chain_id: u64, flag: &str, make: &str) -> Failure {
-    Failure::cannot(format!("{role}: no key of its own on chain {chain_id}, where none is a default; expected {flag}; make one with: {make}"))
+    Failure::cannot(format!(
+        "{role}: no key of its own on chain {chain_id}, where none is a default; expected {flag}; make one with: {make}"
+    ))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Where verdicts come from is one of two: an attestor inside this process, for the development chain, or members of the quorum over HTTP.
 //! Either way the registrar judges its own evidence first, by the node's own policy: attestors agree with what it found, or do not count.
 
-use candor_attestor::{Attestor, AttestorUrl, Quorum, Refusal, collect, document_time, is_takeable, judge};
+use candor_attestor::{Attestor, AttestorUrl, Quorum, NotAttested, collect, document_time, is_takeable, judge};
 use candor_chain::{ChainClient, KeyStatus, Signer, Submission, Verdict, renew_calldata};
 use candor_host::{Registering, Registrar, RegistrarError};
 use candor_link::Ready;
@@ -179,7 +179,7 @@ impl NodeRegistrar {
     }
 }
 
-fn of_refusal(refusal: &Refusal) -> RegistrarError {
+fn of_refusal(refusal: &NotAttested) -> RegistrarError {
     // Whatever it is, the next evidence is another.
     RegistrarError { is_temporary: true, message: format!("the evidence was refused: {refusal}") }
 }

@@ -82,7 +82,9 @@ async fn end_key(end: &End, calldata: fn(&Record) -> Vec<u8>, state: &Path, json
     let signer = match (&end.key, Development::of(chain_id)) {
         (Some(path), _) => wallet::load(path, &end.passphrase, chain_id)?,
         (None, Some(development)) => development.signer(Role::Operator),
-        (None, None) => return Err(missing("operator", chain_id, "--key FILE", "candor wallet new FILE, before the terms are signed with it")),
+        (None, None) => {
+            return Err(missing("operator", chain_id, "--key FILE", "candor wallet new FILE, before the terms are signed with it"));
+        }
     };
     let judge = ask::client_policy(end.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, end.policy.as_deref(), state)?;

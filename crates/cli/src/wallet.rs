@@ -140,7 +140,9 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             let (address, token) = (at.find(state, chain_id)?, play_money()?);
             let sent = chain.send_and_wait(&faucet, Some(&token), &mint_calldata(&address, WALLET_START)).await?;
             if !sent.is_success {
-                return Err(Failure::cannot(format!("TestUSD at {token} refused to mint; was this chain set up by `candor chain`, or by `candor deploy --test-usd`?")));
+                return Err(Failure::cannot(format!(
+                    "TestUSD at {token} refused to mint; was this chain set up by `candor chain`, or by `candor deploy --test-usd`?"
+                )));
             }
             balance(&chain, &address, json_output).await?;
         }

@@ -201,7 +201,9 @@ mod tests {
     #[test]
     fn a_field_that_is_unknown_or_missing_is_refused() {
         let text = deployment().to_toml();
-        for (from, to) in [("chain_id =", "chain ="), ("threshold =", "treshold ="), ("code_hash =", "codehash ="), ("[contracts.", "[contract.")] {
+        for (from, to) in
+            [("chain_id =", "chain ="), ("threshold =", "treshold ="), ("code_hash =", "codehash ="), ("[contracts.", "[contract.")]
+        {
             let changed = text.replacen(&format!("\n{from}"), &format!("\n{to}"), 1);
             assert_ne!(changed, text, "{from}");
             assert!(matches!(DeploymentText::parse(&changed), Err(DeploymentTextError::Toml(_))), "{from}");
