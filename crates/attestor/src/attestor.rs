@@ -9,7 +9,7 @@ use candor_verify::evidence::Evidence;
 use candor_verify::policy::Policy;
 use candor_verify::time::UnixSeconds;
 
-use crate::judge::{BlockSeen, Judged, Quorum, NotAttested, Seen, judge};
+use crate::judge::{BlockSeen, Judged, NotAttested, Quorum, Seen, judge};
 
 /// One member of a quorum.
 #[derive(Debug)]

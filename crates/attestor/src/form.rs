@@ -82,10 +82,11 @@ impl Answer {
     /// `None` for whatever is neither.
     pub(crate) fn parse(body: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(body).ok()?;
-        if let Some(signature) = value["signature"].as_str() {
+        if let Some(signature) = value.get("signature").and_then(Value::as_str) {
             return Signature65::from_hex(signature).map(Self::Signed);
         }
-        let text = |key: &str| value["error"][key].as_str().map(|text| text.chars().take(SHOWN_MAX).collect());
+        let error = value.get("error")?;
+        let text = |key: &str| error.get(key).and_then(Value::as_str).map(|text| text.chars().take(SHOWN_MAX).collect());
         Some(Self::Refused { code: text("code")?, message: text("message").unwrap_or_default() })
     }
 }

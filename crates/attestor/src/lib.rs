@@ -37,7 +37,7 @@ mod judge;
 mod rate;
 mod server;
 
-pub use attestor::{SignedVerdict, Attestor};
+pub use attestor::{Attestor, SignedVerdict};
 pub use collect::{AttestorUrl, Collected, NoQuorum, NotAUrl, Silent, Why, collect};
-pub use judge::{BlockSeen, Judged, Quorum, NotAttested, Seen, Signable, document_time, is_takeable, judge};
+pub use judge::{BlockSeen, Judged, NotAttested, Quorum, Seen, Signable, document_time, is_takeable, judge};
 pub use server::{Told, Watch, serve};

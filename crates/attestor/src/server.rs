@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::attestor::{SignedVerdict, Attestor};
+use crate::attestor::{Attestor, SignedVerdict};
 use crate::form::{PATH, QUESTION_MAX, Question, write_answer, write_error};
 use crate::judge::NotAttested;
 use crate::rate::Rate;

@@ -30,7 +30,16 @@ const OF_ONE_BUILD: &str = "# Written by candor for one build of itself, for dev
 /// the one that judged: never one that somebody named, which accepts something else and may be written by hand.
 fn renew(named: Option<&Path>, state: &Path) -> String {
     let force = if named.is_none() && default_path(state).exists() { " --force" } else { "" };
-    format!("candor policy new --dev{force}{}", of_state(state))
+    format!("candor policy new --dev{force}{}{}", of_network(named, state), of_state(state))
+}
+
+/// What a policy of another chain than the development chain is written with besides.
+fn of_network(named: Option<&Path>, state: &Path) -> &'static str {
+    let chain_id = load(named, state).ok().and_then(|policy| policy.registry).map(|(chain_id, _)| chain_id);
+    match chain_id {
+        Some(chain_id) if Development::of(chain_id).is_none() => " --deployment FILE --operator ADDRESS",
+        _ => "",
+    }
 }
 
 /// The flag that names the state, for commands to be copied, where it is not the usual one.

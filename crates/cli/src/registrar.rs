@@ -3,7 +3,7 @@
 //! Where verdicts come from is one of two: an attestor inside this process, for the development chain, or members of the quorum over HTTP.
 //! Either way the registrar judges its own evidence first, by the node's own policy: attestors agree with what it found, or do not count.
 
-use candor_attestor::{Attestor, AttestorUrl, Quorum, NotAttested, collect, document_time, is_takeable, judge};
+use candor_attestor::{Attestor, AttestorUrl, NotAttested, Quorum, collect, document_time, is_takeable, judge};
 use candor_chain::{ChainClient, KeyStatus, Signer, Submission, Verdict, renew_calldata};
 use candor_host::{Registering, Registrar, RegistrarError};
 use candor_link::Ready;

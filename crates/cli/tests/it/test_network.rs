@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candor_chain::{ChainClient, NonceAt, Signer};
 use candor_devchain::dev_accounts;
-use candor_verify::bytes::{Address, Amount};
+use candor_verify::bytes::{Address, Amount, to_hex};
 use serde_json::json;
 
 use crate::support::process::{Process, new_directory, run};
@@ -167,6 +167,7 @@ async fn a_whole_node_works_on_a_test_network_with_keys_of_its_own() {
     urls.iter().for_each(|url| serve.extend(["--attestor", url]));
     let node = keys.start(&serve);
     assert!(running.iter().all(|attestor| attestor.line(|line| line.contains("\"signed\"")).contains("true")));
+    no_key_is_shown(&keys, &[node.pid(), node.pid_of("host_pid"), node.pid_of("enclave_pid")]);
     // A network makes blocks by itself; this one only with transactions.
     let blocks = tokio::spawn({
         let rpc = rpc.clone();
@@ -189,6 +190,14 @@ async fn a_whole_node_works_on_a_test_network_with_keys_of_its_own() {
         let ran = run(&keys.state, &[&["verify", &bundle], more].concat());
         assert_eq!((ran.code, &ran.json["outcome"]), (0, &"verified".into()), "{ran:?}");
     }
+    // Somebody else's client knows the deployment and the operator, and then looks at the node.
+    let theirs = keys.path("theirs.toml");
+    let ran = run(&keys.state, &["policy", "new", "--deployment", &deployment, "--operator", &operator, &theirs]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(run(&keys.state, &["verify", &bundle, "--policy", &theirs]).code, 1, "no SIMULATED root is in it");
+    let ran = run(&keys.state, &["policy", "trust", &node.text("api"), "--policy", &theirs, "--yes"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(run(&keys.state, &["verify", &bundle, "--policy", &theirs, "--rpc", &rpc]).code, 0);
     // The operator ends the key with its own.
     let (k_sig, key) = (node.text("k_sig"), keys.key("operator"));
     fund(&rpc, &operator).await;
@@ -196,6 +205,20 @@ async fn a_whole_node_works_on_a_test_network_with_keys_of_its_own() {
     assert!(ran.code == 0 && ran.json["invalid_from"].is_u64(), "{ran:?}");
     blocks.abort();
     nobody_else_was_here(&rpc, &deployment).await;
+}
+
+/// Every user of a machine reads the arguments of every process, and its owner's other programs its environment.
+fn no_key_is_shown(keys: &Keys, pids: &[u32]) {
+    let roles = ["operator", "registrar", "gas", "anchor"];
+    let mut secrets: Vec<String> = vec!["of the test".to_owned()];
+    secrets.extend(roles.map(|role| {
+        let signer = Signer::load(Path::new(&keys.key(role)), "of the test").unwrap();
+        to_hex(&signer.to_bytes()).trim_start_matches("0x").to_owned()
+    }));
+    for (pid, file) in pids.iter().flat_map(|pid| ["cmdline", "environ"].map(|file| (pid, file))) {
+        let shown = String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap()).into_owned();
+        assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{pid}/{file}");
+    }
 }
 
 /// Ether of this chain.
