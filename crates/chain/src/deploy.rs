@@ -218,16 +218,38 @@ impl Deployment {
         Ok(plan.deployment)
     }
 
+    /// The contracts in the order of deployment, without asking any chain: `code_hash` is `None` in each.
+    ///
+    /// # Errors
+    /// `BrokenArtifact`.
+    pub fn planned(config: &DeployConfig) -> Result<Vec<Piece>, DeployError> {
+        let piece = |Creation { artifact, init_code, address }: Creation| Piece {
+            name: artifact.name(),
+            address,
+            init_code_hash: keccak256(&[&init_code]),
+            code_hash: None,
+        };
+        // No address follows from the chain.
+        Ok(Plan::of(0, config)?.creations.into_iter().map(piece).collect())
+    }
+
     /// What the chain has of each contract, in the order of deployment.
     ///
     /// # Errors
     /// As [`Self::deploy`].
     pub async fn pieces(client: &ChainClient, config: &DeployConfig) -> Result<Vec<Piece>, DeployError> {
-        let mut out = Vec::new();
-        for Creation { artifact, init_code, address } in Plan::of(client.chain_id(), config)?.creations {
-            let code_hash = client.code_hash(&address).await?;
-            out.push(Piece { name: artifact.name(), address, init_code_hash: keccak256(&[&init_code]), code_hash });
+        let mut out = Self::planned(config)?;
+        for piece in &mut out {
+            piece.code_hash = client.code_hash(&piece.address).await?;
         }
         Ok(out)
+    }
+
+    /// The fixed address of `TestUSD`: its code has no arguments.
+    ///
+    /// # Errors
+    /// `BrokenArtifact`.
+    pub fn play_money() -> Result<Address, DeployError> {
+        Ok(Creation::new(Artifact::TestUsd, &[])?.address)
     }
 }

@@ -18,6 +18,7 @@ use candor_verify::verdict::{LogLevel, Outcome, Verdict};
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
+use crate::dev::{Development, Role};
 use crate::output::{Done, Failure, note, print_json, read, say, write_out};
 use crate::rpc::RpcArgs;
 use crate::{bundles, dev, policy, verify, wallet};
@@ -176,8 +177,11 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>,
 /// The policy to buy by. On a development chain a missing one is written, saying so: three terminals work without flags.
 pub(crate) fn client_policy(named: Option<&Path>, state: &Path, chain_id: u64) -> Result<PolicyFile, Failure> {
     let path = policy::default_path(state);
-    if named.is_none() && !path.exists() && chain_id == candor_devchain::DEFAULT_CHAIN_ID {
-        policy::write_dev(&path, state, chain_id)?;
+    if named.is_none()
+        && !path.exists()
+        && let Some(development) = Development::of(chain_id)
+    {
+        policy::write_dev(&path, state, development.deployed(), development.address(Role::Operator))?;
         note!("wrote {}: it accepts SIMULATED evidence of this very program, on chain {chain_id} only", path.display());
     }
     policy::load(named, state)

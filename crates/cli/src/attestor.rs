@@ -1,114 +1,103 @@
-//! The development attestor: judges evidence with `candor-verify` and signs what it found, with a key of its own.
+//! `candor attestor`: one member of a quorum, until it is interrupted. It judges evidence that it is shown and signs what it found.
 //!
-//! It is the one member of the 1-of-1 quorum on a development chain. Being the quorum, it *could* forge: that is what the QUORUM kind
-//! says of itself, and its members are in the workload id (ADR 0006). It signs nothing it did not verify.
+//! It needs nobody's permission and nobody's secrets: a key, a policy of its own, the deployment that it signs for, and a chain endpoint of
+//! its own. Independent members are what a quorum is for: other people, other machines, other endpoints. Spec: attestor.md.
 
-use candor_chain::{ChainClient, Signer, Submission, Verdict};
-use candor_verify::attest;
-use candor_verify::bytes::{Hash32, Signature65};
-use candor_verify::check::{CLOCK_SKEW_SECONDS, MAX_ANCHOR_DELAY_SECONDS, MAX_EVIDENCE_AGE_SECONDS};
-use candor_verify::eip712::K256;
-use candor_verify::evidence::{Evidence, Moment, verify_evidence};
-use candor_verify::hash::keccak256;
-use candor_verify::manifest::{TeeKind, attested_bytes};
-use candor_verify::policy::Policy;
-use candor_verify::registration::{REGISTRATION_SECONDS, Registration};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
-use candor_verify::time::{UnixMs, UnixSeconds};
+use candor_attestor::{Attestor, Told, Watch, serve};
+use candor_chain::{ChainClient, Signer};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use crate::dev::{self, Role};
-use crate::output::Failure;
+use crate::deployment::DeploymentArg;
+use crate::dev::{self, Development, Role};
+use crate::keys::missing;
+use crate::lifetime::asked_to_stop;
+use crate::output::{Done, Failure, free_address, print_json, say};
+use crate::rpc::RpcArgs;
+use crate::policy;
+use crate::wallet::{self, Passphrase};
 
-/// Judges evidence by this policy and signs a verdict over it for the chain's quorum verifier. Returns the data for the verifier, and what
-/// it will say that the evidence is.
-pub(crate) fn attest(evidence: &Evidence, policy: &Policy, chain_id: u64, key: &Signer) -> Result<(Vec<u8>, Hash32), Failure> {
-    // At its own time: whoever kept a document may show it, for as long as the registry takes one.
-    let (verdict, enclave) = verify_evidence(evidence, policy, Moment::OwnTime, &K256);
-    let Some(enclave) = enclave else {
-        let refused = verdict.refused().map_or("evidence", |check| check.id);
-        return Err(Failure::cannot(format!("the attestor refused the evidence: {refused}")));
-    };
-    let document = attest::parse_document(evidence.document()).map_err(|error| Failure::cannot(error.to_string()))?;
-    let at = document.claimed_timestamp_ms();
-    check_age(UnixMs(at).seconds(), dev::now().seconds())?;
-    let verified = attest::verify_document(&document, &policy.roots, at, attest::Freshness::Historical)
-        .map_err(|error| Failure::cannot(error.to_string()))?;
-    let manifest = enclave.manifest();
-    let attested = attested_bytes(&manifest.k_sig, &manifest.hash(), &evidence.freshness);
-    let verdict = Verdict {
-        evidence_hash: keccak256(&[evidence.document()]),
-        inner_kind: TeeKind::Nitro.code().into(),
-        inner_root: Hash32(verified.root_fingerprint()),
-        inner_measurements: keccak256(&[verified.measurements()]),
-        attested_hash: keccak256(&[&attested]),
-        document_time: at / 1000,
-    };
-    let quorum = dev::deployment(chain_id).quorum_verifier;
-    let signature = key.sign_digest(&verdict.digest(chain_id, &quorum))?;
-    Ok((verdict.verifier_data(&[signature]), verdict.workload_id(1, &[key.address()])))
+/// For answers that are being written when it is stopped.
+const GRACE: Duration = Duration::from_secs(1);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Keystore of this attestor, as `candor wallet new` makes it. On the development chain its one attestor, if not said.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// What it accepts; the state directory's policy.toml if not said.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    deployment: DeploymentArg,
+    #[command(flatten)]
+    rpc: RpcArgs,
+    /// Where registrars ask (plain HTTP). Nothing there is secret; for others than this machine name an address, or put a proxy in front.
+    #[arg(long, default_value = "127.0.0.1:8446")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    passphrase: Passphrase,
 }
 
-/// A document of the future, or of which no registry takes a renewal any more, gets no verdict.
-fn check_age(made: UnixSeconds, now: UnixSeconds) -> Result<(), Failure> {
-    if now.saturating_add(CLOCK_SKEW_SECONDS) < made {
-        return Err(Failure::cannot(format!("the attestor refused the evidence: it is of {made}, and now is {now}")));
-    }
-    match is_takeable(made, now) {
-        true => Ok(()),
-        false => Err(Failure::cannot(format!("the attestor refused the evidence: it is of {made}, more than 7 days old"))),
-    }
-}
-
-/// Whether a registry still takes a document of this time. Spec: bundle.md §6.
-pub(crate) fn is_takeable(made: UnixSeconds, now: UnixSeconds) -> bool {
-    now <= made.saturating_add(MAX_ANCHOR_DELAY_SECONDS)
-}
-
-/// When a document was made, by its own signed time.
-pub(crate) fn document_time(evidence: &Evidence) -> Result<UnixSeconds, Failure> {
-    let document = attest::parse_document(evidence.document()).map_err(|error| Failure::cannot(error.to_string()))?;
-    Ok(UnixSeconds(document.claimed_timestamp_ms() / 1000))
-}
-
-/// Registers a boot: attestor's verdict, registrar's signature, one transaction. Returns its gas.
-pub(crate) async fn register(
-    chain: &ChainClient,
-    evidence: &Evidence,
-    boot_signature: Signature65,
-    policy: &Policy,
-    payer: &Signer,
-) -> Result<u64, Failure> {
+pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    let chain = args.rpc.connect().await?;
     let chain_id = chain.chain_id();
-    // A week is for renewals. A boot that nobody heard of for hours is not registered any more: it may be gone.
-    let (made, now) = (document_time(evidence)?, dev::now().seconds());
-    if made.saturating_add(MAX_EVIDENCE_AGE_SECONDS).saturating_add(CLOCK_SKEW_SECONDS) < now {
-        return Err(Failure::cannot(format!("the attestor registers no boot by a document of {made}, more than 2 hours old")));
+    let quorum = args.deployment.on(chain_id)?.quorum();
+    let key = key(&args, chain_id)?;
+    if !quorum.members.contains(&key.address()) {
+        let members: Vec<String> = quorum.members.iter().map(ToString::to_string).collect();
+        let what = format!("attestor: {} is no member of the deployment's quorum ({})", key.address(), members.join(", "));
+        return Err(Failure::cannot(format!("{what}; a quorum's members are fixed when it is deployed: candor deploy --attestor ADDRESS")));
     }
-    let (verifier_data, workload) = attest(evidence, policy, chain_id, &Role::Attestor.signer())?;
-    let manifest = &evidence.manifest;
-    let verifier = dev::deployment(chain_id).quorum_verifier;
-    let predecessor = match manifest.predecessor_log.is_zero() {
-        true => None,
-        false => chain.predecessor(&manifest.registry, &manifest.predecessor_log, manifest.predecessor_size).await?,
-    };
-    // By the chain's clock, which judges it.
-    let deadline = chain.head().await?.timestamp.saturating_add(REGISTRATION_SECONDS);
-    let registration = Registration::new(manifest, &evidence.terms, verifier, workload, deadline);
-    let submission = Submission {
-        verifier,
-        document: evidence.document().to_vec(),
-        verifier_data,
-        manifest: manifest.clone(),
-        freshness: evidence.freshness,
-        terms: evidence.terms.clone(),
-        boot_signature,
-        deadline,
-        registrar_signature: Role::Registrar.signer().sign_digest(&registration.digest())?,
-        predecessor,
-    };
-    let receipt = chain.send_and_wait(payer, Some(&manifest.registry), &submission.calldata()?).await?;
-    if !receipt.is_success {
-        return Err(Failure::cannot("the registry refused the registration"));
+    let judge = policy::load(args.policy.as_deref(), state)?.policy;
+    let listen = free_address(args.listen, "--listen")?;
+    let listener = TcpListener::bind(listen).await.map_err(|error| Failure::cannot(format!("--listen {listen}: {error}")))?;
+    let url = format!("http://{listen}");
+    let stop = asked_to_stop();
+    if json_output {
+        print_json(
+            &json!({"url": url, "attestor": key.address().to_string(), "chain_id": chain_id, "verifier": quorum.verifier.to_string()}),
+        );
+    } else {
+        say!("attestor {} at {url}   {} of {} on chain {chain_id}", key.address(), quorum.threshold, quorum.members.len());
+        say!("signs for QuorumVerifier {}; policy: {}", quorum.verifier, policy::name(args.policy.as_deref(), state));
     }
-    Ok(receipt.gas_used)
+    let telling: Watch = Arc::new(move |told: &Told| tell(told, json_output));
+    let attestor = Arc::new(Attestor::new(key, judge, quorum, chain));
+    let (stopping, stopped) = watch::channel(false);
+    let serving = tokio::spawn(serve(listener, attestor, telling, stopped));
+    stop.await;
+    stopping.send_replace(true);
+    drop(tokio::time::timeout(GRACE, serving).await);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn key(args: &Args, chain_id: u64) -> Result<Signer, Failure> {
+    match (&args.key, Development::of(chain_id)) {
+        (Some(path), _) => wallet::load(path, &args.passphrase, chain_id),
+        (None, Some(development)) => Ok(development.signer(Role::Attestor)),
+        (None, None) => Err(missing("attestor", chain_id, "--key FILE", "candor wallet new FILE")),
+    }
+}
+
+/// A line per question.
+fn tell(told: &Told, json_output: bool) {
+    match told {
+        Told::Signed { k_sig, attestation } if json_output => {
+            print_json(&json!({"signed": true, "k_sig": k_sig.to_string(), "document_time": attestation.verdict.document_time}));
+        }
+        Told::Signed { k_sig, attestation } => {
+            say!("signed    K_sig {k_sig}, document of {} (Unix seconds)", attestation.verdict.document_time);
+        }
+        Told::Refused { code, message } if json_output => print_json(&json!({"signed": false, "code": code, "message": message})),
+        Told::Refused { code, message } => say!("refused   {code}: {message}"),
+        _ => {}
+    }
 }

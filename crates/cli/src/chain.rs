@@ -1,4 +1,7 @@
 //! `candor chain`: a development chain on loopback, with every contract at its fixed address and a funded wallet.
+//!
+//! Under the id of a test network it is empty but for the deterministic deployer and the accounts that are named: what is done there is what
+//! is done on that network, with keys of one's own, and no key that everybody knows has anything to do with it (ADR 0014).
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -7,10 +10,11 @@ use std::time::Duration;
 
 use candor_chain::{ChainClient, Deployment, mint_calldata};
 use candor_devchain::{BaseFee, Config, DEFAULT_CHAIN_ID, DevChain, Finality, Mining, SharedChain, TESTNETS, provider, serve};
-use candor_verify::bytes::Amount;
+use candor_verify::bytes::{Address, Amount};
 use serde_json::json;
 
-use crate::dev::{self, Role};
+use crate::dev::{Development, Role};
+use crate::keys::{self, missing};
 use crate::output::{Done, Failure, free_address, print_json, say};
 
 /// Units of the test token that a development wallet starts with: 1,000 USDC.
@@ -24,6 +28,9 @@ pub(crate) struct Args {
     // Help is made from the list that is obeyed.
     #[arg(long, default_value_t = DEFAULT_CHAIN_ID, help = chain_ids())]
     chain_id: u64,
+    /// Give this account 10,000 ether of this chain, which are worth nothing; once for each.
+    #[arg(long = "fund", value_name = "ADDRESS", value_parser = keys::address)]
+    funded: Vec<Address>,
     /// Answer pages opened from files, whose origin is `null`. So is that of a sandboxed frame in any page you visit.
     #[arg(long)]
     allow_null_origin: bool,
@@ -46,12 +53,12 @@ pub(crate) struct Args {
 
 fn chain_ids() -> String {
     let testnets: Vec<String> = TESTNETS.iter().map(|(id, name)| format!("{id} ({name})")).collect();
-    format!("Chain id: {DEFAULT_CHAIN_ID}, or that of a test network: {}", testnets.join(", "))
+    format!("Chain id: {DEFAULT_CHAIN_ID}, or that of a test network, for a chain without contracts and accounts: {}", testnets.join(", "))
 }
 
 /// The flags that say how a chain starts.
-const OF_A_NEW_CHAIN: [&str; 7] =
-    ["port", "chain_id", "allow_null_origin", "block_seconds", "safe_lag", "finalized_lag", "moving_base_fee"];
+const OF_A_NEW_CHAIN: [&str; 8] =
+    ["port", "chain_id", "funded", "allow_null_origin", "block_seconds", "safe_lag", "finalized_lag", "moving_base_fee"];
 
 /// As many empty blocks are made at the start: more is a wait, and no chain's finality takes so long.
 const MAX_LAG: u64 = 1000;
@@ -60,21 +67,31 @@ const MAX_LAG: u64 = 1000;
 pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
     if let Some(url) = &args.deploy_to {
         let client = ChainClient::connect(url, None).await?;
-        candor_devchain::check_chain_id(client.chain_id()).map_err(|error| Failure::cannot(error.to_string()))?;
-        let deployment = set_up(&client).await?;
-        announce(client.endpoint(), client.chain_id(), &deployment, json_output);
+        let chain_id = client.chain_id();
+        let development = Development::of(chain_id).ok_or_else(|| {
+            missing("deployer", chain_id, "`candor deploy` instead of --deploy-to", "candor wallet new, and give it some ether")
+        })?;
+        let deployment = set_up(&client, development).await?;
+        announce(client.endpoint(), &deployment, development, json_output);
         return Ok(ExitCode::SUCCESS);
     }
+    let development = Development::of(args.chain_id);
     let address = free_address(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)), "--port")?;
-    let config = Config { chain_id: args.chain_id, lets_in_null_origin: args.allow_null_origin, ..Config::default() }.with_dev_accounts();
+    let config = config(&args, development)?;
     let chain = SharedChain::new(DevChain::new(config).map_err(|error| Failure::cannot(error.to_string()))?);
     let client = ChainClient::from_provider(provider(&chain), None).await?;
-    let deployment = set_up(&client).await?;
+    let deployment = match development {
+        Some(development) => Some((set_up(&client, development).await?, development)),
+        None => None,
+    };
     behave(&chain, &args)?;
     let server = serve(chain, address).await.map_err(|error| Failure::cannot(error.to_string()))?;
     let url = server.url();
     let stop = crate::lifetime::asked_to_stop();
-    announce(&url, args.chain_id, &deployment, json_output);
+    match deployment {
+        Some((deployment, development)) => announce(&url, &deployment, development, json_output),
+        None => announce_empty(&url, &args, json_output),
+    }
     if !json_output && let Some(seconds) = args.block_seconds {
         say!("a block every {seconds} s; until then transactions wait");
     }
@@ -101,14 +118,22 @@ fn behave(chain: &SharedChain, args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn announce(url: &str, chain_id: u64, deployment: &Deployment, json_output: bool) {
+/// Block 0. The accounts that everybody knows have something on the development chain only.
+fn config(args: &Args, development: Option<Development>) -> Result<Config, Failure> {
+    let config = Config { chain_id: args.chain_id, lets_in_null_origin: args.allow_null_origin, ..Config::default() };
+    let config = if development.is_some() { config.with_dev_accounts() } else { config.with_deterministic_deployer() };
+    args.funded.iter().try_fold(config, |config, account| Ok(config.with_funded(keys::own(*account, "--fund", args.chain_id)?.0)))
+}
+
+fn announce(url: &str, deployment: &Deployment, development: Development, json_output: bool) {
+    let wallet = development.address(Role::Payer);
     if json_output {
         print_json(&json!({
-            "url": url, "chain_id": chain_id, "registry": deployment.registry.to_string(), "workload_policy": deployment.workload_policy.to_string(),
-            "test_usd": deployment.test_usd.to_string(), "wallet": Role::Payer.address().to_string(),
+            "url": url, "chain_id": deployment.chain_id, "registry": deployment.registry.to_string(),
+            "workload_policy": deployment.workload_policy.to_string(), "test_usd": deployment.test_usd.to_string(), "wallet": wallet.to_string(),
         }));
     } else {
-        say!("chain {} at {url}   (development only: every key is public, state is in memory)", chain_id);
+        say!("chain {} at {url}   (development only: every key is public, state is in memory)", deployment.chain_id);
         for (name, at) in [
             ("CandorRegistry", deployment.registry),
             ("WorkloadPolicy", deployment.workload_policy),
@@ -117,16 +142,27 @@ fn announce(url: &str, chain_id: u64, deployment: &Deployment, json_output: bool
         ] {
             say!("  {name:<16} {at}");
         }
-        say!("  {:<16} {}   {}", "dev wallet", Role::Payer.address(), crate::dev::usd(WALLET_START));
+        say!("  {:<16} {wallet}   {}", "dev wallet", crate::dev::usd(WALLET_START));
         say!("next: `candor serve` in a second terminal, `candor ask \"…\"` in a third");
     }
 }
 
+/// The same of a chain on which nothing is.
+fn announce_empty(url: &str, args: &Args, json_output: bool) {
+    let funded: Vec<String> = args.funded.iter().map(ToString::to_string).collect();
+    if json_output {
+        return print_json(&json!({"url": url, "chain_id": args.chain_id, "funded": funded}));
+    }
+    say!("chain {} at {url}   (on this machine only: its ether is worth nothing, state is in memory)", args.chain_id);
+    funded.iter().for_each(|account| say!("  10,000 ether     {account}"));
+    say!("next: `candor deploy --rpc {url} --test-usd --attestor ADDRESS --key FILE`; docs/runbooks/test-network.md has every step");
+}
+
 /// Deploys the contracts and funds the wallet, through the same JSON-RPC that everybody else uses.
-async fn set_up(client: &ChainClient) -> Result<Deployment, Failure> {
-    let deployed = Deployment::deploy(client, &Role::Deployer.signer(), &dev::deploy_config()).await;
+async fn set_up(client: &ChainClient, development: Development) -> Result<Deployment, Failure> {
+    let deployed = Deployment::deploy(client, &development.signer(Role::Deployer), &development.deployed().config).await;
     let deployment = deployed.map_err(|error| Failure::cannot(error.to_string()))?;
-    let mint = mint_calldata(&Role::Payer.address(), WALLET_START);
-    client.send_and_wait(&Role::Faucet.signer(), Some(&deployment.test_usd), &mint).await?;
+    let mint = mint_calldata(&development.address(Role::Payer), WALLET_START);
+    client.send_and_wait(&development.signer(Role::Faucet), Some(&deployment.test_usd), &mint).await?;
     Ok(deployment)
 }

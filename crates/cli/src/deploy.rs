@@ -1,6 +1,7 @@
 //! `candor deploy`: the contracts on a chain of the caller's choice, at the addresses that their own code says.
 //!
-//! Idempotent: what is there is not sent again. `--check` sends nothing, and ends with 1 if something is missing.
+//! Idempotent: what is there is not sent again. `--check` sends nothing, and ends with 1 if something is missing. Who reads what is written
+//! here: `deployment.rs`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,17 +13,21 @@ use serde_json::json;
 use crate::output::{Done, Failure, note, print_json, say};
 use crate::rpc::RpcArgs;
 use crate::wallet::{self, Passphrase};
+use crate::{deployment, keys};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     rpc: RpcArgs,
     /// An attestor of the quorum; once for each.
-    #[arg(long = "attestor", value_name = "ADDRESS", value_parser = address, required = true)]
+    #[arg(long = "attestor", value_name = "ADDRESS", value_parser = keys::address, required = true)]
     attestors: Vec<Address>,
     /// How many of them must agree about evidence.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     threshold: u64,
+    /// TestUSD too: play money that anybody can mint. Development chains and test networks only.
+    #[arg(long)]
+    test_usd: bool,
     /// Send nothing: say what the chain has, ours and the x402 contracts.
     #[arg(long)]
     check: bool,
@@ -36,20 +41,23 @@ pub(crate) struct Args {
     passphrase: Passphrase,
 }
 
-fn address(text: &str) -> Result<Address, &'static str> {
-    Address::from_hex(text).filter(|address| !address.is_zero()).ok_or("expected 0x and 40 hex digits, not all zero")
-}
-
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let chain = args.rpc.connect().await?;
-    let config = DeployConfig { attestors: args.attestors.clone(), threshold: args.threshold, with_play_money: false };
+    let chain_id = chain.chain_id();
+    for attestor in &args.attestors {
+        keys::own(*attestor, "attestor", chain_id)?;
+    }
+    if args.test_usd {
+        candor_devchain::check_chain_id(chain_id).map_err(|error| Failure::cannot(format!("--test-usd: {error}")))?;
+    }
+    let config = DeployConfig { attestors: args.attestors.clone(), threshold: args.threshold, with_play_money: args.test_usd };
     let cannot = |error: candor_chain::DeployError| Failure::cannot(error.to_string());
     if !args.check {
         let payer = match &args.key {
-            Some(path) => wallet::load(path, &args.passphrase)?,
-            None => wallet::signer(state, chain.chain_id(), &args.passphrase)?,
+            Some(path) => wallet::load(path, &args.passphrase, chain_id)?,
+            None => wallet::signer(state, chain_id, &args.passphrase)?,
         };
-        note!("deploying to chain {} from {}", chain.chain_id(), payer.address());
+        note!("deploying to chain {chain_id} from {}", payer.address());
         Deployment::deploy(&chain, &payer, &config).await.map_err(cannot)?;
     }
     let pieces = Deployment::pieces(&chain, &config).await.map_err(cannot)?;
@@ -58,7 +66,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         others.push((name, at, chain.code_hash(&at).await?));
     }
     if !args.check {
-        let text = toml(chain.chain_id(), &config, &pieces);
+        let text = deployment::text(chain_id, &config, &pieces).to_toml();
         std::fs::write(&args.out, text).map_err(|error| Failure::cannot(format!("{}: {error}", args.out.display())))?;
     }
     // A chain without the x402 contract has no settlers; nothing else depends on it.
@@ -86,25 +94,4 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         }
     }
     Ok(ExitCode::from(u8::from(!is_whole)))
-}
-
-/// What a deployment is, for whoever reads it later: constructor arguments, addresses, and the hashes that the addresses follow from.
-fn toml(chain_id: u64, config: &DeployConfig, pieces: &[Piece]) -> String {
-    let mut attestors: Vec<String> = config.attestors.iter().map(|attestor| format!("\"{attestor}\"")).collect();
-    attestors.sort_unstable();
-    let mut text = format!(
-        "# Contracts of Candor on chain {chain_id}, in the order of their deployment: CREATE2 by 0x4e59b44847b379578588920ca78fbf26c0b4956c, salt 0.\n\
-         # Anybody can check it: candor deploy --check --rpc URL --threshold {} and an --attestor for each.\n\
-         chain_id = {chain_id}\n\n[quorum]\nthreshold = {}\nattestors = [{}]\n",
-        config.threshold,
-        config.threshold,
-        attestors.join(", ")
-    );
-    for piece in pieces {
-        let Some(code_hash) = piece.code_hash else { continue };
-        let (name, address, init_code_hash) = (piece.name, piece.address, piece.init_code_hash);
-        text +=
-            &format!("\n[contracts.{name}]\naddress = \"{address}\"\ninit_code_hash = \"{init_code_hash}\"\ncode_hash = \"{code_hash}\"\n");
-    }
-    text
 }

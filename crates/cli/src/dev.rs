@@ -1,12 +1,13 @@
 //! The cast of a development set-up: who holds which well-known key, and where state lies.
 //!
-//! Every key here is public (the "test test … junk" mnemonic). They exist so that the first command needs no set-up, and they are used
-//! on development and test chains only: `devtee` refuses to attest for any other chain.
+//! Every key here is public (the "test test … junk" mnemonic). They exist so that the first command needs no set-up.
+//! - **Invariant:** they are used on the development chain (31337) and nowhere else: only a [`Development`] gives one. What nodes need on
+//!   other chains is in `keys.rs`.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use candor_chain::{DeployConfig, Deployment, Signer};
+use candor_chain::{DeployConfig, Signer};
 use candor_client::{PolicyFile, SpendBook, Wallet, private_directory};
 use candor_devchain::dev_accounts;
 use candor_devtee::{Hypervisor, Measurements, permitted_chain};
@@ -18,11 +19,17 @@ use candor_verify::time::UnixMs;
 use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
 
+use crate::deployment::Deployed;
+use crate::keys::NodeKeys;
 use crate::output::Failure;
 use crate::state;
 
 /// Where `candor chain` listens unless told otherwise.
 pub(crate) const RPC_URL: &str = "http://127.0.0.1:8545";
+
+/// The fact that a chain is the development chain. Whoever has it may use keys that everybody knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Development(());
 
 /// Roles, by index of the well-known accounts.
 #[derive(Clone, Copy, Debug)]
@@ -38,38 +45,38 @@ pub(crate) enum Role {
     Anchor = 8,
 }
 
-impl Role {
+impl Development {
+    /// `None` on every other chain, test networks included: what is settled there is anybody's to look at, and to take.
+    pub(crate) fn of(chain_id: u64) -> Option<Self> {
+        (chain_id == candor_devchain::DEFAULT_CHAIN_ID).then_some(Self(()))
+    }
+
     /// The key of a role.
-    pub(crate) fn signer(self) -> Signer {
-        let account = &dev_accounts::ALL[self as usize];
+    pub(crate) fn signer(self, role: Role) -> Signer {
+        let account = &dev_accounts::ALL[role as usize];
         Signer::from_bytes(&account.private_key.0).expect("the well-known keys are valid")
     }
 
     /// The address of a role.
-    pub(crate) fn address(self) -> Address {
-        self.signer().address()
+    pub(crate) fn address(self, role: Role) -> Address {
+        self.signer(role).address()
     }
-}
 
-/// The funded development wallet.
-pub(crate) fn wallet() -> Wallet {
-    Wallet::from_bytes(&Role::Payer.signer().to_bytes()).expect("the well-known keys are valid")
-}
+    /// The funded development wallet.
+    pub(crate) fn wallet(self) -> Wallet {
+        Wallet::from_bytes(&self.signer(Role::Payer).to_bytes()).expect("the well-known keys are valid")
+    }
 
-/// One attestor, whom everybody knows, and play money.
-pub(crate) fn deploy_config() -> DeployConfig {
-    DeployConfig { attestors: vec![Role::Attestor.address()], threshold: 1, with_play_money: true }
-}
-
-/// Where the contracts of a development chain are.
-pub(crate) fn deployment(chain_id: u64) -> Deployment {
-    // Hashes all the creation code: once is enough.
-    static SOMEWHERE: LazyLock<Deployment> = LazyLock::new(|| {
-        Deployment::of(candor_devchain::DEFAULT_CHAIN_ID, &deploy_config()).expect("the artifacts of this build are whole")
-    });
-    let mut deployment = *SOMEWHERE;
-    deployment.chain_id = chain_id;
-    deployment
+    /// The contracts: one attestor, whom everybody knows, and play money.
+    pub(crate) fn deployed(self) -> &'static Deployed {
+        // Hashes all the creation code: once is enough.
+        static DEPLOYED: LazyLock<Deployed> = LazyLock::new(|| {
+            let attestors = vec![Development(()).address(Role::Attestor)];
+            let config = DeployConfig { attestors, threshold: 1, with_play_money: true };
+            Deployed::of(candor_devchain::DEFAULT_CHAIN_ID, config).expect("the artifacts of this build are whole")
+        });
+        &DEPLOYED
+    }
 }
 
 /// `~/.candor`.
@@ -110,17 +117,18 @@ pub(crate) fn workload(state: &Path) -> Result<Hash32, Failure> {
     Ok(workload_id(TeeKind::Nitro, &Hash32(root.fingerprint), &measurements()?.concatenated()))
 }
 
-/// A policy that accepts this program, measured by this state's software hypervisor, and small payments in the test token. For no chain
-/// on which anything has value: SIMULATED evidence vouches for nothing there.
-pub(crate) fn policy(state: &Path, chain_id: u64) -> Result<PolicyFile, Failure> {
+/// A policy that accepts this program, measured by this state's software hypervisor, and small payments in the test token, where there is
+/// one. For no chain on which anything has value: SIMULATED evidence vouches for nothing there.
+pub(crate) fn policy(state: &Path, deployed: &Deployed, operator: Address) -> Result<PolicyFile, Failure> {
+    let Deployed { addresses: deployment, config } = deployed;
+    let chain_id = deployment.chain_id;
     permitted_chain(chain_id).map(drop).map_err(|error| Failure::cannot(format!("no policy that accepts SIMULATED evidence: {error}")))?;
     let root = hypervisor(state)?.trust_root();
     let workload = workload(state)?;
-    let deployment = deployment(chain_id);
     let policy = Policy {
         roots: vec![root],
         workloads: Workloads::Only(vec![workload]),
-        operators: Accept::Only(vec![Role::Operator.address()]),
+        operators: Accept::Only(vec![operator]),
         registries: Accept::Only(vec![(chain_id, deployment.registry)]),
         ..Policy::default()
     };
@@ -130,18 +138,31 @@ pub(crate) fn policy(state: &Path, chain_id: u64) -> Result<PolicyFile, Failure>
         max_per_request: Amount(10_000),
         max_per_day: Amount(1_000_000),
     };
-    Ok(PolicyFile::new(policy, SpendPolicy { assets: vec![limit] }))
+    Ok(PolicyFile::new(policy, SpendPolicy { assets: config.with_play_money.then_some(limit).into_iter().collect() }))
 }
 
-/// Operator terms for one model on a development chain, signed by the development operator.
-pub(crate) fn terms(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, not_after: UnixMs) -> Result<SignedTerms, Failure> {
-    let deployment = deployment(chain_id);
+/// What a node sells, and where it answers.
+pub(crate) struct Sale {
+    pub(crate) models: Vec<Model>,
+    pub(crate) endpoints: Vec<String>,
+    pub(crate) not_after: UnixMs,
+}
+
+/// Operator terms for play money, signed by the operator.
+pub(crate) fn terms(deployed: &Deployed, keys: &NodeKeys, sale: Sale) -> Result<SignedTerms, Failure> {
+    let (deployment, Sale { models, endpoints, not_after }) = (&deployed.addresses, sale);
+    let chain_id = deployment.chain_id;
+    if !deployed.config.with_play_money {
+        return Err(Failure::cannot(
+            "the deployment has no TestUSD, and this version sells for nothing else; add it with `candor deploy --test-usd` (anybody mints it)",
+        ));
+    }
     let ceiling = Classes { input: Amount(1_000_000), output: Amount(3_000_000), request: Amount(100), ..Classes::default() };
     let prices = models.iter().map(|model| Price::at_most(model.digest, chain_id, deployment.test_usd, ceiling));
     let terms = OperatorTerms {
-        operator: Role::Operator.address(),
-        payee: Role::Payee.address(),
-        registrar: Role::Registrar.address(),
+        operator: keys.operator.address(),
+        payee: keys.payee,
+        registrar: keys.host.registrar.address(),
         registry: deployment.registry,
         anchor_chain_id: chain_id,
         not_after,
@@ -154,7 +175,7 @@ pub(crate) fn terms(chain_id: u64, models: Vec<Model>, endpoints: Vec<String>, n
         endpoints,
         ..OperatorTerms::default()
     };
-    let signature = Role::Operator.signer().sign_digest(&terms.digest())?;
+    let signature = keys.operator.sign_digest(&terms.digest())?;
     Ok(SignedTerms { terms, signature })
 }
 

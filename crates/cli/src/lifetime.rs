@@ -4,7 +4,7 @@
 //! `--until-stdin-closes`: the system closes that pipe when the parent goes away, however it goes.
 //! - **Invariant:** every child of this program is started by [`Child::start`], and outlives its parent only after [`Child::leave`].
 
-use std::io::Read as _;
+use std::io::{BufRead as _, Read as _};
 use std::process::{ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -23,6 +23,18 @@ const STAY: &[u8] = b"stay\n";
 const GRACE: Duration = Duration::from_secs(10);
 
 static PARENT_GONE: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
+
+/// Longest line that a parent hands over.
+const HANDED_MAX: u64 = 1024;
+
+/// The line that a parent hands over before its pipe becomes the lifeline. To be read before [`follow_parent`].
+pub(crate) fn handed_line() -> Result<String, Failure> {
+    let mut line = String::new();
+    // Through the one buffer of standard input: what follows the line is not lost.
+    let read = std::io::stdin().lock().take(HANDED_MAX).read_line(&mut line);
+    read.map_err(|error| Failure::cannot(format!("standard input: {error}")))?;
+    Ok(line.trim_end().to_owned())
+}
 
 /// Starts to watch standard input: `--until-stdin-closes`.
 pub(crate) fn follow_parent() {
@@ -97,6 +109,14 @@ impl Child {
             command.spawn().map_err(|error| Failure::cannot(format!("{}: {error}", command.as_std().get_program().display())))?;
         let (lifeline, pid) = (process.stdin.take(), process.id().unwrap_or_default());
         Ok(Self { process, lifeline, pid })
+    }
+
+    /// Hands over a line that nobody else is to see: not in its arguments, which every user of the machine can read, nor in its environment.
+    pub(crate) async fn hand_over(&mut self, line: &str) -> Result<(), Failure> {
+        let Some(lifeline) = &mut self.lifeline else { return Ok(()) };
+        let line = format!("{line}\n");
+        let handed = async { lifeline.write_all(line.as_bytes()).await.and(lifeline.flush().await) }.await;
+        handed.map_err(|error| Failure::cannot(format!("process {} did not take what it is to have: {error}", self.pid)))
     }
 
     /// Its process id.

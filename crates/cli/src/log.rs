@@ -13,9 +13,10 @@ use candor_verify::eip712::K256;
 use candor_verify::tlog::Tree;
 use serde_json::json;
 
+use crate::dev::Development;
 use crate::output::{Done, Failure, print_json, read, say};
+use crate::policy;
 use crate::rpc::RpcArgs;
-use crate::{dev, policy};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -108,9 +109,8 @@ fn registry_of(named: Option<&str>, state: &Path, chain_id: u64) -> Result<Addre
     }
     let policy = policy::load(None, state)?.policy;
     let listed = policy.registries.named().iter().find(|(id, _)| *id == chain_id).map(|(_, address)| *address);
-    let is_dev = chain_id == candor_devchain::DEFAULT_CHAIN_ID;
     listed
-        .or_else(|| is_dev.then(|| dev::deployment(chain_id).registry))
+        .or_else(|| Development::of(chain_id).map(|development| development.deployed().addresses.registry))
         .ok_or_else(|| Failure::cannot(format!("the policy names no registry on chain {chain_id}; name it with --registry ADDRESS")))
 }
 

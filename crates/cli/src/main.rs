@@ -12,8 +12,10 @@ mod calendar;
 mod chain;
 mod demo;
 mod deploy;
+mod deployment;
 mod dev;
 mod inspect;
+mod keys;
 mod lifetime;
 mod log;
 mod node;
@@ -21,6 +23,7 @@ mod output;
 mod policy;
 mod prove;
 mod proxy;
+mod registrar;
 mod registry;
 mod replay;
 mod rpc;
@@ -64,7 +67,7 @@ enum Command {
     Demo(demo::Args),
     /// Check a bundle: offline, or against a chain with --rpc.
     Verify(verify::Args),
-    /// Start a development chain on loopback, with the contracts deployed and a funded wallet.
+    /// Start a development chain on loopback, with the contracts deployed and a funded wallet; with the id of a test network, an empty one.
     Chain(chain::Args),
     /// Start a node: an enclave and its host, registered on the chain.
     Serve(node::ServeArgs),
@@ -82,6 +85,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Deploy the contracts on a chain of your choice, or compare what a chain has: the same addresses everywhere.
     Deploy(deploy::Args),
+    /// Run an attestor: judge evidence for a quorum that contracts believe, and sign what was found.
+    Attestor(attestor::Args),
     /// Look into the registry, or end a key of your own.
     Registry(registry::Args),
     /// Look into a log, or re-derive all of it.
@@ -115,6 +120,14 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    // Before standard input becomes the lifeline.
+    let handed = match &cli.command {
+        Command::Host(args) if args.expects_keys() => match lifetime::handed_line() {
+            Ok(line) => Some(line),
+            Err(failure) => return failure.report(cli.json),
+        },
+        _ => None,
+    };
     if cli.until_stdin_closes {
         lifetime::follow_parent();
     }
@@ -145,6 +158,7 @@ fn main() -> ExitCode {
             Command::Proxy(args) => proxy::run(args, &state, json).await,
             Command::Inspect(args) => inspect::run(args, &state, json).await,
             Command::Deploy(args) => deploy::run(args, &state, json).await,
+            Command::Attestor(args) => attestor::run(args, &state, json).await,
             Command::Registry(args) => registry::run(args, &state, json).await,
             Command::Log(args) => log::run(args, &state, json).await,
             Command::Policy(args) => policy::run(args, &state, json).await,
@@ -152,7 +166,7 @@ fn main() -> ExitCode {
             Command::Wallet(args) => wallet::run(args, &state, json).await,
             Command::State(args) => state::run(args, &state, json),
             Command::Enclave(args) => node::enclave(args).await,
-            Command::Host(args) => node::host(args).await,
+            Command::Host(args) => node::host(args, handed.as_deref()).await,
         }
     });
     let code = result.unwrap_or_else(|failure| failure.report(json));

@@ -11,30 +11,28 @@ use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use candor_chain::{ChainClient, Finality, KeyStatus, renew_calldata};
+use candor_attestor::AttestorUrl;
+use candor_chain::{ChainClient, Finality};
 use candor_devtee::{Hypervisor, Measurements, Request, permitted_chain};
 use candor_enclave::{Attester, AttesterError};
 use candor_engine::{Model, merkle_root};
-use candor_host::{
-    GasKeys, Host, HostConfig, HostError, ModelFile, Notice, Registering, Registrar, RegistrarError, Timing, load_or_create_keys,
-};
-use candor_link::Ready;
+use candor_host::{Host, HostConfig, HostError, ModelFile, Notice, Timing};
 use candor_verify::attest::parse_document;
 use candor_verify::bytes::{Amount, Hash32};
-use candor_verify::check::{CLOCK_SKEW_SECONDS, MAX_EVIDENCE_AGE_SECONDS};
-use candor_verify::evidence::Evidence;
-use candor_verify::policy::Policy;
 use candor_verify::terms;
-use candor_verify::time::{UnixMs, UnixSeconds};
+use candor_verify::time::UnixMs;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStdout;
 
-use crate::dev::{self, Role};
+use crate::deployment::{Deployed, DeploymentArg};
+use crate::dev::{self, Development};
+use crate::keys::{HostKeys, NodeKeyArgs, NodeKeys};
 use crate::lifetime::{Child, asked_to_stop};
 use crate::output::{Done, Failure, free_address, note, print_json, read, say};
+use crate::policy;
+use crate::registrar::{Attestors, NodeRegistrar};
 use crate::rpc::RpcArgs;
-use crate::{attestor, policy};
 
 const WEI_PER_GWEI: u128 = 1_000_000_000;
 
@@ -82,6 +80,14 @@ pub(crate) struct ServeArgs {
     /// Seconds after which receipts that the host does not confirm end the log. To be set shorter than it is, by tests that wait for it.
     #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..=90))]
     confirm_seconds: Option<u64>,
+    #[command(flatten)]
+    keys: NodeKeyArgs,
+    #[command(flatten)]
+    deployment: DeploymentArg,
+    /// Where an attestor of the deployment's quorum is asked; once for each. On the development chain its own attestor is part of the node,
+    /// if none is named; on any other they are needed.
+    #[arg(long = "attestor", value_name = "URL", value_parser = AttestorUrl::parse)]
+    attestors: Vec<AttestorUrl>,
 }
 
 #[derive(clap::Args)]
@@ -118,6 +124,20 @@ pub(crate) struct HostArgs {
     anchor_value: Option<u64>,
     #[arg(long)]
     max_fee_gwei: Option<u32>,
+    #[command(flatten)]
+    deployment: DeploymentArg,
+    #[arg(long = "attestor", value_parser = AttestorUrl::parse)]
+    attestors: Vec<AttestorUrl>,
+    /// The first line of standard input has the keys. Without it: those that everybody knows, on the development chain.
+    #[arg(long)]
+    keys_follow: bool,
+}
+
+impl HostArgs {
+    /// Whether standard input begins with a line for [`host`].
+    pub(crate) fn expects_keys(&self) -> bool {
+        self.keys_follow
+    }
 }
 
 /// Runs a node until interrupted.
@@ -132,7 +152,7 @@ pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> D
     let chain = args.rpc.connect().await?;
     let setup = set_up(args, state, directory, &chain).await?;
     let mut enclave = setup.start_enclave()?;
-    let mut host = setup.start_host()?;
+    let mut host = setup.start_host().await?;
     let mut lines = BufReader::new(host.stdout()?).lines();
     tokio::select! {
         biased;
@@ -168,7 +188,7 @@ pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> D
                 note!(
                     "candor serve: the host ended ({ended}); starting it again, its log goes on ({host_ends} of at most {HOST_ENDS_MAX})"
                 );
-                host = setup.start_host()?;
+                host = setup.start_host().await?;
                 host_started = Instant::now();
                 host_lines = tokio::spawn(forward(BufReader::new(host.stdout()?).lines(), json_output));
             }
@@ -229,26 +249,32 @@ struct Setup {
     model: PathBuf,
     terms: PathBuf,
     policy: PathBuf,
+    // The operator's key is not among them: it has signed.
+    host_keys: HostKeys,
 }
 
 /// Writes the files that the halves read. Addresses are fixed here.
 async fn set_up(mut args: ServeArgs, state: &Path, directory: PathBuf, chain: &ChainClient) -> Result<Setup, Failure> {
-    // First, because it refuses chains that this node must not serve.
-    let judge = dev::policy(state, chain.chain_id())?;
+    let deployed = args.deployment.on(chain.chain_id())?;
+    let keys = args.keys.load(chain.chain_id())?;
+    // Also refuses chains that this node must not serve.
+    let judge = dev::policy(state, &deployed, keys.operator.address())?;
+    Attestors::of(args.attestors.clone(), &deployed, &judge.policy, chain)?;
+    deployed.check_there(chain).await?;
     args.listen = fixed(args.listen, "--listen").await?;
     args.log_listen = fixed(args.log_listen, "--log-listen").await?;
     let (model, digest, context_tokens) = model_file(args.model.as_deref(), &directory)?;
     let models = vec![terms::Model::local(&args.model_id, digest, context_tokens)];
-    let terms = terms_file(chain, &args, models, &directory)?;
+    let terms = terms_file(&deployed, &keys, &args, models, &directory)?;
     let policy = directory.join("attestor-policy.toml");
     candor_client::write_private(&policy, candor_client::template(&judge).as_bytes())?;
     // Clients on this machine find a policy that accepts what runs here; it says SIMULATED in its first lines.
     if !policy::default_path(state).exists() {
         let path = policy::default_path(state);
-        policy::write_dev(&path, state, chain.chain_id())?;
+        policy::write_dev(&path, state, &deployed, keys.operator.address())?;
         note!("wrote {}: it accepts SIMULATED evidence of this very program, on chain {} only", path.display(), chain.chain_id());
     }
-    Ok(Setup { args, state: state.to_owned(), directory, model, terms, policy })
+    Ok(Setup { args, state: state.to_owned(), directory, model, terms, policy, host_keys: keys.host })
 }
 
 /// The terms name endpoints, so they must be known, and free, before anybody listens. The host of a `serve` that was killed a moment
@@ -275,10 +301,16 @@ fn model_file(named: Option<&Path>, directory: &Path) -> Result<(PathBuf, Hash32
     Ok((path, Hash32(model.digest()), model.config().context))
 }
 
-fn terms_file(chain: &ChainClient, args: &ServeArgs, models: Vec<terms::Model>, directory: &Path) -> Result<PathBuf, Failure> {
+fn terms_file(
+    deployed: &Deployed,
+    keys: &NodeKeys,
+    args: &ServeArgs,
+    models: Vec<terms::Model>,
+    directory: &Path,
+) -> Result<PathBuf, Failure> {
     let endpoints = vec![format!("https://{}", args.listen), format!("http://{}", args.log_listen)];
     let not_after = dev::now().saturating_add(TERMS_DAYS * 86_400_000);
-    let signed = dev::terms(chain.chain_id(), models, endpoints, not_after)?;
+    let signed = dev::terms(deployed, keys, dev::Sale { models, endpoints, not_after })?;
     let path = directory.join("terms.cbor");
     std::fs::write(&path, signed.encode()).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
     Ok(path)
@@ -306,7 +338,7 @@ impl Setup {
         Child::start(command)
     }
 
-    fn start_host(&self) -> Result<Child, Failure> {
+    async fn start_host(&self) -> Result<Child, Failure> {
         let (args, directory) = (&self.args, &self.directory);
         let mut command = Child::command()?;
         command.arg("--state").arg(directory).arg("host").arg("--socket").arg(self.socket()).arg("--data").arg(directory.join("host"));
@@ -328,8 +360,16 @@ impl Setup {
         if let Some(gwei) = args.max_fee_gwei {
             command.arg("--max-fee-gwei").arg(gwei.to_string());
         }
-        command.stdout(Stdio::piped());
-        Child::start(command)
+        if let Some(path) = &args.deployment.deployment {
+            command.arg("--deployment").arg(path);
+        }
+        for url in &args.attestors {
+            command.arg("--attestor").arg(url.as_str());
+        }
+        command.arg("--keys-follow").stdout(Stdio::piped());
+        let mut host = Child::start(command)?;
+        host.hand_over(&self.host_keys.to_line()).await?;
+        Ok(host)
     }
 
     /// Where everything is.
@@ -348,11 +388,11 @@ impl Setup {
 }
 
 /// Before the JSON line in which the host tells `serve` of a registration.
-const REGISTERED: &str = "registered ";
+pub(crate) const REGISTERED: &str = "registered ";
 
 fn registered_prose(registered: &Value) -> String {
     let text = |key: &str| registered[key].as_str().unwrap_or_default().to_owned();
-    format!("registered {} through the development attestor, log {}, gas {}", text("k_sig"), text("log_id"), registered["gas"])
+    format!("registered {} through {}, log {}, gas {}", text("k_sig"), text("attested_by"), text("log_id"), registered["gas"])
 }
 
 /// Waits for the host's word that the boot is registered.
@@ -436,26 +476,30 @@ impl Attester for SimulatedAttester {
     }
 }
 
-/// The host process.
-pub(crate) async fn host(args: HostArgs) -> Done {
+/// The host process. `handed` is the line that `serve` handed over.
+pub(crate) async fn host(args: HostArgs, handed: Option<&str>) -> Done {
     let mut chain = args.rpc.connect().await?;
     if let Some(gwei) = args.max_fee_gwei {
         chain = chain.with_fee_ceiling(u128::from(gwei) * WEI_PER_GWEI);
     }
-    let is_dev = chain.chain_id() == candor_devchain::DEFAULT_CHAIN_ID;
-    let keys = match is_dev {
-        true => GasKeys { gas: Role::Gas.signer(), anchor: Role::Anchor.signer() },
-        false => load_or_create_keys(&args.data).map_err(|error| Failure::cannot(error.to_string()))?,
+    let development = Development::of(chain.chain_id());
+    let is_dev = development.is_some();
+    let HostKeys { registrar, gas } = match (handed, development) {
+        (Some(line), _) => HostKeys::from_line(line)?,
+        (None, Some(development)) => HostKeys::development(development),
+        (None, None) => return Err(Failure::cannot("registrar: no key; a host is started by `candor serve`, which has it")),
     };
     // The digest is enough here: whether it is a model, the enclave says.
     let digest = Hash32(merkle_root(&read(&args.model)?));
     let policy = candor_client::PolicyFile::read(&args.policy)?.policy;
-    let mut config = HostConfig::new(args.socket, args.data, read(&args.terms)?, chain.clone(), keys);
+    let deployed = args.deployment.on(chain.chain_id())?;
+    let attestors = Attestors::of(args.attestors, &deployed, &policy, &chain)?;
+    let mut config = HostConfig::new(args.socket, args.data, read(&args.terms)?, chain.clone(), gas);
     config.client_listen = args.listen;
     config.http_listen = args.log_listen;
     config.anchor_value = args.anchor_value.map(|units| Amount(u128::from(units)));
     config.models = vec![ModelFile { digest, path: args.model }];
-    config.registrar = Arc::new(DevRegistrar { chain, policy });
+    config.registrar = Arc::new(NodeRegistrar { chain, key: registrar, policy, quorum: deployed.quorum(), attestors });
     // What the operator sees: a line per event.
     config.notices = Arc::new(|notice: &Notice| say!("{notice}"));
     let usual = if is_dev { Duration::from_millis(200) } else { Timing::default().anchor };
@@ -480,62 +524,4 @@ pub(crate) async fn host(args: HostArgs) -> Done {
     };
     host.stop().await;
     ended
-}
-
-/// Registers each boot through the development attestor and the registrar's key.
-struct DevRegistrar {
-    chain: ChainClient,
-    policy: Policy,
-}
-
-impl Registrar for DevRegistrar {
-    fn submit<'a>(&'a self, ready: &'a Ready) -> Registering<'a> {
-        Box::pin(async move {
-            self.register(ready).await.map_err(|failure| RegistrarError { is_temporary: true, message: failure.message().to_owned() })
-        })
-    }
-
-    fn renew<'a>(&'a self, evidence: &'a [u8]) -> Registering<'a> {
-        Box::pin(async move {
-            let evidence = Evidence::parse(evidence).map_err(|error| RegistrarError { is_temporary: false, message: error.to_string() })?;
-            let temporary = |message: String| RegistrarError { is_temporary: true, message };
-            let manifest = &evidence.manifest;
-            let status = self.chain.key_status(&manifest.registry, &manifest.k_sig).await.map_err(|error| temporary(error.to_string()))?;
-            let Some(status) = status else { return Ok(()) };
-            self.raise(&evidence, &status).await.map_err(|failure| temporary(failure.message().to_owned()))
-        })
-    }
-}
-
-impl DevRegistrar {
-    async fn register(&self, ready: &Ready) -> Result<(), Failure> {
-        let evidence = Evidence::parse(&ready.evidence).map_err(|error| Failure::cannot(error.to_string()))?;
-        let manifest = &evidence.manifest;
-        let payer = Role::Registrar.signer();
-        let Some(status) = self.chain.key_status(&manifest.registry, &manifest.k_sig).await? else {
-            let gas = attestor::register(&self.chain, &evidence, ready.boot_signature, &self.policy, &payer).await?;
-            let (k_sig, log_id) = (manifest.k_sig.to_string(), manifest.log_id().to_string());
-            say!("{REGISTERED}{}", json!({"k_sig": k_sig, "log_id": log_id, "gas": gas}));
-            return Ok(());
-        };
-        self.raise(&evidence, &status).await
-    }
-
-    /// Renews, if the document is newer than what the registry was shown, and not too old.
-    async fn raise(&self, evidence: &Evidence, status: &KeyStatus) -> Result<(), Failure> {
-        let manifest = &evidence.manifest;
-        let record = self.chain.registered(&manifest.registry, &manifest.k_sig, status).await?.record;
-        // A host that was started again hears of a boot that it registered in its former life: what raises nothing is not sent.
-        let made = attestor::document_time(evidence)?;
-        // What the contract would make of it: an end that the operator declared is not moved.
-        let ends = [Some(record.terms_until), status.invalid_from, status.revoked_at.map(|at| at.saturating_add(CLOCK_SKEW_SECONDS))];
-        let until = ends.into_iter().flatten().fold(made.saturating_add(MAX_EVIDENCE_AGE_SECONDS), UnixSeconds::min);
-        if until <= status.valid_until || !attestor::is_takeable(made, dev::now().seconds()) {
-            return Ok(());
-        }
-        let (data, _) = attestor::attest(evidence, &self.policy, self.chain.chain_id(), &Role::Attestor.signer())?;
-        let calldata = renew_calldata(&record, evidence.document(), &data, &evidence.freshness);
-        self.chain.send_and_wait(&Role::Registrar.signer(), Some(&manifest.registry), &calldata).await?;
-        Ok(())
-    }
 }

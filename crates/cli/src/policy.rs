@@ -17,8 +17,11 @@ use candor_verify::verdict::Verdict;
 use candor_x402::client::SpendPolicy;
 use serde_json::json;
 
+use crate::deployment::{self, Deployed};
+use crate::dev::{self, Development, Role};
+use crate::keys::{self, missing};
 use crate::output::{Done, Failure, print_json, say};
-use crate::{dev, trust};
+use crate::trust;
 
 /// First line of every policy that this program writes to accept itself.
 const OF_ONE_BUILD: &str = "# Written by candor for one build of itself, for development. After a rebuild: candor policy new --dev --force";
@@ -27,7 +30,16 @@ const OF_ONE_BUILD: &str = "# Written by candor for one build of itself, for dev
 /// the one that judged: never one that somebody named, which accepts something else and may be written by hand.
 fn renew(named: Option<&Path>, state: &Path) -> String {
     let force = if named.is_none() && default_path(state).exists() { " --force" } else { "" };
-    format!("candor policy new --dev{force}{}", of_state(state))
+    format!("candor policy new --dev{force}{}{}", of_network(named, state), of_state(state))
+}
+
+/// What a policy of another chain than the development chain is written with besides.
+fn of_network(named: Option<&Path>, state: &Path) -> &'static str {
+    let chain_id = load(named, state).ok().and_then(|policy| policy.registry).map(|(chain_id, _)| chain_id);
+    match chain_id {
+        Some(chain_id) if Development::of(chain_id).is_none() => " --deployment FILE --operator ADDRESS",
+        _ => "",
+    }
 }
 
 /// The flag that names the state, for commands to be copied, where it is not the usual one.
@@ -73,19 +85,23 @@ enum Command {
         /// Replace a policy that is there.
         #[arg(long)]
         force: bool,
-        /// Chain id of the development registry, with --dev.
-        #[arg(long, default_value_t = candor_devchain::DEFAULT_CHAIN_ID, requires = "dev")]
-        chain_id: u64,
+        /// Whose registry nodes are looked for in: what `candor deploy` wrote. With --dev the development chain's, if not said.
+        #[arg(long, value_name = "FILE")]
+        deployment: Option<PathBuf>,
+        /// An operator you deal with. With --dev the development chain's, if not said.
+        #[arg(long, value_name = "ADDRESS", value_parser = keys::address)]
+        operator: Option<Address>,
     },
     /// Show what accepting a bundle's or a node's enclave means, ask, and add exactly that to the policy.
     Trust(trust::Args),
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
-    let (path, dev, force, chain_id) = match args.command {
-        Command::New { path, dev, force, chain_id } => (path, dev, force, chain_id),
+    let (path, dev, force, deployment, operator) = match args.command {
+        Command::New { path, dev, force, deployment, operator } => (path, dev, force, deployment, operator),
         Command::Trust(args) => return trust::run(args, state, json_output).await,
     };
+    let deployed = deployment.as_deref().map(deployment::read).transpose()?;
     let path = match path {
         Some(path) => path,
         None => {
@@ -96,18 +112,21 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     if path.exists() && !force {
         return Err(Failure::cannot(format!("{} is there already and was not touched; --force replaces it", path.display())));
     }
-    if dev {
-        write_dev(&path, state, chain_id)?;
+    let what = if dev {
+        let (deployed, operator) = developing(deployed, operator)?;
+        write_dev(&path, state, &deployed, operator)?;
+        format!("accepts SIMULATED evidence of this build, on chain {} only", deployed.addresses.chain_id)
     } else {
-        let file = PolicyFile::new(nobody(), SpendPolicy::default());
+        let registries = deployed.iter().map(|deployed| (deployed.addresses.chain_id, deployed.addresses.registry));
+        let policy = Policy {
+            operators: Accept::Only(operator.into_iter().collect()),
+            registries: Accept::Only(registries.collect()),
+            ..Policy::hardware()
+        };
+        let file = PolicyFile::new(policy, SpendPolicy::default());
         write_private(&path, format!("{}{SPEND_EXAMPLE}", template(&file)).as_bytes())?;
-    }
-    let what = match dev {
-        true => format!("accepts SIMULATED evidence of this build, on chain {chain_id} only"),
-        false => {
-            let renew = format!("candor policy new --dev --force{}", of_state(state));
-            format!("accepts no node and pays nothing until you fill it in; for your own development node: {renew}")
-        }
+        let renew = format!("candor policy new --dev --force{}", of_state(state));
+        format!("accepts no node and pays nothing until you fill it in; for your own development node: {renew}")
     };
     if json_output {
         print_json(&json!({"policy": path.display().to_string(), "simulated": dev, "note": what}));
@@ -122,9 +141,21 @@ pub(crate) fn nobody() -> Policy {
     Policy { operators: Accept::Only(Vec::new()), registries: Accept::Only(Vec::new()), ..Policy::hardware() }
 }
 
+/// Whose policy `--dev` writes: the development chain's, or that of a deployment and an operator, who have to be named.
+fn developing(deployed: Option<Deployed>, operator: Option<Address>) -> Result<(Deployed, Address), Failure> {
+    let chain_id = deployed.as_ref().map_or(candor_devchain::DEFAULT_CHAIN_ID, |deployed| deployed.addresses.chain_id);
+    let development = Development::of(chain_id);
+    let deployed = deployed.or_else(|| development.map(|development| development.deployed().clone()));
+    let operator = operator.or_else(|| development.map(|development| development.address(Role::Operator)));
+    let both = deployed.zip(operator);
+    let (deployed, operator) =
+        both.ok_or_else(|| missing("operator", chain_id, "--operator ADDRESS", "candor wallet new FILE, which shows the address"))?;
+    Ok((deployed, keys::own(operator, "operator", chain_id)?))
+}
+
 /// Writes the policy that accepts this build; its first line says so.
-pub(crate) fn write_dev(path: &Path, state: &Path, chain_id: u64) -> Result<(), Failure> {
-    let file = dev::policy(state, chain_id)?;
+pub(crate) fn write_dev(path: &Path, state: &Path, deployed: &Deployed, operator: Address) -> Result<(), Failure> {
+    let file = dev::policy(state, deployed, operator)?;
     Ok(write_private(path, format!("{OF_ONE_BUILD}\n{}", template(&file)).as_bytes())?)
 }
 
@@ -220,6 +251,11 @@ pub(crate) fn explain(error: ClientError, node: Option<&str>, named: Option<&Pat
         (Some(check), Some(advice)) => Failure::refused(check, format!("{error}\n{advice}")),
         _ => error.into(),
     }
+}
+
+/// What the policy to judge by is called.
+pub(crate) fn name(named: Option<&Path>, state: &Path) -> String {
+    path_of(named, state).display().to_string()
 }
 
 fn path_of(named: Option<&Path>, state: &Path) -> PathBuf {

@@ -13,6 +13,8 @@ use candor_verify::policy::Policy;
 use candor_verify::text::one_line;
 use serde_json::{Value, json};
 
+use crate::dev::{Development, Role};
+use crate::keys::missing;
 use crate::output::{Done, Failure, print_json, say};
 use crate::rpc::RpcArgs;
 use crate::wallet::Passphrase;
@@ -75,13 +77,16 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
 
 async fn end_key(end: &End, calldata: fn(&Record) -> Vec<u8>, state: &Path, json_output: bool) -> Done {
     let chain = end.rpc.connect().await?;
+    let chain_id = chain.chain_id();
+    let signer = match (&end.key, Development::of(chain_id)) {
+        (Some(path), _) => wallet::load(path, &end.passphrase, chain_id)?,
+        (None, Some(development)) => development.signer(Role::Operator),
+        (None, None) => {
+            return Err(missing("operator", chain_id, "--key FILE", "candor wallet new FILE, before the terms are signed with it"));
+        }
+    };
     let judge = ask::client_policy(end.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, end.policy.as_deref(), state)?;
-    let signer = match &end.key {
-        Some(path) => wallet::load(path, &end.passphrase)?,
-        None if chain.chain_id() == candor_devchain::DEFAULT_CHAIN_ID => dev::Role::Operator.signer(),
-        None => return Err(Failure::cannot("name the operator's keystore: --key FILE")),
-    };
     let status = chain.key_status(&registry, &end.k_sig).await?;
     let status = status.ok_or_else(|| Failure::cannot(format!("registry {registry} does not know the key {}", end.k_sig)))?;
     let record = chain.registered(&registry, &end.k_sig, &status).await?.record;

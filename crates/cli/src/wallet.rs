@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::{ChainClient, KeystoreError, Signer, keystore_address, mint_calldata};
+use candor_chain::{ChainClient, Deployment, KeystoreError, Signer, keystore_address, mint_calldata};
 use candor_client::Wallet;
 use candor_verify::bytes::Address;
 use candor_verify::text::visible;
 use serde_json::json;
 
 use crate::chain::WALLET_START;
-use crate::dev::{self, usd};
+use crate::dev::{self, Development, Role, usd};
+use crate::keys::{missing, own};
 use crate::output::{Done, Failure, print_json, say};
 use crate::rpc::RpcArgs;
 
@@ -32,10 +33,14 @@ enum Command {
         #[command(flatten)]
         passphrase: Passphrase,
     },
-    /// Mint play money (TestUSD) to a wallet; development chains only.
+    /// Mint play money (TestUSD) to a wallet, where it is deployed.
     Fund {
         #[command(flatten)]
         at: Whose,
+        /// Keystore that pays for the transaction. On the development chain an account that everybody knows, if not said; on any other it is
+        /// needed.
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
     },
     /// Show what a wallet holds of TestUSD, the play money of development chains; other tokens are not looked up.
     Balance {
@@ -65,7 +70,7 @@ pub(crate) struct Passphrase {
 }
 
 impl Passphrase {
-    fn get(&self, prompt: &str) -> Result<String, Failure> {
+    pub(crate) fn get(&self, prompt: &str) -> Result<String, Failure> {
         let text = match &self.passphrase_file {
             Some(path) => std::fs::read_to_string(path).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?,
             None => rpassword::prompt_password(visible(prompt)).map_err(|error| {
@@ -95,7 +100,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
                 let what = "is another wallet, and candor pays from it; move it away to pay from the development wallet";
                 return Err(Failure::cannot(format!("{} {what}", path.display())));
             }
-            let address = dev::Role::Payer.address();
+            let address = known_wallet().address();
             answer(
                 json_output,
                 &json!({"address": address.to_string(), "dev": true}),
@@ -121,19 +126,29 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             let text = format!("{address}   in {shown}, empty{used}; on a development chain: candor wallet fund --address {address}");
             answer(json_output, &json!({"address": address.to_string(), "path": shown}), &text);
         }
-        Command::Fund { at } => {
-            let (chain, address) = at.find(state).await?;
-            candor_devchain::check_chain_id(chain.chain_id())
+        Command::Fund { at, key } => {
+            let passphrase = at.passphrase.clone();
+            let chain = at.rpc.connect().await?;
+            let chain_id = chain.chain_id();
+            candor_devchain::check_chain_id(chain_id)
                 .map_err(|error| Failure::cannot(format!("only the play money of a development chain is minted here: {error}")))?;
-            let token = dev::deployment(chain.chain_id()).test_usd;
-            let sent = chain.send_and_wait(&dev::Role::Faucet.signer(), Some(&token), &mint_calldata(&address, WALLET_START)).await?;
+            let faucet = match (&key, Development::of(chain_id)) {
+                (Some(path), _) => load(path, &passphrase, chain_id)?,
+                (None, Some(development)) => development.signer(Role::Faucet),
+                (None, None) => return Err(missing("faucet", chain_id, "--key FILE", "candor wallet new FILE, and give it some ether")),
+            };
+            let (address, token) = (at.find(state, chain_id)?, play_money()?);
+            let sent = chain.send_and_wait(&faucet, Some(&token), &mint_calldata(&address, WALLET_START)).await?;
             if !sent.is_success {
-                return Err(Failure::cannot(format!("TestUSD at {token} refused to mint; was this chain set up by `candor chain`?")));
+                return Err(Failure::cannot(format!(
+                    "TestUSD at {token} refused to mint; was this chain set up by `candor chain`, or by `candor deploy --test-usd`?"
+                )));
             }
             balance(&chain, &address, json_output).await?;
         }
         Command::Balance { at } => {
-            let (chain, address) = at.find(state).await?;
+            let chain = at.rpc.connect().await?;
+            let address = at.find(state, chain.chain_id())?;
             balance(&chain, &address, json_output).await?;
         }
     }
@@ -141,7 +156,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
 }
 
 async fn balance(chain: &ChainClient, address: &Address, json_output: bool) -> Result<(), Failure> {
-    let balance = chain.token_balance(&dev::deployment(chain.chain_id()).test_usd, address).await?;
+    let balance = chain.token_balance(&play_money()?, address).await?;
     answer(
         json_output,
         &json!({"address": address.to_string(), "balance": balance.to_string()}),
@@ -151,19 +166,17 @@ async fn balance(chain: &ChainClient, address: &Address, json_output: bool) -> R
 }
 
 impl Whose {
-    /// The chain and the address. No key is opened if the wallet file shows its address.
-    async fn find(self, state: &Path) -> Result<(ChainClient, Address), Failure> {
-        let chain = self.rpc.connect().await?;
+    /// The address. No key is opened if the wallet file shows its address.
+    fn find(&self, state: &Path, chain_id: u64) -> Result<Address, Failure> {
         let path = default_path(state);
         let cannot = |error: KeystoreError| Failure::cannot(format!("{}: {error}", path.display()));
-        let address = match &self.address {
-            Some(text) => Address::from_hex(text).ok_or_else(|| Failure::cannot("--address is not an address"))?,
+        match &self.address {
+            Some(text) => Address::from_hex(text).ok_or_else(|| Failure::cannot("--address is not an address")),
             None => match path.exists().then(|| keystore_address(&path)).transpose().map_err(cannot)?.flatten() {
-                Some(address) => address,
-                None => open(state, chain.chain_id(), &self.passphrase)?.address(),
+                Some(address) => Ok(address),
+                None => Ok(open(state, chain_id, &self.passphrase)?.address()),
             },
-        };
-        Ok((chain, address))
+        }
     }
 }
 
@@ -187,20 +200,36 @@ pub(crate) fn open(state: &Path, chain_id: u64, passphrase: &Passphrase) -> Resu
     Ok(Wallet::from_bytes(&signer(state, chain_id, passphrase)?.to_bytes())?)
 }
 
-/// A keystore of the caller's choice.
-pub(crate) fn load(path: &Path, passphrase: &Passphrase) -> Result<Signer, Failure> {
+/// A keystore of the caller's choice, for use on this chain.
+pub(crate) fn load(path: &Path, passphrase: &Passphrase, chain_id: u64) -> Result<Signer, Failure> {
     let passphrase = passphrase.get(&format!("passphrase of {}: ", path.display()))?;
-    Signer::load(path, &passphrase).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
+    let signer = decrypt(path, &passphrase)?;
+    own(signer.address(), &path.display().to_string(), chain_id)?;
+    Ok(signer)
+}
+
+/// A keystore whose passphrase is known.
+pub(crate) fn decrypt(path: &Path, passphrase: &str) -> Result<Signer, Failure> {
+    Signer::load(path, passphrase).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
+}
+
+/// The token that `fund` mints and `balance` looks up, at one address wherever it is deployed.
+fn play_money() -> Result<Address, Failure> {
+    Deployment::play_money().map_err(|error| Failure::cannot(error.to_string()))
+}
+
+/// The one that needs no file.
+fn known_wallet() -> Signer {
+    let development = Development::of(candor_devchain::DEFAULT_CHAIN_ID).expect("the development chain is one");
+    development.signer(Role::Payer)
 }
 
 /// The same, to send transactions with.
 pub(crate) fn signer(state: &Path, chain_id: u64, passphrase: &Passphrase) -> Result<Signer, Failure> {
     let path = default_path(state);
     if path.exists() {
-        return load(&path, passphrase);
+        return load(&path, passphrase, chain_id);
     }
-    if chain_id == candor_devchain::DEFAULT_CHAIN_ID {
-        return Ok(dev::Role::Payer.signer());
-    }
-    Err(Failure::cannot(format!("no wallet in {}; make one with `candor wallet new`", path.display())))
+    let known = Development::of(chain_id).map(|development| development.signer(Role::Payer));
+    known.ok_or_else(|| missing("wallet", chain_id, &path.display().to_string(), "candor wallet new"))
 }

@@ -48,6 +48,9 @@ const DEPLOYER_CODE: [u8; 69] = hex!(
     "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe03601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
 );
 
+/// 10,000 ether, in wei.
+const FUNDS: U256 = U256::from_limbs([0x19e0_c9ba_b240_0000, 0x21e, 0, 0]);
+
 impl Config {
     /// Adds the ten [`dev_accounts`], each with 10,000 ether, and the deterministic deployer, which other development chains have from the
     /// first block on too (github.com/Arachnid/deterministic-deployment-proxy: CREATE2 of the calldata behind its first word, the salt).
@@ -56,9 +59,21 @@ impl Config {
     /// Their private keys are public knowledge.
     #[must_use]
     pub fn with_dev_accounts(mut self) -> Self {
-        let balance = U256::from(10_000_u64) * U256::from(1_000_000_000_000_000_000_u64);
-        self.genesis.extend(dev_accounts::ALL.map(|account| GenesisAccount::funded(account.address, balance)));
+        self.genesis.extend(dev_accounts::ALL.map(|account| GenesisAccount::funded(account.address, FUNDS)));
+        self.with_deterministic_deployer()
+    }
+
+    /// Adds the deterministic deployer alone, as test networks have it.
+    #[must_use]
+    pub fn with_deterministic_deployer(self) -> Self {
         self.with_contract(DETERMINISTIC_DEPLOYER, Bytes::from_static(&DEPLOYER_CODE), Vec::new())
+    }
+
+    /// Adds an account of the caller's with 10,000 ether.
+    #[must_use]
+    pub fn with_funded(mut self, account: [u8; 20]) -> Self {
+        self.genesis.push(GenesisAccount::funded(account.into(), FUNDS));
+        self
     }
 
     /// Adds a contract: code and storage at a fixed address, with no constructor run.

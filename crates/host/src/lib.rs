@@ -28,7 +28,6 @@ mod config;
 mod control;
 mod ends;
 mod http;
-mod keys;
 mod notice;
 mod port;
 mod publish;
@@ -40,7 +39,6 @@ mod shared;
 pub mod store;
 
 pub use config::{ClientLimits, GasKeys, HostConfig, ModelFile, SettlementConfig, Timing};
-pub use keys::{KeyError, load_or_create_key, load_or_create_keys};
 pub use notice::{Notice, NoticeSink};
 pub use registrar::{NoRegistrar, Registering, Registrar, RegistrarError};
 pub use run::{Host, HostError};

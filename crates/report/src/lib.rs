@@ -1,7 +1,8 @@
-//! What people and programs read and write around a verdict: policy text in, verdicts as JSON out.
+//! What people and programs read and write around a verdict: policy and deployment text in, verdicts as JSON out.
 //!
 //! ```text
 //! policy.toml ──▶ PolicyText ──▶ candor-verify ──▶ Verdict ──▶ verdict_json, bundle_json
+//! deployment.toml ◀─▶ DeploymentText          addresses, and what they follow from
 //! ```
 //!
 //! The client reads policy files and the command prints verdicts through this crate, and a web page can do both through it too: so one
@@ -23,8 +24,10 @@
     )
 )]
 
+mod deployment;
 mod policy;
 mod verdict;
 
+pub use deployment::{ContractText, DeploymentText, DeploymentTextError};
 pub use policy::{PolicyText, PolicyTextError, SpendLimit};
 pub use verdict::{bundle_json, verdict_json};

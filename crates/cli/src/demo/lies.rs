@@ -88,7 +88,7 @@ fn raise_price(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
 }
 
 /// A second payment for the same offer, signed by the payer: everything about it is right but that this receipt is not its.
-fn reuse_receipt(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
+fn reuse_receipt(bundle: &mut Bundle, stage: &Stage) -> Result<(), Failure> {
     let salt = Hash32([0x5b; 32]);
     let terms = bundle.evidence.terms.terms.clone();
     let Sale { offer, payment, .. } = sale(bundle)?;
@@ -96,17 +96,17 @@ fn reuse_receipt(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
     let domain = TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: offer.chain_id, asset: offer.asset };
     payment.authorization.nonce = offer_nonce(&offer.digest(), &salt);
     payment.client_salt = Some(salt);
-    payment.signature = dev::wallet().sign(&payment.authorization.digest(&domain));
+    payment.signature = stage.development.wallet().sign(&payment.authorization.digest(&domain));
     Ok(())
 }
 
-fn change_payee(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
-    sale(bundle)?.payment.authorization.to = Role::Faucet.address();
+fn change_payee(bundle: &mut Bundle, stage: &Stage) -> Result<(), Failure> {
+    sale(bundle)?.payment.authorization.to = stage.development.address(Role::Faucet);
     Ok(())
 }
 
-fn forge_signature(bundle: &mut Bundle, _: &Stage) -> Result<(), Failure> {
-    bundle.delivery.signature = dev::wallet().sign(&bundle.delivery.receipt.digest());
+fn forge_signature(bundle: &mut Bundle, stage: &Stage) -> Result<(), Failure> {
+    bundle.delivery.signature = stage.development.wallet().sign(&bundle.delivery.receipt.digest());
     Ok(())
 }
 

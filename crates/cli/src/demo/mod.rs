@@ -16,9 +16,10 @@ use candor_chain::ChainClient;
 use candor_client::PolicyFile;
 use serde_json::{Value, json};
 
+use crate::dev::{self, Development, Role};
 use crate::lifetime::asked_to_stop;
 use crate::output::{Done, Failure, json_only, print_json, say};
-use crate::{dev, policy};
+use crate::policy;
 use process::Child;
 
 /// Asked when nobody says what to ask.
@@ -39,6 +40,7 @@ struct Stage {
     state: PathBuf,
     rpc: String,
     is_kept: bool,
+    development: Development,
     registration_gas: Option<u64>,
     chain: Child,
     node: Child,
@@ -119,10 +121,13 @@ async fn set_up(is_kept: bool) -> Result<Stage, Failure> {
     say!("node     registered {} by the dev attestor, gas {}", up["k_sig"].as_str().unwrap_or_default(), up["gas"]);
     say!("client   pid {:<7} this process, knows the registry's address and a policy", std::process::id());
     let client = ChainClient::connect(&rpc, None).await?;
-    let policy = dev::policy(&state, client.chain_id())?;
-    policy::write_dev(&policy::default_path(&state), &state, client.chain_id())?;
+    // The chain that was started above.
+    let development = Development::of(client.chain_id()).ok_or_else(|| Failure::cannot("expected the development chain, got another"))?;
+    let (deployed, operator) = (development.deployed(), development.address(Role::Operator));
+    let policy = dev::policy(&state, deployed, operator)?;
+    policy::write_dev(&policy::default_path(&state), &state, deployed, operator)?;
     let registration_gas = up["gas"].as_u64();
-    Ok(Stage { state, rpc, is_kept, registration_gas, chain, node, client, policy })
+    Ok(Stage { state, rpc, is_kept, development, registration_gas, chain, node, client, policy })
 }
 
 async fn finish(stage: Stage) -> Done {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Stage, lies, process, shown};
 use crate::ask;
-use crate::dev::{self, Role, usd};
+use crate::dev::{Role, usd};
 use crate::output::{Failure, say};
 
 /// How long transfer and anchor may take.
@@ -23,14 +23,14 @@ const SETTLE_WAIT: Duration = Duration::from_secs(30);
 /// Tells it; what a script wants to know of it.
 pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure> {
     let chain = &stage.client;
-    let deployment = dev::deployment(chain.chain_id());
-    let (payer, payee) = (Role::Payer.address(), Role::Payee.address());
+    let deployment = stage.development.deployed().addresses;
+    let (payer, payee) = (stage.development.address(Role::Payer), stage.development.address(Role::Payee));
     let before = balances(stage, &payer, &payee).await?;
 
     let asked = Instant::now();
     let mut node = resolve(chain, &deployment.registry, &stage.policy.policy, &stage.policy.find).await?;
     say!("\n{}", ask::describe(&node));
-    let (wallet, book) = (dev::wallet(), SpendBook::open(&stage.state.join("spends.json"))?);
+    let (wallet, book) = (stage.development.wallet(), SpendBook::open(&stage.state.join("spends.json"))?);
     let path = stage.state.join("answer.candor");
     let keep = Keep::At(path.clone());
     let own = OwnChain::new(chain.clone());
@@ -79,7 +79,7 @@ fn body(node: &VerifiedNode, question: &str) -> Result<Vec<u8>, Failure> {
 }
 
 async fn balances(stage: &Stage, payer: &Address, payee: &Address) -> Result<(Amount, Amount), Failure> {
-    let asset = dev::deployment(stage.client.chain_id()).test_usd;
+    let asset = stage.development.deployed().addresses.test_usd;
     Ok((stage.client.token_balance(&asset, payer).await?, stage.client.token_balance(&asset, payee).await?))
 }
 
@@ -122,7 +122,7 @@ async fn money(
     before: (Amount, Amount),
     transfer: Option<Hash32>,
 ) -> Result<Option<u64>, Failure> {
-    let after = balances(stage, &Role::Payer.address(), &Role::Payee.address()).await?;
+    let after = balances(stage, &stage.development.address(Role::Payer), &stage.development.address(Role::Payee)).await?;
     let receipt = &response.bundle.delivery.receipt;
     say!("\npayer  {} -> {}", usd(before.0), usd(after.0));
     say!("payee  {} -> {}", usd(before.1), usd(after.1));
@@ -183,7 +183,7 @@ fn try_it(stage: &Stage, bundle: &Bundle, path: &Path, transfer: Option<Hash32>)
         say!("  on chain: the demo with --keep leaves chain and node running, and prints what to ask them");
         return Ok(());
     }
-    let (rpc, deployment) = (&stage.rpc, dev::deployment(stage.client.chain_id()));
+    let (rpc, deployment) = (&stage.rpc, stage.development.deployed().addresses);
     let log = entries.ancestors().find(|directory| directory.join("checkpoint").exists()).unwrap_or(&entries);
     say!("  the same file against the chain\n    {candor} verify {file} --rpc {rpc}");
     say!("  who is registered, and the whole log against its anchors");
@@ -228,7 +228,7 @@ const CALLDATA: &str = "prove.calldata";
 /// Proves the receipt to a contract: the workload is put under a policy of ours, then one call. Returns what it costs a contract.
 async fn prove(stage: &Stage, bundle: &Bundle) -> Result<u64, Failure> {
     let chain = &stage.client;
-    let deployment = dev::deployment(chain.chain_id());
+    let deployment = stage.development.deployed().addresses;
     let registry = &deployment.registry;
     let found = Provable::read(chain, bundle).await?;
     let record = &found.record;
@@ -240,7 +240,7 @@ async fn prove(stage: &Stage, bundle: &Bundle) -> Result<u64, Failure> {
         max_lookback: 0,
         listings: vec![(record.listed_id(), record.valid_from)],
     };
-    let sender = Role::Faucet.signer();
+    let sender = stage.development.signer(Role::Faucet);
     if !chain.policy_exists(&deployment.workload_policy, &policy.id()).await? {
         chain.send_and_wait(&sender, Some(&deployment.workload_policy), &policy.calldata()).await?;
     }

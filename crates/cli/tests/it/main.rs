@@ -20,4 +20,5 @@ mod rpc_secret;
 mod state;
 mod support;
 mod terminal;
+mod test_network;
 mod trust;

@@ -4,11 +4,31 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use candor_chain::{DeployConfig, Deployment, Piece, Signer};
+use candor_report::{ContractText, DeploymentText};
+use candor_verify::bytes::Hash32;
+
 use crate::support::Ran;
 use crate::support::process::{new_directory, run};
 
 /// Where nobody listens.
 const NOBODY: &str = "http://127.0.0.1:1";
+
+/// A deployment file of a chain that has whatever one says.
+fn deployment_on(state: &Path, chain_id: u64) -> String {
+    let config = DeployConfig { attestors: vec![Signer::random().address()], threshold: 1, with_play_money: true };
+    let contract = |piece: &Piece| ContractText {
+        name: piece.name.to_owned(),
+        address: piece.address,
+        init_code_hash: piece.init_code_hash,
+        code_hash: Hash32([1; 32]),
+    };
+    let contracts = Deployment::planned(&config).unwrap().iter().map(contract).collect();
+    let text = DeploymentText { chain_id, threshold: 1, attestors: config.attestors, contracts };
+    let path = state.join(format!("deployment-{chain_id}.toml"));
+    std::fs::write(&path, text.to_toml()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
 
 fn assert_refused(ran: &Ran, words: &[&str]) {
     let error = ran.json["error"].as_str().unwrap_or_default();
@@ -68,11 +88,18 @@ fn a_bundle_is_written_over_nothing_and_no_directory_is_made_for_it() {
 #[test]
 fn no_policy_that_accepts_simulated_evidence_is_written_for_a_chain_where_money_is_real() {
     let state = new_directory();
-    for chain in ["1", "8453", "424242"] {
-        assert_refused(&run(&state, &["policy", "new", "--dev", "--chain-id", chain]), &["SIMULATED", chain]);
+    let operator = Signer::random().address().to_string();
+    let policy = |chain_id: u64| {
+        let file = deployment_on(&state, chain_id);
+        run(&state, &["policy", "new", "--dev", "--deployment", &file, "--operator", &operator])
+    };
+    for chain_id in [1, 8453, 424_242] {
+        assert_refused(&policy(chain_id), &["SIMULATED", &chain_id.to_string()]);
         assert!(!state.join("policy.toml").exists());
     }
-    assert_eq!(run(&state, &["policy", "new", "--dev", "--chain-id", "84532"]).code, 0);
+    assert_eq!(policy(84532).code, 0);
+    let text = std::fs::read_to_string(state.join("policy.toml")).unwrap();
+    assert!(text.contains("chain_id = 84532") && text.contains(&operator), "{text}");
     std::fs::remove_dir_all(state).unwrap();
 }
 

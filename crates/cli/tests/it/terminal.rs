@@ -64,6 +64,13 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
             "bundles import",
             vec![line(&[&import[..], &["--evidence", &bundle]].concat()), line(&[&import[..], &["--node", &node]].concat())],
         ),
+        (
+            "attestor",
+            vec![
+                line(&["attestor", "--rpc", &rpc, "--deployment", &policy, "--listen", "127.0.0.1:0"]),
+                line(&["attestor", "--rpc", &rpc, "--policy", &policy, "--key", nowhere]),
+            ],
+        ),
         ("bundles list", vec![line(&["bundles", "list"]), line(&["bundles", "list", "--policy", &policy])]),
         ("chain", vec![line(&["chain", "--deploy-to", &rpc]), line(&["chain", "--port", TEXT])]),
         ("demo", vec![line(&["demo", TEXT])]),

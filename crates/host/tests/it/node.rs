@@ -588,20 +588,3 @@ async fn configurations_that_cannot_work_are_refused_by_name() {
         assert!(matches!(refused, Err(HostError::Config(_) | HostError::Terms(_))), "{refused:?}");
     }
 }
-
-#[tokio::test]
-async fn gas_keys_are_made_once_private_and_read_back() {
-    use std::os::unix::fs::PermissionsExt;
-    let scratch = Scratch::new("keys");
-    let made = load_or_create_keys(scratch.path()).unwrap();
-    let again = load_or_create_keys(scratch.path()).unwrap();
-    assert_eq!((made.gas.address(), made.anchor.address()), (again.gas.address(), again.anchor.address()));
-    assert_ne!(made.gas.address(), made.anchor.address());
-    let path = scratch.path().join("gas.key");
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(matches!(load_or_create_keys(scratch.path()), Err(KeyError::Exposed { .. })));
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    std::fs::write(&path, "not a key").unwrap();
-    assert!(matches!(load_or_create_keys(scratch.path()), Err(KeyError::Malformed { .. })));
-}
