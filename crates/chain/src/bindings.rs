@@ -344,6 +344,7 @@ alloy::sol! {
         error SeenAfterRevocation(uint64 revokedAt, uint64 seenAt);
 
         function register(Submission calldata submission) external returns (Record memory record);
+        function link(Record calldata record, Manifest calldata manifest, Record calldata predecessor, uint64 predecessorAnchoredAt) external;
         function renew(Record calldata record, bytes calldata evidence, bytes calldata verifierData, Freshness calldata freshness) external;
         function retire(Record calldata record) external;
         function revoke(Record calldata record) external;

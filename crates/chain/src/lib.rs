@@ -45,8 +45,8 @@ pub use error::{ChainError, Outage};
 pub use keystore::{KeystoreError, keystore_address};
 pub use proofs::{HoldingTree, NewPolicy, Proven, ReceiptProof, open_calldata};
 pub use registry::{
-    Boot, KeyStatus, Record, Registered, RegistrationList, Renewal, STALE_SECONDS, Standing, Submission, renew_calldata, retire_calldata,
-    revoke_calldata,
+    Boot, KeyStatus, Record, Registered, RegistrationList, Renewal, STALE_SECONDS, Standing, Submission, link_calldata, renew_calldata,
+    retire_calldata, revoke_calldata,
 };
 pub use rpc::{ENDPOINTS_MAX, Rpc, RpcEndpoint};
 pub use submit::{Fees, LogEntry, SignedTransaction, Signer, Transaction, TransactionReceipt};

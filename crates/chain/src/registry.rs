@@ -320,6 +320,20 @@ pub fn renew_calldata(record: &Record, document: &[u8], verifier_data: &[u8], fr
     .abi_encode()
 }
 
+/// Calldata of `link`, which makes the edge to a predecessor that a registration could not make. Anyone may send it.
+///
+/// # Errors
+/// Only what the ABI's reader says; a manifest's own words do not fail.
+pub fn link_calldata(record: &Record, manifest: &Manifest, predecessor: &Record, anchored_at: UnixSeconds) -> Result<Vec<u8>, ChainError> {
+    let call = CandorRegistry::linkCall {
+        record: record.into(),
+        manifest: from_words::<bindings::Manifest>("manifest", &manifest.encode())?,
+        predecessor: predecessor.into(),
+        predecessorAnchoredAt: anchored_at.0,
+    };
+    Ok(call.abi_encode())
+}
+
 /// Calldata of `retire`, for the operator's own account.
 #[must_use]
 pub fn retire_calldata(record: &Record) -> Vec<u8> {

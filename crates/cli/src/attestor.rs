@@ -10,18 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use candor_attestor::{Attestor, Told, Watch, serve};
-use candor_chain::{ChainClient, Signer};
+use candor_chain::Signer;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::deployment::DeploymentArg;
-use crate::dev::{self, Development, Role};
+use crate::dev::{Development, Role};
 use crate::keys::missing;
 use crate::lifetime::asked_to_stop;
 use crate::output::{Done, Failure, free_address, print_json, say};
-use crate::rpc::RpcArgs;
 use crate::policy;
+use crate::rpc::RpcArgs;
 use crate::wallet::{self, Passphrase};
 
 /// For answers that are being written when it is stopped.

@@ -10,16 +10,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use candor_chain::{Anchor, ChainClient, ChainError, Finality, KeyStatus, Signer, anchor_calldata};
+use candor_chain::{Anchor, ChainClient, ChainError, Finality, KeyStatus, Signer, anchor_calldata, link_calldata};
 use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::{Address, Hash32};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::clock;
 use crate::notice::Notice;
 use crate::publish;
 use crate::shared::Shared;
 use crate::store::{AnchorRow, OpenLog, Store, StoreError};
+
+/// Between looks for an edge that is missing.
+const LOOK_FOR_GAP: Duration = Duration::from_secs(30);
 
 /// Most anchors that are waited for: a chain that makes none safe for so long has other troubles.
 const SEEN_MAX: usize = 64;
@@ -30,7 +34,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Anchors until stopped.
 pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let (interval, mut stored) = (shared.config.timing.anchor, shared.stored.subscribe());
-    let mut rounds = Rounds { shared, former: None, current: None };
+    let mut rounds = Rounds { shared, former: None, linked: None, looked: None, current: None };
     loop {
         tokio::select! {
             changed = stored.changed() => if changed.is_err() { return },
@@ -59,6 +63,9 @@ struct Rounds {
     shared: Arc<Shared>,
     // Former logs that may; `None` until the store has said which.
     former: Option<Vec<Hash32>>,
+    // Whose edge to a predecessor there is nothing more to do for, and when it was looked for last.
+    linked: Option<Hash32>,
+    looked: Option<Instant>,
     // The current log of the last round: with another one, that became a former log, and may hold more than was anchored.
     current: Option<Hash32>,
 }
@@ -97,11 +104,29 @@ impl Rounds {
             Ok(Anchoring::UpToDate) | Err(_) => {}
         }
         self.note_unanchored(current);
+        self.close_gap(current).await;
         // A registration that is not made yet is trouble of its own, and told there.
         let is_early = outcome == Ok(Anchoring::NotRegistered) && !self.shared.status().is_registered;
         match trouble_of(&current_id, &outcome).filter(|_| !is_early) {
             Some(message) => self.shared.trouble_once("anchor", message),
             None => self.shared.clear_trouble("anchor"),
+        }
+    }
+
+    /// Makes the edge to the log that the current one continues, if its registration could not: the chain had lost what it needs, for a moment.
+    async fn close_gap(&mut self, current: &OpenLog) {
+        let log_id = current.row().manifest.log_id();
+        let is_due = self.looked.is_none_or(|at| LOOK_FOR_GAP <= at.elapsed());
+        if self.linked == Some(log_id) || !is_due {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        match self.shared.anchorer.lock().await.close_gap(current).await {
+            Ok(true) => self.linked = Some(log_id),
+            Ok(false) => {}
+            Err(message) => {
+                self.shared.notice(&Notice::Trouble { part: "anchor", message: format!("the edge to the former log: {message}") })
+            }
         }
     }
 
@@ -262,6 +287,25 @@ impl Anchorer {
             self.seen.retain(|other| (other.log_id, other.row.tree.size) != (log_id, row.tree.size));
         }
         Ok(())
+    }
+
+    /// Sends the edge to a log's predecessor if the chain has everything that it takes and not the edge. True if nothing is left to do.
+    async fn close_gap(&mut self, open: &OpenLog) -> Result<bool, String> {
+        let (m, said) = (&open.row().manifest, |error: ChainError| error.to_string());
+        if m.predecessor_log.is_zero() || self.client.successor_of(&m.registry, &m.predecessor_log).await.map_err(said)?.is_some() {
+            return Ok(true);
+        }
+        let Some(status) = self.client.key_status(&m.registry, &m.k_sig).await.map_err(said)? else { return Ok(false) };
+        let found = self.client.predecessor(&m.registry, &m.predecessor_log, m.predecessor_size).await.map_err(said)?;
+        let Some((predecessor, anchored_at)) = found.filter(|(_, at)| m.predecessor_size == 0 || at.0 != 0) else { return Ok(false) };
+        let record = self.client.registered(&m.registry, &m.k_sig, &status).await.map_err(said)?.record;
+        let calldata = link_calldata(&record, m, &predecessor, anchored_at).map_err(said)?;
+        match self.client.send_and_wait(&self.signer, Some(&m.registry), &calldata).await {
+            Ok(_) => Ok(true),
+            // The chain went on meanwhile: the next look sees how.
+            Err(error) if error.revert_name().as_deref() == Some("StillAGap") => Ok(false),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Anchors the newest checkpoint of a log if it is larger than what the chain holds.

@@ -168,6 +168,26 @@ async fn an_anchor_of_a_former_log_that_is_taken_back_is_made_again() {
     node.host.stop().await;
 }
 
+/// The world's registrar brings no record of a predecessor, as one could not on a chain that had lost it: a gap, which the host closes.
+#[tokio::test]
+async fn an_edge_that_a_registration_could_not_make_is_made_later() {
+    let mut node = running("gap").await;
+    node.mine(DEPTH);
+    node.log(9).await;
+    node.until("anchored", async |node| node.anchored().await == 1).await;
+    let mut next = Boot::new(&node.world, 2);
+    let (former, tree) = (node.boot.log_id(), node.boot.tree.now().tree());
+    (next.manifest.predecessor_log, next.manifest.predecessor_size, next.manifest.predecessor_root) = (former, tree.size, tree.root);
+    node.boot = next;
+    drop(std::mem::replace(&mut node.control, node.enclave.boot(&node.boot).await.0));
+    let successor = node.boot.log_id();
+    let linked = async |node: &mut Running| {
+        node.world.client.successor_of(&node.world.contracts.registry, &former).await.unwrap() == Some(successor)
+    };
+    node.until("linked", linked).await;
+    node.host.stop().await;
+}
+
 /// With an interval that is longer than the test, only what was charged makes an anchor.
 #[tokio::test]
 async fn an_anchor_is_made_at_once_when_much_was_charged() {
