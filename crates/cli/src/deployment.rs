@@ -168,7 +168,7 @@ mod tests {
             change(&mut text);
             check(text).err().map(|failure| failure.message().to_owned()).unwrap()
         };
-        let of = |text: &mut DeploymentText, name: &str| text.contracts.iter().position(|contract| contract.name == name).unwrap();
+        let of = |text: &DeploymentText, name: &str| text.contracts.iter().position(|contract| contract.name == name).unwrap();
         let moved = refused(&|text| {
             let at = of(text, "CandorRegistry");
             text.contracts[at].address = Address([7; 20]);
@@ -184,7 +184,7 @@ mod tests {
         assert!(other_quorum.contains("contracts.QuorumVerifier.address"), "{other_quorum}");
         let none = refused(&|text| {
             let at = of(text, "CandorRegistry");
-            drop(text.contracts.remove(at));
+            text.contracts.remove(at);
         });
         assert!(none.contains("contracts.CandorRegistry"), "{none}");
         let strange = refused(&|text| text.contracts[0].name = "Registry".into());
