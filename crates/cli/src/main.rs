@@ -13,6 +13,7 @@ mod chain;
 mod demo;
 mod deploy;
 mod dev;
+mod explained;
 mod inspect;
 mod lifetime;
 mod log;

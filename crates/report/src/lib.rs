@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! policy.toml ──▶ PolicyText ──▶ candor-verify ──▶ Verdict ──▶ verdict_json, bundle_json
+//!                                candor-verify ──▶ Explained ──▶ explained_json
 //! ```
 //!
 //! The client reads policy files and the command prints verdicts through this crate, and a web page can do both through it too: so one
@@ -23,8 +24,10 @@
     )
 )]
 
+mod explain;
 mod policy;
 mod verdict;
 
+pub use explain::explained_json;
 pub use policy::{PolicyText, PolicyTextError, SpendLimit};
 pub use verdict::{bundle_json, verdict_json};
