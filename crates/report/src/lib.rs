@@ -3,6 +3,7 @@
 //! ```text
 //! policy.toml ──▶ PolicyText ──▶ candor-verify ──▶ Verdict ──▶ verdict_json, bundle_json
 //!                                candor-verify ──▶ Explained ──▶ explained_json
+//! a case of the vectors as JSON ──▶ conformance ──▶ how it ends, as JSON
 //! ```
 //!
 //! The client reads policy files and the command prints verdicts through this crate, and a web page can do both through it too: so one
@@ -24,6 +25,7 @@
     )
 )]
 
+pub mod conformance;
 mod explain;
 mod policy;
 mod verdict;
