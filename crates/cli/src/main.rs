@@ -1,6 +1,6 @@
 //! The `candor` command: the demo, the three separate programs (chain, node, client), and everything an auditor needs.
 //!
-//! Exit codes everywhere: 0 verified or done, 1 refused, 2 cannot tell or wrong usage. `--json` everywhere prints one JSON value.
+//! Exit codes everywhere but in `conformance`: 0 verified or done, 1 refused, 2 cannot tell or wrong usage. `--json` everywhere prints one JSON value.
 //! Thin: each command is one module; verdicts come from `candor-verify`.
 
 #![warn(clippy::print_stderr, clippy::print_stdout)] // `say!` and `note!` do not panic when the reader is gone.
@@ -10,10 +10,12 @@ mod attestor;
 mod bundles;
 mod calendar;
 mod chain;
+mod conformance;
 mod demo;
 mod deploy;
 mod deployment;
 mod dev;
+mod explained;
 mod inspect;
 mod keys;
 mod lifetime;
@@ -36,6 +38,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use candor_report::conformance::UNFIT;
 use clap::{Parser, Subcommand};
 
 use crate::output::Failure;
@@ -67,6 +70,8 @@ enum Command {
     Demo(demo::Args),
     /// Check a bundle: offline, or against a chain with --rpc.
     Verify(verify::Args),
+    /// Judge cases of the vectors, JSON in and JSON out; with --all, hold another implementation against all of them.
+    Conformance(conformance::Args),
     /// Start a development chain on loopback, with the contracts deployed and a funded wallet; with the id of a test network, an empty one.
     Chain(chain::Args),
     /// Start a node: an enclave and its host, registered on the chain.
@@ -108,10 +113,10 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it reads or writes the state directory. The demo and the halves of a node have directories of their own, a chain keeps
-    /// nothing, and `state` is for what the others refuse.
+    /// Whether it reads or writes the state directory. The demo and the halves of a node have directories of their own, a chain and a
+    /// judge of cases keep nothing, and `state` is for what the others refuse.
     fn uses_state(&self) -> bool {
-        !matches!(self, Self::Demo(_) | Self::Chain(_) | Self::State(_) | Self::Enclave(_) | Self::Host(_))
+        !matches!(self, Self::Demo(_) | Self::Chain(_) | Self::Conformance(_) | Self::State(_) | Self::Enclave(_) | Self::Host(_))
     }
 }
 
@@ -150,6 +155,7 @@ fn main() -> ExitCode {
             Command::Demo(args) => demo::run(args, json).await,
             Command::Verify(args) => verify::run(args, &state, json).await,
             Command::Chain(args) => chain::run(args, &state, json).await,
+            Command::Conformance(args) => conformance::run(args, json).await,
             Command::Serve(args) => node::serve(args, &state, json).await,
             Command::Ask(args) => ask::run(args, &state, json).await,
             Command::Prove(args) => prove::run(args, &state, json).await,
@@ -177,15 +183,17 @@ fn main() -> ExitCode {
 
 /// Help, version, or what is wrong with the arguments. Those are not parsed, so `--json` is looked for by hand.
 fn usage(error: &clap::Error) -> ExitCode {
+    // The contract of conformance.md has a code of its own for wrong usage.
+    let code = if std::env::args_os().any(|argument| argument == "conformance") { UNFIT } else { 2 };
     if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
         let text = error.render().to_string();
-        return Failure::cannot(text.trim_start_matches("error: ").trim_end()).report(true);
+        return Failure::cannot(text.trim_start_matches("error: ").trim_end()).with_code(code).report(true);
     }
     // Arguments are shown as they came, and may be the name of somebody's file.
     let text = error.render();
     if error.use_stderr() {
         output::write_err(format_args!("{text}"));
-        return ExitCode::from(2);
+        return ExitCode::from(code);
     }
     output::write_out(format_args!("{text}"));
     ExitCode::SUCCESS

@@ -61,6 +61,11 @@ impl Failure {
         Self { code: 1, check: Some(check), word: None, bundle: None, message: message.into() }
     }
 
+    /// The same with another exit code, for a command with a contract of its own.
+    pub(crate) fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
     /// The same about an answer that is kept in this file.
     pub(crate) fn about(self, bundle: &Path) -> Self {
         let message = format!("{}; the answer is kept in {}", self.message, bundle.display());

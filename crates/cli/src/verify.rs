@@ -6,22 +6,26 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_client::{Facts, chain_facts, cut_notice};
-use candor_report::bundle_json;
+use candor_report::{bundle_json, explained_json};
 use candor_verify::bundle::Bundle;
 use candor_verify::cbor::CborError;
 use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
+use candor_verify::explain::explain;
 use candor_verify::verdict::{Check, LogLevel, Outcome, PaymentBinding, Question, Status, Verdict};
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, print_json, read, say};
-use crate::policy;
 use crate::rpc::RpcArgs;
+use crate::{explained, policy};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The bundle (a .candor file).
     bundle: PathBuf,
+    /// Show also what each check hashes and whose signatures it takes: preimages, digests, signers. With --json whole, as text in short.
+    #[arg(long)]
+    explain: bool,
     #[command(flatten)]
     by: By,
 }
@@ -58,10 +62,16 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         }
     };
     let judged = args.by.judge(&bundle, &args.bundle.display().to_string(), state).await?;
+    let explained = if args.explain { explain(&bundle, &K256) } else { Vec::new() };
     if json_output {
-        print_json(&judged.json(&bundle));
+        let mut value = judged.json(&bundle);
+        if args.explain {
+            value["explained"] = explained_json(&explained);
+        }
+        print_json(&value);
     } else {
         judged.say();
+        explained.iter().for_each(explained::print);
     }
     Ok(exit_code(&judged.verdict))
 }

@@ -42,6 +42,7 @@ use crate::error::{CHAIN_UNAVAILABLE, ClientError};
 use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
 use crate::keep::Keep;
 use crate::own_chain::{ChainIsWell, OwnChain};
+use crate::refusals;
 use crate::resolve::{VerifiedNode, random32};
 use crate::spend::{InFlight, SpendBook, Wallet};
 
@@ -171,7 +172,8 @@ async fn redeem(
     let (payment_id, until) = (sent.payment_id(), payment.authorization.valid_before);
     let refused = |check, what, kept| ClientError::RefusedAnswer { check, what, kept, payment_id, until };
     // The payment is out: whatever is said from here on, only the chain or the deadline tells whether it is charged.
-    let answer = match send_paid(node, &headers, body, until).await {
+    let mut signed_refusal = None;
+    let answer = match send_paid(node, &headers, body, sent, buyer.book, &mut signed_refusal).await {
         Ok(response) => {
             // A node that gives a byte now and then must not hold its client for ever.
             let left = Duration::from_secs(until.saturating_add(PENDING_SECONDS).0.saturating_sub(clock::now().seconds().0));
@@ -191,7 +193,8 @@ async fn redeem(
         Err(error) => {
             // Often one cause for both: the chain that the node cannot ask is ours too.
             let trouble = buyer.chain.check().await.err().map(|trouble| format!("; {trouble}")).unwrap_or_default();
-            return Err(ClientError::Unresolved { payment_id, until, what: format!("{error}{trouble}") });
+            let signed = signed_refusal.map(|said| format!("; {said}")).unwrap_or_default();
+            return Err(ClientError::Unresolved { payment_id, until, what: format!("{error}{signed}{trouble}") });
         }
     };
     let (receipt_id, misnamed) = (answer.receipt_id(), answer.misnamed());
@@ -223,12 +226,16 @@ async fn redeem(
 }
 
 /// Sends the paid request until it is answered: on a broken connection or a pending settlement the *same* payment again, never another.
+/// `signed_refusal` is what is to be said of the last refusal's own signature.
 async fn send_paid(
     node: &mut VerifiedNode,
     headers: &HeaderMap,
     body: &[u8],
-    valid_before: UnixSeconds,
+    sent_payment: &SentPayment,
+    book: &SpendBook,
+    signed_refusal: &mut Option<String>,
 ) -> Result<hyper::Response<Incoming>, ClientError> {
+    let valid_before = sent_payment.payment().authorization.valid_before;
     let mut chainless = 0_u32;
     loop {
         let sent = match node.reconnect().await {
@@ -237,7 +244,14 @@ async fn send_paid(
         };
         let error = match sent {
             Ok(response) if response.status() == StatusCode::OK => return Ok(response),
-            Ok(response) => node_error(node, response).await,
+            Ok(response) => {
+                let shown = refusals::Shown::of(response.status().as_u16(), response.headers());
+                let error = node_error(node, response).await;
+                if let ClientError::Node { code, .. } = &error {
+                    *signed_refusal = shown.keep(code, sent_payment, node, book);
+                }
+                error
+            }
             Err(error) => error,
         };
         // Refused for good, or no time left. 409: it is running, or waits for its transfer; 429: asked for too often on this connection; 503:

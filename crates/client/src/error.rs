@@ -44,6 +44,13 @@ pub enum ClientError {
         /// Shown.
         got: Hash32,
     },
+    /// A boot was verified, and another one answers in its place. Whoever that is was sent nothing since, and is to be verified first.
+    AnotherBoot {
+        /// The manifest that was verified.
+        expected: Hash32,
+        /// What the response said.
+        got: String,
+    },
     /// Evidence was judged and refused.
     Refused(Box<RefusedEvidence>),
     /// Nodes are registered, and the policy refuses every one of them.
@@ -133,6 +140,7 @@ impl ClientError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::WrongKey { .. }
+            | Self::AnotherBoot { .. }
             | Self::Refused(_)
             | Self::Untrusted { .. }
             | Self::RefusedAnswer { .. }
@@ -156,6 +164,7 @@ impl ClientError {
     pub fn check(&self) -> Option<&'static str> {
         match self {
             Self::WrongKey { .. } => Some("tls.key"),
+            Self::AnotherBoot { .. } => Some("node.boot"),
             Self::Refused(refused) | Self::Untrusted { newest: refused, .. } => refused.verdict.refused().map(|check| check.id),
             Self::Dishonest { check, .. } | Self::RefusedAnswer { check, .. } => Some(check),
             _ => None,
@@ -191,6 +200,9 @@ impl fmt::Display for ClientError {
             Self::ChainTrouble(trouble) => write!(f, "nothing was paid: {trouble}"),
             Self::WrongKey { expected, got } => {
                 write!(f, "refused tls.key: expected the attested key {expected}, the server has {got}; it was sent nothing")
+            }
+            Self::AnotherBoot { expected, got } => {
+                write!(f, "refused node.boot: verified manifest {expected}, the response says {got}; ask again to have it verified first")
             }
             Self::Refused(refused) => write!(f, "{refused}"),
             Self::Untrusted { what, .. } => write!(f, "no node that the policy accepts: {what}"),

@@ -1,5 +1,6 @@
 //! HTTP/1.1 to an enclave over one pinned TLS connection, and the SSE frames in it. Every read has a limit and a time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use candor_verify::Hash32;
@@ -10,6 +11,7 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 
+use crate::boot::VerifiedBoot;
 use crate::error::ClientError;
 use crate::tls::{self, Endpoint};
 
@@ -24,6 +26,8 @@ const SILENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Http {
     endpoint: Endpoint,
     sender: SendRequest<Full<Bytes>>,
+    // Held against every response; none before somebody was verified.
+    boot: Option<Arc<VerifiedBoot>>,
     pub(crate) spki_hash: Hash32,
     pub(crate) certificate: Vec<u8>,
 }
@@ -36,7 +40,19 @@ impl Http {
             hyper::client::conn::http1::handshake(TokioIo::new(connection.stream)).await.map_err(|error| broken(endpoint, &error))?;
         // Ends with the connection; its errors surface on the request that waits.
         tokio::spawn(async move { drop(driver.await) });
-        Ok(Self { endpoint: endpoint.clone(), sender, spki_hash: connection.spki_hash, certificate: connection.certificate })
+        let (spki_hash, certificate) = (connection.spki_hash, connection.certificate);
+        Ok(Self { endpoint: endpoint.clone(), sender, boot: None, spki_hash, certificate })
+    }
+
+    /// Another connection to a boot that was verified, pinned to its attested key.
+    pub(crate) async fn to_boot(endpoint: &Endpoint, pinned: Hash32, boot: &Arc<VerifiedBoot>) -> Result<Self, ClientError> {
+        boot.check()?;
+        Ok(Self { boot: Some(Arc::clone(boot)), ..Self::connect(endpoint, Some(pinned)).await? })
+    }
+
+    /// From here on only this boot may answer.
+    pub(crate) fn is_of(&mut self, boot: &Arc<VerifiedBoot>) {
+        self.boot = Some(Arc::clone(boot));
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -48,7 +64,7 @@ impl Http {
         !self.sender.is_closed()
     }
 
-    /// Sends a request and reads the response head.
+    /// Sends a request and reads the response head, which must be of the boot that was verified.
     pub(crate) async fn send(
         &mut self,
         method: Method,
@@ -56,16 +72,22 @@ impl Http {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Result<Response<Incoming>, ClientError> {
+        if let Some(boot) = &self.boot {
+            boot.check()?;
+        }
         let mut request = Request::builder().method(method).uri(path).header(HOST, self.endpoint.authority());
         for (name, value) in headers {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(body)).map_err(|error| ClientError::Usage(error.to_string()))?;
         self.sender.ready().await.map_err(|error| broken(&self.endpoint, &error))?;
-        match tokio::time::timeout(SILENCE, self.sender.send_request(request)).await {
-            Ok(response) => response.map_err(|error| broken(&self.endpoint, &error)),
-            Err(_) => Err(self.silent()),
-        }
+        let response = match tokio::time::timeout(SILENCE, self.sender.send_request(request)).await {
+            Ok(response) => response.map_err(|error| broken(&self.endpoint, &error))?,
+            Err(_) => return Err(self.silent()),
+        };
+        // What it says is dropped with it: its body is never read.
+        self.boot.as_ref().map_or(Ok(()), |boot| boot.check_response(response.headers()))?;
+        Ok(response)
     }
 
     /// GET of a whole body.

@@ -12,6 +12,7 @@
 
 mod ask;
 mod awaited;
+mod boot;
 mod chain_health;
 mod clock;
 mod cut;
@@ -25,6 +26,7 @@ pub mod plain;
 mod policy_file;
 mod prove;
 mod proxy;
+mod refusals;
 mod resolve;
 mod spend;
 mod tls;

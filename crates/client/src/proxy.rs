@@ -415,9 +415,16 @@ async fn answer(
         }
     };
     let mut body = Cow::Borrowed(body);
+    let mut is_moved = false;
     let response = loop {
         match ask(&mut node, &buyer, &body, &mut forward).await {
             Ok(response) => break response,
+            // Before anything was paid: what is found out after a payment was sent is not `AnotherBoot`. Its connections are closed by itself.
+            Err(ClientError::AnotherBoot { .. }) if !is_moved => {
+                shared.tell("another boot answered in the place of the verified one: it is verified before it is asked".into());
+                is_moved = true;
+                node = shared.connection().await?;
+            }
             // Refused before anything was paid: what is refused after a payment was sent is not `Node`.
             Err(error) => match config.drops_unknown.then(|| dropped.without(&body, &error)).flatten() {
                 Some((name, shorter)) => {

@@ -4,6 +4,7 @@
 //! challenge over that connection → judged live → the block it names looked up on our own RPC. Only then is there a [`VerifiedNode`], and only a
 //! [`VerifiedNode`] is ever sent a prompt.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use candor_chain::{ChainClient, ChainError, KeyStatus, Record, Registered, RegistrationList, Standing};
@@ -15,6 +16,7 @@ use candor_verify::terms::SignedTerms;
 use candor_verify::verdict::Verdict;
 use tokio::time::Instant;
 
+use crate::boot::VerifiedBoot;
 use crate::clock;
 use crate::error::{ClientError, RefusedEvidence};
 use crate::http::Http;
@@ -33,6 +35,7 @@ pub struct VerifiedNode {
     /// Where it is.
     pub endpoint: Endpoint,
     pub(crate) http: Http,
+    boot: Arc<VerifiedBoot>,
 }
 
 impl VerifiedNode {
@@ -45,24 +48,28 @@ impl VerifiedNode {
     /// The same verified enclave over a connection of its own, pinned to the attested key.
     ///
     /// # Errors
-    /// `Unreachable`, `WrongKey`.
+    /// `Unreachable`, `WrongKey`; `AnotherBoot` if another one has answered on any connection to this one.
     pub async fn another(&self) -> Result<Self, ClientError> {
-        let http = Http::connect(&self.endpoint, Some(self.enclave.manifest().tls_spki_hash)).await?;
+        let http = Http::to_boot(&self.endpoint, self.enclave.manifest().tls_spki_hash, &self.boot).await?;
         Ok(Self {
             enclave: self.enclave.clone(),
             verdict: self.verdict.clone(),
             evidence: self.evidence.clone(),
             endpoint: self.endpoint.clone(),
             http,
+            boot: Arc::clone(&self.boot),
         })
     }
 
     /// Reconnects, pinned to the attested key, if the connection has closed.
+    ///
+    /// # Errors
+    /// As of [`Self::another`].
     pub(crate) async fn reconnect(&mut self) -> Result<(), ClientError> {
         if !self.http.is_open() {
-            self.http = Http::connect(&self.endpoint, Some(self.enclave.manifest().tls_spki_hash)).await?;
+            self.http = Http::to_boot(&self.endpoint, self.enclave.manifest().tls_spki_hash, &self.boot).await?;
         }
-        Ok(())
+        self.boot.check()
     }
 }
 
@@ -422,7 +429,9 @@ async fn live(chain: &ChainClient, policy: &Policy, endpoint: Endpoint, pinned: 
         let what = format!("block {} {} of chain {} is not on our chain", freshness.block_number, freshness.block_hash, freshness.chain_id);
         return Err(ClientError::Dishonest { check: "evidence.block", what });
     }
-    Ok(VerifiedNode { enclave, verdict, evidence, endpoint, http })
+    let boot = Arc::new(VerifiedBoot::new(enclave.manifest().hash()));
+    http.is_of(&boot);
+    Ok(VerifiedNode { enclave, verdict, evidence, endpoint, http, boot })
 }
 
 /// Genuine is not registered: a retired key is genuine for ever. Asked of the registry that the policy names, if it names one.

@@ -222,6 +222,11 @@ impl SpendBook {
         }
     }
 
+    /// Where the refusals of its payments are kept, beside it.
+    pub(crate) fn refusals(&self) -> PathBuf {
+        self.path.with_file_name("refusals")
+    }
+
     fn lock_path(&self, nonce: &Hash32) -> PathBuf {
         self.path.with_extension("waiting").join(nonce.to_string())
     }

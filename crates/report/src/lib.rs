@@ -3,6 +3,8 @@
 //! ```text
 //! policy.toml ──▶ PolicyText ──▶ candor-verify ──▶ Verdict ──▶ verdict_json, bundle_json
 //! deployment.toml ◀─▶ DeploymentText          addresses, and what they follow from
+//!                                candor-verify ──▶ Explained ──▶ explained_json
+//! a case of the vectors as JSON ──▶ conformance ──▶ how it ends, as JSON
 //! ```
 //!
 //! The client reads policy files and the command prints verdicts through this crate, and a web page can do both through it too: so one
@@ -24,10 +26,13 @@
     )
 )]
 
+pub mod conformance;
 mod deployment;
+mod explain;
 mod policy;
 mod verdict;
 
 pub use deployment::{ContractText, DeploymentText, DeploymentTextError};
+pub use explain::explained_json;
 pub use policy::{PolicyText, PolicyTextError, SpendLimit};
 pub use verdict::{bundle_json, verdict_json};

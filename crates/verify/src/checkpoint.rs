@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use crate::abi::Words;
 use crate::bytes::{Hash32, Signature65};
-use crate::eip712;
+use crate::eip712::{TypedMessage, TypedStruct};
 use crate::hash::sha256;
 use crate::time::{UnixMs, UnixSeconds};
 use crate::tlog::Tree;
@@ -37,9 +37,15 @@ impl Checkpoint {
     /// The EIP-712 digest.
     #[must_use]
     pub fn digest(&self) -> Hash32 {
+        self.message().digest()
+    }
+
+    /// What K_sig signs.
+    #[must_use]
+    pub fn message(&self) -> TypedMessage {
+        const TYPE: &str = "Checkpoint(bytes32 logId,uint64 size,bytes32 root,uint64 timestamp)";
         let data = Words::new().hash(&self.log_id).u64(self.tree.size).hash(&self.tree.root).u64(self.timestamp.0);
-        let struct_hash = eip712::hash_struct("Checkpoint(bytes32 logId,uint64 size,bytes32 root,uint64 timestamp)", &data);
-        eip712::digest(&eip712::candor_domain(), &struct_hash)
+        TypedMessage::candor(TypedStruct::new(TYPE, data))
     }
 
     /// The text of the C2SP note, which K_log signs: origin, size, root, each on its line. No extension lines.

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use crate::abi::Words;
 use crate::bytes::Hash32;
-use crate::eip712;
-use crate::hash::sha256;
+use crate::eip712::{self, TypedStruct};
+use crate::hash::{sha256, whole};
 use crate::tags;
 
 codes! {
@@ -49,6 +49,12 @@ impl Decoding {
     /// hashStruct, which the receipt carries as `decodingHash`.
     #[must_use]
     pub fn struct_hash(&self) -> Hash32 {
+        self.to_struct().hash()
+    }
+
+    /// The record as it is hashed.
+    #[must_use]
+    pub fn to_struct(&self) -> TypedStruct {
         let data = Words::new()
             .hash(&eip712::string(&self.engine))
             .hash(&self.seed)
@@ -58,7 +64,7 @@ impl Decoding {
             .u64(self.top_k.into())
             .u64(self.max_tokens.into())
             .hash(&self.stop_hash);
-        eip712::hash_struct(DECODING_TYPE, &data)
+        TypedStruct::new(DECODING_TYPE, data)
     }
 }
 
@@ -79,13 +85,33 @@ pub fn stop_hash(stops: &[String]) -> Hash32 {
 /// Commitment to the server's share of the seed, which the offer carries before the payment exists.
 #[must_use]
 pub fn seed_commitment(server_share: &Hash32) -> Hash32 {
-    sha256(&[tags::SEED_SHARE, &server_share.0])
+    share_of(server_share, sha256)
+}
+
+/// What [`seed_commitment`] hashes.
+#[must_use]
+pub fn seed_commitment_preimage(server_share: &Hash32) -> Vec<u8> {
+    share_of(server_share, whole)
+}
+
+fn share_of<T>(server_share: &Hash32, with: impl FnOnce(&[&[u8]]) -> T) -> T {
+    with(&[tags::SEED_SHARE, &server_share.0])
 }
 
 /// The seed when neither side alone chooses: the server's committed share, then the payer's nonce.
 #[must_use]
 pub fn seed_from_share(server_share: &Hash32, payment_nonce: &Hash32) -> Hash32 {
-    sha256(&[tags::SEED, &server_share.0, &payment_nonce.0])
+    seed_of(server_share, payment_nonce, sha256)
+}
+
+/// What [`seed_from_share`] hashes.
+#[must_use]
+pub fn seed_preimage(server_share: &Hash32, payment_nonce: &Hash32) -> Vec<u8> {
+    seed_of(server_share, payment_nonce, whole)
+}
+
+fn seed_of<T>(server_share: &Hash32, payment_nonce: &Hash32, with: impl FnOnce(&[&[u8]]) -> T) -> T {
+    with(&[tags::SEED, &server_share.0, &payment_nonce.0])
 }
 
 /// The seed of work that nobody paid for: the server's share, and zeros for the nonce.

@@ -5,6 +5,9 @@
 //! Recovery is a value passed in ([`Recover`]): `K256` here, a C library in servers; no feature chooses.
 //! Not proven by a signature: that its key is attested. That is `attest` and `manifest`.
 
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
 use crate::abi::Words;
 use crate::bytes::{Address, Hash32, Signature65};
 use crate::hash::keccak256;
@@ -73,6 +76,97 @@ const HALF_ORDER: [u8; 32] = [
     0x50, 0x1d, 0xdf, 0xe9, 0x2f, 0x46, 0x68, 0x1b, 0x20, 0xa0,
 ];
 
+/// A struct on its way to its hash. What is explained and what is checked come from this one value.
+#[derive(Clone, Debug)]
+pub struct TypedStruct {
+    /// The type, and behind it every type that it names.
+    type_string: Cow<'static, str>,
+    /// encodeData.
+    data: Words,
+}
+
+impl TypedStruct {
+    /// A struct of this type with these words.
+    #[must_use]
+    pub fn new(type_string: impl Into<Cow<'static, str>>, data: Words) -> Self {
+        Self { type_string: type_string.into(), data }
+    }
+
+    /// The type, and behind it every type that it names.
+    #[must_use]
+    pub fn type_string(&self) -> &str {
+        &self.type_string
+    }
+
+    /// Names of the words of encodeData, by the type.
+    pub fn word_names(&self) -> impl Iterator<Item = &str> {
+        let members = self.type_string.split(['(', ')']).nth(1).unwrap_or_default();
+        members.split(',').filter_map(|member| member.rsplit(' ').next())
+    }
+
+    /// What is hashed: the hash of the type, then encodeData.
+    #[must_use]
+    pub fn preimage(&self) -> Vec<u8> {
+        [&keccak256(&[self.type_string.as_bytes()]).0, self.data.as_slice()].concat()
+    }
+
+    /// hashStruct.
+    #[must_use]
+    pub fn hash(&self) -> Hash32 {
+        hash_struct(&self.type_string, &self.data)
+    }
+}
+
+/// A struct in the domain in which somebody signs it.
+#[derive(Clone, Debug)]
+pub struct TypedMessage {
+    domain: Hash32,
+    body: TypedStruct,
+}
+
+impl TypedMessage {
+    /// In our own domain.
+    #[must_use]
+    pub fn candor(body: TypedStruct) -> Self {
+        Self { domain: candor_domain(), body }
+    }
+
+    /// In the domain with this separator.
+    #[must_use]
+    pub fn of_domain(domain: Hash32, body: TypedStruct) -> Self {
+        Self { domain, body }
+    }
+
+    /// The struct.
+    #[must_use]
+    pub fn body(&self) -> &TypedStruct {
+        &self.body
+    }
+
+    /// What is hashed to the digest: 0x1901, domain separator, hashStruct.
+    #[must_use]
+    pub fn preimage(&self) -> Vec<u8> {
+        [[0x19, 0x01].as_slice(), &self.domain.0, &self.body.hash().0].concat()
+    }
+
+    /// The digest that is signed.
+    #[must_use]
+    pub fn digest(&self) -> Hash32 {
+        digest(&self.domain, &self.body.hash())
+    }
+}
+
+/// What is hashed as a struct.
+pub(crate) trait Structured {
+    /// Its type and words.
+    fn to_struct(&self) -> TypedStruct;
+
+    /// hashStruct.
+    fn struct_hash(&self) -> Hash32 {
+        self.to_struct().hash()
+    }
+}
+
 /// hashStruct of EIP-712: keccak256(typeHash ‖ encodeData).
 #[must_use]
 pub fn hash_struct(type_string: &str, data: &Words) -> Hash32 {
@@ -97,13 +191,23 @@ const CANDOR_DOMAIN: Hash32 = Hash32([
     0xa6, 0x21, 0x9c, 0x04, 0x80, 0xf2, 0xf6, 0x6e, 0xb0, 0xff,
 ]);
 
+/// The struct of [`candor_domain`].
+#[must_use]
+pub fn candor_domain_struct() -> TypedStruct {
+    TypedStruct::new("EIP712Domain(string name,string version)", Words::new().hash(&string("Candor")).hash(&string("2")))
+}
+
 /// A domain with all four usual members, for tokens.
 #[must_use]
 pub fn contract_domain(name: &str, version: &str, chain_id: u64, contract: &Address) -> Hash32 {
-    hash_struct(
-        "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)",
-        &Words::new().hash(&string(name)).hash(&string(version)).u64(chain_id).address(contract),
-    )
+    contract_domain_struct(name, version, chain_id, contract).hash()
+}
+
+/// The struct of [`contract_domain`].
+#[must_use]
+pub fn contract_domain_struct(name: &str, version: &str, chain_id: u64, contract: &Address) -> TypedStruct {
+    let words = Words::new().hash(&string(name)).hash(&string(version)).u64(chain_id).address(contract);
+    TypedStruct::new("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)", words)
 }
 
 /// encodeData of a `string`: its keccak256.
@@ -115,8 +219,13 @@ pub fn string(text: &str) -> Hash32 {
 /// encodeData of an array of structs or strings: keccak256 of the members' 32-byte hashes, in order.
 #[must_use]
 pub fn array(members: impl IntoIterator<Item = Hash32>) -> Hash32 {
-    let words = members.into_iter().fold(Words::new(), |words, member| words.hash(&member));
-    keccak256(&[words.as_slice()])
+    keccak256(&[&array_preimage(members)])
+}
+
+/// What [`array`] hashes.
+#[must_use]
+pub fn array_preimage(members: impl IntoIterator<Item = Hash32>) -> Vec<u8> {
+    members.into_iter().fold(Words::new(), |words, member| words.hash(&member)).into_vec()
 }
 
 #[cfg(test)]
@@ -139,8 +248,7 @@ mod tests {
 
     #[test]
     fn the_domain_is_the_hash_of_name_and_version() {
-        let words = Words::new().hash(&string("Candor")).hash(&string("2"));
-        assert_eq!(candor_domain(), hash_struct("EIP712Domain(string name,string version)", &words));
+        assert_eq!(candor_domain(), candor_domain_struct().hash());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! SHA-256 for commitments and the log (RFC 9162), Keccak-256 for everything the EVM recomputes, HMAC-SHA-256 for salts.
 //! Every caller hashes a domain tag first (`tags.rs`). Not here: EIP-712 structure hashing (`eip712.rs`).
 
+use alloc::vec::Vec;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use sha3::Keccak256;
@@ -27,6 +29,12 @@ pub fn keccak256(parts: &[&[u8]]) -> Hash32 {
         hasher.update(part);
     }
     Hash32(hasher.finalize().into())
+}
+
+/// The parts in order: what [`sha256`] and [`keccak256`] hash. A digest and its preimage come from one function that is given one of these.
+#[must_use]
+pub fn whole(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
 }
 
 /// HMAC-SHA-256 (RFC 2104) with a 32-byte key over the parts in order.

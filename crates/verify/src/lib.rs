@@ -47,6 +47,7 @@ pub mod decoding;
 pub mod delivery;
 pub mod eip712;
 pub mod evidence;
+pub mod explain;
 pub mod hash;
 pub mod manifest;
 pub mod offer;

@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use crate::VERSION;
 use crate::abi::{AbiError, WordReader, Words};
 use crate::bytes::{Address, Hash32};
-use crate::eip712;
-use crate::hash::{keccak256, sha256};
+use crate::eip712::{self, Structured, TypedStruct};
+use crate::hash::{keccak256, sha256, whole};
 use crate::tags;
 use crate::terms::OperatorTerms;
 use crate::time::UnixSeconds;
@@ -60,6 +60,29 @@ pub struct Manifest {
 impl Manifest {
     /// Words in the encoding.
     pub const WORDS: usize = 19;
+
+    /// Names of the words, as terms-and-manifest.md §2 has them.
+    pub const WORD_NAMES: [&str; Self::WORDS] = [
+        "version",
+        "kSig",
+        "kLog",
+        "kHpke",
+        "tlsSpkiHash",
+        "keysHash",
+        "termsHash",
+        "operator",
+        "payee",
+        "registry",
+        "anchorChainId",
+        "contractsHash",
+        "modelSetRoot",
+        "priceTableHash",
+        "predecessorLog",
+        "predecessorSize",
+        "predecessorRoot",
+        "buildId",
+        "bootedAt",
+    ];
 
     /// The manifest of this boot under these terms. Keys, predecessor and build are the boot's own; every other field follows from the
     /// terms, and is set here and nowhere else.
@@ -149,8 +172,7 @@ impl Manifest {
     /// name anybody's keys.
     #[must_use]
     pub fn boot_digest(&self) -> Hash32 {
-        let struct_hash = eip712::hash_struct("Boot(bytes32 manifestHash)", &Words::new().hash(&self.hash()));
-        eip712::digest(&eip712::candor_domain(), &struct_hash)
+        boot_digest(&self.hash())
     }
 
     /// Log id of this boot: sha256(tag ‖ K_sig address ‖ K_log).
@@ -160,10 +182,27 @@ impl Manifest {
     }
 }
 
+/// [`Manifest::boot_digest`] of the manifest with this hash.
+#[must_use]
+pub fn boot_digest(manifest_hash: &Hash32) -> Hash32 {
+    let struct_hash = eip712::hash_struct("Boot(bytes32 manifestHash)", &Words::new().hash(manifest_hash));
+    eip712::digest(&eip712::candor_domain(), &struct_hash)
+}
+
 /// Log id from the two keys that sign its checkpoints.
 #[must_use]
 pub fn log_id(k_sig: &Address, k_log: &Hash32) -> Hash32 {
-    sha256(&[tags::LOG, &k_sig.0, &k_log.0])
+    log_id_of(k_sig, k_log, sha256)
+}
+
+/// What [`log_id`] hashes.
+#[must_use]
+pub fn log_id_preimage(k_sig: &Address, k_log: &Hash32) -> Vec<u8> {
+    log_id_of(k_sig, k_log, whole)
+}
+
+fn log_id_of<T>(k_sig: &Address, k_log: &Hash32, with: impl FnOnce(&[&[u8]]) -> T) -> T {
+    with(&[tags::LOG, &k_sig.0, &k_log.0])
 }
 
 /// A key or a piece of evidence that a manifest names besides its own: for requests sealed otherwise, for signatures that others read, of
@@ -183,12 +222,15 @@ pub struct FurtherKey {
 /// SHA-256 of each; zero if the list is empty.
 #[must_use]
 pub fn keys_hash(keys: &[FurtherKey]) -> Hash32 {
-    const TYPE: &str = "Key(uint16 purpose,uint16 algorithm,bytes32 digest)";
-    let hash = |key: &FurtherKey| {
-        let data = Words::new().u64(key.purpose.into()).u64(key.algorithm.into()).hash(&sha256(&[&key.bytes]));
-        eip712::hash_struct(TYPE, &data)
-    };
-    if keys.is_empty() { Hash32::ZERO } else { eip712::array(keys.iter().map(hash)) }
+    if keys.is_empty() { Hash32::ZERO } else { eip712::array(keys.iter().map(FurtherKey::struct_hash)) }
+}
+
+impl Structured for FurtherKey {
+    fn to_struct(&self) -> TypedStruct {
+        const TYPE: &str = "Key(uint16 purpose,uint16 algorithm,bytes32 digest)";
+        let data = Words::new().u64(self.purpose.into()).u64(self.algorithm.into()).hash(&sha256(&[&self.bytes]));
+        TypedStruct::new(TYPE, data)
+    }
 }
 
 /// What the freshness tag is made of: a block that did not exist earlier, and a challenge if there was one.
@@ -209,9 +251,20 @@ impl Freshness {
     /// First 12 bytes of sha256(tag ‖ u256 chain id ‖ u256 block number ‖ block hash ‖ nonce).
     #[must_use]
     pub fn tag(&self) -> [u8; 12] {
+        self.tag_hash().0.first_chunk::<12>().copied().unwrap_or_default()
+    }
+
+    /// The hash whose beginning the tag is.
+    #[must_use]
+    pub fn tag_hash(&self) -> Hash32 {
+        sha256(&[&self.tag_preimage()])
+    }
+
+    /// What is hashed to the tag.
+    #[must_use]
+    pub fn tag_preimage(&self) -> Vec<u8> {
         let words = Words::new().u64(self.chain_id).u64(self.block_number).hash(&self.block_hash).hash(&self.nonce);
-        let hash = sha256(&[tags::FRESH, words.as_slice()]);
-        hash.0.first_chunk::<12>().copied().unwrap_or_default()
+        [tags::FRESH, words.as_slice()].concat()
     }
 }
 
@@ -255,8 +308,13 @@ pub fn workload_id(kind: TeeKind, root_fingerprint: &Hash32, measurements: &[u8]
 /// that its attestors judged.
 #[must_use]
 pub fn workload_id_of(kind: u64, root_fingerprint: &Hash32, measurements_hash: &Hash32) -> Hash32 {
-    let words = Words::new().hash(&keccak256(&[tags::WORKLOAD])).u64(kind).hash(root_fingerprint).hash(measurements_hash);
-    keccak256(&[words.as_slice()])
+    keccak256(&[workload_id_preimage(kind, root_fingerprint, measurements_hash).as_slice()])
+}
+
+/// What [`workload_id_of`] hashes.
+#[must_use]
+pub fn workload_id_preimage(kind: u64, root_fingerprint: &Hash32, measurements_hash: &Hash32) -> Words {
+    Words::new().hash(&keccak256(&[tags::WORKLOAD])).u64(kind).hash(root_fingerprint).hash(measurements_hash)
 }
 
 /// listedId = keccak256(keccak256(tag) ‖ verifier ‖ code hash of the verifier ‖ workload id): what policies on a chain list. A workload

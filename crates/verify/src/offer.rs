@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use crate::VERSION;
 use crate::abi::{AbiError, WordReader, Words};
 use crate::bytes::{Address, Amount, Hash32, Signature65};
-use crate::eip712::{self, Recover, signer};
+use crate::eip712::{Recover, TypedMessage, TypedStruct, signer};
 use crate::evidence::VerifiedEnclave;
 use crate::payment::TokenDomain;
 use crate::policy::Policy;
@@ -118,7 +118,13 @@ impl Offer {
     /// The EIP-712 digest that K_sig signs and that a client's nonce commits to.
     #[must_use]
     pub fn digest(&self) -> Hash32 {
-        eip712::digest(&eip712::candor_domain(), &eip712::hash_struct(OFFER_TYPE, &self.words()))
+        self.message().digest()
+    }
+
+    /// What K_sig signs.
+    #[must_use]
+    pub fn message(&self) -> TypedMessage {
+        TypedMessage::candor(TypedStruct::new(OFFER_TYPE, self.words()))
     }
 }
 

@@ -5,11 +5,12 @@
 //! Not proven here: balance, and that the transfer happened. Those need a chain.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::abi::Words;
 use crate::bytes::{Address, Amount, Hash32, Signature65};
-use crate::eip712;
-use crate::hash::keccak256;
+use crate::eip712::{self, TypedMessage, TypedStruct};
+use crate::hash::{keccak256, whole};
 use crate::tags;
 use crate::time::UnixSeconds;
 
@@ -59,6 +60,14 @@ pub struct TokenDomain {
     pub asset: Address,
 }
 
+impl TokenDomain {
+    /// The domain as it is hashed to its separator.
+    #[must_use]
+    pub fn to_struct(&self) -> TypedStruct {
+        eip712::contract_domain_struct(&self.name, &self.version, self.chain_id, &self.asset)
+    }
+}
+
 impl Authorization {
     fn words(&self) -> Words {
         Words::new()
@@ -73,16 +82,25 @@ impl Authorization {
     /// The EIP-712 digest that the payer signs.
     #[must_use]
     pub fn digest(&self, domain: &TokenDomain) -> Hash32 {
-        let separator = eip712::contract_domain(&domain.name, &domain.version, domain.chain_id, &domain.asset);
-        eip712::digest(&separator, &eip712::hash_struct(TRANSFER_TYPE, &self.words()))
+        self.message(domain).digest()
+    }
+
+    /// What the payer signs.
+    #[must_use]
+    pub fn message(&self, domain: &TokenDomain) -> TypedMessage {
+        TypedMessage::of_domain(domain.to_struct().hash(), TypedStruct::new(TRANSFER_TYPE, self.words()))
     }
 
     /// Identity of the payment: keccak256(type tag ‖ chain id ‖ asset ‖ from ‖ nonce). Never from signature bytes or amounts.
     #[must_use]
     pub fn payment_id(&self, chain_id: u64, asset: &Address) -> Hash32 {
-        let words =
-            Words::new().hash(&keccak256(&[tags::PAYMENT_EIP3009])).u64(chain_id).address(asset).address(&self.from).hash(&self.nonce);
-        keccak256(&[words.as_slice()])
+        keccak256(&[self.payment_id_preimage(chain_id, asset).as_slice()])
+    }
+
+    /// What [`Self::payment_id`] hashes.
+    #[must_use]
+    pub fn payment_id_preimage(&self, chain_id: u64, asset: &Address) -> Words {
+        Words::new().hash(&keccak256(&[tags::PAYMENT_EIP3009])).u64(chain_id).address(asset).address(&self.from).hash(&self.nonce)
     }
 }
 
@@ -100,8 +118,13 @@ pub fn unsettled_id(anchor_chain_id: u64, log_id: &Hash32, sequence: u64) -> Has
 }
 
 fn id_by_place(tag: &[u8], anchor_chain_id: u64, log_id: &Hash32, sequence: u64) -> Hash32 {
-    let words = Words::new().hash(&keccak256(&[tag])).u64(anchor_chain_id).hash(log_id).u64(sequence);
-    keccak256(&[words.as_slice()])
+    keccak256(&[id_by_place_preimage(tag, anchor_chain_id, log_id, sequence).as_slice()])
+}
+
+/// What [`unpaid_id`] and [`unsettled_id`] hash, each with its tag.
+#[must_use]
+pub fn id_by_place_preimage(tag: &[u8], anchor_chain_id: u64, log_id: &Hash32, sequence: u64) -> Words {
+    Words::new().hash(&keccak256(&[tag])).u64(anchor_chain_id).hash(log_id).u64(sequence)
 }
 
 /// The EIP-712 digest by which K_sig speaks for a channel through an authorizer: what the channel's contract asks for, bound to one
@@ -128,7 +151,17 @@ pub struct Payment {
 /// Nonce that commits to an offer: keccak256(tag ‖ offer digest ‖ client salt).
 #[must_use]
 pub fn offer_nonce(offer_digest: &Hash32, client_salt: &Hash32) -> Hash32 {
-    keccak256(&[tags::NONCE, &offer_digest.0, &client_salt.0])
+    nonce_of(offer_digest, client_salt, keccak256)
+}
+
+/// What [`offer_nonce`] hashes.
+#[must_use]
+pub fn offer_nonce_preimage(offer_digest: &Hash32, client_salt: &Hash32) -> Vec<u8> {
+    nonce_of(offer_digest, client_salt, whole)
+}
+
+fn nonce_of<T>(offer_digest: &Hash32, client_salt: &Hash32, with: impl FnOnce(&[&[u8]]) -> T) -> T {
+    with(&[tags::NONCE, &offer_digest.0, &client_salt.0])
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use crate::VERSION;
 use crate::abi::{AbiError, WordReader, Words};
 use crate::bytes::{Address, Amount, Hash32};
-use crate::eip712;
+use crate::eip712::{TypedMessage, TypedStruct};
 use crate::hash::keccak256;
 use crate::payment;
 use crate::tags;
@@ -279,10 +279,16 @@ impl Money {
         })
     }
 
+    /// The half as it is hashed.
+    #[must_use]
+    pub fn to_struct(&self) -> TypedStruct {
+        TypedStruct::new(MONEY_TYPE, self.words(Words::new()))
+    }
+
     /// hashStruct, so that the half can be shown alone beside the other's hash.
     #[must_use]
     pub fn struct_hash(&self) -> Hash32 {
-        eip712::hash_struct(MONEY_TYPE, &self.words(Words::new()))
+        self.to_struct().hash()
     }
 }
 
@@ -332,10 +338,16 @@ impl Work {
         })
     }
 
+    /// The half as it is hashed.
+    #[must_use]
+    pub fn to_struct(&self) -> TypedStruct {
+        TypedStruct::new(WORK_TYPE, self.words(Words::new()))
+    }
+
     /// hashStruct, so that the half can be shown alone beside the other's hash.
     #[must_use]
     pub fn struct_hash(&self) -> Hash32 {
-        eip712::hash_struct(WORK_TYPE, &self.words(Words::new()))
+        self.to_struct().hash()
     }
 }
 
@@ -362,6 +374,12 @@ impl Receipt {
     /// The EIP-712 digest that K_sig signs.
     #[must_use]
     pub fn digest(&self) -> Hash32 {
+        self.message().digest()
+    }
+
+    /// What K_sig signs.
+    #[must_use]
+    pub fn message(&self) -> TypedMessage {
         let data = Words::new()
             .u64(VERSION.into())
             .hash(&self.manifest_hash)
@@ -369,9 +387,10 @@ impl Receipt {
             .u64(self.sequence)
             .hash(&self.money.struct_hash())
             .hash(&self.work.struct_hash());
-        eip712::digest(&eip712::candor_domain(), &eip712::hash_struct(RECEIPT_TYPE, &data))
+        TypedMessage::candor(TypedStruct::new(RECEIPT_TYPE, data))
     }
 }
+
 /// Unguessable id under which a receipt can be fetched. Derived from the leaf salt, which only client and enclave know: from the
 /// receipt itself whoever sees the settlement could guess it.
 #[must_use]

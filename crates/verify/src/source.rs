@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use crate::abi::Words;
 use crate::bytes::Hash32;
 use crate::cbor::{CborError, Reader, Writer};
-use crate::eip712;
+use crate::eip712::{self, TypedStruct};
 
 /// Upstreams that one record names as tried, at most.
 pub const TRIED_MAX: usize = 64;
@@ -77,6 +77,12 @@ const USAGE_TYPE: &str = "Usage(uint64 input,uint64 cacheRead,uint64 cacheWrite,
 const SOURCE_TYPE: &str = "Source(string upstream,string host,uint16 port,bytes32 spkiHash,uint8 account,string modelAsked,string modelServed,string requestId,Usage usage,string[] tried)";
 
 impl DeclaredUsage {
+    /// The usage as it is hashed.
+    #[must_use]
+    pub fn to_struct(&self) -> TypedStruct {
+        TypedStruct::new(USAGE_TYPE, self.all().into_iter().fold(Words::new(), Words::u64))
+    }
+
     fn all(&self) -> [u64; 6] {
         [self.input, self.cache_read, self.cache_write, self.output, self.reasoning, self.images]
     }
@@ -86,7 +92,13 @@ impl SourceRecord {
     /// hashStruct, which the receipt carries as `sourceHash`.
     #[must_use]
     pub fn struct_hash(&self) -> Hash32 {
-        let usage = eip712::hash_struct(USAGE_TYPE, &self.usage.all().into_iter().fold(Words::new(), Words::u64));
+        self.to_struct().hash()
+    }
+
+    /// The record as it is hashed.
+    #[must_use]
+    pub fn to_struct(&self) -> TypedStruct {
+        let usage = self.usage.to_struct().hash();
         let data = Words::new()
             .hash(&eip712::string(&self.upstream))
             .hash(&eip712::string(&self.host))
@@ -98,7 +110,7 @@ impl SourceRecord {
             .hash(&eip712::string(&self.request_id))
             .hash(&usage)
             .hash(&eip712::array(self.tried.iter().map(|name| eip712::string(name))));
-        eip712::hash_struct(&[SOURCE_TYPE, USAGE_TYPE].concat(), &data)
+        TypedStruct::new([SOURCE_TYPE, USAGE_TYPE].concat(), data)
     }
 
     /// Every text in it.

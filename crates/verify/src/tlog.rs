@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::bytes::{Hash32, Signature65};
-use crate::hash::sha256;
+use crate::hash::{sha256, whole};
 use crate::tags;
 
 /// The most hashes an inclusion path can have (one per bit of an index); a consistency proof has at most one more.
@@ -134,13 +134,33 @@ impl core::error::Error for ProofError {}
 /// Hash of a leaf from its data.
 #[must_use]
 pub fn leaf_hash(data: &[u8]) -> Hash32 {
-    sha256(&[&[0], data])
+    leaf_of(data, sha256)
+}
+
+/// What [`leaf_hash`] hashes.
+#[must_use]
+pub fn leaf_preimage(data: &[u8]) -> Vec<u8> {
+    leaf_of(data, whole)
+}
+
+fn leaf_of<T>(data: &[u8], with: impl FnOnce(&[&[u8]]) -> T) -> T {
+    with(&[&[0], data])
 }
 
 /// Hash of an inner node.
 #[must_use]
 pub fn node_hash(left: &Hash32, right: &Hash32) -> Hash32 {
-    sha256(&[&[1], &left.0, &right.0])
+    node_of(left, right, sha256)
+}
+
+/// What [`node_hash`] hashes.
+#[must_use]
+pub fn node_preimage(left: &Hash32, right: &Hash32) -> Vec<u8> {
+    node_of(left, right, whole)
+}
+
+fn node_of<T>(left: &Hash32, right: &Hash32, with: impl FnOnce(&[&[u8]]) -> T) -> T {
+    with(&[&[1], &left.0, &right.0])
 }
 
 /// Root of the tree without leaves.
@@ -152,7 +172,17 @@ pub fn empty_root() -> Hash32 {
 /// Leaf data of a receipt: 32 bytes that show order and count, not payer, price or prompt. Spec: log.md §2.
 #[must_use]
 pub fn leaf_data(salt: &Hash32, receipt_digest: &Hash32, signature: &Signature65) -> Hash32 {
-    sha256(&[tags::LEAF, &salt.0, &receipt_digest.0, &signature.0])
+    leaf_data_of(salt, receipt_digest, signature, sha256)
+}
+
+/// What [`leaf_data`] hashes.
+#[must_use]
+pub fn leaf_data_preimage(salt: &Hash32, receipt_digest: &Hash32, signature: &Signature65) -> Vec<u8> {
+    leaf_data_of(salt, receipt_digest, signature, whole)
+}
+
+fn leaf_data_of<T>(salt: &Hash32, receipt_digest: &Hash32, signature: &Signature65, with: impl FnOnce(&[&[u8]]) -> T) -> T {
+    with(&[tags::LEAF, &salt.0, &receipt_digest.0, &signature.0])
 }
 
 /// Walks from a leaf to the root of `tree` (RFC 9162 §2.1.3.2). Siblings are lowest first.
@@ -171,7 +201,7 @@ pub fn verify_inclusion(leaf_hash: Hash32, index: u64, siblings: &[Hash32], tree
     if siblings.len() != expected {
         return Err(ProofError::Length { expected, got: siblings.len() });
     }
-    let got = walk_path(leaf_hash, index, inner, siblings);
+    let got = walk_path(leaf_hash, index, inner, siblings, node_hash);
     if got != tree.root {
         return Err(ProofError::Root { expected: tree.root, got });
     }
@@ -179,7 +209,13 @@ pub fn verify_inclusion(leaf_hash: Hash32, index: u64, siblings: &[Hash32], tree
 }
 
 /// Below the fork the index says on which side the sibling is; above it, always left.
-fn walk_path(mut hash: Hash32, index: u64, inner: usize, siblings: &[Hash32]) -> Hash32 {
+pub(crate) fn walk_path(
+    mut hash: Hash32,
+    index: u64,
+    inner: usize,
+    siblings: &[Hash32],
+    mut node_hash: impl FnMut(&Hash32, &Hash32) -> Hash32,
+) -> Hash32 {
     let mut bits = index;
     for (level, sibling) in siblings.iter().enumerate() {
         let sibling_is_left = inner <= level || bits & 1 == 1;
@@ -190,7 +226,7 @@ fn walk_path(mut hash: Hash32, index: u64, inner: usize, siblings: &[Hash32]) ->
 }
 
 /// How many siblings lie below and above the level where the ways to `index` and to `last` part.
-fn path_shape(index: u64, last: u64) -> (usize, usize) {
+pub(crate) fn path_shape(index: u64, last: u64) -> (usize, usize) {
     let inner = u64::BITS.saturating_sub((index ^ last).leading_zeros());
     let border = index.checked_shr(inner).unwrap_or(0).count_ones();
     (usize::try_from(inner).unwrap_or(usize::MAX), usize::try_from(border).unwrap_or(usize::MAX))
@@ -230,7 +266,7 @@ pub fn verify_consistency(old: &Tree, new: &Tree, proof: &[Hash32]) -> Result<Ex
     if proof.len() != expected {
         return Err(ProofError::Length { expected, got: proof.len() });
     }
-    let (old_root, new_root) = walk_consistency(old.size, new.size, seed, rest);
+    let (old_root, new_root) = walk_consistency(old.size, new.size, seed, rest, node_hash);
     if old_root != old.root {
         return Err(ProofError::Root { expected: old.root, got: old_root });
     }
@@ -241,7 +277,13 @@ pub fn verify_consistency(old: &Tree, new: &Tree, proof: &[Hash32]) -> Result<Ex
 }
 
 /// RFC 9162 §2.1.4.2 steps 4 to 6: both roots from one walk.
-fn walk_consistency(old_size: u64, new_size: u64, seed: Hash32, rest: &[Hash32]) -> (Hash32, Hash32) {
+pub(crate) fn walk_consistency(
+    old_size: u64,
+    new_size: u64,
+    seed: Hash32,
+    rest: &[Hash32],
+    mut node_hash: impl FnMut(&Hash32, &Hash32) -> Hash32,
+) -> (Hash32, Hash32) {
     let mut from = old_size.saturating_sub(1);
     let mut to = new_size.saturating_sub(1);
     while from & 1 == 1 {
@@ -267,7 +309,7 @@ fn walk_consistency(old_size: u64, new_size: u64, seed: Hash32, rest: &[Hash32])
 }
 
 /// The one length of a consistency proof between these sizes (0 < old < new).
-fn consistency_length(old_size: u64, new_size: u64) -> usize {
+pub(crate) fn consistency_length(old_size: u64, new_size: u64) -> usize {
     // The proof is the inclusion path of the last leaf of the old tree in the new one, cut below the largest full subtree that
     // ends there, plus that subtree's own hash unless the old tree is exactly it.
     let index = old_size.saturating_sub(1);

@@ -8,23 +8,43 @@
 use alloc::vec::Vec;
 
 use crate::bytes::Hash32;
-use crate::hash::{hmac_sha256, keccak256, sha256};
+use crate::hash::{hmac_sha256, keccak256, sha256, whole};
 use crate::tags;
 use crate::tlog::node_hash;
 
 /// Commitment to a request: sha256(tag ‖ salt ‖ for method, path, body: u64 length ‖ bytes).
 #[must_use]
 pub fn request_commitment(salt: &Hash32, method: &str, path: &str, body: &[u8]) -> Hash32 {
+    request_of(salt, method, path, body, sha256)
+}
+
+/// What [`request_commitment`] hashes.
+#[must_use]
+pub fn request_preimage(salt: &Hash32, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
+    request_of(salt, method, path, body, whole)
+}
+
+fn request_of<T>(salt: &Hash32, method: &str, path: &str, body: &[u8], with: impl FnOnce(&[&[u8]]) -> T) -> T {
     let [a, b, c] = [method.as_bytes(), path.as_bytes(), body].map(length_prefix);
-    sha256(&[tags::REQUEST, &salt.0, &a, method.as_bytes(), &b, path.as_bytes(), &c, body])
+    with(&[tags::REQUEST, &salt.0, &a, method.as_bytes(), &b, path.as_bytes(), &c, body])
 }
 
 /// Hash of a question that was asked to be public: keccak256(tag ‖ for method, path, body: u64 length ‖ bytes). No salt: whoever knows the
 /// question makes the same hash. The body is as it was received. Spec: transcript.md §4.
 #[must_use]
 pub fn question_hash(method: &str, path: &str, body: &[u8]) -> Hash32 {
+    question_of(method, path, body, keccak256)
+}
+
+/// What [`question_hash`] hashes.
+#[must_use]
+pub fn question_preimage(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
+    question_of(method, path, body, whole)
+}
+
+fn question_of<T>(method: &str, path: &str, body: &[u8], with: impl FnOnce(&[&[u8]]) -> T) -> T {
     let [a, b, c] = [method.as_bytes(), path.as_bytes(), body].map(length_prefix);
-    keccak256(&[tags::QUESTION, &a, method.as_bytes(), &b, path.as_bytes(), &c, body])
+    with(&[tags::QUESTION, &a, method.as_bytes(), &b, path.as_bytes(), &c, body])
 }
 
 /// Salt of a request commitment, from a secret only this boot knows. `bucket` = Unix seconds / 60, so that an offer can be found again
@@ -43,13 +63,39 @@ fn length_prefix(bytes: &[u8]) -> [u8; 8] {
 /// RFC 9162 leaf hash of frame `index`: the leaf is HMAC(seed, u64 index) ‖ value.
 #[must_use]
 pub fn frame_leaf_hash(seed: &Hash32, index: u64, value: &[u8]) -> Hash32 {
-    sha256(&[&[0], &hmac_sha256(seed, &[&index.to_be_bytes()]).0, value])
+    frame_of(seed, index, value, sha256)
+}
+
+/// What [`frame_leaf_hash`] hashes.
+#[must_use]
+pub fn frame_leaf_preimage(seed: &Hash32, index: u64, value: &[u8]) -> Vec<u8> {
+    frame_of(seed, index, value, whole)
+}
+
+/// What blinds the frame at this index.
+#[must_use]
+pub fn frame_blind(seed: &Hash32, index: u64) -> Hash32 {
+    hmac_sha256(seed, &[&index.to_be_bytes()])
+}
+
+fn frame_of<T>(seed: &Hash32, index: u64, value: &[u8], with: impl FnOnce(&[&[u8]]) -> T) -> T {
+    with(&[&[0], &frame_blind(seed, index).0, value])
 }
 
 /// Commitment to `n` frames under this root: sha256(tag ‖ u64 n ‖ root).
 #[must_use]
 pub fn response_commitment(frames: u64, root: &Hash32) -> Hash32 {
-    sha256(&[tags::RESPONSE, &frames.to_be_bytes(), &root.0])
+    response_of(frames, root, sha256)
+}
+
+/// What [`response_commitment`] hashes.
+#[must_use]
+pub fn response_preimage(frames: u64, root: &Hash32) -> Vec<u8> {
+    response_of(frames, root, whole)
+}
+
+fn response_of<T>(frames: u64, root: &Hash32, with: impl FnOnce(&[&[u8]]) -> T) -> T {
+    with(&[tags::RESPONSE, &frames.to_be_bytes(), &root.0])
 }
 
 /// Builds the response commitment while frames go out. Holds one hash per full subtree: at most 64.

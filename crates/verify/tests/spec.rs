@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -92,6 +92,52 @@ fn is_accepting(files: &mut BTreeMap<String, Value>, name: &str) -> Option<bool>
         Some(case) => Some(case["valid"] != Value::Bool(false)),
         None => find(&content["rejects"]).map(|_| false),
     }
+}
+
+#[test]
+fn each_must_of_http_names_tests_that_exist() {
+    let text = spec("http.md");
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| HTTP-")).collect();
+    let tests = every_test();
+    for (number, row) in (1..).zip(&rows) {
+        assert!(row.starts_with(&format!("| HTTP-{number} |")), "rows ascend: {row}");
+        assert!(text.contains(&format!("**HTTP-{number}** ")), "HTTP-{number} has a row and no rule");
+        let named: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "{row}");
+        for name in named {
+            assert!(tests.contains(name), "HTTP-{number}: no test {name}");
+        }
+    }
+    assert_eq!(text.matches("**HTTP-").count(), rows.len(), "a rule without a row");
+    assert!(28 <= rows.len());
+}
+
+/// Name of every test of every crate: they are in the crates that speak HTTP, and one file of theirs is not worth a list here.
+fn every_test() -> BTreeSet<String> {
+    let crates = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (mut folders, mut tests) = (vec![crates], BTreeSet::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("text");
+                // Between the attribute and the function there may be further attributes.
+                let mut after_attribute = false;
+                for line in text.lines().map(str::trim_start) {
+                    let name = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn ")).and_then(|rest| rest.split_once('('));
+                    match name {
+                        Some((name, _)) if after_attribute => drop(tests.insert(name.to_owned())),
+                        _ => {}
+                    }
+                    let is_attribute = line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+                    after_attribute = is_attribute || (after_attribute && line.starts_with("#["));
+                }
+            }
+        }
+    }
+    tests
 }
 
 #[test]

@@ -133,6 +133,29 @@ async fn unknown_routes_and_methods_are_refused() {
 }
 
 #[tokio::test]
+async fn every_response_of_a_route_names_the_manifest() {
+    let world = World::shared();
+    let mut connection = Http::connect(&world.api()).await.unwrap();
+    let manifest = connection.send(Method::GET, "/v1/models", &[], Vec::new()).await.header("x-candor-manifest").unwrap().to_owned();
+    assert!(candor_verify::Hash32::from_hex(&manifest).is_some(), "{manifest}");
+    for (method, path, status) in [
+        (Method::GET, "/v1/models", 200),
+        (Method::HEAD, "/v1/models", 200),
+        (Method::GET, "/candor/evidence", 200),
+        (Method::GET, "/health", 200),
+        (Method::GET, "/metrics", 200),
+        (Method::GET, "/", 404),
+        (Method::GET, CHAT, 405),
+        (Method::POST, CHAT, 400),
+        (Method::OPTIONS, CHAT, 204),
+        (Method::DELETE, "/candor/answer", 400),
+    ] {
+        let reply = connection.send(method.clone(), path, &[JSON], Vec::new()).await;
+        assert_eq!((reply.status, reply.header("x-candor-manifest")), (status, Some(manifest.as_str())), "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn receipts_that_do_not_exist_are_not_found_and_malformed_challenges_are_refused() {
     let world = World::shared();
     for id in ["00000000000000000000000000000000", "00", "", "zz", "0x0000000000000000000000000000000000", &"0".repeat(4096)] {

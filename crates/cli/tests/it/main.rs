@@ -8,6 +8,7 @@ mod bad_requests;
 mod bundles;
 mod chain_trouble;
 mod commands;
+mod conformance;
 mod faults;
 mod kept;
 mod lying_chain;

@@ -45,6 +45,8 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
     let (new, nowhere) = (new.to_str().unwrap(), files.join(TEXT).join(TEXT));
     let nowhere = nowhere.to_str().unwrap();
     let address = &key[..42];
+    let request = file(".json", serde_json::json!({"kind": TEXT, "case": {TEXT: TEXT}}).to_string().as_bytes());
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors");
     let line = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let import = ["bundles", "import", "--request", &bundle, "--head", &head, "--response", &bundle, "--payment", &policy];
     let host = [
@@ -73,6 +75,17 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
         ),
         ("bundles list", vec![line(&["bundles", "list"]), line(&["bundles", "list", "--policy", &policy])]),
         ("chain", vec![line(&["chain", "--deploy-to", &rpc]), line(&["chain", "--port", TEXT])]),
+        (
+            "conformance",
+            vec![
+                line(&["conformance", &request]),
+                line(&["conformance", &bundle]),
+                line(&["conformance", nowhere]),
+                line(&["conformance", "--all", nowhere]),
+                line(&["conformance", "--all", vectors, "--except", TEXT]),
+                line(&["conformance", "--all", vectors, "--", TEXT]),
+            ],
+        ),
         ("demo", vec![line(&["demo", TEXT])]),
         (
             "deploy",
@@ -121,6 +134,7 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
             "verify",
             vec![
                 line(&["verify", &bundle]),
+                line(&["verify", &bundle, "--explain"]),
                 line(&["verify", &bundle, "--rpc", &rpc]),
                 line(&["verify", &bundle, "--policy", &policy]),
                 line(&["verify", &policy]),
@@ -160,7 +174,10 @@ fn no_command_lets_a_stranger_write_on_the_terminal() {
             let lines = lines.iter().filter(|_| json || *name != "demo");
             let said: String = lines.map(|line| said(&state, line, json)).collect();
             // In these the text reaches the reader for certain: it is defused, not lost.
-            let must_show = matches!(*name, "bundles list" | "inspect" | "log show" | "policy new" | "replay" | "state reset" | "verify");
+            let must_show = matches!(
+                *name,
+                "bundles list" | "conformance" | "inspect" | "log show" | "policy new" | "replay" | "state reset" | "verify"
+            );
             assert!(!must_show || said.contains(DEFUSED), "{name} (json: {json}): {said}");
         }
     }

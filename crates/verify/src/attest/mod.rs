@@ -30,6 +30,7 @@
 mod chain;
 mod der;
 mod error;
+mod explain;
 mod nitro;
 mod verified;
 mod x509;
@@ -38,6 +39,7 @@ use core::fmt;
 
 pub use der::{DerError, DerErrorKind};
 pub use error::{AttestError, CertificateAt, ConstraintFault, Field};
+pub(crate) use explain::explain_document;
 pub use nitro::{Document, parse_document};
 pub use verified::{Freshness, VerifiedDocument, verify_document};
 

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::TrustRoot;
 use super::error::{AttestError, Field};
+use super::verified::{MEASUREMENTS_BYTES, check_measurements};
 use crate::cbor::values::{CborError, Lengths, Reader};
 use crate::evidence::DOCUMENT_MAX;
 
@@ -44,6 +45,16 @@ impl Document<'_> {
     #[must_use]
     pub fn claimed_timestamp_ms(&self) -> u64 {
         self.timestamp_ms
+    }
+
+    /// The user data. UNVERIFIED: good only for explaining.
+    pub(crate) fn claimed_user_data(&self) -> Option<&[u8]> {
+        self.user_data
+    }
+
+    /// PCR0, PCR1 and PCR2, or why they measure nothing. UNVERIFIED: good only for explaining.
+    pub(crate) fn claimed_measurements(&self) -> Result<[u8; MEASUREMENTS_BYTES], AttestError> {
+        check_measurements(self)
     }
 
     /// The root the document says it stands under. UNVERIFIED: good only for explaining a refusal.

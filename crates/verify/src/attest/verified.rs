@@ -203,13 +203,13 @@ impl VerifiedDocument {
 
 /// Step 12: COSE `Sig_structure = ["Signature1", protected, h'', payload]` (RFC 9052 §4.4).
 fn check_signature(document: &Document<'_>, key: &VerifyingKey) -> Result<(), AttestError> {
-    let digest = Sha384::new()
-        .chain_update(SIG_STRUCTURE_HEAD)
-        .chain_update(PROTECTED_ES384)
-        .chain_update(EMPTY_BYTE_STRING)
-        .chain_update(document.payload_item)
-        .finalize();
+    let digest = sig_structure(document).iter().fold(Sha384::new(), |hasher, part| hasher.chain_update(part)).finalize();
     key.verify_prehash(&digest, &document.signature).map_err(|_| AttestError::Signature)
+}
+
+/// What the leaf's key signs, in parts: RFC 9052 §4.4.
+pub(super) fn sig_structure<'a>(document: &Document<'a>) -> [&'a [u8]; 4] {
+    [SIG_STRUCTURE_HEAD, &PROTECTED_ES384, &EMPTY_BYTE_STRING, document.payload_item]
 }
 
 fn check_freshness(document: &Document<'_>, at_ms: u64, freshness: Freshness) -> Result<(), AttestError> {
@@ -229,7 +229,7 @@ fn check_freshness(document: &Document<'_>, at_ms: u64, freshness: Freshness) ->
 }
 
 /// PCR0 to PCR2, or why they measure nothing. Any of them zero is debug mode.
-fn check_measurements(document: &Document<'_>) -> Result<[u8; MEASUREMENTS_BYTES], AttestError> {
+pub(super) fn check_measurements(document: &Document<'_>) -> Result<[u8; MEASUREMENTS_BYTES], AttestError> {
     let mut measurements = [0; MEASUREMENTS_BYTES];
     for (index, room) in (0_u8..).zip(measurements.as_chunks_mut::<PCR_BYTES>().0) {
         let pcr = document.pcrs.get(usize::from(index)).copied().flatten();
@@ -245,7 +245,7 @@ fn check_measurements(document: &Document<'_>) -> Result<[u8; MEASUREMENTS_BYTES
 }
 
 /// PCR0, PCR1 and PCR2.
-const MEASUREMENTS_BYTES: usize = 3 * PCR_BYTES;
+pub(super) const MEASUREMENTS_BYTES: usize = 3 * PCR_BYTES;
 /// An array of four, the text "Signature1", and the header of the four protected bytes.
 const SIG_STRUCTURE_HEAD: &[u8] = b"\x84\x6aSignature1\x44";
 /// The external data: none.

@@ -30,7 +30,7 @@ pub use prices::{Classes, ListedPrice, PRICE_LIST_MAX_MS, Price, PriceList, Sign
 
 use crate::abi::Words;
 use crate::bytes::{Address, Hash32};
-use crate::eip712;
+use crate::eip712::{self, Structured, TypedMessage, TypedStruct};
 use crate::hash::keccak256;
 use crate::text::is_control;
 use crate::time::{UnixMs, UnixSeconds};
@@ -139,7 +139,13 @@ impl OperatorTerms {
     /// The EIP-712 digest that the operator signs; the manifest carries it as the terms hash.
     #[must_use]
     pub fn digest(&self) -> Hash32 {
-        eip712::digest(&eip712::candor_domain(), &eip712::hash_struct(&TERMS_TYPE.concat(), &self.words()))
+        self.message().digest()
+    }
+
+    /// What the operator signs.
+    #[must_use]
+    pub fn message(&self) -> TypedMessage {
+        TypedMessage::candor(TypedStruct::new(TERMS_TYPE.concat(), self.words()))
     }
 
     /// The manifest's `contractsHash`.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::abi::Words;
 use crate::bytes::{Address, Hash32};
-use crate::eip712;
+use crate::eip712::{self, Structured, TypedStruct};
 use crate::time::UnixMs;
 
 /// Contracts of one chain. Zero means "not offered there".
@@ -281,8 +281,8 @@ pub(super) const SEALED_TYPE: &str = "SealedVersion(uint32 version,uint64 notAft
 pub(super) const SECRET_TYPE: &str = "Secret(string name,uint32 minVersion)";
 pub(super) const UPSTREAM_TYPE: &str = "Upstream(string name,uint8 kind,string host,uint16 port,string path,uint8 trust,bytes32 trustAnchor,string account,uint8 pricing,uint32 markup,uint32 flags)";
 
-impl Chain {
-    pub(super) fn struct_hash(&self) -> Hash32 {
+impl Structured for Chain {
+    fn to_struct(&self) -> TypedStruct {
         let data = Words::new()
             .u64(self.chain_id)
             .address(&self.registry)
@@ -292,24 +292,24 @@ impl Chain {
             .address(&self.batch)
             .address(&self.upto_proxy)
             .hash(&self.channel_policy);
-        eip712::hash_struct(CHAIN_TYPE, &data)
+        TypedStruct::new(CHAIN_TYPE, data)
     }
 }
 
-impl Asset {
-    pub(super) fn struct_hash(&self) -> Hash32 {
+impl Structured for Asset {
+    fn to_struct(&self) -> TypedStruct {
         let data = Words::new()
             .u64(self.chain_id)
             .address(&self.asset)
             .hash(&eip712::string(&self.name))
             .hash(&eip712::string(&self.version))
             .u64(self.decimals.into());
-        eip712::hash_struct(ASSET_TYPE, &data)
+        TypedStruct::new(ASSET_TYPE, data)
     }
 }
 
-impl Model {
-    pub(super) fn struct_hash(&self) -> Hash32 {
+impl Structured for Model {
+    fn to_struct(&self) -> TypedStruct {
         let data = Words::new()
             .hash(&eip712::string(&self.id))
             .u64(self.source.code().into())
@@ -318,18 +318,18 @@ impl Model {
             .u64(self.context_tokens.into())
             .hash(&eip712::array(self.routes.iter().map(Route::struct_hash)));
         // EIP-712: a type is followed by those that it names.
-        eip712::hash_struct(&[MODEL_TYPE, ROUTE_TYPE].concat(), &data)
+        TypedStruct::new([MODEL_TYPE, ROUTE_TYPE].concat(), data)
     }
 }
 
-impl Route {
-    fn struct_hash(&self) -> Hash32 {
-        eip712::hash_struct(ROUTE_TYPE, &Words::new().hash(&eip712::string(&self.upstream)).hash(&eip712::string(&self.model)))
+impl Structured for Route {
+    fn to_struct(&self) -> TypedStruct {
+        TypedStruct::new(ROUTE_TYPE, Words::new().hash(&eip712::string(&self.upstream)).hash(&eip712::string(&self.model)))
     }
 }
 
-impl Upstream {
-    pub(super) fn struct_hash(&self) -> Hash32 {
+impl Structured for Upstream {
+    fn to_struct(&self) -> TypedStruct {
         let data = Words::new()
             .hash(&eip712::string(&self.name))
             .u64(self.kind.code().into())
@@ -342,42 +342,42 @@ impl Upstream {
             .u64(self.pricing.code().into())
             .u64(self.markup.into())
             .u64(self.flags.into());
-        eip712::hash_struct(UPSTREAM_TYPE, &data)
+        TypedStruct::new(UPSTREAM_TYPE, data)
     }
 }
 
-impl Secret {
-    pub(super) fn struct_hash(&self) -> Hash32 {
-        eip712::hash_struct(SECRET_TYPE, &Words::new().hash(&eip712::string(&self.name)).u64(self.min_version.into()))
+impl Structured for Secret {
+    fn to_struct(&self) -> TypedStruct {
+        TypedStruct::new(SECRET_TYPE, Words::new().hash(&eip712::string(&self.name)).u64(self.min_version.into()))
     }
 }
 
-impl SealedVersion {
-    pub(super) fn struct_hash(&self) -> Hash32 {
-        eip712::hash_struct(SEALED_TYPE, &Words::new().u64(self.version.into()).u64(self.not_after.0))
+impl Structured for SealedVersion {
+    fn to_struct(&self) -> TypedStruct {
+        TypedStruct::new(SEALED_TYPE, Words::new().u64(self.version.into()).u64(self.not_after.0))
     }
 }
 
-impl Egress {
-    pub(super) fn struct_hash(&self) -> Hash32 {
+impl Structured for Egress {
+    fn to_struct(&self) -> TypedStruct {
         let data = Words::new().hash(&eip712::string(&self.host)).u64(self.port.into()).hash(&eip712::string(&self.purpose));
-        eip712::hash_struct(EGRESS_TYPE, &data)
+        TypedStruct::new(EGRESS_TYPE, data)
     }
 }
 
-impl Access {
-    pub(super) fn struct_hash(&self) -> Hash32 {
-        eip712::hash_struct(ACCESS_TYPE, &Words::new().u64(self.ways.into()).hash(&eip712::array(self.keys.iter().copied())))
+impl Structured for Access {
+    fn to_struct(&self) -> TypedStruct {
+        TypedStruct::new(ACCESS_TYPE, Words::new().u64(self.ways.into()).hash(&eip712::array(self.keys.iter().copied())))
     }
 }
 
-impl Guard {
-    pub(super) fn struct_hash(&self) -> Hash32 {
+impl Structured for Guard {
+    fn to_struct(&self) -> TypedStruct {
         let data = Words::new()
             .hash(&eip712::string(&self.model))
             .hash(&eip712::string(&self.upstream))
             .u64(self.payer_requests_per_minute.into())
             .u64(self.payer_tokens_per_day);
-        eip712::hash_struct(GUARD_TYPE, &data)
+        TypedStruct::new(GUARD_TYPE, data)
     }
 }

@@ -10,7 +10,7 @@ use super::OperatorTerms;
 use crate::abi::Words;
 use crate::bytes::{Address, Amount, Hash32, Signature65};
 use crate::cbor::{CborError, Reader, Writer};
-use crate::eip712::{self, Recover, signer};
+use crate::eip712::{self, Recover, Structured, TypedMessage, TypedStruct, signer};
 use crate::time::UnixMs;
 
 /// Longest time that one list is in force, in milliseconds (7 days): so long an old one can be put to a new boot.
@@ -82,11 +82,6 @@ impl Classes {
         self.request.0.checked_add(metered).map(Amount)
     }
 
-    fn struct_hash(&self) -> Hash32 {
-        let data = self.all().into_iter().fold(Words::new(), Words::amount);
-        eip712::hash_struct(CLASSES_TYPE, &data)
-    }
-
     pub(super) fn write(&self, w: &mut Writer) {
         w.array(Self::COUNT);
         for amount in self.all() {
@@ -126,11 +121,19 @@ impl Price {
     pub fn at_most(model: Hash32, chain_id: u64, asset: Address, ceiling: Classes) -> Self {
         Self { model, chain_id, asset, ceiling, floor: ceiling.default_floor() }
     }
+}
 
-    pub(super) fn struct_hash(&self) -> Hash32 {
+impl Structured for Classes {
+    fn to_struct(&self) -> TypedStruct {
+        TypedStruct::new(CLASSES_TYPE, self.all().into_iter().fold(Words::new(), Words::amount))
+    }
+}
+
+impl Structured for Price {
+    fn to_struct(&self) -> TypedStruct {
         let data = Words::new().hash(&self.model).u64(self.chain_id).address(&self.asset);
         let data = data.hash(&self.ceiling.struct_hash()).hash(&self.floor.struct_hash());
-        eip712::hash_struct(&[PRICE_TYPE, CLASSES_TYPE].concat(), &data)
+        TypedStruct::new([PRICE_TYPE, CLASSES_TYPE].concat(), data)
     }
 }
 
@@ -148,10 +151,10 @@ pub struct ListedPrice {
     pub classes: Classes,
 }
 
-impl ListedPrice {
-    fn struct_hash(&self) -> Hash32 {
+impl Structured for ListedPrice {
+    fn to_struct(&self) -> TypedStruct {
         let data = Words::new().hash(&self.model).u64(self.chain_id).address(&self.asset).hash(&self.classes.struct_hash());
-        eip712::hash_struct(&[LISTED_TYPE, CLASSES_TYPE].concat(), &data)
+        TypedStruct::new([LISTED_TYPE, CLASSES_TYPE].concat(), data)
     }
 }
 
@@ -187,8 +190,14 @@ impl PriceList {
     /// The EIP-712 digest that the registrar signs, and that an offer names.
     #[must_use]
     pub fn digest(&self) -> Hash32 {
+        self.message().digest()
+    }
+
+    /// What the registrar signs.
+    #[must_use]
+    pub fn message(&self) -> TypedMessage {
         let data = Words::new().hash(&self.terms_hash).u64(self.number).u64(self.from.0).u64(self.until.0).hash(&self.prices_hash());
-        eip712::digest(&eip712::candor_domain(), &eip712::hash_struct(LIST_TYPE, &data))
+        TypedMessage::candor(TypedStruct::new(LIST_TYPE, data))
     }
 
     /// What this list says of a model in an asset.

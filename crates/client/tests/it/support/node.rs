@@ -18,8 +18,9 @@ use candor_verify::evidence::Evidence;
 use candor_verify::hash::sha256;
 use candor_verify::manifest::{Freshness, Manifest};
 use candor_verify::offer::Offer;
-use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS};
+use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS, TokenDomain};
 use candor_verify::receipt::{Scheme, Work, receipt_id};
+use candor_verify::refusal::{Refusal, code_hash};
 use candor_verify::terms::{OperatorTerms, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash};
@@ -70,6 +71,12 @@ pub(crate) enum Conduct {
     Silent,
     /// An error with this status and code.
     Error(u16, &'static str),
+    /// The same, with a refusal that is signed by the node's key, or by another one.
+    SignedError(u16, &'static str, bool),
+    /// A refusal of another status than the response's.
+    OtherRefusal,
+    /// An answer of a boot with another manifest: to prices, and to what is paid.
+    AnotherBoot,
 }
 
 /// Keys and promises of one boot.
@@ -92,6 +99,7 @@ struct State {
     spki_hash: Hash32,
     conduct: Mutex<Conduct>,
     paid: Mutex<Vec<String>>,
+    quotes: Mutex<usize>,
 }
 
 /// The server, until the process ends.
@@ -104,7 +112,8 @@ impl Server {
     /// An honest one.
     pub(crate) fn start(boot: Boot) -> Self {
         let (key, spki_hash) = own_key();
-        let state = Arc::new(State { boot, spki_hash, conduct: Mutex::new(Conduct::Honest), paid: Mutex::default() });
+        let state =
+            Arc::new(State { boot, spki_hash, conduct: Mutex::new(Conduct::Honest), paid: Mutex::default(), quotes: Mutex::default() });
         let shared = Arc::clone(&state);
         let address = serve(Some(key), move |request| route(Arc::clone(&shared), request));
         Self { address, state }
@@ -125,6 +134,11 @@ impl Server {
         self.state.paid.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How often a price was asked for.
+    pub(crate) fn quotes(&self) -> usize {
+        *self.state.quotes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The payments so far, each once: as many as could be charged.
     pub(crate) fn payments(&self) -> std::collections::BTreeSet<String> {
         self.paid().iter().map(|header| nonce(&parse_payment_payload(header.as_bytes()).unwrap()).to_string()).collect()
@@ -135,13 +149,25 @@ fn nonce(payload: &PaymentPayload) -> Hash32 {
     Hash32::from_hex(payload.payload.0["authorization"]["nonce"].as_str().unwrap()).unwrap()
 }
 
+/// The answer, of whichever boot it says it is.
 async fn route(state: Arc<State>, request: Request<Bytes>) -> io::Result<Response<Full<Bytes>>> {
+    let is_evidence = request.method() == Method::GET;
+    let mut response = routed(Arc::clone(&state), request).await?;
+    let conduct = *state.conduct.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = state.evidence(Hash32::ZERO).manifest.hash();
+    let manifest = if conduct == Conduct::AnotherBoot && !is_evidence { h(0x99) } else { own };
+    response.headers_mut().insert("x-candor-manifest", manifest.to_string().parse().unwrap());
+    Ok(response)
+}
+
+async fn routed(state: Arc<State>, request: Request<Bytes>) -> io::Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
     if head.method == Method::GET {
         let nonce = head.uri.query().and_then(|query| Hash32::from_hex(query.strip_prefix("nonce=")?)).unwrap_or_default();
         return Ok(Response::new(Full::new(state.evidence(nonce).encode().into())));
     }
     let Some(header) = head.headers.get("payment-signature").and_then(|value| value.to_str().ok()) else {
+        *state.quotes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         let required = encode_header(&state.required(&body));
         return Ok(Response::builder().status(402).header("payment-required", required).body(Full::default()).unwrap());
     };
@@ -212,6 +238,11 @@ impl State {
             let body = serde_json::json!({"error": {"message": "no", "type": "t", "param": null, "code": code}}).to_string();
             return Response::builder().status(status).body(Full::new(body.into())).unwrap();
         }
+        match conduct {
+            Conduct::SignedError(status, code, is_own) => return self.refused(status, code, status, is_own, header, body),
+            Conduct::OtherRefusal => return self.refused(402, "settlement_failed", 503, true, header, body),
+            _ => {}
+        }
         let payload = parse_payment_payload(header.as_bytes()).unwrap();
         let streamed = matches!(conduct, Conduct::Streamed | Conduct::StreamOfAnotherKey);
         let mut frames = vec![ANSWER.as_bytes().to_vec()];
@@ -250,6 +281,25 @@ impl State {
                 events
             }
         };
+        response.body(Full::new(body.into())).unwrap()
+    }
+
+    /// A refusal as a node sends it, about this status.
+    fn refused(&self, status: u16, code: &str, said: u16, is_own: bool, header: &str, body: &[u8]) -> Response<Full<Bytes>> {
+        let sent = candor_x402::client::SentPayment::parse(header).unwrap();
+        let token = TokenDomain { name: "USDC".into(), version: "2".into(), chain_id: CHAIN_ID, asset: ASSET };
+        let refusal = Refusal {
+            request_commitment: request_commitment(&REQUEST_SALT, "POST", candor_client::CHAT_PATH, body),
+            manifest_hash: self.evidence(Hash32::ZERO).manifest.hash(),
+            status: said,
+            code_hash: code_hash(code),
+            signed_digest: sent.payment().authorization.digest(&token),
+            at: UnixMs(now_ms()),
+        };
+        let signer = if is_own { self.boot.k_sig.clone() } else { Key::of(0x77) };
+        let bytes = [refusal.encode(), signer.sign(&refusal.digest()).0.to_vec()].concat();
+        let body = serde_json::json!({"error": {"message": "no", "type": "t", "param": null, "code": code}}).to_string();
+        let response = Response::builder().status(status).header("x-candor-refusal", STANDARD.encode(bytes));
         response.body(Full::new(body.into())).unwrap()
     }
 

@@ -1,0 +1,240 @@
+//! Cases that are judged by a whole verdict: bundles, the evidence in one at a moment, and attestation documents.
+//!
+//! Policy and chain facts have every field of spec/policy.md §1 and vectors/README.md, and no other: a typing error must not turn *none*
+//! into *any*.
+
+use candor_verify::attest::{Freshness, TrustRoot, parse_document, verify_document};
+use candor_verify::bundle::Bundle;
+use candor_verify::bytes::from_hex;
+use candor_verify::check::{ChainFacts, Transfer, verify_bundle};
+use candor_verify::eip712::K256;
+use candor_verify::evidence::{Moment, verify_evidence};
+use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
+use candor_verify::time::{UnixMs, UnixSeconds};
+use candor_verify::tlog::Tree;
+use candor_verify::verdict::{LogLevel, Outcome, Verdict};
+use serde_json::Value;
+
+use super::case::{Case, PARSE, UnfitCase, as_address, as_hash, as_number};
+use super::{CaseEnd, Ruling, Surroundings};
+
+type WholeJudge = fn(&Case<'_>, Surroundings<'_>) -> Result<Ruling, UnfitCase>;
+
+/// The judge of a kind that has a file of its own beside each case.
+pub(super) fn judge_of(kind: &str) -> Option<WholeJudge> {
+    match kind {
+        "bundle" => Some(bundle),
+        "live" => Some(live),
+        "attestation" => Some(attestation),
+        _ => None,
+    }
+}
+
+fn bundle(case: &Case<'_>, around: Surroundings<'_>) -> Result<Ruling, UnfitCase> {
+    let (policy, facts) = (policy(case.get("policy")?)?, Facts::read(case.get("chain_facts")?)?);
+    let (verdict, level) = match Bundle::parse(&bytes(case, "bundle", around)?) {
+        Err(error) => (unreadable(&error.to_string()), LogLevel::None),
+        Ok(bundle) => {
+            let (verdict, _) = verify_bundle(&bundle, &policy, facts.as_chain_facts(), &K256);
+            (ruling(&verdict), verdict.log_level())
+        }
+    };
+    Ok(Ruling { log_level: Some(level.as_str()), ..verdict })
+}
+
+fn live(case: &Case<'_>, around: Surroundings<'_>) -> Result<Ruling, UnfitCase> {
+    let policy = policy(case.get("policy")?)?;
+    let nonce = if case.get("nonce")?.is_null() { None } else { Some(case.hash("nonce")?) };
+    let moment = Moment::Live { now: UnixMs(case.number("now_ms")?), nonce };
+    Ok(match Bundle::parse(&bytes(case, "bundle", around)?) {
+        Err(error) => unreadable(&error.to_string()),
+        Ok(bundle) => ruling(&verify_evidence(&bundle.evidence, &policy, moment, &K256).0),
+    })
+}
+
+fn attestation(case: &Case<'_>, around: Surroundings<'_>) -> Result<Ruling, UnfitCase> {
+    let mut document = bytes(case, "attestation", around)?;
+    // Offsets are into the file as it is, so the last edit goes first.
+    for edit in case.list("edits", Some)?.into_iter().rev() {
+        let edit = Case::of(edit, "an edit")?;
+        let (at, remove, insert) = (edit.small::<usize>("at")?, edit.small::<usize>("remove")?, bare_hex(edit.get("insert")?)?);
+        let end = at.checked_add(remove).filter(|end| *end <= document.len());
+        let end = end.ok_or_else(|| UnfitCase::new(format!("an edit at {at} goes beyond the {} bytes of the file", document.len())))?;
+        drop(document.splice(at..end, insert));
+    }
+    let root = |root| bare_hex(root).ok()?.try_into().ok().map(|fingerprint| TrustRoot { fingerprint });
+    let (roots, at_ms) = (case.list("roots", root)?, case.number("at_ms")?);
+    let freshness = match case.text("mode")? {
+        "historical" => Freshness::Historical,
+        "live" => Freshness::Live { max_age_ms: case.number("max_age_ms")?, skew_ms: case.number("skew_ms")? },
+        other => return Err(UnfitCase::new(format!("\"mode\" must be historical or live, got {other:?}"))),
+    };
+    let verified = parse_document(&document).and_then(|document| verify_document(&document, &roots, at_ms, freshness));
+    Ok(match verified {
+        Ok(_) => Ruling::end(CaseEnd::Accept),
+        Err(error) => Ruling { check: Some(error.check().into()), why: Some(error.to_string()), ..Ruling::end(CaseEnd::Refuse) },
+    })
+}
+
+/// The bytes that a case is about: in it, or in the file that it names.
+fn bytes(case: &Case<'_>, folder: &str, around: Surroundings<'_>) -> Result<Vec<u8>, UnfitCase> {
+    if case.has("bytes") {
+        return case.bytes("bytes");
+    }
+    let name = case.text("file")?;
+    let missing =
+        || UnfitCase::new(format!("no file {name:?} in {folder}/ of the vectors: name their folder, or give \"bytes\" as 0x hex"));
+    (around.file)(folder, name).ok_or_else(missing)
+}
+
+/// Hex as vectors/attestation writes it, without 0x.
+fn bare_hex(value: &Value) -> Result<Vec<u8>, UnfitCase> {
+    let bytes = value.as_str().and_then(|text| from_hex(&format!("0x{text}")));
+    bytes.ok_or_else(|| UnfitCase::new("expected hex digits without 0x"))
+}
+
+fn unreadable(error: &str) -> Ruling {
+    Ruling { check: Some(PARSE.into()), why: Some(error.into()), ..Ruling::end(CaseEnd::Refuse) }
+}
+
+fn ruling(verdict: &Verdict) -> Ruling {
+    if let Some(check) = verdict.refused() {
+        let why = format!("expected {}, got {}", check.expected, check.got);
+        return Ruling { check: Some(check.id.into()), why: Some(why), ..Ruling::end(CaseEnd::Refuse) };
+    }
+    Ruling::end(match verdict.outcome() {
+        Outcome::Verified => CaseEnd::Accept,
+        _ => CaseEnd::CannotTell,
+    })
+}
+
+/// The object's members, which must be exactly these.
+fn members<'a>(value: &'a Value, what: &str, keys: &[&str]) -> Result<Case<'a>, UnfitCase> {
+    let case = Case::of(value, what)?;
+    let unknown = value.as_object().into_iter().flatten().map(|(key, _)| key).find(|key| !keys.contains(&key.as_str()));
+    match unknown {
+        Some(key) => Err(UnfitCase::new(format!("{what} must have {}, and nothing else; it has {key:?}", keys.join(", ")))),
+        None => Ok(case),
+    }
+}
+
+fn accepted<T>(case: &Case<'_>, key: &str, any: &str, item: impl FnMut(&Value) -> Option<T>) -> Result<Accept<T>, UnfitCase> {
+    if case.get(key)? == any { Ok(Accept::Any) } else { Ok(Accept::Only(case.list(key, item)?)) }
+}
+
+fn policy(value: &Value) -> Result<Policy, UnfitCase> {
+    let case = members(value, "a policy", &POLICY)?;
+    let registry = |entry: &Value| {
+        let entry = members(entry, "a registry", &["chain_id", "registry"]).ok()?;
+        Some((entry.number("chain_id").ok()?, entry.address("registry").ok()?))
+    };
+    let level = case.text("require_level")?;
+    let levels = [LogLevel::SelfLogged, LogLevel::Witnessed, LogLevel::Anchored];
+    let require_level = levels.into_iter().find(|known| known.as_str() == level);
+    Ok(Policy {
+        roots: case.list("roots", |root| as_hash(root).map(|hash| TrustRoot { fingerprint: hash.0 }))?,
+        workloads: match accepted(&case, "workloads", "dangerous-any", as_hash)? {
+            Accept::Any => Workloads::DangerousAny,
+            Accept::Only(listed) => Workloads::Only(listed),
+        },
+        operators: accepted(&case, "operators", "any", as_address)?,
+        registries: accepted(&case, "registries", "any", registry)?,
+        models: accepted(&case, "models", "any", as_hash)?,
+        max_age_ms: case.number("max_age_ms")?,
+        skew_ms: case.number("skew_ms")?,
+        witnesses: case.hashes("witnesses")?,
+        witness_threshold: case.small("witness_threshold")?,
+        require_level: require_level
+            .ok_or_else(|| UnfitCase::new(format!("\"require_level\" must be a level of the log, got {level:?}")))?,
+        require_offer_binding: case.flag("require_offer_binding")?,
+    })
+}
+
+/// Every field of spec/policy.md §1.
+const POLICY: [&str; 11] = [
+    "roots",
+    "workloads",
+    "operators",
+    "registries",
+    "models",
+    "max_age_ms",
+    "skew_ms",
+    "witnesses",
+    "witness_threshold",
+    "require_level",
+    "require_offer_binding",
+];
+
+/// What a caller read from a chain, with the lists that [`ChainFacts`] borrows.
+struct Facts {
+    anchors: Vec<KnownTree>,
+    observations: Vec<KnownTree>,
+    registry: Option<RegistryRecord>,
+    receipt_block_known: Option<bool>,
+    evidence_block_known: Option<bool>,
+    transfer: Option<Transfer>,
+}
+
+impl Facts {
+    fn read(value: &Value) -> Result<Self, UnfitCase> {
+        let keys = ["anchors", "observations", "registry", "receipt_block_known", "evidence_block_known", "transfer"];
+        let case = members(value, "chain facts", &keys)?;
+        let tree = |value: &Value| {
+            let tree = members(value, "a tree", &["log_id", "size", "root", "at"]).ok()?;
+            let at = UnixSeconds(tree.number("at").ok()?);
+            Some(KnownTree {
+                log_id: tree.hash("log_id").ok()?,
+                tree: Tree { size: tree.number("size").ok()?, root: tree.hash("root").ok()? },
+                at,
+            })
+        };
+        let known = |key: &str| if case.get(key)?.is_null() { Ok(None) } else { case.flag(key).map(Some) };
+        let registry = case.get("registry")?;
+        Ok(Self {
+            anchors: case.list("anchors", tree)?,
+            observations: case.list("observations", tree)?,
+            registry: if registry.is_null() { None } else { Some(record(registry)?) },
+            receipt_block_known: known("receipt_block_known")?,
+            evidence_block_known: known("evidence_block_known")?,
+            transfer: if case.get("transfer")?.is_null() { None } else { Some(transfer(case.text("transfer")?)?) },
+        })
+    }
+
+    fn as_chain_facts(&self) -> ChainFacts<'_> {
+        ChainFacts {
+            anchors: &self.anchors,
+            observations: &self.observations,
+            registry: self.registry.as_ref(),
+            receipt_block_known: self.receipt_block_known,
+            evidence_block_known: self.evidence_block_known,
+            transfer: self.transfer,
+        }
+    }
+}
+
+fn transfer(word: &str) -> Result<Transfer, UnfitCase> {
+    match word {
+        "seen" => Ok(Transfer::Seen),
+        "not_yet" => Ok(Transfer::NotYet),
+        "otherwise" => Ok(Transfer::Otherwise),
+        other => Err(UnfitCase::new(format!("\"transfer\" must be seen, not_yet or otherwise, got {other:?}"))),
+    }
+}
+
+fn record(value: &Value) -> Result<RegistryRecord, UnfitCase> {
+    let keys = ["k_sig", "manifest_hash", "valid_until", "invalid_from", "revoked_at", "is_forked", "has_gap"];
+    let case = members(value, "the registry's record", &keys)?;
+    let moment = |key: &str| match case.get(key)? {
+        Value::Null => Ok(None),
+        value => as_number(value).map(|at| Some(UnixSeconds(at))).ok_or_else(|| UnfitCase::new(format!("{key:?} must be null or seconds"))),
+    };
+    Ok(RegistryRecord {
+        k_sig: case.address("k_sig")?,
+        manifest_hash: case.hash("manifest_hash")?,
+        valid_until: UnixSeconds(case.number("valid_until")?),
+        invalid_from: moment("invalid_from")?,
+        revoked_at: moment("revoked_at")?,
+        is_forked: case.flag("is_forked")?,
+        has_gap: case.flag("has_gap")?,
+    })
+}
