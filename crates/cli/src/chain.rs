@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use candor_chain::{ChainClient, Deployment, mint_calldata};
-use candor_devchain::{BaseFee, Config, DEFAULT_CHAIN_ID, DevChain, Finality, Mining, SharedChain, TESTNETS, provider, serve};
+use candor_devchain::{BaseFee, Config, DEFAULT_CHAIN_ID, DevChain, FinalityLag, Mining, SharedChain, TESTNETS, provider, serve};
 use candor_verify::bytes::{Address, Amount};
 use serde_json::json;
 
@@ -104,7 +104,7 @@ pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
 fn behave(chain: &SharedChain, args: &Args) -> Result<(), Failure> {
     let finalized_lag = args.finalized_lag.unwrap_or(args.safe_lag);
     let mut chain = chain.lock();
-    let finality = Finality { safe_lag: args.safe_lag, finalized_lag };
+    let finality = FinalityLag { safe_lag: args.safe_lag, finalized_lag };
     chain.set_finality(finality).map_err(|error| Failure::cannot(format!("{error} (--safe-lag, --finalized-lag)")))?;
     for _ in 0..finalized_lag {
         chain.mine().map_err(|error| Failure::cannot(error.to_string()))?;

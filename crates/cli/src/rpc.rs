@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use candor_chain::{ChainClient, Rpc, RpcEndpoint};
 use candor_client::OwnChain;
-use serde::Deserialize;
+use candor_report::{EndpointText, EndpointsText};
 
 use crate::dev;
 use crate::output::Failure;
@@ -21,27 +21,6 @@ pub(crate) struct RpcArgs {
     /// File of endpoints, for those whose key is a header: TOML, an [[endpoint]] for each with url and headers = { name = "value" }, and agree.
     #[arg(long, value_name = "FILE")]
     pub(crate) rpc_file: Option<PathBuf>,
-}
-
-/// What stands in the file. Unknown fields are refused: a slip must not lose a header.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default = "one")]
-    agree: usize,
-    endpoint: Vec<FileEndpoint>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileEndpoint {
-    url: String,
-    #[serde(default)]
-    headers: std::collections::BTreeMap<String, String>,
-}
-
-fn one() -> usize {
-    1
 }
 
 impl RpcArgs {
@@ -86,7 +65,6 @@ impl RpcArgs {
     }
 }
 
-/// Nothing of the text is quoted: it holds keys.
 fn read(path: &std::path::Path) -> Result<Rpc, Failure> {
     use std::os::unix::fs::PermissionsExt as _;
     let cannot = |what: String| Failure::cannot(format!("{}: {what}", path.display()));
@@ -95,11 +73,7 @@ fn read(path: &std::path::Path) -> Result<Rpc, Failure> {
         return Err(cannot(format!("others can read it (mode {mode:o}), and it may hold keys; chmod 600 it")));
     }
     let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
-    let file: File = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or_default().lines().count().max(1));
-        cannot(format!("line {line}: {}; expected [[endpoint]] with url = \"…\" and headers = {{ name = \"…\" }}", error.message()))
-    })?;
-    let endpoints =
-        file.endpoint.into_iter().map(|endpoint| RpcEndpoint { url: endpoint.url, headers: endpoint.headers.into_iter().collect() });
-    Ok(Rpc { endpoints: endpoints.collect(), agree: file.agree })
+    let EndpointsText { agree, endpoints } = EndpointsText::parse(&text).map_err(|error| cannot(error.to_string()))?;
+    let endpoints = endpoints.into_iter().map(|EndpointText { url, headers }| RpcEndpoint { url, headers: headers.into_iter().collect() });
+    Ok(Rpc { endpoints: endpoints.collect(), agree })
 }

@@ -19,7 +19,7 @@ use revm::context::result::{ExecutionResult, HaltReason};
 use tokio::sync::watch;
 
 use crate::clock::{ChainClock, MAX_TIMESTAMP};
-use crate::config::{BaseFee, Config, ConfigError, Finality, Mining, check_chain_id, check_finality, check_genesis};
+use crate::config::{BaseFee, Config, ConfigError, FinalityLag, Mining, check_chain_id, check_finality, check_genesis};
 use crate::error::ChainError;
 use crate::execute::{CALL_GAS_CAP, Rules, TRANSACTION_GAS_CAP, call_tx, execute, output};
 use crate::fault::Fault;
@@ -55,7 +55,7 @@ pub struct DevChain {
     base_fee: BaseFee,
     /// The base fee of the next block, if someone fixed it.
     next_base_fee: Option<u64>,
-    finality: Finality,
+    finality: FinalityLag,
     /// Reorganisations so far; see [`BlockPlan`].
     branch: u64,
     snapshots: Vec<Snapshot>,
@@ -280,7 +280,7 @@ impl DevChain {
 
     /// How far `safe` and `finalized` are behind the head.
     #[must_use]
-    pub const fn finality(&self) -> Finality {
+    pub const fn finality(&self) -> FinalityLag {
         self.finality
     }
 
@@ -288,7 +288,7 @@ impl DevChain {
     ///
     /// # Errors
     /// [`ConfigError::FinalizedBeforeSafe`].
-    pub fn set_finality(&mut self, finality: Finality) -> Result<(), ConfigError> {
+    pub fn set_finality(&mut self, finality: FinalityLag) -> Result<(), ConfigError> {
         check_finality(finality)?;
         self.finality = finality;
         Ok(())

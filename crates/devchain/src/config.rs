@@ -35,7 +35,7 @@ pub struct Config {
     /// How the base fee goes on from block to block.
     pub base_fee: BaseFee,
     /// How far `safe` and `finalized` are behind the head.
-    pub finality: Finality,
+    pub finality: FinalityLag,
     /// Whether HTTP requests with `Origin: null` are answered: from pages opened from files, and from sandboxed frames in any page.
     pub lets_in_null_origin: bool,
 }
@@ -94,7 +94,7 @@ impl Default for Config {
             clock: Clock::System,
             mining: Mining::Instant,
             base_fee: BaseFee::Fixed,
-            finality: Finality::default(),
+            finality: FinalityLag::default(),
             lets_in_null_origin: false,
         }
     }
@@ -162,7 +162,7 @@ pub enum BaseFee {
 ///
 /// Any numbers are well formed; `finalized` may not be ahead of `safe`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Finality {
+pub struct FinalityLag {
     /// Blocks from the head to `safe`.
     pub safe_lag: u64,
     /// Blocks from the head to `finalized`.
@@ -219,7 +219,7 @@ pub enum ConfigError {
     /// `finalized` would be ahead of `safe`.
     FinalizedBeforeSafe {
         /// What was asked for.
-        got: Finality,
+        got: FinalityLag,
     },
     /// The genesis timestamp is later than [`MAX_TIMESTAMP`](crate::MAX_TIMESTAMP).
     TimestampTooLate {
@@ -275,7 +275,7 @@ pub(crate) fn check_genesis(genesis: &[GenesisAccount]) -> Result<(), ConfigErro
 }
 
 /// Refuses a chain that is final before it is safe.
-pub(crate) const fn check_finality(got: Finality) -> Result<(), ConfigError> {
+pub(crate) const fn check_finality(got: FinalityLag) -> Result<(), ConfigError> {
     if got.finalized_lag < got.safe_lag {
         return Err(ConfigError::FinalizedBeforeSafe { got });
     }

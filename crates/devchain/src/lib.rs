@@ -24,11 +24,11 @@
 //!
 //! By default each transaction is a block at once, a nonce gap is an error, the base fee is 1 gwei for ever, and `safe` and `finalized`
 //! are the head: whatever a program gets wrong about waiting is not seen. [`Config`] makes it behave as a real chain does there:
-//! [`Mining`] (blocks that come later, and a pool), [`BaseFee`], [`Finality`]; [`DevChain::reorg`] takes blocks back.
+//! [`Mining`] (blocks that come later, and a pool), [`BaseFee`], [`FinalityLag`]; [`DevChain::reorg`] takes blocks back.
 //!
 //! ```
-//! # use candor_devchain::{Config, DevChain, Fate, Finality, Mining};
-//! let finality = Finality { safe_lag: 1, finalized_lag: 3 };
+//! # use candor_devchain::{Config, DevChain, Fate, FinalityLag, Mining};
+//! let finality = FinalityLag { safe_lag: 1, finalized_lag: 3 };
 //! let mut chain = DevChain::new(Config { mining: Mining::Manual, finality, ..Config::default() })?;
 //! let first = chain.mine()?; // whatever waits in the pool is in it
 //! let other = chain.reorg(1, Fate::Pooled)?; // and waits again
@@ -64,7 +64,8 @@ mod transport;
 pub use chain::{BlockInfo, DevChain, Fate, MAX_BASE_FEE, MAX_BLOCKS, MAX_REORG_DEPTH, MAX_SNAPSHOTS, SnapshotId};
 pub use clock::MAX_TIMESTAMP;
 pub use config::{
-    BaseFee, Clock, Config, ConfigError, DEFAULT_CHAIN_ID, Finality, GenesisAccount, MIN_BLOCK_INTERVAL, Mining, TESTNETS, check_chain_id,
+    BaseFee, Clock, Config, ConfigError, DEFAULT_CHAIN_ID, FinalityLag, GenesisAccount, MIN_BLOCK_INTERVAL, Mining, TESTNETS,
+    check_chain_id,
 };
 pub use error::ChainError;
 pub use execute::{CALL_GAS_CAP, TRANSACTION_GAS_CAP};

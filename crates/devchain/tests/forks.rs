@@ -7,7 +7,7 @@ use alloy::network::TransactionBuilder;
 use alloy::primitives::{B256, U256, bytes};
 use alloy::providers::Provider;
 use alloy::rpc::types::{Filter, TransactionRequest};
-use candor_devchain::{ChainError, Config, ConfigError, DevChain, Fate, Fault, Finality, Mining, SharedChain, provider};
+use candor_devchain::{ChainError, Config, ConfigError, DevChain, Fate, Fault, FinalityLag, Mining, SharedChain, provider};
 use serde_json::json;
 use support::*;
 
@@ -148,7 +148,7 @@ fn empty_blocks_are_replaced_by_others() {
 
 #[tokio::test]
 async fn safe_and_finalized_lag_in_every_method_that_takes_a_tag() {
-    let finality = Finality { safe_lag: 1, finalized_lag: 2 };
+    let finality = FinalityLag { safe_lag: 1, finalized_lag: 2 };
     let chain = start_with(Config { finality, ..config() });
     let sent = three_counts(&chain).await;
     let reader = provider(&chain);
@@ -172,7 +172,7 @@ async fn safe_and_finalized_lag_in_every_method_that_takes_a_tag() {
     chain.set_fault(Fault::Lag { blocks: 2 });
     assert_eq!(reader.get_block_by_number(BlockNumberOrTag::Safe).await.unwrap().unwrap().number(), 0);
     chain.set_fault(Fault::None);
-    chain.lock().set_finality(Finality { safe_lag: 9, finalized_lag: 10 }).unwrap();
+    chain.lock().set_finality(FinalityLag { safe_lag: 9, finalized_lag: 10 }).unwrap();
     assert_eq!(count(&chain, BlockId::finalized()).await, 0, "genesis, before there are enough blocks");
 }
 
@@ -187,7 +187,7 @@ async fn unless_asked_otherwise_the_head_is_final() {
 
 #[test]
 fn finalized_before_safe_is_refused() {
-    let got = Finality { safe_lag: 2, finalized_lag: 1 };
+    let got = FinalityLag { safe_lag: 2, finalized_lag: 1 };
     let refused = DevChain::new(Config { finality: got, ..config() }).map(drop);
     assert_eq!(refused, Err(ConfigError::FinalizedBeforeSafe { got }));
     assert_eq!(DevChain::new(config()).unwrap().set_finality(got), Err(ConfigError::FinalizedBeforeSafe { got }));

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! policy.toml ──▶ PolicyText ──▶ candor-verify ──▶ Verdict ──▶ verdict_json, bundle_json
+//! rpc.toml ──▶ EndpointsText                  endpoints of a chain, with their headers
 //! deployment.toml ◀─▶ DeploymentText          addresses, and what they follow from
 //!                                candor-verify ──▶ Explained ──▶ explained_json
 //! a case of the vectors as JSON ──▶ conformance ──▶ how it ends, as JSON
@@ -28,11 +29,13 @@
 
 pub mod conformance;
 mod deployment;
+mod endpoints;
 mod explain;
 mod policy;
 mod verdict;
 
 pub use deployment::{ContractText, DeploymentText, DeploymentTextError};
+pub use endpoints::{EndpointText, EndpointsText, EndpointsTextError};
 pub use explain::explained_json;
 pub use policy::{PolicyText, PolicyTextError, SpendLimit};
 pub use verdict::{bundle_json, verdict_json};
