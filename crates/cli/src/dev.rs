@@ -117,12 +117,17 @@ pub(crate) fn workload(state: &Path) -> Result<Hash32, Failure> {
     Ok(workload_id(TeeKind::Nitro, &Hash32(root.fingerprint), &measurements()?.concatenated()))
 }
 
+/// SIMULATED evidence vouches for nothing where anything has value.
+pub(crate) fn check_simulated(chain_id: u64) -> Result<(), Failure> {
+    permitted_chain(chain_id).map(drop).map_err(|error| Failure::cannot(format!("no policy that accepts SIMULATED evidence: {error}")))
+}
+
 /// A policy that accepts this program, measured by this state's software hypervisor, and small payments in the test token, where there is
 /// one. For no chain on which anything has value: SIMULATED evidence vouches for nothing there.
 pub(crate) fn policy(state: &Path, deployed: &Deployed, operator: Address) -> Result<PolicyFile, Failure> {
     let Deployed { addresses: deployment, config } = deployed;
     let chain_id = deployment.chain_id;
-    permitted_chain(chain_id).map(drop).map_err(|error| Failure::cannot(format!("no policy that accepts SIMULATED evidence: {error}")))?;
+    check_simulated(chain_id)?;
     let root = hypervisor(state)?.trust_root();
     let workload = workload(state)?;
     let policy = Policy {

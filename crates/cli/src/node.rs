@@ -255,9 +255,10 @@ struct Setup {
 
 /// Writes the files that the halves read. Addresses are fixed here.
 async fn set_up(mut args: ServeArgs, state: &Path, directory: PathBuf, chain: &ChainClient) -> Result<Setup, Failure> {
+    // First: on a chain that this node must not serve nobody is asked for keys.
+    dev::check_simulated(chain.chain_id())?;
     let deployed = args.deployment.on(chain.chain_id())?;
     let keys = args.keys.load(chain.chain_id())?;
-    // Also refuses chains that this node must not serve.
     let judge = dev::policy(state, &deployed, keys.operator.address())?;
     Attestors::of(args.attestors.clone(), &deployed, &judge.policy, chain)?;
     deployed.check_there(chain).await?;
