@@ -194,7 +194,7 @@ contract PolicySymbolic is Symbolic {
 
     // What is accepted.
 
-    /// BYTES: in force now, begun when the tree was seen, finished before the deprecation, seen before the revocation; so of the workload, and
+    /// In force now, begun when the tree was seen, finished before the deprecation, seen before the revocation; so of the workload, and
     /// where operators are listed of the operator.
     function check_acceptsAtIsTheRule(
         PolicyId policyId,
