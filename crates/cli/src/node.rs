@@ -124,6 +124,9 @@ pub(crate) struct HostArgs {
     anchor_value: Option<u64>,
     #[arg(long)]
     max_fee_gwei: Option<u32>,
+    /// For tests that play a host which leads clients to a boot that nobody has registered.
+    #[arg(long)]
+    serve_unregistered: bool,
     #[command(flatten)]
     deployment: DeploymentArg,
     #[arg(long = "attestor", value_parser = AttestorUrl::parse)]
@@ -498,6 +501,7 @@ pub(crate) async fn host(args: HostArgs, handed: Option<&str>) -> Done {
     let mut config = HostConfig::new(args.socket, args.data, read(&args.terms)?, chain.clone(), gas);
     config.client_listen = args.listen;
     config.http_listen = args.log_listen;
+    config.serve_unregistered = args.serve_unregistered;
     config.anchor_value = args.anchor_value.map(|units| Amount(u128::from(units)));
     config.models = vec![ModelFile { digest, path: args.model }];
     config.registrar = Arc::new(NodeRegistrar { chain, key: registrar, policy, quorum: deployed.quorum(), attestors });

@@ -270,10 +270,13 @@ async fn take(
     let (shared, link) = (Arc::clone(shared), link.clone());
     match request {
         EnclaveRequest::Append(append) => {
-            shared.count(&append.entries);
+            let charged = shared.charged(&append.entries);
             let queued = answer::queue_append(&shared, append).await;
             tasks.spawn(async move {
                 let reply = answer::appended(&shared, queued).await;
+                if matches!(reply, HostReply::Appended { .. }) {
+                    shared.count(charged);
+                }
                 let _connection_gone = link.reply(id, reply).await;
                 drop(permit);
             });
@@ -283,6 +286,7 @@ async fn take(
             // On its own and not in `tasks`: once durable its intents must reach the settler, whatever becomes of this connection.
             tokio::spawn(async move {
                 let reply = answer::checkpoint_stored(&shared, queued).await;
+                shared.anchor_if_worth_it();
                 let _connection_gone = link.reply(id, reply).await;
                 drop(permit);
             });

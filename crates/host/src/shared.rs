@@ -91,14 +91,24 @@ impl Shared {
         }
     }
 
-    /// Counts what receipts that come into the log charged.
-    pub(crate) fn count(&self, entries: &[LoggedReceipt]) {
-        let (Some(most), Some(asset)) = (self.config.anchor_value, self.terms.terms.assets.first()) else { return };
+    /// What these receipts charged, of the first asset of the terms; nothing if nobody counts it.
+    pub(crate) fn charged(&self, entries: &[LoggedReceipt]) -> u128 {
+        let (Some(_), Some(asset)) = (self.config.anchor_value, self.terms.terms.assets.first()) else { return 0 };
         let charged = entries.iter().filter_map(|entry| Receipt::parse(&entry.receipt).ok()).map(|receipt| receipt.money);
         let charged = charged.filter(|money| (money.chain_id, money.asset) == (asset.chain_id, asset.asset));
+        charged.fold(0, |sum, money| sum.saturating_add(money.charged.0))
+    }
+
+    /// Receipts that charged so much are in the log.
+    pub(crate) fn count(&self, charged: u128) {
         let mut value = self.unanchored_value.lock().unwrap_or_else(PoisonError::into_inner);
-        *value = charged.fold(*value, |sum, money| sum.saturating_add(money.charged.0));
-        if most.0 <= *value {
+        *value = value.saturating_add(charged);
+    }
+
+    /// A checkpoint is stored: whether what waits for an anchor is worth one at once.
+    pub(crate) fn anchor_if_worth_it(&self) {
+        let value = *self.unanchored_value.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.config.anchor_value.is_some_and(|most| most.0 <= value) {
             self.worth.notify_one();
         }
     }

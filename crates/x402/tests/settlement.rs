@@ -6,7 +6,7 @@ mod chain;
 
 use candor_verify::time::UnixSeconds;
 use candor_x402::settlement::*;
-use chain::{CHAIN, Host, START_S, config, down, intent, persisted};
+use chain::{CHAIN, Host, START_S, config, down, intent, intent_of_many, persisted};
 
 const ENDS: u64 = START_S + 300;
 

@@ -88,6 +88,9 @@ async fn a_chain_that_goes_away_after_the_answer_takes_no_answer_away() {
 fn proxy(world: &World, endpoints: &[&str]) -> (Process, String) {
     let mut arguments = vec!["proxy", "--listen", "127.0.0.1:0"];
     arguments.extend(endpoints.iter().flat_map(|url| ["--rpc", *url]));
+    if 1 < endpoints.len() {
+        arguments.extend(["--rpc-agree", "2"]);
+    }
     let proxy = Process::start(&world.state, &arguments);
     let url = proxy.text("url").trim_end_matches("/v1").to_owned();
     (proxy, url)

@@ -21,7 +21,7 @@ fn refusals(scene: &Scene) -> Vec<(std::path::PathBuf, Value)> {
 #[tokio::test]
 async fn another_boot_is_seen_before_the_next_prompt_and_is_sent_none() {
     let scene = Scene::new();
-    let chain = OwnChain::new(vec![scene.chain().await]).unwrap();
+    let chain = OwnChain::new(scene.chain().await);
     let mut node = scene.verified().await;
     scene.buy_over(&chain, &mut node, BODY, &scene.book()).await.unwrap();
     assert_eq!((scene.node.quotes(), scene.node.paid().len()), (1, 1));

@@ -70,6 +70,22 @@ impl Running {
         tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("never: {what}"));
     }
 
+    /// Waits until clients are served: the registration, and as many blocks on it as it takes.
+    async fn until_open(&mut self) {
+        let (registry, k_sig) = (self.world.contracts.registry, self.boot.manifest.k_sig);
+        self.until("registered", async |node| node.world.client.key_status(&registry, &k_sig).await.unwrap().is_some()).await;
+        self.mine(DEPTH);
+        self.until("open", async |node| node.status().await["open"] == true).await;
+    }
+
+    /// Another boot in the place of this one, which is given back.
+    async fn reboot(self, next: Boot) -> (Self, Boot) {
+        let Self { world, _scratch, enclave, boot, control, host } = self;
+        drop(control);
+        let (control, _, _) = enclave.boot(&next).await;
+        (Self { world, _scratch, enclave, boot: next, control, host }, boot)
+    }
+
     /// Appends a receipt under a checkpoint; gives the receipt's id.
     async fn log(&mut self, byte: u8) -> [u8; 16] {
         let index = self.boot.tree.size();
@@ -147,15 +163,12 @@ async fn an_anchor_is_written_down_when_its_block_stays_and_made_again_when_it_i
 #[tokio::test]
 async fn an_anchor_of_a_former_log_that_is_taken_back_is_made_again() {
     let mut node = running("former-back").await;
-    node.mine(DEPTH);
-    node.until("open", async |node| node.status().await["open"] == true).await;
+    node.until_open().await;
     let before = node.world.shared.lock().snapshot().unwrap();
     node.log(9).await;
     node.until("anchored", async |node| node.anchored().await == 1).await;
-    // Another boot comes in its place.
     let next = Boot::new(&node.world, 2);
-    let former = std::mem::replace(&mut node.boot, next);
-    drop(std::mem::replace(&mut node.control, node.enclave.boot(&node.boot).await.0));
+    let (mut node, former) = node.reboot(next).await;
     let anchored = async |node: &mut Running| {
         let latest = node.world.client.latest_anchor(&node.world.contracts.registry, &former.manifest.k_sig).await.unwrap();
         latest.map_or(0, |anchor| anchor.tree.size) == 1
@@ -178,8 +191,7 @@ async fn an_edge_that_a_registration_could_not_make_is_made_later() {
     let mut next = Boot::new(&node.world, 2);
     let (former, tree) = (node.boot.log_id(), node.boot.tree.now().tree());
     (next.manifest.predecessor_log, next.manifest.predecessor_size, next.manifest.predecessor_root) = (former, tree.size, tree.root);
-    node.boot = next;
-    drop(std::mem::replace(&mut node.control, node.enclave.boot(&node.boot).await.0));
+    let (mut node, _) = node.reboot(next).await;
     let successor = node.boot.log_id();
     let linked = async |node: &mut Running| {
         node.world.client.successor_of(&node.world.contracts.registry, &former).await.unwrap() == Some(successor)
