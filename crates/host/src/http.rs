@@ -192,6 +192,7 @@ async fn status(node: &Arc<Shared>) -> Answer {
         "unanchored_s": status.unanchored_since.map(|since| now.since(since)),
         "gas_account": account(&node.config.gas_key.address()),
         "anchor_account": account(&node.config.anchor_key.address()),
+        "settlement_wei": status.settlement_wei.map(|wei| wei.to_string()),
         "rpc": { "endpoints": endpoints, "well": well },
         "troubles": status.troubles.iter().map(|(part, trouble)| (*part, trouble.code)).collect::<HashMap<_, _>>(),
     }))

@@ -63,6 +63,8 @@ pub(crate) struct Status {
     pub(crate) unanchored_since: Option<UnixSeconds>,
     /// Until when the registration is good, by the newest document on chain.
     pub(crate) valid_until: Option<UnixSeconds>,
+    /// Wei that one settlement costs, as last read.
+    pub(crate) settlement_wei: Option<Amount>,
     /// Wei of each account of this host, as last read.
     pub(crate) balances: HashMap<Address, Amount>,
     /// By part. Anybody reads its code in `/status`; its message may quote what was asked, and is the operator's.

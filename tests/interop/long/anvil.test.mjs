@@ -1,4 +1,4 @@
-// The same program on a second, independent chain: anvil from npm. Contracts deployed, node registered, one paid answer, judged over RPC.
+// The same program on a second, independent chain with a block each second: anvil from npm. Contracts deployed, node registered, one paid answer, judged over RPC.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readdirSync } from "node:fs";
@@ -20,7 +20,7 @@ const freePort = () => new Promise((resolve) => {
 before(async () => {
   const port = await freePort();
   rpc = `http://127.0.0.1:${port}`;
-  anvil = spawn(ANVIL, ["--port", String(port), "--hardfork", "osaka", "--silent"], { stdio: "ignore" });
+  anvil = spawn(ANVIL, ["--port", String(port), "--hardfork", "osaka", "--block-time", "1", "--silent"], { stdio: "ignore" });
   for (let tries = 0; ; tries += 1) {
     try { await fetch(rpc, { method: "POST", body: "{}" }); break; } catch (error) { if (tries === 100) throw error; }
     await new Promise((resolve) => setTimeout(resolve, 100));

@@ -153,7 +153,9 @@ async fn an_enclave_killed_in_the_middle_of_an_answer_has_charged_nothing() {
     // Its signature never left the enclave, and there is no receipt.
     assert_eq!(get(&world.api(), &format!("/v1/receipts/{id}")).await.status, 404);
     let reply = chat(&world.api(), &body, Some(&signed.header)).await;
-    assert_eq!((reply.status, reply.error_code().as_str()), (402, "extension_echo_mismatch"), "{reply:?}");
+    // Another boot's offer is another; on a machine that got slower meanwhile it is of fewer tokens too, and so of another price.
+    let codes = ["extension_echo_mismatch", "No matching payment requirements"];
+    assert!(reply.status == 402 && codes.contains(&reply.error_code().as_str()), "{reply:?}");
     assert!(!payer.is_used(&signed).await);
     payer.assert_paid(&[]).await;
 }

@@ -50,8 +50,8 @@ impl Keys {
         Process::start(&self.state, &[arguments, &["--passphrase-file", &passphrase]].concat())
     }
 
-    fn chain(&self, funded: &[&String]) -> Process {
-        let mut arguments = vec!["chain", "--port", "0", "--chain-id", CHAIN_ID];
+    fn chain(&self, funded: &[&String], like: &[&str]) -> Process {
+        let mut arguments = [&["chain", "--port", "0", "--chain-id", CHAIN_ID], like].concat();
         funded.iter().for_each(|account| arguments.extend(["--fund", account.as_str()]));
         Process::start(&self.state, &arguments)
     }
@@ -85,7 +85,7 @@ fn known(index: usize) -> String {
 fn each_role_without_a_key_of_its_own_refuses_to_start_on_a_test_network() {
     let keys = Keys::new();
     let (deployer, attestor) = (keys.make("deployer"), keys.make("attestor"));
-    let chain = keys.chain(&[&deployer]);
+    let chain = keys.chain(&[&deployer], &[]);
     let rpc = chain.text("url");
     let rpc = rpc.as_str();
     let own = "candor wallet new";
@@ -135,7 +135,7 @@ async fn a_whole_node_works_on_a_test_network_with_keys_of_its_own() {
     let [deployer, registrar, gas, anchor] = ["deployer", "registrar", "gas", "anchor"].map(|role| keys.make(role));
     let (operator, payee) = (keys.make("operator"), keys.make("payee"));
     let attestors = ["attestor-1", "attestor-2", "attestor-3"].map(|role| keys.make(role));
-    let chain = keys.chain(&[&deployer, &registrar, &gas, &anchor]);
+    let chain = keys.chain(&[&deployer, &registrar, &gas, &anchor], &["--block-seconds", "1", "--safe-lag", "2", "--moving-base-fee"]);
     let rpc = chain.text("url");
     let ran = keys.deploy(&rpc, &attestors.each_ref(), "2");
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -168,16 +168,6 @@ async fn a_whole_node_works_on_a_test_network_with_keys_of_its_own() {
     let node = keys.start(&serve);
     assert!(running.iter().all(|attestor| attestor.line(|line| line.contains("\"signed\"")).contains("true")));
     no_key_is_shown(&keys, &[node.pid(), node.pid_of("host_pid"), node.pid_of("enclave_pid")]);
-    // A network makes blocks by itself; this one only with transactions.
-    let blocks = tokio::spawn({
-        let rpc = rpc.clone();
-        async move {
-            loop {
-                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-                http::rpc(&rpc, "evm_mine", json!([])).await;
-            }
-        }
-    });
     // The client: a wallet of its own, and the policy that `serve` wrote.
     assert_refused(&keys.candor(&["ask", "Who are you?", "--rpc", &rpc]), &["wallet", CHAIN_ID, "candor wallet new"]);
     let payer = keys.candor(&["wallet", "new"]).json["address"].as_str().unwrap().to_owned();
@@ -203,7 +193,6 @@ async fn a_whole_node_works_on_a_test_network_with_keys_of_its_own() {
     fund(&rpc, &operator).await;
     let ran = keys.candor(&["registry", "retire", &k_sig, "--rpc", &rpc, "--key", &key]);
     assert!(ran.code == 0 && ran.json["invalid_from"].is_u64(), "{ran:?}");
-    blocks.abort();
     nobody_else_was_here(&rpc, &deployment).await;
 }
 
@@ -244,7 +233,7 @@ async fn nobody_else_was_here(rpc: &str, deployment: &str) {
 fn a_deployment_that_is_not_the_chains_or_not_the_codes_is_refused_by_name() {
     let keys = Keys::new();
     let (deployer, attestor) = (keys.make("deployer"), keys.make("attestor"));
-    let chain = keys.chain(&[&deployer]);
+    let chain = keys.chain(&[&deployer], &[]);
     assert_eq!(keys.deploy(&chain.text("url"), &[&attestor], "1").code, 0);
     let path = keys.path("deployment.toml");
     let honest = std::fs::read_to_string(&path).unwrap();
@@ -262,7 +251,7 @@ fn a_deployment_that_is_not_the_chains_or_not_the_codes_is_refused_by_name() {
     }
     // Right, and not there: another chain of this id.
     std::fs::write(&path, &honest).unwrap();
-    let empty = keys.chain(&[]);
+    let empty = keys.chain(&[], &[]);
     for role in ["operator", "registrar", "gas", "anchor"] {
         keys.make(role);
     }

@@ -134,6 +134,7 @@ async fn nobody_is_served_before_the_registration_is_in_a_block_that_stays() {
     for account in ["gas_account", "anchor_account"] {
         assert!(status[account]["wei"].as_str().is_some_and(|wei| wei.len() > 18), "{status}");
     }
+    assert!(status["settlement_wei"].as_str().is_some_and(|wei| wei.parse::<u128>().unwrap() > 90_000), "{status}");
     assert_eq!(status["rpc"], serde_json::json!({ "endpoints": 1, "well": 1 }));
     node.host.stop().await;
 }
