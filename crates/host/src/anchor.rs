@@ -140,7 +140,7 @@ impl Rounds {
     }
 
     /// Anchors what a former log still holds. False if the next round is to look again.
-    async fn anchor_former(&self, log_id: &Hash32) -> bool {
+    async fn anchor_former(&mut self, log_id: &Hash32) -> bool {
         let open = match self.shared.store.log(log_id).await {
             Ok(Some(open)) => open,
             Ok(None) => return true,
@@ -155,6 +155,10 @@ impl Rounds {
         if let Some(message) = trouble_of(log_id, &outcome) {
             // Beside the status, which is about the current log.
             self.shared.notice(&Notice::Trouble { part: "anchor", message });
+        }
+        if matches!(outcome, Ok(Anchoring::Anchored { .. })) {
+            // The edge of its successor may have waited for that.
+            self.looked = None;
         }
         match outcome {
             Ok(Anchoring::NotRegistered) => true,

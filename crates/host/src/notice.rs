@@ -106,7 +106,7 @@ impl fmt::Display for Notice {
             Self::EnclaveLost { reason } => write!(f, "host: enclave lost: {reason}"),
             Self::Ready { log_id } => write!(f, "host: enclave ready, log {log_id:#}"),
             Self::Registered { log_id } => write!(f, "host: registered, log {log_id:#}"),
-            Self::Open => f.write_str("clients are served"),
+            Self::Open => f.write_str("host: clients are served"),
             Self::Anchored { log_id, size, tx_hash, gas_used } => {
                 write!(f, "host: anchored log {log_id:#} at size {size} in {tx_hash} ({gas_used} gas)")
             }

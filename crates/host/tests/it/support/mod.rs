@@ -320,8 +320,13 @@ impl Registrar for WorldRegistrar {
             let temporary = |error: candor_chain::ChainError| RegistrarError { is_temporary: true, message: error.to_string() };
             if world.client.key_status(&world.contracts.registry, &k_sig).await.map_err(temporary)?.is_none() {
                 let head = world.client.head().await.map_err(temporary)?;
-                let calldata =
-                    world.submission(&ready.manifest, &ready.evidence, &head, ready.boot_signature).calldata().map_err(temporary)?;
+                let mut submission = world.submission(&ready.manifest, &ready.evidence, &head, ready.boot_signature);
+                let m = &ready.manifest;
+                if !m.predecessor_log.is_zero() {
+                    let found = world.client.predecessor(&m.registry, &m.predecessor_log, m.predecessor_size).await;
+                    submission.predecessor = found.map_err(temporary)?;
+                }
+                let calldata = submission.calldata().map_err(temporary)?;
                 world.client.send_and_wait(&world.registrar, Some(&world.contracts.registry), &calldata).await.map_err(temporary)?;
             }
             Ok(())
