@@ -98,7 +98,7 @@ pub struct ChainClient {
     // Whether the chain takes a fee for data; asked once.
     has_data_fee: Arc<OnceLock<bool>>,
     // Each endpoint alone, if there are several.
-    each: Arc<[ChainClient]>,
+    each: Arc<[Self]>,
 }
 
 impl ChainClient {

@@ -46,7 +46,7 @@ impl From<&String> for Rpc {
     }
 }
 
-impl From<&Rpc> for Rpc {
+impl From<&Self> for Rpc {
     fn from(rpc: &Self) -> Self {
         rpc.clone()
     }

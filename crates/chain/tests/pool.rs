@@ -100,7 +100,7 @@ async fn whoever_fails_rests_and_the_next_is_asked() {
         let client = ChainClient::connect(rpc(&[&one, &two], 1), None).await.unwrap();
         let expected = balance(&client).await.unwrap();
         assert_eq!(client.health(), (2, 2), "{mood:?}");
-        (one.asked(), two.asked());
+        drop((one.asked(), two.asked()));
 
         one.is(mood);
         assert_eq!(balance(&client).await, Ok(expected), "{mood:?}");

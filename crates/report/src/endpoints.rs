@@ -93,7 +93,7 @@ impl EndpointsText {
                 true => error.message().split(':').next().unwrap_or_default().to_owned(),
                 false => "no TOML".to_owned(),
             };
-            EndpointsTextError { line: before.matches('\n').count() + 1, message }
+            EndpointsTextError { line: before.matches('\n').count().saturating_add(1), message }
         })
     }
 }
