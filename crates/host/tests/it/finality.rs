@@ -194,7 +194,7 @@ async fn an_edge_that_a_registration_could_not_make_is_made_later() {
         async move { shared.answer(request.to_string().as_bytes()).await }
     };
     // Whoever cannot pay anchors nothing.
-    balance("0x0").await;
+    drop(balance("0x0").await);
     let later = balance("0xde0b6b3a7640000");
     node.log(9).await;
     let mut next = Boot::new(&node.world, 2);
@@ -205,7 +205,7 @@ async fn an_edge_that_a_registration_could_not_make_is_made_later() {
     node.until("registered", async |node| node.world.client.key_status(&registry, &k_sig).await.unwrap().is_some()).await;
     let edge = node.world.client.successor_of(&registry, &former).await.unwrap();
     assert_eq!(edge, None, "a gap");
-    later.await;
+    drop(later.await);
     let linked = async |node: &mut Running| {
         node.world.client.successor_of(&node.world.contracts.registry, &former).await.unwrap() == Some(successor)
     };
