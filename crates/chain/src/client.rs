@@ -274,7 +274,9 @@ impl ChainClient {
     pub async fn finality(&self, depth: u64) -> Result<Finality, ChainError> {
         match self.block(BlockNumberOrTag::Safe).await {
             Ok(Some(_)) => Ok(Finality::Tag),
-            Ok(None) | Err(ChainError::Rejected { .. }) => Ok(Finality::Depth(depth)),
+            Ok(None) => Ok(Finality::Depth(depth)),
+            Err(error) if error.is_of_tag() => Ok(Finality::Depth(depth)),
+            // Whatever else is said must not make the chain less final for as long as this program runs.
             Err(error) => Err(error),
         }
     }

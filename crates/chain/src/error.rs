@@ -133,6 +133,13 @@ impl ChainError {
         matches!(self, Self::Rejected { message, .. } if message.to_ascii_lowercase().contains("underpriced"))
     }
 
+    /// Whether a node says that it has no such block tag. Codes differ; the texts of those we know do not say more.
+    pub(crate) fn is_of_tag(&self) -> bool {
+        let Self::Rejected { code, message, .. } = self else { return false };
+        let message = message.to_ascii_lowercase();
+        matches!(code, -32601 | -32602) || ["safe", "block tag", "unsupported", "not supported"].iter().any(|part| message.contains(part))
+    }
+
     /// A revert of one of our contracts in words, for example `SizeNotGreater { latest: 4, got: 4 }`; also `Error(string)` texts.
     #[must_use]
     pub fn revert(&self) -> Option<String> {

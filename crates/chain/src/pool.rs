@@ -42,16 +42,36 @@ const ROUNDS: u32 = 4;
 const DIFFER_PAUSE: Duration = Duration::from_millis(400);
 const DIFFER_ROUNDS: u32 = 6;
 
+/// What is told to all.
+const BROADCAST: &str = "eth_sendRawTransaction";
+
 /// Answers that are never compared.
-const FREE: [&str; 8] = [
-    "eth_accounts",
-    "eth_blockNumber",
-    "eth_chainId",
-    "eth_estimateGas",
-    "eth_feeHistory",
-    "eth_gasPrice",
-    "eth_maxPriorityFeePerGas",
-    "eth_sendRawTransaction",
+const FREE: [&str; 7] =
+    ["eth_accounts", "eth_blockNumber", "eth_chainId", "eth_estimateGas", "eth_feeHistory", "eth_gasPrice", "eth_maxPriorityFeePerGas"];
+
+/// Members of blocks, receipts, logs and transactions that something is decided on: one that only one endpoint shows is a difference. Others are
+/// each endpoint's own.
+const READ: [&str; 20] = [
+    "address",
+    "blockHash",
+    "blockNumber",
+    "contractAddress",
+    "data",
+    "effectiveGasPrice",
+    "from",
+    "gasUsed",
+    "hash",
+    "logIndex",
+    "logs",
+    "number",
+    "parentHash",
+    "removed",
+    "root",
+    "status",
+    "timestamp",
+    "to",
+    "topics",
+    "transactionHash",
 ];
 
 /// Several endpoints behind one transport. Clones share the health of each.
@@ -124,6 +144,9 @@ impl Pool {
     }
 
     async fn answer(self, request: RequestPacket) -> TransportResult<ResponsePacket> {
+        if 1 < self.members.len() && request.requests().iter().any(|request| request.method() == BROADCAST) {
+            return self.everywhere(&request).await;
+        }
         let is_free = request.requests().iter().all(|request| FREE.contains(&request.method()));
         if self.agree < 2 || is_free { self.first(&request).await } else { self.agreed(&request).await }
     }
@@ -148,6 +171,28 @@ impl Pool {
             }
         }
         unreachable!("the last round returns")
+    }
+
+    /// A transaction goes to all: whoever takes it and drops it keeps it from nobody. The first that takes it is enough; the others are still told.
+    async fn everywhere(&self, request: &RequestPacket) -> TransportResult<ResponsePacket> {
+        let mut telling = JoinSet::new();
+        for member in self.order() {
+            let request = request.clone();
+            telling.spawn(async move { member.ask(request, None).await });
+        }
+        let mut refused = None;
+        while let Some(told) = telling.join_next().await {
+            match told.map_err(TransportErrorKind::custom)? {
+                Said::Answer(answer) if answer.is_success() => {
+                    telling.detach_all();
+                    return Ok(answer);
+                }
+                Said::Answer(answer) => refused = Some(Ok(answer)),
+                Said::Limited(said) => refused = refused.or(Some(said)),
+                Said::Away(error) => refused = refused.or(Some(Err(error))),
+            }
+        }
+        refused.unwrap_or_else(|| Err(TransportErrorKind::custom_str("no endpoint")))
     }
 
     /// The answer in which so many agree.
@@ -183,9 +228,9 @@ impl Pool {
             let said = asked.join_next().await.ok_or_else(|| TransportErrorKind::custom_str("no endpoint"))?;
             match said.map_err(TransportErrorKind::custom)? {
                 (name, Said::Answer(answer)) => answers.push((name, answer)),
-                (_, Said::Limited(Err(error)) | Said::Away(error)) if order.is_empty() => return Err(error),
-                // One answer that is a limit is no agreement.
-                (_, Said::Limited(Ok(answer))) if order.is_empty() => return Ok(vec![(String::new(), answer)]),
+                (_, Said::Away(error)) if order.is_empty() => return Err(error),
+                // What says that it is a limit is never an answer here: whoever says so could say anything beside it.
+                (_, Said::Limited(_)) if order.is_empty() => return Err(TransportErrorKind::http_error(429, String::new())),
                 (_, Said::Limited(_) | Said::Away(_)) => {}
             }
         }
@@ -236,6 +281,7 @@ impl Member {
     async fn ask(&self, request: RequestPacket, patience: Option<Duration>) -> Said {
         let mut turn = Turn { member: self, began: Instant::now(), is_over: false };
         let is_logs = request.requests().iter().any(|request| request.method() == "eth_getLogs");
+        let asked_for: Vec<Id> = request.requests().iter().map(|request| request.id().clone()).collect();
         let asked = async {
             self.check_chain().await?;
             self.http.clone().call(request).await
@@ -246,7 +292,7 @@ impl Member {
         };
         turn.is_over = true;
         match answer {
-            Ok(answer) if is_over_limits(&answer, is_logs) => {
+            Ok(answer) if is_over_limits(&answer, &asked_for, is_logs) => {
                 self.failed();
                 Said::Limited(Ok(answer))
             }
@@ -299,12 +345,13 @@ impl Drop for Turn<'_> {
 }
 
 /// Whether an answer says that too much was asked. Providers use one code for that and for a range of events that is too long.
-fn is_over_limits(answer: &ResponsePacket, is_logs: bool) -> bool {
+fn is_over_limits(answer: &ResponsePacket, asked: &[Id], is_logs: bool) -> bool {
     let says_so = |error: &ErrorPayload| {
         let message = error.message.to_ascii_lowercase();
         error.code == 429 || (error.code == -32005 && !is_logs) || is_of_rate(&message)
     };
-    answer.responses().iter().any(|response| matches!(&response.payload, ResponsePayload::Failure(error) if says_so(error)))
+    let mut responses = answer.responses().iter().filter(|response| asked.contains(&response.id));
+    responses.any(|response| matches!(&response.payload, ResponsePayload::Failure(error) if says_so(error)))
 }
 
 /// Whether an error's text, in lower case, is of too many questions.
@@ -312,8 +359,7 @@ pub(crate) fn is_of_rate(message: &str) -> bool {
     ["too many requests", "rate limit", "request rate", "compute units per second"].iter().any(|part| message.contains(part))
 }
 
-/// Whether two answers say the same. Endpoints add members of their own, so those that only one has do not count; what is read is read from the
-/// first, and what it lacks is an error there.
+/// Whether two answers say the same. Endpoints add members of their own, so those that only one has do not count, but for those that are read.
 fn is_same(one: &ResponsePacket, other: &ResponsePacket) -> bool {
     let other = other.responses();
     one.responses().len() == other.len()
@@ -330,11 +376,11 @@ fn is_same_response(one: &Response, other: &Response) -> bool {
             value(one.get()).zip(value(other.get())).is_some_and(|(one, other)| is_same_value(&one, &other))
         }
         // Codes and texts differ between nodes; what a contract said does not.
-        (ResponsePayload::Failure(one), ResponsePayload::Failure(other)) => match (&one.data, &other.data) {
-            (Some(one), Some(other)) => one.get().eq_ignore_ascii_case(other.get()),
-            // Not every node passes it on.
-            _ => true,
-        },
+        (ResponsePayload::Failure(one), ResponsePayload::Failure(other)) => {
+            let is_revert = |error: &ErrorPayload| error.message.to_ascii_lowercase().contains("revert");
+            let data = |error: &ErrorPayload| error.data.as_ref().map(|data| data.get().to_ascii_lowercase());
+            data(one) == data(other) && is_revert(one) == is_revert(other)
+        }
         _ => false,
     }
 }
@@ -342,7 +388,11 @@ fn is_same_response(one: &Response, other: &Response) -> bool {
 fn is_same_value(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
-            one.iter().all(|(name, value)| other.get(name).is_none_or(|other| is_same_value(value, other)))
+            let lacks = |one: &serde_json::Map<String, Value>, other: &serde_json::Map<String, Value>| {
+                READ.iter().any(|name| one.get(*name).is_some_and(|value| !value.is_null()) && other.get(*name).is_none_or(Value::is_null))
+            };
+            let same = |(name, value): (&String, &Value)| other.get(name).is_none_or(|other| is_same_value(value, other));
+            !lacks(one, other) && !lacks(other, one) && one.iter().all(same)
         }
         (Value::Array(one), Value::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same_value(one, other))
@@ -378,6 +428,9 @@ mod tests {
             (ok(json!("0x")), no("0x"), false),
             (no("0x08c379a0"), no("0x08C379A0"), true),
             (no("0x01"), no("0x02"), false),
+            (ok(json!({"status": "0x0"})), ok(json!({"root": "0x1"})), false),
+            (ok(json!({"blockHash": "0x1", "to": null})), ok(json!({"blockHash": "0x1"})), true),
+            (ok(json!({"blockHash": null})), ok(json!({"blockHash": "0x1"})), false),
         ] {
             assert_eq!((is_same(&one, &other), is_same(&other, &one)), (expected, expected), "{one:?} {other:?}");
         }
@@ -398,7 +451,9 @@ mod tests {
             (3, "execution reverted", false, false),
         ] {
             let answer = said(code, message);
-            assert_eq!((is_over_limits(&answer, true), is_over_limits(&answer, false)), (of_logs, of_others), "{message}");
+            let says = |is_logs| is_over_limits(&answer, &[Id::Number(1)], is_logs);
+            assert_eq!((says(true), says(false)), (of_logs, of_others), "{message}");
+            assert!(!is_over_limits(&answer, &[Id::Number(2)], false), "nobody asked that");
         }
     }
 }

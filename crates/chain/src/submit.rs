@@ -206,7 +206,9 @@ impl ChainClient {
     /// `TooDear` if the next block takes nothing at the ceiling; as the transport.
     pub async fn fees(&self) -> Result<Fees, ChainError> {
         let estimate = self.within("eth_feeHistory", self.provider().estimate_eip1559_fees()).await?;
-        let fees = Fees { max_fee_per_gas: estimate.max_fee_per_gas, max_priority_fee_per_gas: estimate.max_priority_fee_per_gas };
+        // The base fee is the chain's, whatever an endpoint says of it; a tip is paid as it is signed.
+        let tip = estimate.max_priority_fee_per_gas.min(TIP_MAX);
+        let fees = Fees { max_fee_per_gas: estimate.max_fee_per_gas.max(tip), max_priority_fee_per_gas: tip };
         let Some(ceiling) = self.fee_ceiling() else { return Ok(fees) };
         // The estimate is twice the base fee and the tip: what the next block asks for is less.
         let asked = fees.max_priority_fee_per_gas.saturating_add(fees.max_fee_per_gas.saturating_sub(fees.max_priority_fee_per_gas) / 2);
@@ -339,7 +341,17 @@ impl ChainClient {
             if let Some(receipt) = self.first_receipt(&sent, patience).await? {
                 return succeeded(receipt);
             }
-            tx.fees = self.capped(tx.fees.bumped().max(self.fees().await?));
+            if tx.nonce < self.nonce(&from, NonceAt::Latest).await.unwrap_or(tx.nonce) {
+                // In a block, ours or another of this account: one more look says which.
+                if let Some(receipt) = self.first_receipt(&sent, SETTLED_LOOK).await? {
+                    return succeeded(receipt);
+                }
+                let message = format!("another transaction of {from} took the nonce {}; send again", tx.nonce);
+                return Err(ChainError::Rejected { what: "wait for a transaction", code: NONCE_TAKEN, message, data: Vec::new() });
+            }
+            // What is out stays out, whatever the chain asks now.
+            let asked = self.fees().await.unwrap_or(tx.fees);
+            tx.fees = self.capped(tx.fees.bumped().max(asked));
         }
         Err(ChainError::Timeout { what: "wait for a transaction", after: REPLACE_AFTER.saturating_mul(REPLACEMENTS.saturating_add(1)) })
     }
@@ -382,6 +394,16 @@ fn succeeded(receipt: TransactionReceipt) -> Result<TransactionReceipt, ChainErr
 
 /// Longer than two blocks of any chain we know; then a transaction is sent again at a higher price.
 const REPLACE_AFTER: Duration = Duration::from_secs(30);
+
+/// Most that goes to a block's producer per gas where no ceiling is named: an endpoint that invents tips must not burn an account. Ten times what
+/// main networks ask on busy days.
+const TIP_MAX: u128 = 10_000_000_000;
+
+/// For a receipt that follows its block a moment later.
+const SETTLED_LOOK: Duration = Duration::from_secs(2);
+
+/// Of no node: a code for what this file says itself.
+const NONCE_TAKEN: i64 = -1;
 
 /// How often a transaction is replaced: an eighth more each time, four times the price in all.
 const REPLACEMENTS: u32 = 12;

@@ -5,7 +5,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use candor_chain::{ChainClient, ChainError, Rpc, RpcEndpoint};
+use candor_chain::{ChainClient, ChainError, Fees, Outage, Rpc, RpcEndpoint, Transaction};
 use candor_devchain::{Config, DevChain, Reply, SharedChain};
 use candor_testhttp::serve;
 use candor_verify::{Address, Amount};
@@ -26,6 +26,8 @@ enum Mood {
     Hangs,
     /// Another balance than the chain's.
     Lies,
+    /// Takes transactions and keeps them.
+    Drops,
 }
 
 /// An endpoint of a chain, in a mood that the test changes, with what it was asked and its last `x-api-key`.
@@ -56,7 +58,10 @@ impl Door {
                     Mood::Status(status) => Ok(Response::builder().status(status).body(Full::new(Bytes::new())).unwrap()),
                     Mood::Error(code) => body(json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": "no"}}).to_string()),
                     Mood::Lies if method == "eth_getBalance" => body(json!({"jsonrpc": "2.0", "id": id, "result": "0x7"}).to_string()),
-                    Mood::Well | Mood::Lies => match chain.answer(request.body()).await {
+                    Mood::Drops if method == "eth_sendRawTransaction" => {
+                        body(json!({"jsonrpc": "2.0", "id": id, "result": format!("0x{}", "11".repeat(32))}).to_string())
+                    }
+                    Mood::Well | Mood::Lies | Mood::Drops => match chain.answer(request.body()).await {
                         Reply::Body(said) => body(said),
                         other => panic!("{other:?}"),
                     },
@@ -175,6 +180,15 @@ async fn endpoints_that_must_agree_and_differ_give_no_answer() {
         assert!(endpoints.contains(&one.url) && endpoints.contains(&two.url) && refused.is_temporary(), "{refused}");
         liar.is(Mood::Well);
     }
+    // A limit is no answer, and no agreement, whatever else is said beside it.
+    for door in [&one, &two, &three] {
+        door.is(Mood::Error(429));
+    }
+    assert!(matches!(balance(&client).await, Err(ChainError::Unavailable { outage: Outage::Status(429), .. })));
+    for door in [&one, &two, &three] {
+        door.is(Mood::Well);
+    }
+    assert_eq!(balance(&client).await, Ok(expected));
     // One that is silent cannot speak for a third: the next is heard in its place.
     two.is(Mood::Status(500));
     assert_eq!(balance(&client).await, Ok(expected));
@@ -183,6 +197,25 @@ async fn endpoints_that_must_agree_and_differ_give_no_answer() {
     // And one alone is no two.
     three.is(Mood::Status(500));
     assert!(matches!(balance(&client).await, Err(ChainError::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn a_transaction_goes_to_all_and_whoever_drops_it_keeps_it_from_nobody() {
+    let chain = chain(31337);
+    let (one, two) = (Door::to(&chain, Mood::Drops), Door::to(&chain, Mood::Well));
+    let client = ChainClient::connect(rpc(&[&one, &two], 1), None).await.unwrap();
+    let tx = Transaction {
+        chain_id: 31337,
+        nonce: 0,
+        gas_limit: 21_000,
+        fees: Fees { max_fee_per_gas: 2_000_000_000, max_priority_fee_per_gas: 0 },
+        to: Some(payer()),
+        value: Amount(1),
+        calldata: Vec::new(),
+    };
+    let signed = dev_signer(3).sign_transaction(&tx).unwrap();
+    client.broadcast(&signed).await.unwrap();
+    client.wait_for(&signed.hash, Duration::from_secs(30)).await.unwrap();
 }
 
 #[tokio::test]

@@ -504,7 +504,14 @@ pub(crate) async fn host(args: HostArgs, handed: Option<&str>) -> Done {
     config.serve_unregistered = args.serve_unregistered;
     config.anchor_value = args.anchor_value.map(|units| Amount(u128::from(units)));
     config.models = vec![ModelFile { digest, path: args.model }];
-    config.registrar = Arc::new(NodeRegistrar { chain, key: registrar, policy, quorum: deployed.quorum(), attestors });
+    config.registrar = Arc::new(NodeRegistrar {
+        chain,
+        key: registrar,
+        policy,
+        quorum: deployed.quorum(),
+        attestors,
+        turn: tokio::sync::Mutex::default(),
+    });
     // What the operator sees: a line per event.
     config.notices = Arc::new(|notice: &Notice| say!("{notice}"));
     let usual = if is_dev { Duration::from_millis(200) } else { Timing::default().anchor };

@@ -69,6 +69,9 @@ pub(crate) struct NodeRegistrar {
     pub(crate) policy: Policy,
     pub(crate) quorum: Quorum,
     pub(crate) attestors: Attestors,
+    /// One transaction of the key at a time: the boot that runs and those that have gone are shown to the registry by tasks of their own, and two
+    /// with one nonce would replace each other.
+    pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
 impl Registrar for NodeRegistrar {
@@ -132,7 +135,9 @@ impl NodeRegistrar {
             predecessor,
         };
         let calldata = submission.calldata().map_err(|error| for_good(&error))?;
+        let turn = self.turn.lock().await;
         let sent = self.chain.send_and_wait(&self.key, Some(&manifest.registry), &calldata).await.map_err(|error| for_now(&error))?;
+        drop(turn);
         if !sent.is_success {
             return Err(for_now(&"the registry refused the registration"));
         }
@@ -157,6 +162,7 @@ impl NodeRegistrar {
         }
         let (_, data) = self.verdict(evidence, now).await?;
         let calldata = renew_calldata(&record, evidence.document(), &data, &evidence.freshness);
+        let _turn = self.turn.lock().await;
         self.chain.send_and_wait(&self.key, Some(&manifest.registry), &calldata).await.map_err(|error| for_now(&error))?;
         Ok(())
     }
@@ -171,8 +177,8 @@ impl NodeRegistrar {
             }
             Attestors::At(urls) => {
                 let collected = collect(urls, &self.quorum, &evidence.encode(), &found).await;
-                let collected =
-                    collected.map_err(|error| RegistrarError { is_temporary: error.is_temporary(), message: error.to_string() })?;
+                // Members' clocks and deployments change, and the last document of a boot that has gone is worth asking again for.
+                let collected = collected.map_err(|error| for_now(&error))?;
                 Ok((found, collected.verifier_data))
             }
         }

@@ -18,7 +18,8 @@ pub(crate) struct RpcArgs {
     /// How many of several endpoints must give the same answer: whoever believes no single one says 2.
     #[arg(long, value_name = "N", requires = "rpc", value_parser = clap::value_parser!(u16).range(1..=16))]
     pub(crate) rpc_agree: Option<u16>,
-    /// File of endpoints, for those whose key is a header: TOML, an [[endpoint]] for each with url and headers = { name = "value" }, and agree.
+    /// File of endpoints, for those whose key is a header: TOML, a table `endpoint` for each with url and headers, and agree (see
+    /// docs/runbooks/chain-trouble.md).
     #[arg(long, value_name = "FILE")]
     pub(crate) rpc_file: Option<PathBuf>,
 }

@@ -150,7 +150,9 @@ async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<T
     // The state says that it ended, and no event shows how: an endpoint whose events are late, or pruned, says nothing against the payment.
     let Some(end) = ended else { return Ok((None, None)) };
     let receipt = chain.transaction_receipt(&end.tx_hash).await.map_err(chain_error)?;
-    let logs = receipt.filter(|receipt| receipt.is_success).map(|receipt| receipt.logs).unwrap_or_default();
+    // An endpoint that has the event and not the receipt says nothing against the payment either.
+    let Some(receipt) = receipt else { return Ok((None, None)) };
+    let logs = if receipt.is_success { receipt.logs } else { Vec::new() };
     let logs: Vec<Log> = logs.into_iter().map(|log| Log { address: log.address, topics: log.topics, data: log.data }).collect();
     // The receipt's charge is the whole signed value (`receipt.charge`), so the authorization says what must have moved.
     if shows_transfer(&logs, &money.asset, authorization) {

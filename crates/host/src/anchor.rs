@@ -293,11 +293,28 @@ impl Anchorer {
         Ok(())
     }
 
+    /// An anchor was refused as if another had come first. That is so only if the chain shows another: an endpoint that says so of an estimate must
+    /// not keep a log from being anchored in silence.
+    async fn overtaken(&self, open: &OpenLog, before: &KeyStatus, error: &ChainError) -> Result<Anchoring, String> {
+        let m = &open.row().manifest;
+        let now = self.client.key_status(&m.registry, &m.k_sig).await.map_err(|error| error.to_string())?;
+        match now {
+            Some(now) if now.last_size != before.last_size => Ok(Anchoring::UpToDate),
+            _ => Err(error.to_string()),
+        }
+    }
+
     /// Sends the edge to a log's predecessor if the chain has everything that it takes and not the edge. True if nothing is left to do.
     async fn close_gap(&mut self, open: &OpenLog) -> Result<bool, String> {
         let (m, said) = (&open.row().manifest, |error: ChainError| error.to_string());
-        if m.predecessor_log.is_zero() || self.client.successor_of(&m.registry, &m.predecessor_log).await.map_err(said)?.is_some() {
+        if m.predecessor_log.is_zero() {
             return Ok(true);
+        }
+        match self.client.successor_of(&m.registry, &m.predecessor_log).await.map_err(said)? {
+            // A reorganisation can take it: it is looked for again.
+            Some(successor) if successor == m.log_id() => return Ok(false),
+            Some(_) => return Ok(true),
+            None => {}
         }
         let Some(status) = self.client.key_status(&m.registry, &m.k_sig).await.map_err(said)? else { return Ok(false) };
         let found = self.client.predecessor(&m.registry, &m.predecessor_log, m.predecessor_size).await.map_err(said)?;
@@ -305,7 +322,7 @@ impl Anchorer {
         let record = self.client.registered(&m.registry, &m.k_sig, &status).await.map_err(said)?.record;
         let calldata = link_calldata(&record, m, &predecessor, anchored_at).map_err(said)?;
         match self.client.send_and_wait(&self.signer, Some(&m.registry), &calldata).await {
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(false),
             // The chain went on meanwhile: the next look sees how.
             Err(error) if error.revert_name().as_deref() == Some("StillAGap") => Ok(false),
             Err(error) => Err(error.to_string()),
@@ -328,13 +345,13 @@ impl Anchorer {
         let calldata = anchor_calldata(&registered.record, &signed, last.as_ref(), &consistency);
         let sent = match self.client.send_and_wait(&self.signer, Some(&m.registry), &calldata).await {
             Ok(sent) => sent,
-            // Reverted in its block: somebody's anchor came into the one before. No reason to pay more for the next.
-            Err(ChainError::Rejected { code: 0, .. }) => return Ok(Anchoring::UpToDate),
+            // Reverted in its block: somebody's anchor came into the one before, or it had too little gas. No reason to pay more for the next.
+            Err(error @ ChainError::Rejected { code: 0, .. }) => return self.overtaken(open, &status, &error).await,
             Err(error) => {
                 return match error.revert_name().as_deref() {
                     Some("NotRegistered") => Ok(Anchoring::NotRegistered),
-                    // Somebody was faster: the next look finds it.
-                    Some("SizeNotGreater" | "NotTheLastAnchor") => Ok(Anchoring::UpToDate),
+                    // Somebody was faster: the next look goes on from there.
+                    Some("SizeNotGreater" | "NotTheLastAnchor") => self.overtaken(open, &status, &error).await,
                     _ => Err(error.to_string()),
                 };
             }

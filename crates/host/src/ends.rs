@@ -9,8 +9,8 @@ use candor_verify::Hash32;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How long a transfer counts as in a block without being seen there again: some looks of the settlement machine.
-const INCLUDED_FOR: Duration = Duration::from_secs(30);
+/// How long a transfer counts as in a block without being seen there again: a few looks of the settlement machine, which has one a second.
+const INCLUDED_FOR: Duration = Duration::from_secs(4);
 
 /// Most transfers that are remembered so; each is open in the settlement machine, which has its own limit.
 const INCLUDED_MAX: usize = 16_384;

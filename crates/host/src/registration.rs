@@ -122,6 +122,8 @@ async fn until_due(shared: &Shared, ready: &Ready, has_ended: bool) -> Due {
             Ok(None) if was_listed && misses < MISSES => misses = misses.saturating_add(1),
             Ok(None) if was_listed => {
                 shared.update(|status| status.is_registered = false);
+                // Nobody new is led to it until it is there again.
+                shared.gate.send_replace(shared.config.serve_unregistered);
                 shared.trouble("registration", "the registry knows this boot no more; it is registered again".to_owned());
                 return Due::Registration;
             }
@@ -136,8 +138,8 @@ async fn until_due(shared: &Shared, ready: &Ready, has_ended: bool) -> Due {
     }
 }
 
-/// How the registry has this boot. Opens the door to clients once it has it in a block that stays; it stays open then, because a registration
-/// that is taken back all the same is made again, and says the same.
+/// How the registry has this boot. Opens the door to clients once it has it in a block that stays; it is closed again when the registry knows the boot no
+/// more.
 async fn look(shared: &Shared, ready: &Ready) -> Result<Option<KeyStatus>, ChainError> {
     let chain = &shared.config.anchor_chain;
     let status = chain.key_status(&ready.manifest.registry, &ready.manifest.k_sig).await?;
