@@ -222,7 +222,7 @@ pub fn array(members: impl IntoIterator<Item = Hash32>) -> Hash32 {
     keccak256(&[&array_preimage(members)])
 }
 
-/// What [`array`] hashes.
+/// What [`array()`] hashes.
 #[must_use]
 pub fn array_preimage(members: impl IntoIterator<Item = Hash32>) -> Vec<u8> {
     members.into_iter().fold(Words::new(), |words, member| words.hash(&member)).into_vec()
