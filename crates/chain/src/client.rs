@@ -93,7 +93,6 @@ pub struct ChainClient {
     width: Arc<Width>,
     // None for a provider that the caller made.
     pool: Option<Pool>,
-    agree: usize,
     fee_ceiling: Option<u128>,
     // Whether the chain takes a fee for data; asked once.
     has_data_fee: Arc<OnceLock<bool>>,
@@ -113,7 +112,7 @@ impl ChainClient {
         let reaches = rpc.reach()?;
         let alone = |reach: Reach| {
             let pool = Pool::new(std::slice::from_ref(&reach), 1, &Arc::default());
-            Self::over(pool, reach.endpoint, reach.is_local, 1)
+            Self::over(pool, reach.endpoint, reach.is_local)
         };
         if reaches.len() == 1 {
             let client = reaches.into_iter().next().map(alone).ok_or(ChainError::Misuse { what: "connect", detail: String::new() })?;
@@ -127,7 +126,7 @@ impl ChainClient {
         let got = one_chain(&each, rpc.agree, expected_chain_id).await?;
         each.iter_mut().for_each(|client| client.chain_id = got);
         let _first = chain_id.set(got);
-        let client = Self::over(pool, endpoint, is_local, rpc.agree);
+        let client = Self::over(pool, endpoint, is_local);
         Ok(Self { chain_id: got, each: each.into(), ..client })
     }
 
@@ -136,15 +135,15 @@ impl ChainClient {
     /// # Errors
     /// As [`Self::connect`].
     pub async fn from_provider(provider: impl Provider<Ethereum> + 'static, expected_chain_id: Option<u64>) -> Result<Self, ChainError> {
-        Self::new(provider, Endpoint::given(), None, 1).of_chain(expected_chain_id).await
+        Self::new(provider, Endpoint::given(), None).of_chain(expected_chain_id).await
     }
 
-    fn over(pool: Pool, endpoint: Endpoint, is_local: bool, agree: usize) -> Self {
+    fn over(pool: Pool, endpoint: Endpoint, is_local: bool) -> Self {
         let client = ClientBuilder::default().transport(pool.clone(), is_local);
-        Self::new(ProviderBuilder::default().connect_client(client), endpoint, Some(pool), agree)
+        Self::new(ProviderBuilder::default().connect_client(client), endpoint, Some(pool))
     }
 
-    fn new(provider: impl Provider<Ethereum> + 'static, endpoint: Endpoint, pool: Option<Pool>, agree: usize) -> Self {
+    fn new(provider: impl Provider<Ethereum> + 'static, endpoint: Endpoint, pool: Option<Pool>) -> Self {
         Self {
             provider: provider.erased(),
             endpoint: Arc::new(endpoint),
@@ -153,7 +152,6 @@ impl ChainClient {
             with_code: Arc::default(),
             width: Arc::default(),
             pool,
-            agree,
             fee_ceiling: None,
             has_data_fee: Arc::default(),
             each: Arc::default(),
@@ -174,7 +172,7 @@ impl ChainClient {
     /// How many endpoints must give the same answer.
     #[must_use]
     pub fn agree(&self) -> usize {
-        self.agree
+        self.pool.as_ref().map_or(1, Pool::agree)
     }
 
     /// How many endpoints there are, and how many of them are not left out for a while because they failed.

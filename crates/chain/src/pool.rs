@@ -131,6 +131,11 @@ impl Pool {
         Self { members: reaches.iter().map(member).collect(), agree }
     }
 
+    /// How many of them must say the same.
+    pub(crate) fn agree(&self) -> usize {
+        self.agree
+    }
+
     /// How many endpoints there are, and how many of them do not rest.
     pub(crate) fn health(&self) -> (usize, usize) {
         (self.members.len(), self.members.iter().filter(|member| !member.is_resting()).count())
@@ -197,22 +202,27 @@ impl Pool {
 
     /// The answer in which so many agree.
     async fn agreed(&self, request: &RequestPacket) -> TransportResult<ResponsePacket> {
-        for round in 0..DIFFER_ROUNDS {
-            if 0 < round {
-                sleep(DIFFER_PAUSE).await;
+        let mut outcome = self.compare(request).await;
+        for _ in 1..DIFFER_ROUNDS {
+            match &outcome {
+                Err(error) if may_pass(error) => {}
+                _ => break,
             }
-            let answers = self.several(request).await?;
-            let Some(((_, first), others)) = answers.split_first() else { break };
-            if others.iter().all(|(_, other)| is_same(first, other)) {
-                let (_, first) = answers.into_iter().next().expect("there is a first");
-                return Ok(first);
-            }
-            if round + 1 == DIFFER_ROUNDS {
-                let endpoints = answers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" and ");
-                return Err(TransportErrorKind::custom(Differ { endpoints }));
-            }
+            sleep(DIFFER_PAUSE).await;
+            outcome = self.compare(request).await;
         }
-        Err(TransportErrorKind::custom_str("no endpoint"))
+        outcome
+    }
+
+    /// One look at whether so many agree.
+    async fn compare(&self, request: &RequestPacket) -> TransportResult<ResponsePacket> {
+        let mut answers = self.several(request).await?;
+        let (name, first) = answers.pop().ok_or_else(|| TransportErrorKind::custom_str("no endpoint"))?;
+        if answers.iter().all(|(_, other)| is_same(&first, other)) {
+            return Ok(first);
+        }
+        let names: Vec<&str> = answers.iter().map(|(name, _)| name.as_str()).chain([name.as_str()]).collect();
+        Err(TransportErrorKind::custom(Differ { endpoints: names.join(" and ") }))
     }
 
     /// The answers of so many as must agree, of others where one fails.
@@ -303,9 +313,7 @@ impl Member {
             }
             Err(error) => {
                 self.failed();
-                let is_limit =
-                    error.as_transport_err().and_then(TransportErrorKind::as_http_error).is_some_and(|error| error.status == 429);
-                if is_limit { Said::Limited(Err(error)) } else { Said::Away(error) }
+                if error.as_transport_err().is_some_and(is_limit) { Said::Limited(Err(error)) } else { Said::Away(error) }
             }
         }
     }
@@ -342,6 +350,16 @@ impl Drop for Turn<'_> {
             self.member.failed();
         }
     }
+}
+
+/// Whether another look may say otherwise: endpoints that differ see a new block one after the other, and a limit is of a moment.
+fn may_pass(error: &TransportError) -> bool {
+    error.as_transport_err().is_some_and(|kind| is_limit(kind) || kind.as_custom().is_some_and(|error| error.is::<Differ>()))
+}
+
+/// Whether an endpoint says by its HTTP status that too much was asked.
+fn is_limit(kind: &TransportErrorKind) -> bool {
+    kind.as_http_error().is_some_and(|error| error.status == 429)
 }
 
 /// Whether an answer says that too much was asked. Providers use one code for that and for a range of events that is too long.

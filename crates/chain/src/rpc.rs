@@ -1,5 +1,6 @@
 //! How to reach a chain: a list of endpoints, what each wants to be told, and how many of them must say the same.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use alloy::transports::http::Http;
@@ -90,14 +91,12 @@ impl Rpc {
             return Err(misuse(format!("{agree} endpoints cannot agree where {got} are named; name more, or let fewer agree")));
         }
         let reaches: Vec<Reach> = self.endpoints.iter().map(RpcEndpoint::reach).collect::<Result<_, _>>()?;
-        let urls = self.endpoints.iter().enumerate();
-        for (at, endpoint) in urls {
-            // One that is named twice would agree with itself.
-            if self.endpoints[..at].iter().any(|other| other.url == endpoint.url) {
-                return Err(misuse(format!("{} is named twice", reaches[at].endpoint.name())));
-            }
+        // One that is named twice, however it is spelled, would agree with itself.
+        let mut seen = BTreeSet::new();
+        match reaches.iter().find(|reach| !seen.insert(reach.http.url().to_owned())) {
+            Some(twice) => Err(misuse(format!("{} is named twice", twice.endpoint.name()))),
+            None => Ok(reaches),
         }
-        Ok(reaches)
     }
 }
 

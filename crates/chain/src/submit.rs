@@ -395,8 +395,8 @@ fn succeeded(receipt: TransactionReceipt) -> Result<TransactionReceipt, ChainErr
 /// Longer than two blocks of any chain we know; then a transaction is sent again at a higher price.
 const REPLACE_AFTER: Duration = Duration::from_secs(30);
 
-/// Most that goes to a block's producer per gas where no ceiling is named: an endpoint that invents tips must not burn an account. Ten times what
-/// main networks ask on busy days.
+/// Most that goes to a block's producer per gas before anything is replaced: an endpoint that invents tips must not burn an account. Where a chain
+/// asks for more, it says "underpriced", and replacements get there.
 const TIP_MAX: u128 = 10_000_000_000;
 
 /// For a receipt that follows its block a moment later.

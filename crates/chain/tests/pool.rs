@@ -249,6 +249,32 @@ async fn at_the_start_as_many_must_answer_as_must_agree() {
 }
 
 #[tokio::test]
+async fn an_endpoint_in_two_spellings_is_no_two() {
+    let chain = chain(31337);
+    let door = Door::to(&chain, Mood::Well);
+    let endpoint = |url: String| RpcEndpoint { url, headers: Vec::new() };
+    let twice = Rpc { endpoints: vec![endpoint(door.url.clone()), endpoint(format!("{}/", door.url))], agree: 2 };
+    let refused = ChainClient::connect(twice, None).await.unwrap_err();
+    assert!(matches!(&refused, ChainError::Misuse { detail, .. } if detail.contains("named twice")), "{refused}");
+}
+
+#[tokio::test]
+async fn a_limit_of_a_moment_is_waited_for_where_several_must_agree() {
+    let chain = chain(31337);
+    let (one, two) = (Door::to(&chain, Mood::Well), Door::to(&chain, Mood::Well));
+    let client = ChainClient::connect(rpc(&[&one, &two], 2), None).await.unwrap();
+    two.asked();
+    two.is(Mood::Status(429));
+    let (balance, ()) = tokio::join!(balance(&client), async {
+        while two.asked.lock().unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        two.is(Mood::Well);
+    });
+    assert!(balance.is_ok(), "{balance:?}");
+}
+
+#[tokio::test]
 async fn headers_go_along_and_are_never_told() {
     let chain = chain(31337);
     let door = Door::to(&chain, Mood::Well);

@@ -42,6 +42,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    if !args.rpc.is_named() {
+        return Err(Failure::cannot("which chain? Contracts are deployed on the one that you name with --rpc URL"));
+    }
     let chain = args.rpc.connect().await?;
     let chain_id = chain.chain_id();
     for attestor in &args.attestors {

@@ -39,7 +39,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use candor_report::conformance::UNFIT;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::output::Failure;
 
@@ -184,7 +184,10 @@ fn main() -> ExitCode {
 /// Help, version, or what is wrong with the arguments. Those are not parsed, so `--json` is looked for by hand.
 fn usage(error: &clap::Error) -> ExitCode {
     // The contract of conformance.md has a code of its own for wrong usage.
-    let code = if std::env::args_os().any(|argument| argument == "conformance") { UNFIT } else { 2 };
+    let command = Cli::command();
+    let is_command = |argument: &std::ffi::OsString| command.get_subcommands().any(|known| argument == known.get_name());
+    let is_conformance = std::env::args_os().skip(1).find(is_command).is_some_and(|named| named == "conformance");
+    let code = if is_conformance { UNFIT } else { 2 };
     if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
         let text = error.render().to_string();
         return Failure::cannot(text.trim_start_matches("error: ").trim_end()).with_code(code).report(true);

@@ -136,11 +136,11 @@ pub struct HostConfig {
     /// Which blocks these chains are not expected to take back. An answer is handed over, and an anchor shown, once they are in a block; the
     /// books, the anchor that later proofs begin at, and whether this node may serve a newcomer go by blocks that stay.
     pub finality: Finality,
+    /// Whether clients are served before the registration is in a block that stays. What is sold then can turn out to be unprovable, if the registration never comes to be.
+    pub serve_unregistered: bool,
     /// An anchor is made at once when so much was charged since the last, in the smallest unit of the terms' first asset. `None`: only
     /// [`Timing::anchor`] counts.
     pub anchor_value: Option<Amount>,
-    /// Whether clients are served before that. What is sold then can turn out to be unprovable, if the registration never comes to be.
-    pub serve_unregistered: bool,
     /// How many blocks below the newest one the block lies that the enclave is told of. What a chain takes back of itself is mostly the
     /// newest, and a receipt that names a block which is gone cannot be verified against that chain.
     pub head_depth: u64,

@@ -1,4 +1,5 @@
-//! Who waits for the end of which settlement, and whose transfer is in a block that may be taken back. Each is woken by its own payment and by no other: under load there are thousands of both.
+//! Who waits for the end of which settlement, and whose transfer is in a block that may be taken back. Each is woken by its own payment and by no
+//! other: under load there are thousands of both.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -50,6 +50,12 @@ fn values_that_no_node_takes_are_refused_before_anything_is_sent() {
     }
     assert_refused(&run(&state, &["ask", "Hi", "--body", "x", "--rpc", NOBODY]), &["--body"]);
     assert_refused(&run(&state, &["demo", ""]), &["[PROMPT]"]);
+    // The one command with codes of its own is not every command that speaks of it.
+    assert_refused(&run(&state, &["ask", "conformance", "--rpc", NOBODY, "--max-tokens", "0"]), &["--max-tokens"]);
+    assert_eq!(run(&state, &["conformance", "--nonsense"]).code, 30);
+    // Gas is spent on no chain by default.
+    let attestor = Signer::random().address().to_string();
+    assert_refused(&run(&state, &["deploy", "--attestor", &attestor]), &["--rpc URL"]);
     std::fs::remove_dir_all(state).unwrap();
 }
 

@@ -1,43 +1,27 @@
 //! A chain that takes back its newest blocks: who is served when, what counts for the books, what is written down, and what is done again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use candor_chain::Finality;
-use candor_host::Host;
 use candor_link::{EnclaveRequest, HostReply, Role, SettlementState};
+use candor_verify::manifest::Manifest;
 use candor_verify::time::UnixSeconds;
 use candor_verify::{Amount, Hash32};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::support::world::World;
-use crate::support::{Boot, Control, FakeEnclave, PATIENCE, Scratch, config, settlement};
+use crate::support::running::Running;
+use crate::support::{Boot, PATIENCE, settlement};
 
 /// Blocks on top of one that stays.
 const DEPTH: u64 = 6;
 
-struct Running {
-    world: Arc<World>,
-    _scratch: Scratch,
-    enclave: FakeEnclave,
-    boot: Boot,
-    control: Control,
-    host: Host,
-}
-
 async fn running(name: &str) -> Running {
-    let world = Arc::new(World::start().await);
-    world.mint(&world.payer.address(), Amount(1_000_000)).await;
-    let scratch = Scratch::new(name);
-    let enclave = FakeEnclave::listen(&scratch);
-    let boot = Boot::new(&world, 1);
-    let mut config = config(&world, &scratch, &enclave.socket, b"weights");
-    (config.finality, config.serve_unregistered) = (Finality::Depth(DEPTH), false);
-    config.clients.dial = Duration::from_millis(300);
-    let host = Host::start(config).await.unwrap();
-    let (control, _, _) = enclave.boot(&boot).await;
-    Running { world, _scratch: scratch, enclave, boot, control, host }
+    Running::start(name, |config| {
+        (config.finality, config.serve_unregistered) = (Finality::Depth(DEPTH), false);
+        config.clients.dial = Duration::from_millis(300);
+    })
+    .await
 }
 
 impl Running {
@@ -48,12 +32,7 @@ impl Running {
     }
 
     async fn status(&self) -> serde_json::Value {
-        let mut stream = TcpStream::connect(self.host.http_address()).await.unwrap();
-        stream.write_all(b"GET /status HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
-        let mut response = Vec::new();
-        stream.read_to_end(&mut response).await.unwrap();
-        let end = response.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        serde_json::from_slice(&response[end + 4..]).unwrap()
+        self.json("/status").await
     }
 
     /// Serves what the host asks of the enclave until this is so.
@@ -80,10 +59,10 @@ impl Running {
 
     /// Another boot in the place of this one, which is given back.
     async fn reboot(self, next: Boot) -> (Self, Boot) {
-        let Self { world, _scratch, enclave, boot, control, host } = self;
+        let Self { world, scratch, enclave, boot, control, host } = self;
         drop(control);
         let (control, _, _) = enclave.boot(&next).await;
-        (Self { world, _scratch, enclave, boot: next, control, host }, boot)
+        (Self { world, scratch, enclave, boot: next, control, host }, boot)
     }
 
     /// Appends a receipt under a checkpoint; gives the receipt's id.
@@ -216,16 +195,11 @@ async fn an_edge_that_a_registration_could_not_make_is_made_later() {
 /// With an interval that is longer than the test, only what was charged makes an anchor.
 #[tokio::test]
 async fn an_anchor_is_made_at_once_when_much_was_charged() {
-    let world = Arc::new(World::start().await);
-    let scratch = Scratch::new("value");
-    let enclave = FakeEnclave::listen(&scratch);
-    let boot = Boot::new(&world, 1);
-    let mut config = config(&world, &scratch, &enclave.socket, b"weights");
-    let charged = candor_testkit::honest::receipt(&boot.manifest, 0).money.charged;
-    (config.timing.anchor, config.anchor_value) = (10 * PATIENCE, Some(Amount(2 * charged.0)));
-    let host = Host::start(config).await.unwrap();
-    let (control, _, _) = enclave.boot(&boot).await;
-    let mut node = Running { world, _scratch: scratch, enclave, boot, control, host };
+    let charged = candor_testkit::honest::receipt(&Manifest::default(), 0).money.charged;
+    let mut node = Running::start("value", |config| {
+        (config.timing.anchor, config.anchor_value) = (10 * PATIENCE, Some(Amount(2 * charged.0)));
+    })
+    .await;
     // The first anchor is made at once, and begins the interval.
     node.log(1).await;
     node.until("the first", async |node| node.anchored().await == 1).await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::running::Running;
 use crate::support::world::World;
 use crate::support::*;
 use candor_devchain::Fault;
@@ -17,25 +18,8 @@ use candor_verify::{Amount, Hash32};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A world whose payer has money, an enclave, and a host that has booted it.
-struct Running {
-    world: Arc<World>,
-    scratch: Scratch,
-    enclave: FakeEnclave,
-    boot: Boot,
-    control: Control,
-    host: Host,
-}
-
 async fn running(name: &str) -> Running {
-    let world = Arc::new(World::start().await);
-    world.mint(&world.payer.address(), Amount(1_000_000)).await;
-    let scratch = Scratch::new(name);
-    let enclave = FakeEnclave::listen(&scratch);
-    let boot = Boot::new(&world, 1);
-    let host = Host::start(config(&world, &scratch, &enclave.socket, b"weights")).await.unwrap();
-    let (control, _, _) = enclave.boot(&boot).await;
-    Running { world, scratch, enclave, boot, control, host }
+    Running::start(name, |_| {}).await
 }
 
 impl Running {
@@ -67,20 +51,6 @@ impl Running {
 
     async fn balance(&self) -> Amount {
         self.world.client.token_balance(&self.world.contracts.test_usd, &self.world.payee).await.unwrap()
-    }
-
-    async fn get(&self, path: &str) -> (u16, Vec<u8>) {
-        let mut stream = TcpStream::connect(self.host.http_address()).await.unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
-        let mut response = Vec::new();
-        stream.read_to_end(&mut response).await.unwrap();
-        let end = response.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8(response[..end].to_vec()).unwrap();
-        (head[9..12].parse().unwrap(), response[end + 4..].to_vec())
-    }
-
-    async fn json(&self, path: &str) -> serde_json::Value {
-        serde_json::from_slice(&self.get(path).await.1).unwrap()
     }
 
     fn path(&self, rest: &str) -> String {

@@ -3,6 +3,8 @@
 #[path = "../../../../chain/tests/support/mod.rs"]
 pub(crate) mod world;
 
+pub(crate) mod running;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
