@@ -322,7 +322,12 @@ impl Member {
     async fn check_chain(&self) -> TransportResult<()> {
         let Some(expected) = self.chain_id.get().filter(|_| self.health().is_doubtful) else { return Ok(()) };
         let request = Request::new("eth_chainId", Id::Number(0), ()).serialize().map_err(TransportError::ser_err)?;
-        let ResponsePacket::Single(answer) = self.http.clone().call(request.into()).await? else {
+        let answer = self.http.clone().call(request.into()).await?;
+        // One that is over its limits says nothing of its chain.
+        if is_over_limits(&answer, &[Id::Number(0)], false) {
+            return Err(TransportErrorKind::http_error(429, String::new()));
+        }
+        let ResponsePacket::Single(answer) = answer else {
             return Err(TransportErrorKind::custom_str("a batch for a question"));
         };
         let got = match &answer.payload {
