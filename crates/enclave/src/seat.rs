@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use candor_link::Party;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::places::{Limits, PlaceId, Places};
@@ -16,12 +16,16 @@ use crate::places::{Limits, PlaceId, Places};
 pub(crate) struct House {
     // Guarded for the moment of one update. A connection is told to go by dropping its sender.
     places: Mutex<Places<oneshot::Sender<()>>>,
+    // How many there are, and whether they are asked to go.
+    taken: watch::Sender<usize>,
+    closing: watch::Sender<bool>,
     start: Instant,
 }
 
 impl House {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { places: Mutex::new(Places::new(limits)), start: Instant::now() }
+        let (taken, closing) = (watch::Sender::new(0), watch::Sender::new(false));
+        Self { places: Mutex::new(Places::new(limits)), taken, closing, start: Instant::now() }
     }
 
     /// A place and what resolves when it is needed for somebody else; `None` if nobody can go for it.
@@ -29,7 +33,17 @@ impl House {
         let (stay, gone) = oneshot::channel();
         let entered = self.lock().enter(party, self.now_ms(), stay)?;
         drop(entered.evicted);
+        self.taken.send_modify(|taken| *taken = taken.saturating_add(1));
         Some((Seat { house: Arc::clone(self), id: entered.id }, gone))
+    }
+
+    /// Asks every connection to end with the answer at hand, and waits until all have: what was being told is told whole. Not longer than
+    /// `patience`, which no client can stretch.
+    pub(crate) async fn close(&self, patience: Duration) {
+        self.closing.send_replace(true);
+        let mut taken = self.taken.subscribe();
+        // Whoever is not gone by then is cut off.
+        drop(tokio::time::timeout(patience, taken.wait_for(|taken| *taken == 0)).await);
     }
 
     fn lock(&self) -> MutexGuard<'_, Places<oneshot::Sender<()>>> {
@@ -65,6 +79,12 @@ impl Seat {
         self.house.lock().is_spent(self.id)
     }
 
+    /// Resolves when the house closes.
+    pub(crate) async fn closing(&self) {
+        // The sender is in the house, which this seat holds.
+        drop(self.house.closing.subscribe().wait_for(|closing| *closing).await);
+    }
+
     /// Resolves when nothing was paid for too long.
     pub(crate) async fn unpaid_life(&self) {
         loop {
@@ -80,6 +100,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         drop(self.house.lock().leave(self.id));
+        self.house.taken.send_modify(|taken| *taken = taken.saturating_sub(1));
     }
 }
 

@@ -33,6 +33,9 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Before accepting again after an error: a loop without a pause would burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long whoever waits for an answer has to be told that there is none, once the log is over.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// New evidence this often (ADR 0002: at least hourly).
 const RE_ATTEST: Duration = Duration::from_secs(50 * 60);
 
@@ -54,7 +57,10 @@ pub async fn run(socket: &Path, config: Config, attester: Arc<dyn Attester>) -> 
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = &mut over => return Err(std::io::Error::other("the log is over; start the enclave again")),
+            _ = &mut over => {
+                house.close(LAST_WORDS).await;
+                return Err(std::io::Error::other("the log is over; start the enclave again"));
+            }
         };
         let Ok((stream, _)) = accepted else {
             // Out of file descriptors, for example: connections that end give some back, and keys and log must not end over it.
@@ -123,6 +129,7 @@ async fn client(stream: UnixStream, serving: Arc<Serving>, boot: Arc<Boot>, seat
             return;
         }
         () = seat.unpaid_life() => {}
+        () = seat.closing() => {}
     }
     // A request that has begun is still answered, and none after it.
     connection.as_mut().graceful_shutdown();

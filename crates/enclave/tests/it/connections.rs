@@ -1,12 +1,13 @@
 //! Clients that hold a connection and do nothing with it: each is cut off by its own limit, and what it owes is in the log.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use candor_enclave::Config;
 use candor_verify::receipt::Outcome;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::client::{question, rest};
+use crate::support::client::{Reply, question, rest};
 use crate::support::{Key, SOMEBODY, World, now};
 
 fn config() -> Config {
@@ -75,4 +76,25 @@ async fn a_client_that_says_nothing_is_cut_off_before_and_after_its_handshake() 
     let mut kept = world.tls().await;
     kept.write_all(b"GET /health HTTP/1.1\r\nhost: node\r\n\r\n").await.unwrap();
     assert!(rest(&mut kept).await.starts_with(b"HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_answer_when_the_log_ends_is_told_that_there_is_none() {
+    let world = World::start(Config::default()).await;
+    let mut waiting = Vec::new();
+    for payer in 9..17 {
+        let body = question(&format!("from {payer}"), 8, false);
+        let payment = world.pay(&Key::of(payer), &body, now() + 300).await;
+        waiting.push((body, payment));
+    }
+    world.host.contradicts.store(true, Ordering::Relaxed);
+    let mut open = Vec::new();
+    for (body, payment) in &waiting {
+        open.push(world.send(body, Some(payment)).await);
+    }
+    for mut tls in open {
+        let reply = Reply::parse(&rest(&mut tls).await);
+        assert!(reply.status == 503 && reply.text().contains(r#""code":"receipt_unavailable""#), "{reply:?}");
+    }
+    assert!(world.receipts().is_empty() && world.host.settlements.lock().unwrap().is_empty());
 }

@@ -39,6 +39,8 @@ impl World {
     pub(crate) async fn send(&self, body: &Value, payment: Option<&str>) -> TlsStream<UnixStream> {
         let mut tls = self.tls().await;
         tls.write_all(&chat_bytes("connection: close\r\n", body, payment)).await.unwrap();
+        // The end of a long one may still be in the session's own buffer.
+        tls.flush().await.unwrap();
         tls
     }
 

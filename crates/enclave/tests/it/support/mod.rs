@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use candor_enclave::{Attester, AttesterError, Config};
 use candor_link::{
     AnchoredProof, AnswerPage, AnswerPiece, BlockHead, BootRequest, CheckpointStored, EnclaveReply, EnclaveRequest, FrameDecoder,
-    HELLO_LEN, Hello, HostReply, HostRequest, LogState, LoggedReceipt, MAX_ANSWER_PART, ModelPart, Party, PayerState, Role, Settlement,
-    SettlementState, StoredReceipt, ToEnclave, ToHost,
+    HELLO_LEN, Hello, HostReply, HostRequest, LogState, LoggedReceipt, MAX_ANSWER_PART, ModelPart, Party, PayerState, RefusalCode, Refused,
+    Role, Settlement, SettlementState, StoredReceipt, ToEnclave, ToHost,
 };
 use candor_log::LeafData;
 use candor_log::tree::FullTree;
@@ -71,6 +71,8 @@ pub(crate) struct Host {
     pub(crate) hides_receipts: AtomicBool,
     /// Whether it has no room for more.
     pub(crate) is_full: AtomicBool,
+    /// Whether it says, after a second, that its log is another, which ends the enclave's.
+    pub(crate) contradicts: AtomicBool,
 }
 
 /// A node under test.
@@ -92,7 +94,12 @@ impl World {
         let socket = std::env::temp_dir().join(name);
         drop(std::fs::remove_file(&socket));
         let path = socket.clone();
-        tokio::spawn(async move { candor_enclave::run(&path, config, Arc::new(NoTee(attest))).await });
+        // A runtime of its own: what runs in it ends when the enclave does, as it would with its process.
+        std::thread::spawn(move || {
+            let enclave = tokio::runtime::Runtime::new().unwrap();
+            drop(enclave.block_on(candor_enclave::run(&path, config, Arc::new(NoTee(attest)))));
+            enclave.shutdown_background();
+        });
         let host = Arc::new(Host::default());
         let mut control = Control::connect(&socket, Arc::clone(&host)).await;
         let model = model();
@@ -245,6 +252,14 @@ fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answ
                 tokio::time::sleep(delay).await;
                 let state = PayerState { asset_has_code: true, balance: Amount(u128::MAX), nonce_used: false };
                 answers.send(ToEnclave::Reply { id, reply: HostReply::PayerState(state) })
+            });
+            return;
+        }
+        EnclaveRequest::Append(_) if host.contradicts.load(Ordering::Relaxed) => {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let refused = Refused { code: RefusalCode::Contradiction, message: "another log".to_owned() };
+                answers.send(ToEnclave::Reply { id, reply: HostReply::Refused(refused) })
             });
             return;
         }
