@@ -30,7 +30,7 @@ function casesOf(list, fields) {
 }
 
 const BUNDLE_CASE = {
-  name: asIs, file: asIs, policy: readPolicy, chain_facts: readChainFacts, expect: asIs, log_level: asIs,
+  name: asIs, file: asIs, policy: readPolicy, chain_facts: readChainFacts, expect: asIs, log_level: asIs, grades: asIs,
 };
 const bundleCases = () => casesOf(json("bundle", "cases.json"), BUNDLE_CASE);
 
@@ -40,10 +40,10 @@ function said({ outcome, refusedBy }) {
   return refusedBy === BUNDLE_FORM ? "parse" : refusedBy;
 }
 
-test("every bundle has the result, the check and the level of the log that its case names", () => {
-  for (const { name, file, policy, chain_facts: facts, expect, log_level: level } of bundleCases()) {
+test("every bundle has the result, the check, the level of the log and the grades that its case names", () => {
+  for (const { name, file, policy, chain_facts: facts, expect, log_level: level, grades } of bundleCases()) {
     const verdict = verifyBundle(bundle(file), policy, facts);
-    assert.deepEqual({ name, said: said(verdict), level: verdict.level }, { name, said: expect, level });
+    assert.deepEqual({ name, said: said(verdict), level: verdict.level, grades: verdict.grades }, { name, said: expect, level, grades });
   }
 });
 

@@ -8,7 +8,7 @@ use candor_client::{
     Awaited, Buyer, ClientError, Endpoint, Facts, Keep, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, cut_notice, frame_text,
     keep_as_refused, resolve, verified_facts, verify_live, write_private,
 };
-use candor_report::verdict_json;
+use candor_report::{headline, verdict_json};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
 use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle};
@@ -155,9 +155,8 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>,
         return;
     }
     note!(
-        "{}, {}   {} + {} tokens, {}   {}",
-        verdict.outcome().as_str(),
-        verdict.log_level().as_str(),
+        "{}   {} + {} tokens, {}   {}",
+        headline(verdict),
         receipt.work.prompt_tokens,
         receipt.work.completion_tokens,
         dev::usd(receipt.money.charged),

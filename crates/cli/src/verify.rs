@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_client::{Facts, chain_facts, cut_notice};
-use candor_report::{bundle_json, explained_json};
+use candor_report::{bundle_json, explained_json, headline};
 use candor_verify::bundle::Bundle;
 use candor_verify::cbor::CborError;
 use candor_verify::check::verify_bundle;
@@ -123,8 +123,11 @@ pub(crate) fn exit_code(verdict: &Verdict) -> ExitCode {
 
 /// The verdict as text: the questions, each with the checks that answer it. `required` is the policy's level of the log.
 pub(crate) fn print(verdict: &Verdict, required: LogLevel) {
-    for question in [Question::Ran, Question::Private, Question::Paid, Question::Logged] {
-        say!("\n{}", question.as_str());
+    for question in Question::ALL {
+        match verdict.grade(question) {
+            Some(grade) => say!("\n{}  {}", question.as_str(), grade.as_str()),
+            None => say!("\n{}", question.as_str()),
+        }
         for check in verdict.checks().iter().filter(|check| check.step.question() == question) {
             print_check(check);
         }
@@ -132,7 +135,7 @@ pub(crate) fn print(verdict: &Verdict, required: LogLevel) {
     say!();
     match verdict.refused() {
         Some(check) => say!("REFUSED by {} ({}): expected {}, got {}", check.id, check.step.spec(), check.expected, check.got),
-        None => say!("{}, {}", verdict.outcome().as_str().to_uppercase(), verdict.log_level().as_str()),
+        None => say!("{}", headline(verdict)),
     }
     if verdict.outcome() == Outcome::CannotTell && verdict.log_level() < required {
         let is_unasked = verdict.checks().iter().any(|check| check.id == "log.anchored" && check.status == Status::NotChecked);

@@ -8,6 +8,7 @@ use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
 use candor_verify::check::{ChainFacts, Transfer, VerifiedBundle, verify_bundle};
 use candor_verify::eip712::K256;
+use candor_verify::manifest::Manifest;
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use candor_verify::policy::{KnownTree, Policy, RegistryRecord};
 use candor_verify::tlog::Tree;
@@ -111,9 +112,7 @@ async fn read_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) -> Re
         return Ok(facts);
     };
     let record = chain.registered(&manifest.registry, &manifest.k_sig, &status).await.map_err(chain_error)?.record;
-    let predecessor = &manifest.predecessor_log;
-    let has_gap =
-        !predecessor.is_zero() && chain.successor_of(&manifest.registry, predecessor).await.map_err(chain_error)? != Some(record.log_id);
+    let (has_gap, predecessor_anchored) = edge(chain, manifest, &record.log_id).await?;
     facts.registry = Some(RegistryRecord {
         k_sig: record.k_sig,
         manifest_hash: record.manifest_hash,
@@ -122,10 +121,23 @@ async fn read_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) -> Re
         revoked_at: status.revoked_at,
         is_forked: status.is_forked,
         has_gap,
+        predecessor_anchored,
     });
     facts.anchors = anchors(chain, bundle, &status).await?;
     facts.observations = observations(chain, bundle).await?;
     Ok(facts)
+}
+
+/// Whether the registry does not link this log to the one that its manifest names, and how many receipts of that one are anchored.
+async fn edge(chain: &ChainClient, manifest: &Manifest, log_id: &Hash32) -> Result<(bool, Option<u64>), ClientError> {
+    let (registry, predecessor) = (&manifest.registry, &manifest.predecessor_log);
+    if predecessor.is_zero() {
+        return Ok((false, None));
+    }
+    let has_gap = chain.successor_of(registry, predecessor).await.map_err(chain_error)? != Some(*log_id);
+    let Some(key) = chain.key_of(registry, predecessor).await.map_err(chain_error)? else { return Ok((has_gap, None)) };
+    let status = chain.key_status(registry, &key).await.map_err(chain_error)?;
+    Ok((has_gap, status.map(|status| status.last_size)))
 }
 
 async fn block_is(chain: &ChainClient, number: u64, hash: Hash32) -> Result<bool, ClientError> {

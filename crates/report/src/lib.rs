@@ -38,4 +38,4 @@ pub use deployment::{ContractText, DeploymentText, DeploymentTextError};
 pub use endpoints::{EndpointText, EndpointsText, EndpointsTextError};
 pub use explain::explained_json;
 pub use policy::{PolicyText, PolicyTextError, SpendLimit};
-pub use verdict::{bundle_json, verdict_json};
+pub use verdict::{bundle_json, headline, verdict_json};

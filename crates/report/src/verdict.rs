@@ -5,9 +5,21 @@
 use candor_verify::VERSION;
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::to_hex;
+use candor_verify::grade::Grade;
 use candor_verify::receipt::{Money, Receipt, Work, receipt_id};
-use candor_verify::verdict::{Outcome, PaymentBinding, Verdict};
+use candor_verify::verdict::{Outcome, PaymentBinding, Question, Verdict};
 use serde_json::{Map, Value, json};
+
+/// The verdict in one line, for people: `VERIFIED · SIMULATED · REPLAYABLE · ANCHORED`. Outcome first, then what lessens it, then the grades of the
+/// work and of the log; a refusal has neither.
+#[must_use]
+pub fn headline(verdict: &Verdict) -> String {
+    let grade = |question| verdict.grade(question).filter(|_| verdict.refused().is_none()).map(Grade::as_str);
+    let outcome = verdict.outcome().as_str().to_uppercase();
+    let simulated = verdict.is_simulated().then_some("SIMULATED");
+    let words = [Some(outcome.as_str()), simulated, grade(Question::Ran), grade(Question::Logged)];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}
 
 /// A verdict on evidence or on a bundle.
 #[must_use]
@@ -36,6 +48,13 @@ pub fn bundle_json(verdict: &Verdict, bundle: &Bundle) -> Value {
     Value::Object(members)
 }
 
+/// The grade of each question by its key; null in a verdict on evidence alone.
+pub(crate) fn grades_json(verdict: &Verdict) -> Value {
+    let grades: Option<Map<_, _>> =
+        Question::ALL.iter().map(|question| Some((question.key().to_owned(), verdict.grade(*question)?.as_str().into()))).collect();
+    json!(grades)
+}
+
 fn members(verdict: &Verdict) -> Map<String, Value> {
     let checks: Vec<Value> = verdict
         .checks()
@@ -50,7 +69,16 @@ fn members(verdict: &Verdict) -> Map<String, Value> {
     Map::from_iter([
         ("outcome".to_owned(), json!(verdict.outcome().as_str())),
         ("refused".to_owned(), json!(verdict.refused().map(|check| check.id))),
+        ("grades".to_owned(), grades_json(verdict)),
+        ("root".to_owned(), json!(verdict.root().map(|root| to_hex(&root.fingerprint)))),
+        ("simulated".to_owned(), json!(verdict.root().map(|root| !root.is_hardware()))),
         ("log_level".to_owned(), json!(verdict.log_level().as_str())),
+        (
+            "anchored".to_owned(),
+            json!(
+                verdict.anchored().map(|known| json!({ "size": known.tree.size, "root": known.tree.root.to_string(), "at": known.at.0 }))
+            ),
+        ),
         ("assurance".to_owned(), json!(verdict.assurance().as_str())),
         ("payment_binding".to_owned(), json!(verdict.payment_binding().map(PaymentBinding::as_str))),
         ("not_proven".to_owned(), json!(verdict.not_proven())),

@@ -108,10 +108,16 @@ fn what_a_case_says_of_its_end_changes_nothing_and_is_not_asked() {
     for suite in suites() {
         let case = suite.cases.first().expect("a case");
         let asked = case.request["case"].as_object().expect("an object");
-        let told = ["name", "file", "refusedBy", "valid", "expect", "log_level"];
+        let told = ["name", "file", "refusedBy", "valid", "expect", "log_level", "grades"];
         assert!(told.iter().all(|key| !asked.contains_key(*key)), "{}", suite.kind);
         let mut told_otherwise = case.request.clone();
-        for (key, value) in [("refusedBy", json!("parse")), ("valid", json!(false)), ("expect", json!("x")), ("log_level", json!("x"))] {
+        for (key, value) in [
+            ("refusedBy", json!("parse")),
+            ("valid", json!(false)),
+            ("expect", json!("x")),
+            ("log_level", json!("x")),
+            ("grades", json!("x")),
+        ] {
             told_otherwise["case"][key] = value;
         }
         assert_eq!(judge(&case.request, AROUND), judge(&told_otherwise, AROUND), "{}", suite.kind);

@@ -201,7 +201,19 @@ fn a_verdict_alone_says_nothing_of_a_receipt() {
     let honest = bundle("honest");
     let (alone, whole) = (verdict_json(&judge(&honest, "")), bundle_json(&judge(&honest, ""), &honest));
     let keys = |json: &Value| json.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    let names = ["assurance", "checks", "log_level", "not_proven", "outcome", "payment_binding", "refused"];
+    let names = [
+        "anchored",
+        "assurance",
+        "checks",
+        "grades",
+        "log_level",
+        "not_proven",
+        "outcome",
+        "payment_binding",
+        "refused",
+        "root",
+        "simulated",
+    ];
     let of_verdict = BTreeSet::from(names.map(String::from));
     assert_eq!(keys(&alone), of_verdict);
     assert_eq!(keys(&whole).difference(&keys(&alone)).collect::<Vec<_>>(), ["facts"]);

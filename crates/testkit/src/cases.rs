@@ -9,7 +9,7 @@ use candor_verify::checkpoint::{Cosignature, Ed25519Signature};
 use candor_verify::decoding::SeedSource;
 use candor_verify::delivery::AnchorLink;
 use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
-use candor_verify::receipt::{Outcome, Receipt};
+use candor_verify::receipt::{Kinds, Outcome, Receipt};
 use candor_verify::source::Account;
 use candor_verify::terms::{Classes, OperatorTerms, upstream_flags};
 use candor_verify::time::{UnixMs, UnixSeconds};
@@ -88,6 +88,7 @@ impl Facts {
             revoked_at: None,
             is_forked: false,
             has_gap: false,
+            predecessor_anchored: None,
         };
         Self {
             anchors: vec![KnownTree { log_id: manifest.log_id(), tree, at: UnixSeconds(ANCHORED_AT) }],
@@ -198,6 +199,8 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     // The floor of 12 tokens in and 64 out is 31 units. With its list this bundle is refused; without it nothing of its price passes.
     let at_the_floor = Lie { offer: |o| o.amount.0 = 31, ..not_shown };
     push("offer_at_the_floor_by_a_price_list_that_is_not_shown", &forge.bundle(&at_the_floor), forge.policy(), "verified", itself);
+    let only_local = Lie { receipt: |receipt| receipt.work.kinds = Kinds::LOCAL, ..Lie::default() };
+    push("local_work_that_nobody_promises_to_replay", &forge.bundle(&only_local), forge.policy(), "verified", itself);
     push("nobody_paid", &forge.free_bundle(&Lie::free()), forge.policy(), "verified", itself);
     let priced_at_nothing = Lie { terms: |o| o.prices[0].floor = Classes::default(), ..Lie::default() };
     push("nobody_paid_where_a_list_may_say_so", &forge.free_bundle(&priced_at_nothing), forge.policy(), "verified", itself);
@@ -375,6 +378,9 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     // What the registry says beside: it is told, and no reason to refuse a receipt.
     let forked = registry(&honest, |r| (r.is_forked, r.has_gap) = (true, true));
     push("answer_of_a_key_that_forked_in_a_log_with_a_gap", &honest, strict(), forked, "verified", LogLevel::Anchored);
+    let size = honest.evidence.manifest.predecessor_size;
+    let left_behind = registry(&honest, |r| r.predecessor_anchored = Some(size + 1));
+    push("in_a_log_that_continues_a_part_of_the_one_before", &honest, strict(), left_behind, "verified", LogLevel::Anchored);
 
     let mut refuse = |name, bundle, facts, expect| push(name, bundle, forge.policy(), facts, expect, LogLevel::None);
     let cancelled = Facts { transfer: Some(Transfer::Otherwise), ..Facts::honest(&honest) };
@@ -411,7 +417,7 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     );
 }
 
-fn registry(bundle: &Bundle, change: fn(&mut RegistryRecord)) -> Facts {
+fn registry(bundle: &Bundle, change: impl FnMut(&mut RegistryRecord)) -> Facts {
     let mut facts = Facts::honest(bundle);
     facts.registry.iter_mut().for_each(change);
     facts

@@ -1,8 +1,12 @@
 //! Cases of bundles as JSON: policy and facts field for field, bytes as 0x hex, in the names of the Rust fields.
 
+use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Hash32, to_hex};
-use candor_verify::check::Transfer;
+use candor_verify::check::{Transfer, verify_bundle};
+use candor_verify::eip712::K256;
+use candor_verify::grade::Grade;
 use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
+use candor_verify::verdict::Question;
 use serde_json::{Value, json};
 
 use crate::cases::{Case, Facts};
@@ -22,7 +26,15 @@ fn case_json(case: &Case) -> Value {
         "chain_facts": facts_json(&case.facts),
         "expect": case.expect,
         "log_level": case.level.as_str(),
+        "grades": grades_json(case),
     })
+}
+
+/// The grade of each question; null of bytes that are no bundle.
+fn grades_json(case: &Case) -> Value {
+    let Ok(bundle) = Bundle::parse(&case.bytes) else { return Value::Null };
+    let (verdict, _) = verify_bundle(&bundle, &case.policy, case.facts.as_chain_facts(), &K256);
+    Question::ALL.iter().map(|question| (question.key().to_owned(), json!(verdict.grade(*question).map(Grade::as_str)))).collect()
 }
 
 /// `"any"`, or the list.
@@ -93,10 +105,10 @@ fn tree_json(known: &KnownTree) -> Value {
 }
 
 fn registry_json(record: &RegistryRecord) -> Value {
-    let RegistryRecord { k_sig, manifest_hash, valid_until, invalid_from, revoked_at, is_forked, has_gap } = record;
+    let RegistryRecord { k_sig, manifest_hash, valid_until, invalid_from, revoked_at, is_forked, has_gap, predecessor_anchored } = record;
     json!({
         "k_sig": k_sig.to_string(), "manifest_hash": manifest_hash.to_string(), "valid_until": valid_until.0,
         "invalid_from": invalid_from.map(|at| at.0), "revoked_at": revoked_at.map(|at| at.0),
-        "is_forked": is_forked, "has_gap": has_gap,
+        "is_forked": is_forked, "has_gap": has_gap, "predecessor_anchored": predecessor_anchored,
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use candor_testkit::cases::{self, Case};
+use candor_testkit::cases::{self, Case, Facts};
 use candor_testkit::forge::{Forge, Lie};
 use candor_testkit::{flat, fresh_hypervisor};
 use candor_verify::bundle::Bundle;
@@ -60,6 +60,30 @@ fn every_case_ends_as_it_says_and_every_step_has_both_kinds() {
         let is_block = [Step::EvidenceBlock, Step::ReceiptBlock].contains(&step);
         assert_eq!(refused.contains_key(step.id()), !is_block, "rejecting cases for {}", step.id());
     }
+}
+
+#[test]
+fn a_verdict_tells_what_the_log_before_holds_beyond_what_is_continued() {
+    let forge = Forge::new(fresh_hypervisor("left behind"));
+    let told = |size, anchored| {
+        let manifest: fn(&mut Manifest) = if size == 0 {
+            |manifest| (manifest.predecessor_log, manifest.predecessor_size) = (Hash32([1; 32]), 0)
+        } else {
+            |manifest| (manifest.predecessor_log, manifest.predecessor_size) = (Hash32([1; 32]), 7)
+        };
+        let bundle = forge.bundle(&Lie { manifest, ..Lie::default() });
+        let mut facts = Facts::honest(&bundle);
+        facts.registry.as_mut().unwrap().predecessor_anchored = anchored;
+        let (verdict, verified) = verify_bundle(&bundle, &forge.policy(), facts.as_chain_facts(), &K256);
+        assert!(verified.is_some(), "it refuses nothing: {:?}", verdict.refused());
+        verdict.not_proven().iter().find(|line| line.starts_with("that this log continues")).cloned()
+    };
+    assert_eq!((told(7, Some(7)), told(7, None)), (None, None));
+    assert!(told(7, Some(9)).is_some_and(|line| line.contains("the first 7 of 9 receipts")));
+    assert!(told(0, Some(9)).is_some_and(|line| line.contains("the first 0 of 9 receipts")));
+    assert!(told(0, None).is_some_and(|line| line.contains("none of its receipts")));
+    // It never anchored: there was nothing to name.
+    assert_eq!(told(0, Some(0)), None);
 }
 
 #[test]

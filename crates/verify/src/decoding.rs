@@ -9,6 +9,9 @@ use crate::eip712::{self, TypedStruct};
 use crate::hash::{sha256, whole};
 use crate::tags;
 
+/// Engines whose answers this release replays (`Decoding::engine`), so that work of kind REEXEC by one of them is REPLAYABLE. Spec: policy.md §3.
+pub const REPLAYED_ENGINES: [&str; 1] = ["det/1"];
+
 codes! {
     /// Who chose the sampling seed.
     SeedSource {

@@ -11,7 +11,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::VERSION;
-use crate::attest::{self, VerifiedDocument};
+use crate::attest::{self, TrustRoot, VerifiedDocument};
 use crate::bytes::{Address, Hash32, to_hex};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::eip712::{Recover, signer};
@@ -81,6 +81,11 @@ impl Evidence {
     #[must_use]
     pub fn document(&self) -> &[u8] {
         self.attestations.first().map(|attestation| attestation.document.as_slice()).unwrap_or_default()
+    }
+
+    /// The root that the document says it stands under, if it can be read at all. UNVERIFIED.
+    pub(crate) fn claimed_root(&self) -> Option<TrustRoot> {
+        attest::parse_document(self.document()).ok().map(|document| document.claimed_root())
     }
 
     /// The one encoding.
@@ -218,6 +223,9 @@ pub fn verify_evidence(evidence: &Evidence, policy: &Policy, moment: Moment, rec
     let verdict = Verdict {
         checks,
         outcome: if enclave.is_some() { Outcome::Verified } else { Outcome::Refused },
+        grades: None,
+        root: evidence.claimed_root(),
+        anchored: None,
         log_level: LogLevel::None,
         assurance: enclave.as_ref().map_or(Assurance::None, VerifiedEnclave::assurance),
         not_proven: alloc::vec!["that the registry lists this enclave, and that the block it names exists: ask a chain".into()],

@@ -48,6 +48,7 @@ pub mod delivery;
 pub mod eip712;
 pub mod evidence;
 pub mod explain;
+pub mod grade;
 pub mod hash;
 pub mod manifest;
 pub mod offer;

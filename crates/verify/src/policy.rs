@@ -170,4 +170,6 @@ pub struct RegistryRecord {
     pub is_forked: bool,
     /// Whether the registry does not link this log to the predecessor that its manifest names.
     pub has_gap: bool,
+    /// Leaves in the newest anchored tree of the predecessor that the manifest names; `None` if the registry has no such log.
+    pub predecessor_anchored: Option<u64>,
 }

@@ -7,32 +7,49 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::attest::TrustRoot;
 use crate::bytes::Address;
+use crate::grade::Grade;
+use crate::policy::KnownTree;
 use crate::step::Step;
 
 /// The three questions of Candor, and the log that carries the answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Question {
-    /// What actually ran?
+    /// What ran?
     Ran,
-    /// Did my data stay private?
+    /// Who saw it?
     Private,
     /// Was the payment fair?
     Paid,
-    /// Can it be denied or rewritten later?
+    /// Can it be denied later?
     Logged,
 }
 
 impl Question {
+    /// All of them, in the order in which a verdict answers them.
+    pub const ALL: [Self; 4] = [Self::Ran, Self::Private, Self::Paid, Self::Logged];
+
     /// The question in words.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Ran => "What actually ran?",
-            Self::Private => "Did my data stay private?",
+            Self::Ran => "What ran?",
+            Self::Private => "Who saw it?",
             Self::Paid => "Was the payment fair?",
-            Self::Logged => "Can it be denied or rewritten later?",
+            Self::Logged => "Can it be denied later?",
+        }
+    }
+
+    /// Its name in JSON.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Ran => "ran",
+            Self::Private => "private",
+            Self::Paid => "paid",
+            Self::Logged => "logged",
         }
     }
 }
@@ -201,7 +218,11 @@ impl Outcome {
 pub struct Verdict {
     pub(crate) checks: Vec<Check>,
     pub(crate) outcome: Outcome,
+    // In the order of `Question::ALL`; none in a verdict on evidence alone.
+    pub(crate) grades: Option<[Grade; 4]>,
+    pub(crate) root: Option<TrustRoot>,
     pub(crate) log_level: LogLevel,
+    pub(crate) anchored: Option<KnownTree>,
     pub(crate) assurance: Assurance,
     pub(crate) not_proven: Vec<String>,
 }
@@ -223,6 +244,30 @@ impl Verdict {
     #[must_use]
     pub fn refused(&self) -> Option<&Check> {
         self.checks.iter().find(|check| check.status == Status::Refused)
+    }
+
+    /// How far a question is answered; `None` in a verdict on evidence alone, which answers none.
+    #[must_use]
+    pub fn grade(&self, question: Question) -> Option<Grade> {
+        Question::ALL.iter().zip(self.grades?).find_map(|(asked, grade)| (*asked == question).then_some(grade))
+    }
+
+    /// The root that the attestation document names, if it could be read. Also in a refused verdict, where it is what the document claims.
+    #[must_use]
+    pub fn root(&self) -> Option<TrustRoot> {
+        self.root
+    }
+
+    /// Whether the document stands under no compiled-in hardware root, or claims so; false also where it could not be read.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        self.root.is_some_and(|root| !root.is_hardware())
+    }
+
+    /// The first anchored tree that holds the receipt, as the caller knows it; only where the level is ANCHORED.
+    #[must_use]
+    pub fn anchored(&self) -> Option<&KnownTree> {
+        self.anchored.as_ref()
     }
 
     /// How strongly the log holds.

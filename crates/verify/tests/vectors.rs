@@ -12,9 +12,10 @@ use candor_verify::bundle::Bundle;
 use candor_verify::check::{verify_bundle, verify_bundle_at};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Moment, verify_evidence};
+use candor_verify::grade::Grade;
 use candor_verify::step::Step;
 use candor_verify::time::UnixMs;
-use candor_verify::verdict::{LogLevel, Outcome, Status, Verdict};
+use candor_verify::verdict::{LogLevel, Outcome, Question, Status, Verdict};
 use serde_json::Value;
 use support::{Case, Facts, hash, json, policy, read};
 
@@ -31,6 +32,11 @@ fn every_bundle_case_ends_as_it_says() {
         }
         let level = verdict.as_ref().map_or(LogLevel::None, Verdict::log_level);
         assert_eq!(level.as_str(), case.text("log_level"), "{}", case.name());
+        let grades = case.get("grades");
+        assert_eq!(verdict.is_none(), grades.is_null(), "{}", case.name());
+        for (question, grade) in verdict.iter().flat_map(grades_of) {
+            assert_eq!(grades[question.key()], grade.as_str(), "{}", case.name());
+        }
         let Some(verdict) = verdict else { continue };
         assert_complete(&verdict, case.name());
         let held = |check: &&candor_verify::verdict::Check| check.status == Status::Passed && verdict.outcome() == Outcome::Verified;
@@ -43,6 +49,44 @@ fn every_bundle_case_ends_as_it_says() {
         // A block that a chain does not have refuses nothing (BNDL-9): its cases end in *cannot tell*.
         let is_block = [Step::EvidenceBlock, Step::ReceiptBlock].contains(&step);
         assert_eq!(refused.contains(step.id()), !is_block, "rejecting cases for {}", step.id());
+    }
+}
+
+fn grades_of(verdict: &Verdict) -> impl Iterator<Item = (Question, Grade)> + '_ {
+    Question::ALL.iter().map(|question| (*question, verdict.grade(*question).expect("a whole bundle has four")))
+}
+
+/// By hand, so that a fault of the verifier that also wrote the vectors is not repeated by both.
+#[test]
+fn each_grade_has_a_case() {
+    use Grade::{
+        Anchored, Local, NobodyPaid, NotProvenHere, NotReached, Refused, Relayed, Replayable, Sealed, SelfLogged, Settled, Signed,
+        Witnessed,
+    };
+    let expected = [
+        ("honest", [Replayable, NotProvenHere, Signed, SelfLogged]),
+        ("local_work_that_nobody_promises_to_replay", [Local, NotProvenHere, Signed, SelfLogged]),
+        ("engine_of_64_bytes", [Local, NotProvenHere, Signed, SelfLogged]),
+        ("proxied_work", [Relayed, NotProvenHere, Signed, SelfLogged]),
+        ("sealed_to_an_attested_key", [Replayable, Sealed, Signed, SelfLogged]),
+        ("nobody_paid", [Replayable, NotProvenHere, NobodyPaid, SelfLogged]),
+        ("honest_cosigned", [Replayable, NotProvenHere, Signed, Witnessed]),
+        ("anchored", [Replayable, NotProvenHere, Settled, Anchored]),
+        ("not_charged_so_far", [Replayable, NotProvenHere, Signed, Anchored]),
+        ("offline_where_an_anchor_is_required", [Replayable, NotProvenHere, Signed, SelfLogged]),
+        ("evidence_from_another_root", [Refused, NotReached, NotReached, NotReached]),
+        ("sealed_to_no_key", [Replayable, Refused, NotReached, NotReached]),
+        ("receipt_for_another_payer", [Replayable, NotProvenHere, Refused, NotReached]),
+        ("cosignature_by_a_stranger", [Replayable, NotProvenHere, Signed, Refused]),
+    ];
+    let cases = cases("bundle/cases.json");
+    for (name, expected) in expected {
+        let case = cases.iter().find(|case| case.name() == name).unwrap_or_else(|| panic!("no case {name}"));
+        let verdict = judge(case).expect("a bundle");
+        let grades: Vec<Grade> = grades_of(&verdict).map(|(_, grade)| grade).collect();
+        assert_eq!(grades, expected, "{name}");
+        assert!(verdict.is_simulated() && verdict.root().is_some(), "{name}: its root was read");
+        assert_eq!(verdict.anchored().is_some(), expected[3] == Anchored, "{name}");
     }
 }
 

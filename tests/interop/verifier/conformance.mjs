@@ -20,10 +20,10 @@ const accept = { verdict: "accept", check: null };
 const refuse = (check) => ({ verdict: "refuse", check });
 
 /** A verdict over a bundle or its evidence. The contract says `parse` of bytes that are no bundle, as the vectors do. */
-function answerOf({ outcome, refusedBy, level }) {
+function answerOf({ outcome, refusedBy, level, grades }) {
   const refused = () => refuse(refusedBy === BUNDLE_FORM ? "parse" : refusedBy);
   const answer = { verified: () => accept, refused, "cannot tell": () => ({ verdict: "cannot_tell", check: null }) }[outcome]();
-  return level === undefined ? answer : { ...answer, log_level: level };
+  return level === undefined ? answer : { ...answer, log_level: level, grades };
 }
 
 /** The bytes of a document with its edits: each is at an offset of the bytes as they came. */

@@ -79,7 +79,7 @@ export const readChainFacts = (value) => readFields(value, {
   observations: listOf(readSighting),
   registry: orNull((record) => readFields(record, {
     k_sig: address, manifest_hash: hash, valid_until: readInteger, invalid_from: orNull(readInteger), revoked_at: orNull(readInteger),
-    is_forked: readBoolean, has_gap: readBoolean,
+    is_forked: readBoolean, has_gap: readBoolean, predecessor_anchored: orNull(readInteger),
   })),
   receipt_block_known: orNull(readBoolean),
   evidence_block_known: orNull(readBoolean),

@@ -8,11 +8,15 @@ import { readBundle } from "./bundle.mjs";
 import { Malformed, Refused } from "./errors.mjs";
 import { notReached } from "./outcome.mjs";
 import { LEVELS } from "./policy.mjs";
+import { KIND_LOCAL, KIND_REEXEC } from "./receipt.mjs";
 
 /** The name of the refusal of a file that does not parse, and of a fault of this program. */
 export const BUNDLE_FORM = "bundle.form", VERIFY_BUG = "verify.bug";
 /** What a verdict names while anything refuses: no level of the log was reached. */
 export const NOT_LOGGED = "NOT LOGGED";
+
+/** Engines whose answers can be run again. policy.md §3 */
+const REPLAYED_ENGINES = ["det/1"];
 
 /** [id, check], in the order of the table. */
 export const STEPS = Object.freeze([
@@ -56,8 +60,34 @@ export const STEPS = Object.freeze([
 /** Steps 1 to 8, which concern the evidence alone. */
 const LIVE_STEPS = STEPS.slice(0, 8);
 
+/** The question of each step, by where in the table it stands. bundle.md §4 */
+const QUESTIONS = Object.freeze({ ran: STEPS.slice(0, 20), private: STEPS.slice(20, 21), paid: STEPS.slice(21, 30), logged: STEPS.slice(30) });
+
+/** The grade of each question. policy.md §3 (POL-5) */
+function gradesOf(bundle, checks, level) {
+  const outcomeOf = new Map(checks.map(({ check, outcome }) => [check, outcome]));
+  const best = {
+    ran: () => workGrade(bundle.delivery),
+    private: () => (outcomeOf.get("privacy.channel") === "passed" ? "SEALED" : "NOT PROVEN HERE"),
+    paid: () => (bundle.sale === null ? "NOBODY PAID" : outcomeOf.get("payment.transfer") === "passed" ? "SETTLED" : "SIGNED"),
+    logged: () => level,
+  };
+  return Object.fromEntries(Object.entries(QUESTIONS).map(([question, steps]) => {
+    const outcomes = steps.map(([id]) => outcomeOf.get(id));
+    if (outcomes.includes("refused")) return [question, "REFUSED"];
+    if (outcomes.includes("not reached")) return [question, "NOT REACHED"];
+    return [question, best[question]()];
+  }));
+}
+
+function workGrade({ receipt, decoding }) {
+  if ((receipt.work.kinds & KIND_LOCAL) === 0n) return "RELAYED";
+  const replayable = (receipt.work.kinds & KIND_REEXEC) !== 0n && REPLAYED_ENGINES.includes(decoding.engine);
+  return replayable ? "REPLAYABLE" : "LOCAL";
+}
+
 /**
- * Judges a `.candor` file. Gives {outcome, refusedBy, level, checks}: the outcome is "verified", "refused" or "cannot tell"; refusedBy is
+ * Judges a `.candor` file. Gives {outcome, refusedBy, level, grades, checks}: the outcome is "verified", "refused" or "cannot tell"; refusedBy is
  * the id of the check that refused, or null; checks has every step, in order.
  */
 export function verifyBundle(bytes, policy, facts) {
@@ -69,11 +99,11 @@ export function verifyBundle(bytes, policy, facts) {
   }
   const found = { document: null, witnessed: false, anchored: false, undecided: false };
   const { refusedBy, checks } = run(STEPS, { bundle, policy, facts, live: null, found });
-  if (refusedBy !== null) return { outcome: "refused", refusedBy, level: NOT_LOGGED, checks };
+  if (refusedBy !== null) return { outcome: "refused", refusedBy, level: NOT_LOGGED, grades: gradesOf(bundle, checks, NOT_LOGGED), checks };
   const level = found.anchored ? "ANCHORED" : found.witnessed ? "WITNESSED" : "SELF-LOGGED";
   const enough = LEVELS.indexOf(policy.require_level) <= LEVELS.indexOf(level);
   const outcome = enough && !found.undecided ? "verified" : "cannot tell"; // POL-4, BNDL-8, BNDL-9
-  return { outcome, refusedBy, level, checks };
+  return { outcome, refusedBy, level, grades: gradesOf(bundle, checks, level), checks };
 }
 
 /** Judges the evidence inside a bundle as a client does that is about to connect: at `now`, with a challenge or null. attestation.md §3. */
@@ -110,5 +140,5 @@ function run(steps, given) {
 function unreadable(error) {
   const refusedBy = error instanceof Malformed ? BUNDLE_FORM : VERIFY_BUG;
   const checks = [{ check: BUNDLE_FORM, outcome: "refused", by: refusedBy, note: error.message }];
-  return { outcome: "refused", refusedBy, level: NOT_LOGGED, checks };
+  return { outcome: "refused", refusedBy, level: NOT_LOGGED, grades: null, checks };
 }

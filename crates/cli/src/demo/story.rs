@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use candor_chain::NewPolicy;
 use candor_client::{Buyer, Keep, OwnChain, Provable, SpendBook, VerifiedNode, VerifiedResponse, resolve};
 use candor_log::tiles::{Resource, Span};
+use candor_report::headline;
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
+use candor_verify::grade::Grade;
 use candor_verify::tlog::leaf_data;
 use candor_verify::verdict::{Outcome, Question, Status, Verdict};
 use serde_json::{Value, json};
@@ -84,7 +86,7 @@ async fn balances(stage: &Stage, payer: &Address, payee: &Address) -> Result<(Am
 }
 
 fn four_questions(judged: &Verdict, node: &VerifiedNode) {
-    for question in [Question::Ran, Question::Private, Question::Paid, Question::Logged] {
+    for question in Question::ALL {
         let of = |status: Status| judged.checks().iter().filter(move |check| check.step.question() == question && check.status == status);
         let passed = of(Status::Passed).count();
         let unmade: Vec<&str> = of(Status::NotChecked).map(|check| check.id).collect();
@@ -94,9 +96,14 @@ fn four_questions(judged: &Verdict, node: &VerifiedNode) {
             }
             Question::Ran => format!("model {} in workload {:#}", model_name(node), node.enclave.workload()),
             Question::Paid => "charge = signed = offered = price table, to the attested payee; transfer seen on chain".into(),
-            _ => format!("{} (levels: SELF-LOGGED < WITNESSED < ANCHORED)", judged.log_level().as_str()),
+            _ => "in a log that only grew, in a tree that a chain saw (SELF-LOGGED < WITNESSED < ANCHORED)".into(),
         };
-        say!("\n{}\n  {answer}", question.as_str());
+        let grade = match question {
+            // This client pinned the attested key when it connected, which no file shows.
+            Question::Private => "PROVEN TO YOU",
+            _ => judged.grade(question).map_or("", Grade::as_str),
+        };
+        say!("\n{}  {grade}\n  {answer}", question.as_str());
         if question == Question::Private {
             say!("  checks   tls.key: the server has the key that the evidence names; evidence.binding: the evidence names it");
             continue;
@@ -107,7 +114,7 @@ fn four_questions(judged: &Verdict, node: &VerifiedNode) {
             say!("  not checked: {}", unmade.join(" "));
         }
     }
-    say!("\n{}, {}", judged.outcome().as_str().to_uppercase(), judged.log_level().as_str());
+    say!("\n{}", headline(judged));
     say!("who could still forge this? {}", judged.assurance().as_str());
 }
 

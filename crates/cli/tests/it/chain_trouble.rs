@@ -74,7 +74,10 @@ async fn a_chain_that_goes_away_after_the_answer_takes_no_answer_away() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("settlement and anchor were not looked for") && said.to_lowercase().contains("verified, self-logged"), "{said}");
+    assert!(
+        said.contains("settlement and anchor were not looked for") && said.contains("VERIFIED · SIMULATED · REPLAYABLE · SELF-LOGGED"),
+        "{said}"
+    );
     let path = said.split_whitespace().find(|word| word.ends_with(".candor")).unwrap_or_else(|| panic!("{said}"));
     let later = world.candor(&["verify", path, "--rpc", &world.rpc()]);
     assert_eq!((later.code, &later.json["outcome"]), (0, &"verified".into()), "{later:?}");

@@ -80,28 +80,33 @@ pub struct Ruling {
     pub check: Option<String>,
     /// For bundles: the level of the log that the verdict names.
     pub log_level: Option<&'static str>,
+    /// For bundles: the grade of each question; null of bytes that are none.
+    pub grades: Option<Value>,
     /// What differs, or what is missing. For people.
     pub why: Option<String>,
 }
 
 impl Ruling {
     fn end(ending: CaseEnd) -> Self {
-        Self { ending, check: None, log_level: None, why: None }
+        Self { ending, check: None, log_level: None, grades: None, why: None }
     }
 
     /// The answer of the contract.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        answer_json(self.ending, self.check.as_deref(), self.log_level, self.why.as_deref())
+        answer_json(self.ending, self.check.as_deref(), self.log_level, self.grades.as_ref(), self.why.as_deref())
     }
 }
 
-fn answer_json(ending: CaseEnd, check: Option<&str>, log_level: Option<&str>, why: Option<&str>) -> Value {
+fn answer_json(ending: CaseEnd, check: Option<&str>, log_level: Option<&str>, grades: Option<&Value>, why: Option<&str>) -> Value {
     let mut members = Map::from_iter([("verdict".to_owned(), json!(ending.as_str())), ("check".to_owned(), json!(check))]);
     for (name, value) in [("log_level", log_level), ("why", why)] {
         if let Some(value) = value {
             members.insert(name.to_owned(), value.into());
         }
+    }
+    if let Some(grades) = grades {
+        members.insert("grades".to_owned(), grades.clone());
     }
     Value::Object(members)
 }

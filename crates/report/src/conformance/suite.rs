@@ -18,6 +18,8 @@ pub struct Expected {
     pub check: Option<String>,
     /// For bundles: the level of the log.
     pub log_level: Option<String>,
+    /// For bundles: the grade of each question, null of bytes that are none.
+    pub grades: Option<Value>,
 }
 
 impl Expected {
@@ -25,28 +27,29 @@ impl Expected {
     #[must_use]
     pub fn is(&self, answer: &Value) -> bool {
         let same_level = self.log_level.as_deref().is_none_or(|level| answer["log_level"] == level);
-        answer["verdict"] == self.ending.as_str() && answer["check"].as_str() == self.check.as_deref() && same_level
+        let same_grades = self.grades.as_ref().is_none_or(|grades| answer["grades"] == *grades);
+        answer["verdict"] == self.ending.as_str() && answer["check"].as_str() == self.check.as_deref() && same_level && same_grades
     }
 
     /// In the form of an answer.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        answer_json(self.ending, self.check.as_deref(), self.log_level.as_deref(), None)
+        answer_json(self.ending, self.check.as_deref(), self.log_level.as_deref(), self.grades.as_ref(), None)
     }
 
     fn accept() -> Self {
-        Self { ending: CaseEnd::Accept, check: None, log_level: None }
+        Self { ending: CaseEnd::Accept, check: None, log_level: None, grades: None }
     }
 
     fn refuse(check: &str) -> Self {
-        Self { ending: CaseEnd::Refuse, check: Some(check.into()), log_level: None }
+        Self { ending: CaseEnd::Refuse, check: Some(check.into()), log_level: None, grades: None }
     }
 
     /// In the words of the files that hold whole verdicts.
     fn of_word(word: &str) -> Self {
         match word {
             "verified" | "accept" => Self::accept(),
-            "cannot tell" => Self { ending: CaseEnd::CannotTell, check: None, log_level: None },
+            "cannot tell" => Self { ending: CaseEnd::CannotTell, check: None, log_level: None, grades: None },
             check => Self::refuse(check),
         }
     }
@@ -118,7 +121,8 @@ fn whole(kind: &str, folder: &str, case: &Value, file: &dyn Fn(&str, &str) -> Op
     let name = members.text("file")?;
     let bytes = file(folder, name).ok_or_else(|| UnfitCase::new(format!("no file {name:?} in {folder}/ of the vectors")))?;
     let log_level = case["log_level"].as_str().map(str::to_owned);
-    asked(kind, case, Some(&bytes), Expected { log_level, ..Expected::of_word(members.text("expect")?) })
+    let grades = case.get("grades").cloned();
+    asked(kind, case, Some(&bytes), Expected { log_level, grades, ..Expected::of_word(members.text("expect")?) })
 }
 
 /// The request of a case, without what it says of its end.
@@ -133,4 +137,4 @@ fn asked(kind: &str, case: &Value, bytes: Option<&[u8]>, expected: Expected) -> 
 }
 
 /// What a case says about itself.
-const TOLD: [&str; 6] = ["name", "file", "refusedBy", "valid", "expect", "log_level"];
+const TOLD: [&str; 7] = ["name", "file", "refusedBy", "valid", "expect", "log_level", "grades"];

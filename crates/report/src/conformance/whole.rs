@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::case::{Case, PARSE, UnfitCase, as_address, as_hash, as_number};
 use super::{CaseEnd, Ruling, Surroundings};
+use crate::verdict::grades_json;
 
 type WholeJudge = fn(&Case<'_>, Surroundings<'_>) -> Result<Ruling, UnfitCase>;
 
@@ -32,14 +33,14 @@ pub(super) fn judge_of(kind: &str) -> Option<WholeJudge> {
 
 fn bundle(case: &Case<'_>, around: Surroundings<'_>) -> Result<Ruling, UnfitCase> {
     let (policy, facts) = (policy(case.get("policy")?)?, Facts::read(case.get("chain_facts")?)?);
-    let (verdict, level) = match Bundle::parse(&bytes(case, "bundle", around)?) {
-        Err(error) => (unreadable(&error.to_string()), LogLevel::None),
+    let (verdict, level, grades) = match Bundle::parse(&bytes(case, "bundle", around)?) {
+        Err(error) => (unreadable(&error.to_string()), LogLevel::None, Value::Null),
         Ok(bundle) => {
             let (verdict, _) = verify_bundle(&bundle, &policy, facts.as_chain_facts(), &K256);
-            (ruling(&verdict), verdict.log_level())
+            (ruling(&verdict), verdict.log_level(), grades_json(&verdict))
         }
     };
-    Ok(Ruling { log_level: Some(level.as_str()), ..verdict })
+    Ok(Ruling { log_level: Some(level.as_str()), grades: Some(grades), ..verdict })
 }
 
 fn live(case: &Case<'_>, around: Surroundings<'_>) -> Result<Ruling, UnfitCase> {
@@ -222,7 +223,7 @@ fn transfer(word: &str) -> Result<Transfer, UnfitCase> {
 }
 
 fn record(value: &Value) -> Result<RegistryRecord, UnfitCase> {
-    let keys = ["k_sig", "manifest_hash", "valid_until", "invalid_from", "revoked_at", "is_forked", "has_gap"];
+    let keys = ["k_sig", "manifest_hash", "valid_until", "invalid_from", "revoked_at", "is_forked", "has_gap", "predecessor_anchored"];
     let case = members(value, "the registry's record", &keys)?;
     let moment = |key: &str| match case.get(key)? {
         Value::Null => Ok(None),
@@ -236,5 +237,9 @@ fn record(value: &Value) -> Result<RegistryRecord, UnfitCase> {
         revoked_at: moment("revoked_at")?,
         is_forked: case.flag("is_forked")?,
         has_gap: case.flag("has_gap")?,
+        predecessor_anchored: match case.get("predecessor_anchored")? {
+            Value::Null => None,
+            _ => Some(case.number("predecessor_anchored")?),
+        },
     })
 }

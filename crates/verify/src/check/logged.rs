@@ -166,7 +166,7 @@ impl Run<'_> {
     }
 
     /// The first of these that is one of the bundle's trees with the receipt in it.
-    fn earliest(&self, known: &[KnownTree]) -> Option<KnownTree> {
+    pub(super) fn earliest(&self, known: &[KnownTree]) -> Option<KnownTree> {
         let log_id = self.bundle.delivery.checkpoint.checkpoint.log_id;
         let holds = |tree: &Tree| self.holding().any(|held| held == *tree);
         known.iter().filter(|tree| tree.log_id == log_id && holds(&tree.tree)).min_by_key(|tree| tree.at).copied()

@@ -29,13 +29,14 @@ use crate::bundle::Bundle;
 use crate::bytes::Hash32;
 use crate::eip712::{Recover, signer};
 use crate::evidence::{self, Moment, VerifiedEnclave};
-use crate::manifest::Freshness;
+use crate::grade::Grade;
+use crate::manifest::{Freshness, Manifest};
 use crate::policy::{KnownTree, Policy, RegistryRecord};
 use crate::receipt::{Channel, Receipt};
 use crate::step::Step;
 use crate::time::UnixSeconds;
 use crate::tlog::Included;
-use crate::verdict::{Assurance, Check, LogLevel, Outcome, Recorded, Recorder, Status, Stop, Verdict};
+use crate::verdict::{Assurance, Check, LogLevel, Outcome, Question, Recorded, Recorder, Status, Stop, Verdict};
 
 /// What the caller read from a chain, over an RPC of their own. Empty offline.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,6 +128,7 @@ pub fn verify_bundle_at(
     let mut run = Run { checks: Recorder::new(Step::BUNDLE), bundle, policy, chain, recover };
     let result = run.all();
     let is_open = run.is_open();
+    let anchor = run.earliest(chain.anchors);
     let Recorded { checks, complete } = run.checks.finish();
     let (verified, log_level) = match result {
         Ok((verified, level)) if complete => (Some(verified), level),
@@ -139,7 +141,10 @@ pub fn verify_bundle_at(
     };
     let assurance = verified.as_ref().map_or(Assurance::None, |v| v.enclave.assurance());
     let not_proven = not_proven(bundle, chain.registry, &checks, log_level);
-    let verdict = Verdict { checks, outcome, log_level, assurance, not_proven };
+    let grades = Some(Question::ALL.map(|question| Grade::of(question, bundle, &checks, log_level)));
+    let anchored = anchor.filter(|_| log_level == LogLevel::Anchored);
+    let root = bundle.evidence.claimed_root();
+    let verdict = Verdict { checks, outcome, grades, root, log_level, anchored, assurance, not_proven };
     (verdict, verified.filter(|_| outcome == Outcome::Verified))
 }
 
@@ -152,6 +157,7 @@ fn not_proven(bundle: &Bundle, registry: Option<&RegistryRecord>, checks: &[Chec
         let log = &bundle.evidence.manifest.predecessor_log;
         out.push(format!("that this log continues {log:#}, which its manifest names: the registry does not link them (a gap)"));
     }
+    out.extend(left_behind(&bundle.evidence.manifest, registry));
     out.push("delivery: a receipt proves production and hand-over to the host, not that the client read it".into());
     if bundle.sale.is_none() {
         out.push("that anybody paid: this answer was free".into());
@@ -176,6 +182,23 @@ fn not_proven(bundle: &Bundle, registry: Option<&RegistryRecord>, checks: &[Chec
         out.push(format!("what needs a chain: {}", waiting.join(", ")));
     }
     out
+}
+
+/// What the log that this one continues holds, or may hold, beyond the tree that the manifest names. Receipts there stay as provable as they
+/// were; only *one history* ends at that tree.
+fn left_behind(manifest: &Manifest, registry: Option<&RegistryRecord>) -> Option<String> {
+    let (log, size) = (&manifest.predecessor_log, manifest.predecessor_size);
+    if log.is_zero() {
+        return None;
+    }
+    let anchored = registry.and_then(|record| record.predecessor_anchored);
+    match anchored {
+        Some(anchored) if size < anchored => Some(format!(
+            "that this log continues all of {log:#}: it names the first {size} of {anchored} receipts that are anchored there"
+        )),
+        None if size == 0 => Some(format!("that this log continues anything of {log:#}: it names none of its receipts")),
+        Some(_) | None => None,
+    }
 }
 
 struct Run<'a> {

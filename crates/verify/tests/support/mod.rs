@@ -160,6 +160,7 @@ impl Facts {
             revoked_at: moment(&json["revoked_at"]),
             is_forked: json["is_forked"].as_bool().unwrap(),
             has_gap: json["has_gap"].as_bool().unwrap(),
+            predecessor_anchored: (!json["predecessor_anchored"].is_null()).then(|| number(&json["predecessor_anchored"])),
         };
         Self {
             anchors: items(&json["anchors"]).iter().map(tree).collect(),
