@@ -46,7 +46,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), String> {
     }
     let status = child.wait().map_err(|error| format!("npm: {error}"))?;
     if !measured.is_empty() {
-        print!("\n{}", table(&measured)?);
+        print!("\n{}\n{}", table(&measured)?, per_day(&measured)?);
     }
     if status.success() { Ok(()) } else { Err(format!("{}\n`{}` ended with {status}", failed.join("\n"), Shown(&command))) }
 }
@@ -84,6 +84,36 @@ fn table(measured: &[(String, u64)]) -> Result<String, String> {
     Ok(out)
 }
 
+/// Anchors of one log in a day: the name of the row, and how many.
+const CADENCES: &[(&str, u64)] = &[("one anchor an hour", 24), ("one each ten minutes", 144), ("one a minute", 1_440)];
+
+/// A day's price of gas, as a name, thousandths of a gwei, and what else is to pay there.
+const PRICES: &[(&str, u64, &str)] = &[("L1 at 1 gwei", 1_000, ""), ("L2 at 0.005 gwei", 5, ", without its data fee")];
+
+/// Dollars for an ether: an assumption, as the prices of gas are.
+const ETHER_USD: u64 = 3_000;
+
+/// What it costs to stay registered for a day: one renewal, and the anchors. In money by assumptions that the text names.
+fn per_day(measured: &[(String, u64)]) -> Result<String, String> {
+    let of = |name: &str| {
+        let (_, what, _) = AIMS.iter().find(|row| row.0 == name).ok_or("no such row")?;
+        measured.iter().find(|row| row.0 == *what).map(|row| row.1).ok_or_else(|| format!("no test measures {what:?}"))
+    };
+    let (renew, anchor) = (of("renew")?, of("anchor")?);
+    let mut out = format!("a day of staying registered: one renewal and the anchors, {ETHER_USD} USD for an ether (assumed, as the gas prices)\n");
+    for (name, anchors) in CADENCES {
+        let gas = renew + anchor * anchors;
+        out.push_str(&format!("{name:22} {gas:>11} gas"));
+        for (chain, milligwei, besides) in PRICES {
+            // One gas at a thousandth of a gwei is 10^-12 ether.
+            let millionths = gas * milligwei * ETHER_USD / 1_000_000;
+            out.push_str(&format!("   {chain}: {}.{:02} USD{besides}", millionths / 1_000_000, millionths % 1_000_000 / 10_000));
+        }
+        out.push('\n');
+    }
+    Ok(out)
+}
+
 /// A name without blanks, so that the second word of a row is its gas.
 fn slug(what: &str) -> String {
     let words = what.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
@@ -92,7 +122,7 @@ fn slug(what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{AIMS, parse, table};
+    use super::{AIMS, parse, per_day, table};
 
     #[test]
     fn a_measurement_is_read_from_a_trace_and_nothing_else_is() {
@@ -100,6 +130,15 @@ mod tests {
         assert_eq!(parse(line), Some(("prove, depth 20".into(), 91_420)));
         assert_eq!(parse("    ├─ emit Gas(what: \"pin\", gas: 900)"), Some(("pin".into(), 900)));
         assert_eq!(parse("    ├─ emit Anchored(kSig: 0x00, size: 150)"), None);
+    }
+
+    #[test]
+    fn a_day_is_one_renewal_and_its_anchors() {
+        let measured: Vec<(String, u64)> = AIMS.iter().map(|row| (row.1.to_string(), row.2)).collect();
+        let text = per_day(&measured).unwrap();
+        // 130,000 + 24 × 80,000 gas at 1 gwei are 0.00205 ether.
+        assert!(text.contains("one anchor an hour") && text.contains("2050000 gas   L1 at 1 gwei: 6.15 USD   L2 at 0.005 gwei: 0.03 USD"), "{text}");
+        assert!(per_day(&measured[..2]).is_err());
     }
 
     #[test]
