@@ -100,7 +100,8 @@ fn per_day(measured: &[(String, u64)]) -> Result<String, String> {
         measured.iter().find(|row| row.0 == *what).map(|row| row.1).ok_or_else(|| format!("no test measures {what:?}"))
     };
     let (renew, anchor) = (of("renew")?, of("anchor")?);
-    let mut out = format!("a day of staying registered: one renewal and the anchors, {ETHER_USD} USD for an ether (assumed, as the gas prices)\n");
+    let mut out =
+        format!("a day of staying registered: one renewal and the anchors, {ETHER_USD} USD for an ether (assumed, as the gas prices)\n");
     for (name, anchors) in CADENCES {
         let gas = renew + anchor * anchors;
         out.push_str(&format!("{name:22} {gas:>11} gas"));
@@ -137,7 +138,10 @@ mod tests {
         let measured: Vec<(String, u64)> = AIMS.iter().map(|row| (row.1.to_string(), row.2)).collect();
         let text = per_day(&measured).unwrap();
         // 130,000 + 24 × 80,000 gas at 1 gwei are 0.00205 ether.
-        assert!(text.contains("one anchor an hour") && text.contains("2050000 gas   L1 at 1 gwei: 6.15 USD   L2 at 0.005 gwei: 0.03 USD"), "{text}");
+        assert!(
+            text.contains("one anchor an hour") && text.contains("2050000 gas   L1 at 1 gwei: 6.15 USD   L2 at 0.005 gwei: 0.03 USD"),
+            "{text}"
+        );
         assert!(per_day(&measured[..2]).is_err());
     }
 

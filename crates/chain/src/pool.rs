@@ -1,7 +1,7 @@
 //! The endpoints of one chain as one: the first that is well answers, or several must say the same.
 //!
 //! Below alloy, so that no caller knows of it. An endpoint that fails, is too slow or is over its limits rests for a while, longer each time, and
-//! the next is asked. With [`Pool::agree`] above one a question goes to so many at once, and answers that differ are asked again for some moments,
+//! the next is asked. With [`Pool::agree`] above one a question goes to so many at once, and to more where one says otherwise; answers that differ are asked again for some moments,
 //! because endpoints see a new block one after the other; what differs still is an error and never an answer.
 //!
 //! Trust: without agreement whoever answers is believed, as with one endpoint. Fees, estimates and what waits for a block are never compared:
@@ -104,6 +104,23 @@ enum Said {
     /// It answers nobody for a while; with what it said.
     Limited(TransportResult<ResponsePacket>),
     Away(TransportError),
+}
+
+/// Endpoints that say the same.
+struct Alike {
+    answer: ResponsePacket,
+    names: Vec<String>,
+}
+
+impl Alike {
+    /// Those that said this too; a new group if none did.
+    fn of(groups: &mut Vec<Self>, answer: ResponsePacket) -> &mut Self {
+        let at = groups.iter().position(|alike| is_same(&alike.answer, &answer)).unwrap_or_else(|| {
+            groups.push(Self { answer, names: Vec::new() });
+            groups.len().saturating_sub(1)
+        });
+        &mut groups[at]
+    }
 }
 
 /// Endpoints of one chain that do not say the same.
@@ -214,37 +231,38 @@ impl Pool {
         outcome
     }
 
-    /// One look at whether so many agree.
+    /// One look at whether so many agree: as many are asked as must, and another in the place of each that fails or says otherwise. So a liar
+    /// among many keeps nobody from an answer, and fewer liars than must agree never make one.
     async fn compare(&self, request: &RequestPacket) -> TransportResult<ResponsePacket> {
-        let mut answers = self.several(request).await?;
-        let (name, first) = answers.pop().ok_or_else(|| TransportErrorKind::custom_str("no endpoint"))?;
-        if answers.iter().all(|(_, other)| is_same(&first, other)) {
-            return Ok(first);
-        }
-        let names: Vec<&str> = answers.iter().map(|(name, _)| name.as_str()).chain([name.as_str()]).collect();
-        Err(TransportErrorKind::custom(Differ { endpoints: names.join(" and ") }))
-    }
-
-    /// The answers of so many as must agree, of others where one fails.
-    async fn several(&self, request: &RequestPacket) -> TransportResult<Vec<(String, ResponsePacket)>> {
-        let (mut order, mut asked, mut answers) = (self.order(), JoinSet::new(), Vec::new());
-        while answers.len() < self.agree {
-            while answers.len() + asked.len() < self.agree
+        let (mut order, mut asked) = (self.order(), JoinSet::new());
+        let (mut answers, mut failed): (Vec<Alike>, _) = (Vec::new(), None);
+        loop {
+            let most = answers.iter().map(|alike| alike.names.len()).max().unwrap_or(0);
+            while most + asked.len() < self.agree
                 && let Some(member) = order.pop_front()
             {
                 let (request, patience) = (request.clone(), if order.is_empty() { None } else { Some(ATTEMPT) });
                 asked.spawn(async move { (member.name.clone(), member.ask(request, patience).await) });
             }
-            let said = asked.join_next().await.ok_or_else(|| TransportErrorKind::custom_str("no endpoint"))?;
+            let Some(said) = asked.join_next().await else { break };
             match said.map_err(TransportErrorKind::custom)? {
-                (name, Said::Answer(answer)) => answers.push((name, answer)),
-                (_, Said::Away(error)) if order.is_empty() => return Err(error),
+                (name, Said::Answer(answer)) => {
+                    let alike = Alike::of(&mut answers, answer);
+                    alike.names.push(name);
+                    if self.agree <= alike.names.len() {
+                        return Ok(alike.answer.clone());
+                    }
+                }
+                (_, Said::Away(error)) => failed = Some(error),
                 // What says that it is a limit is never an answer here: whoever says so could say anything beside it.
-                (_, Said::Limited(_)) if order.is_empty() => return Err(TransportErrorKind::http_error(429, String::new())),
-                (_, Said::Limited(_) | Said::Away(_)) => {}
+                (_, Said::Limited(_)) => failed = Some(TransportErrorKind::http_error(429, String::new())),
             }
         }
-        Ok(answers)
+        if 1 < answers.len() {
+            let names: Vec<String> = answers.into_iter().flat_map(|alike| alike.names).collect();
+            return Err(TransportErrorKind::custom(Differ { endpoints: names.join(" and ") }));
+        }
+        Err(failed.unwrap_or_else(|| TransportErrorKind::custom_str("no endpoint")))
     }
 }
 

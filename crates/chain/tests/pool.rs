@@ -173,12 +173,21 @@ async fn endpoints_that_must_agree_and_differ_give_no_answer() {
     let (one, two, three) = (Door::to(&chain, Mood::Well), Door::to(&chain, Mood::Well), Door::to(&chain, Mood::Well));
     let client = ChainClient::connect(rpc(&[&one, &two, &three], 2), None).await.unwrap();
     let expected = balance(&client).await.unwrap();
-    for liar in [&one, &two] {
+    // A liar among three keeps nobody from what the two others say, and is not believed.
+    for liar in [&one, &two, &three] {
         liar.is(Mood::Lies);
+        assert_eq!(balance(&client).await, Ok(expected));
+        liar.is(Mood::Well);
+    }
+    // With one that is away, a liar and an honest one are no two that agree.
+    for (liar, away) in [(&one, &three), (&two, &three), (&three, &one)] {
+        liar.is(Mood::Lies);
+        away.is(Mood::Status(500));
         let refused = balance(&client).await.unwrap_err();
         let ChainError::Differ { endpoints, .. } = &refused else { panic!("{refused:?}") };
-        assert!(endpoints.contains(&one.url) && endpoints.contains(&two.url) && refused.is_temporary(), "{refused}");
+        assert!(endpoints.contains(&liar.url) && !endpoints.contains(&away.url) && refused.is_temporary(), "{refused}");
         liar.is(Mood::Well);
+        away.is(Mood::Well);
     }
     // A limit is no answer, and no agreement, whatever else is said beside it.
     for door in [&one, &two, &three] {

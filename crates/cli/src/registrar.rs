@@ -5,7 +5,7 @@
 
 use candor_attestor::{Attestor, AttestorUrl, NotAttested, Quorum, collect, document_time, is_takeable, judge};
 use candor_chain::{ChainClient, KeyStatus, Signer, Submission, Verdict, renew_calldata};
-use candor_host::{Registering, Registrar, RegistrarError};
+use candor_host::{Registering, Registrar, RegistrarError, Renewed, Renewing};
 use candor_link::Ready;
 use candor_verify::check::{CLOCK_SKEW_SECONDS, MAX_EVIDENCE_AGE_SECONDS};
 use candor_verify::evidence::Evidence;
@@ -79,14 +79,14 @@ impl Registrar for NodeRegistrar {
         Box::pin(async move { self.register_or_renew(ready).await })
     }
 
-    fn renew<'a>(&'a self, evidence: &'a [u8]) -> Registering<'a> {
+    fn renew<'a>(&'a self, evidence: &'a [u8]) -> Renewing<'a> {
         Box::pin(async move {
             let evidence = Evidence::parse(evidence).map_err(|error| for_good(&error))?;
             let manifest = &evidence.manifest;
             let status = self.chain.key_status(&manifest.registry, &manifest.k_sig).await.map_err(|error| for_now(&error))?;
             match status {
                 Some(status) => self.raise(&evidence, &status).await,
-                None => Ok(()),
+                None => Ok(Renewed::Stands),
             }
         })
     }
@@ -97,7 +97,7 @@ impl NodeRegistrar {
         let evidence = Evidence::parse(&ready.evidence).map_err(|error| for_good(&error))?;
         let manifest = &evidence.manifest;
         match self.chain.key_status(&manifest.registry, &manifest.k_sig).await.map_err(|error| for_now(&error))? {
-            Some(status) => self.raise(&evidence, &status).await,
+            Some(status) => self.raise(&evidence, &status).await.map(drop),
             None => self.register(ready, &evidence).await,
         }
     }
@@ -148,7 +148,7 @@ impl NodeRegistrar {
     }
 
     /// Renews, if the document is newer than what the registry was shown, and not too old.
-    async fn raise(&self, evidence: &Evidence, status: &KeyStatus) -> Result<(), RegistrarError> {
+    async fn raise(&self, evidence: &Evidence, status: &KeyStatus) -> Result<Renewed, RegistrarError> {
         let manifest = &evidence.manifest;
         let registered = self.chain.registered(&manifest.registry, &manifest.k_sig, status).await.map_err(|error| for_now(&error))?;
         // A host that was started again hears of a boot that it registered in its former life: what raises nothing is not sent.
@@ -158,13 +158,13 @@ impl NodeRegistrar {
         let ends = [Some(record.terms_until), status.invalid_from, status.revoked_at.map(|at| at.saturating_add(CLOCK_SKEW_SECONDS))];
         let until = ends.into_iter().flatten().fold(made.saturating_add(MAX_EVIDENCE_AGE_SECONDS), UnixSeconds::min);
         if until <= status.valid_until || !is_takeable(made, now) {
-            return Ok(());
+            return Ok(Renewed::Stands);
         }
         let (_, data) = self.verdict(evidence, now).await?;
         let calldata = renew_calldata(&record, evidence.document(), &data, &evidence.freshness);
         let _turn = self.turn.lock().await;
         self.chain.send_and_wait(&self.key, Some(&manifest.registry), &calldata).await.map_err(|error| for_now(&error))?;
-        Ok(())
+        Ok(Renewed::Sent)
     }
 
     /// What the registrar finds, and what its contract takes for it.

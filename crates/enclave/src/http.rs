@@ -77,9 +77,9 @@ async fn dispatch(session: &Session, request: Request<Incoming>) -> Result<ApiRe
         (&Method::GET, "/health") => Ok(views::health(serving)),
         (&Method::GET, "/metrics") => Ok(views::metrics(serving)),
         (&Method::DELETE, ANSWER) => received(session, request.headers()).await,
-        (_, CHAT | ANSWER | "/v1/models" | "/candor/evidence" | "/health" | "/metrics") => {
-            Err(Refusal::new(405, "This method is not allowed here."))
-        }
+        (_, CHAT) => Err(Refusal::not_allowed("OPTIONS, POST")),
+        (_, ANSWER) => Err(Refusal::not_allowed("DELETE, OPTIONS")),
+        (_, "/v1/models" | "/candor/evidence" | "/health" | "/metrics") => Err(Refusal::not_allowed("GET, HEAD, OPTIONS")),
         (&Method::GET, path) => match (path.strip_prefix("/v1/receipts/"), path.strip_prefix("/candor/evidence/")) {
             (Some(id), _) => views::receipt(serving, id, &query).await,
             (None, Some(manifest)) => views::former_evidence(serving, manifest, &query).await,

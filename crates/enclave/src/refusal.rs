@@ -20,6 +20,7 @@ use crate::session::Session;
 pub(crate) struct Refusal {
     error: ApiError,
     retry_after_s: Option<u64>,
+    allow: Option<&'static str>,
 }
 
 impl Refusal {
@@ -32,7 +33,12 @@ impl Refusal {
             _ => "invalid_request_error",
         };
         let error = ApiError { status, kind, code: None, param: None, message: message.into() };
-        Self { error, retry_after_s: None }
+        Self { error, retry_after_s: None, allow: None }
+    }
+
+    /// 405: these methods are allowed there.
+    pub(crate) fn not_allowed(methods: &'static str) -> Self {
+        Self { allow: Some(methods), ..Self::new(405, format!("This method is not allowed here: {methods}.")) }
     }
 
     /// 429: this client asked for more than its share.
@@ -73,6 +79,10 @@ impl Refusal {
         self.retry_after_s
     }
 
+    pub(crate) fn allow(&self) -> Option<&'static str> {
+        self.allow
+    }
+
     /// Whether the payment was taken before: there may be an answer for it.
     pub(crate) fn is_taken(&self) -> bool {
         self.error.status == 409
@@ -87,7 +97,7 @@ impl Refusal {
 /// An error of the request itself.
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
-        Self { error, retry_after_s: None }
+        Self { error, retry_after_s: None, allow: None }
     }
 }
 

@@ -21,8 +21,8 @@ use candor_x402::protocol::{
 };
 use hyper::body::Bytes;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
-    CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW,
+    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use hyper::{Response, StatusCode};
 
@@ -151,6 +151,9 @@ pub(crate) fn refused(refusal: &Refusal) -> ApiResponse {
     set(response.headers_mut(), CACHE_CONTROL, CACHE_CONTROL_UNPAID);
     if let Some(seconds) = refusal.retry_after_s() {
         set(response.headers_mut(), RETRY_AFTER, &seconds.to_string());
+    }
+    if let Some(methods) = refusal.allow() {
+        set(response.headers_mut(), ALLOW, methods);
     }
     response
 }

@@ -22,7 +22,7 @@ use candor_log::tiles::Resource;
 use candor_verify::{Address, Hash32};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -88,7 +88,9 @@ pub(crate) async fn serve(listener: TcpListener, node: Arc<Shared>, mut stopped:
 
 async fn answer(node: &Arc<Shared>, request: &Request<Incoming>) -> Answer {
     if request.method() != Method::GET {
-        return refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET");
+        let mut answer = refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET");
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+        return answer;
     }
     let path = request.uri().path();
     let query = request.uri().query().unwrap_or_default();

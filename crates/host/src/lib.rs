@@ -40,5 +40,5 @@ pub mod store;
 
 pub use config::{ClientLimits, GasKeys, HostConfig, ModelFile, SettlementConfig, Timing};
 pub use notice::{Notice, NoticeSink};
-pub use registrar::{NoRegistrar, Registering, Registrar, RegistrarError};
+pub use registrar::{NoRegistrar, Registering, Registrar, RegistrarError, Renewed, Renewing};
 pub use run::{Host, HostError};

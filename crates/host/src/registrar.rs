@@ -9,6 +9,19 @@ use candor_link::Ready;
 /// A future that a [`Registrar`] returns.
 pub type Registering<'a> = Pin<Box<dyn Future<Output = Result<(), RegistrarError>> + Send + 'a>>;
 
+/// The same of a renewal.
+pub type Renewing<'a> = Pin<Box<dyn Future<Output = Result<Renewed, RegistrarError>> + Send + 'a>>;
+
+/// What a renewal came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "complete: something was sent, or not")]
+pub enum Renewed {
+    /// One is in a block now.
+    Sent,
+    /// There was nothing to raise.
+    Stands,
+}
+
 /// Brings a registry up to date with an enclave's evidence.
 ///
 /// **Contract.** Idempotent. **Trust:** none: the registry checks every field against evidence and signatures.
@@ -18,8 +31,8 @@ pub trait Registrar: Send + Sync {
     fn submit<'a>(&'a self, ready: &'a Ready) -> Registering<'a>;
 
     /// Renews a key by the last evidence of its boot, which has gone, if that raises anything. Nothing to do for a key that the registry does
-    /// not know, and for a document of which it takes no renewal any more.
-    fn renew<'a>(&'a self, evidence: &'a [u8]) -> Registering<'a>;
+    /// not know, and for a document of which it takes no renewal any more. Asked again until there is nothing to do: a chain may take a renewal back.
+    fn renew<'a>(&'a self, evidence: &'a [u8]) -> Renewing<'a>;
 }
 
 /// Why a registration was not made.
@@ -50,7 +63,7 @@ impl Registrar for NoRegistrar {
         Box::pin(async { Ok(()) })
     }
 
-    fn renew<'a>(&'a self, _: &'a [u8]) -> Registering<'a> {
-        Box::pin(async { Ok(()) })
+    fn renew<'a>(&'a self, _: &'a [u8]) -> Renewing<'a> {
+        Box::pin(async { Ok(Renewed::Stands) })
     }
 }

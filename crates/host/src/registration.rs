@@ -18,6 +18,7 @@ use crate::boot::DriveError;
 use crate::calls::{CallError, Link};
 use crate::clock;
 use crate::notice::Notice;
+use crate::registrar::Renewed;
 use crate::shared::Shared;
 
 /// Between looks for this boot in the registry. One question, for what is rare, and noticed at once if the chain was seen to go back.
@@ -200,7 +201,9 @@ async fn renew_those_that_left(shared: &Shared, current: Option<Hash32>, done: &
         let Ok(newest) = newest else { continue };
         let evidence = newest.unwrap_or_else(|| open.row().evidence.clone());
         match shared.config.registrar.renew(&evidence).await {
-            Ok(()) => drop(done.insert(id)),
+            // In a block, which the chain may take back: looked at once more.
+            Ok(Renewed::Sent) => {}
+            Ok(Renewed::Stands) => drop(done.insert(id)),
             Err(error) => {
                 let message = format!("the last evidence of log {id:#}: {error}");
                 shared.notice(&Notice::Trouble { part: "registration", message });

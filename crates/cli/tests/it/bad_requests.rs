@@ -116,19 +116,22 @@ async fn unknown_routes_and_methods_are_refused() {
     let world = World::shared();
     let mut connection = Http::connect(&world.api()).await.unwrap();
     for (method, path, status) in [
-        (Method::GET, "/", 404),
-        (Method::POST, "/v1/chat/completions/", 404),
-        (Method::POST, "/v1/completions", 404),
-        (Method::GET, "/v1/models/../receipts", 404),
-        (Method::GET, CHAT, 405),
-        (Method::DELETE, "/v1/models", 405),
-        (Method::POST, "/candor/evidence", 405),
-        (Method::POST, "/health", 405),
-        (Method::POST, "/v1/receipts/00000000000000000000000000000000", 404),
+        (Method::GET, "/", Err(404)),
+        (Method::POST, "/v1/chat/completions/", Err(404)),
+        (Method::POST, "/v1/completions", Err(404)),
+        (Method::GET, "/v1/models/../receipts", Err(404)),
+        (Method::GET, CHAT, Ok("OPTIONS, POST")),
+        (Method::POST, "/candor/answer", Ok("DELETE, OPTIONS")),
+        (Method::DELETE, "/v1/models", Ok("GET, HEAD, OPTIONS")),
+        (Method::POST, "/candor/evidence", Ok("GET, HEAD, OPTIONS")),
+        (Method::POST, "/health", Ok("GET, HEAD, OPTIONS")),
+        (Method::POST, "/v1/receipts/00000000000000000000000000000000", Err(404)),
     ] {
+        let (status, allow) = status.map_or_else(|status| (status, None), |methods| (405, Some(methods)));
         let reply = connection.send(method.clone(), path, &[JSON], Vec::new()).await;
         assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
         assert_error(&reply, status, "");
+        assert_eq!(reply.header("allow"), allow, "{method} {path}");
     }
 }
 

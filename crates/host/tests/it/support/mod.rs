@@ -335,9 +335,12 @@ impl Registrar for WorldRegistrar {
         })
     }
 
-    fn renew<'a>(&'a self, evidence: &'a [u8]) -> Registering<'a> {
-        self.1.lock().unwrap().push(evidence.to_vec());
-        Box::pin(async { Ok(()) })
+    /// Sent at the first look, and standing from then on.
+    fn renew<'a>(&'a self, evidence: &'a [u8]) -> Renewing<'a> {
+        let mut shown = self.1.lock().unwrap();
+        let is_new = !shown.iter().any(|before| before == evidence);
+        shown.push(evidence.to_vec());
+        Box::pin(async move { Ok(if is_new { Renewed::Sent } else { Renewed::Stands }) })
     }
 }
 
