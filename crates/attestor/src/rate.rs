@@ -1,7 +1,8 @@
-//! How often one address may ask: so many questions a minute, counted in steps of a minute. Pure: time is a parameter.
+//! What one address may take: so many connections at once, and so many questions a minute, counted in steps of a minute. Time is a parameter.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Questions of one address in a window. A registrar asks once at a boot and once a day; a boot that fails is tried some times a minute.
@@ -38,6 +39,51 @@ impl Rate {
     }
 }
 
+/// Connections of one address at once: an eighth of all. A registrar needs one.
+const CONNECTIONS: usize = 8;
+
+/// Counts open connections by address.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    // Guarded for moments. Has no zeros, so it is as small as what is open.
+    counts: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Open {
+    /// A place for one more connection of this address; `None` if it has its share.
+    pub(crate) fn enter(self: &Arc<Self>, who: IpAddr) -> Option<Place> {
+        let party = party(who);
+        let mut counts = self.counts();
+        let count = counts.get(&party).copied().unwrap_or_default();
+        if CONNECTIONS <= count {
+            return None;
+        }
+        counts.insert(party, count.saturating_add(1));
+        Some(Place { open: Arc::clone(self), party })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place. Given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    open: Arc<Open>,
+    party: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.open.counts();
+        match counts.get(&self.party).copied() {
+            Some(count @ 2..) => drop(counts.insert(self.party, count.saturating_sub(1))),
+            _ => drop(counts.remove(&self.party)),
+        }
+    }
+}
+
 /// An IPv6 customer has a whole /64.
 fn party(who: IpAddr) -> IpAddr {
     match who.to_canonical() {
@@ -52,6 +98,19 @@ fn party(who: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_party_has_its_share_of_connections_and_others_theirs() {
+        let open = Arc::new(Open::default());
+        let (one, same, other) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap(), "192.0.2.1".parse().unwrap());
+        let mut places: Vec<Place> = (0..CONNECTIONS).map(|_| open.enter(one).unwrap()).collect();
+        assert!(open.enter(same).is_none() && open.enter(other).is_some());
+        drop(places.pop());
+        places.push(open.enter(same).unwrap());
+        assert!(open.enter(one).is_none());
+        drop(places);
+        assert!(open.counts().is_empty());
+    }
 
     #[test]
     fn a_minute_takes_so_many_questions_of_one_party_and_the_next_takes_them_again() {

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use crate::attestor::{Attestor, SignedVerdict};
 use crate::form::{PATH, QUESTION_MAX, Question, write_answer, write_error};
 use crate::judge::NotAttested;
-use crate::rate::Rate;
+use crate::rate::{Open, Rate};
 
 /// Connections at once; more are closed. Registrars are few, and each asks once.
 const CONNECTIONS: usize = 64;
@@ -80,7 +80,7 @@ type Answer = Response<Full<Bytes>>;
 /// Serves until stopped.
 pub async fn serve(listener: TcpListener, attestor: Arc<Attestor>, watch: Watch, mut stopped: watch::Receiver<bool>) {
     let desk = Arc::new(Desk { attestor, judging: Semaphore::new(JUDGEMENTS), rate: Mutex::default(), started: Instant::now(), watch });
-    let mut connections = JoinSet::new();
+    let (mut connections, open) = (JoinSet::new(), Arc::new(Open::default()));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -95,8 +95,10 @@ pub async fn serve(listener: TcpListener, attestor: Arc<Attestor>, watch: Watch,
         if CONNECTIONS <= connections.len() {
             continue;
         }
+        let Some(place) = open.enter(peer.ip()) else { continue };
         let desk = Arc::clone(&desk);
         connections.spawn(async move {
+            let _place = place;
             let service = service_fn(|request| {
                 let desk = Arc::clone(&desk);
                 async move { Ok::<_, Infallible>(answer(&desk, request, peer).await) }

@@ -121,6 +121,7 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
         });
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(self.config.poll_ms.clamp(10, 1_000) / 2));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut waited = false;
         let was_reset = loop {
             let event = tokio::select! {
                 _ = self.stopped.changed() => break false,
@@ -147,6 +148,12 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
                             }
                         }
                     }
+                    let waits = machine.waits_for_depth();
+                    if waits && !waited {
+                        let most = self.config.max_unsafe;
+                        self.trouble(format!("{most} transfers are in no block that stays: no further one is sent until some are; is the chain standing still?"));
+                    }
+                    waited = waits;
                     Event::Tick
                 }
             };

@@ -186,6 +186,12 @@ impl Machine {
         self.open.len()
     }
 
+    /// Whether nothing more is sent because so many transfers are in no block that is as deep as it must be ([`MachineConfig::max_unsafe`]).
+    #[must_use]
+    pub fn waits_for_depth(&self) -> bool {
+        self.config.max_unsafe <= self.agenda.in_flight().count()
+    }
+
     fn on_intent(&mut self, intent: Intent, now_ms: u64, actions: &mut Vec<Action>) -> Option<Hash32> {
         let payment_id = intent.payment_id();
         // The payment id leaves out amount and end: after an unsettled end the payer can sign the nonce again, and that is told anew.
