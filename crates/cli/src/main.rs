@@ -22,6 +22,7 @@ mod lifetime;
 mod log;
 mod node;
 mod output;
+mod page;
 mod policy;
 mod prove;
 mod proxy;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use candor_client::{Facts, chain_facts, cut_notice};
 use candor_report::{bundle_json, explained_json, headline};
 use candor_verify::bundle::Bundle;
+use candor_verify::bytes::Hash32;
 use candor_verify::cbor::CborError;
 use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, print_json, read, say};
 use crate::rpc::RpcArgs;
-use crate::{explained, policy};
+use crate::{explained, page, policy};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// Show also what each check hashes and whose signatures it takes: preimages, digests, signers. With --json whole, as text in short.
     #[arg(long)]
     explain: bool,
+    /// Write the verdict as a page too: one HTML file with a picture of the proof, which needs no network. It holds prompt and answer.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     by: By,
 }
@@ -44,13 +48,22 @@ pub(crate) struct By {
 pub(crate) struct Judged {
     pub(crate) verdict: Verdict,
     required: LogLevel,
+    /// The transaction that moved the money, if a chain showed it.
+    transfer_tx: Option<Hash32>,
+    /// The chain that was asked, if one was.
+    asked_chain: Option<u64>,
     advice: Option<String>,
     /// What cut the answer short, if anything did.
     cut: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
-    let bundle = match Bundle::parse(&read(&args.bundle)?) {
+    // Before a chain is asked.
+    if let Some(out) = &args.html {
+        page::may_be_written(out)?;
+    }
+    let bytes = read(&args.bundle)?;
+    let bundle = match Bundle::parse(&bytes) {
         Ok(bundle) => bundle,
         Err(error) => {
             if json_output {
@@ -63,8 +76,16 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     };
     let judged = args.by.judge(&bundle, &args.bundle.display().to_string(), state).await?;
     let explained = if args.explain { explain(&bundle, &K256) } else { Vec::new() };
+    if let Some(out) = &args.html {
+        let Judged { verdict, required, transfer_tx, asked_chain, .. } = &judged;
+        let (required, transfer_tx, asked_chain) = (*required, *transfer_tx, *asked_chain);
+        page::write(out, &page::Shown { file: &args.bundle, bytes: &bytes, bundle: &bundle, verdict, required, transfer_tx, asked_chain })?;
+    }
     if json_output {
         let mut value = judged.json(&bundle);
+        if let Some(out) = &args.html {
+            value["page"] = out.display().to_string().into();
+        }
         if args.explain {
             value["explained"] = explained_json(&explained);
         }
@@ -72,6 +93,9 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     } else {
         judged.say();
         explained.iter().for_each(explained::print);
+        if let Some(out) = &args.html {
+            say!("page: {}", out.display());
+        }
     }
     Ok(exit_code(&judged.verdict))
 }
@@ -80,15 +104,18 @@ impl By {
     /// Judges a bundle; `name` is what advice calls it.
     pub(crate) async fn judge(&self, bundle: &Bundle, name: &str, state: &Path) -> Result<Judged, Failure> {
         let policy = policy::load(self.policy.as_deref(), state)?.policy;
-        let facts = match self.rpc.is_named() {
-            false => Facts::default(),
-            true => chain_facts(&self.rpc.connect().await?, bundle, &policy).await?,
+        let (facts, asked_chain) = match self.rpc.is_named() {
+            false => (Facts::default(), None),
+            true => {
+                let chain = self.rpc.connect().await?;
+                (chain_facts(&chain, bundle, &policy).await?, Some(chain.chain_id()))
+            }
         };
         let (verdict, _) = verify_bundle(bundle, &policy, facts.as_chain_facts(), &K256);
         let advice = policy::bundle_advice(&verdict, bundle, name, self.policy.as_deref(), state);
         // Of a refused bundle it would be anybody's word.
         let cut = cut_notice(bundle).filter(|_| verdict.refused().is_none());
-        Ok(Judged { verdict, required: policy.require_level, advice, cut })
+        Ok(Judged { verdict, required: policy.require_level, transfer_tx: facts.transfer_tx, asked_chain, advice, cut })
     }
 }
 

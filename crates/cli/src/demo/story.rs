@@ -18,6 +18,7 @@ use super::{Stage, lies, process, shown};
 use crate::ask;
 use crate::dev::{Role, usd};
 use crate::output::{Failure, say};
+use crate::page;
 
 /// How long transfer and anchor may take.
 const SETTLE_WAIT: Duration = Duration::from_secs(30);
@@ -57,17 +58,29 @@ pub(crate) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
     if settled.verified.is_none() || judged.outcome() != Outcome::Verified {
         return Err(Failure::cannot("the demo's own bundle did not verify"));
     }
+    let page = stage.state.join("answer.html");
+    let shown_on_it = page::Shown {
+        file: &path,
+        bytes: &response.bundle.encode(),
+        bundle: &response.bundle,
+        verdict: judged,
+        required: stage.policy.policy.require_level,
+        transfer_tx: settled.facts.transfer_tx,
+        asked_chain: Some(chain.chain_id()),
+    };
+    page::write(&page, &shown_on_it)?;
     let settlement_gas = money(stage, &response, before, settled.facts.transfer_tx).await?;
     again_offline(stage, &path).await?;
     let refused = lies::refuse_all(stage, &response.bundle, settled.facts.as_chain_facts())?;
     let prove_gas = prove(stage, &response.bundle).await?;
     genuine();
+    say!("\nSee it\n  the verdict as a page, with a picture of the proof: {}", page.display());
     try_it(stage, &response.bundle, &path, settled.facts.transfer_tx)?;
     Ok(json!({
         "outcome": judged.outcome().as_str(), "log_level": judged.log_level().as_str(), "assurance": judged.assurance().as_str(),
         "charged": response.bundle.delivery.receipt.money.charged.to_string(), "lies_refused_by": refused,
         "gas": {"registration": stage.registration_gas, "settlement": settlement_gas, "prove": prove_gas},
-        "bundle": shown(&path), "state": shown(&stage.state),
+        "bundle": shown(&path), "page": shown(&page), "state": shown(&stage.state),
     }))
 }
 
