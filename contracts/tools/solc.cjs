@@ -73,7 +73,7 @@ async function main(args) {
       (input) =>
         new Promise((resolve, reject) => {
           const worker = new Worker(__filename, { workerData: { input, base } });
-          worker.once("message", resolve).once("error", reject);
+          worker.once("message", resolve).once("error", reject).once("exit", (code) => reject(new Error(`a worker ended with ${code} and no answer`)));
         }),
     );
     writeAll(JSON.stringify(together(await Promise.all(runs))));

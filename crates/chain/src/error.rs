@@ -123,7 +123,7 @@ impl ChainError {
     #[must_use]
     pub fn is_revert(&self) -> bool {
         let Self::Rejected { code, message, data, .. } = self else { return false };
-        matches!(code, 3 | -32015) || !data.is_empty() || message.to_ascii_lowercase().contains("revert")
+        is_revert(*code, message, !data.is_empty())
     }
 
     /// Whether a node says that another transaction of this account with the same nonce pays more. There is no state to read that from, so
@@ -136,8 +136,7 @@ impl ChainError {
     /// Whether a node says that it has no such block tag. Codes differ; the texts of those we know do not say more.
     pub(crate) fn is_of_tag(&self) -> bool {
         let Self::Rejected { code, message, .. } = self else { return false };
-        let message = message.to_ascii_lowercase();
-        matches!(code, -32601 | -32602) || ["safe", "block tag", "unsupported", "not supported"].iter().any(|part| message.contains(part))
+        is_of_tag(*code, message)
     }
 
     /// A revert of one of our contracts in words, for example `SizeNotGreater { latest: 4, got: 4 }`; also `Error(string)` texts.
@@ -246,6 +245,17 @@ fn is_timeout(kind: &TransportErrorKind) -> bool {
 
 fn custom<E: std::error::Error + 'static>(kind: &TransportErrorKind) -> Option<&E> {
     kind.as_custom()?.downcast_ref()
+}
+
+/// [`ChainError::is_revert`] of what an endpoint said.
+pub(crate) fn is_revert(code: i64, message: &str, has_data: bool) -> bool {
+    matches!(code, 3 | -32015) || has_data || message.to_ascii_lowercase().contains("revert")
+}
+
+/// [`ChainError::is_of_tag`] of what an endpoint said.
+pub(crate) fn is_of_tag(code: i64, message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    matches!(code, -32601 | -32602) || ["safe", "block tag", "unsupported", "not supported"].iter().any(|part| message.contains(part))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@
 //! Not here: when and how often to submit, nonce management over time, replacement (`candor-x402`'s settlement machine, `candor-host`);
 //! verifying evidence or receipts (`candor-verify`).
 
+mod alike;
 mod anchors;
 mod bindings;
 mod client;

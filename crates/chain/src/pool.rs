@@ -13,14 +13,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use alloy::rpc::json_rpc::{ErrorPayload, Id, Request, RequestPacket, Response, ResponsePacket, ResponsePayload};
+use alloy::rpc::json_rpc::{ErrorPayload, Id, Request, RequestPacket, ResponsePacket, ResponsePayload};
 use alloy::transports::http::{Http, reqwest};
 use alloy::transports::{TransportError, TransportErrorKind, TransportFut, TransportResult};
-use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
+use crate::alike::Alike;
 use crate::rpc::Reach;
 
 /// How long an endpoint is waited for while there is another to ask.
@@ -28,6 +28,9 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// A question that its asker gave up after so long says something of the endpoint; a shorter one of the asker.
 const SLOW: Duration = Duration::from_millis(1_500);
+
+/// How long endpoints that must agree are waited for before one more is asked beside them.
+const HURRY: Duration = Duration::from_millis(500);
 
 /// First rest of an endpoint that failed; doubles up to 64 times this.
 const REST: Duration = Duration::from_secs(1);
@@ -48,31 +51,6 @@ const BROADCAST: &str = "eth_sendRawTransaction";
 /// Answers that are never compared.
 const FREE: [&str; 7] =
     ["eth_accounts", "eth_blockNumber", "eth_chainId", "eth_estimateGas", "eth_feeHistory", "eth_gasPrice", "eth_maxPriorityFeePerGas"];
-
-/// Members of blocks, receipts, logs and transactions that something is decided on: one that only one endpoint shows is a difference. Others are
-/// each endpoint's own.
-const READ: [&str; 20] = [
-    "address",
-    "blockHash",
-    "blockNumber",
-    "contractAddress",
-    "data",
-    "effectiveGasPrice",
-    "from",
-    "gasUsed",
-    "hash",
-    "logIndex",
-    "logs",
-    "number",
-    "parentHash",
-    "removed",
-    "root",
-    "status",
-    "timestamp",
-    "to",
-    "topics",
-    "transactionHash",
-];
 
 /// Several endpoints behind one transport. Clones share the health of each.
 #[derive(Clone)]
@@ -104,23 +82,6 @@ enum Said {
     /// It answers nobody for a while; with what it said.
     Limited(TransportResult<ResponsePacket>),
     Away(TransportError),
-}
-
-/// Endpoints that say the same.
-struct Alike {
-    answer: ResponsePacket,
-    names: Vec<String>,
-}
-
-impl Alike {
-    /// Those that said this too; a new group if none did.
-    fn of(groups: &mut Vec<Self>, answer: ResponsePacket) -> &mut Self {
-        let at = groups.iter().position(|alike| is_same(&alike.answer, &answer)).unwrap_or_else(|| {
-            groups.push(Self { answer, names: Vec::new() });
-            groups.len().saturating_sub(1)
-        });
-        &mut groups[at]
-    }
 }
 
 /// Endpoints of one chain that do not say the same.
@@ -234,32 +195,40 @@ impl Pool {
     /// One look at whether so many agree: as many are asked as must, and another in the place of each that fails or says otherwise. So a liar
     /// among many keeps nobody from an answer, and fewer liars than must agree never make one.
     async fn compare(&self, request: &RequestPacket) -> TransportResult<ResponsePacket> {
-        let (mut order, mut asked) = (self.order(), JoinSet::new());
+        let (mut order, mut asked, mut hurry) = (self.order(), JoinSet::new(), 0);
         let (mut answers, mut failed): (Vec<Alike>, _) = (Vec::new(), None);
+        let is_logs = asks_for_logs(request);
         loop {
-            let most = answers.iter().map(|alike| alike.names.len()).max().unwrap_or(0);
-            while most + asked.len() < self.agree
+            let most = answers.iter().map(Alike::count).max().unwrap_or(0);
+            while most + asked.len() < self.agree + hurry
                 && let Some(member) = order.pop_front()
             {
                 let (request, patience) = (request.clone(), if order.is_empty() { None } else { Some(ATTEMPT) });
                 asked.spawn(async move { (member.name.clone(), member.ask(request, patience).await) });
             }
-            let Some(said) = asked.join_next().await else { break };
-            match said.map_err(TransportErrorKind::custom)? {
-                (name, Said::Answer(answer)) => {
-                    let alike = Alike::of(&mut answers, answer);
-                    alike.names.push(name);
-                    if self.agree <= alike.names.len() {
-                        return Ok(alike.answer.clone());
-                    }
+            let said = match timeout(HURRY, asked.join_next()).await {
+                Ok(said) => said,
+                // One that takes its time is not waited for alone.
+                Err(_) if !order.is_empty() => {
+                    hurry += 1;
+                    continue;
                 }
+                Err(_) => asked.join_next().await,
+            };
+            let Some(said) = said else { break };
+            match said.map_err(TransportErrorKind::custom)? {
+                (name, Said::Answer(answer)) => match Alike::join(&mut answers, name, &answer, is_logs) {
+                    Some(alike) if self.agree <= alike.count() => return alike.answer(),
+                    Some(_) => {}
+                    None => failed = Some(TransportErrorKind::custom_str("an answer that makes no sense")),
+                },
                 (_, Said::Away(error)) => failed = Some(error),
                 // What says that it is a limit is never an answer here: whoever says so could say anything beside it.
                 (_, Said::Limited(_)) => failed = Some(TransportErrorKind::http_error(429, String::new())),
             }
         }
         if 1 < answers.len() {
-            let names: Vec<String> = answers.into_iter().flat_map(|alike| alike.names).collect();
+            let names: Vec<String> = answers.into_iter().flat_map(Alike::into_names).collect();
             return Err(TransportErrorKind::custom(Differ { endpoints: names.join(" and ") }));
         }
         Err(failed.unwrap_or_else(|| TransportErrorKind::custom_str("no endpoint")))
@@ -308,7 +277,7 @@ impl Member {
 
     async fn ask(&self, request: RequestPacket, patience: Option<Duration>) -> Said {
         let mut turn = Turn { member: self, began: Instant::now(), is_over: false };
-        let is_logs = request.requests().iter().any(|request| request.method() == "eth_getLogs");
+        let is_logs = asks_for_logs(&request);
         let asked_for: Vec<Id> = request.requests().iter().map(|request| request.id().clone()).collect();
         let asked = async {
             self.check_chain().await?;
@@ -380,6 +349,10 @@ fn may_pass(error: &TransportError) -> bool {
     error.as_transport_err().is_some_and(|kind| is_limit(kind) || kind.as_custom().is_some_and(|error| error.is::<Differ>()))
 }
 
+fn asks_for_logs(request: &RequestPacket) -> bool {
+    request.requests().iter().any(|request| request.method() == "eth_getLogs")
+}
+
 /// Whether an endpoint says by its HTTP status that too much was asked.
 fn is_limit(kind: &TransportErrorKind) -> bool {
     kind.as_http_error().is_some_and(|error| error.status == 429)
@@ -400,85 +373,14 @@ pub(crate) fn is_of_rate(message: &str) -> bool {
     ["too many requests", "rate limit", "request rate", "compute units per second"].iter().any(|part| message.contains(part))
 }
 
-/// Whether two answers say the same. Endpoints add members of their own, so those that only one has do not count, but for those that are read.
-fn is_same(one: &ResponsePacket, other: &ResponsePacket) -> bool {
-    let other = other.responses();
-    one.responses().len() == other.len()
-        && one
-            .responses()
-            .iter()
-            .all(|response| other.iter().find(|other| other.id == response.id).is_some_and(|other| is_same_response(response, other)))
-}
-
-fn is_same_response(one: &Response, other: &Response) -> bool {
-    match (&one.payload, &other.payload) {
-        (ResponsePayload::Success(one), ResponsePayload::Success(other)) => {
-            let value = |text: &str| serde_json::from_str::<Value>(text).ok();
-            value(one.get()).zip(value(other.get())).is_some_and(|(one, other)| is_same_value(&one, &other))
-        }
-        // Codes and texts differ between nodes; what a contract said does not.
-        (ResponsePayload::Failure(one), ResponsePayload::Failure(other)) => {
-            let is_revert = |error: &ErrorPayload| error.message.to_ascii_lowercase().contains("revert");
-            let data = |error: &ErrorPayload| error.data.as_ref().map(|data| data.get().to_ascii_lowercase());
-            data(one) == data(other) && is_revert(one) == is_revert(other)
-        }
-        _ => false,
-    }
-}
-
-fn is_same_value(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Object(one), Value::Object(other)) => {
-            let lacks = |one: &serde_json::Map<String, Value>, other: &serde_json::Map<String, Value>| {
-                READ.iter().any(|name| one.get(*name).is_some_and(|value| !value.is_null()) && other.get(*name).is_none_or(Value::is_null))
-            };
-            let same = |(name, value): (&String, &Value)| other.get(name).is_none_or(|other| is_same_value(value, other));
-            !lacks(one, other) && !lacks(other, one) && one.iter().all(same)
-        }
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same_value(one, other))
-        }
-        // Some write addresses with a checksum.
-        (Value::String(one), Value::String(other)) => one.eq_ignore_ascii_case(other),
-        _ => one == other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn packet(value: &Value) -> ResponsePacket {
         serde_json::from_value(value.clone()).unwrap()
-    }
-
-    #[test]
-    fn answers_are_the_same_in_what_both_have() {
-        let ok = |result: Value| packet(&json!({"jsonrpc": "2.0", "id": 1, "result": result}));
-        let no = |data: &str| packet(&json!({"jsonrpc": "2.0", "id": 1, "error": {"code": 3, "message": "no", "data": data}}));
-        for (one, other, expected) in [
-            (ok(json!("0xAB")), ok(json!("0xab")), true),
-            (ok(json!("0x01")), ok(json!("0x02")), false),
-            (ok(json!({"a": "1", "b": "2"})), ok(json!({"a": "1", "c": null})), true),
-            (ok(json!({"a": "1"})), ok(json!({"a": "2"})), false),
-            (ok(json!([1])), ok(json!([])), false),
-            (ok(json!([{"x": "1", "blockTimestamp": "0x1"}])), ok(json!([{"x": "1"}])), true),
-            (ok(json!(null)), ok(json!({})), false),
-            (ok(json!("0x")), no("0x"), false),
-            (no("0x08c379a0"), no("0x08C379A0"), true),
-            (no("0x01"), no("0x02"), false),
-            (ok(json!({"status": "0x0"})), ok(json!({"root": "0x1"})), false),
-            (ok(json!({"blockHash": "0x1", "to": null})), ok(json!({"blockHash": "0x1"})), true),
-            (ok(json!({"blockHash": null})), ok(json!({"blockHash": "0x1"})), false),
-        ] {
-            assert_eq!((is_same(&one, &other), is_same(&other, &one)), (expected, expected), "{one:?} {other:?}");
-        }
-        let batch = |first: &str, second: &str| {
-            packet(&json!([{"jsonrpc": "2.0", "id": first, "result": first}, {"jsonrpc": "2.0", "id": second, "result": second}]))
-        };
-        assert!(is_same(&batch("1", "2"), &batch("2", "1")) && !is_same(&batch("1", "2"), &batch("1", "3")));
     }
 
     #[test]

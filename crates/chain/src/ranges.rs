@@ -84,7 +84,7 @@ fn narrower(error: &ChainError, width: u64) -> Option<u64> {
 }
 
 /// A refusal that fewer blocks would not mend: too many questions, or a block that this endpoint does not have yet.
-fn is_of_something_else(code: i64, message: &str) -> bool {
+pub(crate) fn is_of_something_else(code: i64, message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     code == 429
         || is_of_rate(&message)

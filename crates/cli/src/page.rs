@@ -25,7 +25,8 @@ pub(crate) fn may_be_written(out: &Path) -> Result<(), Failure> {
         Err(error) => return Err(Failure::cannot(format!("{}: {error}", out.display()))),
         Ok(mut file) => file.read_exact(&mut beginning).is_ok() && beginning == PAGE_BEGINNING.as_bytes(),
     };
-    let what = || format!("{} is there and is no page of a verdict: nothing is written over it; name another file with --html", out.display());
+    let what =
+        || format!("{} is there and is no page of a verdict: nothing is written over it; name another file with --html", out.display());
     if is_page { Ok(()) } else { Err(Failure::cannot(what())) }
 }
 

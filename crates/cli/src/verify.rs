@@ -150,6 +150,7 @@ pub(crate) fn exit_code(verdict: &Verdict) -> ExitCode {
 
 /// The verdict as text: the questions, each with the checks that answer it. `required` is the policy's level of the log.
 pub(crate) fn print(verdict: &Verdict, required: LogLevel) {
+    say!("{}", headline(verdict));
     for question in Question::ALL {
         match verdict.grade(question) {
             Some(grade) => say!("\n{}  {}", question.as_str(), grade.as_str()),
@@ -160,9 +161,8 @@ pub(crate) fn print(verdict: &Verdict, required: LogLevel) {
         }
     }
     say!();
-    match verdict.refused() {
-        Some(check) => say!("REFUSED by {} ({}): expected {}, got {}", check.id, check.step.spec(), check.expected, check.got),
-        None => say!("{}", headline(verdict)),
+    if let Some(check) = verdict.refused() {
+        say!("REFUSED by {} ({}): expected {}, got {}", check.id, check.step.spec(), check.expected, check.got);
     }
     if verdict.outcome() == Outcome::CannotTell && verdict.log_level() < required {
         let is_unasked = verdict.checks().iter().any(|check| check.id == "log.anchored" && check.status == Status::NotChecked);

@@ -155,6 +155,9 @@ async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) ->
     if !serving.sells() {
         return Err(ended(session, asked.payment.as_ref()));
     }
+    if serving.ledger().is_over() {
+        return Err(LedgerError::Closed.into());
+    }
     let priced = quote::quote(serving, "POST", &asked.path, &asked.body, clock::now().seconds()).await;
     // A request that is refused was read all the same, so it counts like one that is quoted.
     let quote = priced.map_err(|refusal| session.quoted().err().unwrap_or(refusal))?;

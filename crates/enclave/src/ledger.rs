@@ -199,6 +199,11 @@ impl Ledger {
         if open { Ok(()) } else { Err(self.refusal()) }
     }
 
+    /// Whether the log is over: nothing can be sold any more.
+    pub(crate) fn is_over(&self) -> bool {
+        *self.closed.borrow()
+    }
+
     /// Resolves when the log is over.
     pub(crate) fn closed(&self) -> watch::Receiver<bool> {
         self.closed.clone()

@@ -71,6 +71,8 @@ pub struct Timing {
     pub renew: Duration,
     /// Without its enclave for so long, a host takes the boot for one that has gone.
     pub gone: Duration,
+    /// After so long no chain takes a renewal's block back: then the last renewal of a boot that has gone is looked at once more.
+    pub stays: Duration,
     /// First pause before a failed connection or registration is tried again; doubles up to 64 times this.
     pub retry: Duration,
     /// Time for the enclave to answer a small request.
@@ -88,6 +90,8 @@ impl Default for Timing {
             attest: Duration::from_secs(50 * 60),
             renew: Duration::from_secs(24 * 60 * 60),
             gone: Duration::from_secs(60),
+            // Ethereum finalizes in thirteen minutes, and takes longer in trouble.
+            stays: Duration::from_secs(30 * 60),
             retry: Duration::from_millis(250),
             request: Duration::from_secs(30),
             boot_step: Duration::from_secs(120),

@@ -4,7 +4,7 @@
 //! hour, on chain a renewal is due once a day, and an enclave that has gone is renewed once more, by its last document: what it answered in its
 //! last hours is then provable too. Spec: link.md §8.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,7 +167,7 @@ async fn attest(shared: &Arc<Shared>, link: &Link) -> Result<Vec<u8>, DriveError
 // Crash: a host that was started again begins anew with all of them; what raises nothing is not sent.
 pub(crate) async fn renew_former(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut current = shared.current.subscribe();
-    let mut done = BTreeSet::new();
+    let mut shown = Shown::default();
     loop {
         let changed = tokio::select! {
             _ = stopped.changed() => return,
@@ -181,19 +181,62 @@ pub(crate) async fn renew_former(shared: Arc<Shared>, mut stopped: watch::Receiv
         }
         if let Some(id) = id {
             // Its evidence grows; when it has gone, its last one is shown.
-            done.remove(&id);
+            shown.forget(id);
         }
-        renew_those_that_left(&shared, id, &mut done).await;
+        renew_those_that_left(&shared, id, &mut shown).await;
+    }
+}
+
+/// Transactions for one boot that has gone, at most: an endpoint that shows an old state for ever must not cost one each minute.
+const SENT_MAX: u32 = 3;
+
+/// What the registry was shown of boots that have gone.
+#[derive(Default)]
+struct Shown(BTreeMap<Hash32, Look>);
+
+/// How far one is.
+enum Look {
+    Sent { times: u32, last: Instant },
+    Done,
+}
+
+impl Shown {
+    /// Whether to look at it: not if nothing is left to do, and after a transaction only when no chain takes its block back any more.
+    fn is_due(&self, id: Hash32, stays: Duration) -> bool {
+        match self.0.get(&id) {
+            None => true,
+            Some(Look::Sent { last, .. }) => stays <= last.elapsed(),
+            Some(Look::Done) => false,
+        }
+    }
+
+    fn sent(&mut self, id: Hash32) {
+        let before = match self.0.get(&id) {
+            Some(Look::Sent { times, .. }) => *times,
+            Some(Look::Done) | None => 0,
+        };
+        let times = before.saturating_add(1);
+        let look = if SENT_MAX <= times { Look::Done } else { Look::Sent { times, last: Instant::now() } };
+        self.0.insert(id, look);
+    }
+
+    fn done(&mut self, id: Hash32) {
+        self.0.insert(id, Look::Done);
+    }
+
+    /// It runs again.
+    fn forget(&mut self, id: Hash32) {
+        self.0.remove(&id);
     }
 }
 
 /// One look at every former boot that is not done with.
-async fn renew_those_that_left(shared: &Shared, current: Option<Hash32>, done: &mut BTreeSet<Hash32>) {
+async fn renew_those_that_left(shared: &Shared, current: Option<Hash32>, shown: &mut Shown) {
     // A store that does not answer is told of elsewhere.
     let Ok(ids) = shared.store.log_ids().await else { return };
     let former = ids.into_iter().rev().take(FORMER).filter(|id| Some(*id) != current);
     for id in former {
-        if done.contains(&id) {
+        if !shown.is_due(id, shared.config.timing.stays) {
             continue;
         }
         let Ok(Some(open)) = shared.store.log(&id).await else { continue };
@@ -201,14 +244,14 @@ async fn renew_those_that_left(shared: &Shared, current: Option<Hash32>, done: &
         let Ok(newest) = newest else { continue };
         let evidence = newest.unwrap_or_else(|| open.row().evidence.clone());
         match shared.config.registrar.renew(&evidence).await {
-            // In a block, which the chain may take back: looked at once more.
-            Ok(Renewed::Sent) => {}
-            Ok(Renewed::Stands) => drop(done.insert(id)),
+            // In a block, which the chain may take back: looked at again when it would have.
+            Ok(Renewed::Sent) => shown.sent(id),
+            Ok(Renewed::Stands) => shown.done(id),
             Err(error) => {
                 let message = format!("the last evidence of log {id:#}: {error}");
                 shared.notice(&Notice::Trouble { part: "registration", message });
                 if !error.is_temporary {
-                    done.insert(id);
+                    shown.done(id);
                 }
             }
         }

@@ -153,7 +153,7 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
                         let most = self.config.max_unsafe;
                         self.trouble(format!("{most} transfers are in no block that stays: no further one is sent until some are; is the chain standing still?"));
                     }
-                    waited = waits;
+                    waited = (waited || waits) && !machine.has_depth_again();
                     Event::Tick
                 }
             };

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 pub fn headline(verdict: &Verdict) -> String {
     let grade = |question| verdict.grade(question).filter(|_| verdict.refused().is_none()).map(Grade::as_str);
     let outcome = verdict.outcome().as_str().to_uppercase();
-    let simulated = verdict.is_simulated().then_some("SIMULATED");
+    let simulated = (verdict.is_simulated() == Some(true)).then_some("SIMULATED");
     let words = [Some(outcome.as_str()), simulated, grade(Question::Ran), grade(Question::Logged)];
     words.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
@@ -71,7 +71,7 @@ fn members(verdict: &Verdict) -> Map<String, Value> {
         ("refused".to_owned(), json!(verdict.refused().map(|check| check.id))),
         ("grades".to_owned(), grades_json(verdict)),
         ("root".to_owned(), json!(verdict.root().map(|root| to_hex(&root.fingerprint)))),
-        ("simulated".to_owned(), json!(verdict.root().map(|root| !root.is_hardware()))),
+        ("simulated".to_owned(), json!(verdict.is_simulated())),
         ("log_level".to_owned(), json!(verdict.log_level().as_str())),
         (
             "anchored".to_owned(),

@@ -201,6 +201,12 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     push("offer_at_the_floor_by_a_price_list_that_is_not_shown", &forge.bundle(&at_the_floor), forge.policy(), "verified", itself);
     let only_local = Lie { receipt: |receipt| receipt.work.kinds = Kinds::LOCAL, ..Lie::default() };
     push("local_work_that_nobody_promises_to_replay", &forge.bundle(&only_local), forge.policy(), "verified", itself);
+    let silent = Lie {
+        question: |_, response| response.frames.clear(),
+        receipt: |receipt| (receipt.work.outcome, receipt.work.completion_tokens) = (Outcome::Aborted, 0),
+        ..Lie::default()
+    };
+    push("aborted_before_the_first_frame", &forge.bundle(&silent), forge.policy(), "verified", itself);
     push("nobody_paid", &forge.free_bundle(&Lie::free()), forge.policy(), "verified", itself);
     let priced_at_nothing = Lie { terms: |o| o.prices[0].floor = Classes::default(), ..Lie::default() };
     push("nobody_paid_where_a_list_may_say_so", &forge.free_bundle(&priced_at_nothing), forge.policy(), "verified", itself);

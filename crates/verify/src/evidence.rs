@@ -224,7 +224,7 @@ pub fn verify_evidence(evidence: &Evidence, policy: &Policy, moment: Moment, rec
         checks,
         outcome: if enclave.is_some() { Outcome::Verified } else { Outcome::Refused },
         grades: None,
-        root: evidence.claimed_root(),
+        claimed_root: evidence.claimed_root(),
         anchored: None,
         log_level: LogLevel::None,
         assurance: enclave.as_ref().map_or(Assurance::None, VerifiedEnclave::assurance),

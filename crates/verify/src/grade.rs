@@ -88,11 +88,12 @@ impl Grade {
         }
     }
 
-    /// Body, frames, decoding record and seed are in every bundle, and passed.
+    /// Body, decoding record and seed are in every bundle, and passed. Of an answer without a frame nothing can be compared.
     fn of_work(bundle: &Bundle) -> Self {
         let kinds = bundle.delivery.receipt.work.kinds;
+        let has_frames = !bundle.response.frames.is_empty();
         let is_replayed = REPLAYED_ENGINES.contains(&bundle.delivery.decoding.engine.as_str());
-        match (kinds.contains(Kinds::LOCAL), kinds.contains(Kinds::REEXEC) && is_replayed) {
+        match (kinds.contains(Kinds::LOCAL), kinds.contains(Kinds::REEXEC) && is_replayed && has_frames) {
             (false, _) => Self::Relayed,
             (true, false) => Self::Local,
             (true, true) => Self::Replayable,

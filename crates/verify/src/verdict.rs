@@ -220,7 +220,8 @@ pub struct Verdict {
     pub(crate) outcome: Outcome,
     // In the order of `Question::ALL`; none in a verdict on evidence alone.
     pub(crate) grades: Option<[Grade; 4]>,
-    pub(crate) root: Option<TrustRoot>,
+    /// UNVERIFIED.
+    pub(crate) claimed_root: Option<TrustRoot>,
     pub(crate) log_level: LogLevel,
     pub(crate) anchored: Option<KnownTree>,
     pub(crate) assurance: Assurance,
@@ -252,16 +253,21 @@ impl Verdict {
         Question::ALL.iter().zip(self.grades?).find_map(|(asked, grade)| (*asked == question).then_some(grade))
     }
 
-    /// The root that the attestation document names, if it could be read. Also in a refused verdict, where it is what the document claims.
+    /// The root that the attestation document stands under; `None` unless that was checked and held.
     #[must_use]
     pub fn root(&self) -> Option<TrustRoot> {
-        self.root
+        let is_genuine = |check: &Check| check.step == Step::AttestDocument && check.status == Status::Passed;
+        self.claimed_root.filter(|_| self.checks.iter().any(is_genuine))
     }
 
-    /// Whether the document stands under no compiled-in hardware root, or claims so; false also where it could not be read.
+    /// Whether the evidence is SIMULATED. `Some(true)` also if a document that was refused names a root that is no hardware root; `Some(false)` only
+    /// of one that holds under a hardware root; `None` if nobody can say.
     #[must_use]
-    pub fn is_simulated(&self) -> bool {
-        self.root.is_some_and(|root| !root.is_hardware())
+    pub fn is_simulated(&self) -> Option<bool> {
+        match self.claimed_root {
+            Some(root) if !root.is_hardware() => Some(true),
+            _ => self.root().map(|_| false),
+        }
     }
 
     /// The first anchored tree that holds the receipt, as the caller knows it; only where the level is ANCHORED.

@@ -8,11 +8,13 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use candor_verify::attest::TrustRoot;
 use candor_verify::bundle::Bundle;
-use candor_verify::check::{verify_bundle, verify_bundle_at};
+use candor_verify::check::{ChainFacts, verify_bundle, verify_bundle_at};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Moment, verify_evidence};
 use candor_verify::grade::Grade;
+use candor_verify::policy::Policy;
 use candor_verify::step::Step;
 use candor_verify::time::UnixMs;
 use candor_verify::verdict::{LogLevel, Outcome, Question, Status, Verdict};
@@ -66,6 +68,7 @@ fn each_grade_has_a_case() {
     let expected = [
         ("honest", [Replayable, NotProvenHere, Signed, SelfLogged]),
         ("local_work_that_nobody_promises_to_replay", [Local, NotProvenHere, Signed, SelfLogged]),
+        ("aborted_before_the_first_frame", [Local, NotProvenHere, Signed, SelfLogged]),
         ("engine_of_64_bytes", [Local, NotProvenHere, Signed, SelfLogged]),
         ("proxied_work", [Relayed, NotProvenHere, Signed, SelfLogged]),
         ("sealed_to_an_attested_key", [Replayable, Sealed, Signed, SelfLogged]),
@@ -85,9 +88,30 @@ fn each_grade_has_a_case() {
         let verdict = judge(case).expect("a bundle");
         let grades: Vec<Grade> = grades_of(&verdict).map(|(_, grade)| grade).collect();
         assert_eq!(grades, expected, "{name}");
-        assert!(verdict.is_simulated() && verdict.root().is_some(), "{name}: its root was read");
+        assert_eq!(verdict.is_simulated(), Some(true), "{name}: its root was read");
+        assert_eq!(verdict.root().is_some(), name != "evidence_from_another_root", "{name}");
         assert_eq!(verdict.anchored().is_some(), expected[3] == Anchored, "{name}");
     }
+}
+
+/// A forger puts the vendor's public certificate into a document: what is read out of a refused one must not say "real hardware".
+#[test]
+fn a_refused_document_that_names_a_hardware_root_is_not_called_real() {
+    let mut genuine = fs::read(support::path("attestation").join("aws-us-east-2-2026-02-12.cose")).expect("a document");
+    let judged = |document: &[u8]| {
+        let honest = fs::read(support::path("bundle").join("honest.candor")).expect("a bundle");
+        let mut bundle = Bundle::parse(&honest).expect("a bundle");
+        bundle.evidence.attestations[0].document = document.to_vec();
+        verify_bundle(&bundle, &Policy::hardware(), ChainFacts::default(), &K256).0
+    };
+    let real = judged(&genuine);
+    assert_eq!((real.is_simulated(), real.root()), (Some(false), Some(TrustRoot::AWS_NITRO_G1)), "of another enclave, and real");
+    *genuine.last_mut().expect("bytes") ^= 1;
+    let forged = judged(&genuine);
+    assert_eq!(forged.refused().map(|check| check.id), Some("attest.signature"));
+    assert_eq!((forged.is_simulated(), forged.root()), (None, None));
+    let unreadable = judged(b"none");
+    assert_eq!((unreadable.is_simulated(), unreadable.root()), (None, None));
 }
 
 #[test]

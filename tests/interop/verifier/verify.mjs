@@ -67,7 +67,7 @@ const QUESTIONS = Object.freeze({ ran: STEPS.slice(0, 20), private: STEPS.slice(
 function gradesOf(bundle, checks, level) {
   const outcomeOf = new Map(checks.map(({ check, outcome }) => [check, outcome]));
   const best = {
-    ran: () => workGrade(bundle.delivery),
+    ran: () => workGrade(bundle),
     private: () => (outcomeOf.get("privacy.channel") === "passed" ? "SEALED" : "NOT PROVEN HERE"),
     paid: () => (bundle.sale === null ? "NOBODY PAID" : outcomeOf.get("payment.transfer") === "passed" ? "SETTLED" : "SIGNED"),
     logged: () => level,
@@ -80,9 +80,9 @@ function gradesOf(bundle, checks, level) {
   }));
 }
 
-function workGrade({ receipt, decoding }) {
+function workGrade({ delivery: { receipt, decoding }, response }) {
   if ((receipt.work.kinds & KIND_LOCAL) === 0n) return "RELAYED";
-  const replayable = (receipt.work.kinds & KIND_REEXEC) !== 0n && REPLAYED_ENGINES.includes(decoding.engine);
+  const replayable = (receipt.work.kinds & KIND_REEXEC) !== 0n && REPLAYED_ENGINES.includes(decoding.engine) && 0 < response.frames.length;
   return replayable ? "REPLAYABLE" : "LOCAL";
 }
 

@@ -143,8 +143,8 @@ pub fn verify_bundle_at(
     let not_proven = not_proven(bundle, chain.registry, &checks, log_level);
     let grades = Some(Question::ALL.map(|question| Grade::of(question, bundle, &checks, log_level)));
     let anchored = anchor.filter(|_| log_level == LogLevel::Anchored);
-    let root = bundle.evidence.claimed_root();
-    let verdict = Verdict { checks, outcome, grades, root, log_level, anchored, assurance, not_proven };
+    let claimed_root = bundle.evidence.claimed_root();
+    let verdict = Verdict { checks, outcome, grades, claimed_root, log_level, anchored, assurance, not_proven };
     (verdict, verified.filter(|_| outcome == Outcome::Verified))
 }
 

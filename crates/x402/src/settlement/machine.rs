@@ -189,7 +189,14 @@ impl Machine {
     /// Whether nothing more is sent because so many transfers are in no block that is as deep as it must be ([`MachineConfig::max_unsafe`]).
     #[must_use]
     pub fn waits_for_depth(&self) -> bool {
-        self.config.max_unsafe <= self.agenda.in_flight().count()
+        let sent = self.agenda.in_flight().count();
+        self.config.max_unsafe <= sent && sent < self.open.len()
+    }
+
+    /// Whether there is room again, and not for the next one alone: what [`Self::waits_for_depth`] told is over.
+    #[must_use]
+    pub fn has_depth_again(&self) -> bool {
+        self.agenda.in_flight().count() < self.config.max_unsafe / 4 * 3
     }
 
     fn on_intent(&mut self, intent: Intent, now_ms: u64, actions: &mut Vec<Action>) -> Option<Hash32> {

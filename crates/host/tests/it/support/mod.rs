@@ -360,6 +360,7 @@ pub(crate) fn config(world: &Arc<World>, scratch: &Scratch, socket: &Path, model
         anchor: Duration::from_millis(100),
         retry: Duration::from_millis(20),
         gone: Duration::from_millis(200),
+        stays: Duration::from_millis(300),
         ..Timing::default()
     };
     config.settlement =
