@@ -1,7 +1,8 @@
-//! What people and programs read and write around a verdict: policy and deployment text in, verdicts as JSON out.
+//! What people and programs read and write around a verdict: policy and deployment text in, verdicts as JSON and as one page out.
 //!
 //! ```text
 //! policy.toml ──▶ PolicyText ──▶ candor-verify ──▶ Verdict ──▶ verdict_json, bundle_json
+//!                                                         └──▶ verdict_page: HTML with its picture, for people
 //! rpc.toml ──▶ EndpointsText                  endpoints of a chain, with their headers
 //! deployment.toml ◀─▶ DeploymentText          addresses, and what they follow from
 //!                                candor-verify ──▶ Explained ──▶ explained_json
@@ -9,7 +10,7 @@
 //! ```
 //!
 //! The client reads policy files and the command prints verdicts through this crate, and a web page can do both through it too: so one
-//! text is one policy, and one verdict one JSON value, wherever they are read. The same verdict as one HTML page will be written here.
+//! text is one policy, and one verdict one JSON value and one page, wherever they are read.
 //! Not here: any check (`candor-verify`), files (`candor-client`), the words for a terminal (`candor-cli`).
 //!
 //! - **Invariant:** no I/O, clock or environment. Texts and values come in, texts and values go out.
@@ -31,11 +32,13 @@ pub mod conformance;
 mod deployment;
 mod endpoints;
 mod explain;
+mod page;
 mod policy;
 mod verdict;
 
 pub use deployment::{ContractText, DeploymentText, DeploymentTextError};
 pub use endpoints::{EndpointText, EndpointsText, EndpointsTextError};
 pub use explain::explained_json;
+pub use page::{PageContent, verdict_page};
 pub use policy::{PolicyText, PolicyTextError, SpendLimit};
 pub use verdict::{bundle_json, headline, verdict_json};

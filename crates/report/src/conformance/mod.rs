@@ -23,6 +23,7 @@ mod whole;
 
 pub use case::UnfitCase;
 pub use suite::{Expected, Suite, SuiteCase};
+pub use whole::JudgedBundle;
 
 use candor_verify::bytes::to_hex;
 use serde_json::{Map, Value, json};
@@ -151,6 +152,14 @@ pub fn judge(request: &Value, around: Surroundings<'_>) -> Result<Ruling, UnfitC
         Err(End::Refused { check, why }) => Ok(Ruling { check: Some(check.into()), why: Some(why), ..Ruling::end(CaseEnd::Refuse) }),
         Err(End::Unfit(unfit)) => Err(unfit),
     }
+}
+
+/// The bundle of a case with the verdict on it, for programs that show verdicts; `None` if its bytes are no bundle.
+///
+/// # Errors
+/// [`UnfitCase`]: the case lacks what a judge needs.
+pub fn judge_bundle(case: &Value, around: Surroundings<'_>) -> Result<Option<JudgedBundle>, UnfitCase> {
+    Ok(whole::judged_bundle(&Case::of(case, "a case")?, around)?.ok())
 }
 
 /// Makes one case right in every key, or names the check that refuses it.

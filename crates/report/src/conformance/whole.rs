@@ -6,6 +6,7 @@
 use candor_verify::attest::{Freshness, TrustRoot, parse_document, verify_document};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::from_hex;
+use candor_verify::cbor::CborError;
 use candor_verify::check::{ChainFacts, Transfer, verify_bundle};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Moment, verify_evidence};
@@ -32,15 +33,37 @@ pub(super) fn judge_of(kind: &str) -> Option<WholeJudge> {
 }
 
 fn bundle(case: &Case<'_>, around: Surroundings<'_>) -> Result<Ruling, UnfitCase> {
-    let (policy, facts) = (policy(case.get("policy")?)?, Facts::read(case.get("chain_facts")?)?);
-    let (verdict, level, grades) = match Bundle::parse(&bytes(case, "bundle", around)?) {
+    let (verdict, level, grades) = match judged_bundle(case, around)? {
         Err(error) => (unreadable(&error.to_string()), LogLevel::None, Value::Null),
-        Ok(bundle) => {
-            let (verdict, _) = verify_bundle(&bundle, &policy, facts.as_chain_facts(), &K256);
-            (ruling(&verdict), verdict.log_level(), grades_json(&verdict))
-        }
+        Ok(JudgedBundle { verdict, .. }) => (ruling(&verdict), verdict.log_level(), grades_json(&verdict)),
     };
     Ok(Ruling { log_level: Some(level.as_str()), grades: Some(grades), ..verdict })
+}
+
+/// A bundle of a case with the verdict on it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct JudgedBundle {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What they hold.
+    pub bundle: Bundle,
+    /// By the case's policy and chain facts.
+    pub verdict: Verdict,
+    /// The level of the log that this policy requires.
+    pub required: LogLevel,
+    /// The chain that the case has facts of, if it has any.
+    pub asked_chain: Option<u64>,
+}
+
+pub(super) fn judged_bundle(case: &Case<'_>, around: Surroundings<'_>) -> Result<Result<JudgedBundle, CborError>, UnfitCase> {
+    let (policy, facts) = (policy(case.get("policy")?)?, Facts::read(case.get("chain_facts")?)?);
+    let bytes = bytes(case, "bundle", around)?;
+    Ok(Bundle::parse(&bytes).map(|bundle| {
+        let (verdict, _) = verify_bundle(&bundle, &policy, facts.as_chain_facts(), &K256);
+        let asked_chain = facts.is_any().then_some(bundle.evidence.manifest.anchor_chain_id);
+        JudgedBundle { bytes, bundle, verdict, required: policy.require_level, asked_chain }
+    }))
 }
 
 fn live(case: &Case<'_>, around: Surroundings<'_>) -> Result<Ruling, UnfitCase> {
@@ -199,6 +222,13 @@ impl Facts {
             evidence_block_known: known("evidence_block_known")?,
             transfer: if case.get("transfer")?.is_null() { None } else { Some(transfer(case.text("transfer")?)?) },
         })
+    }
+
+    /// Whether a chain was asked at all.
+    fn is_any(&self) -> bool {
+        let Self { anchors, observations, registry, receipt_block_known, evidence_block_known, transfer } = self;
+        let is_empty = anchors.is_empty() && observations.is_empty() && registry.is_none() && transfer.is_none();
+        !is_empty || receipt_block_known.is_some() || evidence_block_known.is_some()
     }
 
     fn as_chain_facts(&self) -> ChainFacts<'_> {
