@@ -8,8 +8,10 @@ import { chromium } from "playwright-core";
 const ROOT = join(import.meta.dirname, "../..");
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
+const TARGET = process.env.CARGO_TARGET_DIR ?? join(ROOT, "target");
+
 /** Where pages and pictures of them are left, for people to look at. */
-export const OUT = join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "pages");
+export const OUT = join(TARGET, "pages");
 
 export const EXPECTED = join(import.meta.dirname, "expected");
 
@@ -22,8 +24,11 @@ export const HOSTILE = "hostile";
 /** Writes the pages. */
 export function makePages() {
   mkdirSync(OUT, { recursive: true });
-  const args = ["run", "--quiet", "--release", "--locked", "--package", "candor-report", "--example", "pages", "--", OUT];
-  execFileSync("cargo", args, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
+  // The whole workspace: with one package alone its dependencies would be built again, with other features.
+  const args = ["build", "--quiet", "--release", "--locked", "--workspace", "--example", "pages"];
+  const stdio = ["ignore", "inherit", "inherit"];
+  execFileSync("cargo", args, { cwd: ROOT, stdio });
+  execFileSync(join(TARGET, "release/examples/pages"), [OUT], { cwd: ROOT, stdio });
 }
 
 /** Starts the browser, or says exactly what is missing. */

@@ -20,5 +20,8 @@ export async function current(browser, kind) {
     }
     await page.close();
   }
-  return parts.join("\n");
+  return withoutHashes(parts.join("\n"));
 }
+
+/** The vectors' attestation root is made anew when they are, and hashes follow from it: that each is there is what counts. */
+const withoutHashes = (text) => text.replace(/\b[0-9a-f]{6}…[0-9a-f]{4}\b/g, "(hash)").replace(/\b(0x)?[0-9a-f]{40,}\b/g, "(whole hash)");

@@ -1,4 +1,4 @@
-//! Node and npm: found, or installed, or the exact command to install them. Never skipped.
+//! Node, npm, and the browser that some packages drive: found, or installed, or the exact command to install them. Never skipped.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,7 +11,10 @@ use crate::workspace::{Workspace, exists, output, run};
 /// `import.meta.dirname`, which our scripts use, came with 20.11.
 const OLDEST: (u32, u32) = (20, 11);
 
-const APT: &str = "apt-get update && apt-get install -y nodejs npm";
+const NODE: Needed = Needed { what: "node and npm", programs: &["node", "npm"], packages: "nodejs npm" };
+
+/// What `playwright-core` drives: Debian's, which that package does not bring.
+const BROWSER: Needed = Needed { what: "Chromium", programs: &["chromium"], packages: "chromium" };
 
 /// A node that is new enough, and npm.
 pub(crate) struct Node {
@@ -22,9 +25,7 @@ pub(crate) struct Node {
 impl Node {
     /// Looks for node and npm. As root on Debian it installs what is missing; a node that is too old is joined by one under `target/`.
     pub(crate) fn find(workspace: &Workspace) -> Result<Self, String> {
-        if !(exists("node") && exists("npm")) {
-            install_with_apt()?;
-        }
+        NODE.ensure()?;
         if OLDEST <= version(&mut Command::new("node"))? {
             return Ok(Self { own: None });
         }
@@ -60,15 +61,33 @@ fn path_with(first: &Path) -> Result<OsString, String> {
     env::join_paths(std::iter::once(first.to_path_buf()).chain(env::split_paths(&rest))).map_err(|error| format!("PATH: {error}"))
 }
 
-fn install_with_apt() -> Result<(), String> {
-    let instruction = format!("node and npm are needed; install them as root: {APT}");
-    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if !root || !exists("apt-get") {
-        return Err(instruction);
+/// Programs of Debian packages.
+struct Needed {
+    what: &'static str,
+    programs: &'static [&'static str],
+    packages: &'static str,
+}
+
+impl Needed {
+    fn is_there(&self) -> bool {
+        self.programs.iter().all(|program| exists(program))
     }
-    run(Command::new("sh").args(["-c", APT]).env("DEBIAN_FRONTEND", "noninteractive"))
-        .map_err(|error| format!("{instruction} ({error})"))?;
-    if exists("node") && exists("npm") { Ok(()) } else { Err(instruction) }
+
+    /// As root on Debian installs what is missing.
+    fn ensure(&self) -> Result<(), String> {
+        if self.is_there() {
+            return Ok(());
+        }
+        let apt = format!("apt-get update && apt-get install -y {}", self.packages);
+        let instruction = format!("{}: needed, and not here; install as root: {apt}", self.what);
+        let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+        if !root || !exists("apt-get") {
+            return Err(instruction);
+        }
+        run(Command::new("sh").args(["-c", &apt]).env("DEBIAN_FRONTEND", "noninteractive"))
+            .map_err(|error| format!("{instruction} ({error})"))?;
+        if self.is_there() { Ok(()) } else { Err(instruction) }
+    }
 }
 
 fn version(node: &mut Command) -> Result<(u32, u32), String> {
@@ -86,6 +105,10 @@ pub(crate) fn install(node: &Node, directory: &Path) -> Result<(), String> {
     let lock = directory.join("package-lock.json");
     if !lock.is_file() {
         return Err(format!("{} is missing: run `npm install` in its directory and commit it", lock.display()));
+    }
+    let packages = fs::read_to_string(directory.join("package.json")).map_err(|error| format!("{}: {error}", directory.display()))?;
+    if packages.contains("\"playwright-core\"") {
+        BROWSER.ensure()?;
     }
     if up_to_date(&lock, &directory.join("node_modules/.package-lock.json")) {
         println!("{}: node_modules is as new as package-lock.json", directory.display());

@@ -14,6 +14,7 @@ mod kept;
 mod lying_chain;
 mod misuse;
 mod one_payment;
+mod page;
 mod plaintext;
 mod proxy;
 mod replay;

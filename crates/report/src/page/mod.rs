@@ -37,6 +37,9 @@ use candor_verify::verdict::{Assurance, Check, LogLevel, Outcome, Question, Stat
 use self::picture::{Link, Node, State, icon};
 use self::values::{Unit, brief, ends, moment, time_of_day};
 
+/// How every page begins, and nothing else: by this one is told from a file that must not be written over.
+pub const PAGE_BEGINNING: &str = "<!doctype html>\n<html lang=\"en\" data-candor=\"verdict\">";
+
 /// What a page shows.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "whoever makes a page says all of it")]
@@ -69,7 +72,7 @@ pub fn verdict_page(content: &PageContent<'_>) -> String {
     let (needs, talk, money) = (page.needs(), talk::section(&page), money::section(&page));
     let (forge, check, folds, footer) = (page.forge(), page.check_yourself(), folds::section(&page), page.footer());
     format!(
-        "<!doctype html>\n<html lang=\"en\">{head}<body>\n{glyphs}{banner}<main>\n{top}{needs}{proof}<div class=\"two\">\n{talk}{money}</div>\n\
+        "{PAGE_BEGINNING}{head}<body>\n{glyphs}{banner}<main>\n{top}{needs}{proof}<div class=\"two\">\n{talk}{money}</div>\n\
          <div class=\"two\">\n{forge}{check}</div>\n{folds}{footer}</main></body></html>\n",
         glyphs = picture::glyphs()
     )
@@ -123,8 +126,12 @@ impl<'a> Page<'a> {
         }
     }
 
+    fn is_simulated(&self) -> bool {
+        self.verdict.is_simulated() == Some(true)
+    }
+
     fn head(&self) -> String {
-        let simulated = if self.verdict.is_simulated() { "SIMULATED · " } else { "" };
+        let simulated = if self.is_simulated() { "SIMULATED · " } else { "" };
         let (title, name) = (self.title().0, said::plain(self.content.name, NAME_MAX));
         format!(
             "<head><meta charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n\
@@ -135,7 +142,7 @@ impl<'a> Page<'a> {
     }
 
     fn banner(&self) -> &'static str {
-        if self.verdict.is_simulated() {
+        if self.is_simulated() {
             "<aside class=\"sim\" aria-label=\"Simulated evidence\"><p><strong>SIMULATED</strong><span>No protected hardware took part. \
              Whoever holds the software root’s key could have made all of this up.</span></p></aside>\n"
         } else {
@@ -150,7 +157,7 @@ impl<'a> Page<'a> {
         let grade = |question| self.verdict.grade(question).filter(|_| self.verdict.refused().is_none());
         let grades = [grade(Question::Ran), grade(Question::Logged)].into_iter().flatten();
         let mut chips: String = grades.map(|grade| format!("<li>{}</li>", grade.as_str())).collect();
-        if self.verdict.is_simulated() {
+        if self.is_simulated() {
             chips.push_str("<li class=\"simchip\">SIMULATED</li>");
         }
         let chips = if chips.is_empty() { chips } else { format!("<ul class=\"chips\">{chips}</ul>\n") };
@@ -257,9 +264,9 @@ impl<'a> Page<'a> {
         let (money, work) = (&delivery.receipt.money, &delivery.receipt.work);
         match link {
             Link::Root => match self.verdict.root() {
+                _ if self.is_simulated() => "SIMULATED".to_owned(),
                 Some(root) if root == TrustRoot::AWS_NITRO_G1 => "AWS Nitro".to_owned(),
-                Some(root) if root.is_hardware() => ends(&Hash32(root.fingerprint).to_string()),
-                Some(_) => "SIMULATED".to_owned(),
+                Some(root) => ends(&Hash32(root.fingerprint).to_string()),
                 None => String::new(),
             },
             Link::Document => {
@@ -313,7 +320,7 @@ impl<'a> Page<'a> {
     fn check_yourself(&self) -> String {
         let name = Some(self.content.name).filter(|name| is_plain_name(name)).unwrap_or("FILE");
         let rpc = if self.verdict.refused().is_some() { "" } else { " --rpc YOUR_RPC" };
-        let root = if self.verdict.is_simulated() { "the root of this simulation" } else { "the root" };
+        let root = if self.is_simulated() { "the root of this simulation" } else { "the root" };
         format!(
             "<section><h2>Check it yourself</h2><pre><code>candor verify {name}{rpc}</code></pre><p class=\"small\">This page is a drawing; anybody can draw one. \
              The file is the evidence. Your policy must name {root} (<code>--policy</code>).</p></section>\n"

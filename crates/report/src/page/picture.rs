@@ -196,7 +196,7 @@ pub(super) fn nodes(verdict: &Verdict, value: impl Fn(Link) -> String) -> Vec<No
         let checks: Vec<&Check> = verdict.checks().iter().filter(|check| link.steps().contains(&check.step)).collect();
         let states: Vec<State> = checks.iter().map(|check| State::of_check(check)).collect();
         let state = State::of_node(&states);
-        let is_simulated = link == Link::Root && verdict.is_simulated();
+        let is_simulated = link == Link::Root && verdict.is_simulated() == Some(true);
         // What a root is not has to be said also where the check of the root refused.
         let is_shown = is_simulated || !matches!(state, State::NotReached | State::NotAsked);
         Node {
