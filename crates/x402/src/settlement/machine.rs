@@ -196,7 +196,7 @@ impl Machine {
     /// Whether there is room again, and not for the next one alone: what [`Self::waits_for_depth`] told is over.
     #[must_use]
     pub fn has_depth_again(&self) -> bool {
-        self.agenda.in_flight().count() < self.config.max_unsafe / 4 * 3
+        self.agenda.in_flight().count() < self.config.max_unsafe.saturating_sub(self.config.max_unsafe / 4)
     }
 
     fn on_intent(&mut self, intent: Intent, now_ms: u64, actions: &mut Vec<Action>) -> Option<Hash32> {
