@@ -23,6 +23,7 @@ mod log;
 mod node;
 mod output;
 mod page;
+mod paint;
 mod policy;
 mod prove;
 mod proxy;

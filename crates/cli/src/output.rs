@@ -2,8 +2,8 @@
 //!
 //! Everything goes through [`say!`] and [`note!`]: whoever reads may have heard enough (`candor verify FILE | head -3`), and that must
 //! neither stop a payment half-way nor change a verdict's exit code.
-//! - **Invariant:** no byte leaves but through the two functions that write, and they let no terminal be told what to do: names, errors and
-//!   answers are texts of strangers, and one that clears a line can write VERIFIED on it. This program has no escape sequence of its own.
+//! - **Invariant:** no byte leaves but through the three functions that write, and they let no terminal be told what to do: names, errors and
+//!   answers are texts of strangers, and one that clears a line can write VERIFIED on it. Escape sequences are `paint`'s alone.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candor_client::ClientError;
 use candor_verify::text::{is_control, visible};
 use serde_json::{Value, json};
+
+use crate::paint::{Line, Screen};
 
 /// A line on standard output; like `println!`, but a reader that is gone is no error.
 macro_rules! say {
@@ -127,6 +129,17 @@ pub(crate) fn write_out(text: fmt::Arguments<'_>) {
 /// Behind [`note!`]. What cannot be said here can be said nowhere.
 pub(crate) fn write_err(text: fmt::Arguments<'_>) {
     drop(std::io::stderr().write_all(visible(&text.to_string()).as_bytes()));
+}
+
+/// Behind [`Line::say`].
+pub(crate) fn write_line(line: &Line) {
+    let is_error = IS_JSON_ONLY.load(Ordering::Relaxed);
+    let text = line.render(Screen::of(is_error));
+    if is_error {
+        drop(std::io::stderr().write_all(text.as_bytes()));
+    } else {
+        write_stdout(&text);
+    }
 }
 
 /// Writes text that was made harmless.

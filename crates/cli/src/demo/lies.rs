@@ -11,48 +11,54 @@ use candor_verify::verdict::Outcome;
 
 use super::Stage;
 use crate::dev::{self, Role};
-use crate::output::{Failure, say};
+use crate::output::Failure;
 
-/// A lie: what is changed, and which check must say so.
+/// A lie: what is changed, in a word or two and in a line, and which check must say so.
 struct Lie {
+    short: &'static str,
     what: &'static str,
     check: &'static str,
     tell: fn(&mut Bundle, &Stage) -> Result<(), Failure>,
 }
 
+const fn lie(short: &'static str, what: &'static str, check: &'static str, tell: fn(&mut Bundle, &Stage) -> Result<(), Failure>) -> Lie {
+    Lie { short, what, check, tell }
+}
+
 const LIES: [Lie; 10] = [
-    Lie { what: "the answer: one character of a frame", check: "response.commitment", tell: alter_answer },
-    Lie { what: "the request: one character of the question", check: "request.commitment", tell: alter_request },
-    Lie { what: "the model: other weights in the operator's terms", check: "evidence.terms", tell: swap_model },
-    Lie { what: "the price: raised in the offer after signing", check: "offer.signature", tell: raise_price },
-    Lie {
-        what: "the receipt: shown for another payment, honestly signed by the same payer",
-        check: "receipt.payment",
-        tell: reuse_receipt,
-    },
-    Lie { what: "the payee: changed in what the payer signed", check: "payment.signature", tell: change_payee },
-    Lie { what: "the signature: the receipt signed by another key", check: "receipt.signature", tell: forge_signature },
-    Lie { what: "the evidence: same keys and measurements, attested under another root", check: "attest.root", tell: other_root },
-    Lie { what: "the log: rewritten since it was anchored (a fork)", check: "log.consistency", tell: fork_log },
-    Lie { what: "the inclusion: of a receipt that was never logged", check: "log.inclusion", tell: never_logged },
+    lie("answer altered", "one character of a frame", "response.commitment", alter_answer),
+    lie("question altered", "one character of the question", "request.commitment", alter_request),
+    lie("other model", "other weights in the operator's terms", "evidence.terms", swap_model),
+    lie("price raised", "in the offer, after it was signed", "offer.signature", raise_price),
+    lie("receipt reused", "shown for another payment, honestly signed by the same payer", "receipt.payment", reuse_receipt),
+    lie("payee swapped", "in what the payer signed", "payment.signature", change_payee),
+    lie("signature forged", "the receipt signed by another key", "receipt.signature", forge_signature),
+    lie("other root", "same keys and measurements, attested under another root", "attest.root", other_root),
+    lie("log rewritten", "since it was anchored (a fork)", "log.consistency", fork_log),
+    lie("never logged", "a receipt that is in no tree", "log.inclusion", never_logged),
 ];
 
-/// Tells them all; the checks that refused them.
-pub(crate) fn refuse_all(stage: &Stage, honest: &Bundle, chain: ChainFacts<'_>) -> Result<Vec<&'static str>, Failure> {
-    say!("\nTen lies");
-    let mut refused = Vec::new();
-    for lie in LIES {
+/// A lie that was refused.
+pub(super) struct Told {
+    pub(super) short: &'static str,
+    pub(super) what: &'static str,
+    pub(super) check: &'static str,
+}
+
+/// Tells them all, and what refused each.
+pub(super) fn refuse_all(stage: &Stage, honest: &Bundle, chain: ChainFacts<'_>) -> Result<Vec<Told>, Failure> {
+    let mut told = Vec::new();
+    for Lie { short, what, check, tell } in LIES {
         let mut bundle = honest.clone();
-        (lie.tell)(&mut bundle, stage)?;
+        tell(&mut bundle, stage)?;
         let (verdict, _) = verify_bundle(&bundle, &stage.policy.policy, chain, &K256);
-        let check = verdict.refused().map_or("nothing", |check| check.id);
-        say!("  {}  {check:<20} {}", if verdict.outcome() == Outcome::Refused { "refused" } else { "BELIEVED" }, lie.what);
-        if check != lie.check {
-            return Err(Failure::cannot(format!("expected {} to refuse: {}", lie.check, lie.what)));
+        let refused = verdict.refused().filter(|_| verdict.outcome() == Outcome::Refused).map_or("nothing", |check| check.id);
+        if refused != check {
+            return Err(Failure::cannot(format!("{short} ({what}): expected {check} to refuse it, got {refused}")));
         }
-        refused.push(check);
+        told.push(Told { short, what, check });
     }
-    Ok(refused)
+    Ok(told)
 }
 
 fn missing(what: &str) -> Failure {

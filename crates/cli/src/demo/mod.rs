@@ -3,8 +3,10 @@
 //! The demo itself is the client: it starts with nothing but the registry's address and a policy. Chain, enclave and host are processes
 //! of the same program. Nothing here is special: each step is what `candor chain`, `serve`, `ask` and `verify` do.
 
+mod by_hand;
 mod lies;
 mod process;
+mod screen;
 mod story;
 
 use std::fs::File;
@@ -33,6 +35,9 @@ pub(crate) struct Args {
     /// Leave chain and node running at the end, for what only a chain can show.
     #[arg(long)]
     keep: bool,
+    /// Say also process ids, addresses, gas, every check by name, and commands that repeat each step by hand. So does --keep.
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 /// Everything that runs while the demo does.
@@ -40,6 +45,7 @@ struct Stage {
     state: PathBuf,
     rpc: String,
     is_kept: bool,
+    is_verbose: bool,
     development: Development,
     registration_gas: Option<u64>,
     chain: Child,
@@ -48,14 +54,20 @@ struct Stage {
     policy: PolicyFile,
 }
 
+impl Stage {
+    /// Says what only somebody who asked for it wants to know.
+    fn detail(&self, text: &str) {
+        if self.is_verbose {
+            say!("             {text}");
+        }
+    }
+}
+
 pub(crate) async fn run(args: Args, json_output: bool) -> Done {
     if json_output {
         json_only();
     }
-    say!("Candor: AI inference that shows its work.");
-    say!(
-        "Not proven by this run: there is no TEE hardware here. The enclave is SIMULATED: whoever holds the software root could forge it.\n"
-    );
+    screen::title();
     // Dropped at a signal, the play takes its processes with it.
     tokio::select! {
         biased;
@@ -67,7 +79,7 @@ pub(crate) async fn run(args: Args, json_output: bool) -> Done {
 async fn play(args: Args, json_output: bool) -> Done {
     let started = Instant::now();
     let question = args.prompt.unwrap_or_else(|| DEFAULT_QUESTION.to_owned());
-    let stage = set_up(args.keep).await?;
+    let stage = set_up(args.keep, args.verbose || args.keep).await?;
     let mut summary = match story::tell(&stage, &question).await {
         Ok(summary) => summary,
         Err(failure) => {
@@ -77,7 +89,11 @@ async fn play(args: Args, json_output: bool) -> Done {
         }
     };
     let seconds = started.elapsed().as_secs_f64();
-    say!("\n{seconds:.1} s, this process {}", process::peak_memory());
+    say!();
+    screen::end(seconds, stage.is_kept);
+    if stage.is_verbose {
+        say!("  this process {}", process::peak_memory());
+    }
     if json_output {
         summary["seconds"] = seconds.into();
         summary["kept"] = match stage.is_kept {
@@ -89,11 +105,11 @@ async fn play(args: Args, json_output: bool) -> Done {
     finish(stage).await
 }
 
-async fn set_up(is_kept: bool) -> Result<Stage, Failure> {
+async fn set_up(is_kept: bool, is_verbose: bool) -> Result<Stage, Failure> {
     let state = std::env::temp_dir().join(format!("candor-demo-{}", std::process::id()));
-    // What is kept must not hold on to the terminal or pipe of a demo that is over.
+    // What is kept must not hold on to the terminal or pipe of a demo that is over, and what servers say is not part of the story.
     let errors = |name: &str| -> Result<Stdio, Failure> {
-        if !is_kept {
+        if is_verbose && !is_kept {
             return Ok(Stdio::inherit());
         }
         let path = state.join(format!("{name}.err"));
@@ -103,23 +119,21 @@ async fn set_up(is_kept: bool) -> Result<Stage, Failure> {
     let mut chain = Child::start(&state, &["chain", "--port", "0"], errors("chain")?)?;
     let up = chain.line().await?;
     let rpc = up["url"].as_str().unwrap_or_default().to_owned();
-    say!("chain    pid {:<7} {rpc}   contracts deployed, registry {}", chain.pid(), up["registry"].as_str().unwrap_or_default());
+    screen::part("chain", "a development chain on this machine, contracts deployed");
+    let detail = |text: String| {
+        if is_verbose {
+            say!("             {text}");
+        }
+    };
+    detail(format!("pid {}, {rpc}, registry {}", chain.pid(), up["registry"].as_str().unwrap_or_default()));
     let mut node =
         Child::start(&state, &["serve", "--rpc", &rpc, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"], errors("node")?)?;
     let up = node.line().await?;
-    say!(
-        "enclave  pid {:<7} {}   SIMULATED, measured and attested by the software hypervisor",
-        up["enclave_pid"],
-        up["socket"].as_str().unwrap_or_default()
-    );
-    say!(
-        "host     pid {:<7} {}   carries bytes; log at {}",
-        up["host_pid"],
-        up["api"].as_str().unwrap_or_default(),
-        up["log"].as_str().unwrap_or_default()
-    );
-    say!("node     registered {} by the dev attestor, gas {}", up["k_sig"].as_str().unwrap_or_default(), up["gas"]);
-    say!("client   pid {:<7} this process, knows the registry's address and a policy", std::process::id());
+    let text = |key: &str| up[key].as_str().unwrap_or_default();
+    screen::part("enclave", "program measured, keys made inside it, registered on the chain");
+    detail(format!("pid {}, {}; registered {}, gas {}", up["enclave_pid"], text("socket"), text("k_sig"), up["gas"]));
+    screen::part("host", "carries its bytes, holds none of its keys");
+    detail(format!("pid {}, {}, log at {}", up["host_pid"], text("api"), text("log")));
     let client = ChainClient::connect(&rpc, None).await?;
     // The chain that was started above.
     let development = Development::of(client.chain_id()).ok_or_else(|| Failure::cannot("expected the development chain, got another"))?;
@@ -127,11 +141,11 @@ async fn set_up(is_kept: bool) -> Result<Stage, Failure> {
     let policy = dev::policy(&state, deployed, operator)?;
     policy::write_dev(&policy::default_path(&state), &state, deployed, operator)?;
     let registration_gas = up["gas"].as_u64();
-    Ok(Stage { state, rpc, is_kept, development, registration_gas, chain, node, client, policy })
+    Ok(Stage { state, rpc, is_kept, is_verbose, development, registration_gas, chain, node, client, policy })
 }
 
 async fn finish(stage: Stage) -> Done {
-    let Stage { state, chain, node, is_kept, .. } = stage;
+    let Stage { chain, node, is_kept, .. } = stage;
     if is_kept {
         say!("chain and node are left running; stop them with: kill {} {}", node.pid(), chain.pid());
         node.leave().await?;
@@ -140,7 +154,6 @@ async fn finish(stage: Stage) -> Done {
     }
     node.stop().await;
     chain.stop().await;
-    say!("bundle, policy and log stay in {}", state.display());
     Ok(ExitCode::SUCCESS)
 }
 

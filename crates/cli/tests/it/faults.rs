@@ -519,7 +519,7 @@ async fn whatever_ends_the_demo_its_four_processes_end_with_it() {
     for name in ["KILL", "TERM", "HUP", "INT"] {
         let state = crate::support::process::new_directory();
         let mut demo = Process::spawn(&state, "demo", &["demo"]);
-        demo.line(|line| line.starts_with("client "));
+        demo.line(|line| line.trim_start_matches([' ', '+', '✓']).starts_with("host "));
         let own = children_of(demo.pid());
         let all: Vec<u32> = own.iter().copied().chain(own.iter().flat_map(|pid| children_of(*pid))).collect();
         assert_eq!(all.len(), 4, "chain, serve, enclave, host: {all:?}");

@@ -9,6 +9,7 @@ mod bundles;
 mod chain_trouble;
 mod commands;
 mod conformance;
+mod demo;
 mod faults;
 mod kept;
 mod lying_chain;
