@@ -11,10 +11,10 @@ use crate::workspace::{Workspace, exists, output, run};
 /// `import.meta.dirname`, which our scripts use, came with 20.11.
 const OLDEST: (u32, u32) = (20, 11);
 
-const NODE: Needed = Needed { what: "node and npm", programs: &["node", "npm"], packages: "nodejs npm" };
+const NODE: Needed = Needed { what: "node and npm", programs: &["node", "npm"], packages: "nodejs npm", variable: None };
 
 /// What `playwright-core` drives: Debian's, which that package does not bring.
-const BROWSER: Needed = Needed { what: "Chromium", programs: &["chromium"], packages: "chromium" };
+const BROWSER: Needed = Needed { what: "Chromium", programs: &["chromium"], packages: "chromium", variable: Some("CHROMIUM") };
 
 /// A node that is new enough, and npm.
 pub(crate) struct Node {
@@ -66,11 +66,14 @@ struct Needed {
     what: &'static str,
     programs: &'static [&'static str],
     packages: &'static str,
+    /// Names one that is elsewhere.
+    variable: Option<&'static str>,
 }
 
 impl Needed {
     fn is_there(&self) -> bool {
-        self.programs.iter().all(|program| exists(program))
+        let is_named = self.variable.is_some_and(|name| env::var_os(name).is_some_and(|path| Path::new(&path).is_file()));
+        is_named || self.programs.iter().all(|program| exists(program))
     }
 
     /// As root on Debian installs what is missing.
@@ -100,7 +103,7 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// `npm ci` in a directory, unless what is installed is what the lock file says.
+/// `npm ci` in a directory, unless what is installed is what the lock file says; and a browser, if its packages drive one.
 pub(crate) fn install(node: &Node, directory: &Path) -> Result<(), String> {
     let lock = directory.join("package-lock.json");
     if !lock.is_file() {

@@ -4,7 +4,7 @@
 //! this crate, but for [`ChainClient::from_provider`], where a caller injects a transport (the in-process development chain).
 //!
 //! ```text
-//! Rpc ────────── the endpoints of one chain, as one               rpc.rs, pool.rs
+//! Rpc ────────── the endpoints of one chain, as one               rpc.rs, pool.rs, alike.rs
 //! ChainClient ── head, payer_state, balances, receipts, logs       client.rs, transfers.rs
 //!             ── keys and their evidence, anchors, prove, policies  registry.rs, anchors.rs, proofs.rs
 //!             ── nonce, fees, estimate, broadcast                   submit.rs

@@ -104,7 +104,7 @@ impl Line {
     }
 }
 
-/// Signs of ours by letters; what others wrote stays as it is.
+/// These five signs by letters, whoever wrote them.
 fn ascii(text: &str) -> String {
     text.replace('✓', "+").replace('✗', "x").replace('·', "-").replace('…', "..").replace('’', "'")
 }

@@ -1,15 +1,21 @@
 //! `candor prove FILE` and `candor observe FILE`: what a bundle is worth to a contract, and how it is shown.
 //!
-//! The contract judges, and this command only asks it: nothing here is a verdict of ours (`candor verify` gives that one).
+//! The contract judges whom to believe, and this command only asks it: nothing here is a verdict of ours (`candor verify` gives that one). A
+//! bundle that does not hold together is refused before anything is asked or sent: no contract sees its text.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::{ChainClient, ChainError, NewPolicy, ReceiptProof, Signer, anchor_calldata, observe_calldata, open_calldata};
+use candor_chain::{ChainClient, ChainError, NewPolicy, ReceiptProof, Record, Signer, anchor_calldata, observe_calldata, open_calldata};
 use candor_client::{Provable, public_answer};
+use candor_verify::attest::parse_document;
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Hash32, to_hex};
+use candor_verify::check::{ChainFacts, verify_bundle};
+use candor_verify::eip712::K256;
+use candor_verify::policy::{Accept, Policy, Workloads};
 use candor_verify::time::UnixSeconds;
+use candor_verify::verdict::LogLevel;
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, print_json, say};
@@ -87,6 +93,31 @@ impl On {
     }
 }
 
+/// Whether the bundle holds together: what a contract is shown of it, and what is said of it here, is what was signed. Whom to believe is for the
+/// contract's policy to say, so root, workload, operator and model are taken as the bundle has them.
+fn check_whole(bundle: &Bundle, named: Option<&Path>, state: &Path) -> Result<(), Failure> {
+    let claimed = parse_document(bundle.evidence.document()).map(|document| document.claimed_root());
+    let policy = Policy {
+        roots: claimed.into_iter().collect(),
+        workloads: Workloads::DangerousAny,
+        operators: Accept::Any,
+        registries: Accept::Any,
+        models: Accept::Any,
+        require_offer_binding: false,
+        require_level: LogLevel::SelfLogged,
+        // Cosignatures by others than these are refused.
+        ..policy::load(named, state)?.policy
+    };
+    let (verdict, _) = verify_bundle(bundle, &policy, ChainFacts::default(), &K256);
+    match verdict.refused() {
+        None => Ok(()),
+        Some(check) => {
+            let what = format!("the bundle was altered, or is of nobody: expected {}, got {}", check.expected, check.got);
+            Err(Failure::refused(check.id, format!("{what}; nothing was sent")))
+        }
+    }
+}
+
 /// A bundle beside its chain, and whose transactions there are.
 struct Stage {
     bundle: Bundle,
@@ -98,6 +129,7 @@ struct Stage {
 impl Stage {
     async fn open(file: &Path, on: &On, state: &Path) -> Result<Self, Failure> {
         let bundle = verify::load(file)?;
+        check_whole(&bundle, on.policy.as_deref(), state)?;
         on.check_registry(&bundle, state)?;
         let chain = on.rpc.connect().await?;
         let found = Provable::read(&chain, &bundle).await?;
@@ -147,8 +179,10 @@ const CONTRACT: &str = "contract";
 
 /// A contract that says no refuses; whatever else goes wrong says nothing.
 fn refusal(error: ChainError) -> Failure {
+    let reason =
+        || error.revert().filter(|reason| !reason.is_empty()).unwrap_or_else(|| "it gives no reason; has it that function?".into());
     match error.is_revert() {
-        true => Failure::refused(CONTRACT, format!("the contract refuses: {}", error.revert().unwrap_or_else(|| error.to_string()))),
+        true => Failure::refused(CONTRACT, format!("the contract refuses: {}", reason())),
         false => error.into(),
     }
 }
@@ -167,7 +201,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         None => own_policy(&stage).await?,
     };
     let Some(proof) = stage.found.proof(&stage.bundle, policy_id) else {
-        let what = "the chain saw no tree that holds this receipt. Wait for the node's anchor (`candor bundles` shows it), or anchor and keep \
+        let what = "the chain saw no tree that holds this receipt. Wait for the node's anchor (`candor verify FILE --rpc URL` shows it), or anchor and keep \
                     the time yourself: --send, `candor observe FILE --send`";
         return Err(Failure::cannot(what));
     };
@@ -210,21 +244,20 @@ async fn act(stage: &Stage, proof: &ReceiptProof, to: &Address, function: &str, 
     }))
 }
 
+/// The policy that nobody owns and that lists just this workload, as its verifier judged it: whoever makes it makes the same one.
+pub(crate) fn policy_of(record: &Record) -> NewPolicy {
+    NewPolicy { owner: Address::ZERO, salt: Hash32::ZERO, delay: 0, max_lookback: 0, listings: vec![(record.listed_id(), UnixSeconds(0))] }
+}
+
 /// The ownerless policy of just this bundle's workload, as its verifier judged it. Made if something may be sent, because `prove` wants it there.
 async fn own_policy(stage: &Stage) -> Result<Hash32, Failure> {
-    let policy = NewPolicy {
-        owner: Address::ZERO,
-        salt: Hash32::ZERO,
-        delay: 0,
-        max_lookback: 0,
-        listings: vec![(stage.found.record.listed_id(), UnixSeconds(0))],
-    };
+    let policy = policy_of(&stage.found.record);
     let (policies, id) = (stage.chain.policies_of(&stage.found.registry).await?, policy.id());
     if !stage.chain.policy_exists(&policies, &id).await? && stage.send(&policies, &policy.calldata()).await?.is_none() {
         let what = format!("nobody made the policy {id} yet, which lists just what this node runs");
         let call = to_hex(&policy.calldata());
         return Err(Failure::cannot(format!(
-            "{what}; --send makes it, or name another with --policy-id (calldata for {policies}: {call})"
+            "{what}; --send makes it, or name another with --policy-id\ncalldata for {policies}, by which anybody makes it:\n{call}"
         )));
     }
     Ok(id)
@@ -268,8 +301,8 @@ pub(crate) async fn observe(args: ObserveArgs, state: &Path, json_output: bool) 
     let at = stage.chain.observed(&registry, &stage.found.record.k_sig, &tree).await?;
     let calldata = observe_calldata(&stage.found.record, &signed.checkpoint, &signed.signature);
     let gas = stage.gas(&registry, &calldata).await?;
-    // The first time stands: another transaction would change nothing.
-    let sent = if at.is_some() { None } else { stage.send(&registry, &calldata).await? };
+    // The first time stands: another transaction would change nothing. An anchor keeps the time of all before it, and its order too.
+    let sent = if at.is_some() || stage.found.anchored.is_some() { None } else { stage.send(&registry, &calldata).await? };
     let at = match sent {
         Some(_) => stage.chain.observed(&registry, &stage.found.record.k_sig, &tree).await?,
         None => at,
@@ -283,9 +316,16 @@ pub(crate) async fn observe(args: ObserveArgs, state: &Path, json_output: bool) 
         return Ok(ExitCode::SUCCESS);
     }
     match at {
+        None if stage.found.anchored.is_some() => {
+            say!("the chain has an anchor that holds this receipt, which says more than an observation: there is nothing to keep")
+        }
         Some(at) => say!("the chain saw the tree of this bundle (size {}) at {at} (Unix seconds): its receipt existed by then", tree.size),
         None => {
-            say!("the chain has not seen the tree of this bundle (size {}); --send shows it, gas {gas}\n{}", tree.size, to_hex(&calldata))
+            say!(
+                "nobody has shown the chain the tree of this bundle (size {}); --send shows it, gas {gas}\n{}",
+                tree.size,
+                to_hex(&calldata)
+            )
         }
     }
     Ok(ExitCode::SUCCESS)

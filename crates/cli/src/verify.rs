@@ -17,6 +17,7 @@ use candor_verify::verdict::{Check, LogLevel, Outcome, PaymentBinding, Question,
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, print_json, read, say};
+use crate::paint::Line;
 use crate::rpc::RpcArgs;
 use crate::{explained, page, policy};
 
@@ -150,7 +151,7 @@ pub(crate) fn exit_code(verdict: &Verdict) -> ExitCode {
 
 /// The verdict as text: the questions, each with the checks that answer it. `required` is the policy's level of the log.
 pub(crate) fn print(verdict: &Verdict, required: LogLevel) {
-    say!("{}", headline(verdict));
+    Line::new().plain(headline(verdict)).say();
     for question in Question::ALL {
         match verdict.grade(question) {
             Some(grade) => say!("\n{}  {}", question.as_str(), grade.as_str()),

@@ -31,7 +31,7 @@ pub trait Registrar: Send + Sync {
     fn submit<'a>(&'a self, ready: &'a Ready) -> Registering<'a>;
 
     /// Renews a key by the last evidence of its boot, which has gone, if that raises anything. Nothing to do for a key that the registry does
-    /// not know, and for a document of which it takes no renewal any more. Asked again until there is nothing to do: a chain may take a renewal back.
+    /// not know, and for a document of which it takes no renewal any more. Asked again when no chain takes its block back any more, until there is nothing to do or three were sent.
     fn renew<'a>(&'a self, evidence: &'a [u8]) -> Renewing<'a>;
 }
 

@@ -187,7 +187,7 @@ pub(crate) async fn renew_former(shared: Arc<Shared>, mut stopped: watch::Receiv
     }
 }
 
-/// Transactions for one boot that has gone, at most: an endpoint that shows an old state for ever must not cost one each minute.
+/// Transactions for one boot that has gone, at most: an endpoint that shows an old state for ever must not cost one each half hour.
 const SENT_MAX: u32 = 3;
 
 /// What the registry was shown of boots that have gone.

@@ -8,6 +8,7 @@ use candor_verify::check::{ChainFacts, Transfer};
 use candor_verify::checkpoint::{Cosignature, Ed25519Signature};
 use candor_verify::decoding::SeedSource;
 use candor_verify::delivery::AnchorLink;
+use candor_verify::manifest::Manifest;
 use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
 use candor_verify::receipt::{Kinds, Outcome, Receipt};
 use candor_verify::source::Account;
@@ -382,11 +383,13 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     };
     push("revoked_key_whose_anchor_came_too_late", &honest, forge.policy(), stale, "cannot tell", LogLevel::SelfLogged);
     // What the registry says beside: it is told, and no reason to refuse a receipt.
-    let forked = registry(&honest, |r| (r.is_forked, r.has_gap) = (true, true));
-    push("answer_of_a_key_that_forked_in_a_log_with_a_gap", &honest, strict(), forked, "verified", LogLevel::Anchored);
-    let size = honest.evidence.manifest.predecessor_size;
-    let left_behind = registry(&honest, |r| r.predecessor_anchored = Some(size + 1));
-    push("in_a_log_that_continues_a_part_of_the_one_before", &honest, strict(), left_behind, "verified", LogLevel::Anchored);
+    let manifest: fn(&mut Manifest) =
+        |m| (m.predecessor_log, m.predecessor_size, m.predecessor_root) = (Hash32([0x70; 32]), 7, Hash32([0x71; 32]));
+    let continued = forge.bundle(&Lie { manifest, ..Lie::default() });
+    let forked = registry(&continued, |r| (r.is_forked, r.has_gap) = (true, true));
+    push("answer_of_a_key_that_forked_in_a_log_with_a_gap", &continued, strict(), forked, "verified", LogLevel::Anchored);
+    let left_behind = registry(&continued, |r| r.predecessor_anchored = Some(8));
+    push("in_a_log_that_continues_a_part_of_the_one_before", &continued, strict(), left_behind, "verified", LogLevel::Anchored);
 
     let mut refuse = |name, bundle, facts, expect| push(name, bundle, forge.policy(), facts, expect, LogLevel::None);
     let cancelled = Facts { transfer: Some(Transfer::Otherwise), ..Facts::honest(&honest) };

@@ -11,7 +11,7 @@ use crate::verdict::{Check, LogLevel, Question, Status};
 
 /// How far one question is answered. Of each question the strongest comes first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "whoever shows grades must know what each means")]
 pub enum Grade {
     /// What ran: the enclave's own model, in an engine that gives the same bytes again to whoever has the weights.
     Replayable,

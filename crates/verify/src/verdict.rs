@@ -13,7 +13,7 @@ use crate::grade::Grade;
 use crate::policy::KnownTree;
 use crate::step::Step;
 
-/// The three questions of Candor, and the log that carries the answers.
+/// The four questions that a verdict answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Question {

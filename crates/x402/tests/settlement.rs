@@ -577,7 +577,7 @@ fn a_chain_whose_blocks_are_deep_late_holds_up_nobody() {
     for n in 0..16 {
         host.tell(intent_of_many(n, ENDS));
     }
-    assert!(!host.machine.waits_for_depth());
+    assert!(!host.machine.waits_for_depth() && host.machine.has_depth_again());
     let mut most = 0;
     for _ in 0..40 {
         host.settle_down();
@@ -586,7 +586,7 @@ fn a_chain_whose_blocks_are_deep_late_holds_up_nobody() {
         host.wait(1_000);
     }
     assert_eq!(most, 12, "four at a time, as many as may be in blocks that are not deep");
-    assert!(host.machine.waits_for_depth());
+    assert!(host.machine.waits_for_depth() && !host.machine.has_depth_again());
 }
 
 #[test]

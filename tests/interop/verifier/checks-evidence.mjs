@@ -109,7 +109,7 @@ export function registryListed({ bundle, facts, found }) {
   const end = validUntil(registry.valid_until, found.document.time, terms.notAfter);
   require(finished <= end, check, "the registration had lapsed");
   require(registry.invalid_from === null || finished <= registry.invalid_from, check, "the key was retired before");
-  const told = toldOf(registry);
+  const told = toldOf(registry, manifest);
   if (registry.revoked_at === null) return passed(told);
   const { seenAt } = sightings(bundle, bundle.delivery.receipt.logId, facts);
   if (seenAt !== null && seenAt < registry.revoked_at && seenInTime(finished, seenAt)) return passed(told);
@@ -119,7 +119,11 @@ export function registryListed({ bundle, facts, found }) {
 }
 
 /** BNDL-3: what the registry says of the key besides, which refuses nothing. */
-function toldOf({ is_forked, has_gap }) {
-  const said = [is_forked && "forked: the key signed two trees of one size", has_gap && "a gap: the log is not linked to the one before"];
+function toldOf({ is_forked, has_gap, predecessor_anchored: anchored }, { predecessorSize }) {
+  const said = [
+    is_forked && "forked: the key signed two trees of one size",
+    has_gap && "a gap: the log is not linked to the one before",
+    anchored !== null && predecessorSize < anchored && "more of the log before is anchored than this one continues",
+  ];
   return said.filter(Boolean).join("; ") || undefined;
 }

@@ -80,9 +80,9 @@ function gradesOf(bundle, checks, level) {
   }));
 }
 
-function workGrade({ delivery: { receipt, decoding }, response }) {
+function workGrade({ delivery: { receipt, decoding }, answer }) {
   if ((receipt.work.kinds & KIND_LOCAL) === 0n) return "RELAYED";
-  const replayable = (receipt.work.kinds & KIND_REEXEC) !== 0n && REPLAYED_ENGINES.includes(decoding.engine) && 0 < response.frames.length;
+  const replayable = (receipt.work.kinds & KIND_REEXEC) !== 0n && REPLAYED_ENGINES.includes(decoding.engine) && 0 < answer.frames.length;
   return replayable ? "REPLAYABLE" : "LOCAL";
 }
 

@@ -157,7 +157,7 @@ async fn finish(stage: Stage) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A path for people: relative to here if that is shorter.
+/// A path for people.
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }

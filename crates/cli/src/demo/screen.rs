@@ -62,7 +62,11 @@ pub(super) fn verdict(verdict: &Verdict, receipt: &Receipt, model: &str) {
     say!();
     for question in Question::ALL {
         let (grade, note) = answer(verdict, question, receipt, model);
-        row(question.as_str(), Ink::Good, grade, &note);
+        let ink = match verdict.grade(question) {
+            Some(Grade::Refused | Grade::NotReached) | None => Ink::Bad,
+            _ => Ink::Good,
+        };
+        row(question.as_str(), ink, grade, &note);
     }
     let ink = if verdict.is_simulated() == Some(false) { Ink::Plain } else { Ink::Warn };
     let (word, who) = match verdict.assurance() {
@@ -73,19 +77,25 @@ pub(super) fn verdict(verdict: &Verdict, receipt: &Receipt, model: &str) {
 }
 
 fn answer(verdict: &Verdict, question: Question, receipt: &Receipt, model: &str) -> (&'static str, String) {
-    let grade = verdict.grade(question).map_or("", Grade::as_str);
-    match question {
-        Question::Ran => (grade, format!("{model}; run it again: same bytes")),
+    let grade = verdict.grade(question);
+    let note = match grade {
+        Some(Grade::Refused | Grade::NotReached) | None => String::new(),
+        Some(Grade::Replayable) => format!("{model}; run it again: same bytes"),
+        Some(Grade::Local | Grade::Relayed) => model.to_owned(),
         // This client pinned the attested key when it connected, which no file shows.
-        Question::Private => ("PROVEN TO YOU", "you pinned its key; no file shows that".into()),
-        Question::Paid => (grade, "the signed price, to the attested payee".into()),
-        _ => {
+        Some(Grade::NotProvenHere) => return ("PROVEN TO YOU", "you pinned its key; no file shows that".into()),
+        Some(Grade::Sealed) => "to a key that only the enclave has".into(),
+        Some(Grade::Settled) => "the signed price, to the attested payee".into(),
+        Some(Grade::Signed) => "signed; no chain shows the transfer yet".into(),
+        Some(Grade::NobodyPaid) => "it was free".into(),
+        Some(Grade::Anchored) => {
             let at = verdict.anchored().map(|tree| calendar::utc(tree.at.0.saturating_mul(1000))).unwrap_or_default();
             // The time of day alone: it was a moment ago.
-            let time = at.get(11..19).unwrap_or_default();
-            (grade, format!("entry {} of a log, fixed at {time} UTC", receipt.sequence))
+            format!("entry {} of a log, fixed at {} UTC", receipt.sequence, at.get(11..19).unwrap_or_default())
         }
-    }
+        Some(Grade::Witnessed | Grade::SelfLogged) => format!("entry {} of a log, not anchored yet", receipt.sequence),
+    };
+    (grade.map_or("", Grade::as_str), note)
 }
 
 /// That a process which was not there, and asks no chain, says so too.

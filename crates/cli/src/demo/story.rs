@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use candor_chain::NewPolicy;
 use candor_client::{Buyer, Keep, OwnChain, Provable, SpendBook, VerifiedNode, VerifiedResponse, resolve};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
@@ -14,7 +13,7 @@ use super::{Stage, by_hand, lies, process, screen, shown};
 use crate::ask;
 use crate::dev::{Role, usd};
 use crate::output::{Failure, say};
-use crate::page;
+use crate::{page, prove};
 
 /// How long transfer and anchor may take.
 const SETTLE_WAIT: Duration = Duration::from_secs(30);
@@ -61,13 +60,12 @@ pub(super) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
         checks_by_name(judged, &node);
     }
     again_offline(stage, &path).await?;
-    screen::offline();
     let page = draw(stage, &path, &response.bundle, &settled)?;
     let settlement_gas = money(stage, &response, before, settled.facts.transfer_tx).await?;
     let refused = lies::refuse_all(stage, &response.bundle, settled.facts.as_chain_facts())?;
     screen::lies(&refused);
     refused.iter().for_each(|lie| stage.detail(&format!("{}: {}", lie.short, lie.what)));
-    let prove_gas = prove(stage, &response.bundle).await?;
+    let prove_gas = prove_to_contracts(stage, &response.bundle).await?;
     if stage.is_verbose {
         genuine();
         by_hand::try_it(stage, &response.bundle, &path, settled.facts.transfer_tx)?;
@@ -121,8 +119,8 @@ fn checks_by_name(judged: &Verdict, node: &VerifiedNode) {
     for question in Question::ALL {
         let of = |status: Status| judged.checks().iter().filter(move |check| check.step.question() == question && check.status == status);
         let names = |status: Status| of(status).map(|check| check.id).collect::<Vec<_>>().join(" ");
-        say!("  {}\n    passed: {}", question.as_str(), names(Status::Passed));
-        for (status, word) in [(Status::NotChecked, "not checked"), (Status::NotAsked, "not asked")] {
+        say!("  {}", question.as_str());
+        for (status, word) in [(Status::Passed, "passed"), (Status::NotChecked, "not checked"), (Status::NotAsked, "not asked")] {
             if of(status).next().is_some() {
                 say!("    {word}: {}", names(status));
             }
@@ -169,6 +167,7 @@ async fn again_offline(stage: &Stage, path: &Path) -> Result<(), Failure> {
     if code != Some(0) {
         return Err(Failure::cannot(format!("the fresh verifier did not agree:\n{output}")));
     }
+    screen::offline();
     stage.detail(output.lines().next().unwrap_or_default());
     Ok(())
 }
@@ -177,20 +176,13 @@ async fn again_offline(stage: &Stage, path: &Path) -> Result<(), Failure> {
 pub(super) const CALLDATA: &str = "prove.calldata";
 
 /// Proves the receipt to a contract: the workload is put under a policy of ours, then one call. Returns what it costs a contract.
-async fn prove(stage: &Stage, bundle: &Bundle) -> Result<u64, Failure> {
+async fn prove_to_contracts(stage: &Stage, bundle: &Bundle) -> Result<u64, Failure> {
     let chain = &stage.client;
     let deployment = stage.development.deployed().addresses;
     let registry = &deployment.registry;
     let found = Provable::read(chain, bundle).await?;
     let record = &found.record;
-    // Nobody owns it: it accepts what this workload answers, and nobody can ever change that.
-    let policy = NewPolicy {
-        owner: Address::ZERO,
-        salt: Hash32::ZERO,
-        delay: 0,
-        max_lookback: 0,
-        listings: vec![(record.listed_id(), record.valid_from)],
-    };
+    let policy = prove::policy_of(record);
     let sender = stage.development.signer(Role::Faucet);
     if !chain.policy_exists(&deployment.workload_policy, &policy.id()).await? {
         chain.send_and_wait(&sender, Some(&deployment.workload_policy), &policy.calldata()).await?;

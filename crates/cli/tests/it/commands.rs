@@ -91,6 +91,23 @@ fn verify_refuses_any_flipped_byte_and_names_the_check() {
     }
 }
 
+/// A contract sees a hash of the text; whoever reads the command's words would take the altered one for what was proven.
+#[test]
+fn nothing_is_said_to_be_proven_of_a_bundle_that_was_altered() {
+    let world = World::shared();
+    let mut bundle = Bundle::parse(&std::fs::read(world.bundle()).unwrap()).unwrap();
+    let frame = bundle.response.frames.iter_mut().find(|frame| frame.len() > 40).unwrap();
+    frame.push(b' ');
+    let path = world.state.join("altered-answer.candor");
+    std::fs::write(&path, bundle.encode()).unwrap();
+    for command in ["prove", "observe"] {
+        let ran = world.candor(&[command, text(&path), "--rpc", &world.rpc()]);
+        assert_eq!((ran.code, &ran.json["check"]), (1, &"response.commitment".into()), "{command}: {ran:?}");
+        let honest = world.candor(&[command, text(world.bundle()), "--rpc", &world.rpc()]);
+        assert_ne!(honest.code, 1, "{command}: {honest:?}");
+    }
+}
+
 #[test]
 fn verify_refuses_a_cut_or_longer_file() {
     let world = World::shared();

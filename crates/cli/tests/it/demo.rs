@@ -48,7 +48,7 @@ fn the_demo_fits_a_screen_and_its_last_lines_work() {
 #[test]
 fn whoever_asks_for_it_is_told_every_check_and_what_to_do_by_hand() {
     let screen = demo("C.UTF-8", &["--verbose", "Who are you?"]);
-    for words in ["✓ chain", "evidence.binding", "tls.key", "sha256sum", "CandorRegistry.prove", "real hardware", "gas"] {
+    for words in ["✓ chain", "evidence.binding", "tls.key", "sha256sum", "CandorRegistry.prove", "verifies by the same code", "gas"] {
         assert!(screen.contains(words), "no {words}: {screen}");
     }
     assert!(!screen.contains('\u{1b}'), "nobody looks, so there is no colour");

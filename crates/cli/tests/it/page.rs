@@ -84,7 +84,7 @@ fn what_is_no_bundle_has_no_page() {
     std::fs::remove_dir_all(state).unwrap();
 }
 
-/// What heads the README has to stay true.
+/// What the README leads to has to stay true: the file verifies, and the page is of this very file.
 #[test]
 fn the_first_answer_of_the_documentation_verifies_by_its_policy() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/first-answer");

@@ -117,5 +117,5 @@ const WORDS: [(&str, &str); 9] = [
     ("What ran", "REPLAYABLE: the same model gives the same bytes again, so anyone can repeat it. Below: LOCAL, RELAYED"),
     ("Who saw it", "SEALED: locked to a key that only the enclave has. Else NOT PROVEN HERE"),
     ("The payment", "SETTLED: a chain shows the transfer. Below: SIGNED, NOBODY PAID"),
-    ("Deniable", "ANCHORED: the log’s state is written on a blockchain. Below: WITNESSED, SELF-LOGGED"),
+    ("Can it be denied", "ANCHORED: the log’s state is written on a blockchain. Below: WITNESSED, SELF-LOGGED"),
 ];

@@ -156,10 +156,9 @@ impl<'a> Page<'a> {
         let lead = self.lead();
         let grade = |question| self.verdict.grade(question).filter(|_| self.verdict.refused().is_none());
         let grades = [grade(Question::Ran), grade(Question::Logged)].into_iter().flatten();
-        let mut chips: String = grades.map(|grade| format!("<li>{}</li>", grade.as_str())).collect();
-        if self.is_simulated() {
-            chips.push_str("<li class=\"simchip\">SIMULATED</li>");
-        }
+        // In the order of the headline: what lessens the verdict stands before its grades.
+        let simulated = self.is_simulated().then(|| "<li class=\"simchip\">SIMULATED</li>".to_owned());
+        let chips: String = simulated.into_iter().chain(grades.map(|grade| format!("<li>{}</li>", grade.as_str()))).collect();
         let chips = if chips.is_empty() { chips } else { format!("<ul class=\"chips\">{chips}</ul>\n") };
         format!(
             "<div class=\"top\">\n<header><p class=\"eyebrow\">Candor · verdict on one AI answer</p>\n<h1>{}<span>{title}</span></h1>\n{chips}<p>{lead}</p></header>\n\

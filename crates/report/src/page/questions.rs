@@ -100,9 +100,23 @@ fn ran(page: &Page<'_>, grade: Grade) -> Answer {
                 "The model {model} gave exactly this answer to exactly this request, inside the measured program. Run it again: every byte comes out the same."
             )
         }
-        _ => format!(
+        (_, Grade::Local) => format!(
             "The model {model} gave exactly this answer to exactly this request, inside the measured program. It cannot be run again byte for byte."
         ),
+        // Grades of other questions, and those that are told without a sentence of this one.
+        (
+            _,
+            Grade::Sealed
+            | Grade::NotProvenHere
+            | Grade::Settled
+            | Grade::Signed
+            | Grade::NobodyPaid
+            | Grade::Anchored
+            | Grade::Witnessed
+            | Grade::SelfLogged
+            | Grade::Refused
+            | Grade::NotReached,
+        ) => String::new(),
     };
     if page.status(Step::RegistryListed) == Status::NotChecked {
         trust.push_str(match page.content.asked_chain {
