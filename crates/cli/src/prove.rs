@@ -301,8 +301,8 @@ pub(crate) async fn observe(args: ObserveArgs, state: &Path, json_output: bool) 
     let at = stage.chain.observed(&registry, &stage.found.record.k_sig, &tree).await?;
     let calldata = observe_calldata(&stage.found.record, &signed.checkpoint, &signed.signature);
     let gas = stage.gas(&registry, &calldata).await?;
-    // The first time stands: another transaction would change nothing. An anchor keeps the time of all before it, and its order too.
-    let sent = if at.is_some() || stage.found.anchored.is_some() { None } else { stage.send(&registry, &calldata).await? };
+    // The first time stands: another transaction would change nothing.
+    let sent = if at.is_some() { None } else { stage.send(&registry, &calldata).await? };
     let at = match sent {
         Some(_) => stage.chain.observed(&registry, &stage.found.record.k_sig, &tree).await?,
         None => at,
@@ -317,7 +317,7 @@ pub(crate) async fn observe(args: ObserveArgs, state: &Path, json_output: bool) 
     }
     match at {
         None if stage.found.anchored.is_some() => {
-            say!("the chain has an anchor that holds this receipt, which says more than an observation: there is nothing to keep")
+            say!("the chain has an anchor that holds this receipt, and keeps its time by that; --send shows the tree besides, gas {gas}")
         }
         Some(at) => say!("the chain saw the tree of this bundle (size {}) at {at} (Unix seconds): its receipt existed by then", tree.size),
         None => {
