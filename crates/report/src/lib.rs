@@ -39,6 +39,6 @@ mod verdict;
 pub use deployment::{ContractText, DeploymentText, DeploymentTextError};
 pub use endpoints::{EndpointText, EndpointsText, EndpointsTextError};
 pub use explain::explained_json;
-pub use page::{PAGE_BEGINNING, PageContent, verdict_page};
+pub use page::{PAGE_BEGINNING, PageContent, ends, verdict_page};
 pub use policy::{PolicyText, PolicyTextError, SpendLimit};
 pub use verdict::{bundle_json, headline, verdict_json};

@@ -14,11 +14,19 @@ use serde_json::{Map, Value, json};
 /// work and of the log; a refusal has neither.
 #[must_use]
 pub fn headline(verdict: &Verdict) -> String {
-    let grade = |question| verdict.grade(question).filter(|_| verdict.refused().is_none()).map(Grade::as_str);
     let outcome = verdict.outcome().as_str().to_uppercase();
-    let simulated = (verdict.is_simulated() == Some(true)).then_some("SIMULATED");
-    let words = [Some(outcome.as_str()), simulated, grade(Question::Ran), grade(Question::Logged)];
-    words.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    let qualities = qualities(verdict);
+    core::iter::once(outcome.as_str()).chain(qualities).collect::<Vec<_>>().join(" · ")
+}
+
+/// The word that stands for evidence without hardware.
+pub(crate) const SIMULATED: &str = "SIMULATED";
+
+/// What is said behind the outcome, in its order.
+pub(crate) fn qualities(verdict: &Verdict) -> Vec<&'static str> {
+    let grade = |question| verdict.grade(question).filter(|_| verdict.refused().is_none()).map(Grade::as_str);
+    let simulated = (verdict.is_simulated() == Some(true)).then_some(SIMULATED);
+    [simulated, grade(Question::Ran), grade(Question::Logged)].into_iter().flatten().collect()
 }
 
 /// A verdict on evidence or on a bundle.

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::dev::{self, Development, Role};
 use crate::lifetime::asked_to_stop;
-use crate::output::{Done, Failure, json_only, print_json, say};
+use crate::output::{Done, Failure, json_only, note, print_json, say};
 use crate::policy;
 use process::Child;
 
@@ -58,7 +58,7 @@ impl Stage {
     /// Says what only somebody who asked for it wants to know.
     fn detail(&self, text: &str) {
         if self.is_verbose {
-            say!("             {text}");
+            screen::detail(text);
         }
     }
 }
@@ -79,12 +79,14 @@ pub(crate) async fn run(args: Args, json_output: bool) -> Done {
 async fn play(args: Args, json_output: bool) -> Done {
     let started = Instant::now();
     let question = args.prompt.unwrap_or_else(|| DEFAULT_QUESTION.to_owned());
-    let stage = set_up(args.keep, args.verbose || args.keep).await?;
+    let state = std::env::temp_dir().join(format!("candor-demo-{}", std::process::id()));
+    let stage = set_up(state.clone(), args.keep, args.verbose || args.keep).await.inspect_err(|_| tell_where(&state))?;
     let mut summary = match story::tell(&stage, &question).await {
         Ok(summary) => summary,
         Err(failure) => {
             stage.node.stop().await;
             stage.chain.stop().await;
+            tell_where(&state);
             return Err(failure);
         }
     };
@@ -105,14 +107,25 @@ async fn play(args: Args, json_output: bool) -> Done {
     finish(stage).await
 }
 
-async fn set_up(is_kept: bool, is_verbose: bool) -> Result<Stage, Failure> {
-    let state = std::env::temp_dir().join(format!("candor-demo-{}", std::process::id()));
+/// Where to read why it failed, if servers said anything.
+fn tell_where(state: &Path) {
+    let files = ["chain", "node"].map(|name| errors_of(state, name));
+    for file in files.iter().filter(|file| std::fs::metadata(file).is_ok_and(|file| file.len() != 0)) {
+        note!("what it said is in {}", file.display());
+    }
+}
+
+fn errors_of(state: &Path, name: &str) -> PathBuf {
+    state.join(format!("{name}.err"))
+}
+
+async fn set_up(state: PathBuf, is_kept: bool, is_verbose: bool) -> Result<Stage, Failure> {
     // What is kept must not hold on to the terminal or pipe of a demo that is over, and what servers say is not part of the story.
     let errors = |name: &str| -> Result<Stdio, Failure> {
         if is_verbose && !is_kept {
             return Ok(Stdio::inherit());
         }
-        let path = state.join(format!("{name}.err"));
+        let path = errors_of(&state, name);
         let file = std::fs::create_dir_all(&state).and_then(|()| File::create(&path));
         Ok(file.map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?.into())
     };
@@ -122,7 +135,7 @@ async fn set_up(is_kept: bool, is_verbose: bool) -> Result<Stage, Failure> {
     screen::part("chain", "a development chain on this machine, contracts deployed");
     let detail = |text: String| {
         if is_verbose {
-            say!("             {text}");
+            screen::detail(&text);
         }
     };
     detail(format!("pid {}, {rpc}, registry {}", chain.pid(), up["registry"].as_str().unwrap_or_default()));

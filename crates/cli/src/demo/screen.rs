@@ -2,7 +2,7 @@
 //!
 //! What is told is the verdict's and the story's; here is only how it looks. Details are the caller's, with `--verbose`.
 
-use candor_report::headline;
+use candor_report::{ends, headline};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::grade::Grade;
@@ -32,6 +32,11 @@ pub(super) fn title() {
 /// A part of the stage that is up.
 pub(super) fn part(name: &str, what: &str) {
     Line::new().plain("  ").put(Ink::Good, "✓").plain(format!(" {name:<9}")).dim(what).say();
+}
+
+/// What only somebody who asked for it wants to know.
+pub(super) fn detail(text: &str) {
+    say!("{:INDENT$}{text}", "");
 }
 
 pub(super) fn asked(question: &str) {
@@ -183,18 +188,9 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The first six and last four digits: enough to compare by eye, in a story.
-fn ends(hex: &str) -> String {
-    let digits = hex.trim_start_matches("0x");
-    match (digits.get(..6), digits.get(digits.len().saturating_sub(4)..)) {
-        (Some(first), Some(last)) if 10 < digits.len() => format!("{first}…{last}"),
-        _ => digits.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{ends, wrapped};
+    use super::wrapped;
 
     #[test]
     fn text_is_wrapped_at_blanks_and_long_words_within() {
@@ -202,11 +198,5 @@ mod tests {
         assert_eq!(wrapped("abcdefg h", 3), ["abc", "def", "g h"]);
         assert_eq!(wrapped("größer als", 6), ["größer", "als"]);
         assert!(wrapped("  ", 3).is_empty() && wrapped("ab", 0) == ["a", "b"]);
-    }
-
-    #[test]
-    fn a_hash_is_known_by_its_ends() {
-        assert_eq!(ends("0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc"), "3c44cd…93bc");
-        assert_eq!(ends("0x1234"), "1234");
     }
 }

@@ -531,6 +531,22 @@ async fn whatever_ends_the_demo_its_four_processes_end_with_it() {
     }
 }
 
+/// What servers say is not part of the story, so whoever needs it is told where it is.
+#[tokio::test]
+async fn a_demo_that_fails_says_where_its_servers_said_why() {
+    let state = crate::support::process::new_directory();
+    let mut demo = Process::spawn(&state, "demo", &["demo"]);
+    demo.line(|line| line.trim_start_matches([' ', '+', '✓']).starts_with("host "));
+    // The first that it started.
+    signal("KILL", children_of(demo.pid()).into_iter().min().unwrap());
+    assert_eq!(demo.wait(), Some(2));
+    let said = std::fs::read_to_string(state.join("demo.err")).unwrap();
+    let file = said.lines().find_map(|line| line.strip_prefix("what it said is in ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(!std::fs::read_to_string(file).unwrap().is_empty());
+    std::fs::remove_dir_all(Path::new(file).parent().unwrap()).unwrap();
+    std::fs::remove_dir_all(state).unwrap();
+}
+
 #[tokio::test]
 async fn a_kept_demo_leaves_chain_and_node_to_their_own_signals() {
     let nowhere = crate::support::process::new_directory();

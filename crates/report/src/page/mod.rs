@@ -32,10 +32,12 @@ use candor_verify::hash::sha256;
 use candor_verify::receipt::Channel;
 use candor_verify::step::Step;
 use candor_verify::time::UnixMs;
-use candor_verify::verdict::{Assurance, Check, LogLevel, Outcome, Question, Status, Verdict};
+use candor_verify::verdict::{Assurance, Check, LogLevel, Outcome, Status, Verdict};
 
 use self::picture::{Link, Node, State, icon};
-use self::values::{Unit, brief, ends, moment, time_of_day};
+pub use self::values::ends;
+use self::values::{Unit, brief, moment, time_of_day};
+use crate::verdict::{SIMULATED, qualities};
 
 /// How every page begins, and nothing else: by this one is told from a file that must not be written over.
 pub const PAGE_BEGINNING: &str = "<!doctype html>\n<html lang=\"en\" data-candor=\"verdict\">";
@@ -154,11 +156,8 @@ impl<'a> Page<'a> {
     fn top(&self) -> String {
         let (title, state) = self.title();
         let lead = self.lead();
-        let grade = |question| self.verdict.grade(question).filter(|_| self.verdict.refused().is_none());
-        let grades = [grade(Question::Ran), grade(Question::Logged)].into_iter().flatten();
-        // In the order of the headline: what lessens the verdict stands before its grades.
-        let simulated = self.is_simulated().then(|| "<li class=\"simchip\">SIMULATED</li>".to_owned());
-        let chips: String = simulated.into_iter().chain(grades.map(|grade| format!("<li>{}</li>", grade.as_str()))).collect();
+        let chip = |word: &str| format!("<li{}>{word}</li>", if word == SIMULATED { " class=\"simchip\"" } else { "" });
+        let chips: String = qualities(self.verdict).into_iter().map(chip).collect();
         let chips = if chips.is_empty() { chips } else { format!("<ul class=\"chips\">{chips}</ul>\n") };
         format!(
             "<div class=\"top\">\n<header><p class=\"eyebrow\">Candor · verdict on one AI answer</p>\n<h1>{}<span>{title}</span></h1>\n{chips}<p>{lead}</p></header>\n\

@@ -14,8 +14,9 @@ pub(super) fn brief(value: impl ToString) -> String {
     format!("<span class=\"h\" title=\"{whole}\">{}</span>", ends(&whole))
 }
 
-/// The first six digits and the last four, as short as a person compares.
-pub(super) fn ends(whole: &str) -> String {
+/// A hash or an address as short as a person compares it: the first six digits and the last four, without 0x.
+#[must_use]
+pub fn ends(whole: &str) -> String {
     let digits = whole.strip_prefix("0x").unwrap_or(whole);
     let tail = digits.len().saturating_sub(4);
     match (digits.get(..6), digits.get(tail..)) {
