@@ -35,7 +35,7 @@ const LONG_SCRIPT: &str = "test:long";
 /// When a step runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Tier {
-    /// With every change: less than half an hour on two cores, from nothing.
+    /// With every change: meant to take less than half an hour on two cores, from nothing.
     Core,
     /// With `--long` only.
     Long,

@@ -52,13 +52,13 @@ const READ: [&str; 34] = [
 /// Endpoints that say the same.
 pub(crate) struct Alike {
     names: Vec<String>,
-    said: Vec<Said>,
+    said: Vec<Reply>,
     is_batch: bool,
     is_logs: bool,
 }
 
 /// One answer of a packet.
-struct Said {
+struct Reply {
     id: Value,
     what: Result<Value, ErrorPayload>,
 }
@@ -66,18 +66,16 @@ struct Said {
 impl Alike {
     /// Puts an answer to those that say the same, or begins a group with it. `None` if it makes no sense.
     pub(crate) fn join<'a>(groups: &'a mut Vec<Self>, name: String, answer: &ResponsePacket, is_logs: bool) -> Option<&'a mut Self> {
-        let mut new = Self::read(name, answer, is_logs)?;
-        for (at, group) in groups.iter().enumerate() {
-            if let Some(said) = group.common(&new) {
-                new.said = said;
-                let group = groups.get_mut(at)?;
-                group.said = new.said;
-                group.names.append(&mut new.names);
-                return Some(group);
-            }
-        }
-        groups.push(new);
-        groups.last_mut()
+        let new = Self::read(name, answer, is_logs)?;
+        let found = groups.iter().enumerate().find_map(|(at, group)| Some((at, group.common(&new)?)));
+        let Some((at, said)) = found else {
+            groups.push(new);
+            return groups.last_mut();
+        };
+        let group = groups.get_mut(at)?;
+        group.said = said;
+        group.names.extend(new.names);
+        Some(group)
     }
 
     /// How many there are.
@@ -95,7 +93,7 @@ impl Alike {
     }
 
     fn to_json(&self) -> Value {
-        let response = |said: &Said| match &said.what {
+        let response = |said: &Reply| match &said.what {
             Ok(value) => json!({ "jsonrpc": "2.0", "id": said.id, "result": value }),
             Err(error) => json!({ "jsonrpc": "2.0", "id": said.id, "error": error }),
         };
@@ -109,27 +107,27 @@ impl Alike {
     fn read(name: String, answer: &ResponsePacket, is_logs: bool) -> Option<Self> {
         let mut said = Vec::new();
         for response in answer.responses() {
-            let said_of = Said::read(response)?;
+            let reply = Reply::read(response)?;
             // Two answers to one question: the reader of the packet and this one could take different ones.
-            if said.iter().any(|other: &Said| other.id == said_of.id) {
+            if said.iter().any(|other: &Reply| other.id == reply.id) {
                 return None;
             }
-            said.push(said_of);
+            said.push(reply);
         }
         Some(Self { names: vec![name], said, is_batch: matches!(answer, ResponsePacket::Batch(_)), is_logs })
     }
 
     /// What is left of both; `None` if they differ.
-    fn common(&self, other: &Self) -> Option<Vec<Said>> {
+    fn common(&self, other: &Self) -> Option<Vec<Reply>> {
         if self.is_batch != other.is_batch || self.said.len() != other.said.len() {
             return None;
         }
-        let same = |said: &Said| said.common(other.said.iter().find(|other| other.id == said.id)?, self.is_logs);
+        let same = |said: &Reply| said.common(other.said.iter().find(|other| other.id == said.id)?, self.is_logs);
         self.said.iter().map(same).collect()
     }
 }
 
-impl Said {
+impl Reply {
     fn read(response: &Response) -> Option<Self> {
         let what = match &response.payload {
             ResponsePayload::Success(value) => Ok(serde_json::from_str(value.get()).ok()?),

@@ -100,11 +100,12 @@ fn nothing_is_said_to_be_proven_of_a_bundle_that_was_altered() {
     frame.push(b' ');
     let path = world.state.join("altered-answer.candor");
     std::fs::write(&path, bundle.encode()).unwrap();
-    for command in ["prove", "observe"] {
+    // Nobody made a policy of this workload on this chain yet.
+    for (command, of_the_honest) in [("prove", 2), ("observe", 0)] {
         let ran = world.candor(&[command, text(&path), "--rpc", &world.rpc()]);
         assert_eq!((ran.code, &ran.json["check"]), (1, &"response.commitment".into()), "{command}: {ran:?}");
         let honest = world.candor(&[command, text(world.bundle()), "--rpc", &world.rpc()]);
-        assert_ne!(honest.code, 1, "{command}: {honest:?}");
+        assert_eq!(honest.code, of_the_honest, "{command}: {honest:?}");
     }
 }
 
