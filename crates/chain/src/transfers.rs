@@ -64,6 +64,15 @@ impl ChainClient {
         self.view(asset, &TestUSD::balanceOfCall { account: evm_address(who) }).await.map(saturating_amount)
     }
 
+    /// The hash of a token's EIP-712 domain, and its decimals.
+    ///
+    /// # Errors
+    /// As the transport; `Malformed` if the token answers otherwise than EIP-3009 tokens do.
+    pub async fn token_domain(&self, asset: &Address) -> Result<(Hash32, u8), ChainError> {
+        let (separator, decimals) = self.two_views(asset, (&TestUSD::DOMAIN_SEPARATORCall {}, &TestUSD::decimalsCall {})).await?;
+        Ok((hash(separator), decimals))
+    }
+
     /// Whether an EIP-3009 nonce is used or cancelled.
     ///
     /// # Errors

@@ -13,6 +13,24 @@ pub(crate) fn stamp(unix_ms: u64) -> String {
     utc(unix_ms).replace(['-', ':'], "")
 }
 
+/// First millisecond of a month such as `2026-02`, and of the one after it.
+pub(crate) fn month(text: &str) -> Option<(u64, u64)> {
+    let (year, month) = text.split_once('-')?;
+    let is_number = |part: &str, digits: usize| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit());
+    let (year, month): (u64, u64) =
+        (year.parse().ok().filter(|_| is_number(year, 4))?, month.parse().ok().filter(|_| is_number(month, 2))?);
+    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
+        return None;
+    }
+    let begins = |year: u64, month: u64| -> Option<u64> {
+        // Years of 365 days and months of 28 are too early, by the leap days and the longer months: the calendar itself says by how much.
+        let least = (year - 1970) * 365 + (month - 1) * 28;
+        (least..least + 2_200).find(|days| date(*days) == (year, month, 1)).map(|days| days * 86_400_000)
+    };
+    let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+    Some((begins(year, month)?, begins(next.0, next.1)?))
+}
+
 /// Year, month and day in the Gregorian calendar, of days since 1970-01-01. Counted in eras of 400 years that begin in March, so that a
 /// leap day is the last of its year.
 fn date(days: u64) -> (u64, u64, u64) {
@@ -28,7 +46,23 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{stamp, utc};
+    use super::{month, stamp, utc};
+
+    #[test]
+    fn a_month_begins_and_ends_where_the_calendar_says() {
+        for (text, from, until) in [
+            ("1970-01", "1970-01-01T00:00:00Z", "1970-02-01T00:00:00Z"),
+            ("2026-11", "2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z"),
+            ("2026-12", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+            ("2028-02", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z"),
+            ("9998-12", "9998-12-01T00:00:00Z", "9999-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(month(text).map(|(from, until)| (utc(from), utc(until))), Some((from.to_owned(), until.to_owned())), "{text}");
+        }
+        for bad in ["", "2026", "2026-13", "2026-00", "26-1", "2026-1", "1969-12", "2026-11-01", "२०२६-११", "+026-01"] {
+            assert_eq!(month(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn days_are_those_of_the_calendar() {

@@ -11,16 +11,15 @@ use candor_chain::{DeployConfig, Signer};
 use candor_client::{PolicyFile, SpendBook, Wallet, private_directory};
 use candor_devchain::dev_accounts;
 use candor_devtee::{Hypervisor, Measurements, permitted_chain};
+use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::manifest::{TeeKind, workload_id};
 use candor_verify::policy::{Accept, Policy, Workloads};
-use candor_verify::terms::{Asset, Chain, Classes, Model, OperatorTerms, Price, SignedTerms, storage};
 use candor_verify::time::UnixMs;
 use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
 
 use crate::deployment::Deployed;
-use crate::keys::NodeKeys;
 use crate::output::Failure;
 use crate::state;
 
@@ -100,7 +99,16 @@ pub(crate) fn book(state: &Path) -> Result<SpendBook, Failure> {
 /// The software hypervisor of this state directory. SIMULATED.
 pub(crate) fn hypervisor(state: &Path) -> Result<Hypervisor, Failure> {
     make_state(state)?;
-    Hypervisor::open_or_create(&state.join("tee")).map_err(|error| Failure::cannot(error.to_string()))
+    open_hypervisor(&tee(state))
+}
+
+/// Where it lies.
+pub(crate) fn tee(state: &Path) -> PathBuf {
+    state.join("tee")
+}
+
+fn open_hypervisor(tee: &Path) -> Result<Hypervisor, Failure> {
+    Hypervisor::open_or_create(tee).map_err(|error| Failure::cannot(error.to_string()))
 }
 
 /// What the software hypervisor measures: the bytes of this very program.
@@ -113,7 +121,10 @@ pub(crate) fn measurements() -> Result<Measurements, Failure> {
 
 /// The workload of this very program under this state's software hypervisor.
 pub(crate) fn workload(state: &Path) -> Result<Hash32, Failure> {
-    let root = hypervisor(state)?.trust_root();
+    workload_under(&hypervisor(state)?.trust_root())
+}
+
+fn workload_under(root: &TrustRoot) -> Result<Hash32, Failure> {
     Ok(workload_id(TeeKind::Nitro, &Hash32(root.fingerprint), &measurements()?.concatenated()))
 }
 
@@ -124,12 +135,12 @@ pub(crate) fn check_simulated(chain_id: u64) -> Result<(), Failure> {
 
 /// A policy that accepts this program, measured by this state's software hypervisor, and small payments in the test token, where there is
 /// one. For no chain on which anything has value: SIMULATED evidence vouches for nothing there.
-pub(crate) fn policy(state: &Path, deployed: &Deployed, operator: Address) -> Result<PolicyFile, Failure> {
+pub(crate) fn policy(tee: &Path, deployed: &Deployed, operator: Address) -> Result<PolicyFile, Failure> {
     let Deployed { addresses: deployment, config } = deployed;
     let chain_id = deployment.chain_id;
     check_simulated(chain_id)?;
-    let root = hypervisor(state)?.trust_root();
-    let workload = workload(state)?;
+    let root = open_hypervisor(tee)?.trust_root();
+    let workload = workload_under(&root)?;
     let policy = Policy {
         roots: vec![root],
         workloads: Workloads::Only(vec![workload]),
@@ -144,44 +155,6 @@ pub(crate) fn policy(state: &Path, deployed: &Deployed, operator: Address) -> Re
         max_per_day: Amount(1_000_000),
     };
     Ok(PolicyFile::new(policy, SpendPolicy { assets: config.with_play_money.then_some(limit).into_iter().collect() }))
-}
-
-/// What a node sells, and where it answers.
-pub(crate) struct Sale {
-    pub(crate) models: Vec<Model>,
-    pub(crate) endpoints: Vec<String>,
-    pub(crate) not_after: UnixMs,
-}
-
-/// Operator terms for play money, signed by the operator.
-pub(crate) fn terms(deployed: &Deployed, keys: &NodeKeys, sale: Sale) -> Result<SignedTerms, Failure> {
-    let (deployment, Sale { models, endpoints, not_after }) = (&deployed.addresses, sale);
-    let chain_id = deployment.chain_id;
-    if !deployed.config.with_play_money {
-        return Err(Failure::cannot(
-            "the deployment has no TestUSD, and this version sells for nothing else; add it with `candor deploy --test-usd` (anybody mints it)",
-        ));
-    }
-    let ceiling = Classes { input: Amount(1_000_000), output: Amount(3_000_000), request: Amount(100), ..Classes::default() };
-    let prices = models.iter().map(|model| Price::at_most(model.digest, chain_id, deployment.test_usd, ceiling));
-    let terms = OperatorTerms {
-        operator: keys.operator.address(),
-        payee: keys.payee,
-        registrar: keys.host.registrar.address(),
-        registry: deployment.registry,
-        anchor_chain_id: chain_id,
-        not_after,
-        flags: 0,
-        storage: storage::KEEPS_ANSWERS,
-        chains: vec![Chain { chain_id, registry: deployment.registry, ..Chain::default() }],
-        assets: vec![Asset { chain_id, asset: deployment.test_usd, name: "USDC".into(), version: "2".into(), decimals: 6 }],
-        prices: prices.collect(),
-        models,
-        endpoints,
-        ..OperatorTerms::default()
-    };
-    let signature = keys.operator.sign_digest(&terms.digest())?;
-    Ok(SignedTerms { terms, signature })
 }
 
 /// Amount of the test token for people: six decimals.

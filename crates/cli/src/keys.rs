@@ -2,11 +2,11 @@
 //!
 //! | role | signs | where from, off the development chain |
 //! |---|---|---|
-//! | operator | the terms, once, when `serve` starts | `operator.json` in the directory of `--keys` |
+//! | operator | the terms: when `serve` starts, or elsewhere (`candor terms sign`) | `operator.json` in `keys.directory` of node.toml |
 //! | registrar | each registration, and pays for it and for renewals | `registrar.json` |
 //! | gas | settlements | `gas.json` |
 //! | anchor | anchors | `anchor.json` |
-//! | payee | nothing here: an address | `--payee` |
+//! | payee | nothing here: an address | `keys.payee` |
 //!
 //! On the development chain each has a default that everybody knows (`dev.rs`). On any other there is none: a role without a key of its own
 //! refuses to start, and so does one whose "own" key is one of those.
@@ -18,14 +18,16 @@ use std::path::{Path, PathBuf};
 use candor_chain::Signer;
 use candor_devchain::dev_accounts;
 use candor_host::GasKeys;
+use candor_report::KeysPart;
 use candor_verify::bytes::{Address, Hash32};
 use serde_json::{Value, json};
 
+use crate::config::{Settings, from_here};
 use crate::dev::{Development, Role};
 use crate::output::Failure;
 use crate::wallet::{self, Passphrase};
 
-/// Where the keys of a node are.
+/// Where the keys of a node are, over what its file says.
 #[derive(clap::Args)]
 pub(crate) struct NodeKeyArgs {
     /// Directory with the node's keys, as `candor wallet new` makes them: operator.json, registrar.json, gas.json, anchor.json, all with one
@@ -39,6 +41,14 @@ pub(crate) struct NodeKeyArgs {
     passphrase: Passphrase,
 }
 
+impl NodeKeyArgs {
+    pub(crate) fn put(self, settings: &mut Settings) {
+        settings.set("keys.directory", self.keys.map(from_here), |text, path| text.keys.directory = Some(path));
+        settings.set("keys.payee", self.payee, |text, payee| text.keys.payee = Some(payee));
+        settings.set("keys.passphrase_file", self.passphrase.file().map(from_here), |text, path| text.keys.passphrase_file = Some(path));
+    }
+}
+
 /// An address on the command line.
 pub(crate) fn address(text: &str) -> Result<Address, &'static str> {
     Address::from_hex(text).filter(|address| !address.is_zero()).ok_or("expected 0x and 40 hex digits, not all zero")
@@ -46,7 +56,8 @@ pub(crate) fn address(text: &str) -> Result<Address, &'static str> {
 
 /// Everything of a node that has a key, or is one's address.
 pub(crate) struct NodeKeys {
-    pub(crate) operator: Signer,
+    /// `None`: it is elsewhere, and has signed.
+    pub(crate) operator: Option<Signer>,
     pub(crate) payee: Address,
     pub(crate) host: HostKeys,
 }
@@ -57,60 +68,63 @@ pub(crate) struct HostKeys {
     pub(crate) gas: GasKeys,
 }
 
-/// Where the keys come from.
-enum From<'a> {
-    Directory(&'a Path),
-    Everybody(Development),
+/// The roles whose keystores a host needs.
+pub(crate) const HOST_ROLES: [&str; 3] = ["registrar", "gas", "anchor"];
+
+/// The role that signs the terms.
+pub(crate) const OPERATOR: &str = "operator";
+
+/// Where the keystore of a role is.
+pub(crate) fn keystore(directory: &Path, role: &str) -> PathBuf {
+    directory.join(format!("{role}.json"))
 }
 
-impl NodeKeyArgs {
-    /// The keys for a node on this chain.
-    pub(crate) fn load(&self, chain_id: u64) -> Result<NodeKeys, Failure> {
-        let development = Development::of(chain_id);
-        let from = match (&self.keys, development) {
-            (Some(directory), _) => From::Directory(directory),
-            (None, Some(development)) => From::Everybody(development),
-            (None, None) => {
-                let make = "mkdir -m 700 KEYS && candor wallet new KEYS/operator.json, and so for registrar, gas and anchor";
-                return Err(missing("operator", chain_id, "--keys DIR", make));
-            }
-        };
-        let payee = match (self.payee, development) {
-            (Some(payee), _) => own(payee, "payee", chain_id)?,
-            (None, Some(development)) => development.address(Role::Payee),
-            (None, None) => return Err(missing("payee", chain_id, "--payee ADDRESS", "candor wallet new FILE, which shows the address")),
-        };
-        let (operator, host) = match from {
-            From::Everybody(development) => (development.signer(Role::Operator), HostKeys::development(development)),
-            From::Directory(directory) => self.read(directory, chain_id)?,
-        };
-        Ok(NodeKeys { operator, payee, host })
+/// The keys for a node on this chain. Where the operator's is not needed, it may be missing.
+pub(crate) fn load(part: &KeysPart, needs_operator: bool, chain_id: u64) -> Result<NodeKeys, Failure> {
+    let development = Development::of(chain_id);
+    if part.directory.is_none() && development.is_none() {
+        return Err(missing(OPERATOR, chain_id, "keys.directory or --keys DIR", "candor init, or each with candor wallet new"));
     }
+    let payee = match (part.payee, development) {
+        (Some(payee), _) => own(payee, "payee", chain_id)?,
+        (None, Some(development)) => development.address(Role::Payee),
+        (None, None) => {
+            let make = "candor wallet new FILE, which shows the address";
+            return Err(missing("payee", chain_id, "keys.payee or --payee ADDRESS", make));
+        }
+    };
+    let (operator, host) = match (&part.directory, development) {
+        (Some(directory), _) => read(directory, part, needs_operator, chain_id)?,
+        (None, Some(development)) => (Some(development.signer(Role::Operator)), HostKeys::development(development)),
+        // Refused above.
+        (None, None) => return Err(missing(OPERATOR, chain_id, "keys.directory", "candor init")),
+    };
+    Ok(NodeKeys { operator, payee, host })
+}
 
-    fn read(&self, directory: &Path, chain_id: u64) -> Result<(Signer, HostKeys), Failure> {
-        let path = |role: &str| directory.join(format!("{role}.json"));
-        // Before the passphrase is asked for.
-        for role in ["operator", "registrar", "gas", "anchor"] {
-            let path = path(role);
-            if !path.exists() {
-                let make = format!("candor wallet new {}", path.display());
-                return Err(missing(role, chain_id, &format!("{role}.json in the directory of --keys"), &make));
-            }
+fn read(directory: &Path, part: &KeysPart, needs_operator: bool, chain_id: u64) -> Result<(Option<Signer>, HostKeys), Failure> {
+    let path = |role: &str| keystore(directory, role);
+    // Before the passphrase is asked for.
+    for role in needs_operator.then_some(OPERATOR).into_iter().chain(HOST_ROLES) {
+        let path = path(role);
+        if !path.exists() {
+            let make = format!("candor wallet new {}", path.display());
+            return Err(missing(role, chain_id, &format!("{role}.json in {}", directory.display()), &make));
         }
-        let passphrase = self.passphrase.get(&format!("passphrase of the keys in {}: ", directory.display()))?;
-        let load = |role: &'static str| -> Result<Signer, Failure> {
-            let signer = wallet::decrypt(&path(role), &passphrase)?;
-            own(signer.address(), role, chain_id)?;
-            Ok(signer)
-        };
-        let host = HostKeys { registrar: load("registrar")?, gas: GasKeys { gas: load("gas")?, anchor: load("anchor")? } };
-        // Each account has its nonces, and one writer.
-        let accounts = [host.registrar.address(), host.gas.gas.address(), host.gas.anchor.address()];
-        if accounts[0] == accounts[1] || accounts[1] == accounts[2] || accounts[0] == accounts[2] {
-            return Err(Failure::cannot("registrar, gas and anchor are to be three accounts: each owns the nonces of its own"));
-        }
-        Ok((load("operator")?, host))
     }
+    let passphrase = Passphrase::of(part.passphrase_file.clone()).get(&format!("passphrase of the keys in {}: ", directory.display()))?;
+    let load = |role: &'static str| -> Result<Signer, Failure> {
+        let signer = wallet::decrypt(&path(role), &passphrase)?;
+        own(signer.address(), role, chain_id)?;
+        Ok(signer)
+    };
+    let host = HostKeys { registrar: load("registrar")?, gas: GasKeys { gas: load("gas")?, anchor: load("anchor")? } };
+    // Each account has its nonces, and one writer.
+    let accounts = [host.registrar.address(), host.gas.gas.address(), host.gas.anchor.address()];
+    if accounts[0] == accounts[1] || accounts[1] == accounts[2] || accounts[0] == accounts[2] {
+        return Err(Failure::cannot("registrar, gas and anchor are to be three accounts: each owns the nonces of its own"));
+    }
+    Ok((needs_operator.then(|| load(OPERATOR)).transpose()?, host))
 }
 
 impl HostKeys {

@@ -10,12 +10,16 @@ mod attestor;
 mod bundles;
 mod calendar;
 mod chain;
+mod config;
 mod conformance;
+mod costs;
 mod demo;
 mod deploy;
 mod deployment;
 mod dev;
+mod doctor;
 mod explained;
+mod init;
 mod inspect;
 mod keys;
 mod lifetime;
@@ -32,6 +36,9 @@ mod registry;
 mod replay;
 mod rpc;
 mod state;
+mod status;
+mod terms;
+mod tokens;
 mod trust;
 mod verify;
 mod wallet;
@@ -78,6 +85,16 @@ enum Command {
     Chain(chain::Args),
     /// Start a node: an enclave and its host, registered on the chain.
     Serve(node::ServeArgs),
+    /// From nothing to a node of your own: asks, makes keys, writes node.toml, says what to fund and what comes next.
+    Init(init::Args),
+    /// Look at everything that a node needs before it starts: keys, funds, chain, contracts, prices, ports. Each line says what to do.
+    Doctor(doctor::Args),
+    /// How a node is: registration, log, money, gas, chain, troubles; or its books of a month.
+    Status(status::Args),
+    /// Show what is in force for a node, and where each value comes from; or check its file.
+    Config(config::Args),
+    /// Operator terms: show them, draft and sign them, here or on another machine.
+    Terms(terms::Args),
     /// Ask a verified node, pay, verify the answer, keep the bundle.
     Ask(ask::Args),
     /// Show what a bundle proves to a contract, and with which calldata; with --send, to a contract that acts on the answer.
@@ -159,6 +176,11 @@ fn main() -> ExitCode {
             Command::Chain(args) => chain::run(args, &state, json).await,
             Command::Conformance(args) => conformance::run(args, json).await,
             Command::Serve(args) => node::serve(args, &state, json).await,
+            Command::Init(args) => init::run(args, &state, json).await,
+            Command::Doctor(args) => doctor::run(args, &state, json).await,
+            Command::Status(args) => status::run(args, &state, json).await,
+            Command::Config(args) => config::run(args, &state, json),
+            Command::Terms(args) => terms::run(args, &state, json),
             Command::Ask(args) => ask::run(args, &state, json).await,
             Command::Prove(args) => prove::run(args, &state, json).await,
             Command::Observe(args) => prove::observe(args, &state, json).await,
@@ -173,8 +195,8 @@ fn main() -> ExitCode {
             Command::Bundles(args) => bundles::run(args, &state, json).await,
             Command::Wallet(args) => wallet::run(args, &state, json).await,
             Command::State(args) => state::run(args, &state, json),
-            Command::Enclave(args) => node::enclave(args).await,
-            Command::Host(args) => node::host(args, handed.as_deref()).await,
+            Command::Enclave(args) => node::enclave(args, &state).await,
+            Command::Host(args) => node::host(args, &state, handed.as_deref()).await,
         }
     });
     let code = result.unwrap_or_else(|failure| failure.report(json));

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io::{ErrorKind, Write as _};
+use std::io::{BufRead as _, ErrorKind, IsTerminal as _, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -152,6 +152,13 @@ fn write_stdout(text: &str) {
     }
 }
 
+/// Clears the screen, for what is shown again and again in one place; only where somebody looks at one.
+pub(crate) fn clear() {
+    if std::io::stdout().is_terminal() {
+        write_stdout("\u{1b}[2J\u{1b}[H");
+    }
+}
+
 /// From here on standard output carries JSON only.
 pub(crate) fn json_only() {
     IS_JSON_ONLY.store(true, Ordering::Relaxed);
@@ -181,6 +188,29 @@ pub(crate) fn finish(code: ExitCode) -> ExitCode {
     note!("candor: standard output could not be written");
     ExitCode::from(2)
 }
+
+/// Asks for a yes. Who cannot be asked has not agreed.
+pub(crate) fn is_confirmed(json_output: bool, question: &str) -> Result<bool, Failure> {
+    if json_output || !std::io::stdin().is_terminal() {
+        return Err(Failure::cannot("there is nobody to ask for a yes; if you looked at it, say so with --yes"));
+    }
+    Ok(matches!(ask(question)?.as_str(), "y" | "Y" | "yes"))
+}
+
+/// Asks for a line on the terminal.
+pub(crate) fn ask(question: &str) -> Result<String, Failure> {
+    write_out(format_args!("{question}"));
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().take(ANSWER_MAX).read_line(&mut answer);
+    match read {
+        Ok(0) => Err(Failure::cannot("standard input ended before the answer")),
+        Ok(_) => Ok(answer.trim().to_owned()),
+        Err(error) => Err(Failure::cannot(format!("no answer: {error}"))),
+    }
+}
+
+/// Longest line that somebody answers.
+const ANSWER_MAX: u64 = 4096;
 
 /// Reads a whole file, naming it if it cannot be read.
 pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {

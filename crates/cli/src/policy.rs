@@ -155,7 +155,8 @@ fn developing(deployed: Option<Deployed>, operator: Option<Address>) -> Result<(
 
 /// Writes the policy that accepts this build; its first line says so.
 pub(crate) fn write_dev(path: &Path, state: &Path, deployed: &Deployed, operator: Address) -> Result<(), Failure> {
-    let file = dev::policy(state, deployed, operator)?;
+    dev::make_state(state)?;
+    let file = dev::policy(&dev::tee(state), deployed, operator)?;
     Ok(write_private(path, format!("{OF_ONE_BUILD}\n{}", template(&file)).as_bytes())?)
 }
 

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use candor_chain::{ChainClient, Rpc, RpcEndpoint};
 use candor_client::OwnChain;
-use candor_report::{EndpointText, EndpointsText};
+use candor_report::{ChainPart, EndpointText, EndpointsText};
 
+use crate::config::{Settings, UNKNOWN, chain_part, from_here};
 use crate::dev;
 use crate::output::Failure;
 
@@ -50,23 +51,33 @@ impl RpcArgs {
         Ok(OwnChain::connect(self.get()?).await?)
     }
 
-    /// The same arguments, for a process that is started by this one.
-    pub(crate) fn arguments(&self) -> Vec<std::ffi::OsString> {
-        let mut out = Vec::new();
-        for url in &self.rpc {
-            out.extend(["--rpc".into(), url.into()]);
+    /// Over what a node's file says of its first chain.
+    pub(crate) fn put(self, settings: &mut Settings) {
+        if self.is_named() && settings.text.chains.is_empty() {
+            settings.text.chains.push(chain_part(UNKNOWN));
         }
-        if let Some(agree) = self.rpc_agree {
-            out.extend(["--rpc-agree".into(), agree.to_string().into()]);
-        }
-        if let Some(path) = &self.rpc_file {
-            out.extend(["--rpc-file".into(), path.into()]);
-        }
-        out
+        let urls = (!self.rpc.is_empty()).then_some(self.rpc);
+        settings.set("chain[0].rpc", urls, |text, urls| {
+            // All or nothing: endpoints of the file beside those of the command line would be asked unasked.
+            text.chains
+                .iter_mut()
+                .take(1)
+                .for_each(|chain| *chain = ChainPart { rpc: urls.clone(), rpc_agree: 1, rpc_file: None, ..chain.clone() });
+        });
+        settings.set("chain[0].rpc_agree", self.rpc_agree, |text, agree| {
+            text.chains.iter_mut().take(1).for_each(|chain| chain.rpc_agree = agree)
+        });
+        settings.set("chain[0].rpc_file", self.rpc_file.map(from_here), |text, path| {
+            text.chains
+                .iter_mut()
+                .take(1)
+                .for_each(|chain| *chain = ChainPart { rpc: Vec::new(), rpc_agree: 1, rpc_file: Some(path.clone()), ..chain.clone() });
+        });
     }
 }
 
-fn read(path: &std::path::Path) -> Result<Rpc, Failure> {
+/// Reads a file of endpoints.
+pub(crate) fn read(path: &std::path::Path) -> Result<Rpc, Failure> {
     use std::os::unix::fs::PermissionsExt as _;
     let cannot = |what: String| Failure::cannot(format!("{}: {what}", path.display()));
     let mode = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?.permissions().mode() & 0o777;

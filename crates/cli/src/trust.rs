@@ -4,7 +4,6 @@
 //! even so is garbage, and nobody is asked about it. Then its root, workload, operator and registry are shown, and those four are added.
 //! - **Invariant:** no SIMULATED root gets into a policy that reaches a chain where money is real, by registry, by asset or by "any".
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,7 +19,7 @@ use candor_verify::verdict::{BUG, LogLevel, Verdict};
 use candor_x402::client::SpendPolicy;
 use serde_json::{Value, json};
 
-use crate::output::{Done, Failure, print_json, say, write_out};
+use crate::output::{Done, Failure, is_confirmed, print_json, say};
 use crate::{dev, policy, verify};
 
 #[derive(clap::Args)]
@@ -233,13 +232,10 @@ fn check_play_money(chains: &[u64], after: &PolicyFile) -> Result<(), Failure> {
 
 /// Asks. Who cannot be asked has not agreed.
 fn is_agreed(path: &Path, json_output: bool) -> Result<bool, Failure> {
-    if json_output || !std::io::stdin().is_terminal() {
-        return Err(Failure::cannot("there is nobody to ask whether to trust this; if you looked at it, say so with --yes"));
-    }
-    write_out(format_args!("add root, workload, operator and registry to {}? Comments of your own in it are lost. [y/N] ", path.display()));
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(|error| Failure::cannot(format!("no answer: {error}")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    is_confirmed(
+        json_output,
+        &format!("add root, workload, operator and registry to {}? Comments of your own in it are lost. [y/N] ", path.display()),
+    )
 }
 
 fn report(found: &Found, path: &Path, note: &str, json_output: bool) {

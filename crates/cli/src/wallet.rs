@@ -70,6 +70,16 @@ pub(crate) struct Passphrase {
 }
 
 impl Passphrase {
+    /// Of this file, if one is named.
+    pub(crate) fn of(passphrase_file: Option<PathBuf>) -> Self {
+        Self { passphrase_file }
+    }
+
+    /// The file that is named.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        self.passphrase_file.clone()
+    }
+
     pub(crate) fn get(&self, prompt: &str) -> Result<String, Failure> {
         let text = match &self.passphrase_file {
             Some(path) => std::fs::read_to_string(path).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?,
@@ -83,7 +93,7 @@ impl Passphrase {
     }
 
     /// As [`Self::get`]; on a terminal it is asked for again, because a slip makes a wallet that nobody can open.
-    fn get_twice(&self, prompt: &str) -> Result<String, Failure> {
+    pub(crate) fn get_twice(&self, prompt: &str) -> Result<String, Failure> {
         let once = self.get(prompt)?;
         if self.passphrase_file.is_none() && self.get("the same again: ")? != once {
             return Err(Failure::cannot("the two passphrases differ; no wallet was made"));

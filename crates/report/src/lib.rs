@@ -5,6 +5,7 @@
 //!                                                         └──▶ verdict_page: HTML with its picture, for people
 //! rpc.toml ──▶ EndpointsText                  endpoints of a chain, with their headers
 //! deployment.toml ◀─▶ DeploymentText          addresses, and what they follow from
+//! node.toml ◀─▶ NodeText                      everything an operator decides
 //!                                candor-verify ──▶ Explained ──▶ explained_json
 //! a case of the vectors as JSON ──▶ conformance ──▶ how it ends, as JSON
 //! ```
@@ -32,6 +33,7 @@ pub mod conformance;
 mod deployment;
 mod endpoints;
 mod explain;
+mod node;
 mod page;
 mod policy;
 mod verdict;
@@ -39,6 +41,11 @@ mod verdict;
 pub use deployment::{ContractText, DeploymentText, DeploymentTextError};
 pub use endpoints::{EndpointText, EndpointsText, EndpointsTextError};
 pub use explain::explained_json;
+pub use node::{
+    AccessPart, AnchorPart, AssetPart, ChainPart, CheckUrls, Decimal, DecimalError, GuardPart, KeysPart, LimitsPart, LogFormat, LogPart,
+    MetricsPart, ModelPart, NODE_VERSION, NodePart, NodeText, NodeTextError, PricePart, RenewalPart, StoragePart, TermsPart, decimal_text,
+    node_fields,
+};
 pub use page::{PAGE_BEGINNING, PageContent, ends, verdict_page};
 pub use policy::{PolicyText, PolicyTextError, SpendLimit};
 pub use verdict::{bundle_json, headline, verdict_json};

@@ -151,7 +151,8 @@ async fn set_up(state: PathBuf, is_kept: bool, is_verbose: bool) -> Result<Stage
     // The chain that was started above.
     let development = Development::of(client.chain_id()).ok_or_else(|| Failure::cannot("expected the development chain, got another"))?;
     let (deployed, operator) = (development.deployed(), development.address(Role::Operator));
-    let policy = dev::policy(&state, deployed, operator)?;
+    dev::make_state(&state)?;
+    let policy = dev::policy(&dev::tee(&state), deployed, operator)?;
     policy::write_dev(&policy::default_path(&state), &state, deployed, operator)?;
     let registration_gas = up["gas"].as_u64();
     Ok(Stage { state, rpc, is_kept, is_verbose, development, registration_gas, chain, node, client, policy })

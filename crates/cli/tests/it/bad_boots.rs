@@ -145,9 +145,10 @@ struct Enclave {
 impl Enclave {
     fn start() -> Self {
         let directory = new_directory();
-        let (socket, tee) = (directory.join("e.sock"), directory.join("tee"));
-        let process =
-            Process::spawn(&directory, "enclave", &["enclave", "--socket", socket.to_str().unwrap(), "--tee", tee.to_str().unwrap()]);
+        let (socket, config) = (directory.join("e.sock"), directory.join("node.toml"));
+        std::fs::write(&config, "version = 1\n").unwrap();
+        let arguments = ["enclave", "--config", config.to_str().unwrap(), "--socket", socket.to_str().unwrap()];
+        let process = Process::spawn(&directory, "enclave", &arguments);
         Self { _process: process, directory, socket }
     }
 }
@@ -416,14 +417,30 @@ async fn a_node_whose_terms_name_another_registry_is_never_registered_and_client
 }
 
 #[tokio::test]
-async fn serve_with_terms_that_are_refused_ends_and_says_why() {
+async fn serve_whose_host_cannot_start_ends_and_says_why() {
     let world = Split::ended();
     let state = new_directory();
-    let name = "m".repeat(257);
-    let arguments = ["serve", "--rpc", &world.rpc(), "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0", "--model-id", &name];
+    // Where the host's directory should be.
+    assert_eq!(process::run(&state, &["policy", "new", "--dev"]).code, 0);
+    std::fs::create_dir(state.join("node")).unwrap();
+    std::fs::write(state.join("node/host"), "a file").unwrap();
+    let arguments = ["serve", "--rpc", &world.rpc(), "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"];
     let ran = process::run(&state, &arguments);
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(ran.json["error"].as_str().unwrap().contains("the host ended before the node was registered"), "{ran:?}");
-    assert!(ran.stderr.contains("the signed terms"), "{ran:?}");
+    assert!(ran.stderr.contains("cannot make"), "{ran:?}");
+    std::fs::remove_dir_all(state).unwrap();
+}
+
+#[tokio::test]
+async fn serve_with_terms_with_which_no_enclave_boots_starts_nothing_and_names_the_rule() {
+    let world = Split::ended();
+    let state = new_directory();
+    std::fs::write(state.join("node.toml"), "version = 1\n[[model]]\nid = \"a\"\n[[model]]\nid = \"b\"\n").unwrap();
+    let arguments = ["serve", "--rpc", &world.rpc(), "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"];
+    let ran = process::run(&state, &arguments);
+    let error = ran.json["error"].as_str().unwrap();
+    assert!(ran.code == 2 && error.contains("two models share a digest or an id"), "{ran:?}");
+    assert!(!state.join("node/host").exists() && !state.join("node/terms.cbor").exists());
     std::fs::remove_dir_all(state).unwrap();
 }

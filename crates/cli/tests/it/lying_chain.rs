@@ -141,17 +141,14 @@ async fn an_endpoint_that_says_it_is_another_chain_starts_no_node_and_moves_a_ru
     liar.tell(Lie::ChainId(31338));
     assert_sells(&world).await;
 
-    // A host that is not handed keys has those that everybody knows for the true chain, and none for another.
+    // A host knows its chain by the file of its node, and does nothing on another.
     let ended = Split::ended();
     let other = Liar::start(&ended.rpc());
     other.tell(Lie::ChainId(31338));
-    let mut arguments = Split::host_arguments(&ended);
-    let at = arguments.iter().position(|argument| argument == "--rpc").unwrap();
-    arguments[at + 1] = other.url.clone();
-    let mut host = Split::host(&ended.state, &arguments);
+    let mut host = Split::host(&ended.state, &Split::host_arguments_over(&ended, &other.url));
     assert_eq!(host.wait(), Some(2));
     let said = std::fs::read_to_string(ended.state.join("host.err")).unwrap();
-    assert!(said.contains("registrar: no key"), "{said}");
+    assert!(said.contains("expected chain 31337"), "{said}");
 
     // A whole node for a chain where money has a value: no policy is written for it, and nothing starts.
     other.tell(Lie::ChainId(1));

@@ -15,6 +15,7 @@ mod kept;
 mod lying_chain;
 mod misuse;
 mod one_payment;
+mod operator;
 mod page;
 mod plaintext;
 mod proxy;

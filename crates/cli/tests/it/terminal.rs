@@ -49,10 +49,10 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
     let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../../vectors");
     let line = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let import = ["bundles", "import", "--request", &bundle, "--head", &head, "--response", &bundle, "--payment", &policy];
-    let host = [
-        &["host", "--socket", new, "--data", new, "--terms", &terms, "--model", &bundle, "--policy", &policy, "--rpc", &rpc][..],
-        &["--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0", "--anchor-seconds", "1"],
-    ];
+    let config = |name: &str, model: &str| {
+        file(name, format!("version = 1\n[[chain]]\nid = 31337\nrpc = [{rpc:?}]\n[[model]]\nid = {model:?}\n").as_bytes())
+    };
+    let (of_text, hostile_chain) = (config("-text.toml", TEXT), config("-chain.toml", "m"));
     Attacks::from([
         (
             "ask",
@@ -95,8 +95,26 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
                 line(&["deploy", "--rpc", TEXT, "--attestor", TEXT]),
             ],
         ),
-        ("enclave", vec![line(&["enclave", "--socket", new, "--tee", &format!("{bundle}/{TEXT}")])]),
-        ("host", vec![line(&host.concat())]),
+        ("enclave", vec![line(&["enclave", "--config", &of_text]), line(&["enclave", "--config", &bundle])]),
+        (
+            "host",
+            vec![line(&["host", "--config", &of_text, "--terms", &terms]), line(&["host", "--config", &hostile_chain, "--terms", &terms])],
+        ),
+        ("config show", vec![line(&["config", "show", "--config", &of_text]), line(&["config", "show", "--config", nowhere])]),
+        ("config check", vec![line(&["config", "check", "--config", &of_text]), line(&["config", "check", "--config", &bundle])]),
+        ("init", vec![line(&["init", nowhere, "--yes", "--rpc", &rpc]), line(&["init", new, "--yes", "--rpc", TEXT, "--model-id", TEXT])]),
+        ("doctor", vec![line(&["doctor", "--config", &hostile_chain]), line(&["doctor", "--config", &of_text])]),
+        ("status", vec![line(&["status", "--config", &of_text]), line(&["status", "--csv", "--month", TEXT])]),
+        ("terms show", vec![line(&["terms", "show", &terms]), line(&["terms", "show", &bundle])]),
+        (
+            "terms draft",
+            vec![line(&["terms", "draft", nowhere, "--config", &hostile_chain]), line(&["terms", "draft", new, "--config", &of_text])],
+        ),
+        ("terms sign", vec![line(&["terms", "sign", &terms, "--key", nowhere, "--yes"]), line(&["terms", "sign", &bundle, "--key", new])]),
+        (
+            "terms renew",
+            vec![line(&["terms", "renew", "--config", &hostile_chain, "--yes"]), line(&["terms", "renew", "--config", &of_text])],
+        ),
         ("inspect", vec![line(&["inspect", &node, "--pem", new]), line(&["inspect", TEXT])]),
         ("log check", vec![line(&["log", "check", log, "--k-sig", address, "--k-log", &key]), line(&["log", "check", log, "--rpc", &rpc])]),
         ("log show", vec![line(&["log", "show", log]), line(&["log", "show", nowhere])]),

@@ -101,7 +101,7 @@ fn each_role_without_a_key_of_its_own_refuses_to_start_on_a_test_network() {
         |more: &[&str]| keys.candor(&[&["serve", "--rpc", rpc, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"], more].concat());
     assert_refused(&serve(&[]), &["deployment", CHAIN_ID, "--deployment FILE", "candor deploy"]);
     let deployed = ["--deployment", deployment.as_str()];
-    assert_refused(&serve(&deployed), &["operator", CHAIN_ID, "--keys DIR", own]);
+    assert_refused(&serve(&deployed), &["operator", CHAIN_ID, "--keys DIR", "candor init", own]);
     let directory = keys.path("keys");
     let payee = Signer::random().address().to_string();
     let own_keys = [&deployed[..], &["--keys", &directory]].concat();

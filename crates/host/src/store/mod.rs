@@ -12,6 +12,7 @@
 //! Not here: when to submit or anchor (`settle`, `anchor`), the published files (`publish`).
 
 mod answers;
+mod books;
 mod logs;
 mod read;
 mod rows;
@@ -32,6 +33,7 @@ use candor_x402::settlement::{Intent, StoredIntent};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+pub use books::{Books, Sale};
 use logs::Logs;
 pub use logs::OpenLog;
 pub use rows::{AnchorRow, LogRow, ReceiptRow};

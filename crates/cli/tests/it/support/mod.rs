@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) node: Process,
     pub(crate) chain: Process,
     pub(crate) state: PathBuf,
+    // Directory of a model of its own.
+    model: Option<PathBuf>,
     asked: OnceLock<PathBuf>,
 }
 
@@ -87,7 +89,7 @@ impl World {
         let mut arguments = vec!["serve", "--rpc", &rpc, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"];
         arguments.extend_from_slice(serve);
         let node = Process::start(&state, &arguments);
-        Self { node, chain, state, asked: OnceLock::new() }
+        Self { node, chain, state, model: None, asked: OnceLock::new() }
     }
 
     /// A new one whose model is slow enough for something to happen in the middle of an answer: a thousand times the work of the
@@ -98,9 +100,9 @@ impl World {
         let directory = process::new_directory();
         let path = directory.join("slow.cnd1");
         std::fs::write(&path, fixture::random(shape, 7)).unwrap();
-        let world = Self::start(&[&["--model", path.to_str().unwrap()][..], serve].concat());
-        // `serve` has made its own copy.
-        std::fs::remove_dir_all(directory).unwrap();
+        let mut world = Self::start(&[&["--model", path.to_str().unwrap()][..], serve].concat());
+        // Read again by each host and each boot.
+        world.model = Some(directory);
         world
     }
 
@@ -194,6 +196,7 @@ impl Drop for World {
         // Kept after a failure: it holds what the processes said.
         if !std::thread::panicking() {
             drop(std::fs::remove_dir_all(&self.state));
+            drop(self.model.as_ref().map(std::fs::remove_dir_all));
         }
     }
 }

@@ -53,29 +53,29 @@ impl Split {
 
     /// An enclave for the files of this world.
     pub(crate) fn enclave(world: &World) -> Process {
-        let (socket, tee) = (world.state.join("node/split.sock"), world.state.join("tee"));
+        let (socket, config) = (world.state.join("node/split.sock"), world.state.join("node/in-force.toml"));
         // Left by a former one.
         drop(std::fs::remove_file(&socket));
-        Process::spawn(&world.state, "enclave", &["enclave", "--socket", socket.to_str().unwrap(), "--tee", tee.to_str().unwrap()])
+        let arguments = ["enclave", "--config", config.to_str().unwrap(), "--socket", socket.to_str().unwrap()];
+        Process::spawn(&world.state, "enclave", &arguments)
     }
 
-    /// The command line of the host for the files of this world.
+    /// The command line of the host for the files of this world, with anchors as on other chains: not after every answer.
     pub(crate) fn host_arguments(world: &World) -> Vec<String> {
+        Self::host_arguments_over(world, &world.rpc())
+    }
+
+    /// The same with another endpoint of the chain.
+    pub(crate) fn host_arguments_over(world: &World, rpc: &str) -> Vec<String> {
         let node = world.state.join("node");
         let path = |name: &str| node.join(name).to_str().unwrap().to_owned();
-        let (listen, log_listen) = (world.api().replace("https://", ""), world.log().replace("http://", ""));
-        let pairs = [
-            ("--socket", path("split.sock")),
-            ("--data", path("host")),
-            ("--terms", path("terms.cbor")),
-            ("--model", path("model.cnd1")),
-            ("--policy", path("attestor-policy.toml")),
-            ("--rpc", world.rpc()),
-            ("--listen", listen),
-            ("--log-listen", log_listen),
-            ("--anchor-seconds", "1".to_owned()),
-        ];
-        let mut arguments = vec!["--state".to_owned(), path(""), "host".to_owned()];
+        let written = std::fs::read_to_string(node.join("in-force.toml")).unwrap();
+        let line = written.lines().find(|line| line.starts_with("rpc = ")).unwrap();
+        let changed = written.replace("# seconds = 60", "seconds = 1").replace(line, &format!("rpc = [{rpc:?}]"));
+        assert!(changed.contains("\nseconds = 1\n"));
+        candor_client::write_private(&node.join("split.toml"), changed.as_bytes()).unwrap();
+        let pairs = [("--config", path("split.toml")), ("--socket", path("split.sock")), ("--terms", path("terms.cbor"))];
+        let mut arguments = vec!["--state".to_owned(), world.state.to_str().unwrap().to_owned(), "host".to_owned()];
         arguments.extend(pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
         arguments
     }

@@ -1,0 +1,218 @@
+//! What a node is told: `node.toml`, and over it the options of the command line. `candor config show|check`.
+//!
+//! Whoever starts a node, signs its terms or looks after it begins here. What the file leaves open is filled in once the chain is known
+//! (`node/setup.rs`); what both halves then work with is written into the node's directory as one more such file.
+//! - **Invariant:** a value comes from the command line, else from the file, else from the default that stands in [`NodeText`].
+//! - **Invariant:** paths are absolute from here on: those of the file begin at its directory.
+
+mod show;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candor_attestor::AttestorUrl;
+use candor_chain::{ChainClient, Rpc, RpcEndpoint};
+use candor_report::{ChainPart, NodeText, node_fields};
+
+use crate::deployment::{self, Deployed, DeploymentArg};
+use crate::output::Failure;
+use crate::{dev, rpc};
+
+pub(crate) use show::{Args, run};
+
+/// Name of the file in a state directory.
+pub(crate) const FILE: &str = "node.toml";
+
+/// Id of a chain of which only the command line speaks: its endpoint says which it is.
+pub(crate) const UNKNOWN: u64 = 0;
+
+/// Largest file that is read, in bytes: ten thousand denied payers, and room.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Which file.
+#[derive(clap::Args, Clone)]
+pub(crate) struct ConfigArg {
+    /// The node's file, as `candor init` writes it; node.toml in the state directory if not said, and if there is one.
+    #[arg(long, value_name = "FILE", env = "CANDOR_NODE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Source {
+    Default,
+    File,
+    Option,
+}
+
+/// What a node is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) text: NodeText,
+    /// The file, if there is one.
+    pub(crate) file: Option<PathBuf>,
+    // By field, as `show` names them. What is not in it is a default.
+    sources: BTreeMap<String, Source>,
+    /// `--anchor-value`, which is in the smallest unit.
+    pub(crate) anchor_units: Option<u64>,
+    /// `--confirm-seconds`.
+    pub(crate) confirm_seconds: Option<u64>,
+}
+
+impl ConfigArg {
+    /// Reads the file; without one, everything is a default.
+    pub(crate) fn load(&self, state: &Path) -> Result<Settings, Failure> {
+        let usual = state.join(FILE);
+        let file = self.config.clone().or_else(|| usual.exists().then_some(usual));
+        match &file {
+            Some(path) => Settings::read(path),
+            None => {
+                let mut settings = Settings::of(NodeText::default(), None, BTreeMap::new());
+                settings.begin_at(state)?;
+                Ok(settings)
+            }
+        }
+    }
+}
+
+impl Settings {
+    fn of(text: NodeText, file: Option<PathBuf>, sources: BTreeMap<String, Source>) -> Self {
+        Self { text, file, sources, anchor_units: None, confirm_seconds: None }
+    }
+
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let cannot = |what: String| Failure::cannot(format!("{}: {what}", path.display()));
+        let length = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?.len();
+        if FILE_BYTES_MAX < length {
+            return Err(cannot(format!("expected at most {FILE_BYTES_MAX} bytes, got {length}")));
+        }
+        let written = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
+        let text = NodeText::parse(&written).map_err(|error| cannot(error.to_string()))?;
+        let named = node_fields(&written).into_iter().map(|(field, _)| (field, Source::File));
+        let mut settings = Self::of(text, Some(path.to_owned()), named.collect());
+        settings.begin_at(path.parent().unwrap_or(Path::new(".")))?;
+        Ok(settings)
+    }
+
+    /// Makes every path absolute.
+    fn begin_at(&mut self, directory: &Path) -> Result<(), Failure> {
+        // A file in the working directory has the parent "".
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        let base = std::path::absolute(directory).map_err(|error| Failure::cannot(format!("{}: {error}", directory.display())))?;
+        let NodeText { node, keys, terms, chains, models, .. } = &mut self.text;
+        node.data = base.join(&node.data);
+        let chains = chains.iter_mut().flat_map(|chain| [&mut chain.rpc_file, &mut chain.deployment]);
+        let models = models.iter_mut().map(|model| &mut model.file);
+        let fixed = [&mut keys.directory, &mut keys.passphrase_file, &mut terms.file, &mut node.socket, &mut node.policy, &mut node.tee];
+        for path in fixed.into_iter().chain(chains).chain(models).flatten() {
+            *path = base.join(&*path);
+        }
+        Ok(())
+    }
+
+    /// Takes a value of the command line.
+    pub(crate) fn set<T>(&mut self, field: &str, value: Option<T>, put: impl FnOnce(&mut NodeText, T)) {
+        if let Some(value) = value {
+            put(&mut self.text, value);
+            self.sources.insert(field.to_owned(), Source::Option);
+        }
+    }
+
+    /// The chain on which boots are registered.
+    pub(crate) fn chain(&self) -> Option<&ChainPart> {
+        self.text.chains.first()
+    }
+
+    /// Its endpoints, else the one where `candor chain` listens.
+    pub(crate) fn rpc(&self) -> Result<Rpc, Failure> {
+        self.chain().map_or_else(|| Ok(endpoints(&[dev::RPC_URL.to_owned()], 1)), rpc_of)
+    }
+
+    /// Connects to it.
+    pub(crate) async fn connect(&self) -> Result<ChainClient, Failure> {
+        let expected = self.chain().map(|chain| chain.id).filter(|id| *id != UNKNOWN);
+        Ok(ChainClient::connect(self.rpc()?, expected).await?)
+    }
+
+    /// The contracts on the first chain.
+    pub(crate) fn deployed(&self, chain_id: u64) -> Result<Deployed, Failure> {
+        DeploymentArg { deployment: self.chain().and_then(|chain| chain.deployment.clone()) }.on(chain_id)
+    }
+
+    /// Where attestors are asked.
+    pub(crate) fn attestors(&self) -> Result<Vec<AttestorUrl>, Failure> {
+        let urls = self.chain().map(|chain| chain.attestors.as_slice()).unwrap_or_default();
+        urls.iter().map(|url| AttestorUrl::parse(url).map_err(|error| Failure::cannot(format!("chain.attestors: {error}")))).collect()
+    }
+
+    /// The socket between the halves.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.text.node.socket.clone().unwrap_or_else(|| self.text.node.data.join("enclave.sock"))
+    }
+
+    /// Where the software hypervisor's root is.
+    pub(crate) fn tee(&self, state: &Path) -> PathBuf {
+        self.text.node.tee.clone().unwrap_or_else(|| state.join("tee"))
+    }
+
+    /// What it is called in messages.
+    pub(crate) fn name(&self) -> String {
+        self.file.as_ref().map_or_else(|| "no node.toml".to_owned(), |path| path.display().to_string())
+    }
+
+    /// As one more file, for the halves of the node: with everything that was decided.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
+        // What is written is read by the same rules: an option that they refuse is refused here, before anything starts.
+        let text = self.text.to_toml();
+        NodeText::parse(&text).map_err(|error| Failure::cannot(error.to_string()))?;
+        Ok(candor_client::write_private(path, text.as_bytes())?)
+    }
+}
+
+/// A path of the command line, which begins where the command was started.
+pub(crate) fn from_here(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+/// The endpoints of one chain.
+pub(crate) fn rpc_of(chain: &ChainPart) -> Result<Rpc, Failure> {
+    match &chain.rpc_file {
+        Some(path) => rpc::read(path),
+        None if chain.rpc.is_empty() => {
+            let at = if chain.id == candor_devchain::DEFAULT_CHAIN_ID { Some(dev::RPC_URL.to_owned()) } else { None };
+            let urls: Vec<String> = at.into_iter().collect();
+            if urls.is_empty() {
+                return Err(Failure::cannot(format!(
+                    "chain {}: no endpoint; expected chain.rpc or chain.rpc_file, or --rpc URL",
+                    chain.id
+                )));
+            }
+            Ok(endpoints(&urls, 1))
+        }
+        None => Ok(endpoints(&chain.rpc, chain.rpc_agree)),
+    }
+}
+
+fn endpoints(urls: &[String], agree: u16) -> Rpc {
+    let endpoints = urls.iter().map(|url| RpcEndpoint { url: url.clone(), headers: Vec::new() }).collect();
+    Rpc { endpoints, agree: usize::from(agree) }
+}
+
+/// A chain of which only what the command line says is known.
+pub(crate) fn chain_part(id: u64) -> ChainPart {
+    ChainPart { id, rpc: Vec::new(), rpc_agree: 1, rpc_file: None, deployment: None, attestors: Vec::new(), max_fee_gwei: None }
+}
+
+/// The deployment of a part that names one; for those who connect to nothing.
+pub(crate) fn deployment_of(chain: &ChainPart) -> Result<Deployed, Failure> {
+    if let Some(path) = &chain.deployment {
+        let deployed = deployment::read(path)?;
+        let named = deployed.addresses.chain_id;
+        if named != chain.id {
+            return Err(Failure::cannot(format!("{}: chain_id: expected {}, as chain.id says, got {named}", path.display(), chain.id)));
+        }
+        return Ok(deployed);
+    }
+    DeploymentArg { deployment: None }.on(chain.id)
+}

@@ -1,0 +1,125 @@
+//! `candor config show|check`: what is in force and where each value comes from, without a secret; and whether it can be.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use candor_chain::RpcEndpoint;
+use candor_report::{NodeText, node_fields};
+use serde_json::{Value, json};
+
+use super::{ConfigArg, Settings, Source};
+use crate::output::{Done, Failure, print_json, say};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Show every value that is in force, and whether it is a default or the file's. URLs of endpoints are shown without their keys.
+    Show {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Only what the file says.
+        #[arg(long)]
+        said: bool,
+    },
+    /// Read the file as the node will: every field, and that files it names are there. `candor doctor` looks at keys, chains and ports too.
+    Check {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+}
+
+pub(crate) fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    match args.command {
+        Command::Show { config, said } => show(&config.load(state)?, said, json_output),
+        Command::Check { config } => check(&config.load(state)?, json_output),
+    }
+}
+
+fn show(settings: &Settings, only_said: bool, json_output: bool) -> Done {
+    let rows: Vec<(String, String, Source)> =
+        settings.in_force().into_iter().filter(|(_, _, source)| !only_said || *source != Source::Default).collect();
+    if json_output {
+        let fields = rows.iter().map(|(field, value, source)| json!({"field": field, "value": value, "from": source.word()}));
+        print_json(
+            &json!({"file": settings.file.as_ref().map(|path| path.display().to_string()), "fields": fields.collect::<Vec<Value>>()}),
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    say!("{}", settings.name());
+    let width = rows.iter().map(|(field, ..)| field.len()).max().unwrap_or_default();
+    for (field, value, source) in rows {
+        say!("{field:<width$}  {value}   {}", source.word());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(settings: &Settings, json_output: bool) -> Done {
+    let missing = settings.missing_files();
+    if let Some((field, path)) = missing.first() {
+        return Err(Failure::cannot(format!("{}: {field}: no file {path}", settings.name())));
+    }
+    let name = settings.name();
+    match json_output {
+        true => print_json(&json!({"ok": true, "file": name})),
+        false => say!("{name}: every field can be read, and the files that it names are there; next: candor doctor"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Settings {
+    /// Every field with its value, for people: no secret is among them.
+    pub(crate) fn in_force(&self) -> Vec<(String, String, Source)> {
+        let source = |field: &str| self.sources.get(field).copied().unwrap_or(Source::Default);
+        let endpoints = |field: &str| {
+            let chains = self.text.chains.iter().enumerate();
+            let mut lists = chains
+                .flat_map(|(at, chain)| [(format!("chain[{at}].rpc"), &chain.rpc), (format!("chain[{at}].attestors"), &chain.attestors)]);
+            lists.find(|(name, _)| field == name).map(|(_, urls)| hidden(urls))
+        };
+        let rows = node_fields(&self.text.to_toml()).into_iter().map(|(field, value)| {
+            let (shown, from) = (endpoints(&field).unwrap_or(value), source(&field));
+            (field, shown, from)
+        });
+        rows.collect()
+    }
+
+    /// Files and directories that are named and not there.
+    pub(crate) fn missing_files(&self) -> Vec<(String, String)> {
+        let NodeText { keys, terms, chains, models, node, .. } = &self.text;
+        let mut named = vec![
+            ("keys.directory".to_owned(), &keys.directory),
+            ("keys.passphrase_file".to_owned(), &keys.passphrase_file),
+            ("terms.file".to_owned(), &terms.file),
+            ("node.policy".to_owned(), &node.policy),
+        ];
+        for (at, chain) in chains.iter().enumerate() {
+            named.push((format!("chain[{at}].rpc_file"), &chain.rpc_file));
+            named.push((format!("chain[{at}].deployment"), &chain.deployment));
+        }
+        named.extend(models.iter().enumerate().map(|(at, model)| (format!("model[{at}].file"), &model.file)));
+        let missing = named.into_iter().filter_map(|(field, path)| Some((field, path.as_ref()?)));
+        missing.filter(|(_, path)| !path.exists()).map(|(field, path)| (field, path.display().to_string())).collect()
+    }
+}
+
+impl Source {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::File => "file",
+            Self::Option => "option",
+        }
+    }
+}
+
+/// Endpoints by scheme, host and port: the rest of an RPC URL is a key.
+fn hidden(urls: &[String]) -> String {
+    let endpoints = urls.iter().map(|url| RpcEndpoint { url: url.clone(), headers: Vec::new() });
+    // Its Debug is the name that may be shown.
+    format!("[{}]", endpoints.map(|endpoint| format!("{endpoint:?}")).collect::<Vec<_>>().join(", "))
+}

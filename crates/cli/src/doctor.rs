@@ -1,0 +1,528 @@
+//! `candor doctor`: what stands between a node and its first sale, looked at before it starts. Each line is one look and, where it is not
+//! well, what to do.
+//!
+//! Nothing is changed: no key is made, nothing is sent, a port is held for the moment of a look. Not here: a running node (`status.rs`).
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use candor_chain::{ChainClient, Deployment};
+use candor_report::{CheckUrls, Decimal, NodeText};
+use candor_verify::bytes::Address;
+use candor_verify::payment::TokenDomain;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::config::{ConfigArg, Settings, rpc_of};
+use crate::deployment::Deployed;
+use crate::keys::{self, HOST_ROLES, NodeKeys, OPERATOR, keystore};
+use crate::output::{Done, Failure, print_json, say};
+use crate::paint::{Ink, Line};
+use crate::{costs, dev, node, terms};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// What one ether costs in the money of the first asset, to compare gas with prices.
+    #[arg(long, value_name = "AMOUNT", default_value = "3000")]
+    ether_price: String,
+}
+
+/// How a look went.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Health {
+    Well,
+    /// It works, and may not be what is meant.
+    Warn,
+    /// The node would not start, or not earn.
+    Ill,
+}
+
+/// One look.
+struct Look {
+    what: &'static str,
+    health: Health,
+    found: String,
+    /// What to do; empty if it is well.
+    then: String,
+}
+
+/// All looks, in their order.
+#[derive(Default)]
+struct Looks(Vec<Look>);
+
+impl Looks {
+    fn well(&mut self, what: &'static str, found: impl Into<String>) {
+        self.0.push(Look { what, health: Health::Well, found: found.into(), then: String::new() });
+    }
+
+    fn warn(&mut self, what: &'static str, found: impl Into<String>, then: impl Into<String>) {
+        self.0.push(Look { what, health: Health::Warn, found: found.into(), then: then.into() });
+    }
+
+    fn ill(&mut self, what: &'static str, found: impl Into<String>, then: impl Into<String>) {
+        self.0.push(Look { what, health: Health::Ill, found: found.into(), then: then.into() });
+    }
+}
+
+/// A clock may be off by so much before evidence and payments are refused for it.
+const CLOCK_SECONDS_MAX: u64 = 60;
+
+/// Less room than this on the disk is soon none.
+const DISK_MIB_MIN: u64 = 512;
+
+/// Open files beside one for each connection: database, log, sockets.
+const FILES_BESIDE: u64 = 256;
+
+pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    let ether = Decimal::parse(&args.ether_price)
+        .map_err(|error| Failure::cannot(format!("--ether-price: expected {error}, got {:?}", args.ether_price)))?;
+    let mut settings = args.config.load(state)?;
+    let mut looks = Looks::default();
+    looks.well("file", settings.name());
+    for (field, path) in settings.missing_files() {
+        looks.ill("files", format!("{field}: no file {path}"), "make it, or name another in the file");
+    }
+    let is_running = is_running(&settings);
+    match settings.connect().await {
+        Err(failure) => looks.ill("chain", failure.message(), "start it, or name another endpoint: chain.rpc"),
+        Ok(chain) => look_at_chain(&mut looks, &mut settings, &chain, ether).await,
+    }
+    look_at_machine(&mut looks, &settings, is_running);
+    if !is_running {
+        look_at_ports(&mut looks, &settings.text).await;
+    }
+    report(&looks, is_running, json_output)
+}
+
+fn report(looks: &Looks, is_running: bool, json_output: bool) -> Done {
+    let ill = looks.0.iter().filter(|look| look.health == Health::Ill).count();
+    let warned = looks.0.iter().filter(|look| look.health == Health::Warn).count();
+    if json_output {
+        let row = |look: &Look| json!({"look": look.what, "health": look.health.word(), "found": look.found, "do": look.then});
+        print_json(
+            &json!({"ok": ill == 0, "running": is_running, "ill": ill, "warnings": warned, "looks": looks.0.iter().map(row).collect::<Vec<_>>()}),
+        );
+        return Ok(ExitCode::from(u8::from(ill != 0)));
+    }
+    for look in &looks.0 {
+        let (ink, sign) = look.health.shown();
+        Line::new().put(ink, sign).plain(format!(" {:<12} {}", look.what, look.found)).say();
+        if !look.then.is_empty() {
+            Line::new().dim(format!("  {:<12} {}", "", look.then)).say();
+        }
+    }
+    match (ill, is_running) {
+        (0, true) => say!("nothing stands in its way; it runs: candor status"),
+        (0, false) => say!("nothing stands in its way{}; next: candor serve", if warned == 0 { "" } else { ", with the warnings above" }),
+        (count, _) => say!("{count} to mend before `candor serve`"),
+    }
+    Ok(ExitCode::from(u8::from(ill != 0)))
+}
+
+impl Health {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Warn => "warning",
+            Self::Ill => "ill",
+        }
+    }
+
+    fn shown(self) -> (Ink, &'static str) {
+        match self {
+            Self::Well => (Ink::Good, "✓"),
+            Self::Warn => (Ink::Warn, "!"),
+            Self::Ill => (Ink::Bad, "✗"),
+        }
+    }
+}
+
+/// Whether a `candor serve` holds the directory.
+fn is_running(settings: &Settings) -> bool {
+    let directory = &settings.text.node.data;
+    directory.is_dir() && node::hold(directory).is_err()
+}
+
+async fn look_at_chain(looks: &mut Looks, settings: &mut Settings, chain: &ChainClient, ether: Decimal) {
+    let chain_id = chain.chain_id();
+    let (endpoints, well) = chain.health();
+    looks.well("chain", format!("{chain_id}, {well} of {endpoints} endpoints answer"));
+    if let Err(failure) = dev::check_simulated(chain_id) {
+        looks.ill("TEE", failure.message(), "SIMULATED nodes are for development and test networks");
+    } else {
+        look_at_tee(looks);
+    }
+    look_at_clock(looks, chain).await;
+    let deployed = match node::complete(settings, chain_id) {
+        Ok(deployed) => deployed,
+        Err(failure) => {
+            looks.ill("contracts", failure.message(), "candor deploy writes such a file; or take that of a deployment that is there");
+            return;
+        }
+    };
+    look_at_contracts(looks, chain, &deployed).await;
+    look_at_attestors(looks, settings, &deployed).await;
+    look_at_tokens(looks, &settings.text, chain).await;
+    look_at_prices(looks, &settings.text, chain, ether).await;
+    let keys = keys::load(&settings.text.keys, settings.text.terms.file.is_none(), chain_id);
+    match keys {
+        Err(failure) => looks.ill("keys", failure.message(), "candor init makes them"),
+        Ok(keys) => {
+            look_at_keys(looks, settings, &keys);
+            look_at_funds(looks, settings, &keys, chain).await;
+            look_at_terms(looks, settings, &deployed, &keys);
+        }
+    }
+}
+
+fn look_at_tee(looks: &mut Looks) {
+    let devices = ["/dev/nsm", "/dev/tdx_guest", "/dev/sev-guest"];
+    match devices.iter().find(|device| Path::new(device).exists()) {
+        Some(device) => looks.warn(
+            "TEE",
+            format!("{device} is here; this version does not use it and runs SIMULATED"),
+            "buyers see SIMULATED and are right",
+        ),
+        None => looks.warn("TEE", "none: SIMULATED", "for trying; whoever holds the software root's key can forge its evidence"),
+    }
+}
+
+/// The chain's newest block against this machine's clock. A development chain makes a block when somebody sends something.
+async fn look_at_clock(looks: &mut Looks, chain: &ChainClient) {
+    let Ok(head) = chain.head().await else { return };
+    let (now, block) = (dev::now().seconds().0, head.timestamp.0);
+    let ahead = block.saturating_sub(now);
+    let behind = now.saturating_sub(block);
+    if CLOCK_SECONDS_MAX < ahead {
+        looks.ill(
+            "clock",
+            format!("this machine is {ahead} s behind the chain's newest block"),
+            "set the clock (chrony, systemd-timesyncd)",
+        );
+    } else if CLOCK_SECONDS_MAX < behind && dev::Development::of(chain.chain_id()).is_none() {
+        looks.warn("clock", format!("the newest block is {behind} s old"), "the endpoint lags, or this machine's clock is ahead");
+    } else {
+        looks.well("clock", "agrees with the chain");
+    }
+}
+
+async fn look_at_contracts(looks: &mut Looks, chain: &ChainClient, deployed: &Deployed) {
+    let pieces = match Deployment::pieces(chain, &deployed.config).await {
+        Ok(pieces) => pieces,
+        Err(error) => return looks.ill("contracts", error.to_string(), "is the endpoint well?"),
+    };
+    let missing: Vec<&str> =
+        pieces.iter().filter(|piece| piece.code_hash.is_none() && piece.name != "SettlerFactory").map(|piece| piece.name).collect();
+    match missing.is_empty() {
+        true => looks.well("contracts", format!("registry {} and {} others, by their code", deployed.addresses.registry, pieces.len() - 1)),
+        false => looks.ill(
+            "contracts",
+            format!("not on chain {}: {}", chain.chain_id(), missing.join(", ")),
+            "candor deploy --rpc URL … deploys what is missing",
+        ),
+    }
+}
+
+async fn look_at_attestors(looks: &mut Looks, settings: &Settings, deployed: &Deployed) {
+    let urls = match settings.attestors() {
+        Ok(urls) => urls,
+        Err(failure) => return looks.ill("attestors", failure.message(), "chain.attestors: http://HOST:PORT"),
+    };
+    let quorum = deployed.quorum();
+    if urls.is_empty() && dev::Development::of(quorum.chain_id).is_some() {
+        return looks.well("attestors", "the development chain's own, inside the node");
+    }
+    let mut answering = 0_u64;
+    for url in &urls {
+        // Its text is scheme, host and port.
+        let shown = url.to_string();
+        let authority = shown.split_once("://").map_or(shown.as_str(), |(_, rest)| rest);
+        let with_port = if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+            authority.to_owned()
+        } else {
+            format!("{authority}:443")
+        };
+        let reached = tokio::time::timeout(Duration::from_secs(5), tokio::net::TcpStream::connect(&with_port)).await;
+        answering += u64::from(matches!(reached, Ok(Ok(_))));
+    }
+    let found = format!("{answering} of {} named answer, {} of {} must sign", urls.len(), quorum.threshold, quorum.members.len());
+    match quorum.threshold <= answering {
+        true => looks.well("attestors", found),
+        false => looks.ill("attestors", found, "chain.attestors names those of the deployment's quorum; candor attestor runs one"),
+    }
+}
+
+async fn look_at_tokens(looks: &mut Looks, text: &NodeText, chain: &ChainClient) {
+    for asset in &text.assets {
+        let other = if asset.chain_id == chain.chain_id() { None } else { text.chains.iter().find(|part| part.id == asset.chain_id) };
+        let chain = match other {
+            None => chain.clone(),
+            Some(part) => match rpc_of(part) {
+                Ok(rpc) => match ChainClient::connect(rpc, Some(part.id)).await {
+                    Ok(chain) => chain,
+                    Err(error) => {
+                        looks.ill("token", format!("{}: {error}", asset.symbol), "chain.rpc of its chain");
+                        continue;
+                    }
+                },
+                Err(failure) => {
+                    looks.ill("token", failure.message(), "chain.rpc of its chain");
+                    continue;
+                }
+            },
+        };
+        let domain =
+            TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: asset.chain_id, asset: asset.address };
+        match chain.token_domain(&asset.address).await {
+            Err(error) => {
+                looks.ill("token", format!("{} at {}: {error}", asset.symbol, asset.address), "is it a token with EIP-3009 on that chain?")
+            }
+            Ok((separator, decimals)) if separator == domain.to_struct().hash() && decimals == asset.decimals => {
+                looks.well("token", format!("{} at {}, its domain is {:?} {:?}", asset.symbol, asset.address, asset.name, asset.version));
+            }
+            Ok((_, decimals)) if decimals != asset.decimals => {
+                looks.ill(
+                    "token",
+                    format!("{}: asset.decimals says {}, the token {decimals}", asset.symbol, asset.decimals),
+                    "prices would be off by powers of ten",
+                );
+            }
+            Ok(_) => looks.ill(
+                "token",
+                format!("{}: another EIP-712 domain than {:?} {:?}", asset.symbol, asset.name, asset.version),
+                "ask the token for name() and version()",
+            ),
+        }
+    }
+}
+
+async fn look_at_prices(looks: &mut Looks, text: &NodeText, chain: &ChainClient, ether: Decimal) {
+    let Ok(fees) = chain.fees().await else { return };
+    for model in &text.models {
+        for price in &model.prices {
+            let Some(asset) = text.asset(&price.asset).filter(|asset| asset.chain_id == chain.chain_id()) else { continue };
+            let cost = costs::in_money(costs::SETTLE_GAS, fees.max_fee_per_gas, ether, asset.decimals);
+            let Ok(request) = price.request.units(asset.decimals) else { continue };
+            let cost_text = candor_report::decimal_text(cost, asset.decimals);
+            let found = format!("{}: {} {} a request, settling one costs about {cost_text} of gas", model.id, price.request, asset.symbol);
+            match cost <= request || asset.symbol == crate::tokens::TEST_USD {
+                true => looks.well("price", found),
+                false => looks.warn("price", found, "short answers lose money: raise model.price.request"),
+            }
+        }
+    }
+}
+
+fn look_at_keys(looks: &mut Looks, settings: &Settings, keys: &NodeKeys) {
+    let Some(directory) = &settings.text.keys.directory else {
+        return looks.warn("keys", "those that everybody knows", "for the development chain only; candor init makes others");
+    };
+    let open: Vec<String> = HOST_ROLES
+        .iter()
+        .map(|role| keystore(directory, role))
+        .filter(|path| is_open(path))
+        .map(|path| path.display().to_string())
+        .collect();
+    match open.is_empty() {
+        true => looks.well("keys", format!("in {}, their passphrase opens them", directory.display())),
+        false => looks.ill("keys", format!("others can read {}", open.join(", ")), "chmod 600 them"),
+    }
+    if keys.operator.is_some() && settings.text.chains.first().is_some_and(|chain| dev::Development::of(chain.id).is_none()) {
+        looks.warn(
+            OPERATOR,
+            "its key is on this machine",
+            "keep it elsewhere and sign there: candor terms draft, then sign; terms.file names the result",
+        );
+    }
+}
+
+fn is_open(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o077 != 0)
+}
+
+async fn look_at_funds(looks: &mut Looks, settings: &Settings, keys: &NodeKeys, chain: &ChainClient) {
+    let Ok(fees) = chain.fees().await else { return };
+    let price = fees.max_fee_per_gas;
+    let needs: [(&'static str, Address, u64, &str); 3] = [
+        ("registrar", keys.host.registrar.address(), costs::REGISTER_GAS, "one registration"),
+        ("gas", keys.host.gas.gas.address(), costs::SETTLE_GAS * 10, "ten payments"),
+        ("anchor", keys.host.gas.anchor.address(), costs::ANCHOR_GAS, "one anchor"),
+    ];
+    let sells = settings.text.access.paid;
+    for (role, address, gas, what) in needs {
+        let need = u128::from(gas).saturating_mul(price);
+        match chain.native_balance(&address).await {
+            Err(error) => looks.ill("funds", format!("{role}: {error}"), "is the endpoint well?"),
+            Ok(has) if need <= has.0 => looks.well("funds", format!("{role} {address} has {} ether", costs::ether(has.0))),
+            Ok(has) => {
+                let found = format!("{role} {address} has {} ether", costs::ether(has.0));
+                let then = format!("send it {} ether at least, for {what}", costs::ether(need));
+                // Without payments nothing is settled.
+                match role == "gas" && !sells {
+                    true => looks.well("funds", found),
+                    false => looks.ill("funds", found, then),
+                }
+            }
+        }
+    }
+}
+
+fn look_at_terms(looks: &mut Looks, settings: &mut Settings, deployed: &Deployed, keys: &NodeKeys) {
+    let directory = settings.text.node.data.clone();
+    let made = candor_client::private_directory(&directory).map_err(Failure::from).and_then(|()| node::models(settings, &directory));
+    let sold = match made {
+        Ok(sold) => sold,
+        Err(failure) => return looks.ill("models", failure.message(), "model.file: a .cnd1 container"),
+    };
+    let names: Vec<String> =
+        sold.iter().map(|model| format!("{} ({:#}), context {}", model.id, model.digest, model.context_tokens)).collect();
+    looks.well("models", names.join("; "));
+    match terms::for_node(settings, deployed, keys, &sold) {
+        Ok(signed) => {
+            looks.well("terms", format!("operator {}, until {}", signed.terms.operator, crate::calendar::utc(signed.terms.not_after.0)))
+        }
+        Err(failure) => looks.ill("terms", failure.message(), "candor terms renew, or draft and sign"),
+    }
+}
+
+/// Disk, open files, memory for the models.
+fn look_at_machine(looks: &mut Looks, settings: &Settings, is_running: bool) {
+    let data = &settings.text.node.data;
+    match free_mib(data) {
+        Some(mib) if mib < DISK_MIB_MIN => {
+            looks.ill("disk", format!("{mib} MiB free at {}", data.display()), "make room, or name another node.data")
+        }
+        Some(mib) => looks.well("disk", format!("{mib} MiB free at {}", data.display())),
+        None => looks.warn("disk", format!("no answer of `df` for {}", data.display()), "see to its room yourself"),
+    }
+    let need = u64::try_from(settings.text.limits.connections).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(FILES_BESIDE);
+    match open_files() {
+        Some(limit) if limit < need => looks.warn(
+            "open files",
+            format!("at most {limit}, limits.connections asks for {need}"),
+            "ulimit -n, or LimitNOFILE= of the unit",
+        ),
+        Some(limit) => looks.well("open files", format!("at most {limit}")),
+        None => {}
+    }
+    let size: u64 = settings
+        .text
+        .models
+        .iter()
+        .filter_map(|model| model.file.as_ref())
+        .filter_map(|path| std::fs::metadata(path).ok())
+        .map(|data| data.len())
+        .sum();
+    // The enclave copies the weights, and the host has them on their way.
+    let (need, available) = (size.saturating_mul(2) / 1_048_576, available_mib());
+    match available {
+        Some(mib) if mib < need && !is_running => {
+            looks.ill("memory", format!("{mib} MiB available, the models need about {need}"), "a smaller model, or more memory")
+        }
+        Some(mib) => looks.well("memory", format!("{mib} MiB available")),
+        None => {}
+    }
+}
+
+/// By `df` of POSIX: no call of the system gives it without a library of its own.
+fn free_mib(path: &Path) -> Option<u64> {
+    // What is not there yet will be made where its parent is.
+    let there = path.ancestors().find(|path| path.exists())?;
+    let output = std::process::Command::new("df").arg("-Pk").arg(there).env("LC_ALL", "C").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let kib: u64 = text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+    Some(kib / 1024)
+}
+
+fn open_files() -> Option<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    limits.lines().find(|line| line.starts_with("Max open files"))?.split_whitespace().nth(3)?.parse().ok()
+}
+
+fn available_mib() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib: u64 = info.lines().find(|line| line.starts_with("MemAvailable:"))?.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib / 1024)
+}
+
+/// Ports that can be listened on, and addresses that lead to them.
+async fn look_at_ports(looks: &mut Looks, text: &NodeText) {
+    let all =
+        [("node.listen", Some(text.node.listen)), ("node.log_listen", Some(text.node.log_listen)), ("metrics.listen", text.metrics.listen)];
+    let mut clients = None;
+    for (field, address) in all.into_iter().filter_map(|(field, address)| Some((field, address?))) {
+        match TcpListener::bind(address) {
+            Err(error) => looks.ill("port", format!("{field} {address}: {error}"), "end what listens there, or choose another"),
+            Ok(listener) => {
+                looks.well("port", format!("{field} {address} is free"));
+                if field == "node.listen" {
+                    clients = Some(listener);
+                }
+            }
+        }
+    }
+    if let Some(listener) = clients {
+        for url in &text.node.urls {
+            look_back(looks, &listener, url, text.node.check_urls).await;
+        }
+    }
+}
+
+/// Whether a published address leads here: 16 random bytes that are sent to it have to arrive at our own listener.
+async fn look_back(looks: &mut Looks, listener: &TcpListener, url: &str, check: CheckUrls) {
+    let authority = url.trim_start_matches("https://");
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let target = if has_port { authority.to_owned() } else { format!("{authority}:443") };
+    let found = match tokio::time::timeout(Duration::from_secs(10), echo(listener, &target)).await {
+        Ok(Ok(true)) => return looks.well("address", format!("{url} leads here")),
+        Ok(Ok(false)) => {
+            return looks.ill(
+                "address",
+                format!("{url} leads to another server"),
+                "clients would be led there: mend the name, or node.urls",
+            );
+        }
+        Ok(Err(error)) => format!("{url}: {error}"),
+        Err(_) => format!("{url}: no answer in 10 s"),
+    };
+    let then = "mend name, port forwarding or firewall; some networks do not let a machine reach itself by its public name";
+    match check {
+        CheckUrls::Warn => looks.warn("address", found, then),
+        CheckUrls::Require => looks.ill("address", found, then),
+    }
+}
+
+/// Whether what is sent to the target arrives at the listener.
+async fn echo(listener: &TcpListener, target: &str) -> std::io::Result<bool> {
+    let listener = listener.try_clone()?;
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let sent = candor_chain::Signer::random().to_bytes();
+    let arrives = async {
+        loop {
+            let (mut stream, _): (_, SocketAddr) = listener.accept().await?;
+            let mut got = [0; 32];
+            // Others may connect meanwhile; what they send is not it.
+            if stream.read_exact(&mut got).await.is_ok() && got == sent {
+                return std::io::Result::Ok(());
+            }
+        }
+    };
+    let sends = async {
+        let mut stream = tokio::net::TcpStream::connect(target).await?;
+        stream.write_all(&sent).await?;
+        // Whoever else took it will not pass it on.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        std::io::Result::Ok(())
+    };
+    tokio::select! {
+        biased;
+        arrived = arrives => arrived.map(|()| true),
+        sent = sends => sent.map(|()| false),
+    }
+}

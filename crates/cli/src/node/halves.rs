@@ -1,0 +1,232 @@
+//! The two halves of a node, each a process: the enclave, SIMULATED here, and its host. Both read one node.toml.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use candor_attestor::Quorum;
+use candor_chain::{ChainClient, Finality};
+use candor_devtee::{Hypervisor, Measurements, Request, permitted_chain};
+use candor_enclave::{Attester, AttesterError};
+use candor_engine::merkle_root;
+use candor_host::{ClientLimits, Host, HostConfig, HostError, ModelFile, Notice, Timing};
+use candor_report::{LimitsPart, NodeText};
+use candor_verify::attest::parse_document;
+use candor_verify::bytes::{Amount, Hash32};
+use candor_verify::terms::SignedTerms;
+use candor_verify::time::UnixMs;
+
+use crate::config::{Settings, rpc_of};
+use crate::dev::{self, Development};
+use crate::keys::{self, HostKeys};
+use crate::lifetime::asked_to_stop;
+use crate::output::{Done, Failure, read, say};
+use crate::registrar::{Attestors, NodeRegistrar};
+
+const WEI_PER_GWEI: u128 = 1_000_000_000;
+
+/// Bytes of a MiB.
+const MIB: u64 = 1 << 20;
+
+#[derive(clap::Args)]
+pub(crate) struct EnclaveArgs {
+    /// The node's file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Another socket than the file's.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    confirm_seconds: Option<u64>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct HostArgs {
+    /// The node's file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Another socket than the file's.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Other terms than the file's.
+    #[arg(long, value_name = "FILE")]
+    terms: Option<PathBuf>,
+    /// In the smallest unit of the first asset.
+    #[arg(long, hide = true)]
+    anchor_value: Option<u64>,
+    /// For tests that play a host which leads clients to a boot that nobody has registered.
+    #[arg(long, hide = true)]
+    serve_unregistered: bool,
+    /// The first line of standard input has the keys. Without it: those of the file's directory, or, on the development chain, those that
+    /// everybody knows.
+    #[arg(long, hide = true)]
+    keys_follow: bool,
+}
+
+impl HostArgs {
+    /// Whether standard input begins with a line for [`host`].
+    pub(crate) fn expects_keys(&self) -> bool {
+        self.keys_follow
+    }
+}
+
+/// The enclave process.
+pub(crate) async fn enclave(args: EnclaveArgs, state: &Path) -> Done {
+    let settings = Settings::read(&args.config)?;
+    let hypervisor = Hypervisor::open_or_create(&settings.tee(state)).map_err(|error| Failure::cannot(error.to_string()))?;
+    let attester = Arc::new(SimulatedAttester { hypervisor, measurements: dev::measurements()? });
+    let LimitsPart { generation_seconds, answers, connections, unsettled_per_payer, .. } = settings.text.limits;
+    let mut config = candor_enclave::Config::default();
+    config.generation_cap_s = generation_seconds;
+    config.max_running = answers.unwrap_or(config.max_running);
+    config.max_connections = connections;
+    config.max_unsettled_per_payer = unsettled_per_payer;
+    if let Some(seconds) = args.confirm_seconds {
+        config.confirm_max = Duration::from_secs(seconds);
+    }
+    let socket = args.socket.unwrap_or_else(|| settings.socket());
+    tokio::select! {
+        ended = candor_enclave::run(&socket, config, attester) => {
+            ended.map_err(|error| Failure::cannot(error.to_string()))?;
+        }
+        () = asked_to_stop() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// SIMULATED: documents of the software hypervisor, in the format of the real ones.
+struct SimulatedAttester {
+    hypervisor: Hypervisor,
+    measurements: Measurements,
+}
+
+impl Attester for SimulatedAttester {
+    fn attest(&self, user_data: &[u8; 64]) -> Result<Vec<u8>, AttesterError> {
+        let request = Request { user_data: Some(user_data), ..Request::default() };
+        self.hypervisor.attest(&self.measurements, &request, dev::now().0).map_err(|error| AttesterError(error.to_string()))
+    }
+
+    fn now(&self) -> Result<UnixMs, AttesterError> {
+        let cannot = |message: String| AttesterError(message);
+        let shown_to_nobody = self.hypervisor.attest(&self.measurements, &Request::default(), dev::now().0);
+        let document = shown_to_nobody.map_err(|error| cannot(error.to_string()))?;
+        let parsed = parse_document(&document).map_err(|error| cannot(error.to_string()))?;
+        Ok(UnixMs(parsed.claimed_timestamp_ms()))
+    }
+
+    fn check_chain(&self, chain_id: u64) -> Result<(), AttesterError> {
+        permitted_chain(chain_id).map(drop).map_err(|error| AttesterError(error.to_string()))
+    }
+}
+
+/// The host process. `handed` is the line that `serve` handed over.
+pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> Done {
+    let mut settings = Settings::read(&args.config)?;
+    let mut chain = settings.connect().await?;
+    let deployed = super::complete(&mut settings, chain.chain_id())?;
+    let text = &settings.text;
+    if let Some(gwei) = settings.chain().and_then(|part| part.max_fee_gwei) {
+        chain = chain.with_fee_ceiling(u128::from(gwei) * WEI_PER_GWEI);
+    }
+    let is_dev = Development::of(chain.chain_id()).is_some();
+    let HostKeys { registrar, gas } = match handed {
+        Some(line) => HostKeys::from_line(line)?,
+        None => keys::load(&text.keys, false, chain.chain_id())?.host,
+    };
+    let Some(terms) = args.terms.as_ref().or(text.terms.file.as_ref()) else {
+        let what = "terms.file: expected the signed terms, got none; sign them with: candor terms renew";
+        return Err(Failure::cannot(format!("{}: {what}", args.config.display())));
+    };
+    let signed_terms = read(terms)?;
+    let policy = own_policy(&settings, state, &deployed, &signed_terms)?;
+    let attestors = Attestors::of(settings.attestors()?, &deployed, &policy, &chain)?;
+    let socket = args.socket.unwrap_or_else(|| settings.socket());
+    let mut config = HostConfig::new(socket, text.node.data.join("host"), signed_terms, chain.clone(), gas);
+    put_settings(&mut config, text)?;
+    config.payment_chains = payment_chains(text).await?;
+    config.serve_unregistered = args.serve_unregistered;
+    config.anchor_value = args.anchor_value.map(|units| Amount(units.into())).or_else(|| text.anchor_value());
+    config.registrar = Arc::new(registrar_of(chain, registrar, policy, deployed.quorum(), attestors));
+    // What the operator sees: a line per event.
+    config.notices = Arc::new(|notice: &Notice| say!("{notice}"));
+    // A chain without a tag for what stays: two blocks, as many as the enclave's newest lies below the head.
+    config.finality = config.anchor_chain.finality(config.head_depth).await?;
+    if is_dev {
+        config.timing.anchor = text.anchor.seconds.map_or(Duration::from_millis(200), Duration::from_secs);
+        config.timing.head_max = config.timing.head;
+        config.head_depth = 0;
+        config.finality = Finality::Depth(0);
+        config.settlement.poll = Duration::from_millis(50);
+    }
+    run_host(config).await
+}
+
+async fn run_host(config: HostConfig) -> Done {
+    let mut host = Host::start(config).await.map_err(|error| Failure::cannot(error.to_string()))?;
+    let ended = tokio::select! {
+        () = asked_to_stop() => Ok(ExitCode::SUCCESS),
+        error = host.ended() => match error {
+            // A notice has said it.
+            HostError::Refused(_) => Ok(ExitCode::from(2)),
+            error => Err(Failure::cannot(error.to_string())),
+        },
+    };
+    host.stop().await;
+    ended
+}
+
+/// What the file says of the host itself.
+fn put_settings(config: &mut HostConfig, text: &NodeText) -> Result<(), Failure> {
+    config.client_listen = text.node.listen;
+    config.http_listen = text.node.log_listen;
+    for path in text.models.iter().filter_map(|model| model.file.as_ref()) {
+        // The digest is enough here: whether it is a model, the enclave says.
+        config.models.push(ModelFile { digest: Hash32(merkle_root(&read(path)?)), path: path.clone() });
+    }
+    let usual = Timing::default();
+    config.timing = Timing {
+        anchor: text.anchor.seconds.map_or(usual.anchor, Duration::from_secs),
+        renew: Duration::from_secs(text.renewal.hours.saturating_mul(3600)),
+        ..usual
+    };
+    // More than the enclave holds: it alone can tell who pays, and makes room by ending who does not.
+    let max_connections = text.limits.connections.saturating_add(text.limits.connections / 4);
+    config.clients = ClientLimits { max_connections, max_per_address: text.limits.connections_per_address, ..ClientLimits::default() };
+    config.quota_bytes = text.storage.quota_mib.map(|mib| mib.saturating_mul(MIB));
+    Ok(())
+}
+
+/// Chains on which payments settle and no boot is registered.
+async fn payment_chains(text: &NodeText) -> Result<Vec<ChainClient>, Failure> {
+    let mut chains = Vec::new();
+    for part in text.chains.iter().skip(1) {
+        let chain = ChainClient::connect(rpc_of(part)?, Some(part.id)).await?;
+        chains.push(part.max_fee_gwei.map_or(chain.clone(), |gwei| chain.with_fee_ceiling(u128::from(gwei) * WEI_PER_GWEI)));
+    }
+    Ok(chains)
+}
+
+/// What the registrar accepts as this node's own enclave.
+fn own_policy(
+    settings: &Settings,
+    state: &Path,
+    deployed: &crate::deployment::Deployed,
+    terms: &[u8],
+) -> Result<candor_verify::policy::Policy, Failure> {
+    if let Some(path) = &settings.text.node.policy {
+        return Ok(candor_client::PolicyFile::read(path)?.policy);
+    }
+    let terms = SignedTerms::parse(terms).map_err(|error| Failure::cannot(format!("the signed terms: {error}")))?;
+    Ok(dev::policy(&settings.tee(state), deployed, terms.terms.operator)?.policy)
+}
+
+fn registrar_of(
+    chain: ChainClient,
+    key: candor_chain::Signer,
+    policy: candor_verify::policy::Policy,
+    quorum: Quorum,
+    attestors: Attestors,
+) -> NodeRegistrar {
+    NodeRegistrar { chain, key, policy, quorum, attestors, turn: tokio::sync::Mutex::default() }
+}

@@ -1,0 +1,295 @@
+//! `candor serve`: a node. The parent signs operator terms, starts the enclave and the host as two processes of this program, and
+//! starts again what ends: the host goes on with its log; an enclave's log is over, and the next boot continues it as its successor.
+//!
+//! | file | what |
+//! |---|---|
+//! | here | the options, and who starts whom again |
+//! | `setup` | what follows from node.toml, options and chain: the files that both halves read |
+//! | `halves` | the two processes |
+//!
+//! Under two users of a system the halves are started apart, `candor enclave` and `candor host`, and terms are signed beforehand.
+//! - **Invariant:** one `serve` per directory: it holds the directory's lock before it touches anything there.
+
+mod halves;
+mod reach;
+mod setup;
+
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use candor_attestor::AttestorUrl;
+use candor_report::{ChainPart, ModelPart, NodeText};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::ChildStdout;
+
+pub(crate) use self::halves::{EnclaveArgs, HostArgs, enclave, host};
+use self::setup::set_up;
+pub(crate) use self::setup::{Sold, complete, models};
+use crate::config::{ConfigArg, Settings, UNKNOWN, chain_part, from_here};
+use crate::deployment::DeploymentArg;
+use crate::dev;
+use crate::keys::NodeKeyArgs;
+use crate::lifetime::asked_to_stop;
+use crate::output::{Done, Failure, note, say};
+use crate::rpc::RpcArgs;
+
+/// Pause before a half that ended is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a host may end in a row before that is an error of its own: a full disk does not go away by trying.
+const HOST_ENDS_MAX: u32 = 5;
+
+/// A host that ran this long was well; what ends it now is something new.
+const HOST_IS_WELL: Duration = Duration::from_secs(60);
+
+/// Time for a half to end by itself; less than the demo gives `serve`.
+const HALF_GRACE: Duration = Duration::from_secs(3);
+
+/// The options of `candor serve`: each goes over what node.toml says.
+#[derive(clap::Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    #[command(flatten)]
+    rpc: RpcArgs,
+    /// Where clients connect (TLS, ended in the enclave); 127.0.0.1:8443 if nothing says.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where the host serves the log (plain HTTP, public data); 127.0.0.1:8444 if nothing says.
+    #[arg(long, value_name = "ADDRESS")]
+    log_listen: Option<SocketAddr>,
+    /// How clients reach the node, as its terms publish it: https://NAME:PORT. By the address where it listens, if nothing says.
+    #[arg(long = "public-url", value_name = "URL")]
+    public_urls: Vec<String>,
+    /// Model container (.cnd1); a small built-in model if nothing says.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Name under which the model is offered; candor-mini if nothing says.
+    #[arg(long)]
+    model_id: Option<String>,
+    /// Seconds between anchors, at least: what is new is anchored at once if the last anchor is so old. Each costs gas. A minute if nothing
+    /// says; on the development chain, where gas is free, a fifth of a second.
+    #[arg(long)]
+    anchor_seconds: Option<u64>,
+    /// Anchor at once when so much was charged since the last anchor, in the smallest unit of the first asset.
+    #[arg(long, value_name = "UNITS")]
+    anchor_value: Option<u64>,
+    /// Most that a transaction pays per gas. While the chain asks more, nothing is registered, anchored or settled; payments wait until their end.
+    #[arg(long, value_name = "GWEI", value_parser = clap::value_parser!(u32).range(1..))]
+    max_fee_gwei: Option<u32>,
+    /// Seconds after which receipts that the host does not confirm end the log. To be set shorter than it is, by tests that wait for it.
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..=90))]
+    confirm_seconds: Option<u64>,
+    #[command(flatten)]
+    keys: NodeKeyArgs,
+    #[command(flatten)]
+    deployment: DeploymentArg,
+    /// Where an attestor of the deployment's quorum is asked; once for each. On the development chain its own attestor is part of the node,
+    /// if none is named; on any other they are needed.
+    #[arg(long = "attestor", value_name = "URL", value_parser = AttestorUrl::parse)]
+    attestors: Vec<AttestorUrl>,
+}
+
+impl ServeArgs {
+    /// The file with these options over it.
+    fn settings(self, state: &Path) -> Result<Settings, Failure> {
+        let mut settings = self.config.load(state)?;
+        self.rpc.put(&mut settings);
+        settings.set("node.listen", self.listen, |text, listen| text.node.listen = listen);
+        settings.set("node.log_listen", self.log_listen, |text, listen| text.node.log_listen = listen);
+        let urls = (!self.public_urls.is_empty()).then_some(self.public_urls);
+        settings.set("node.urls", urls, |text, urls| text.node.urls = urls);
+        settings.set("model[0].id", self.model_id, |text, id| first_model(text).id = id);
+        let model = self.model.map(from_here);
+        settings.set("model[0].file", model, |text, path| first_model(text).file = Some(path));
+        settings.set("anchor.seconds", self.anchor_seconds, |text, seconds| text.anchor.seconds = Some(seconds));
+        settings.set("chain[0].max_fee_gwei", self.max_fee_gwei, |text, gwei| first_chain(text).max_fee_gwei = Some(gwei));
+        let deployment = self.deployment.deployment.map(from_here);
+        settings.set("chain[0].deployment", deployment, |text, path| first_chain(text).deployment = Some(path));
+        let attestors: Vec<String> = self.attestors.iter().map(|url| url.as_str().to_owned()).collect();
+        let attestors = (!attestors.is_empty()).then_some(attestors);
+        settings.set("chain[0].attestors", attestors, |text, urls| first_chain(text).attestors = urls);
+        self.keys.put(&mut settings);
+        settings.anchor_units = self.anchor_value;
+        settings.confirm_seconds = self.confirm_seconds;
+        Ok(settings)
+    }
+}
+
+/// The chain of which options speak.
+fn first_chain(text: &mut NodeText) -> &mut ChainPart {
+    if text.chains.is_empty() {
+        text.chains.push(chain_part(UNKNOWN));
+    }
+    &mut text.chains[0]
+}
+
+/// The model of which options speak.
+fn first_model(text: &mut NodeText) -> &mut ModelPart {
+    if text.models.is_empty() {
+        text.models.push(setup::built_in());
+    }
+    &mut text.models[0]
+}
+
+/// Runs a node until interrupted.
+pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> Done {
+    let settings = args.settings(state)?;
+    check_apart(settings.text.node.listen, settings.text.node.log_listen)?;
+    dev::make_state(state)?;
+    let directory = settings.text.node.data.clone();
+    candor_client::private_directory(&directory)?;
+    // Before anything of the directory is touched: it may be another node's.
+    let _held = hold(&directory)?;
+    let mut stop = pin!(asked_to_stop());
+    let chain = settings.connect().await?;
+    let setup = set_up(settings, state, &chain).await?;
+    let mut enclave = setup.start_enclave()?;
+    let mut host = setup.start_host().await?;
+    let mut lines = BufReader::new(host.stdout()?).lines();
+    // Ends only if the node must not go on.
+    let mut reach: reach::Reach;
+    tokio::select! {
+        biased;
+        () = &mut stop => return Ok(ExitCode::SUCCESS),
+        ended = enclave.ended() => return Err(Failure::cannot(format!("the enclave ended before the node was registered ({ended})"))),
+        announced = announce(&mut lines, json_output) => {
+            let announced = announced?;
+            setup.say(&announced, &enclave, &host, json_output);
+            reach = setup.reach(&announced);
+        }
+    }
+    let mut host_lines = tokio::spawn(forward(lines, json_output));
+    let (mut host_ends, mut host_started) = (0, Instant::now());
+    loop {
+        let half = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            ended = host.ended() => {
+                host_ends = if host_started.elapsed() < HOST_IS_WELL { host_ends + 1 } else { 1 };
+                if HOST_ENDS_MAX < host_ends {
+                    let message = format!("the host ended {host_ends} times in a row, at last with {ended}; what it said is above. \
+                                           Nothing acknowledged is lost: start `candor serve` again when the cause is gone");
+                    return Err(Failure::cannot(message));
+                }
+                Half::Host(ended)
+            }
+            ended = enclave.ended() => Half::Enclave(ended),
+            failure = &mut reach => return Err(failure),
+        };
+        // On Ctrl-C the halves end with us, not before us.
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            () = tokio::time::sleep(RESTART_PAUSE) => {}
+        }
+        match half {
+            Half::Host(ended) => {
+                note!(
+                    "candor serve: the host ended ({ended}); starting it again, its log goes on ({host_ends} of at most {HOST_ENDS_MAX})"
+                );
+                host = setup.start_host().await?;
+                host_started = Instant::now();
+                host_lines = tokio::spawn(forward(BufReader::new(host.stdout()?).lines(), json_output));
+            }
+            Half::Enclave(ended) => {
+                note!("candor serve: the enclave ended ({ended}); starting another, whose log continues this one");
+                enclave = setup.start_enclave()?;
+            }
+        }
+    }
+    tokio::join!(host.stop(HALF_GRACE), enclave.stop(HALF_GRACE));
+    drop(host_lines.await);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Clients and log are two listeners: one port cannot be both.
+fn check_apart(listen: SocketAddr, log_listen: SocketAddr) -> Result<(), Failure> {
+    let is_one_host = listen.ip() == log_listen.ip() || listen.ip().is_unspecified() || log_listen.ip().is_unspecified();
+    if listen.port() == 0 || listen.port() != log_listen.port() || !is_one_host {
+        return Ok(());
+    }
+    Err(Failure::cannot(format!("--listen {listen} and --log-listen {log_listen} are one port; give the log another with --log-listen")))
+}
+
+/// Which half ended, and how.
+enum Half {
+    Enclave(String),
+    Host(String),
+}
+
+/// Takes the lock of a node's directory. The system lets it go when the process ends, however it ends.
+pub(crate) fn hold(directory: &Path) -> Result<File, Failure> {
+    let path = directory.join("serve.lock");
+    let cannot = |error: std::io::Error| Failure::cannot(format!("{}: {error}", path.display()));
+    let mut file = File::options().create(true).read(true).write(true).truncate(false).open(&path).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            drop(file.read_to_string(&mut pid));
+            return Err(Failure::cannot(format!(
+                "another `candor serve` (process {}) has {} and goes on serving; end it first, or for a second node give a state and ports of \
+                 its own: --state DIR --listen ADDRESS --log-listen ADDRESS",
+                pid.trim(),
+                directory.display()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(cannot(error)),
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(cannot)?;
+    Ok(file)
+}
+
+/// Before the JSON line in which the host tells `serve` of a registration.
+pub(crate) const REGISTERED: &str = "registered ";
+
+fn registered_prose(registered: &Value) -> String {
+    let text = |key: &str| registered[key].as_str().unwrap_or_default().to_owned();
+    format!("registered {} through {}, log {}, gas {}", text("k_sig"), text("attested_by"), text("log_id"), registered["gas"])
+}
+
+/// Waits for the host's word that the boot is registered.
+async fn announce(lines: &mut Lines<BufReader<ChildStdout>>, json_output: bool) -> Result<Value, Failure> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let mut said: Option<String> = None;
+    loop {
+        let line = tokio::time::timeout_at(deadline, lines.next_line()).await;
+        let cannot = |what: &str| Failure::cannot(format!("{what}; {}", where_it_says_why(said.as_deref(), json_output)));
+        let line = line.map_err(|_| cannot("the node was not registered within a minute"))?;
+        let line = line.ok().flatten().ok_or_else(|| cannot("the host ended before the node was registered"))?;
+        if let Some(json) = line.strip_prefix(REGISTERED) {
+            return Ok(serde_json::from_str(json).unwrap_or_default());
+        }
+        if !json_output {
+            say!("{line}");
+        }
+        said = Some(line);
+    }
+}
+
+/// Most often the last thing that the host said is why. Text has shown it already, and a reason is told once.
+fn where_it_says_why(said: Option<&str>, json_output: bool) -> String {
+    match said {
+        Some(said) if json_output => format!("last it said: {said}"),
+        None if json_output => "why is on standard error".to_owned(),
+        _ => "why is above".to_owned(),
+    }
+}
+
+/// Passes on what the host says, for people, until it ends.
+async fn forward(mut lines: Lines<BufReader<ChildStdout>>, json_output: bool) {
+    while let Ok(Some(line)) = lines.next_line().await {
+        match line.strip_prefix(REGISTERED).map(serde_json::from_str) {
+            _ if json_output => {}
+            Some(Ok(registered)) => say!("{}", registered_prose(&registered)),
+            _ => say!("{line}"),
+        }
+    }
+}

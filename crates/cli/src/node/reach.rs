@@ -1,0 +1,74 @@
+//! Whether the addresses that the terms publish lead to this very enclave: tried by connecting there, as clients will.
+//!
+//! Nothing is trusted for it: the key at the other end has to be the one that was attested a moment ago.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use candor_client::{Endpoint, inspect, plain};
+use candor_report::{CheckUrls, NodeText};
+use serde_json::Value;
+
+use crate::output::{Failure, note};
+
+/// Between two looks whether clients are served.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest time for one address.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Gives a reason why the node must not go on, if there is one; otherwise it never ends.
+pub(super) type Reach = Pin<Box<dyn Future<Output = Failure> + Send>>;
+
+/// Tries each published address as soon as clients are served. `k_sig` is the key that was registered.
+pub(super) fn check(text: NodeText, k_sig: String) -> Reach {
+    Box::pin(async move {
+        if text.node.urls.is_empty() {
+            return std::future::pending().await;
+        }
+        while !is_open(&text).await {
+            tokio::time::sleep(PAUSE).await;
+        }
+        match tried(&text, &k_sig).await {
+            Ok(()) => std::future::pending().await,
+            Err(failure) => failure,
+        }
+    })
+}
+
+/// Whether the host lets clients in: not before the registration is in a block that stays.
+async fn is_open(text: &NodeText) -> bool {
+    let url = format!("http://{}/status", crate::status::reachable(text.node.log_listen));
+    let status: Option<Value> = plain::get(&url).await.ok().and_then(|body| serde_json::from_slice(&body).ok());
+    status.is_some_and(|status| status["open"] == true)
+}
+
+async fn tried(text: &NodeText, k_sig: &str) -> Result<(), Failure> {
+    for url in &text.node.urls {
+        let found = match tokio::time::timeout(PATIENCE, key_at(url)).await {
+            Ok(Ok(key)) if key == k_sig => continue,
+            // Another of the same key? There is no such: whoever answers there is somebody else.
+            Ok(Ok(key)) => {
+                return Err(Failure::cannot(format!(
+                    "node.urls: {url} leads to another node: expected the key {k_sig}, got {key}; mend name or forwarding"
+                )));
+            }
+            Ok(Err(failure)) => failure.message().to_owned(),
+            Err(_) => format!("no answer in {} s", PATIENCE.as_secs()),
+        };
+        match text.node.check_urls {
+            CheckUrls::Require => return Err(Failure::cannot(format!("node.urls: {url}: {found} (node.check_urls is \"require\")"))),
+            CheckUrls::Warn => note!("candor serve: {url} cannot be reached from here: {found}; clients may not reach it either"),
+        }
+    }
+    Ok(())
+}
+
+/// The attested key of whoever answers, if the connection ends in it.
+async fn key_at(url: &str) -> Result<String, Failure> {
+    let (evidence, spki_hash, _) = inspect(&Endpoint::parse(url)?).await?;
+    if evidence.manifest.tls_spki_hash != spki_hash {
+        return Ok(format!("of another connection (TLS key {spki_hash})"));
+    }
+    Ok(evidence.manifest.k_sig.to_string())
+}

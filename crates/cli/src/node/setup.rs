@@ -1,0 +1,215 @@
+//! What follows from node.toml, the options and the chain: every value that was left open, the terms, and the files that both halves read.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use candor_chain::ChainClient;
+use candor_engine::Model;
+use candor_report::{AssetPart, Decimal, ModelPart, NodeText, PricePart};
+use candor_verify::bytes::Hash32;
+use serde_json::{Value, json};
+
+use super::reach::{self, Reach};
+use super::registered_prose;
+use crate::config::Settings;
+use crate::deployment::Deployed;
+use crate::keys::{self, HostKeys};
+use crate::lifetime::Child;
+use crate::output::{Failure, free_address, note, print_json, read, say};
+use crate::registrar::Attestors;
+use crate::{dev, policy, terms, tokens};
+
+/// What both halves are started with, and started again with.
+pub(super) struct Setup {
+    settings: Settings,
+    state: PathBuf,
+    // The operator's key is not among them: it has signed.
+    host_keys: HostKeys,
+}
+
+/// Writes the files that the halves read. Addresses are fixed here.
+pub(super) async fn set_up(mut settings: Settings, state: &Path, chain: &ChainClient) -> Result<Setup, Failure> {
+    let chain_id = chain.chain_id();
+    // First: on a chain that this node must not serve nobody is asked for keys.
+    dev::check_simulated(chain_id)?;
+    let deployed = complete(&mut settings, chain_id)?;
+    let needs_operator = settings.text.terms.file.is_none();
+    let keys = keys::load(&settings.text.keys, needs_operator, chain_id)?;
+    let directory = settings.text.node.data.clone();
+    let node = &mut settings.text.node;
+    node.listen = fixed(node.listen, "--listen").await?;
+    node.log_listen = fixed(node.log_listen, "--log-listen").await?;
+    let sold = models(&mut settings, &directory)?;
+    let signed = terms::for_node(&settings, &deployed, &keys, &sold)?;
+    let operator = signed.terms.operator;
+    let judge = dev::policy(&settings.tee(state), &deployed, operator)?;
+    Attestors::of(settings.attestors()?, &deployed, &judge.policy, chain)?;
+    deployed.check_there(chain).await?;
+    let path = directory.join("terms.cbor");
+    std::fs::write(&path, signed.encode()).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
+    settings.text.terms.file = Some(path);
+    if settings.text.node.policy.is_none() {
+        let path = directory.join("own-policy.toml");
+        candor_client::write_private(&path, candor_client::template(&judge).as_bytes())?;
+        settings.text.node.policy = Some(path);
+    }
+    settings.text.node.tee = Some(settings.tee(state));
+    settings.text.node.socket = Some(settings.socket());
+    settings.write(&in_force(&directory))?;
+    // Clients on this machine find a policy that accepts what runs here; it says SIMULATED in its first lines.
+    if !policy::default_path(state).exists() {
+        let path = policy::default_path(state);
+        policy::write_dev(&path, state, &deployed, operator)?;
+        note!("wrote {}: it accepts SIMULATED evidence of this very program, on chain {chain_id} only", path.display());
+    }
+    Ok(Setup { settings, state: state.to_owned(), host_keys: keys.host })
+}
+
+/// What both halves of a node in this directory read.
+fn in_force(directory: &Path) -> PathBuf {
+    directory.join("in-force.toml")
+}
+
+/// Fills in what was left open and follows from the chain; the contracts there.
+pub(crate) fn complete(settings: &mut Settings, chain_id: u64) -> Result<Deployed, Failure> {
+    if settings.text.chains.is_empty() {
+        settings.text.chains.push(crate::config::chain_part(chain_id));
+    }
+    if let Some(chain) = settings.text.chains.first_mut() {
+        chain.id = chain_id;
+        if chain.rpc.is_empty() && chain.rpc_file.is_none() {
+            chain.rpc = vec![dev::RPC_URL.to_owned()];
+        }
+    }
+    let deployed = settings.deployed(chain_id)?;
+    let text = &mut settings.text;
+    let is_sold_without_price = text.models.iter().any(|model| model.prices.is_empty());
+    if text.assets.is_empty() && (text.models.is_empty() || is_sold_without_price) && text.access.paid {
+        text.assets.push(play_money(&deployed)?);
+    }
+    if text.models.is_empty() {
+        text.models.push(built_in());
+    }
+    let asset = text.assets.first().map(|asset| asset.symbol.clone());
+    for model in text.models.iter_mut().filter(|model| model.prices.is_empty()) {
+        model.prices.extend(asset.clone().map(usual_price));
+    }
+    Ok(deployed)
+}
+
+/// The model that is sold if nothing else is said.
+pub(super) fn built_in() -> ModelPart {
+    ModelPart { id: "candor-mini".to_owned(), file: None, prices: Vec::new() }
+}
+
+/// What is asked where nothing is said: 1 and 3 for a million tokens, and a ten-thousandth for the request.
+fn usual_price(asset: String) -> PricePart {
+    let price = |text: &str| Decimal::parse(text).unwrap_or_default();
+    PricePart { asset, input: price("1"), output: price("3"), request: price("0.0001") }
+}
+
+/// The token of a deployment for trying.
+fn play_money(deployed: &Deployed) -> Result<AssetPart, Failure> {
+    if !deployed.config.with_play_money {
+        return Err(Failure::cannot(
+            "asset: expected an [[asset]] and prices in node.toml (`candor init` writes them), got none, and the deployment has no TestUSD \
+             (`candor deploy --test-usd`: anybody mints it)",
+        ));
+    }
+    Ok(tokens::play_money(deployed.addresses.chain_id, deployed.addresses.test_usd))
+}
+
+/// A model that is here: its file was read once.
+pub(crate) struct Sold {
+    pub(crate) id: String,
+    pub(crate) digest: Hash32,
+    pub(crate) context_tokens: u32,
+}
+
+/// Reads each model; the built-in one is written to a file first.
+pub(crate) fn models(settings: &mut Settings, directory: &Path) -> Result<Vec<Sold>, Failure> {
+    let mut sold = Vec::new();
+    for model in &mut settings.text.models {
+        let path = match &model.file {
+            Some(path) => path.clone(),
+            None => {
+                let path = directory.join("candor-mini-1.cnd1");
+                let written = std::fs::write(&path, dev::built_in_model());
+                written.map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
+                model.file = Some(path.clone());
+                path
+            }
+        };
+        let refused = |error: &dyn std::fmt::Display| Failure::cannot(format!("{}: the model is refused: {error}", path.display()));
+        let bytes = read(&path)?;
+        let read = Model::load(&bytes).map_err(|error| refused(&error))?;
+        sold.push(Sold { id: model.id.clone(), digest: Hash32(read.digest()), context_tokens: read.config().context });
+    }
+    Ok(sold)
+}
+
+/// The terms name endpoints, so they must be known, and free, before anybody listens. The host of a `serve` that was killed a moment
+/// ago may still have them.
+async fn fixed(address: SocketAddr, flag: &str) -> Result<SocketAddr, Failure> {
+    for _ in 0..20 {
+        if let Ok(address) = free_address(address, flag) {
+            return Ok(address);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    free_address(address, flag)
+}
+
+impl Setup {
+    pub(super) fn start_enclave(&self) -> Result<Child, Failure> {
+        let socket = self.settings.socket();
+        // A socket left by an enclave that is gone would keep the next one from listening.
+        match std::fs::remove_file(&socket) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::cannot(format!("{}: {error}", socket.display())));
+            }
+            _ => {}
+        }
+        let mut command = Child::command()?;
+        command.arg("enclave").arg("--config").arg(in_force(&self.settings.text.node.data));
+        if let Some(seconds) = self.settings.confirm_seconds {
+            command.arg("--confirm-seconds").arg(seconds.to_string());
+        }
+        Child::start(command)
+    }
+
+    pub(super) async fn start_host(&self) -> Result<Child, Failure> {
+        let mut command = Child::command()?;
+        command.arg("--state").arg(&self.state).arg("host").arg("--config").arg(in_force(&self.settings.text.node.data));
+        if let Some(units) = self.settings.anchor_units {
+            command.arg("--anchor-value").arg(units.to_string());
+        }
+        command.arg("--keys-follow").stdout(Stdio::piped());
+        let mut host = Child::start(command)?;
+        host.hand_over(&self.host_keys.to_line()).await?;
+        Ok(host)
+    }
+
+    /// Tries the published addresses, once clients are served.
+    pub(super) fn reach(&self, registered: &Value) -> Reach {
+        reach::check(self.settings.text.clone(), registered["k_sig"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Where everything is.
+    pub(super) fn say(&self, registered: &Value, enclave: &Child, host: &Child, json_output: bool) {
+        let NodeText { node, .. } = &self.settings.text;
+        let (api, log) = (format!("https://{}", node.listen), format!("http://{}", node.log_listen));
+        if json_output {
+            return print_json(&json!({
+                "enclave_pid": enclave.pid(), "host_pid": host.pid(), "socket": self.settings.socket().display().to_string(), "api": api,
+                "log": log, "k_sig": registered["k_sig"], "log_id": registered["log_id"], "gas": registered["gas"],
+            }));
+        }
+        say!("{}", registered_prose(registered));
+        say!("enclave pid {}, host pid {}", enclave.pid(), host.pid());
+        let published = if node.urls.is_empty() { String::new() } else { format!("   published as {}", node.urls.join(", ")) };
+        say!("serving {api}{published}   log {log}   SIMULATED");
+    }
+}

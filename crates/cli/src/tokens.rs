@@ -1,0 +1,78 @@
+//! Tokens that a node can take: USDC where its address is known here, the play money of a deployment, or one that is written out.
+//!
+//! A slip in a domain's name makes every payment invalid: `candor doctor` asks the token on its chain for the hash of its domain.
+
+use candor_report::AssetPart;
+use candor_verify::bytes::Address;
+
+/// Play money that anybody mints.
+pub(crate) const TEST_USD: &str = "TestUSD";
+
+/// Chain, address, and the name in the token's EIP-712 domain, which differs. Version 2, six decimals everywhere. Source: Circle's list.
+const USDC: [(u64, &str, &str); 10] = [
+    (1, "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48", "USD Coin"),
+    (10, "0x0b2c639c533813f4aa9d7837caf62653d097ff85", "USD Coin"),
+    (137, "0x3c499c542cef5e3811e1192ce70d8cc03d5c3359", "USD Coin"),
+    (8453, "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913", "USD Coin"),
+    (42_161, "0xaf88d065e77c8cc2239327c5edb3a432268e5831", "USD Coin"),
+    (43_114, "0xb97ef9ef8734c71904d8002f8b6bc66dd9c48a6e", "USD Coin"),
+    (80_002, "0x41e94eb019c0762f9bfcf9fb1e58725bfb0e7582", "USDC"),
+    (84_532, "0x036cbd53842c5426634e7929541ec2318f3dcf7e", "USDC"),
+    (11_155_111, "0x1c7d4b196cb0c7b01d743fbc6116a902379c7238", "USDC"),
+    (11_155_420, "0x5fd84259d66cd46123540766be93dfe6d43130d7", "USDC"),
+];
+
+/// USDC on a chain, if it is known here.
+pub(crate) fn usdc(chain_id: u64) -> Option<AssetPart> {
+    let (_, address, name) = USDC.iter().find(|(id, ..)| *id == chain_id)?;
+    Some(token("USDC", chain_id, Address::from_hex(address)?, name))
+}
+
+/// The play money of a deployment: it calls itself USDC, as what it stands for does.
+pub(crate) fn play_money(chain_id: u64, address: Address) -> AssetPart {
+    token(TEST_USD, chain_id, address, "USDC")
+}
+
+fn token(symbol: &str, chain_id: u64, address: Address, name: &str) -> AssetPart {
+    AssetPart { symbol: symbol.to_owned(), chain_id, address, name: name.to_owned(), version: "2".to_owned(), decimals: 6 }
+}
+
+/// `SYMBOL:ADDRESS:NAME:VERSION:DECIMALS`.
+pub(crate) fn parse(text: &str, chain_id: u64) -> Result<AssetPart, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let expected = || format!("--asset: expected USDC, TestUSD or SYMBOL:ADDRESS:NAME:VERSION:DECIMALS, got {text:?}");
+    let [symbol, address, name, version, decimals] = parts[..] else { return Err(expected()) };
+    let address = Address::from_hex(address).filter(|address| !address.is_zero()).ok_or_else(expected)?;
+    let decimals = decimals.parse().map_err(|_| expected())?;
+    Ok(AssetPart { symbol: symbol.to_owned(), chain_id, address, name: name.to_owned(), version: version.to_owned(), decimals })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_token_can_be_read_and_no_chain_stands_there_twice() {
+        for (at, (chain_id, ..)) in USDC.iter().enumerate() {
+            assert!(usdc(*chain_id).is_some_and(|token| token.chain_id == *chain_id && !token.address.is_zero()), "{chain_id}");
+            assert!(!USDC[..at].iter().any(|(other, ..)| other == chain_id), "{chain_id}");
+        }
+        assert_eq!(usdc(31337), None);
+    }
+
+    #[test]
+    fn a_token_that_is_written_out_is_read_whole_or_refused() {
+        let address = "0x0101010101010101010101010101010101010101";
+        let token = parse(&format!("EURC:{address}:EURC:2:6"), 8453).unwrap();
+        assert_eq!((token.symbol.as_str(), token.decimals), ("EURC", 6));
+        for bad in [
+            "EURC",
+            "EURC:0x01:EURC:2:6",
+            &format!("EURC:{address}:EURC:2"),
+            &format!("EURC:{address}:EURC:2:six"),
+            &format!("EURC:{address}:E:2:6:7"),
+        ] {
+            assert!(parse(bad, 1).is_err(), "{bad}");
+        }
+    }
+}
