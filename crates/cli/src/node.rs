@@ -16,7 +16,7 @@ use candor_chain::{ChainClient, Finality};
 use candor_devtee::{Hypervisor, Measurements, Request, permitted_chain};
 use candor_enclave::{Attester, AttesterError};
 use candor_engine::{Model, merkle_root};
-use candor_host::{Host, HostConfig, HostError, ModelFile, Notice, Timing};
+use candor_host::{Host, HostConfig, HostError, ModelFile, Timing};
 use candor_verify::attest::parse_document;
 use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::terms;
@@ -29,7 +29,9 @@ use crate::deployment::{Deployed, DeploymentArg};
 use crate::dev::{self, Development};
 use crate::keys::{HostKeys, NodeKeyArgs, NodeKeys};
 use crate::lifetime::{Child, asked_to_stop};
-use crate::output::{Done, Failure, free_address, note, print_json, read, say};
+use crate::listeners::{self, MetricsListen, fixed};
+use crate::logging::{self, LogArgs};
+use crate::output::{Done, Failure, print_json, read, say};
 use crate::policy;
 use crate::registrar::{Attestors, NodeRegistrar};
 use crate::rpc::RpcArgs;
@@ -80,6 +82,15 @@ pub(crate) struct ServeArgs {
     /// Seconds after which receipts that the host does not confirm end the log. To be set shorter than it is, by tests that wait for it.
     #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..=90))]
     confirm_seconds: Option<u64>,
+    /// Where metrics are served for Prometheus, and whether the node is well (/metrics, /live, /ready): a loopback address, or off. Port 9464 of
+    /// this machine if not said; on the development chain off.
+    #[arg(long, value_name = "ADDRESS|off", value_parser = MetricsListen::parse)]
+    metrics_listen: Option<MetricsListen>,
+    /// Let --metrics-listen be an address that other machines reach. Metrics say what the node earns: for a network of your own.
+    #[arg(long)]
+    metrics_remote: bool,
+    #[command(flatten)]
+    log: LogArgs,
     #[command(flatten)]
     keys: NodeKeyArgs,
     #[command(flatten)]
@@ -119,6 +130,12 @@ pub(crate) struct HostArgs {
     #[arg(long)]
     log_listen: SocketAddr,
     #[arg(long)]
+    metrics_listen: Option<SocketAddr>,
+    #[arg(long)]
+    metrics_remote: bool,
+    #[command(flatten)]
+    log: LogArgs,
+    #[arg(long)]
     anchor_seconds: Option<u64>,
     #[arg(long)]
     anchor_value: Option<u64>,
@@ -146,7 +163,8 @@ impl HostArgs {
 /// Runs a node until interrupted.
 pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> Done {
     let directory = state.join("node");
-    check_apart(args.listen, args.log_listen)?;
+    args.log.start();
+    listeners::check(args.listen, args.log_listen, args.metrics_listen, args.metrics_remote)?;
     dev::make_state(state)?;
     candor_client::private_directory(&directory)?;
     // Before anything of the directory is touched: it may be another node's.
@@ -188,31 +206,21 @@ pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> D
         }
         match half {
             Half::Host(ended) => {
-                note!(
-                    "candor serve: the host ended ({ended}); starting it again, its log goes on ({host_ends} of at most {HOST_ENDS_MAX})"
-                );
+                logging::half_ended(logging::Half::Host, &format!("{ended}; {host_ends} of at most {HOST_ENDS_MAX} in a row"));
                 host = setup.start_host().await?;
                 host_started = Instant::now();
                 host_lines = tokio::spawn(forward(BufReader::new(host.stdout()?).lines(), json_output));
             }
             Half::Enclave(ended) => {
-                note!("candor serve: the enclave ended ({ended}); starting another, whose log continues this one");
+                logging::half_ended(logging::Half::Enclave, &ended);
                 enclave = setup.start_enclave()?;
             }
         }
     }
+    logging::stopping();
     tokio::join!(host.stop(HALF_GRACE), enclave.stop(HALF_GRACE));
     drop(host_lines.await);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Clients and log are two listeners: one port cannot be both.
-fn check_apart(listen: SocketAddr, log_listen: SocketAddr) -> Result<(), Failure> {
-    let is_one_host = listen.ip() == log_listen.ip() || listen.ip().is_unspecified() || log_listen.ip().is_unspecified();
-    if listen.port() == 0 || listen.port() != log_listen.port() || !is_one_host {
-        return Ok(());
-    }
-    Err(Failure::cannot(format!("--listen {listen} and --log-listen {log_listen} are one port; give the log another with --log-listen")))
 }
 
 /// Which half ended, and how.
@@ -247,6 +255,7 @@ pub(crate) fn hold(directory: &Path) -> Result<File, Failure> {
 /// What both halves are started with, and started again with.
 struct Setup {
     args: ServeArgs,
+    metrics: Option<SocketAddr>,
     state: PathBuf,
     directory: PathBuf,
     model: PathBuf,
@@ -267,6 +276,7 @@ async fn set_up(mut args: ServeArgs, state: &Path, directory: PathBuf, chain: &C
     deployed.check_there(chain).await?;
     args.listen = fixed(args.listen, "--listen").await?;
     args.log_listen = fixed(args.log_listen, "--log-listen").await?;
+    let metrics = listeners::metrics(args.metrics_listen, chain.chain_id()).await?;
     let (model, digest, context_tokens) = model_file(args.model.as_deref(), &directory)?;
     let models = vec![terms::Model::local(&args.model_id, digest, context_tokens)];
     let terms = terms_file(&deployed, &keys, &args, models, &directory)?;
@@ -276,21 +286,9 @@ async fn set_up(mut args: ServeArgs, state: &Path, directory: PathBuf, chain: &C
     if !policy::default_path(state).exists() {
         let path = policy::default_path(state);
         policy::write_dev(&path, state, &deployed, keys.operator.address())?;
-        note!("wrote {}: it accepts SIMULATED evidence of this very program, on chain {} only", path.display(), chain.chain_id());
+        logging::wrote_policy(&path, chain.chain_id());
     }
-    Ok(Setup { args, state: state.to_owned(), directory, model, terms, policy, host_keys: keys.host })
-}
-
-/// The terms name endpoints, so they must be known, and free, before anybody listens. The host of a `serve` that was killed a moment
-/// ago may still have them.
-async fn fixed(address: SocketAddr, flag: &str) -> Result<SocketAddr, Failure> {
-    for _ in 0..20 {
-        if let Ok(address) = free_address(address, flag) {
-            return Ok(address);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    free_address(address, flag)
+    Ok(Setup { args, metrics, state: state.to_owned(), directory, model, terms, policy, host_keys: keys.host })
 }
 
 /// The model as a file, with the digest that the terms will name, and its context.
@@ -355,6 +353,13 @@ impl Setup {
             .arg(&self.policy)
             .args(args.rpc.arguments());
         command.arg("--listen").arg(args.listen.to_string()).arg("--log-listen").arg(args.log_listen.to_string());
+        command.args(args.log.arguments());
+        if let Some(address) = self.metrics {
+            command.arg("--metrics-listen").arg(address.to_string());
+        }
+        if args.metrics_remote {
+            command.arg("--metrics-remote");
+        }
         if let Some(seconds) = args.anchor_seconds {
             command.arg("--anchor-seconds").arg(seconds.to_string());
         }
@@ -379,14 +384,18 @@ impl Setup {
     /// Where everything is.
     fn say(&self, registered: &Value, enclave: &Child, host: &Child, json_output: bool) {
         let (api, log) = (format!("https://{}", self.args.listen), format!("http://{}", self.args.log_listen));
+        let metrics = self.metrics.map(|address| format!("http://{address}/metrics"));
         if json_output {
             return print_json(&json!({
-                "enclave_pid": enclave.pid(), "host_pid": host.pid(), "socket": self.socket().display().to_string(), "api": api, "log": log,
+                "enclave_pid": enclave.pid(), "host_pid": host.pid(), "socket": self.socket().display().to_string(), "api": api, "log": log, "metrics": metrics,
                 "k_sig": registered["k_sig"], "log_id": registered["log_id"], "gas": registered["gas"],
             }));
         }
         say!("{}", registered_prose(registered));
         say!("enclave pid {}, host pid {}", enclave.pid(), host.pid());
+        if let Some(metrics) = metrics {
+            say!("metrics {metrics}");
+        }
         say!("serving {api}   log {log}   SIMULATED");
     }
 }
@@ -402,38 +411,25 @@ fn registered_prose(registered: &Value) -> String {
 /// Waits for the host's word that the boot is registered.
 async fn announce(lines: &mut Lines<BufReader<ChildStdout>>, json_output: bool) -> Result<Value, Failure> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    let mut said: Option<String> = None;
+    let why = if json_output { "why is on standard error" } else { "why is above" };
     loop {
         let line = tokio::time::timeout_at(deadline, lines.next_line()).await;
-        let cannot = |what: &str| Failure::cannot(format!("{what}; {}", where_it_says_why(said.as_deref(), json_output)));
+        let cannot = |what: &str| Failure::cannot(format!("{what}; {why}"));
         let line = line.map_err(|_| cannot("the node was not registered within a minute"))?;
         let line = line.ok().flatten().ok_or_else(|| cannot("the host ended before the node was registered"))?;
         if let Some(json) = line.strip_prefix(REGISTERED) {
             return Ok(serde_json::from_str(json).unwrap_or_default());
         }
-        if !json_output {
-            say!("{line}");
-        }
-        said = Some(line);
     }
 }
 
-/// Most often the last thing that the host said is why. Text has shown it already, and a reason is told once.
-fn where_it_says_why(said: Option<&str>, json_output: bool) -> String {
-    match said {
-        Some(said) if json_output => format!("last it said: {said}"),
-        None if json_output => "why is on standard error".to_owned(),
-        _ => "why is above".to_owned(),
-    }
-}
-
-/// Passes on what the host says, for people, until it ends.
+/// Passes on what the host announces, for people, until it ends. What it logs goes to standard error by itself.
 async fn forward(mut lines: Lines<BufReader<ChildStdout>>, json_output: bool) {
     while let Ok(Some(line)) = lines.next_line().await {
-        match line.strip_prefix(REGISTERED).map(serde_json::from_str) {
-            _ if json_output => {}
-            Some(Ok(registered)) => say!("{}", registered_prose(&registered)),
-            _ => say!("{line}"),
+        if let Some(Ok(registered)) = line.strip_prefix(REGISTERED).map(serde_json::from_str)
+            && !json_output
+        {
+            say!("{}", registered_prose(&registered));
         }
     }
 }
@@ -447,12 +443,13 @@ pub(crate) async fn enclave(args: EnclaveArgs) -> Done {
         config.confirm_max = Duration::from_secs(seconds);
     }
     tokio::select! {
-        ended = candor_enclave::run(&args.socket, config, attester) => {
-            ended.map_err(|error| Failure::cannot(error.to_string()))?;
-        }
-        () = asked_to_stop() => {}
+        ended = candor_enclave::run(&args.socket, config, attester) => match ended {
+            // The log is over, which its events have said. An enclave prints nothing from the moment on at which somebody could ask it something.
+            Err(error) if error.kind() == std::io::ErrorKind::Other => Ok(ExitCode::from(2)),
+            ended => ended.map(|()| ExitCode::SUCCESS).map_err(|error| Failure::cannot(error.to_string())),
+        },
+        () = asked_to_stop() => Ok(ExitCode::SUCCESS),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// SIMULATED: documents of the software hypervisor, in the format of the real ones.
@@ -482,6 +479,7 @@ impl Attester for SimulatedAttester {
 
 /// The host process. `handed` is the line that `serve` handed over.
 pub(crate) async fn host(args: HostArgs, handed: Option<&str>) -> Done {
+    args.log.start();
     let mut chain = args.rpc.connect().await?;
     if let Some(gwei) = args.max_fee_gwei {
         chain = chain.with_fee_ceiling(u128::from(gwei) * WEI_PER_GWEI);
@@ -501,6 +499,7 @@ pub(crate) async fn host(args: HostArgs, handed: Option<&str>) -> Done {
     let mut config = HostConfig::new(args.socket, args.data, read(&args.terms)?, chain.clone(), gas);
     config.client_listen = args.listen;
     config.http_listen = args.log_listen;
+    (config.metrics_listen, config.metrics_remote) = (args.metrics_listen, args.metrics_remote);
     config.serve_unregistered = args.serve_unregistered;
     config.anchor_value = args.anchor_value.map(|units| Amount(u128::from(units)));
     config.models = vec![ModelFile { digest, path: args.model }];
@@ -512,8 +511,7 @@ pub(crate) async fn host(args: HostArgs, handed: Option<&str>) -> Done {
         attestors,
         turn: tokio::sync::Mutex::default(),
     });
-    // What the operator sees: a line per event.
-    config.notices = Arc::new(|notice: &Notice| say!("{notice}"));
+    config.notices = Arc::new(logging::notice);
     let usual = if is_dev { Duration::from_millis(200) } else { Timing::default().anchor };
     let anchor = args.anchor_seconds.map_or(usual, Duration::from_secs);
     config.timing = Timing { anchor, ..Timing::default() };
