@@ -15,6 +15,7 @@ mod demo;
 mod gas;
 mod json;
 mod npm;
+mod prometheus;
 mod python;
 mod report;
 mod steps;

@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use crate::analysis;
 use crate::json;
 use crate::npm::{self, Node};
+use crate::prometheus;
 use crate::report::Totals;
 use crate::tidy;
 use crate::workspace::{Shown, Workspace, exists, output, run};
@@ -99,6 +100,7 @@ pub(crate) fn all(workspace: &Workspace) -> Result<Vec<Step>, String> {
         step("build", "everything that the steps below run", |c| run(&mut c.cargo(&format!("build {PROGRAMS}")))),
         step("vectors", "the deterministic vectors regenerate byte for byte", vectors),
         step("test", "every Rust test", rust_tests),
+        step("prometheus", "alerts and their tests, and a node's page of metrics, judged by promtool", observed),
     ];
     let mut long = vec![Step {
         tier: Tier::Long,
@@ -243,6 +245,13 @@ fn rust_tests(context: &Context<'_>) -> Result<(), String> {
     let documentation = cargo_test(context, "test --release --locked --workspace --doc --no-fail-fast");
     let failures: Vec<String> = [programs, documentation].into_iter().filter_map(Result::err).collect();
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+}
+
+/// The page is that of a node which one of the Rust tests starts: run again here, so that this step stands alone.
+fn observed(context: &Context<'_>) -> Result<(), String> {
+    prometheus::rules(context.workspace)?;
+    cargo_test(context, "test --release --locked --workspace --test it -- observed::dashboard_and_rules")?;
+    prometheus::page(context.workspace)
 }
 
 /// Counts tests while their output passes through.

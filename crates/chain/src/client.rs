@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::convert::{address, evm_address, hash, saturating_amount};
 use crate::endpoint::Endpoint;
 use crate::error::{ChainError, from_rpc};
+use crate::health::EndpointHealth;
 use crate::pool::Pool;
 use crate::ranges::Width;
 use crate::rpc::{Reach, Rpc};
@@ -179,6 +180,12 @@ impl ChainClient {
     #[must_use]
     pub fn health(&self) -> (usize, usize) {
         self.pool.as_ref().map_or((1, 1), Pool::health)
+    }
+
+    /// How each endpoint does, in the order in which they were named; none for a provider that the caller made.
+    #[must_use]
+    pub fn endpoints_health(&self) -> Vec<EndpointHealth> {
+        self.pool.as_ref().map(Pool::each).unwrap_or_default()
     }
 
     /// The same connection with another timeout per request.

@@ -4,7 +4,7 @@
 //! this crate, but for [`ChainClient::from_provider`], where a caller injects a transport (the in-process development chain).
 //!
 //! ```text
-//! Rpc ────────── the endpoints of one chain, as one               rpc.rs, pool.rs, alike.rs
+//! Rpc ────────── the endpoints of one chain, as one               rpc.rs, pool.rs, alike.rs, health.rs
 //! ChainClient ── head, payer_state, balances, receipts, logs       client.rs, transfers.rs
 //!             ── keys and their evidence, anchors, prove, policies  registry.rs, anchors.rs, proofs.rs
 //!             ── nonce, fees, estimate, broadcast                   submit.rs
@@ -29,6 +29,7 @@ mod convert;
 mod deploy;
 mod endpoint;
 mod error;
+mod health;
 mod keystore;
 mod pool;
 mod proofs;
@@ -43,6 +44,7 @@ pub use anchors::{Anchor, anchor_calldata, observe_calldata};
 pub use client::{ChainClient, DEFAULT_TIMEOUT, Finality, Head, NonceAt};
 pub use deploy::{DETERMINISTIC_DEPLOYER, DeployConfig, DeployError, Deployment, PERMIT2, Piece, X402_UPTO};
 pub use error::{ChainError, Outage};
+pub use health::{EndpointHealth, LATENCY_BOUNDS_MS, Latency, LatencyCounts, RpcFailure};
 pub use keystore::{KeystoreError, keystore_address};
 pub use proofs::{HoldingTree, NewPolicy, Proven, ReceiptProof, open_calldata};
 pub use registry::{

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
 use crate::alike::Alike;
+use crate::health::{Asked, EndpointHealth, RpcFailure};
 use crate::rpc::Reach;
 
 /// How long an endpoint is waited for while there is another to ask.
@@ -66,6 +67,7 @@ struct Member {
     chain_id: Arc<OnceLock<u64>>,
     // Guarded for moments.
     health: Mutex<Health>,
+    asked: Asked,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -104,7 +106,8 @@ impl Pool {
         let member = |reach: &Reach| {
             // What the others are compared with is not known yet: the first question to each says whether it is of the same chain.
             let health = Mutex::new(Health { is_doubtful: 1 < reaches.len(), ..Health::default() });
-            Arc::new(Member { name: reach.endpoint.name().to_owned(), http: reach.http.clone(), chain_id: Arc::clone(chain_id), health })
+            let (name, http) = (reach.endpoint.name().to_owned(), reach.http.clone());
+            Arc::new(Member { name, http, chain_id: Arc::clone(chain_id), health, asked: Asked::default() })
         };
         Self { members: reaches.iter().map(member).collect(), agree }
     }
@@ -117,6 +120,11 @@ impl Pool {
     /// How many endpoints there are, and how many of them do not rest.
     pub(crate) fn health(&self) -> (usize, usize) {
         (self.members.len(), self.members.iter().filter(|member| !member.is_resting()).count())
+    }
+
+    /// How each endpoint does, in the order of the list.
+    pub(crate) fn each(&self) -> Vec<EndpointHealth> {
+        self.members.iter().map(|member| member.asked.health(!member.is_resting())).collect()
     }
 
     /// Whoever is well in the order of the list, then whoever rests, the one that rests longest last.
@@ -268,7 +276,8 @@ impl Member {
         (health.failures, health.rests_until) = (0, None);
     }
 
-    fn failed(&self) {
+    fn failed(&self, how: RpcFailure) {
+        self.asked.failed(how);
         let mut health = self.health();
         health.rests_until = Some(Instant::now() + REST.saturating_mul(1 << health.failures.min(6)));
         health.failures = health.failures.saturating_add(1);
@@ -277,6 +286,7 @@ impl Member {
 
     async fn ask(&self, request: RequestPacket, patience: Option<Duration>) -> Said {
         let mut turn = Turn { member: self, began: Instant::now(), is_over: false };
+        self.asked.began();
         let is_logs = asks_for_logs(&request);
         let asked_for: Vec<Id> = request.requests().iter().map(|request| request.id().clone()).collect();
         let asked = async {
@@ -288,19 +298,25 @@ impl Member {
             None => asked.await,
         };
         turn.is_over = true;
+        let took = turn.began.elapsed();
         match answer {
             Ok(answer) if is_over_limits(&answer, &asked_for, is_logs) => {
-                self.failed();
+                self.failed(RpcFailure::Limited);
                 Said::Limited(Ok(answer))
             }
             // Whoever says no has answered; a batch that is not answered is this endpoint's way.
             Ok(answer) => {
+                self.asked.answered(took);
                 self.is_well();
                 Said::Answer(answer)
             }
+            Err(error) if error.as_transport_err().is_some_and(is_limit) => {
+                self.failed(RpcFailure::Limited);
+                Said::Limited(Err(error))
+            }
             Err(error) => {
-                self.failed();
-                if error.as_transport_err().is_some_and(is_limit) { Said::Limited(Err(error)) } else { Said::Away(error) }
+                self.failed(if patience.is_some_and(|patience| patience <= took) { RpcFailure::Slow } else { RpcFailure::Away });
+                Said::Away(error)
             }
         }
     }
@@ -339,7 +355,7 @@ struct Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if !self.is_over && SLOW <= self.began.elapsed() {
-            self.member.failed();
+            self.member.failed(RpcFailure::Slow);
         }
     }
 }

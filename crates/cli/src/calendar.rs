@@ -8,6 +8,11 @@ pub(crate) fn utc(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// The same with milliseconds: `2026-02-12T09:30:00.007Z`.
+pub(crate) fn utc_millis(unix_ms: u64) -> String {
+    utc(unix_ms).replace('Z', &format!(".{:03}Z", unix_ms % 1000))
+}
+
 /// The same for a file name: `20260212T093000Z`.
 pub(crate) fn stamp(unix_ms: u64) -> String {
     utc(unix_ms).replace(['-', ':'], "")
@@ -46,7 +51,7 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{month, stamp, utc};
+    use super::{month, stamp, utc, utc_millis};
 
     #[test]
     fn a_month_begins_and_ends_where_the_calendar_says() {
@@ -76,6 +81,7 @@ mod tests {
         ] {
             assert_eq!(utc(seconds * 1000 + 999), expected);
         }
+        assert_eq!(utc_millis(1_790_000_000_007), "2026-09-21T14:13:20.007Z");
         assert_eq!(stamp(1_790_000_000_000), "20260921T141320Z");
         assert!(utc(u64::MAX).ends_with('Z'), "any time has a text");
     }

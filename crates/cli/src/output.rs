@@ -170,7 +170,7 @@ pub(crate) fn print_json(value: &Value) {
 }
 
 /// The same value without a control: what JSON does not have escaped (DEL, C1, bidirectional controls) can only be inside its strings.
-fn escaped(json: &str) -> String {
+pub(crate) fn escaped(json: &str) -> String {
     json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
         match is_control(c) {
             true => out.push_str(&format!("\\u{:04x}", u32::from(c))),

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use candor_engine::chat::{self, Head};
+use candor_link::{EnclaveCounter, EnclaveEvent};
 use candor_verify::bytes::Hash32;
 use candor_verify::decoding::seed_from_share;
 use candor_verify::hash::keccak256;
@@ -33,7 +34,7 @@ use crate::clock;
 use crate::kept::Keep;
 use crate::keys::Blinding;
 use crate::ledger::{LedgerError, Logged};
-use crate::metrics::count;
+use crate::metrics::Answered;
 use crate::pay::Paid;
 use crate::quote::Quote;
 use crate::receipt::{self, Ids, Made, Sale};
@@ -62,6 +63,8 @@ struct Sent {
     leaves: Vec<Hash32>,
     /// Tokens of the answer up to and with each frame.
     tokens: Vec<u32>,
+    /// When the first frame of a stream went out.
+    first_at: Option<UnixMs>,
     /// The frames themselves, if the answer is to be kept, or is public.
     frames: Option<Vec<Vec<u8>>>,
 }
@@ -127,7 +130,7 @@ impl Job {
     fn nothing_sent(&self) -> Sent {
         let transcript = TranscriptBuilder::new(self.transcript_seed);
         let frames = (self.keep.is_some() || self.sale.public.is_some()).then(Vec::new);
-        Sent { transcript, leaves: Vec::new(), tokens: Vec::new(), frames }
+        Sent { transcript, leaves: Vec::new(), tokens: Vec::new(), first_at: None, frames }
     }
 
     fn transfer(&self) -> Transfer {
@@ -163,7 +166,11 @@ impl Job {
         let SourceSlot { stop_at, at_stop, .. } = slot;
         let generating = self.generate(slot, sender);
         let mut sent = self.nothing_sent();
-        let passed = chunks::pass_on(&mut frames, &body, stop_at, |metered| sent.push(&metered.frame, metered.tokens)).await;
+        let passed = chunks::pass_on(&mut frames, &body, stop_at, |metered| {
+            sent.first_at.get_or_insert_with(clock::now);
+            sent.push(&metered.frame, metered.tokens);
+        })
+        .await;
         // Dropping the receiver stops the source at its next frame.
         drop(frames);
         let Some(mut end) = generating.await.ok().flatten() else { return self.forgive(execution, &body).await };
@@ -175,7 +182,7 @@ impl Job {
             end.outcome = Outcome::Aborted;
         }
         if end.outcome.is_cut() {
-            count(&self.serving.metrics().aborted);
+            self.serving.metrics().count(EnclaveCounter::Aborted);
         }
         match end.last_frame.clone().filter(|_| !aborted) {
             // A stream whose time was over at its very first frame ends without a receipt: that one frame would be all that is charged for.
@@ -197,6 +204,7 @@ impl Job {
 
     /// Nothing was answered: nothing is charged.
     async fn forgive(&self, execution: Execution, body: &mpsc::Sender<StreamItem>) {
+        self.serving.port().events().note(EnclaveEvent::AnswerFailed);
         self.serving.finish(execution, Ending::Forgiven);
         drop(body.send(Err(Cut)).await);
     }
@@ -256,11 +264,12 @@ impl Job {
             None => None,
         };
         let Some(end) = end else {
+            self.serving.port().events().note(EnclaveEvent::AnswerFailed);
             self.serving.finish(execution, Ending::Forgiven);
             return Whole::NotLogged;
         };
         let Some(last) = &end.last_frame else {
-            count(&self.serving.metrics().aborted);
+            self.serving.metrics().count(EnclaveCounter::Aborted);
             // Asking for more than there is time for must not buy the engine for nothing, again and again.
             self.serving.finish(execution, Ending::Wasted);
             return Whole::Cut;
@@ -292,7 +301,7 @@ impl Job {
     }
 
     async fn log(&self, end: &End, response_commitment: Hash32, sent: Sent) -> Result<Logged, LedgerError> {
-        let Sent { leaves, frames, .. } = sent;
+        let Sent { leaves, frames, first_at, .. } = sent;
         let text = || answer_text(frames.iter().flatten().map(Vec::as_slice));
         let answer_hash = self.sale.public.and_then(|_| text()).map(|text| keccak256(&[text.as_bytes()]));
         let made = Made {
@@ -312,10 +321,12 @@ impl Job {
             keep.answer(self.question.request.stream, frames, self.transcript_seed, decoding.clone(), *seed_share)
         });
         let logged = self.serving.ledger().log(receipt::draft(&self.sale, &made, leaves, unsealed)).await?;
-        let metrics = self.serving.metrics();
-        count(&metrics.receipts);
-        metrics.prompt_tokens.fetch_add(end.usage.prompt_tokens.into(), Ordering::Relaxed);
-        metrics.completion_tokens.fetch_add(end.usage.completion_tokens.into(), Ordering::Relaxed);
+        self.serving.metrics().answered(&Answered {
+            prompt_tokens: end.usage.prompt_tokens,
+            completion_tokens: end.usage.completion_tokens,
+            first_frame_ms: first_at.map(|at| at.since(self.started_at)),
+            answer_ms: made.finished_at.since(self.started_at),
+        });
         Ok(logged)
     }
 
@@ -333,7 +344,7 @@ mod tests {
     #[test]
     fn what_was_not_handed_over_is_neither_committed_to_nor_metered_nor_kept() {
         let transcript = TranscriptBuilder::new(Hash32::ZERO);
-        let mut sent = Sent { transcript, leaves: Vec::new(), tokens: Vec::new(), frames: Some(Vec::new()) };
+        let mut sent = Sent { transcript, leaves: Vec::new(), tokens: Vec::new(), first_at: None, frames: Some(Vec::new()) };
         for (frame, tokens) in [(b"a", 0), (b"b", 1), (b"c", 3)] {
             sent.push(frame, tokens);
         }

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candor_engine::Model;
-use candor_link::{BlockHead, BootRequest, EnclaveReply, HostRequest, ModelPart, Phase, Predecessor, Ready, RefusalCode, Refused};
+use candor_link::{
+    BlockHead, BootRequest, EnclaveEvent, EnclaveReply, HostRequest, ModelPart, Phase, Predecessor, Ready, RefusalCode, Refused,
+};
 use candor_verify::Hash32;
 use candor_verify::eip712::{K256, signer};
 use candor_verify::evidence::Evidence;
@@ -104,6 +106,7 @@ impl Boot {
         for chain_id in chains.chain([terms.anchor_chain_id]) {
             self.attester.check_chain(chain_id).map_err(|error| refuse(error.to_string()))?;
         }
+        let (models, not_after_ms, digest) = (count_of(&terms.models), terms.not_after.0, terms.digest());
         *state = State::AwaitingModels(Box::new(Loading {
             head: request.head,
             predecessor: request.predecessor,
@@ -112,6 +115,7 @@ impl Boot {
             models: HashMap::new(),
         }));
         self.has_terms.store(true, Ordering::Release);
+        self.port.events().note_with(EnclaveEvent::TermsTaken, &[models, not_after_ms], Some(digest));
         Ok(EnclaveReply::Done)
     }
 
@@ -142,6 +146,8 @@ impl Boot {
         });
         *state = State::Ready(Arc::clone(&serving));
         self.serving.send_replace(Some(Arc::clone(&serving)));
+        let models = count_of(&serving.terms().models);
+        self.port.events().note_with(EnclaveEvent::Serving, &[models], Some(serving.manifest_hash()));
         Ok(EnclaveReply::Ready(Box::new(ready_of(&serving))))
     }
 
@@ -185,9 +191,11 @@ impl Boot {
         if head.chain_id != serving.manifest().anchor_chain_id {
             return Err(Refused::new(RefusalCode::Malformed, "the head is of another chain than the manifest's"));
         }
-        let evidence = self.attest(serving.manifest(), serving.signed_terms(), head, nonce)?;
+        let attested = self.attest(serving.manifest(), serving.signed_terms(), head, nonce);
+        let evidence = attested.inspect_err(|_| self.port.events().note(EnclaveEvent::AttestationFailed))?;
         if nonce.is_zero() {
             serving.set_evidence(evidence.clone());
+            self.port.events().note(EnclaveEvent::EvidenceRenewed);
         }
         Ok(evidence)
     }
@@ -197,7 +205,14 @@ impl Boot {
         match request {
             HostRequest::Boot(boot) => self.terms(&mut state, *boot),
             HostRequest::ModelPart(part) => match &mut *state {
-                State::AwaitingModels(loading) => loading.take_part(part),
+                State::AwaitingModels(loading) => {
+                    let (digest, had) = (part.digest, loading.models.len());
+                    let (total, taken) = (part.total, loading.take_part(part));
+                    if had < loading.models.len() {
+                        self.port.events().note_with(EnclaveEvent::ModelTaken, &[total], Some(digest));
+                    }
+                    taken
+                }
                 other => Err(wrong_phase(other)),
             },
             HostRequest::Start => self.start(&mut state),
@@ -207,12 +222,13 @@ impl Boot {
             },
             HostRequest::Ping => Ok(EnclaveReply::Done),
             HostRequest::Metrics => match &*state {
-                State::Ready(serving) => Ok(EnclaveReply::Metrics(serving.metrics().published(clock::now()))),
+                State::Ready(serving) => Ok(EnclaveReply::Metrics(Box::new(serving.metrics().published(clock::now())))),
                 other => Err(wrong_phase(other)),
             },
             HostRequest::StopSelling => match &*state {
                 State::Ready(serving) => {
                     serving.stop_selling();
+                    self.port.events().note(EnclaveEvent::SellingStopped);
                     Ok(EnclaveReply::Done)
                 }
                 other => Err(wrong_phase(other)),
@@ -247,6 +263,10 @@ fn not_done_here(terms: &OperatorTerms) -> Option<&'static str> {
 fn names_more_than_a_registry(chain: &Chain) -> bool {
     let Chain { chain_id, registry, .. } = *chain;
     *chain != Chain { chain_id, registry, ..Chain::default() }
+}
+
+fn count_of<T>(list: &[T]) -> u64 {
+    u64::try_from(list.len()).unwrap_or(u64::MAX)
 }
 
 fn wrong_phase(state: &State) -> Refused {

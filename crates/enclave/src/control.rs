@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use candor_link::{
-    Calls, EnclaveReply, EnclaveRequest, FrameDecoder, FrameError, HostReply, HostRequest, Lost, NotBegun, Phase, RefusalCode, Refused,
-    ToEnclave, ToHost,
+    Calls, EnclaveEvent, EnclaveReply, EnclaveRequest, FrameDecoder, FrameError, HostReply, HostRequest, LogEvent, Lost, NotBegun, Phase,
+    RefusalCode, Refused, ToEnclave, ToHost,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
+
+use crate::events::Events;
 
 /// Frames waiting to be written at most.
 const OUTBOX: usize = 256;
@@ -59,6 +61,7 @@ struct Inner {
     current: Mutex<Option<Connection>>,
     // Number of the newest connection; zero before the first.
     newest: watch::Sender<u64>,
+    events: Events,
 }
 
 /// Our side of one control connection.
@@ -71,7 +74,7 @@ struct Connection {
 
 impl HostPort {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Inner { current: Mutex::default(), newest: watch::Sender::new(0) }))
+        Self(Arc::new(Inner { current: Mutex::default(), newest: watch::Sender::new(0), events: Events::default() }))
     }
 
     /// Counts control connections: changes when the host reconnects.
@@ -94,6 +97,23 @@ impl HostPort {
         tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(AskError::TimedOut))
     }
 
+    /// Where what happens is noted for the operator.
+    pub(crate) fn events(&self) -> &Events {
+        &self.0.events
+    }
+
+    /// Tells the operator what is noted, for ever.
+    pub(crate) async fn tell_events(self) {
+        let events = self.0.events.clone();
+        events.run(move |event| self.tell(event)).await;
+    }
+
+    /// False if there is no host, or it has enough to read.
+    fn tell(&self, event: &LogEvent) -> bool {
+        let Some(connection) = self.lock().clone() else { return false };
+        ToHost::Log(event.clone()).encode().is_ok_and(|frame| connection.outbox.try_send(frame).is_ok())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
         // A panic while holding the lock leaves a whole connection or none.
         self.0.current.lock().unwrap_or_else(PoisonError::into_inner)
@@ -112,6 +132,7 @@ impl HostPort {
         };
         if let Some(older) = older {
             older.calls.end();
+            self.events().note(EnclaveEvent::LinkSuperseded);
         }
         connection
     }

@@ -8,7 +8,7 @@
 //! | `GET /candor/evidence[?nonce=0x…]` | evidence of this enclave |
 //! | `GET /candor/evidence/{manifest hash}[?at=ms]` | evidence of a former boot |
 //! | `DELETE /candor/answer` | the client has the answer to the payment beside it: it need not be kept any longer |
-//! | `GET /health`, `GET /metrics` | for operators; metrics are at most a minute old |
+//! | `GET /health` | whether a receipt could be stored |
 //!
 //! HEAD is answered as GET without its body, OPTIONS as browsers want it. Errors have OpenAI's shape. Nothing here logs. Every read has a
 //! limit and a time.
@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use candor_engine::chat::MAX_BODY_BYTES;
-use candor_link::{EnclaveRequest, HostReply};
+use candor_link::{EnclaveCounter, EnclaveRequest, HostReply};
 use candor_verify::bytes::Hash32;
 use candor_x402::Libsecp;
 use candor_x402::protocol::{HEADER_PAYMENT_SIGNATURE, PaymentPayload, ProtocolError, parse_payment_payload, parse_single_header};
@@ -36,7 +36,6 @@ use crate::clock;
 use crate::handout::{self, Found};
 use crate::kept::{Keep, Sought};
 use crate::ledger::LedgerError;
-use crate::metrics::count;
 use crate::pay::{self, Paid};
 use crate::quote::{self, Quote};
 use crate::refusal::{self, Quoted, Refusal};
@@ -57,7 +56,7 @@ const ERASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers one request.
 pub(crate) async fn route(session: Arc<Session>, request: Request<Incoming>) -> Result<ApiResponse, Infallible> {
-    count(&session.serving().metrics().requests);
+    session.serving().metrics().count(EnclaveCounter::Requests);
     let answered = dispatch(&session, request).await;
     let response = reply::for_any_origin(answered.unwrap_or_else(|refusal| reply::refused(&refusal)));
     Ok(reply::of_boot(response, &session.serving().manifest_hash()))
@@ -75,11 +74,10 @@ async fn dispatch(session: &Session, request: Request<Incoming>) -> Result<ApiRe
         (&Method::GET, "/v1/models") => Ok(views::models(serving)),
         (&Method::GET, "/candor/evidence") => evidence(session, &query).await,
         (&Method::GET, "/health") => Ok(views::health(serving)),
-        (&Method::GET, "/metrics") => Ok(views::metrics(serving)),
         (&Method::DELETE, ANSWER) => received(session, request.headers()).await,
         (_, CHAT) => Err(Refusal::not_allowed("OPTIONS, POST")),
         (_, ANSWER) => Err(Refusal::not_allowed("DELETE, OPTIONS")),
-        (_, "/v1/models" | "/candor/evidence" | "/health" | "/metrics") => Err(Refusal::not_allowed("GET, HEAD, OPTIONS")),
+        (_, "/v1/models" | "/candor/evidence" | "/health") => Err(Refusal::not_allowed("GET, HEAD, OPTIONS")),
         (&Method::GET, path) => match (path.strip_prefix("/v1/receipts/"), path.strip_prefix("/candor/evidence/")) {
             (Some(id), _) => views::receipt(serving, id, &query).await,
             (None, Some(manifest)) => views::former_evidence(serving, manifest, &query).await,
@@ -221,7 +219,7 @@ fn reserve(serving: &Serving, quote: &Quote, sought: Option<&Sought>, room: u64)
 /// 402 with a signed offer; bounded per connection.
 fn unpaid(session: &Session, quote: &Quote, path: &str, refusal: &Refusal) -> Result<ApiResponse, Refusal> {
     session.quoted()?;
-    count(&session.serving().metrics().quotes);
+    session.serving().metrics().count(EnclaveCounter::Quotes);
     Ok(reply::unpaid(session.serving(), quote, path, refusal))
 }
 

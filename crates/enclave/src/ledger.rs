@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use candor_link::{
-    AnswerRef, AppendRequest, CheckpointRequest, EnclaveRequest, HostReply, LoggedReceipt, MAX_FRAME_HASHES, MAX_GROUP_BYTES, RefusalCode,
-    Settlement,
+    AnswerRef, AppendRequest, CheckpointRequest, EnclaveEvent, EnclaveRequest, HostReply, LoggedReceipt, MAX_FRAME_HASHES, MAX_GROUP_BYTES,
+    RefusalCode, Settlement,
 };
 use candor_log::host::{Anchored, CheckpointAck, HostState};
 use candor_log::sequencer::{Action, Config, Event, Refused, Released, ReleasedLeaf, Sequencer};
@@ -295,7 +295,10 @@ impl Task {
         }
         match report.what {
             What::Event(event) => self.step(*event),
-            What::Resync => self.resync(RETRY_PAUSE),
+            What::Resync => {
+                self.port.events().note(EnclaveEvent::HostOutOfStep);
+                self.resync(RETRY_PAUSE);
+            }
             What::Unsendable => self.step(Event::Unsendable),
         }
     }
@@ -304,6 +307,7 @@ impl Task {
         match &event {
             Event::LinkRestored(_) => (self.link_up, self.in_doubt) = (true, self.sequencer.in_flight() != 0),
             Event::LinkLost => self.link_up = false,
+            Event::Contradicted => self.port.events().note(EnclaveEvent::HostContradicts),
             Event::AppendAcked { .. } | Event::CheckpointStored(_) => self.in_doubt = false,
             _ => {}
         }
@@ -328,9 +332,13 @@ impl Task {
                 Action::SendAppend { first_index, leaves } => self.send_append(first_index, &leaves),
                 Action::SendCheckpoint { first_index, tickets, signed } => self.send_checkpoint(first_index, &tickets, signed),
                 Action::Release(released) => self.release(&released),
-                Action::Refuse { ticket, reason: Refused::TooLong { .. } } => self.answer(ticket, Err(LedgerError::TooLong)),
+                Action::Refuse { ticket, reason: Refused::TooLong { .. } } => {
+                    self.port.events().note(EnclaveEvent::ReceiptTooLong);
+                    self.answer(ticket, Err(LedgerError::TooLong));
+                }
                 Action::Refuse { ticket, .. } => self.answer(ticket, Err(LedgerError::NotNow)),
                 Action::Close { abandoned, .. } => {
+                    self.port.events().note_with(EnclaveEvent::LogClosed, &[], Some(self.log_id));
                     for ticket in abandoned {
                         let sent = self.jobs.get(&ticket).is_some_and(|job| job.sent);
                         self.answer(ticket, Err(if sent { LedgerError::Unknown } else { LedgerError::Closed }));

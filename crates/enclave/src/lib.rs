@@ -19,6 +19,7 @@
 //! | `kept`, `handout` | answers sealed for who echoed a salt, and given to who comes for them |
 //! | `ledger` | receipts into the log, group by group, then settlements out |
 //! | `control` | the way to the host |
+//! | `events`, `metrics` | what the operator is told: events of a fixed list, sums over many requests |
 //!
 //! **Invariant:** no response byte before the claim; no terminal frame before the receipt is under a signed, stored checkpoint; a payment
 //! signature leaves only as calldata beside that checkpoint (ARCHITECTURE.md, invariants; ADR 0005).
@@ -42,6 +43,7 @@ mod boot;
 mod chunks;
 mod clock;
 mod control;
+mod events;
 mod handout;
 mod http;
 mod kept;

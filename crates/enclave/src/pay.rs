@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use candor_link::{EnclaveRequest, HostReply, PayerQuery};
+use candor_link::{EnclaveCounter, EnclaveEvent, EnclaveRequest, HostReply, PayerQuery};
 use candor_verify::bytes::Hash32;
 use candor_x402::claims::Balance;
 use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, parse_payment, verify_exact};
@@ -16,7 +16,6 @@ use candor_x402::{Claim, Libsecp};
 
 use crate::clock;
 use crate::control::AskError;
-use crate::metrics::count;
 use crate::quote::Quote;
 use crate::refusal::Refusal;
 use crate::serving::Serving;
@@ -49,7 +48,7 @@ pub(crate) async fn claim<T>(
         },
         Err(error) => Err(error.into()),
     };
-    let payment = payment.inspect_err(|_: &Refusal| count(&serving.metrics().payments_refused))?;
+    let payment = payment.inspect_err(|_: &Refusal| serving.metrics().count(EnclaveCounter::PaymentsRefused))?;
     // The offer that was echoed, of this bucket or the one before: the receipt names what the client was told. A client that echoes no offer
     // paid the price of the current bucket.
     let candidate = payment.answers().unwrap_or(&quote.current).clone();
@@ -67,7 +66,7 @@ pub(crate) async fn claim<T>(
     };
     let now = clock::now().seconds();
     // Again: the host took its time, and an answer that cannot be settled any more is work for nothing.
-    payment.check_open(now, quote.generation_seconds).inspect_err(|_| count(&serving.metrics().payments_refused))?;
+    payment.check_open(now, quote.generation_seconds).inspect_err(|_| serving.metrics().count(EnclaveCounter::PaymentsRefused))?;
     let claim = serving.claim(&payment, balance, now)?;
     let place = match reserve() {
         Ok(place) => place,
@@ -76,7 +75,7 @@ pub(crate) async fn claim<T>(
             return Err(refusal);
         }
     };
-    count(&serving.metrics().claims);
+    serving.metrics().count(EnclaveCounter::Claims);
     Ok((Paid { payment, claim, candidate }, place))
 }
 
@@ -126,7 +125,8 @@ async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<Bal
     let state = match serving.port().request(EnclaveRequest::PayerState(query), PAYER_TIMEOUT).await {
         Ok(HostReply::PayerState(state)) => state,
         Ok(_) | Err(AskError::LinkLost | AskError::TimedOut | AskError::Busy | AskError::TooLong(_) | AskError::Refused(_)) => {
-            count(&serving.metrics().host_unavailable);
+            serving.metrics().count(EnclaveCounter::HostUnavailable);
+            serving.port().events().note(EnclaveEvent::HostUnavailable);
             let message = "The chain cannot be asked about this payment now. Nothing was charged; send the same payment again.";
             return Err(Refusal::unavailable(message).code("chain_unavailable"));
         }

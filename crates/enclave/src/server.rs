@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use candor_link::{HELLO_LEN, Hello, Role};
+use candor_link::{EnclaveEvent, HELLO_LEN, Hello, Role};
 use candor_verify::receipt::Channel;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
@@ -53,6 +53,7 @@ pub async fn run(socket: &Path, config: Config, attester: Arc<dyn Attester>) -> 
     }));
     let boot = Arc::new(Boot::new(config, attester, port.clone(), tokio::runtime::Handle::current()));
     tokio::spawn(re_attest(Arc::clone(&boot)));
+    tokio::spawn(port.clone().tell_events());
     let mut over = tokio::spawn(log_is_over(Arc::clone(&boot)));
     loop {
         let accepted = tokio::select! {
@@ -64,6 +65,7 @@ pub async fn run(socket: &Path, config: Config, attester: Arc<dyn Attester>) -> 
         };
         let Ok((stream, _)) = accepted else {
             // Out of file descriptors, for example: connections that end give some back, and keys and log must not end over it.
+            port.events().note(EnclaveEvent::AcceptFailed);
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -95,11 +97,11 @@ async fn connection(mut stream: UnixStream, boot: Arc<Boot>, port: HostPort, hou
         Ok(Role::Control) => control::serve(stream, port, boot).await,
         Ok(Role::Client(party)) => {
             let Some(serving) = boot.serving() else { return };
-            let Some((seat, gone)) = house.enter(party) else { return };
+            let Some((seat, gone)) = house.enter(party) else { return port.events().note(EnclaveEvent::ConnectionRefused) };
             tokio::select! {
                 () = client(stream, serving, boot, Arc::new(seat)) => {}
                 // Its place is somebody else's now. Nothing that was paid for runs here.
-                _ = gone => {}
+                _ = gone => port.events().note(EnclaveEvent::ConnectionEnded),
             }
         }
         // Nobody has asked for a connection to an upstream.
@@ -111,7 +113,9 @@ async fn client(stream: UnixStream, serving: Arc<Serving>, boot: Arc<Boot>, seat
     let acceptor = tokio_rustls::TlsAcceptor::from(serving.tls());
     let (handshake_max, idle_max) = (serving.config().handshake_max, serving.config().idle_max);
     let stream = Stall::new(stream, serving.config().stall_max);
-    let Ok(Ok(tls)) = tokio::time::timeout(handshake_max, acceptor.accept(stream)).await else { return };
+    let Ok(Ok(tls)) = tokio::time::timeout(handshake_max, acceptor.accept(stream)).await else {
+        return serving.port().events().note(EnclaveEvent::HandshakeFailed);
+    };
     let session = Arc::new(Session::new(serving, boot, Channel::Tls, Arc::clone(&seat)));
     let service = hyper::service::service_fn(move |request| turn(Arc::clone(&session), request));
     let mut connection = pin!(

@@ -11,7 +11,6 @@ use hyper::StatusCode;
 use serde_json::json;
 
 use crate::boot::Boot;
-use crate::clock;
 use crate::refusal::Refusal;
 use crate::reply::{self, ApiResponse};
 use crate::serving::{Served, Serving};
@@ -49,11 +48,6 @@ pub(crate) fn health(serving: &Serving) -> ApiResponse {
     let open = serving.ledger().has_room().is_ok();
     let status = if open { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     reply::with_body(status, "application/json", json!({"status": if open { "ok" } else { "no receipt can be stored" }}).to_string())
-}
-
-/// Counters, at most a minute old.
-pub(crate) fn metrics(serving: &Serving) -> ApiResponse {
-    reply::with_body(StatusCode::OK, "text/plain; version=0.0.4", serving.metrics().published(clock::now()))
 }
 
 /// Current evidence.

@@ -40,7 +40,9 @@ pub(crate) async fn watch(shared: Arc<Shared>, mut stopped: channel::Receiver<bo
                 false => shared
                     .trouble_once("gas", format!("{}; {TRANSACTIONS_LEFT} transactions cost {least} now: send it ether", poor.join(", "))),
             }
-            shared.update(|status| (status.balances, status.settlement_wei) = (balances, Some(settlement)));
+            shared.update(|status| {
+                (status.balances, status.needed_wei, status.settlement_wei) = (balances, Some(least), Some(settlement));
+            });
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}

@@ -76,6 +76,7 @@ impl Rounds {
         let current_id = current.row().manifest.log_id();
         if self.current.replace(current_id) != Some(current_id) {
             self.former = None;
+            self.shared.update(|status| (status.anchored_size, status.anchored_at) = (0, None));
         }
         if self.former.is_none() {
             // Without an answer the next round asks again.
@@ -94,14 +95,18 @@ impl Rounds {
         match outcome {
             Ok(Anchoring::Anchored { size, .. }) => {
                 self.shared.count_anew();
-                self.shared.update(|status| status.anchored_size = size);
+                let now = clock::now().seconds();
+                self.shared.update(|status| (status.anchored_size, status.anchored_at) = (size, Some(now)));
             }
             Ok(Anchoring::NotRegistered) => {
                 // A key that the registry does not know has no anchor.
                 self.shared.update(|status| status.anchored_size = 0);
                 self.shared.look.notify_one();
             }
-            Ok(Anchoring::UpToDate) | Err(_) => {}
+            Ok(Anchoring::UpToDate(Some(anchor))) => {
+                self.shared.update(|status| (status.anchored_size, status.anchored_at) = (anchor.tree.size, Some(anchor.anchored_at)));
+            }
+            Ok(Anchoring::UpToDate(None)) | Err(_) => {}
         }
         self.note_unanchored(current);
         self.close_gap(current).await;
@@ -163,7 +168,7 @@ impl Rounds {
         match outcome {
             Ok(Anchoring::NotRegistered) => true,
             // In a block that may be taken back it is not anchored for good.
-            Ok(Anchoring::UpToDate | Anchoring::Anchored { .. }) => {
+            Ok(Anchoring::UpToDate(_) | Anchoring::Anchored { .. }) => {
                 let signed = open.read().checkpoint().map_or(0, |signed| signed.checkpoint.tree.size);
                 let kept = self.shared.store.newest_anchor(*log_id).await;
                 kept.is_ok_and(|kept| signed <= kept.map_or(0, |anchor| anchor.tree.size))
@@ -175,6 +180,9 @@ impl Rounds {
     /// Anchors a log and tells the operator of an anchor.
     async fn anchor(&self, open: &OpenLog) -> Result<Anchoring, String> {
         let outcome = anchor(&self.shared, open).await;
+        if outcome.is_err() {
+            self.shared.counts.anchor_failures.one();
+        }
         if let Ok(Anchoring::Anchored { size, tx_hash, gas_used }) = outcome {
             let log_id = open.row().manifest.log_id();
             self.shared.notice(&Notice::Anchored { log_id, size, tx_hash, gas_used });
@@ -195,7 +203,7 @@ pub(crate) async fn anchor(shared: &Shared, open: &OpenLog) -> Result<Anchoring,
 /// What an outcome means for the operator, if it is trouble.
 fn trouble_of(log_id: &Hash32, outcome: &Result<Anchoring, String>) -> Option<String> {
     match outcome {
-        Ok(Anchoring::Anchored { .. } | Anchoring::UpToDate) => None,
+        Ok(Anchoring::Anchored { .. } | Anchoring::UpToDate(_)) => None,
         Ok(Anchoring::NotRegistered) => Some(format!("log {log_id:#} cannot be anchored: its key is not registered")),
         Err(message) => Some(message.clone()),
     }
@@ -225,8 +233,8 @@ struct SeenAnchor {
 /// What became of one look at a log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Anchoring {
-    /// Nothing to do: the newest checkpoint is anchored, or there is none.
-    UpToDate,
+    /// Nothing to do: the newest checkpoint is anchored, or there is none. With the newest anchor, as far as it was looked for.
+    UpToDate(Option<Anchor>),
     /// The registry does not know the key yet (or any more).
     NotRegistered,
     /// Done now.
@@ -299,7 +307,7 @@ impl Anchorer {
         let m = &open.row().manifest;
         let now = self.client.key_status(&m.registry, &m.k_sig).await.map_err(|error| error.to_string())?;
         match now {
-            Some(now) if now.last_size != before.last_size => Ok(Anchoring::UpToDate),
+            Some(now) if now.last_size != before.last_size => Ok(Anchoring::UpToDate(None)),
             _ => Err(error.to_string()),
         }
     }
@@ -336,10 +344,12 @@ impl Anchorer {
     // Crash: after sending and before recording: the next `refresh` finds the anchor on the chain.
     async fn anchor(&mut self, open: &OpenLog) -> Result<Anchoring, String> {
         if open.read().checkpoint().is_none() {
-            return Ok(Anchoring::UpToDate);
+            return Ok(Anchoring::UpToDate(None));
         }
         let Some((status, last)) = self.refresh(open, None).await? else { return Ok(Anchoring::NotRegistered) };
-        let Some((signed, consistency)) = newer(open, last.map_or(0, |anchor| anchor.tree.size)) else { return Ok(Anchoring::UpToDate) };
+        let Some((signed, consistency)) = newer(open, last.map_or(0, |anchor| anchor.tree.size)) else {
+            return Ok(Anchoring::UpToDate(last));
+        };
         let m = &open.row().manifest;
         let registered = self.client.registered(&m.registry, &m.k_sig, &status).await.map_err(|error| error.to_string())?;
         let calldata = anchor_calldata(&registered.record, &signed, last.as_ref(), &consistency);

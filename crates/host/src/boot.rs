@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use candor_chain::ChainError;
 use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready};
@@ -76,6 +76,7 @@ pub(crate) async fn bring_into_service(shared: &Arc<Shared>, link: &Link, phase:
 pub(crate) async fn keep_in_service(shared: &Arc<Shared>, link: &Link, ready: Ready) -> DriveError {
     tokio::select! {
         error = heads(shared, link) => error,
+        error = counts(shared, link) => error,
         error = keep_registered(shared, link, ready) => error,
     }
 }
@@ -192,6 +193,22 @@ async fn open_log(shared: &Arc<Shared>, ready: &Ready) -> Result<OpenLog, DriveE
     Ok(opened)
 }
 
+/// Between two questions for what the enclave counts: it shows a new snapshot once a minute.
+const COUNTS_EVERY: Duration = Duration::from_secs(15);
+
+/// Fetches what the enclave counts. Ends only with the connection.
+async fn counts(shared: &Shared, link: &Link) -> DriveError {
+    loop {
+        match link.call(HostRequest::Metrics, shared.config.timing.request).await {
+            Ok(EnclaveReply::Metrics(counts)) => shared.counts.enclave(&counts),
+            Err(error @ CallError::Lost) => return error.into(),
+            // Graphs that stand still for a moment; whether the enclave answers at all is asked by others.
+            Ok(_) | Err(_) => {}
+        }
+        tokio::time::sleep(COUNTS_EVERY).await;
+    }
+}
+
 /// Tells the enclave of each new block, and notices when it no longer answers.
 async fn heads(shared: &Arc<Shared>, link: &Link) -> DriveError {
     let mut seen = shared.head.subscribe();
@@ -211,9 +228,11 @@ async fn heads(shared: &Arc<Shared>, link: &Link) -> DriveError {
                 }
             }
             _ = ping.tick() => {
+                let asked = Instant::now();
                 if let Err(error) = link.call(HostRequest::Ping, shared.config.timing.request).await {
                     return error.into();
                 }
+                shared.counts.round_trip.take(asked.elapsed());
             }
         }
     }

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::config::ClientLimits;
+use crate::metrics::{HostCounts, Turned};
 use crate::notice::{Notice, NoticeSink};
 
 /// Bytes copied at a time and direction.
@@ -44,6 +45,7 @@ pub(crate) async fn serve(
     door: Door,
     limits: ClientLimits,
     notices: NoticeSink,
+    counts: Arc<HostCounts>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let gate = Gate::new(&limits);
@@ -58,11 +60,19 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 // Beyond a limit the connection is closed by dropping it: cheaper than an answer, and TLS has none to give.
-                let Some(pass) = gate.enter(peer) else { continue };
-                let door = door.clone();
+                let pass = match gate.enter(peer) {
+                    Ok(pass) => pass,
+                    Err(why) => {
+                        counts.turned(why);
+                        continue;
+                    }
+                };
+                let (door, counts) = (door.clone(), Arc::clone(&counts));
                 connections.spawn(async move {
+                    counts.connections.one();
+                    let _open = Open(Arc::clone(&counts));
                     // Broken connections are clients' daily life and nobody's news.
-                    let _outcome = carry(stream, door, &limits, pass).await;
+                    let _outcome = carry(stream, door, &limits, pass, &counts).await;
                 });
             }
             Err(error) => {
@@ -82,6 +92,15 @@ fn customer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// A connection that is counted as open.
+struct Open(Arc<HostCounts>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections_ended.one();
     }
 }
 
@@ -117,18 +136,18 @@ impl Gate {
         }
     }
 
-    pub(crate) fn enter(&self, peer: SocketAddr) -> Option<Pass> {
-        let permit = Arc::clone(&self.total).try_acquire_owned().ok()?;
+    pub(crate) fn enter(&self, peer: SocketAddr) -> Result<Pass, Turned> {
+        let permit = Arc::clone(&self.total).try_acquire_owned().map_err(|_| Turned::Full)?;
         let address = customer(peer.ip());
         let mut counts = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
         if self.max_per_address <= *count {
-            return None;
+            return Err(Turned::Address);
         }
         *count += 1;
         drop(counts);
         let party = Party(self.parties.hash_one(address).to_be_bytes());
-        Some(Pass { _permit: permit, lingering: Arc::clone(&self.lingering), party, address, per_address: Arc::clone(&self.per_address) })
+        Ok(Pass { _permit: permit, lingering: Arc::clone(&self.lingering), party, address, per_address: Arc::clone(&self.per_address) })
     }
 }
 
@@ -152,10 +171,11 @@ impl Drop for Pass {
     }
 }
 
-async fn carry(client: TcpStream, mut door: Door, limits: &ClientLimits, pass: Pass) -> io::Result<()> {
+async fn carry(client: TcpStream, mut door: Door, limits: &ClientLimits, pass: Pass, counts: &HostCounts) -> io::Result<()> {
     client.set_nodelay(true)?;
     // A moment more may be all that is missing; whoever comes too early by more is let go.
     if !timeout(limits.dial, door.open.wait_for(|open| *open)).await.is_ok_and(|open| open.is_ok()) {
+        counts.turned(Turned::NotOpen);
         return Ok(());
     }
     let hello = Hello { role: Role::Client(pass.party) };
@@ -164,7 +184,10 @@ async fn carry(client: TcpStream, mut door: Door, limits: &ClientLimits, pass: P
         enclave.write_all(&hello.encode()).await?;
         io::Result::Ok(enclave)
     };
-    let enclave = timeout(limits.dial, dial).await??;
+    let Ok(Ok(enclave)) = timeout(limits.dial, dial).await else {
+        counts.turned(Turned::Enclave);
+        return Ok(());
+    };
     let (mut client_read, client_write) = client.into_split();
     let (enclave_read, enclave_write) = enclave.into_split();
     both_ways((&mut client_read, client_write), (enclave_read, enclave_write), limits).await?;
@@ -263,14 +286,14 @@ mod tests {
         let enter = |ip: &str| gate.enter(SocketAddr::new(ip.parse().unwrap(), 1));
         let first = enter("2001:db8:0:1::1").unwrap();
         let _second = enter("2001:db8:0:1:ffff::2").unwrap();
-        assert!(enter("2001:db8:0:1::3").is_none());
+        assert_eq!(enter("2001:db8:0:1::3").err(), Some(Turned::Address));
         let _neighbour = enter("2001:db8:0:2::1").unwrap();
         drop(first);
         let _again = enter("2001:db8:0:1::3").unwrap();
         // An IPv4 address is one party, also when it comes through an IPv6 socket.
         let _v4 = (enter("192.0.2.1").unwrap(), enter("::ffff:192.0.2.1").unwrap());
-        assert!(enter("192.0.2.1").is_none());
-        assert!(enter("192.0.2.2").is_some());
+        assert!(enter("192.0.2.1").is_err());
+        assert!(enter("192.0.2.2").is_ok());
     }
     #[test]
     fn a_party_is_one_number_for_each_customer_and_names_nobody() {
@@ -287,10 +310,10 @@ mod tests {
         let gate = Gate::new(&ClientLimits { max_connections: 1, max_per_address: 2, ..ClientLimits::default() });
         let enter = |ip: &str| gate.enter(SocketAddr::new(ip.parse().unwrap(), 1));
         let first = enter("192.0.2.1").unwrap();
-        assert!(enter("192.0.2.2").is_none());
+        assert_eq!(enter("192.0.2.2").err(), Some(Turned::Full));
         let first = first.linger().unwrap();
         let second = enter("192.0.2.1").unwrap().linger().unwrap();
-        assert!(enter("192.0.2.1").is_none(), "two sockets of one address are open");
+        assert!(enter("192.0.2.1").is_err(), "two sockets of one address are open");
         let _other = enter("192.0.2.2").unwrap();
         drop((first, second));
     }

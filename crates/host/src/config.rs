@@ -127,6 +127,10 @@ pub struct HostConfig {
     pub client_listen: SocketAddr,
     /// Where the log is served, plain HTTP, read-only.
     pub http_listen: SocketAddr,
+    /// Where metrics are served, plain HTTP; nowhere if `None`. A loopback address, unless `metrics_remote`.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Whether metrics may be asked from other machines, and under any name. They say what the operator earns: for networks of his own.
+    pub metrics_remote: bool,
     /// Database, published logs. Created with mode 0700.
     pub data_dir: PathBuf,
     /// The operator's signed terms, CBOR.
@@ -174,6 +178,8 @@ impl HostConfig {
             enclave_socket,
             client_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             http_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            metrics_listen: None,
+            metrics_remote: false,
             data_dir,
             signed_terms,
             models: Vec::new(),

@@ -243,7 +243,7 @@ async fn read(shared: &Arc<Shared>, link: &Link, frames: &mut Frames, tasks: &mu
             ToHost::Reply { id, reply } => link.answered(id, reply),
             ToHost::Welcome(_) => return "it sent a second welcome".to_owned(),
             // For an operator who looks; nothing is decided by it.
-            ToHost::Log(_) => {}
+            ToHost::Log(event) => shared.notice(&Notice::Enclave(event)),
             ToHost::Request { id, request } => {
                 let Ok(permit) = Arc::clone(&in_flight).try_acquire_owned() else {
                     let refused = Refused::new(RefusalCode::TooMany, format!("more than {MAX_IN_FLIGHT} requests in flight"));

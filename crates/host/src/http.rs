@@ -67,7 +67,7 @@ pub(crate) async fn serve(listener: TcpListener, node: Arc<Shared>, mut stopped:
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Some(pass) = gate.enter(peer) else { continue };
+        let Ok(pass) = gate.enter(peer) else { continue };
         let node = Arc::clone(&node);
         connections.spawn(async move {
             let _pass = pass;

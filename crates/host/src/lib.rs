@@ -10,6 +10,7 @@
 //!                    └─ answer ─▶ store (SQLite, one writer) ─▶ settle ─▶ port ─▶ chain
 //!                                   └─▶ publish ─▶ data/log/… ◀─ http ── readers of the log
 //!                                   └─▶ anchor ─▶ CandorRegistry
+//! the operator ◀─ notices (a log elsewhere), metrics ◀─ all of these
 //! ```
 //!
 //! [`Host::start`] runs all of it until [`Host::stop`]. Not here: TLS, prompts, receipts' contents, registration itself ([`Registrar`]).
@@ -28,6 +29,7 @@ mod config;
 mod control;
 mod ends;
 mod http;
+mod metrics;
 mod notice;
 mod port;
 mod publish;
@@ -39,6 +41,6 @@ mod shared;
 pub mod store;
 
 pub use config::{ClientLimits, GasKeys, HostConfig, ModelFile, SettlementConfig, Timing};
-pub use notice::{Notice, NoticeSink};
+pub use notice::{Notice, NoticeSink, PARTS};
 pub use registrar::{NoRegistrar, Registering, Registrar, RegistrarError, Renewed, Renewing};
 pub use run::{Host, HostError};

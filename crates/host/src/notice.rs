@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use candor_chain::ChainError;
-use candor_verify::Hash32;
+use candor_link::LogEvent;
+use candor_verify::{Address, Amount, Hash32};
 
 /// Where notices go. Called from many tasks; must not block.
 pub type NoticeSink = Arc<dyn Fn(&Notice) + Send + Sync>;
@@ -21,6 +22,11 @@ pub enum Notice {
         clients: SocketAddr,
         /// For readers of the log.
         http: SocketAddr,
+    },
+    /// The listener for metrics is open.
+    Metrics {
+        /// Where.
+        address: SocketAddr,
     },
     /// The enclave answers on its control connection.
     EnclaveConnected,
@@ -58,6 +64,12 @@ pub enum Notice {
         payment_id: Hash32,
         /// The transaction that moved the money.
         tx_hash: Hash32,
+        /// Its chain.
+        chain_id: u64,
+        /// Token contract.
+        asset: Address,
+        /// What moved.
+        amount: Amount,
     },
     /// A payment can no longer be settled.
     SettlementFailed {
@@ -66,6 +78,8 @@ pub enum Notice {
         /// A stable code.
         code: &'static str,
     },
+    /// The enclave has something to say.
+    Enclave(LogEvent),
     /// Something does not work and is tried again.
     Trouble {
         /// What part.
@@ -73,7 +87,16 @@ pub enum Notice {
         /// What is wrong, for the operator: it may quote systems that were asked, so it goes nowhere else.
         message: String,
     },
+    /// It works again.
+    Recovered {
+        /// What part.
+        part: &'static str,
+    },
 }
+
+/// Every part that can be in trouble, as [`Notice::Trouble`] and `/status` name it.
+pub const PARTS: [&str; 12] =
+    ["anchor", "answers", "attestation", "chain", "clients", "enclave", "gas", "payers", "publish", "registration", "settlement", "store"];
 
 /// What does not work: a word for everybody, and a message for the operator.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -101,18 +124,23 @@ impl From<ChainError> for Trouble {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listening { clients, http } => write!(f, "host: clients on {clients}, log on http://{http}"),
-            Self::EnclaveConnected => f.write_str("host: enclave connected"),
-            Self::EnclaveLost { reason } => write!(f, "host: enclave lost: {reason}"),
-            Self::Ready { log_id } => write!(f, "host: enclave ready, log {log_id:#}"),
-            Self::Registered { log_id } => write!(f, "host: registered, log {log_id:#}"),
-            Self::Open => f.write_str("host: clients are served"),
+            Self::Listening { clients, http } => write!(f, "clients on {clients}, log on http://{http}"),
+            Self::Metrics { address } => write!(f, "metrics on http://{address}/metrics"),
+            Self::EnclaveConnected => f.write_str("enclave connected"),
+            Self::EnclaveLost { reason } => write!(f, "enclave lost: {reason}"),
+            Self::Ready { log_id } => write!(f, "enclave ready, log {log_id:#}"),
+            Self::Registered { log_id } => write!(f, "registered, log {log_id:#}"),
+            Self::Open => f.write_str("clients are served"),
             Self::Anchored { log_id, size, tx_hash, gas_used } => {
-                write!(f, "host: anchored log {log_id:#} at size {size} in {tx_hash} ({gas_used} gas)")
+                write!(f, "anchored log {log_id:#} at size {size} in {tx_hash:#} ({gas_used} gas)")
             }
-            Self::Settled { payment_id, tx_hash } => write!(f, "host: payment {payment_id:#} settled in {tx_hash}"),
-            Self::SettlementFailed { payment_id, code } => write!(f, "host: payment {payment_id:#} not settled: {code}"),
-            Self::Trouble { part, message } => write!(f, "host: {part}: {message}"),
+            Self::Settled { payment_id, tx_hash, asset, amount, .. } => {
+                write!(f, "payment {payment_id:#} settled in {tx_hash:#}: {amount} of {asset:#}")
+            }
+            Self::SettlementFailed { payment_id, code } => write!(f, "payment {payment_id:#} not settled: {code}"),
+            Self::Enclave(event) => event.fmt(f),
+            Self::Trouble { part, message } => write!(f, "{part}: {message}"),
+            Self::Recovered { part } => write!(f, "{part}: works again"),
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::anchor::Anchorer;
 use crate::config::HostConfig;
+use crate::metrics::{self, HostCounts};
 use crate::notice::Notice;
 use crate::publish::Publisher;
 use crate::settle::Settler;
@@ -26,6 +27,9 @@ use crate::{accounts, anchor, clients, clock, control, http, publish, registrati
 
 /// Between two looks for kept answers whose time is over: an hour is little beside a week.
 const ERASE_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Between two looks at the disk: one page each.
+const PROBE_EVERY: Duration = Duration::from_secs(10);
 
 /// Why a host does not start, or cannot go on. Whatever else goes wrong is told by notices and recovers by itself.
 #[derive(Debug)]
@@ -78,6 +82,7 @@ impl std::error::Error for HostError {}
 pub struct Host {
     client_address: SocketAddr,
     http_address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     // Each gives its name when it returns, which it should not before the stop.
     tasks: JoinSet<&'static str>,
@@ -99,6 +104,14 @@ impl Host {
         let store = open_store(&config.data_dir.join("host.db"), options).await.map_err(HostError::Store)?;
         let (clients, client_address) = listen(config.client_listen).await?;
         let (readers, http_address) = listen(config.http_listen).await?;
+        let metrics = match config.metrics_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let metrics_address = metrics.as_ref().map(|(_, address)| *address);
+        let counts = Arc::<HostCounts>::default();
+        let assets = terms.terms.assets.iter().map(|asset| (asset.chain_id, asset.asset)).collect();
+        let config = HostConfig { notices: counts.counting(assets, Arc::clone(&config.notices)), ..config };
 
         let (stop, stopped) = watch::channel(false);
         let resets = watch::Sender::new(0);
@@ -136,13 +149,19 @@ impl Host {
             current: watch::Sender::new(None),
             stored: watch::Sender::new(0),
             status: Mutex::new(Status { phase: "enclave not connected", ..Status::default() }),
+            counts: Arc::clone(&counts),
+            started: clock::now().seconds(),
             config,
         });
         shared.notice(&Notice::Listening { clients: client_address, http: http_address });
+        if let Some((listener, address)) = metrics {
+            shared.notice(&Notice::Metrics { address });
+            tasks.spawn(named("metrics", metrics::serve(listener, Arc::clone(&shared), stopped.clone())));
+        }
         let config = &shared.config;
         let (socket, notices) = (config.enclave_socket.clone(), Arc::clone(&config.notices));
         let door = clients::Door { socket, open: shared.gate.subscribe() };
-        tasks.spawn(named("clients", clients::serve(clients, door, config.clients, notices, stopped.clone())));
+        tasks.spawn(named("clients", clients::serve(clients, door, config.clients, notices, counts, stopped.clone())));
         tasks.spawn(named("accounts", accounts::watch(Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("http", http::serve(readers, Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("chain", follow_head(Arc::clone(&shared), stopped.clone())));
@@ -150,6 +169,7 @@ impl Host {
         tasks.spawn(named("anchor", anchor::run(Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("renewal", registration::renew_former(Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("store", writer_ended(shared.store.clone(), stopped.clone())));
+        tasks.spawn(named("disk", probe(shared.store.clone(), stopped.clone())));
         tasks.spawn(named("answers", erase_ended(Arc::clone(&shared), stopped.clone())));
         let (refuse, refused) = oneshot::channel();
         let control = async move {
@@ -159,7 +179,7 @@ impl Host {
             }
         };
         tasks.spawn(named("control", control));
-        Ok(Self { client_address, http_address, stop, tasks, refused })
+        Ok(Self { client_address, http_address, metrics_address, stop, tasks, refused })
     }
 
     /// Starts, and runs until the future is dropped.
@@ -197,6 +217,12 @@ impl Host {
         self.http_address
     }
 
+    /// Where metrics are served.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
     /// Stops every task and waits for it; what was queued for the disk is written.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
@@ -214,6 +240,17 @@ async fn writer_ended(store: Store, mut stopped: watch::Receiver<bool>) {
     tokio::select! {
         () = store.ended() => {}
         _ = stopped.changed() => {}
+    }
+}
+
+/// Looks at the disk now and again, so that a full one is seen before a receipt needs it. What it finds is in the store's health.
+async fn probe(store: Store, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let _in_its_health = store.probe().await;
+        tokio::select! {
+            () = tokio::time::sleep(PROBE_EVERY) => {}
+            _ = stopped.changed() => return,
+        }
     }
 }
 
@@ -263,6 +300,12 @@ fn check(config: &HostConfig, terms: &SignedTerms) -> Result<(), HostError> {
             "the terms' anchor chain is {}, the endpoint's is {}",
             terms.anchor_chain_id,
             config.anchor_chain.chain_id()
+        ));
+    }
+    if let Some(address) = config.metrics_listen.filter(|address| !config.metrics_remote && !address.ip().is_loopback()) {
+        return refuse(format!(
+            "metrics at {address}: expected a loopback address, because they say what this node earns; to let other machines ask, say so \
+             (--metrics-remote)"
         ));
     }
     if config.gas_key.address() == config.anchor_key.address() {

@@ -3,8 +3,9 @@
 //! Intents come from checkpoints, after these are durable; the database keeps them until they are over, so a restart goes on where this
 //! stopped. Transactions are sent one after another in the order of their account nonces; questions run at the same time, a few of them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use candor_chain::{ChainClient, Finality, Signer};
 use candor_link::{SettlementFailure, SettlementState};
@@ -33,6 +34,14 @@ pub(crate) struct Settler {
     ends: Ends,
     // Set when an intent found no room here; the runner then takes it from the database.
     has_backlog: Arc<AtomicBool>,
+    open: Arc<Open>,
+}
+
+/// How many settlements are not over, and how many of them were sent, as of the last tick. For the operator.
+#[derive(Debug, Default)]
+struct Open {
+    all: AtomicUsize,
+    sent: AtomicUsize,
 }
 
 impl Settler {
@@ -57,8 +66,10 @@ impl Settler {
         let port = Arc::new(GasPort::new(client, signer.clone(), config.gas_limit, finality));
         let has_backlog = Arc::new(AtomicBool::new(false));
         let (ends, asking) = (Ends::default(), Arc::new(Semaphore::new(MAX_QUESTIONS)));
-        let settler = Self { intents, ends: ends.clone(), has_backlog: Arc::clone(&has_backlog) };
-        let runner = Runner { config: machine, port, asking, store, notices, ends, has_backlog, queue, stopped, resets };
+        let open = Arc::<Open>::default();
+        let settler = Self { intents, ends: ends.clone(), has_backlog: Arc::clone(&has_backlog), open: Arc::clone(&open) };
+        let told = VecDeque::new();
+        let runner = Runner { config: machine, port, asking, store, notices, ends, has_backlog, queue, stopped, resets, open, told };
         (settler, runner.run())
     }
 
@@ -67,6 +78,11 @@ impl Settler {
         if self.intents.try_send(intent).is_err() {
             self.has_backlog.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// How many are not over, and how many of them were sent.
+    pub(crate) fn open(&self) -> (usize, usize) {
+        (self.open.all.load(Ordering::Relaxed), self.open.sent.load(Ordering::Relaxed))
     }
 
     /// Waits from now on for the end of one, or for its transfer in a block.
@@ -93,7 +109,13 @@ struct Runner<P> {
     stopped: watch::Receiver<bool>,
     /// Another chain came in the place of this one.
     resets: watch::Receiver<u64>,
+    open: Arc<Open>,
+    /// Payments whose end the operator was told, newest last: of one that is offered again he is not told twice.
+    told: VecDeque<Hash32>,
 }
+
+/// Ends that are remembered for [`Runner::told`]. What is offered again is of the last minutes.
+const TOLD: usize = 1024;
 
 impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
     /// Account nonces begin anew on a chain that was reset. So does the machine, as it does after a crash.
@@ -154,6 +176,8 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
                         self.trouble(format!("{most} transfers are in no block that stays: no further one is sent until some are; is the chain standing still?"));
                     }
                     waited = (waited || waits) && !machine.has_depth_again();
+                    self.open.all.store(machine.open_count(), Ordering::Relaxed);
+                    self.open.sent.store(machine.sent_count(), Ordering::Relaxed);
                     Event::Tick
                 }
             };
@@ -182,7 +206,7 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
     }
 
     /// Does one thing.
-    fn act(&self, action: Action, tasks: &mut JoinSet<Event>, to_send: &mpsc::Sender<ChainRequest>) {
+    fn act(&mut self, action: Action, tasks: &mut JoinSet<Event>, to_send: &mpsc::Sender<ChainRequest>) {
         match action {
             Action::Persist(record) => {
                 let store = self.store.clone();
@@ -213,13 +237,21 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
         }
     }
 
-    fn finish(&self, outcome: &Outcome) {
-        let payment_id = outcome.payment_id;
-        match outcome.status {
-            SettlementStatus::Settled { tx_hash, .. } => (self.notices)(&Notice::Settled { payment_id, tx_hash }),
-            SettlementStatus::Failed { code } => (self.notices)(&Notice::SettlementFailed { payment_id, code: code.as_str() }),
-            SettlementStatus::Expired => (self.notices)(&Notice::SettlementFailed { payment_id, code: "expired" }),
-            SettlementStatus::Pending { .. } => {}
+    fn finish(&mut self, outcome: &Outcome) {
+        let Outcome { payment_id, asset, amount, .. } = *outcome;
+        let chain_id = self.config.chain_id;
+        let notice = match outcome.status {
+            SettlementStatus::Settled { tx_hash, .. } => Some(Notice::Settled { payment_id, tx_hash, chain_id, asset, amount }),
+            SettlementStatus::Failed { code } => Some(Notice::SettlementFailed { payment_id, code: code.as_str() }),
+            SettlementStatus::Expired => Some(Notice::SettlementFailed { payment_id, code: EXPIRED }),
+            SettlementStatus::Pending { .. } => None,
+        };
+        if let Some(notice) = notice.filter(|_| !self.told.contains(&payment_id)) {
+            self.told.push_back(payment_id);
+            if TOLD < self.told.len() {
+                self.told.pop_front();
+            }
+            (self.notices)(&notice);
         }
         self.ends.tell(&payment_id);
     }
@@ -227,6 +259,14 @@ impl<P: ChainPort + Send + Sync + 'static> Runner<P> {
     fn trouble(&self, message: String) {
         (self.notices)(&Notice::Trouble { part: "settlement", message });
     }
+}
+
+/// Why a settlement failed whose time is over.
+const EXPIRED: &str = "expired";
+
+/// Every code of [`Notice::SettlementFailed`].
+pub(crate) fn failure_codes() -> impl Iterator<Item = &'static str> {
+    FailureCode::ALL.into_iter().map(FailureCode::as_str).chain([EXPIRED])
 }
 
 async fn persist(store: Store, record: StoredIntent) -> Event {
@@ -328,6 +368,8 @@ mod tests {
             queue,
             stopped,
             resets,
+            open: Arc::default(),
+            told: VecDeque::new(),
         };
         tokio::time::timeout(Duration::from_secs(10), runner.run()).await.expect("it ends");
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use crate::anchor::Anchorer;
 use crate::config::{HostConfig, Timing};
+use crate::metrics::HostCounts;
 use crate::notice::{Notice, Trouble};
 use crate::publish::Publisher;
 use crate::settle::Settler;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) stored: watch::Sender<u64>,
     // Guarded for moments.
     pub(crate) status: Mutex<Status>,
+    pub(crate) counts: Arc<HostCounts>,
+    pub(crate) started: UnixSeconds,
 }
 
 /// What `/status` says. Nothing per client.
@@ -63,6 +66,10 @@ pub(crate) struct Status {
     pub(crate) unanchored_since: Option<UnixSeconds>,
     /// Until when the registration is good, by the newest document on chain.
     pub(crate) valid_until: Option<UnixSeconds>,
+    /// When the newest anchor of this log was made.
+    pub(crate) anchored_at: Option<UnixSeconds>,
+    /// The least that each account of this host should hold, in wei, as last read.
+    pub(crate) needed_wei: Option<Amount>,
     /// Wei that one settlement costs, as last read.
     pub(crate) settlement_wei: Option<Amount>,
     /// Wei of each account of this host, as last read.
@@ -121,9 +128,11 @@ impl Shared {
     }
 
     pub(crate) fn clear_trouble(&self, part: &'static str) {
-        self.update(|status| {
-            status.troubles.remove(part);
-        });
+        let mut was_there = false;
+        self.update(|status| was_there = status.troubles.remove(part).is_some());
+        if was_there {
+            self.notice(&Notice::Recovered { part });
+        }
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {

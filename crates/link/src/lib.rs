@@ -34,6 +34,8 @@
 
 mod calls;
 mod codec;
+mod counts;
+mod event;
 mod frame;
 mod hello;
 mod limits;
@@ -43,13 +45,15 @@ mod to_host;
 
 pub use calls::{Call, Calls, Lost, NotBegun};
 pub use codec::MessageError;
+pub use counts::{EnclaveCounter, EnclaveCounts, EnclaveHistogram, HISTOGRAM_BOUNDS, Tally};
+pub use event::{EnclaveEvent, EventLevel, LogEvent, MAX_EVENT_INTEGERS};
 pub use frame::{FrameDecoder, FrameError, frame};
 pub use hello::{HELLO_LEN, Hello, HelloError, Party, Pipe, Role};
 pub use limits::*;
 pub use message::{
     AnchoredProof, AnswerPage, AnswerPart, AnswerPiece, AnswerRef, AppendRequest, BlockHead, BootRequest, CheckpointRequest,
-    CheckpointStored, EventLevel, LogEvent, LogState, LoggedReceipt, ModelPart, PayerQuery, PayerState, Phase, Predecessor, Ready,
-    RefusalCode, Refused, Settlement, SettlementFailure, SettlementState, StoredReceipt, UpstreamRequest,
+    CheckpointStored, LogState, LoggedReceipt, ModelPart, PayerQuery, PayerState, Phase, Predecessor, Ready, RefusalCode, Refused,
+    Settlement, SettlementFailure, SettlementState, StoredReceipt, UpstreamRequest,
 };
 pub use to_enclave::{HostReply, HostRequest, ToEnclave};
 pub use to_host::{EnclaveReply, EnclaveRequest, ToHost};

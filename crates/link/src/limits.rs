@@ -55,12 +55,6 @@ pub const MAX_MESSAGE: usize = 512;
 /// Milliseconds that one [`crate::EnclaveRequest::AwaitSettlement`] may wait: T + s of payment.md, after which nothing can arrive.
 pub const MAX_AWAIT_MS: u64 = (MAX_TIMEOUT_SECONDS + MAX_SKEW_SECONDS) * 1000;
 
-/// Bytes of the counters in one [`crate::EnclaveReply::Metrics`], and so of all that an enclave counts.
-pub const MAX_METRICS: usize = 64 << 10;
-
-/// Bytes of the code in a [`crate::LogEvent`].
-pub const MAX_LOG_CODE: usize = 64;
-
 /// Bytes of an upstream's name: as of any text of the terms.
 pub const MAX_HOST_NAME: usize = candor_verify::terms::MAX_TEXT;
 

@@ -106,48 +106,6 @@ pub struct UpstreamRequest {
     pub port: u16,
 }
 
-/// Something that the enclave tells its operator. It has a code and no text: whatever could quote a request stays inside.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
-pub struct LogEvent {
-    /// How much it matters.
-    pub level: EventLevel,
-    /// A stable code: lower-case ASCII letters, digits and `_`.
-    pub code: String,
-    /// How often it happened since the last time that it was told.
-    pub count: u64,
-}
-
-/// How much an event matters.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "complete: a level more is another version")]
-pub enum EventLevel {
-    /// Something is not done.
-    Error,
-    /// Something may soon not be done.
-    Warning,
-    /// Something was done.
-    Info,
-}
-
-impl EventLevel {
-    /// The number on the wire.
-    #[must_use]
-    pub fn code(self) -> u64 {
-        match self {
-            Self::Error => 1,
-            Self::Warning => 2,
-            Self::Info => 3,
-        }
-    }
-
-    /// The level with this number.
-    #[must_use]
-    pub fn from_code(code: u64) -> Option<Self> {
-        [Self::Error, Self::Warning, Self::Info].into_iter().find(|level| level.code() == code)
-    }
-}
-
 /// A question about a payer, before a payment is claimed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]

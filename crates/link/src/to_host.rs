@@ -13,15 +13,15 @@ use crate::codec::{
     MessageError, Parsed, check_piece, field, hash_run, message, parse_message, read_ready, read_refused, write_hash_run, write_optional,
     write_ready, write_refused,
 };
+use crate::counts::{EnclaveCounts, Tally};
+use crate::event::{EnclaveEvent, LogEvent, MAX_EVENT_INTEGERS};
 use crate::frame::{FrameError, frame};
 use crate::hello::Pipe;
 use crate::limits::{
-    EVIDENCE_MAX, MAX_ANSWER_PART, MAX_AWAIT_MS, MAX_CALLDATA, MAX_ENTRIES, MAX_FRAME_HASHES, MAX_HOST_NAME, MAX_LOG_CODE, MAX_METRICS,
-    MAX_SETTLEMENTS,
+    EVIDENCE_MAX, MAX_ANSWER_PART, MAX_AWAIT_MS, MAX_CALLDATA, MAX_ENTRIES, MAX_FRAME_HASHES, MAX_HOST_NAME, MAX_SETTLEMENTS,
 };
 use crate::message::{
-    AnswerPart, AnswerRef, AppendRequest, CheckpointRequest, EventLevel, LogEvent, LoggedReceipt, PayerQuery, Phase, Ready, Refused,
-    Settlement, UpstreamRequest,
+    AnswerPart, AnswerRef, AppendRequest, CheckpointRequest, LoggedReceipt, PayerQuery, Phase, Ready, Refused, Settlement, UpstreamRequest,
 };
 
 /// A frame from enclave to host.
@@ -114,8 +114,8 @@ pub enum EnclaveReply {
     Ready(Box<Ready>),
     /// Answers `Attest`.
     Evidence(Vec<u8>),
-    /// Answers `Metrics`: counters in Prometheus' text form, aggregated.
-    Metrics(String),
+    /// Answers `Metrics`: sums over many requests.
+    Metrics(Box<EnclaveCounts>),
     /// Not done.
     Refused(Refused),
 }
@@ -145,10 +145,10 @@ mod kind {
 fn fields_of(kind: u64) -> Option<u64> {
     Some(match kind {
         kind::HEAD | kind::DONE => 0,
-        kind::FETCH_RECEIPT | kind::LOG_STATE | kind::ACK_ANSWER | kind::EVIDENCE | kind::METRICS => 1,
-        kind::APPEND | kind::AWAIT_SETTLEMENT | kind::FETCH_ANSWER | kind::FETCH_EVIDENCE | kind::REFUSED => 2,
-        kind::READY | kind::CHECKPOINT | kind::LOG | kind::OPEN_UPSTREAM => 3,
-        kind::WELCOME | kind::PAYER_STATE | kind::STORE_ANSWER => 4,
+        kind::FETCH_RECEIPT | kind::LOG_STATE | kind::ACK_ANSWER | kind::EVIDENCE => 1,
+        kind::APPEND | kind::AWAIT_SETTLEMENT | kind::FETCH_ANSWER | kind::FETCH_EVIDENCE | kind::METRICS | kind::REFUSED => 2,
+        kind::READY | kind::CHECKPOINT | kind::OPEN_UPSTREAM => 3,
+        kind::WELCOME | kind::LOG | kind::PAYER_STATE | kind::STORE_ANSWER => 4,
         _ => return None,
     })
 }
@@ -202,17 +202,59 @@ fn write_welcome(phase: &Phase) -> Writer {
 }
 
 fn write_log(event: &LogEvent) -> Writer {
-    let mut w = message(kind::LOG, 0, 3);
-    w.u64(event.level.code()).text(&event.code).u64(event.count);
+    let mut w = message(kind::LOG, 0, 4);
+    w.u64(event.event.number()).u64(event.count).array(event.integers.len());
+    for integer in &event.integers {
+        w.u64(*integer);
+    }
+    write_optional(&mut w, event.digest.as_ref(), |w, digest| {
+        w.bytes(&digest.0);
+    });
     w
 }
 
 fn read_log(r: &mut Reader<'_>) -> Parsed<LogEvent> {
-    let level = field("level", EventLevel::from_code(r.u64()?))?;
-    let code = r.text(MAX_LOG_CODE)?;
-    let is_code = !code.is_empty() && code.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-    let code = field("code", is_code.then(|| code.to_owned()))?;
-    Ok(LogEvent { level, code, count: r.u64()? })
+    let event = field("event", EnclaveEvent::from_number(r.u64()?))?;
+    let (count, integers) = (r.u64()?, r.list(MAX_EVENT_INTEGERS, Reader::u64)?);
+    let event = LogEvent { event, count, integers, digest: r.optional(Reader::hash)? };
+    field("integers, digest", event.is_whole().then_some(event))
+}
+
+fn write_counts(id: u64, counts: &EnclaveCounts) -> Writer {
+    let mut w = message(kind::METRICS, id, 2);
+    w.array(counts.counters.len());
+    for counter in &counts.counters {
+        w.u64(*counter);
+    }
+    w.array(counts.histograms.len());
+    for tally in &counts.histograms {
+        w.array(2).array(tally.buckets.len());
+        for bucket in &tally.buckets {
+            w.u64(*bucket);
+        }
+        w.u64(tally.sum);
+    }
+    w
+}
+
+fn read_counts(r: &mut Reader<'_>) -> Parsed<EnclaveCounts> {
+    let counters = integers(r)?;
+    let histograms = r.list(EnclaveCounts::HISTOGRAMS, |r| {
+        r.array_of(2)?;
+        Ok(Tally { buckets: integers(r)?, sum: r.u64()? })
+    })?;
+    let histograms = field("histograms", histograms.try_into().ok())?;
+    Ok(EnclaveCounts { counters, histograms })
+}
+
+/// An array of exactly so many.
+fn integers<const N: usize>(r: &mut Reader<'_>) -> Result<[u64; N], CborError> {
+    r.array_of(u64::try_from(N).unwrap_or(u64::MAX))?;
+    let mut out = [0; N];
+    for place in &mut out {
+        *place = r.u64()?;
+    }
+    Ok(out)
 }
 
 fn read_welcome(r: &mut Reader<'_>) -> Parsed<Phase> {
@@ -404,11 +446,7 @@ fn write_reply(id: u64, reply: &EnclaveReply) -> Writer {
             w.bytes(evidence);
             w
         }
-        EnclaveReply::Metrics(text) => {
-            let mut w = message(kind::METRICS, id, 1);
-            w.text(text);
-            w
-        }
+        EnclaveReply::Metrics(counts) => write_counts(id, counts),
         EnclaveReply::Refused(refused) => {
             let mut w = message(kind::REFUSED, id, 2);
             write_refused(&mut w, refused);
@@ -422,7 +460,7 @@ fn read_reply(kind: u64, r: &mut Reader<'_>) -> Parsed<EnclaveReply> {
         kind::DONE => EnclaveReply::Done,
         kind::READY => EnclaveReply::Ready(Box::new(read_ready(r)?)),
         kind::EVIDENCE => EnclaveReply::Evidence(r.bytes(EVIDENCE_MAX)?.to_vec()),
-        kind::METRICS => EnclaveReply::Metrics(r.text(MAX_METRICS)?.to_owned()),
+        kind::METRICS => EnclaveReply::Metrics(Box::new(read_counts(r)?)),
         kind::REFUSED => EnclaveReply::Refused(read_refused(r)?),
         got => return Err(MessageError::Kind { got }),
     })

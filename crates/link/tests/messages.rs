@@ -237,23 +237,36 @@ fn enclave_request() -> impl Strategy<Value = EnclaveRequest> {
     ]
 }
 
+/// Any event, with the fields that it has.
+fn event() -> impl Strategy<Value = LogEvent> {
+    (0..EnclaveEvent::ALL.len(), any::<u64>(), vec(any::<u64>(), MAX_EVENT_INTEGERS), any::<[u8; 32]>()).prop_map(
+        |(at, count, mut integers, digest)| {
+            let event = EnclaveEvent::ALL[at];
+            integers.truncate(event.integers().len());
+            LogEvent { event, count, integers, digest: event.digest().map(|_| Hash32(digest)) }
+        },
+    )
+}
+
+fn counts() -> impl Strategy<Value = EnclaveCounts> {
+    let tally = (any::<[u64; HISTOGRAM_BOUNDS + 1]>(), any::<u64>()).prop_map(|(buckets, sum)| Tally { buckets, sum });
+    (any::<[u64; EnclaveCounter::ALL.len()]>(), proptest::array::uniform3(tally))
+        .prop_map(|(counters, histograms)| EnclaveCounts { counters, histograms })
+}
+
 fn to_host() -> impl Strategy<Value = ToHost> {
     let reply = prop_oneof![
         Just(EnclaveReply::Done),
         ready().prop_map(|ready| EnclaveReply::Ready(Box::new(ready))),
         vec(any::<u8>(), 0..300).prop_map(EnclaveReply::Evidence),
-        ".{0,100}".prop_map(EnclaveReply::Metrics),
+        counts().prop_map(|counts| EnclaveReply::Metrics(Box::new(counts))),
         refused().prop_map(EnclaveReply::Refused),
     ];
     let phase =
         prop_oneof![Just(Phase::AwaitingTerms), Just(Phase::AwaitingModels), ready().prop_map(|ready| Phase::Ready(Box::new(ready)))];
     prop_oneof![
         phase.prop_map(ToHost::Welcome),
-        (1..=3_u64, "[a-z0-9_]{1,40}", any::<u64>()).prop_map(|(level, code, count)| ToHost::Log(LogEvent {
-            level: EventLevel::from_code(level).unwrap(),
-            code,
-            count
-        })),
+        event().prop_map(ToHost::Log),
         (1..=u64::MAX, enclave_request()).prop_map(|(id, request)| ToHost::Request { id, request }),
         (1..=u64::MAX, reply).prop_map(|(id, reply)| ToHost::Reply { id, reply }),
     ]
@@ -396,10 +409,38 @@ fn a_checkpoint_with_every_cosignature_that_a_delivery_takes_is_carried() {
 }
 
 #[test]
-fn an_event_says_a_code_and_nothing_that_could_quote_a_request() {
-    for code in ["", "Disk full", "prompt: hello", "größe", &"a".repeat(65)] {
-        let event = LogEvent { level: EventLevel::Error, code: code.to_owned(), count: 1 };
-        assert!(ToHost::parse(&payload(ToHost::Log(event).encode().unwrap())).is_err(), "{code}");
+fn an_event_is_one_of_the_list_with_its_fields_and_has_no_room_for_text() {
+    let good = LogEvent { event: EnclaveEvent::TermsTaken, count: 1, integers: vec![1, 2], digest: Some(Hash32([7; 32])) };
+    assert_eq!(ToHost::parse(&payload(ToHost::Log(good.clone()).encode().unwrap())), Ok(ToHost::Log(good.clone())));
+    let short = LogEvent { integers: vec![1], ..good.clone() };
+    let long = LogEvent { integers: vec![1, 2, 3], ..good.clone() };
+    let longest = LogEvent { integers: vec![1; MAX_EVENT_INTEGERS + 1], ..good.clone() };
+    let without = LogEvent { digest: None, ..good.clone() };
+    let with = LogEvent { event: EnclaveEvent::EvidenceRenewed, integers: vec![], ..good };
+    for event in [short, long, longest, without, with] {
+        assert!(ToHost::parse(&payload(ToHost::Log(event.clone()).encode().unwrap())).is_err(), "{event:?}");
+    }
+    // Of no known number, and with a text in the place of a number.
+    for bytes in [&[0x86, 0x03, 0x00, 0x18, 0xff, 0x01, 0x80, 0x80][..], &[0x86, 0x03, 0x00, 0x04, 0x61, b'a', 0x80, 0x80]] {
+        assert!(ToHost::parse(bytes).is_err(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn counts_have_a_value_for_each_place_and_no_more() {
+    let counts = |counters: u8, histograms: u8, buckets: u8| {
+        let mut bytes = vec![0x84, 0x18, 0x43, 0x01, 0x80 + counters];
+        bytes.extend(vec![0; counters.into()]);
+        bytes.push(0x80 + histograms);
+        for _ in 0..histograms {
+            bytes.extend([0x82, 0x80 + buckets]);
+            bytes.extend(vec![0; usize::from(buckets) + 1]);
+        }
+        ToHost::parse(&bytes)
+    };
+    assert_eq!(counts(9, 3, 9), Ok(ToHost::Reply { id: 1, reply: EnclaveReply::Metrics(Box::default()) }));
+    for (counters, histograms, buckets) in [(8, 3, 9), (10, 3, 9), (9, 2, 9), (9, 4, 9), (9, 3, 8), (9, 3, 10)] {
+        assert!(counts(counters, histograms, buckets).is_err(), "{counters} {histograms} {buckets}");
     }
 }
 
@@ -546,8 +587,11 @@ fn the_examples_of_the_specification_hold() {
     assert_eq!(done.encode().unwrap(), [0, 0, 0, 4, 0x82, 0x18, 0x40, 0x07]);
     let appended = ToEnclave::Reply { id: 1, reply: HostReply::Appended { size: 12 } };
     assert_eq!(appended.encode().unwrap(), [0, 0, 0, 5, 0x83, 0x18, 0x32, 0x01, 0x0c]);
-    let log = LogEvent { level: EventLevel::Warning, code: "disk_full".into(), count: 3 };
-    assert_eq!(ToHost::Log(log).encode().unwrap(), [&[0, 0, 0, 15, 0x85, 0x03, 0x00, 0x02, 0x69][..], b"disk_full", &[0x03]].concat());
+    let log = LogEvent { event: EnclaveEvent::HostUnavailable, count: 3, integers: vec![], digest: None };
+    assert_eq!(ToHost::Log(log).encode().unwrap(), [0, 0, 0, 7, 0x86, 0x03, 0x00, 0x0b, 0x03, 0x80, 0x80]);
+    let log = LogEvent { event: EnclaveEvent::ModelTaken, count: 1, integers: vec![16], digest: Some(Hash32([0xab; 32])) };
+    let expected = [&[0, 0, 0, 42, 0x86, 0x03, 0x00, 0x02, 0x01, 0x81, 0x10, 0x81, 0x58, 0x20][..], &[0xab; 32]].concat();
+    assert_eq!(ToHost::Log(log).encode().unwrap(), expected);
     let welcome = ToHost::Welcome(Phase::AwaitingTerms);
     assert_eq!(welcome.encode().unwrap(), [0, 0, 0, 7, 0x86, 0x02, 0x00, 0x01, 0x40, 0x40, 0x40]);
 }

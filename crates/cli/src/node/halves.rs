@@ -10,7 +10,7 @@ use candor_chain::{ChainClient, Finality};
 use candor_devtee::{Hypervisor, Measurements, Request, permitted_chain};
 use candor_enclave::{Attester, AttesterError};
 use candor_engine::merkle_root;
-use candor_host::{ClientLimits, Host, HostConfig, HostError, ModelFile, Notice, Timing};
+use candor_host::{ClientLimits, Host, HostConfig, HostError, ModelFile, Timing};
 use candor_report::{LimitsPart, NodeText};
 use candor_verify::attest::parse_document;
 use candor_verify::bytes::{Amount, Hash32};
@@ -21,7 +21,9 @@ use crate::config::{Settings, rpc_of};
 use crate::dev::{self, Development};
 use crate::keys::{self, HostKeys};
 use crate::lifetime::asked_to_stop;
-use crate::output::{Done, Failure, read, say};
+use crate::listeners::MetricsListen;
+use crate::logging::{self, LogArgs};
+use crate::output::{Done, Failure, read};
 use crate::registrar::{Attestors, NodeRegistrar};
 
 const WEI_PER_GWEI: u128 = 1_000_000_000;
@@ -52,6 +54,11 @@ pub(crate) struct HostArgs {
     /// Other terms than the file's.
     #[arg(long, value_name = "FILE")]
     terms: Option<PathBuf>,
+    /// Where metrics are served, or off, if not as the file says.
+    #[arg(long, value_name = "ADDRESS|off", value_parser = MetricsListen::parse)]
+    metrics_listen: Option<MetricsListen>,
+    #[command(flatten)]
+    log: LogArgs,
     /// In the smallest unit of the first asset.
     #[arg(long, hide = true)]
     anchor_value: Option<u64>,
@@ -87,12 +94,13 @@ pub(crate) async fn enclave(args: EnclaveArgs, state: &Path) -> Done {
     }
     let socket = args.socket.unwrap_or_else(|| settings.socket());
     tokio::select! {
-        ended = candor_enclave::run(&socket, config, attester) => {
-            ended.map_err(|error| Failure::cannot(error.to_string()))?;
-        }
-        () = asked_to_stop() => {}
+        ended = candor_enclave::run(&socket, config, attester) => match ended {
+            // The log is over, which its events have said. An enclave prints nothing from the moment on at which somebody could ask it something.
+            Err(error) if error.kind() == std::io::ErrorKind::Other => Ok(ExitCode::from(2)),
+            ended => ended.map(|()| ExitCode::SUCCESS).map_err(|error| Failure::cannot(error.to_string())),
+        },
+        () = asked_to_stop() => Ok(ExitCode::SUCCESS),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// SIMULATED: documents of the software hypervisor, in the format of the real ones.
@@ -123,6 +131,11 @@ impl Attester for SimulatedAttester {
 /// The host process. `handed` is the line that `serve` handed over.
 pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> Done {
     let mut settings = Settings::read(&args.config)?;
+    if let Some(listen) = args.metrics_listen {
+        listen.put(&mut settings);
+    }
+    args.log.put(&mut settings);
+    logging::start(&settings.text.log)?;
     let mut chain = settings.connect().await?;
     let deployed = super::complete(&mut settings, chain.chain_id())?;
     let text = &settings.text;
@@ -148,8 +161,7 @@ pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> 
     config.serve_unregistered = args.serve_unregistered;
     config.anchor_value = args.anchor_value.map(|units| Amount(units.into())).or_else(|| text.anchor_value());
     config.registrar = Arc::new(registrar_of(chain, registrar, policy, deployed.quorum(), attestors));
-    // What the operator sees: a line per event.
-    config.notices = Arc::new(|notice: &Notice| say!("{notice}"));
+    config.notices = Arc::new(logging::notice);
     // A chain without a tag for what stays: two blocks, as many as the enclave's newest lies below the head.
     config.finality = config.anchor_chain.finality(config.head_depth).await?;
     if is_dev {
@@ -180,6 +192,7 @@ async fn run_host(config: HostConfig) -> Done {
 fn put_settings(config: &mut HostConfig, text: &NodeText) -> Result<(), Failure> {
     config.client_listen = text.node.listen;
     config.http_listen = text.node.log_listen;
+    (config.metrics_listen, config.metrics_remote) = (text.metrics.listen, text.metrics.remote);
     for path in text.models.iter().filter_map(|model| model.file.as_ref()) {
         // The digest is enough here: whether it is a model, the enclave says.
         config.models.push(ModelFile { digest: Hash32(merkle_root(&read(path)?)), path: path.clone() });

@@ -36,7 +36,9 @@ use crate::deployment::DeploymentArg;
 use crate::dev;
 use crate::keys::NodeKeyArgs;
 use crate::lifetime::asked_to_stop;
-use crate::output::{Done, Failure, note, say};
+use crate::listeners::{self, MetricsListen};
+use crate::logging::{self, LogArgs};
+use crate::output::{Done, Failure, say};
 use crate::rpc::RpcArgs;
 
 /// Pause before a half that ended is started again.
@@ -86,6 +88,15 @@ pub(crate) struct ServeArgs {
     /// Seconds after which receipts that the host does not confirm end the log. To be set shorter than it is, by tests that wait for it.
     #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..=90))]
     confirm_seconds: Option<u64>,
+    /// Where metrics are served for Prometheus, and whether the node is well (/metrics, /live, /ready): a loopback address, or off. Nowhere if
+    /// nothing says.
+    #[arg(long, value_name = "ADDRESS|off", value_parser = MetricsListen::parse)]
+    metrics_listen: Option<MetricsListen>,
+    /// Let --metrics-listen be an address that other machines reach. Metrics say what the node earns: for a network of your own.
+    #[arg(long)]
+    metrics_remote: bool,
+    #[command(flatten)]
+    log: LogArgs,
     #[command(flatten)]
     keys: NodeKeyArgs,
     #[command(flatten)]
@@ -115,6 +126,11 @@ impl ServeArgs {
         let attestors: Vec<String> = self.attestors.iter().map(|url| url.as_str().to_owned()).collect();
         let attestors = (!attestors.is_empty()).then_some(attestors);
         settings.set("chain[0].attestors", attestors, |text, urls| first_chain(text).attestors = urls);
+        if let Some(listen) = self.metrics_listen {
+            listen.put(&mut settings);
+        }
+        settings.set("metrics.remote", self.metrics_remote.then_some(true), |text, remote| text.metrics.remote = remote);
+        self.log.put(&mut settings);
         self.keys.put(&mut settings);
         settings.anchor_units = self.anchor_value;
         settings.confirm_seconds = self.confirm_seconds;
@@ -141,7 +157,8 @@ fn first_model(text: &mut NodeText) -> &mut ModelPart {
 /// Runs a node until interrupted.
 pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> Done {
     let settings = args.settings(state)?;
-    check_apart(settings.text.node.listen, settings.text.node.log_listen)?;
+    logging::start(&settings.text.log)?;
+    listeners::check(&settings.text)?;
     dev::make_state(state)?;
     let directory = settings.text.node.data.clone();
     candor_client::private_directory(&directory)?;
@@ -191,31 +208,21 @@ pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> D
         }
         match half {
             Half::Host(ended) => {
-                note!(
-                    "candor serve: the host ended ({ended}); starting it again, its log goes on ({host_ends} of at most {HOST_ENDS_MAX})"
-                );
+                logging::half_ended(logging::Half::Host, &format!("{ended}; {host_ends} of at most {HOST_ENDS_MAX} in a row"));
                 host = setup.start_host().await?;
                 host_started = Instant::now();
                 host_lines = tokio::spawn(forward(BufReader::new(host.stdout()?).lines(), json_output));
             }
             Half::Enclave(ended) => {
-                note!("candor serve: the enclave ended ({ended}); starting another, whose log continues this one");
+                logging::half_ended(logging::Half::Enclave, &ended);
                 enclave = setup.start_enclave()?;
             }
         }
     }
+    logging::stopping();
     tokio::join!(host.stop(HALF_GRACE), enclave.stop(HALF_GRACE));
     drop(host_lines.await);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Clients and log are two listeners: one port cannot be both.
-fn check_apart(listen: SocketAddr, log_listen: SocketAddr) -> Result<(), Failure> {
-    let is_one_host = listen.ip() == log_listen.ip() || listen.ip().is_unspecified() || log_listen.ip().is_unspecified();
-    if listen.port() == 0 || listen.port() != log_listen.port() || !is_one_host {
-        return Ok(());
-    }
-    Err(Failure::cannot(format!("--listen {listen} and --log-listen {log_listen} are one port; give the log another with --log-listen")))
 }
 
 /// Which half ended, and how.
@@ -258,38 +265,25 @@ fn registered_prose(registered: &Value) -> String {
 /// Waits for the host's word that the boot is registered.
 async fn announce(lines: &mut Lines<BufReader<ChildStdout>>, json_output: bool) -> Result<Value, Failure> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    let mut said: Option<String> = None;
+    let why = if json_output { "why is on standard error" } else { "why is above" };
     loop {
         let line = tokio::time::timeout_at(deadline, lines.next_line()).await;
-        let cannot = |what: &str| Failure::cannot(format!("{what}; {}", where_it_says_why(said.as_deref(), json_output)));
+        let cannot = |what: &str| Failure::cannot(format!("{what}; {why}"));
         let line = line.map_err(|_| cannot("the node was not registered within a minute"))?;
         let line = line.ok().flatten().ok_or_else(|| cannot("the host ended before the node was registered"))?;
         if let Some(json) = line.strip_prefix(REGISTERED) {
             return Ok(serde_json::from_str(json).unwrap_or_default());
         }
-        if !json_output {
-            say!("{line}");
-        }
-        said = Some(line);
     }
 }
 
-/// Most often the last thing that the host said is why. Text has shown it already, and a reason is told once.
-fn where_it_says_why(said: Option<&str>, json_output: bool) -> String {
-    match said {
-        Some(said) if json_output => format!("last it said: {said}"),
-        None if json_output => "why is on standard error".to_owned(),
-        _ => "why is above".to_owned(),
-    }
-}
-
-/// Passes on what the host says, for people, until it ends.
+/// Passes on what the host announces, for people, until it ends. What it logs goes to standard error by itself.
 async fn forward(mut lines: Lines<BufReader<ChildStdout>>, json_output: bool) {
     while let Ok(Some(line)) = lines.next_line().await {
-        match line.strip_prefix(REGISTERED).map(serde_json::from_str) {
-            _ if json_output => {}
-            Some(Ok(registered)) => say!("{}", registered_prose(&registered)),
-            _ => say!("{line}"),
+        if let Some(Ok(registered)) = line.strip_prefix(REGISTERED).map(serde_json::from_str)
+            && !json_output
+        {
+            say!("{}", registered_prose(&registered));
         }
     }
 }

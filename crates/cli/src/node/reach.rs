@@ -9,7 +9,8 @@ use candor_client::{Endpoint, inspect, plain};
 use candor_report::{CheckUrls, NodeText};
 use serde_json::Value;
 
-use crate::output::{Failure, note};
+use crate::logging;
+use crate::output::Failure;
 
 /// Between two looks whether clients are served.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -58,7 +59,7 @@ async fn tried(text: &NodeText, k_sig: &str) -> Result<(), Failure> {
         };
         match text.node.check_urls {
             CheckUrls::Require => return Err(Failure::cannot(format!("node.urls: {url}: {found} (node.check_urls is \"require\")"))),
-            CheckUrls::Warn => note!("candor serve: {url} cannot be reached from here: {found}; clients may not reach it either"),
+            CheckUrls::Warn => logging::unreachable(url, &found),
         }
     }
     Ok(())

@@ -1,9 +1,7 @@
 //! What follows from node.toml, the options and the chain: every value that was left open, the terms, and the files that both halves read.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use candor_chain::ChainClient;
 use candor_engine::Model;
@@ -17,7 +15,9 @@ use crate::config::Settings;
 use crate::deployment::Deployed;
 use crate::keys::{self, HostKeys};
 use crate::lifetime::Child;
-use crate::output::{Failure, free_address, note, print_json, read, say};
+use crate::listeners::fixed;
+use crate::logging;
+use crate::output::{Failure, print_json, read, say};
 use crate::registrar::Attestors;
 use crate::{dev, policy, terms, tokens};
 
@@ -41,6 +41,9 @@ pub(super) async fn set_up(mut settings: Settings, state: &Path, chain: &ChainCl
     let node = &mut settings.text.node;
     node.listen = fixed(node.listen, "--listen").await?;
     node.log_listen = fixed(node.log_listen, "--log-listen").await?;
+    if let Some(listen) = &mut settings.text.metrics.listen {
+        *listen = fixed(*listen, "--metrics-listen").await?;
+    }
     let sold = models(&mut settings, &directory)?;
     let signed = terms::for_node(&settings, &deployed, &keys, &sold)?;
     let operator = signed.terms.operator;
@@ -62,7 +65,7 @@ pub(super) async fn set_up(mut settings: Settings, state: &Path, chain: &ChainCl
     if !policy::default_path(state).exists() {
         let path = policy::default_path(state);
         policy::write_dev(&path, state, &deployed, operator)?;
-        note!("wrote {}: it accepts SIMULATED evidence of this very program, on chain {chain_id} only", path.display());
+        logging::wrote_policy(&path, chain_id);
     }
     Ok(Setup { settings, state: state.to_owned(), host_keys: keys.host })
 }
@@ -150,18 +153,6 @@ pub(crate) fn models(settings: &mut Settings, directory: &Path) -> Result<Vec<So
     Ok(sold)
 }
 
-/// The terms name endpoints, so they must be known, and free, before anybody listens. The host of a `serve` that was killed a moment
-/// ago may still have them.
-async fn fixed(address: SocketAddr, flag: &str) -> Result<SocketAddr, Failure> {
-    for _ in 0..20 {
-        if let Ok(address) = free_address(address, flag) {
-            return Ok(address);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    free_address(address, flag)
-}
-
 impl Setup {
     pub(super) fn start_enclave(&self) -> Result<Child, Failure> {
         let socket = self.settings.socket();
@@ -201,14 +192,18 @@ impl Setup {
     pub(super) fn say(&self, registered: &Value, enclave: &Child, host: &Child, json_output: bool) {
         let NodeText { node, .. } = &self.settings.text;
         let (api, log) = (format!("https://{}", node.listen), format!("http://{}", node.log_listen));
+        let metrics = self.settings.text.metrics.listen.map(|address| format!("http://{address}/metrics"));
         if json_output {
             return print_json(&json!({
                 "enclave_pid": enclave.pid(), "host_pid": host.pid(), "socket": self.settings.socket().display().to_string(), "api": api,
-                "log": log, "k_sig": registered["k_sig"], "log_id": registered["log_id"], "gas": registered["gas"],
+                "log": log, "metrics": metrics, "k_sig": registered["k_sig"], "log_id": registered["log_id"], "gas": registered["gas"],
             }));
         }
         say!("{}", registered_prose(registered));
         say!("enclave pid {}, host pid {}", enclave.pid(), host.pid());
+        if let Some(metrics) = metrics {
+            say!("metrics {metrics}");
+        }
         let published = if node.urls.is_empty() { String::new() } else { format!("   published as {}", node.urls.join(", ")) };
         say!("serving {api}{published}   log {log}   SIMULATED");
     }

@@ -19,11 +19,11 @@ use serde_json::json;
 
 use crate::config::{ConfigArg, Settings, deployment_of};
 use crate::deployment::Deployed;
-use crate::dev;
 use crate::keys::{self, NodeKeys, OPERATOR, keystore};
 use crate::node::{Sold, complete, models};
-use crate::output::{Done, Failure, is_confirmed, note, print_json, read, say};
+use crate::output::{Done, Failure, is_confirmed, print_json, read, say};
 use crate::wallet::{self, Passphrase};
+use crate::{dev, logging};
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
@@ -275,7 +275,7 @@ pub(crate) fn for_node(settings: &Settings, deployed: &Deployed, keys: &NodeKeys
         return Err(refused(format!("they end at {}", words::day(signed.terms.not_after))));
     }
     if left < WARN_DAYS * DAY_MS {
-        note!("candor serve: the terms in {} end at {}: sign new ones before", path.display(), words::day(signed.terms.not_after));
+        logging::terms_end(path, &words::day(signed.terms.not_after));
     }
     Ok(signed)
 }

@@ -14,6 +14,7 @@ mod faults;
 mod kept;
 mod lying_chain;
 mod misuse;
+mod observed;
 mod one_payment;
 mod operator;
 mod page;

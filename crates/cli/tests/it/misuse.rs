@@ -116,6 +116,24 @@ fn one_port_for_clients_and_log_is_refused_at_once_with_the_flag_that_gives_anot
         let ran = run(&state, &["serve", "--rpc", NOBODY, "--listen", listen, "--log-listen", log_listen]);
         assert_refused(&ran, &["one port", "another with --log-listen"]);
     }
+    let same = ["serve", "--rpc", NOBODY, "--metrics-listen", "127.0.0.1:8444"];
+    assert_refused(&run(&state, &same), &["one port", "another with --metrics-listen"]);
+    std::fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
+fn a_log_or_a_listener_for_metrics_that_cannot_be_meant_is_refused_with_what_can() {
+    let state = new_directory();
+    for (arguments, says) in [
+        (&["--log-format", "xml"][..], &["--log-format", "text", "json"][..]),
+        (&["--log-level", "loud"], &["--log-level", "off, error, warn, info, debug", "loud"]),
+        (&["--log-level", "host::settl=debug"], &["--log-level", "host::settl", "host::settle"]),
+        (&["--metrics-listen", "9464"], &["--metrics-listen", "ADDRESS:PORT", "off"]),
+        (&["--metrics-listen", "0.0.0.0:9464"], &["0.0.0.0:9464", "loopback", "--metrics-remote"]),
+        (&["--metrics-listen", "[2001:db8::1]:9464"], &["loopback", "--metrics-remote"]),
+    ] {
+        assert_refused(&run(&state, &[&["serve", "--rpc", NOBODY], arguments].concat()), says);
+    }
     std::fs::remove_dir_all(state).unwrap();
 }
 

@@ -156,19 +156,22 @@ fn writable_memory(pid: u32, overlap: usize, mut piece: impl FnMut(&str, &[u8]))
 struct Spoken {
     serve: Process,
     host_pid: u32,
+    metrics: String,
 }
 
 impl Spoken {
     fn start(world: &World) -> Self {
         let (state, rpc) = (world.state.to_str().unwrap(), world.rpc());
         let (listen, log_listen) = (world.api().replace("https://", ""), world.log().replace("http://", ""));
-        let arguments = ["--state", state, "serve", "--rpc", &rpc, "--listen", &listen, "--log-listen", &log_listen];
+        let arguments =
+            ["--state", state, "serve", "--rpc", &rpc, "--listen", &listen, "--log-listen", &log_listen, "--metrics-listen", "127.0.0.1:0"];
         let serve = Process::spawn(&world.state, "spoken", &arguments);
         let pids = serve.line(|line| line.starts_with("enclave pid "));
+        let metrics = serve.line(|line| line.starts_with("metrics ")).replace("metrics ", "");
         serve.line(|line| line.starts_with("serving "));
         let host_pid = pids.rsplit(' ').next().unwrap().parse().unwrap();
         assert!(is_alive(host_pid));
-        Self { serve, host_pid }
+        Self { serve, host_pid, metrics }
     }
 }
 
@@ -265,7 +268,8 @@ async fn searched_everywhere(world: &World, node: &Spoken, search: &Search, rece
         search.assert_absent(path, &fetch(&format!("{}/log/{log}/{path}", world.log())).await);
     }
     search.assert_absent("/logs", &fetch(&format!("{}/logs", world.log())).await);
-    for path in ["/metrics", "/health", "/v1/models", "/candor/evidence", &format!("/v1/receipts/{receipt_id}")] {
+    search.assert_absent("metrics", &fetch(&node.metrics).await);
+    for path in ["/health", "/v1/models", "/candor/evidence", &format!("/v1/receipts/{receipt_id}")] {
         let reply = get(&world.api(), path).await;
         assert_eq!(reply.status, 200, "{path}: {reply:?}");
         search.assert_absent(path, &reply.body);
@@ -284,7 +288,10 @@ async fn searched_everywhere(world: &World, node: &Spoken, search: &Search, rece
         search.assert_absent(&path.display().to_string(), &std::fs::read(&path).unwrap());
     }
     let said = [node.serve.said(), world.node.said(), world.chain.said()].concat();
-    assert!(said.iter().any(|line| line.contains("settled")), "{said:?}");
+    // The log is among the files above.
+    let logged = node.serve.log();
+    assert!(logged.iter().any(|line| line.contains("host::settle  payment ")), "{logged:?}");
+    assert!(logged.iter().any(|line| line.contains(" enclave  ")), "{logged:?}");
     search.assert_absent("standard output", said.join("\n").as_bytes());
 
     // Every transaction and every event of the chain, as text and as the bytes that the text stands for.

@@ -5,11 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::http::{Http, get, post};
+use candor_client::plain;
+
+use crate::support::http::{Http, post};
 use crate::support::liar::{Form, Liar, Lie};
 use crate::support::payer::question;
 use crate::support::process::{Process, new_directory};
-use crate::support::split::{Split, log_status};
+use crate::support::split::{Split, log_status, metrics_url};
 use crate::support::{World, eventually};
 
 fn keyed(endpoint: &str) -> String {
@@ -59,7 +61,10 @@ async fn no_part_of_an_rpc_url_that_may_be_a_key_is_said_or_written_whatever_the
     assert_eq!(world.node.wait(), Some(0));
     // Its halves by themselves, so that all that the host says is heard.
     let enclave = Split::enclave(&world);
-    let host = Split::host(&world.state, &Split::host_arguments_over(&world, rpc));
+    let mut arguments = Split::host_arguments_over(&world, rpc);
+    arguments.extend(["--metrics-listen", "127.0.0.1:0", "--log-level", "debug"].map(str::to_owned));
+    let host = Split::host(&world.state, &arguments);
+    let metrics = metrics_url(&host);
     host.line(|line| line.starts_with("registered "));
     eventually("the node serves", || async { Http::connect(&world.api()).await.ok().map(drop) }).await;
     let proxy = Process::start(&world.state, &["proxy", "--rpc", rpc, "--listen", "127.0.0.1:0"]);
@@ -105,7 +110,7 @@ async fn no_part_of_an_rpc_url_that_may_be_a_key_is_said_or_written_whatever_the
         assert_kept("/status", &status.to_string());
         let reply = post(&sdk, "/v1/chat/completions", &question(&format!("{lie:?}"), false)).await;
         assert_kept("the proxy", &String::from_utf8_lossy(&reply.body));
-        assert_kept("/metrics", &String::from_utf8_lossy(&get(&world.api(), "/metrics").await.body));
+        assert_kept("/metrics", &String::from_utf8_lossy(&plain::get(&metrics).await.unwrap()));
         liar.tell(Lie::None);
         eventually("the host notices the truth", || async {
             log_status(&world).await.filter(|status| status["troubles"]["chain"].is_null()).map(drop)
@@ -114,7 +119,9 @@ async fn no_part_of_an_rpc_url_that_may_be_a_key_is_said_or_written_whatever_the
     }
 
     let said: Vec<String> = [&host, &enclave, &proxy, &world.node, &world.chain].into_iter().flat_map(Process::said).collect();
-    assert!(said.iter().any(|line| line.contains("host: chain: ")), "the operator is told of the chain: {said:?}");
+    let logged = host.log();
+    assert!(logged.iter().any(|line| line.contains(" host::rpc  chain: ")), "the operator is told of the chain: {logged:?}");
+    assert_kept("what was logged", &logged.join("\n"));
     assert_kept("what was said", &said.join("\n"));
     assert_files_keep_it(&world.state);
     std::fs::remove_dir_all(elsewhere).unwrap();

@@ -162,6 +162,8 @@ async fn a_whole_node_works_on_a_test_network_with_keys_of_its_own() {
     let running = [attest("attestor-1"), attest("attestor-2")];
     let urls = [running[0].text("url"), running[1].text("url"), "http://127.0.0.1:1".to_owned()];
     let mut serve = vec!["serve", "--rpc", &rpc, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0", "--anchor-seconds", "1"];
+    // On such a chain metrics are served unless somebody says no; at a port that others may have here.
+    serve.extend(["--metrics-listen", "127.0.0.1:0"]);
     let directory = keys.path("keys");
     serve.extend(["--keys", &directory, "--payee", &payee, "--deployment", &deployment]);
     urls.iter().for_each(|url| serve.extend(["--attestor", url]));

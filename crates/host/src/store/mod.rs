@@ -13,6 +13,7 @@
 
 mod answers;
 mod books;
+mod health;
 mod logs;
 mod read;
 mod rows;
@@ -21,6 +22,7 @@ mod writer;
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -34,6 +36,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 pub use books::{Books, Sale};
+pub(crate) use health::StoreHealth;
 use logs::Logs;
 pub use logs::OpenLog;
 pub use rows::{AnchorRow, LogRow, ReceiptRow};
@@ -124,6 +127,10 @@ struct Inner {
     reader: Mutex<Connection>,
     logs: Arc<Logs>,
     thread: Option<JoinHandle<()>>,
+    health: Arc<StoreHealth>,
+    path: PathBuf,
+    // Zero: none.
+    quota_bytes: AtomicU64,
     // Held as long as the store lives; the system lets it go when the process dies.
     _lock: File,
 }
@@ -151,9 +158,12 @@ impl Store {
         let reader = rows::open_reader(path)?;
         let logs = Arc::new(Logs::new(rows::open_reader(path)?));
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer::new(connection, Arc::clone(&logs));
+        let health = Arc::<StoreHealth>::default();
+        let writer = Writer::new(connection, Arc::clone(&logs), Arc::clone(&health));
         let thread = std::thread::Builder::new().name("candor-store".to_owned()).spawn(move || writer.run(queue)).map_err(io)?;
-        Ok(Self(Arc::new(Inner { jobs: Some(jobs), reader: Mutex::new(reader), logs, thread: Some(thread), _lock: lock })))
+        let quota_bytes = AtomicU64::new(options.quota_bytes.unwrap_or_default());
+        let (reader, path) = (Mutex::new(reader), path.to_owned());
+        Ok(Self(Arc::new(Inner { jobs: Some(jobs), reader, logs, thread: Some(thread), health, path, quota_bytes, _lock: lock })))
     }
 
     /// Resolves when the writer is gone, which is a bug of ours. From then on every write is answered with `Closed`.
@@ -161,6 +171,35 @@ impl Store {
         if let Some(jobs) = &self.0.jobs {
             jobs.closed().await;
         }
+    }
+
+    /// Whether the writer takes jobs.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.jobs.as_ref().is_some_and(|jobs| !jobs.is_closed())
+    }
+
+    /// How it does.
+    pub(crate) fn health(&self) -> &StoreHealth {
+        &self.0.health
+    }
+
+    /// Bytes of the database and its journal, as the file system says. Zero if it says nothing.
+    pub(crate) fn bytes(&self) -> u64 {
+        let journal = rows::journal(&self.0.path);
+        [&self.0.path, &journal].into_iter().filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.len()).sum()
+    }
+
+    /// Most bytes of the database.
+    pub(crate) fn quota_bytes(&self) -> Option<u64> {
+        Some(self.0.quota_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != 0)
+    }
+
+    /// Looks for room and writes a page: [`StoreHealth::is_writable`] is about it.
+    ///
+    /// # Errors
+    /// As the database.
+    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
+        self.submit(|reply| Job::Probe { reply }).await?.wait().await
     }
 
     async fn submit<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job) -> Result<Waiting<T>, StoreError> {
@@ -263,7 +302,9 @@ impl Store {
     /// # Errors
     /// As the database.
     pub async fn set_quota(&self, quota_bytes: Option<u64>) -> Result<(), StoreError> {
-        self.submit(|reply| Job::SetQuota { quota_bytes, reply }).await?.wait().await
+        self.submit(|reply| Job::SetQuota { quota_bytes, reply }).await?.wait().await?;
+        self.0.quota_bytes.store(quota_bytes.unwrap_or_default(), Ordering::Relaxed);
+        Ok(())
     }
 
     async fn read<T: Send + 'static>(

@@ -2,7 +2,7 @@
 //!
 //! Integers are stored as SQLite's signed 64 bits; what does not fit is refused, never wrapped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use candor_link::LoggedReceipt;
@@ -184,6 +184,28 @@ pub(super) fn open_writer(path: &Path, options: StoreOptions) -> Result<Connecti
 }
 
 /// Applies to what is written from now on; a database that is larger already stays as it is.
+/// SQLite's journal beside the file.
+pub(super) fn journal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+/// Bytes for which [`probe`] looks for room: as many as a long receipt takes.
+const PROBE: i64 = 64 << 10;
+
+/// Whether there is room, and whether a page can be written. What is taken for the look is given back before it is durable; the page is one
+/// that is written as it was.
+pub(super) fn probe(connection: &Connection) -> Result<(), StoreError> {
+    let look = "INSERT INTO answer_parts (answer_id, start, bytes) VALUES (x'', -1, zeroblob(?1))";
+    connection.execute_batch("SAVEPOINT probe")?;
+    let room = connection.prepare_cached(look).and_then(|mut statement| statement.execute([PROBE]));
+    connection.execute_batch("ROLLBACK TO probe; RELEASE probe")?;
+    room?;
+    connection.prepare_cached("UPDATE answer_sum SET bytes = bytes")?.execute([])?;
+    Ok(())
+}
+
 pub(super) fn set_quota(connection: &Connection, quota_bytes: Option<u64>) -> Result<(), StoreError> {
     let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let pages = match quota_bytes {

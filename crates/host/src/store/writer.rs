@@ -5,6 +5,7 @@
 //! others. If the transaction fails, its outcome is unknown: the log is loaded again from the database, as after a restart.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use candor_link::{AnswerPart, AppendRequest, CheckpointRequest, CheckpointStored, LoggedReceipt, Settlement};
 use candor_log::LeafData;
@@ -17,6 +18,7 @@ use candor_x402::settlement::{Calldata, Intent, Progress, StoredIntent};
 use rusqlite::{Connection, params};
 use tokio::sync::{mpsc, oneshot};
 
+use super::health::StoreHealth;
 use super::logs::Logs;
 use super::rows::{self, integer, join};
 use super::{AnchorRow, LogRow, OpenLog, StoreError, answers, read};
@@ -35,6 +37,7 @@ pub(super) enum Job {
     PutIntent { record: Box<StoredIntent>, reply: Reply<()> },
     PutAnchor { open: OpenLog, anchor: AnchorRow, reply: Reply<()> },
     SetQuota { quota_bytes: Option<u64>, reply: Reply<()> },
+    Probe { reply: Reply<()> },
     StoreAnswer { part: AnswerPart, reply: Reply<u64> },
     EraseAnswer { answer_id: Hash32, reply: Reply<()> },
     EraseEnded { now: UnixSeconds, reply: Reply<u64> },
@@ -76,6 +79,9 @@ enum After {
         count: u64,
         reply: Reply<u64>,
     },
+    Probed {
+        reply: Reply<()>,
+    },
     Done {
         reply: Reply<()>,
     },
@@ -85,13 +91,14 @@ pub(super) struct Writer {
     connection: Connection,
     logs: Arc<Logs>,
     recover: Libsecp,
+    health: Arc<StoreHealth>,
     // Whether a transaction failed and memory has not been loaded again since.
     is_stale: bool,
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, logs: Arc<Logs>) -> Self {
-        Self { connection, logs, recover: Libsecp, is_stale: false }
+    pub(super) fn new(connection: Connection, logs: Arc<Logs>, health: Arc<StoreHealth>) -> Self {
+        Self { connection, logs, recover: Libsecp, health, is_stale: false }
     }
 
     /// Until the queue is closed.
@@ -126,8 +133,10 @@ impl Writer {
             // An earlier rollback failed. If it fails again, BEGIN says so.
             let _said_below = self.connection.execute_batch("ROLLBACK");
         }
+        let (began, writes) = (Instant::now(), group.len());
         if let Err(error) = self.connection.execute_batch("BEGIN IMMEDIATE") {
             let error = StoreError::from(error);
+            self.health.outcome(&Err::<(), _>(error.clone()));
             return group.into_iter().for_each(|job| refuse(job, error.clone()));
         }
         let mut after = Vec::with_capacity(group.len());
@@ -151,8 +160,12 @@ impl Writer {
             Some(error) => Err(error),
             None => self.connection.execute_batch("COMMIT").map_err(StoreError::from),
         };
+        self.health.outcome(&committed);
         match committed {
-            Ok(()) => after.into_iter().for_each(|next| self.apply(next)),
+            Ok(()) => {
+                self.health.group(writes, began.elapsed());
+                after.into_iter().for_each(|next| self.apply(next));
+            }
             Err(error) => {
                 // The outcome is unknown. Roll back if there is something to roll back, and load again before the next write.
                 if !self.connection.is_autocommit() {
@@ -184,34 +197,54 @@ impl Writer {
         match job {
             Job::OpenLog { row, reply } => match self.open_log(*row) {
                 Ok((open, is_new_boot)) => Ok(After::OpenLog { open, is_new_boot, reply }),
-                Err(error) => answer(reply, error),
+                Err(error) => self.answer(reply, error),
             },
             Job::Append { log_id, request, reply } => match self.append(&log_id, &request) {
                 Ok((open, plan)) => Ok(After::Append { open, plan, reply }),
-                Err(error) => answer(reply, error),
+                Err(error) => self.answer(reply, error),
             },
             Job::Checkpoint { log_id, request, reply } => match self.checkpoint(&log_id, &request) {
                 Ok((open, plan, intents)) => Ok(After::Checkpoint { open, plan, first_index: request.first_index, intents, reply }),
-                Err(error) => answer(reply, error),
+                Err(error) => self.answer(reply, error),
             },
-            Job::PutIntent { record, reply } => done(reply, self.put_intent(&record)),
+            Job::PutIntent { record, reply } => self.done(reply, self.put_intent(&record)),
             Job::PutAnchor { open, anchor, reply } => match self.put_anchor(&open, &anchor) {
                 Ok(()) => Ok(After::PutAnchor { open, anchor, reply }),
-                Err(error) => answer(reply, error),
+                Err(error) => self.answer(reply, error),
             },
-            Job::SetQuota { quota_bytes, reply } => done(reply, rows::set_quota(&self.connection, quota_bytes)),
+            Job::Probe { reply } => match rows::probe(&self.connection) {
+                Ok(()) => Ok(After::Probed { reply }),
+                Err(error) => self.answer(reply, error),
+            },
+            Job::SetQuota { quota_bytes, reply } => self.done(reply, rows::set_quota(&self.connection, quota_bytes)),
             Job::StoreAnswer { part, reply } => match answers::store(&self.connection, &part) {
                 Ok(size) => Ok(After::Counted { count: size, reply }),
-                Err(error) => answer(reply, error),
+                Err(error) => self.answer(reply, error),
             },
-            Job::EraseAnswer { answer_id, reply } => done(reply, answers::erase(&self.connection, &answer_id)),
+            Job::EraseAnswer { answer_id, reply } => self.done(reply, answers::erase(&self.connection, &answer_id)),
             Job::EraseEnded { now, reply } => match answers::erase_ended(&self.connection, now) {
                 Ok(count) => Ok(After::Counted { count, reply }),
-                Err(error) => answer(reply, error),
+                Err(error) => self.answer(reply, error),
             },
             Job::PutEvidence { manifest_hash, made_at_ms, evidence, reply } => {
-                done(reply, answers::put_evidence(&self.connection, &manifest_hash, made_at_ms, &evidence))
+                self.done(reply, answers::put_evidence(&self.connection, &manifest_hash, made_at_ms, &evidence))
             }
+        }
+    }
+
+    /// Answers a job that is refused.
+    fn answer<T, U>(&self, reply: Reply<T>, error: StoreError) -> Result<U, ()> {
+        let outcome = Err(error);
+        self.health.outcome(&outcome);
+        send(reply, outcome);
+        Err(())
+    }
+
+    /// A write after whose commit there is nothing left to do.
+    fn done(&self, reply: Reply<()>, written: Result<(), StoreError>) -> Result<After, ()> {
+        match written {
+            Ok(()) => Ok(After::Done { reply }),
+            Err(error) => self.answer(reply, error),
         }
     }
 
@@ -427,16 +460,12 @@ impl Writer {
                 send(reply, set.map_err(|error| StoreError::Contradiction(format!("anchor: {error}"))));
             }
             After::Counted { count, reply } => send(reply, Ok(count)),
+            After::Probed { reply } => {
+                self.health.is_well();
+                send(reply, Ok(()));
+            }
             After::Done { reply } => send(reply, Ok(())),
         }
-    }
-}
-
-/// A write after whose commit there is nothing left to do.
-fn done(reply: Reply<()>, written: Result<(), StoreError>) -> Result<After, ()> {
-    match written {
-        Ok(()) => Ok(After::Done { reply }),
-        Err(error) => answer(reply, error),
     }
 }
 
@@ -466,11 +495,6 @@ fn send<T>(reply: Reply<T>, outcome: Result<T, StoreError>) {
     let _receiver_gone = reply.send(outcome);
 }
 
-fn answer<T, U>(reply: Reply<T>, error: StoreError) -> Result<U, ()> {
-    send(reply, Err(error));
-    Err(())
-}
-
 fn refuse(job: Job, error: StoreError) {
     match job {
         Job::OpenLog { reply, .. } => send(reply, Err(error)),
@@ -479,6 +503,7 @@ fn refuse(job: Job, error: StoreError) {
         Job::PutIntent { reply, .. }
         | Job::PutAnchor { reply, .. }
         | Job::SetQuota { reply, .. }
+        | Job::Probe { reply }
         | Job::EraseAnswer { reply, .. }
         | Job::PutEvidence { reply, .. } => send(reply, Err(error)),
     }
@@ -489,6 +514,6 @@ fn refuse_after(after: After, error: StoreError) {
         After::Append { reply, .. } | After::Counted { reply, .. } => send(reply, Err(error)),
         After::Checkpoint { reply, .. } => send(reply, Err(error)),
         After::OpenLog { reply, .. } => send(reply, Err(error)),
-        After::PutAnchor { reply, .. } | After::Done { reply } => send(reply, Err(error)),
+        After::PutAnchor { reply, .. } | After::Probed { reply } | After::Done { reply } => send(reply, Err(error)),
     }
 }

@@ -6,6 +6,7 @@ mod answers;
 mod crash;
 mod finality;
 mod node;
+mod observed;
 mod renewal;
 mod reset;
 mod store;

@@ -168,8 +168,8 @@ pub(super) fn decimals<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8,
 
 pub(super) fn model_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = text(deserializer)?;
-    let is_id = (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/@".contains(&byte));
-    if is_id { Ok(text) } else { Err(refused("1 to 128 letters, digits, - . _ : / @", format_args!("{text:?}"))) }
+    let is_id = (1..=128).contains(&text.len()) && !text.chars().any(char::is_control);
+    if is_id { Ok(text) } else { Err(refused("1 to 128 characters, none of them a control", format_args!("{text:?}"))) }
 }
 
 pub(super) fn key_hashes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hash32>, D::Error> {
@@ -216,13 +216,13 @@ pub(super) fn log_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<L
 }
 
 pub(super) fn log_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    const LEVELS: [&str; 5] = ["off", "error", "warn", "info", "debug"];
     let text = text(deserializer)?;
     let is_part = |part: &str| LEVELS.contains(&part.rsplit_once('=').map_or(part, |(_, level)| level));
     let is_level = text.len() <= LEVEL_MAX && !text.chars().any(char::is_control) && text.split(',').all(is_part);
     if is_level {
         Ok(text)
     } else {
-        Err(refused("off, error, warn, info, debug or trace, or target=level with commas between", format_args!("{text:?}")))
+        Err(refused("off, error, warn, info or debug, or target=level with commas between", format_args!("{text:?}")))
     }
 }

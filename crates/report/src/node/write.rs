@@ -141,7 +141,7 @@ impl NodeText {
             LogFormat::Json => "json",
         };
         field(out, "\"text\" or \"json\".", "format", &quoted(&format));
-        field(out, "off, error, warn, info, debug, trace; or by target: \"info,host::settle=debug\".", "level", &quoted(&self.log.level));
+        field(out, "off, error, warn, info, debug; or by target: \"info,host::settle=debug\".", "level", &quoted(&self.log.level));
         section(out, "[metrics]", "For Prometheus: /metrics, /live, /ready.");
         let metrics = &self.metrics;
         maybe(out, "A loopback address.", "listen", metrics.listen.map(|address| quoted(&address)), "\"127.0.0.1:9464\"");

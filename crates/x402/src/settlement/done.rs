@@ -42,7 +42,7 @@ impl DoneSet {
             self.remove(&oldest);
         }
         let forget_at_ms = record.intent.ends_at_ms().saturating_add(retention_ms);
-        let (authorization, outcome) = (*record.intent.authorization(), Outcome { payment_id, status });
+        let (authorization, outcome) = (*record.intent.authorization(), Outcome::of(&record.intent, status));
         self.by_age.insert((forget_at_ms, payment_id));
         self.by_id.insert(payment_id, Done { outcome, authorization, revision: record.revision, forget_at_ms });
     }

@@ -186,17 +186,23 @@ impl Machine {
         self.open.len()
     }
 
+    /// Those of them for which a transaction was given an account nonce.
+    #[must_use]
+    pub fn sent_count(&self) -> usize {
+        self.agenda.in_flight().count()
+    }
+
     /// Whether nothing more is sent because so many transfers are in no block that is as deep as it must be ([`MachineConfig::max_unsafe`]).
     #[must_use]
     pub fn waits_for_depth(&self) -> bool {
-        let sent = self.agenda.in_flight().count();
+        let sent = self.sent_count();
         self.config.max_unsafe <= sent && sent < self.open.len()
     }
 
     /// Whether there is room again, and not for the next one alone: what [`Self::waits_for_depth`] told is over.
     #[must_use]
     pub fn has_depth_again(&self) -> bool {
-        self.agenda.in_flight().count() < self.config.max_unsafe.saturating_sub(self.config.max_unsafe / 4)
+        self.sent_count() < self.config.max_unsafe.saturating_sub(self.config.max_unsafe / 4)
     }
 
     fn on_intent(&mut self, intent: Intent, now_ms: u64, actions: &mut Vec<Action>) -> Option<Hash32> {
@@ -385,9 +391,10 @@ impl Machine {
         // What is over is told and forgotten once that is durable: a restart must not be able to tell another story.
         match entry.stored.progress {
             Progress::Done { status, .. } if entry.is_durable() => {
+                let outcome = Outcome::of(&entry.stored.intent, status);
                 self.retire(payment_id, status);
                 // Crash: before the shell has told it: the record is durable, and a second intent for it gets the same outcome.
-                actions.push(Action::Finished(Outcome { payment_id, status }));
+                actions.push(Action::Finished(outcome));
             }
             Progress::AwaitingNonce { .. } | Progress::AwaitingReceipt(_) | Progress::Done { .. } => self.replace(payment_id),
         }

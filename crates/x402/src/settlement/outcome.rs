@@ -1,6 +1,8 @@
 //! How a settlement stands.
 
-use candor_verify::bytes::Hash32;
+use candor_verify::bytes::{Address, Amount, Hash32};
+
+use super::intent::Intent;
 
 /// How a settlement stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,9 +63,23 @@ pub struct Outcome {
     pub payment_id: Hash32,
     /// `Settled`, `Failed` or `Expired`.
     pub status: SettlementStatus,
+    /// Token contract.
+    pub asset: Address,
+    /// What moved, or should have.
+    pub amount: Amount,
+}
+
+impl Outcome {
+    /// How the settlement of this ended.
+    pub(super) fn of(intent: &Intent, status: SettlementStatus) -> Self {
+        Self { payment_id: intent.payment_id(), status, asset: intent.asset(), amount: intent.amount() }
+    }
 }
 
 impl FailureCode {
+    /// Every code.
+    pub const ALL: [Self; 4] = [Self::TransactionFailed, Self::SimulationFailed, Self::TransferEventMismatch, Self::NonceAlreadyUsed];
+
     /// The x402 error string.
     #[must_use]
     pub fn as_str(self) -> &'static str {

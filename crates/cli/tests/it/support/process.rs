@@ -24,6 +24,9 @@ pub(crate) struct Process {
     // One reader at a time; the lock makes it shareable.
     lines: Mutex<Receiver<String>>,
     said: Arc<Mutex<Vec<String>>>,
+    // Its standard error, which others may have written to before.
+    errors: PathBuf,
+    begins: u64,
     pub(crate) up: Value,
 }
 
@@ -41,7 +44,9 @@ impl Process {
 
     /// Starts the program with exactly these arguments. What it says goes to `NAME.err` in `directory` and to [`Self::line`].
     pub(crate) fn spawn(directory: &Path, name: &str, arguments: &[&str]) -> Self {
-        let errors = File::options().create(true).append(true).open(directory.join(format!("{name}.err"))).unwrap();
+        let path = directory.join(format!("{name}.err"));
+        let errors = File::options().create(true).append(true).open(&path).unwrap();
+        let begins = errors.metadata().unwrap().len();
         // `env` becomes the program. What a process ignores its children ignore: a test under `nohup` would start programs that no hangup
         // ends. And with XFSZ ignored, a limit on file sizes is an error of the write, as a full disk is.
         let mut command = Command::new("env");
@@ -63,7 +68,7 @@ impl Process {
                 drop(sender.send(line));
             }
         });
-        Self { child, watcher, lines: Mutex::new(lines), said, up: Value::Null }
+        Self { child, watcher, lines: Mutex::new(lines), said, errors: path, begins, up: Value::Null }
     }
 
     /// Its next line that fits.
@@ -83,6 +88,25 @@ impl Process {
     /// Every line of its standard output so far.
     pub(crate) fn said(&self) -> Vec<String> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every line of its standard error so far: the log of a node.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let bytes = std::fs::read(&self.errors).unwrap();
+        let own = bytes.get(usize::try_from(self.begins).unwrap()..).unwrap_or_default();
+        String::from_utf8_lossy(own).lines().map(str::to_owned).collect()
+    }
+
+    /// The first line of its log that fits.
+    pub(crate) fn logged(&self, fits: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(line) = self.log().into_iter().find(|line| fits(line)) {
+                return line;
+            }
+            assert!(Instant::now() < deadline, "candor logged nothing that fits: {:#?}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// A member of its first line.

@@ -17,6 +17,12 @@ pub(crate) async fn log_status(world: &World) -> Option<Value> {
     serde_json::from_slice(&body).ok()
 }
 
+/// Where a host serves its metrics, as it logs.
+pub(crate) fn metrics_url(host: &Process) -> String {
+    let line = host.logged(|line| line.contains("metrics on http://"));
+    line.split_once("metrics on ").unwrap().1.trim_end().to_owned()
+}
+
 /// The two halves.
 pub(crate) struct Split {
     pub(crate) world: Arc<World>,
