@@ -57,4 +57,5 @@ run wallet new --passphrase-file passphrase
 run wallet fund --rpc "$rpc" --key deployer.json --passphrase-file passphrase
 run ask "What is a receipt?" --rpc "$rpc" --bundle answer.candor --passphrase-file passphrase
 run verify answer.candor --rpc "$rpc"
-printf '%6d ms  in all, %d commands: %s, %s\n' "$((($(date +%s%N) - begun) / 1000000))" "$count" "$(member outcome)" "$(member charged)"
+outcome=$(tr ',{[' '\n\n\n' < out | sed -n 's/^"outcome":"\([a-z ]*\)".*/\1/p')
+printf '%6d ms  in all, %d commands: %s, %s units charged\n' "$((($(date +%s%N) - begun) / 1000000))" "$count" "$outcome" "$(member charged)"

@@ -13,6 +13,7 @@
 //! - **Invariant:** the operator's key stays in `serve`. Its host gets the other three over a pipe: no key is in an argument, in the
 //!   environment or in a file that was not there before.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use candor_chain::Signer;
@@ -100,6 +101,26 @@ pub(crate) fn load(part: &KeysPart, needs_operator: bool, chain_id: u64) -> Resu
         (None, None) => return Err(missing(OPERATOR, chain_id, "keys.directory", "candor init")),
     };
     Ok(NodeKeys { operator, payee, host })
+}
+
+/// Takes the host's keystores for one node, until the files are dropped: two nodes with one account would replace each other's transactions.
+/// Does not see a copy of a keystore, nor another machine.
+pub(crate) fn hold(part: &KeysPart) -> Result<Vec<File>, Failure> {
+    let Some(directory) = &part.directory else { return Ok(Vec::new()) };
+    let lock = |role: &str| {
+        let path = keystore(directory, role);
+        let cannot = |error: std::io::Error| Failure::cannot(format!("{}: {error}", path.display()));
+        let file = File::open(&path).map_err(cannot)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(Failure::cannot(format!(
+                "{role}: another node uses {}: each account has one writer; give this node keys of its own (candor init)",
+                path.display()
+            ))),
+            Err(TryLockError::Error(error)) => Err(cannot(error)),
+        }
+    };
+    HOST_ROLES.iter().map(|role| lock(role)).collect()
 }
 
 fn read(directory: &Path, part: &KeysPart, needs_operator: bool, chain_id: u64) -> Result<(Option<Signer>, HostKeys), Failure> {

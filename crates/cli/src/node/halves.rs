@@ -138,14 +138,18 @@ pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> 
     logging::start(&settings.text.log)?;
     let mut chain = settings.connect().await?;
     let deployed = super::complete(&mut settings, chain.chain_id())?;
+    let data = settings.text.node.data.clone();
+    candor_client::private_directory(&data)?;
+    super::setup::place_built_in(&mut settings, &data)?;
     let text = &settings.text;
     if let Some(gwei) = settings.chain().and_then(|part| part.max_fee_gwei) {
         chain = chain.with_fee_ceiling(u128::from(gwei) * WEI_PER_GWEI);
     }
     let is_dev = Development::of(chain.chain_id()).is_some();
-    let HostKeys { registrar, gas } = match handed {
-        Some(line) => HostKeys::from_line(line)?,
-        None => keys::load(&text.keys, false, chain.chain_id())?.host,
+    // Whoever hands keys over holds their files.
+    let (HostKeys { registrar, gas }, _held) = match handed {
+        Some(line) => (HostKeys::from_line(line)?, Vec::new()),
+        None => (keys::load(&text.keys, false, chain.chain_id())?.host, keys::hold(&text.keys)?),
     };
     let Some(terms) = args.terms.as_ref().or(text.terms.file.as_ref()) else {
         let what = "terms.file: expected the signed terms, got none; sign them with: candor terms renew";

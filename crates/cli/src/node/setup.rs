@@ -1,5 +1,6 @@
 //! What follows from node.toml, the options and the chain: every value that was left open, the terms, and the files that both halves read.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -27,6 +28,8 @@ pub(super) struct Setup {
     state: PathBuf,
     // The operator's key is not among them: it has signed.
     host_keys: HostKeys,
+    // As long as this node runs no other has its accounts.
+    _held: Vec<File>,
 }
 
 /// Writes the files that the halves read. Addresses are fixed here.
@@ -37,6 +40,7 @@ pub(super) async fn set_up(mut settings: Settings, state: &Path, chain: &ChainCl
     let deployed = complete(&mut settings, chain_id)?;
     let needs_operator = settings.text.terms.file.is_none();
     let keys = keys::load(&settings.text.keys, needs_operator, chain_id)?;
+    let held = keys::hold(&settings.text.keys)?;
     let directory = settings.text.node.data.clone();
     let node = &mut settings.text.node;
     node.listen = fixed(node.listen, "--listen").await?;
@@ -67,7 +71,7 @@ pub(super) async fn set_up(mut settings: Settings, state: &Path, chain: &ChainCl
         policy::write_dev(&path, state, &deployed, operator)?;
         logging::wrote_policy(&path, chain_id);
     }
-    Ok(Setup { settings, state: state.to_owned(), host_keys: keys.host })
+    Ok(Setup { settings, state: state.to_owned(), host_keys: keys.host, _held: held })
 }
 
 /// What both halves of a node in this directory read.
@@ -131,26 +135,27 @@ pub(crate) struct Sold {
     pub(crate) context_tokens: u32,
 }
 
+/// Writes the built-in model to a file where one is sold, so that every model has one.
+pub(super) fn place_built_in(settings: &mut Settings, directory: &Path) -> Result<(), Failure> {
+    for model in settings.text.models.iter_mut().filter(|model| model.file.is_none()) {
+        let path = directory.join("candor-mini-1.cnd1");
+        let written = std::fs::write(&path, dev::built_in_model());
+        written.map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
+        model.file = Some(path);
+    }
+    Ok(())
+}
+
 /// Reads each model; the built-in one is written to a file first.
 pub(crate) fn models(settings: &mut Settings, directory: &Path) -> Result<Vec<Sold>, Failure> {
-    let mut sold = Vec::new();
-    for model in &mut settings.text.models {
-        let path = match &model.file {
-            Some(path) => path.clone(),
-            None => {
-                let path = directory.join("candor-mini-1.cnd1");
-                let written = std::fs::write(&path, dev::built_in_model());
-                written.map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
-                model.file = Some(path.clone());
-                path
-            }
-        };
-        let refused = |error: &dyn std::fmt::Display| Failure::cannot(format!("{}: the model is refused: {error}", path.display()));
-        let bytes = read(&path)?;
-        let read = Model::load(&bytes).map_err(|error| refused(&error))?;
-        sold.push(Sold { id: model.id.clone(), digest: Hash32(read.digest()), context_tokens: read.config().context });
-    }
-    Ok(sold)
+    place_built_in(settings, directory)?;
+    let files = settings.text.models.iter().filter_map(|model| Some((model.id.clone(), model.file.as_ref()?)));
+    let sold = files.map(|(id, path)| {
+        let model =
+            Model::load(&read(path)?).map_err(|error| Failure::cannot(format!("{}: the model is refused: {error}", path.display())))?;
+        Ok(Sold { id, digest: Hash32(model.digest()), context_tokens: model.config().context })
+    });
+    sold.collect()
 }
 
 impl Setup {

@@ -207,6 +207,68 @@ fn this_month() -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// As two units of a system start them, each under its own user.
+#[tokio::test]
+async fn the_halves_start_apart_from_one_file_with_keys_of_their_own_and_no_other_node_has_these() {
+    let world = World::start(&[]);
+    let (rpc, here) = (world.rpc(), Here::new());
+    let made = here.candor(&["init", "--yes", "--rpc", &rpc]);
+    for account in made.json["accounts"].as_array().unwrap() {
+        crate::support::http::rpc(&rpc, "anvil_setBalance", serde_json::json!([account["address"], "0xde0b6b3a7640000"])).await;
+    }
+    let file = here.path("node.toml");
+    let at = |name: &str| TcpListener::bind("127.0.0.1:0").map(|free| free.local_addr().unwrap().to_string()).expect(name);
+    let text = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace("127.0.0.1:8443", &at("clients"))
+        .replace("127.0.0.1:8444", &at("log"))
+        .replace("127.0.0.1:9464", &at("metrics"));
+    std::fs::write(&file, text.replace("# file = \"terms.cbor\"", "file = \"terms.cbor\"")).unwrap();
+    // The halves sign no terms.
+    let state = here.0.to_str().unwrap();
+    let host = ["--state", state, "host", "--config", &file];
+    let mut unsigned = Process::spawn(&here.0, "unsigned", &host);
+    assert_eq!(unsigned.wait(), Some(2));
+    let renewed = here.candor(&["terms", "renew", "--yes"]);
+    assert_eq!(renewed.code, 0, "{renewed:?}");
+    // The built-in model is written by whoever signs; the operator's key is no longer needed.
+    std::fs::remove_file(here.0.join("keys/operator.json")).unwrap();
+    let _enclave = Process::spawn(&here.0, "enclave", &["--state", state, "enclave", "--config", &file]);
+    let running = Process::spawn(&here.0, "host", &host);
+    running.line(|line| line.starts_with("registered "));
+    // Another node with the same accounts is refused, in whatever directory.
+    let other = Here::new();
+    let config = other.write(
+        "node.toml",
+        &std::fs::read_to_string(&file)
+            .unwrap()
+            .replace("directory = \"keys\"", &format!("directory = {:?}", here.path("keys")))
+            .replace("file = \"terms.cbor\"", &format!("file = {:?}", here.path("terms.cbor")))
+            .replace("\"passphrase\"", &format!("{:?}", here.path("passphrase"))),
+    );
+    let refused =
+        other.candor(&["serve", "--config", &config, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0", "--metrics-listen", "off"]);
+    assert_refused(&refused, &["another node uses", "gas.json"]);
+    drop(running);
+}
+
+/// A keystore that others can read, or whose passphrase is another, starts nothing.
+#[test]
+fn a_keystore_with_another_mode_or_passphrase_is_refused_by_its_name() {
+    let world = World::shared();
+    let (rpc, here) = (world.rpc(), Here::new());
+    assert_eq!(here.candor(&["init", "--yes", "--rpc", &rpc]).code, 0);
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0", "--metrics-listen", "off"];
+    let gas = here.0.join("keys/gas.json");
+    std::fs::set_permissions(&gas, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_refused(&here.candor(&serve), &["gas.json", "644"]);
+    std::fs::set_permissions(&gas, std::fs::Permissions::from_mode(0o600)).unwrap();
+    here.write("passphrase", "another\n");
+    assert_refused(&here.candor(&serve), &["registrar.json", "passphrase"]);
+    std::fs::remove_file(&gas).unwrap();
+    assert_refused(&here.candor(&serve), &["gas", "gas.json", "candor wallet new"]);
+}
+
 /// The script that the README shows: it ends with a verified answer, or with what a command said.
 #[test]
 fn from_nothing_to_a_first_sale_with_keys_of_ones_own() {
