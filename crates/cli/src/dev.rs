@@ -14,7 +14,7 @@ use candor_devtee::{Hypervisor, Measurements, permitted_chain};
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::manifest::{TeeKind, workload_id};
 use candor_verify::policy::{Accept, Policy, Workloads};
-use candor_verify::terms::{Asset, Chain, Classes, Model, OperatorTerms, Price, SignedTerms, storage};
+use candor_verify::terms::{Access, Asset, Chain, Classes, Model, OperatorTerms, Price, SignedTerms, storage, ways};
 use candor_verify::time::UnixMs;
 use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
@@ -151,19 +151,21 @@ pub(crate) struct Sale {
     pub(crate) models: Vec<Model>,
     pub(crate) endpoints: Vec<String>,
     pub(crate) not_after: UnixMs,
+    pub(crate) access: Access,
 }
 
 /// Operator terms for play money, signed by the operator.
 pub(crate) fn terms(deployed: &Deployed, keys: &NodeKeys, sale: Sale) -> Result<SignedTerms, Failure> {
-    let (deployment, Sale { models, endpoints, not_after }) = (&deployed.addresses, sale);
+    let (deployment, Sale { models, endpoints, not_after, access }) = (&deployed.addresses, sale);
     let chain_id = deployment.chain_id;
-    if !deployed.config.with_play_money {
+    let sells = access.has(ways::PAID);
+    if sells && !deployed.config.with_play_money {
         return Err(Failure::cannot(
             "the deployment has no TestUSD, and this version sells for nothing else; add it with `candor deploy --test-usd` (anybody mints it)",
         ));
     }
     let ceiling = Classes { input: Amount(1_000_000), output: Amount(3_000_000), request: Amount(100), ..Classes::default() };
-    let prices = models.iter().map(|model| Price::at_most(model.digest, chain_id, deployment.test_usd, ceiling));
+    let prices = models.iter().filter(|_| sells).map(|model| Price::at_most(model.digest, chain_id, deployment.test_usd, ceiling));
     let terms = OperatorTerms {
         operator: keys.operator.address(),
         payee: keys.payee,
@@ -174,10 +176,14 @@ pub(crate) fn terms(deployed: &Deployed, keys: &NodeKeys, sale: Sale) -> Result<
         flags: 0,
         storage: storage::KEEPS_ANSWERS,
         chains: vec![Chain { chain_id, registry: deployment.registry, ..Chain::default() }],
-        assets: vec![Asset { chain_id, asset: deployment.test_usd, name: "USDC".into(), version: "2".into(), decimals: 6 }],
+        assets: sells
+            .then(|| Asset { chain_id, asset: deployment.test_usd, name: "USDC".into(), version: "2".into(), decimals: 6 })
+            .into_iter()
+            .collect(),
         prices: prices.collect(),
         models,
         endpoints,
+        access,
         ..OperatorTerms::default()
     };
     let signature = keys.operator.sign_digest(&terms.digest())?;

@@ -19,7 +19,7 @@ use candor_engine::{Model, merkle_root};
 use candor_host::{Host, HostConfig, HostError, ModelFile, Notice, Timing};
 use candor_verify::attest::parse_document;
 use candor_verify::bytes::{Amount, Hash32};
-use candor_verify::terms;
+use candor_verify::terms::{self, Access, ways};
 use candor_verify::time::UnixMs;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -77,6 +77,12 @@ pub(crate) struct ServeArgs {
     /// Most that a transaction pays per gas. While the chain asks more, nothing is registered, anchored or settled; payments wait until their end.
     #[arg(long, value_name = "GWEI", value_parser = clap::value_parser!(u32).range(1..))]
     max_fee_gwei: Option<u32>,
+    /// Answer anybody for nothing: no prices, no payments. Receipts, log and anchors are as ever.
+    #[arg(long)]
+    open: bool,
+    /// SHA-256 of a key that opens the node without payment (candor access new); once for each. Whoever pays is served beside.
+    #[arg(long = "access-key-hash", value_name = "HASH", value_parser = hash)]
+    access_keys: Vec<Hash32>,
     /// Seconds after which receipts that the host does not confirm end the log. To be set shorter than it is, by tests that wait for it.
     #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..=90))]
     confirm_seconds: Option<u64>,
@@ -215,6 +221,16 @@ fn check_apart(listen: SocketAddr, log_listen: SocketAddr) -> Result<(), Failure
     Err(Failure::cannot(format!("--listen {listen} and --log-listen {log_listen} are one port; give the log another with --log-listen")))
 }
 
+fn hash(text: &str) -> Result<Hash32, &'static str> {
+    Hash32::from_hex(text).ok_or("expected 0x and 64 hex digits")
+}
+
+/// Who gets answers.
+fn access(args: &ServeArgs) -> Access {
+    let ways = if args.open { ways::OPEN } else { ways::PAID } | if args.access_keys.is_empty() { 0 } else { ways::KEYS };
+    Access { ways, keys: args.access_keys.clone() }
+}
+
 /// Which half ended, and how.
 enum Half {
     Enclave(String),
@@ -314,7 +330,7 @@ fn terms_file(
 ) -> Result<PathBuf, Failure> {
     let endpoints = vec![format!("https://{}", args.listen), format!("http://{}", args.log_listen)];
     let not_after = dev::now().saturating_add(TERMS_DAYS * 86_400_000);
-    let signed = dev::terms(deployed, keys, dev::Sale { models, endpoints, not_after })?;
+    let signed = dev::terms(deployed, keys, dev::Sale { models, endpoints, not_after, access: access(args) })?;
     let path = directory.join("terms.cbor");
     std::fs::write(&path, signed.encode()).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
     Ok(path)

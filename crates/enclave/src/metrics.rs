@@ -56,6 +56,7 @@ counters! {
     quotes "candor_quotes_total" "402 answers with a signed offer.";
     payments_refused "candor_payments_refused_total" "Payments refused before a claim.";
     claims "candor_claims_total" "Payments claimed.";
+    free "candor_free_total" "Answers begun that nobody pays for.";
     receipts "candor_receipts_total" "Receipts logged.";
     prompt_tokens "candor_prompt_tokens_total" "Prompt tokens of logged receipts.";
     completion_tokens "candor_completion_tokens_total" "Completion tokens of logged receipts.";
