@@ -1,7 +1,7 @@
 //! Answers that nobody pays for: who gets them, what their receipts say, and that they keep nobody who pays from being served.
 
 use base64::Engine as _;
-use candor_enclave::Config;
+use candor_enclave::{Config, Speed};
 use candor_link::Party;
 use candor_testhttp::chat_bytes;
 use candor_testkit::forge::CHAIN_ID;
@@ -20,10 +20,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::support::client::{Reply, ask_on, question, rest, without_salt};
 use crate::support::{Key, SOMEBODY, World, now};
 
+/// The fixture does not end its answer to this before it has to.
+const LONG: &str = "a long story";
+
 const KEY: &str = "ck_a-key-of-this-test-and-of-no-other";
 
 fn config(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::default();
+    // What is offered here depends on no machine, and a long answer is long.
+    config.speed = Some(Speed::UNBOUNDED);
     change(&mut config);
     config
 }
@@ -94,7 +99,7 @@ fn assert_given(world: &World, reply: &Reply, body: &Value) -> Delivery {
 
 #[tokio::test]
 async fn an_open_node_answers_anybody_and_the_receipt_says_that_nobody_paid() {
-    let world = World::start_under(Config::default(), open).await;
+    let world = World::start_under(config(|_| {}), open).await;
     for stream in [true, false] {
         let body = seedless("who pays?", 4, stream);
         let given = assert_given(&world, &world.ask(&body, None).await, &body);
@@ -110,22 +115,14 @@ async fn an_open_node_answers_anybody_and_the_receipt_says_that_nobody_paid() {
         let given = assert_given(&world, &world.ask(&named, None).await, &named);
         assert_eq!((given.decoding.seed_source, given.seed_share), (SeedSource::Request, None));
     }
-    let models = world.get("/v1/models").await.json();
-    assert_eq!(
-        (&models["data"][0]["candor"]["access"], &models["data"][0]["candor"]["price"]),
-        (&serde_json::json!(["open"]), &Value::Null)
-    );
+    let models = world.get("/v1/models").await.text().into_owned();
+    assert!(models.contains(r#""access":["open"]"#) && models.contains(r#""price":null"#), "{models}");
 }
 
 #[tokio::test]
 async fn a_request_that_is_refused_or_changed_is_so_without_a_price_too() {
-    let world = World::start_under(
-        config(|config| {
-            config.generation_cap_s = 1;
-        }),
-        open,
-    )
-    .await;
+    let slow = Speed { prompt_per_1000_s: 10_000_000, answer_per_1000_s: 10_000 };
+    let world = World::start_under(config(|config| (config.generation_cap_s, config.speed) = (2, Some(slow))), open).await;
     let mut wrong = question("hello", 4, false);
     wrong["min_p"] = 1.into();
     assert_refused(&world.ask(&wrong, None).await, 400, "unsupported_parameter");
@@ -133,7 +130,7 @@ async fn a_request_that_is_refused_or_changed_is_so_without_a_price_too() {
     named["user"] = "u".into();
     assert_eq!(world.ask(&named, None).await.header("x-candor-ignored"), Some("user"));
     // Fewer tokens than were asked for: no 402 says so, and the answer does.
-    let long = question("hello", 8000, true);
+    let long = question("hello", 6000, true);
     let reply = world.ask(&long, None).await;
     let most: u64 = reply.header("x-candor-max-tokens").unwrap().parse().unwrap();
     assert_eq!(assert_given(&world, &reply, &long).decoding.max_tokens, u32::try_from(most).unwrap());
@@ -174,7 +171,7 @@ async fn where_nothing_is_sold_no_price_is_told_and_no_payment_taken() {
     let refused = keyed.ask(&body, None).await;
     assert_refused(&refused, 401, "candor_key_needed");
     let payment = without_salt(&sold.ask(&body, None).await, &Key::of(9));
-    for world in [&keyed, &World::start_under(Config::default(), open).await] {
+    for world in [&keyed, &World::start_under(config(|_| {}), open).await] {
         assert_refused(&world.ask(&body, Some(&payment)).await, 400, "candor_not_sold");
         assert!(world.receipts().is_empty());
     }
@@ -192,9 +189,9 @@ async fn a_model_that_costs_nothing_is_given_to_anybody() {
 }
 
 /// A request whose answer nobody reads: it holds its place.
-async fn begin(world: &World, party: Party, headers: &str, name: &str) -> tokio_rustls::client::TlsStream<tokio::net::UnixStream> {
+async fn begin(world: &World, party: Party, headers: &str) -> tokio_rustls::client::TlsStream<tokio::net::UnixStream> {
     let mut tls = world.tls_of(party).await;
-    tls.write_all(&chat_bytes(headers, &question(name, 8000, true), None)).await.unwrap();
+    tls.write_all(&chat_bytes(headers, &question(LONG, 6000, true), None)).await.unwrap();
     let mut head = [0; 12];
     tls.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 200");
@@ -215,14 +212,14 @@ async fn an_address_and_a_key_have_their_shares_and_the_node_its_bound() {
     })
     .await;
     let body = question("too many", 1, false);
-    let mine = begin(&world, SOMEBODY, "", "mine").await;
+    let mine = begin(&world, SOMEBODY, "").await;
     let refused = world.ask(&body, None).await;
     assert_refused(&refused, 429, "candor_free_share");
     assert_eq!(refused.header("retry-after"), Some("1"));
     // A key's share is its own, from whatever address.
-    let keyed = begin(&world, SOMEBODY, &bearer(KEY), "keyed").await;
+    let keyed = begin(&world, SOMEBODY, &bearer(KEY)).await;
     assert_refused(&world.ask_with(&bearer(KEY), &body).await, 429, "candor_free_share");
-    let theirs = begin(&world, Party([2; 8]), "", "theirs").await;
+    let theirs = begin(&world, Party([2; 8]), "").await;
     let mut other = world.tls_of(Party([3; 8])).await;
     let refused = ask_on(&mut other, &body, None).await;
     assert_refused(&refused, 429, "candor_free_busy");
@@ -239,11 +236,11 @@ async fn a_flood_that_pays_nothing_keeps_nobody_who_pays_from_being_served() {
         config.max_free_per_key = 64;
     });
     let world = World::start_under(config, paid_and_keyed).await;
-    let _held = begin(&world, SOMEBODY, &bearer(KEY), "the flood").await;
+    let _held = begin(&world, SOMEBODY, &bearer(KEY)).await;
     let mut waiting = Vec::new();
     for number in 0..20 {
         let mut tls = world.tls_of(Party([number; 8])).await;
-        tls.write_all(&chat_bytes(&bearer(KEY), &question("the flood", 8000, true), None)).await.unwrap();
+        tls.write_all(&chat_bytes(&bearer(KEY), &question(LONG, 6000, true), None)).await.unwrap();
         waiting.push(tls);
     }
     let body = question("who pays", 4, false);
@@ -259,7 +256,7 @@ async fn free_work_waits_its_time_for_a_place_and_is_then_told_to_come_again() {
         config.free_wait_max = std::time::Duration::from_millis(200);
     });
     let world = World::start_under(config, open).await;
-    let _held = begin(&world, SOMEBODY, "", "long").await;
+    let _held = begin(&world, SOMEBODY, "").await;
     assert_refused(&world.ask(&question("waits", 1, false), None).await, 429, "candor_free_busy");
 }
 
@@ -268,11 +265,11 @@ async fn who_leaves_a_whole_answer_that_nobody_paid_for_frees_the_engine() {
     let config = config(|config| {
         config.max_running = 1;
         config.max_free = 1;
-        config.generation_cap_s = 100_000;
+        config.generation_cap_s = 3600;
     });
     let world = World::start_under(config, open).await;
     let mut tls = world.tls_of(Party([2; 8])).await;
-    tls.write_all(&chat_bytes("", &question("left", 8000, false), None)).await.unwrap();
+    tls.write_all(&chat_bytes("", &question(LONG, 6000, false), None)).await.unwrap();
     tls.flush().await.unwrap();
     let next = question("next", 1, false);
     world.eventually("it runs", async || world.ask(&next, None).await.status == 429).await;
@@ -331,7 +328,7 @@ async fn a_stream_that_begins_before_the_terms_end_is_over_before_they_are() {
         terms.not_after = not_after;
     })
     .await;
-    let body = question("the last one", 8000, true);
+    let body = question(LONG, 6000, true);
     let given = assert_given(&world, &world.ask(&body, None).await, &body);
     assert!(given.receipt.work.finished_at <= not_after);
     let last = question("later", 1, false);
