@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use candor_chain::ChainClient;
 use candor_client::{
     Awaited, Buyer, ClientError, Endpoint, Facts, Keep, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, cut_notice, frame_text,
-    keep_as_refused, resolve, verified_facts, verify_live, write_private,
+    keep_as_refused, needs_wallet, resolve, verified_facts, verify_live, write_private,
 };
 use candor_report::{headline, verdict_json};
 use candor_verify::bundle::Bundle;
@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::dev::{Development, Role};
 use crate::output::{Done, Failure, note, print_json, read, say, write_out};
 use crate::rpc::RpcArgs;
-use crate::{bundles, dev, policy, verify, wallet};
+use crate::{access, bundles, dev, policy, verify, wallet};
 
 /// How long to wait for the transfer and the anchor before the bundle is kept as it is.
 const SETTLE_WAIT: Duration = Duration::from_secs(20);
@@ -70,6 +70,8 @@ pub(crate) struct Args {
     /// Where to write the bundle, a file that must not exist yet; the state directory's bundles/ if not said.
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
+    #[command(flatten)]
+    key: access::KeyArg,
     /// Pay even if an earlier payment for the same question is unresolved. Both may be charged.
     #[arg(long)]
     pay_again: bool,
@@ -83,6 +85,7 @@ fn temperature(text: &str) -> Result<f64, &'static str> {
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    let key = args.key.load()?;
     let keep = args.bundle.clone().map_or_else(|| Keep::In(bundles::directory(state)), Keep::At);
     keep.check_free()?;
     let own = args.rpc.own_chain().await?;
@@ -102,12 +105,15 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     if !json_output {
         note!("{}", describe(&node));
     }
-    let wallet = wallet::open(state, chain.chain_id(), &args.passphrase)?;
+    // Nobody is asked for a passphrase to what costs nothing. A body as it is may name any model.
+    let is_bought = (args.body.is_some() && key.is_none()) || needs_wallet(node.enclave.terms(), args.model.as_deref(), key.as_ref());
+    let wallet = is_bought.then(|| wallet::open(state, chain.chain_id(), &args.passphrase)).transpose()?;
     let book = dev::book(state)?;
     book.settle_up(chain).await;
     let buyer = Buyer {
         chain: &own,
-        wallet: &wallet,
+        wallet: wallet.as_ref(),
+        key: key.as_ref(),
         book: &book,
         spend: &policy.spend,
         policy: &policy.policy,
@@ -144,6 +150,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
 fn report(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>, required: LogLevel, json_output: bool) {
     let path = &response.path;
     let receipt = &response.bundle.delivery.receipt;
+    let charged = if response.bundle.sale.is_some() { dev::usd(receipt.money.charged) } else { "nobody paid".to_owned() };
     if json_output {
         print_json(&json!({
             "text": response.text, "receipt_id": response.receipt_id, "bundle": path.display().to_string(),
@@ -159,7 +166,7 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>,
         headline(verdict),
         receipt.work.prompt_tokens,
         receipt.work.completion_tokens,
-        dev::usd(receipt.money.charged),
+        charged,
         path.display()
     );
     if let Some(notice) = cut_notice(&response.bundle) {
@@ -300,7 +307,8 @@ async fn settled(
             if !response.bundle.later_trees.is_empty() || node.log_url().is_none() || is_over {
                 let facts = verified_facts(chain, &response.bundle, &response.verified, policy).await?;
                 let (verdict, verified) = verify_bundle(&response.bundle, policy, facts.as_chain_facts(), &K256);
-                if is_over || (facts.transfer_tx.is_some() && verdict.log_level() == LogLevel::Anchored) {
+                let is_settled = facts.transfer_tx.is_some() || response.bundle.sale.is_none();
+                if is_over || (is_settled && verdict.log_level() == LogLevel::Anchored) {
                     return Ok(Settled { facts, verdict, verified, trouble: None });
                 }
                 // The endpoint shows one thing and not yet the other, or never will.

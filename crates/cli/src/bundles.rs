@@ -12,7 +12,7 @@ use candor_verify::bytes::to_hex;
 use candor_verify::check::{ChainFacts, verify_bundle};
 use candor_verify::eip712::K256;
 use candor_verify::policy::Policy;
-use candor_verify::receipt::receipt_id;
+use candor_verify::receipt::{Scheme, receipt_id};
 use candor_verify::step::Step;
 use candor_verify::time::UnixMs;
 use candor_verify::verdict::{Outcome, PaymentBinding};
@@ -36,7 +36,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },
-    /// Make a bundle of an answer that another x402 client paid for, judge it, and keep it.
+    /// Make a bundle of an answer that another client paid for, or got for nothing, judge it, and keep it.
     ///
     /// Everything is taken as it travelled, byte for byte. A stock client's payment names no offer: a policy accepts it only with
     /// `require_offer_binding = false`, and the verdict then says "equal price only".
@@ -60,11 +60,11 @@ struct ImportArgs {
     /// File with the body of the paid answer: JSON, or the whole stream of events.
     #[arg(long, value_name = "FILE")]
     response: PathBuf,
-    /// File with the value of the header PAYMENT-SIGNATURE that was sent.
+    /// File with the value of the header PAYMENT-SIGNATURE that was sent; none if nobody paid.
     #[arg(long, value_name = "FILE")]
-    payment: PathBuf,
+    payment: Option<PathBuf>,
     /// File with the value of the header PAYMENT-REQUIRED of the 402; needed only if the payment does not echo its extensions.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "payment")]
     payment_required: Option<PathBuf>,
     /// Evidence of the node from the time of the answer: a file with what GET /candor/evidence gave, or https://HOST:PORT to ask the node
     /// now.
@@ -85,7 +85,8 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
 }
 
 async fn import(args: &ImportArgs, state: &Path, json_output: bool) -> Done {
-    let (request, head, response, payment) = (read(&args.request)?, read(&args.head)?, read(&args.response)?, read(&args.payment)?);
+    let (request, head, response) = (read(&args.request)?, read(&args.head)?, read(&args.response)?);
+    let payment = args.payment.as_deref().map(read).transpose()?;
     let required = args.payment_required.as_deref().map(read).transpose()?;
     let evidence = match args.evidence.starts_with("https://") {
         // Whoever answers: evidence shows by itself whose it is, and the verdict whether the receipt is of the same boot.
@@ -98,7 +99,7 @@ async fn import(args: &ImportArgs, state: &Path, json_output: bool) -> Done {
         request: &request,
         head: &head,
         response: &response,
-        payment: &payment,
+        payment: payment.as_deref(),
         required: required.as_deref(),
         evidence: &evidence,
     };
@@ -256,6 +257,7 @@ impl Said {
                 let (whole, part, digits) = (money.charged.0 / unit, money.charged.0 % unit, usize::from(asset.decimals));
                 format!("{whole}.{part:0digits$} {}", asset.name)
             }
+            _ if money.scheme == Scheme::None => "nobody paid".to_owned(),
             _ => format!("{} units of {}", money.charged, money.asset),
         };
         Self { model, charged: money.charged.to_string(), charge, ended: work.outcome.as_str() }

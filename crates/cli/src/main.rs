@@ -5,6 +5,7 @@
 
 #![warn(clippy::print_stderr, clippy::print_stdout)] // `say!` and `note!` do not panic when the reader is gone.
 
+mod access;
 mod ask;
 mod attestor;
 mod bundles;
@@ -121,6 +122,8 @@ enum Command {
     Policy(policy::Args),
     /// List the kept bundles, or make one of what was paid for with another client.
     Bundles(bundles::Args),
+    /// Make a key that opens a node without payment.
+    Access(access::Args),
     /// Make a wallet, fund it on a development chain, or show what it holds.
     Wallet(wallet::Args),
     /// Begin a state directory anew, keeping what was in it.
@@ -134,10 +137,13 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it reads or writes the state directory. The demo and the halves of a node have directories of their own, a chain and a
-    /// judge of cases keep nothing, and `state` is for what the others refuse.
+    /// Whether it reads or writes the state directory. The demo and the halves of a node have directories of their own, a chain a
+    /// judge of cases and a new key keep nothing, and `state` is for what the others refuse.
     fn uses_state(&self) -> bool {
-        !matches!(self, Self::Demo(_) | Self::Chain(_) | Self::Conformance(_) | Self::State(_) | Self::Enclave(_) | Self::Host(_))
+        !matches!(
+            self,
+            Self::Demo(_) | Self::Chain(_) | Self::Conformance(_) | Self::Access(_) | Self::State(_) | Self::Enclave(_) | Self::Host(_)
+        )
     }
 }
 
@@ -195,6 +201,7 @@ fn main() -> ExitCode {
             Command::Log(args) => log::run(args, &state, json).await,
             Command::Policy(args) => policy::run(args, &state, json).await,
             Command::Bundles(args) => bundles::run(args, &state, json).await,
+            Command::Access(args) => access::run(args, json),
             Command::Wallet(args) => wallet::run(args, &state, json).await,
             Command::State(args) => state::run(args, &state, json),
             Command::Enclave(args) => node::enclave(args, &state).await,

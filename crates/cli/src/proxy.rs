@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::output::{Done, Failure, free_address, note, print_json, read, say};
 use crate::rpc::RpcArgs;
-use crate::{ask, bundles, dev, lifetime, policy, wallet};
+use crate::{access, ask, bundles, dev, lifetime, policy, wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -32,6 +32,8 @@ pub(crate) struct Args {
     #[arg(long)]
     drop_unknown: bool,
     #[command(flatten)]
+    key: access::KeyArg,
+    #[command(flatten)]
     passphrase: wallet::Passphrase,
 }
 
@@ -51,19 +53,23 @@ fn token(named: PathBuf, state: &Path) -> Result<(ProxyToken, PathBuf), Failure>
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let (token, token_file) = args.token.map(|named| token(named, state)).transpose()?.unzip();
+    let key = args.key.load()?;
     let listen = free_address(args.listen, "--listen")?;
     let own = args.rpc.own_chain().await?;
     let chain = own.client().clone();
     let judge = ask::client_policy(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, args.policy.as_deref(), state)?;
-    let wallet = wallet::open(state, chain.chain_id(), &args.passphrase)?;
-    let payer = wallet.address();
+    // Who has a key does not pay; and without a wallet, nodes that answer for nothing can be asked.
+    let has_wallet = key.is_none() && wallet::is_there(state, chain.chain_id());
+    let wallet = has_wallet.then(|| wallet::open(state, chain.chain_id(), &args.passphrase)).transpose()?;
+    let payer = wallet.as_ref().map(|wallet| wallet.address().to_string());
     let (notices, mut lines) = mpsc::unbounded_channel();
     let config = ProxyConfig {
         listen,
         registry,
         policy: judge,
         wallet,
+        key,
         book: dev::book(state)?,
         keep: Keep::In(bundles::directory(state)),
         chain: own,
@@ -79,11 +85,12 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let url = format!("http://{}/v1", proxy.local_addr()?);
     if json_output {
         print_json(
-            &json!({"url": url, "bundles": bundles, "payer": payer.to_string(), "token_file": token_file.map(|file| file.display().to_string())}),
+            &json!({"url": url, "bundles": bundles, "payer": payer, "token_file": token_file.map(|file| file.display().to_string())}),
         );
     } else {
         let key = token_file.map_or("any API key".to_owned(), |file| format!("the API key in {}", file.display()));
-        say!("proxy at {url}   use it as base_url with {key}\npays from {payer}   bundles in {bundles}");
+        let pays = payer.map_or("pays nothing".to_owned(), |payer| format!("pays from {payer}"));
+        say!("proxy at {url}   use it as base_url with {key}\n{pays}   bundles in {bundles}");
     }
     let telling = async {
         while let Some(line) = lines.recv().await {

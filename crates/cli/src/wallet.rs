@@ -234,6 +234,11 @@ fn known_wallet() -> Signer {
     development.signer(Role::Payer)
 }
 
+/// Whether there is one to pay with.
+pub(crate) fn is_there(state: &Path, chain_id: u64) -> bool {
+    default_path(state).exists() || Development::of(chain_id).is_some()
+}
+
 /// The same, to send transactions with.
 pub(crate) fn signer(state: &Path, chain_id: u64, passphrase: &Passphrase) -> Result<Signer, Failure> {
     let path = default_path(state);

@@ -1,4 +1,5 @@
-//! One question: quote, check the quote, pay once, read the answer, verify everything, keep the bundle.
+//! One question: quote, check the quote, pay once, read the answer, verify everything, keep the bundle. What costs nothing comes at once
+//! (`free`).
 //!
 //! The offer is checked against the verified evidence before anything is signed; the answer is shown as it streams but is not called
 //! verified before the last frame's delivery has been judged with the rest. Every answer is kept, a refused one as evidence. A payment that
@@ -33,12 +34,13 @@ use candor_x402::protocol::{
     HEADER_PAYMENT_REQUIRED, HEADER_PAYMENT_RESPONSE, HEADER_PAYMENT_SIGNATURE, parse_payment_required, parse_single_header,
 };
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 
 use crate::clock;
 use crate::cut::asked_tokens;
 use crate::error::{CHAIN_UNAVAILABLE, ClientError};
+use crate::free::{self, AccessKey};
 use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
 use crate::keep::Keep;
 use crate::own_chain::{ChainIsWell, OwnChain};
@@ -115,8 +117,10 @@ pub struct VerifiedResponse {
 pub struct Buyer<'a> {
     /// Asked before anything is signed.
     pub chain: &'a OwnChain,
-    /// Signs payments.
-    pub wallet: &'a Wallet,
+    /// Signs payments. `None` gets what costs nothing.
+    pub wallet: Option<&'a Wallet>,
+    /// Opens nodes whose terms list it. Who shows one does not pay.
+    pub key: Option<&'a AccessKey>,
     /// Remembers payments across runs.
     pub book: &'a SpendBook,
     /// Assets and caps. Only the attested payee is ever paid.
@@ -140,6 +144,7 @@ pub async fn ask(
     on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<VerifiedResponse, ClientError> {
     node.reconnect().await?;
+    let key = free::shown_to(node, buyer.key)?;
     let request = request_key(body);
     let seller = Seller { boot: node.enclave.manifest().hash(), payee: node.enclave.manifest().payee };
     // The lock says to everybody else that this payment is waited for; it lasts as long as this function.
@@ -149,10 +154,15 @@ pub async fn ask(
     {
         return Ok(response);
     }
-    let (choice, well) = tokio::join!(quote(node, buyer, body), buyer.chain.check());
-    let (choice, well) = (choice?, well?);
+    let (asked, well) = tokio::join!(ask_unpaid(node, buyer, body, key), buyer.chain.check());
+    let choice = match asked? {
+        // Nothing is signed, so no chain needs to be well.
+        Told::Given(response) => return free::take(node, buyer, response, body, on_progress).await,
+        Told::Priced(choice) => choice,
+    };
+    let (wallet, well) = (buyer.wallet.ok_or_else(no_wallet)?, well?);
     on_progress(Progress::Paying(&choice));
-    let (sent, _in_flight) = sign(buyer, choice, request, well)?;
+    let (sent, _in_flight) = sign(buyer, wallet, choice, request, well)?;
     let given_up = || ClientError::Usage("a payment that was just made is long over: look at the clock of this machine".into());
     redeem(node, buyer, &sent, body, on_progress).await?.ok_or_else(given_up)
 }
@@ -285,7 +295,7 @@ fn is_gone(valid_before: UnixSeconds, now: UnixSeconds, error: &ClientError) -> 
 
 /// Evidence that was current when the receipt was made: the node's own, or for an answer that was kept, what the node has of that time.
 /// Nothing is believed here; the bundle's verdict judges it.
-async fn evidence_of(node: &mut VerifiedNode, receipt: &Receipt) -> Evidence {
+pub(crate) async fn evidence_of(node: &mut VerifiedNode, receipt: &Receipt) -> Evidence {
     let manifest = receipt.manifest_hash;
     let is_current = manifest == node.enclave.manifest().hash() && node.enclave.document_time() <= receipt.work.started_at;
     if is_current || node.reconnect().await.is_err() {
@@ -307,10 +317,10 @@ async fn say_received(node: &mut VerifiedNode, headers: &HeaderMap) {
 }
 
 /// A verdict that does not refuse, and what it verified; or the check that refuses, in words.
-type Judged = Result<(Verdict, Option<VerifiedBundle>), (&'static str, String)>;
+pub(crate) type Judged = Result<(Verdict, Option<VerifiedBundle>), (&'static str, String)>;
 
 /// The verdict on what just arrived. The policy's log level is judged later, when the bundle is upgraded: nothing is anchored yet.
-fn judge(bundle: &Bundle, policy: &Policy) -> Judged {
+pub(crate) fn judge(bundle: &Bundle, policy: &Policy) -> Judged {
     let (verdict, verified) = verify_bundle_at(bundle, policy, LogLevel::SelfLogged, ChainFacts::default(), &K256);
     match verdict.refused() {
         Some(check) => Err((check.id, format!("expected {}, got {}", check.expected, check.got))),
@@ -318,12 +328,33 @@ fn judge(bundle: &Bundle, policy: &Policy) -> Judged {
     }
 }
 
-/// Sends the request without payment and checks the offer that comes back against evidence, request and price table.
-async fn quote(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u8]) -> Result<Choice, ClientError> {
-    let response = node.http.send(Method::POST, CHAT_PATH, &json_headers(), Bytes::copy_from_slice(body)).await?;
-    if response.status() != StatusCode::PAYMENT_REQUIRED {
-        return Err(node_error(node, response).await);
+/// What came of a request without a payment.
+enum Told {
+    /// A price, checked.
+    Priced(Choice),
+    /// The answer. Whether the terms give it away is judged with it.
+    Given(hyper::Response<Incoming>),
+}
+
+fn no_wallet() -> ClientError {
+    ClientError::Spend("this node sells its answers, and there is no wallet to pay from: candor wallet new".into())
+}
+
+/// Sends the request without payment, with a key if there is one.
+async fn ask_unpaid(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u8], key: Option<HeaderValue>) -> Result<Told, ClientError> {
+    let mut headers = json_headers();
+    let shows_key = key.is_some();
+    headers.extend(key.map(|key| (AUTHORIZATION, key)));
+    let response = node.http.send(Method::POST, CHAT_PATH, &headers, Bytes::copy_from_slice(body)).await?;
+    match response.status() {
+        StatusCode::OK => Ok(Told::Given(response)),
+        StatusCode::PAYMENT_REQUIRED if !shows_key => quote(node, buyer, body, response).await.map(Told::Priced),
+        _ => Err(node_error(node, response).await),
     }
+}
+
+/// Checks the offer of a 402 against evidence, request and price table.
+async fn quote(node: &VerifiedNode, buyer: &Buyer<'_>, body: &[u8], response: hyper::Response<Incoming>) -> Result<Choice, ClientError> {
     let dishonest = |what: String| ClientError::Dishonest { check: "offer.form", what };
     let values = response.headers().get_all(HEADER_PAYMENT_REQUIRED).iter().map(HeaderValue::as_bytes);
     let header = parse_single_header(values).map_err(|error| dishonest(error.to_string()))?;
@@ -362,13 +393,19 @@ fn request_key(body: &[u8]) -> Hash32 {
     sha256(&[b"POST ", CHAT_PATH.as_bytes(), b"\n", body])
 }
 
-fn sign(buyer: &Buyer<'_>, choice: Choice, request: Hash32, _well: ChainIsWell) -> Result<(SentPayment, InFlight), ClientError> {
-    let purchase = Purchase { request, payer: buyer.wallet.address(), client_salt: random32()? };
+fn sign(
+    buyer: &Buyer<'_>,
+    wallet: &Wallet,
+    choice: Choice,
+    request: Hash32,
+    _well: ChainIsWell,
+) -> Result<(SentPayment, InFlight), ClientError> {
+    let purchase = Purchase { request, payer: wallet.address(), client_salt: random32()? };
     // Crash: the reservation is on disk before the signature exists, and the payment before it is sent. Stopped in between, the next ask
     // for the same finds a reservation that nobody waits for and nobody was sent, and forgets it.
     let (reservation, in_flight) = buyer.book.reserve(purchase, choice)?;
     let nonce = reservation.nonce();
-    match build_payment(reservation, &Libsecp, |digest| buyer.wallet.sign(digest)) {
+    match build_payment(reservation, &Libsecp, |digest| wallet.sign(digest)) {
         Ok(sent) => {
             buyer.book.sent(sent.clone())?;
             Ok((sent, in_flight))
@@ -380,10 +417,10 @@ fn sign(buyer: &Buyer<'_>, choice: Choice, request: Hash32, _well: ChainIsWell) 
     }
 }
 
-struct Answer {
-    seed: Hash32,
-    frames: Vec<Vec<u8>>,
-    delivery: Delivery,
+pub(crate) struct Answer {
+    pub(crate) seed: Hash32,
+    pub(crate) frames: Vec<Vec<u8>>,
+    pub(crate) delivery: Delivery,
     // As the node says it: anything at all.
     said_receipt_id: String,
     // `PAYMENT-RESPONSE`, if it came.
@@ -392,18 +429,18 @@ struct Answer {
 
 impl Answer {
     /// The id that follows from the salt. It becomes a file name, so it is ours to compute.
-    fn receipt_id(&self) -> String {
+    pub(crate) fn receipt_id(&self) -> String {
         to_hex(&candor_verify::receipt::receipt_id(&self.delivery.leaf_salt)).trim_start_matches("0x").to_owned()
     }
 
     /// What is wrong with the id that the node says: under another one it would not give the receipt again.
-    fn misnamed(&self) -> Option<String> {
+    pub(crate) fn misnamed(&self) -> Option<String> {
         let (expected, got) = (self.receipt_id(), &self.said_receipt_id);
         (*got != expected).then(|| format!("expected receipt id {expected}, got {got:?}"))
     }
 }
 
-async fn read_answer(
+pub(crate) async fn read_answer(
     node: &VerifiedNode,
     response: hyper::Response<Incoming>,
     on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
@@ -507,7 +544,7 @@ pub fn frame_text(frame: &[u8]) -> String {
     text.unwrap_or_default().to_owned()
 }
 
-fn answer_text(frames: &[Vec<u8>]) -> String {
+pub(crate) fn answer_text(frames: &[Vec<u8>]) -> String {
     frames.iter().map(|frame| frame_text(frame)).collect()
 }
 

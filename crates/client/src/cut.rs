@@ -19,8 +19,9 @@ pub fn cut_notice(bundle: &Bundle) -> Option<String> {
         }
         _ => return None,
     };
-    let (made, charged) = (work.completion_tokens, money.charged);
-    Some(format!("this answer is not whole: {how}; it has {made} of at most {offered} tokens, and {charged} units were charged"))
+    let made = work.completion_tokens;
+    let charge = if bundle.sale.is_some() { format!("{} units were charged", money.charged) } else { "nobody paid".to_owned() };
+    Some(format!("this answer is not whole: {how}; it has {made} of at most {offered} tokens, and {charge}"))
 }
 
 /// How many tokens a request names, if it names any.

@@ -111,6 +111,15 @@ pub enum ClientError {
         /// Unix seconds.
         until: UnixSeconds,
     },
+    /// An answer that nobody paid for came, and was refused.
+    RefusedGift {
+        /// Which check.
+        check: &'static str,
+        /// In words.
+        what: String,
+        /// The bundle that shows it, or why there is none.
+        kept: Result<PathBuf, String>,
+    },
     /// No node is registered, or none that the policy accepts answers.
     NoNode(String),
 }
@@ -144,6 +153,7 @@ impl ClientError {
             | Self::Refused(_)
             | Self::Untrusted { .. }
             | Self::RefusedAnswer { .. }
+            | Self::RefusedGift { .. }
             | Self::Dishonest { .. }
             | Self::Spend(_) => 1,
             Self::Usage(_)
@@ -166,7 +176,7 @@ impl ClientError {
             Self::WrongKey { .. } => Some("tls.key"),
             Self::AnotherBoot { .. } => Some("node.boot"),
             Self::Refused(refused) | Self::Untrusted { newest: refused, .. } => refused.verdict.refused().map(|check| check.id),
-            Self::Dishonest { check, .. } | Self::RefusedAnswer { check, .. } => Some(check),
+            Self::Dishonest { check, .. } | Self::RefusedAnswer { check, .. } | Self::RefusedGift { check, .. } => Some(check),
             _ => None,
         }
     }
@@ -184,7 +194,7 @@ impl ClientError {
     #[must_use]
     pub fn kept(&self) -> Option<&Path> {
         match self {
-            Self::RefusedAnswer { kept: Ok(path), .. } => Some(path),
+            Self::RefusedAnswer { kept: Ok(path), .. } | Self::RefusedGift { kept: Ok(path), .. } => Some(path),
             _ => None,
         }
     }
@@ -217,16 +227,24 @@ impl fmt::Display for ClientError {
                 write!(f, "{what}; payment {payment_id:#} is unresolved until {until} (Unix seconds) and is not paid again before that")
             }
             Self::Held { what, .. } => write!(f, "not paid: {what}; ask again later, or say that it may be paid again"),
+            Self::RefusedGift { check, what, kept } => {
+                write!(f, "the answer, which nobody paid for, is refused by {check}: {what}; ")?;
+                say_kept(f, kept)
+            }
             Self::RefusedAnswer { check, what, kept, payment_id, until } => {
                 write!(f, "the paid answer is refused by {check}: {what}; ")?;
-                match kept {
-                    Ok(path) => write!(f, "kept as evidence in {}", path.display())?,
-                    Err(why) => write!(f, "nothing could be kept: {why}")?,
-                }
+                say_kept(f, kept)?;
                 write!(f, "; payment {payment_id:#} is unresolved until {until} (Unix seconds) and is not paid again before that")
             }
             Self::NoNode(what) => write!(f, "no node: {what}"),
         }
+    }
+}
+
+fn say_kept(f: &mut fmt::Formatter<'_>, kept: &Result<PathBuf, String>) -> fmt::Result {
+    match kept {
+        Ok(path) => write!(f, "kept as evidence in {}", path.display()),
+        Err(why) => write!(f, "nothing could be kept: {why}"),
     }
 }
 

@@ -10,6 +10,8 @@
 //! | `PAYMENT-REQUIRED` of the 402 | offer and salt, if the payment does not echo them |
 //! | evidence | all of it; it must be of this boot and have been current when the answer was made |
 //!
+//! Of an answer that nobody paid for the last three rows are not there: the delivery tells the salt.
+//!
 //! In: bytes, exactly as they travelled. Out: a [`Bundle`] that nobody has believed: what it is worth, the verdict says. A stock client's
 //! payment names no offer, so at best that is *equal price only*.
 //! Not here: files and sockets (`candor-cli`), and any check. `PAYMENT-RESPONSE` is not kept: it is the node's word, and the chain knows
@@ -18,6 +20,7 @@
 use std::fmt;
 
 use candor_verify::bundle::{Bundle, Request, Response, Sale};
+use candor_verify::bytes::Hash32;
 use candor_verify::cbor::CborError;
 use candor_verify::delivery::Delivery;
 use candor_verify::evidence::Evidence;
@@ -39,7 +42,7 @@ const HEAD_MAX: usize = 2 * MAX_HEADER_BYTES;
 /// A saved stream is cut in pieces of this many bytes, so that each is looked at once.
 const PIECE: usize = 1 << 16;
 
-/// What was saved of one paid exchange, byte for byte.
+/// What was saved of one exchange, byte for byte.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "complete: what a bundle is made of")]
 pub struct Exchange<'a> {
@@ -53,8 +56,8 @@ pub struct Exchange<'a> {
     pub head: &'a [u8],
     /// Body of the answer: JSON, or the stream of events.
     pub response: &'a [u8],
-    /// Value of `PAYMENT-SIGNATURE`.
-    pub payment: &'a [u8],
+    /// Value of `PAYMENT-SIGNATURE`; `None` if nobody paid.
+    pub payment: Option<&'a [u8]>,
     /// Value of `PAYMENT-REQUIRED`, for a payment that does not echo its extensions.
     pub required: Option<&'a [u8]>,
     /// What `GET /candor/evidence` gave.
@@ -159,23 +162,16 @@ pub fn assemble(exchange: &Exchange<'_>) -> Result<Bundle, ImportError> {
     let missing = ImportError::Missing { input: Saved::Head, what: "a readable x-candor-transcript-seed" };
     let seed = transcript_seed(&head).ok_or(missing)?;
     let (frames, delivery) = parse_answer(&head, exchange.response)?;
-    let payload = parse_payment_payload(exchange.payment).map_err(|error| ImportError::Header { input: Saved::Payment, error })?;
-    let (payment, echoed) = parse_payment(&payload).map_err(ImportError::Payment)?;
-    // What was echoed comes first: the node took the payment for that offer.
-    let signed = match echoed {
-        Some(signed) => signed,
-        None => parse_offer(exchange.required)?,
+    let (salt, sale) = match (exchange.payment, delivery.request_salt) {
+        (Some(payment), _) => parse_sale(payment, exchange.required).map(|(salt, sale)| (salt, Some(sale)))?,
+        (None, Some(salt)) => (salt, None),
+        (None, None) => return Err(ImportError::Missing { input: Saved::Payment, what: "everything; the answer was paid for" }),
     };
     let bundle = Bundle {
         evidence: Evidence::parse(exchange.evidence).map_err(ImportError::Evidence)?,
-        request: Request {
-            salt: signed.request_salt,
-            method: exchange.method.to_owned(),
-            path: exchange.path.to_owned(),
-            body: exchange.request.to_vec(),
-        },
+        request: Request { salt, method: exchange.method.to_owned(), path: exchange.path.to_owned(), body: exchange.request.to_vec() },
         response: Response { seed, frames },
-        sale: Some(Sale { offer: signed.offer, offer_signature: signed.signature, payment, price_list: None }),
+        sale,
         delivery,
         later_trees: Vec::new(),
     };
@@ -184,6 +180,19 @@ pub fn assemble(exchange: &Exchange<'_>) -> Result<Bundle, ImportError> {
         Ok(read) if read == bundle => Ok(bundle),
         Ok(_) | Err(_) => Err(ImportError::Limit),
     }
+}
+
+/// How it was sold, and the salt of the request.
+fn parse_sale(payment: &[u8], required: Option<&[u8]>) -> Result<(Hash32, Sale), ImportError> {
+    let payload = parse_payment_payload(payment).map_err(|error| ImportError::Header { input: Saved::Payment, error })?;
+    let (payment, echoed) = parse_payment(&payload).map_err(ImportError::Payment)?;
+    // What was echoed comes first: the node took the payment for that offer.
+    let signed = match echoed {
+        Some(signed) => signed,
+        None => parse_offer(required)?,
+    };
+    let sale = Sale { offer: signed.offer, offer_signature: signed.signature, payment, price_list: None };
+    Ok((signed.request_salt, sale))
 }
 
 /// The offer of the 402.
@@ -285,7 +294,7 @@ fn add(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), ImportErr
 mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
-    use candor_verify::bytes::{Hash32, to_hex};
+    use candor_verify::bytes::to_hex;
     use candor_verify::check::{ChainFacts, verify_bundle};
     use candor_verify::eip712::K256;
     use candor_verify::policy::Policy;
@@ -363,7 +372,7 @@ mod tests {
                 request: &request.body,
                 head: self.head.as_bytes(),
                 response: &self.response,
-                payment: payment.as_bytes(),
+                payment: Some(payment.as_bytes()),
                 required: None,
                 evidence: &self.evidence,
             };
@@ -421,8 +430,10 @@ mod tests {
         }
         let unreadable = bought.assemble(|exchange| exchange.response = b"data: {\"a\":1,\"candor\":{\"b\":2}}\n\ndata: [DONE]\n\n");
         assert!(matches!(unreadable, Err(ImportError::Malformed { input: Saved::Response, .. })), "{unreadable:?}");
-        let payment = bought.assemble(|exchange| exchange.payment = b"no base64!");
+        let payment = bought.assemble(|exchange| exchange.payment = Some(b"no base64!"));
         assert_eq!(payment, Err(ImportError::Header { input: Saved::Payment, error: ProtocolError::Base64 }));
+        let unpaid = bought.assemble(|exchange| exchange.payment = None).unwrap_err();
+        assert!(matches!(unpaid, ImportError::Missing { input: Saved::Payment, .. }), "{unpaid}");
         let evidence = bought.assemble(|exchange| exchange.evidence = b"{}");
         assert!(matches!(evidence, Err(ImportError::Evidence(_))), "{evidence:?}");
         let path = "/".repeat(4_000);

@@ -30,6 +30,7 @@ use crate::ask::{Buyer, CHAT_PATH, Progress, VerifiedResponse, ask};
 use crate::clock;
 use crate::cut::cut_notice;
 use crate::error::{CHAIN_UNAVAILABLE, ClientError};
+use crate::free::AccessKey;
 use crate::keep::Keep;
 use crate::own_chain::OwnChain;
 use crate::policy_file::PolicyFile;
@@ -88,8 +89,10 @@ pub struct ProxyConfig {
     pub registry: Address,
     /// What counts as verified, and what may be spent.
     pub policy: PolicyFile,
-    /// Who pays.
-    pub wallet: Wallet,
+    /// Who pays. Without one, only nodes are asked that answer for nothing.
+    pub wallet: Option<Wallet>,
+    /// Opens nodes whose terms list it; then nothing is paid.
+    pub key: Option<AccessKey>,
     /// Payments across runs.
     pub book: SpendBook,
     /// Where answers are kept.
@@ -402,7 +405,8 @@ async fn answer(
     let config = &shared.config;
     let buyer = Buyer {
         chain: &config.chain,
-        wallet: &config.wallet,
+        wallet: config.wallet.as_ref(),
+        key: config.key.as_ref(),
         book: &config.book,
         spend: &config.policy.spend,
         policy: &config.policy.policy,
@@ -497,8 +501,12 @@ fn refusal(status: StatusCode, code: Option<&str>, message: &str) -> Response<Pr
 fn failure(error: &ClientError) -> Response<ProxyBody> {
     let (status, body) = error_body(error);
     let mut response = whole(status, body.to_string().into());
-    // OpenAI's SDKs obey this header; what is safe to send again was sent again here already.
-    response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+    // OpenAI's SDKs obey this header; what is safe to send again was sent again here already. But a node that is busy with what nobody pays for
+    // asked whoever wants it to come again, and has charged nothing.
+    let is_busy = matches!(error, ClientError::Node { status: 429, code, .. } if code.starts_with("candor_free_"));
+    if !is_busy {
+        response.headers_mut().insert("x-should-retry", HeaderValue::from_static("false"));
+    }
     response
 }
 
@@ -508,6 +516,7 @@ fn error_body(error: &ClientError) -> (StatusCode, serde_json::Value) {
         // 402 is not retried by SDKs: a second try would be a second payment while the first may still be charged.
         ClientError::Unresolved { .. } | ClientError::Held { .. } => (402, "candor_unresolved".to_owned()),
         ClientError::RefusedAnswer { .. } => (402, "candor_answer_refused".to_owned()),
+        ClientError::RefusedGift { .. } => (502, "candor_answer_refused".to_owned()),
         ClientError::Chain(_) | ClientError::ChainTrouble(_) => (503, CHAIN_UNAVAILABLE.to_owned()),
         other => (502, other.check().unwrap_or("candor_proxy").to_owned()),
     };
@@ -523,7 +532,7 @@ fn error_body(error: &ClientError) -> (StatusCode, serde_json::Value) {
     };
     let code = Some(code).filter(|code| !code.is_empty());
     let mut body = json!({"error": {"message": message, "type": kind, "param": param, "code": code}});
-    if let ClientError::RefusedAnswer { check, kept, .. } = error {
+    if let ClientError::RefusedAnswer { check, kept, .. } | ClientError::RefusedGift { check, kept, .. } = error {
         let file = kept.as_ref().ok().map(|path| path.display().to_string());
         body["error"]["candor"] = json!({"check": check, "bundle": file});
     }

@@ -1,5 +1,7 @@
 //! Answers: have the source answer a claimed payment, stream what it says, log the receipt, splice it into the last frame.
 //!
+//! What nobody pays for goes the same way, and owes nothing at its end.
+//!
 //! Under `exact` a stream owes the whole signed amount once its first frame was handed over, nothing before; a whole answer is settled
 //! before its body goes out (payment.md §6). A job runs in its own task: a client that goes away ends generation, not bookkeeping.
 //! The payer chooses the deadline and how much to ask for, so a stream that its time cuts is owed like any other: it ends, with its
@@ -14,10 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use candor_engine::chat::{self, Head};
+use candor_engine::chat::{self, ChatRequest, Head};
 use candor_link::{EnclaveCounter, EnclaveEvent};
 use candor_verify::bytes::Hash32;
-use candor_verify::decoding::seed_from_share;
+use candor_verify::decoding::{SeedSource, seed_from_share, seed_of_server};
 use candor_verify::hash::keccak256;
 use candor_verify::public::answer_text;
 use candor_verify::receipt::{Channel, Outcome};
@@ -25,6 +27,7 @@ use candor_verify::time::UnixMs;
 use candor_verify::transcript::{TranscriptBuilder, response_commitment, root_of, splice};
 use candor_x402::Execution;
 use candor_x402::claims::Ending;
+use hyper::body::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -32,15 +35,17 @@ use crate::body::{Cut, StreamItem};
 use crate::chunks::{self, Chunk, Passed};
 use crate::clock;
 use crate::kept::Keep;
-use crate::keys::Blinding;
+use crate::keys::{Blinding, Salts};
 use crate::ledger::{LedgerError, Logged};
 use crate::metrics::Answered;
 use crate::pay::Paid;
-use crate::quote::Quote;
-use crate::receipt::{self, Ids, Made, Sale};
+use crate::queue::{Pays, Place};
+use crate::quote::{Counted, Quote};
+use crate::receipt::{self, Agreed, For, Ids, Made};
 use crate::reply::Finished;
 use crate::serving::{Served, Serving};
 use crate::settle::{Standing, Transfer, Wait};
+use crate::shares::Share;
 use crate::source::{End, MeteredFrame, Question, SourceSlot};
 
 /// Everything a running answer needs.
@@ -49,12 +54,31 @@ pub(crate) struct Job {
     served: Arc<Served>,
     channel: Channel,
     question: Question,
-    sale: Sale,
+    agreed: Agreed,
     transcript_seed: Hash32,
     started_at: UnixMs,
+    /// When the time is over that the payment gives; never, without one.
     stop_at: UnixMs,
+    /// If it was waited for before anything was promised.
+    place: Option<Place>,
     /// If the answer is to be kept: its place is held until its receipt is logged.
     keep: Option<Keep>,
+}
+
+/// The right to have one answer made.
+pub(crate) enum Right {
+    /// For a claimed payment.
+    Paid(Execution),
+    /// For nothing, as a share of all such work.
+    Free(Share),
+}
+
+/// What is made for nothing: a request that was read and counted, and what was waited for.
+pub(crate) struct Gift {
+    pub(crate) counted: Counted,
+    pub(crate) place: Place,
+    pub(crate) share: Share,
+    pub(crate) salts: Salts,
 }
 
 /// What went out of an answer, or is about to.
@@ -98,61 +122,105 @@ pub(crate) enum Whole {
     Cut,
     /// No receipt could be stored, or the source failed: nothing is charged.
     NotLogged,
+    /// Made for nothing, and logged: it is handed over as it is.
+    Given(Bytes),
 }
 
 impl Job {
     /// A job for a claimed payment, and the execution to give back. The channel is the one that the question came in.
-    pub(crate) fn new(serving: Arc<Serving>, channel: Channel, quote: Quote, paid: Paid, keep: Option<Keep>) -> (Self, Execution) {
+    pub(crate) fn paid(serving: Arc<Serving>, channel: Channel, quote: Quote, paid: Paid, keep: Option<Keep>) -> (Self, Right) {
         let Paid { payment, claim, candidate } = paid;
-        let Quote { request, public, prompt, served, requirements, .. } = quote;
+        let Quote { counted, requirements, .. } = quote;
+        let Counted { request, public, prompt, served, .. } = counted;
         let execution = serving.execute(claim);
         let (offer, started_at) = (candidate.offer, clock::now());
         let share = serving.keys().seed_share(&offer.request_commitment);
         let seed = seed_from_share(&share, &payment.authorization().nonce);
         let Blinding { transcript_seed, leaf_salt } = serving.keys().blinding(payment.authorization(), &requirements.domain());
-        // Id and time in the frames both follow from the receipt, so that a replay can make the same bytes.
-        let id = chat::answer_id(&offer.request_commitment.0);
-        let head = Head { id, created: started_at.seconds().0, model: request.model.clone() };
-        let sale = Sale {
+        let head = head_of(&offer.request_commitment, started_at, &request);
+        let agreed = Agreed {
             manifest_hash: serving.manifest_hash(),
-            decoding: receipt::decoding(served.source.engine(), &request, &seed),
+            model_id: offer.model_id,
+            request_commitment: offer.request_commitment,
+            decoding: receipt::decoding(served.source.engine(), &request, &seed, SeedSource::ServerAndPayment),
             seed_share: request.seed.is_none().then_some(share),
-            offer,
-            payment,
+            made_for: For::Payment { offer, payment },
             leaf_salt,
             public,
         };
         let stop_at = execution.stop_at().ms();
         let question = Question { request, prompt, seed, head };
-        (Self { serving, served, channel, question, sale, transcript_seed, started_at, stop_at, keep }, execution)
+        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place: None, keep };
+        (job, Right::Paid(execution))
+    }
+
+    /// A job that nobody pays for. Nothing of it is kept: who loses it asks again.
+    pub(crate) fn free(serving: Arc<Serving>, channel: Channel, gift: Gift) -> (Self, Right) {
+        let Gift { counted, place, share: right, salts } = gift;
+        let Counted { request, public, prompt, served, asked, .. } = counted;
+        let Salts { request_salt, blinding: Blinding { transcript_seed, leaf_salt } } = salts;
+        let (request_commitment, started_at) = (asked.commitment(&request_salt), clock::now());
+        let share = serving.keys().seed_share(&request_commitment);
+        let seed = seed_of_server(&share);
+        let head = head_of(&request_commitment, started_at, &request);
+        let manifest = serving.manifest();
+        let agreed = Agreed {
+            manifest_hash: serving.manifest_hash(),
+            model_id: served.digest,
+            request_commitment,
+            decoding: receipt::decoding(served.source.engine(), &request, &seed, SeedSource::Server),
+            seed_share: request.seed.is_none().then_some(share),
+            made_for: For::Nothing { payee: manifest.payee, anchor_chain_id: manifest.anchor_chain_id, request_salt },
+            leaf_salt,
+            public,
+        };
+        let question = Question { request, prompt, seed, head };
+        let (stop_at, place) = (UnixMs(u64::MAX), Some(place));
+        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, keep: None };
+        (job, Right::Free(right))
+    }
+
+    fn end(&self, right: Right, ending: Ending) {
+        match right {
+            Right::Paid(execution) => self.serving.finish(execution, ending),
+            // Nothing is owed; there is room for another.
+            Right::Free(share) => drop(share),
+        }
     }
 
     fn nothing_sent(&self) -> Sent {
         let transcript = TranscriptBuilder::new(self.transcript_seed);
-        let frames = (self.keep.is_some() || self.sale.public.is_some()).then(Vec::new);
+        let frames = (self.keep.is_some() || self.agreed.public.is_some()).then(Vec::new);
         Sent { transcript, leaves: Vec::new(), tokens: Vec::new(), first_at: None, frames }
     }
 
-    fn transfer(&self) -> Transfer {
-        let payment = &self.sale.payment;
+    /// What its receipt is paid by, if somebody pays.
+    fn transfer(&self) -> Option<Transfer> {
+        let For::Payment { payment, .. } = &self.agreed.made_for else { return None };
         let valid_before = payment.authorization().valid_before;
-        Transfer { payment_id: payment.payment_id(), chain_id: payment.chain_id(), valid_before }
+        Some(Transfer { payment_id: payment.payment_id(), chain_id: payment.chain_id(), valid_before })
     }
 
     /// For the response head: known before the first byte.
     pub(crate) fn ids(&self) -> Ids {
         let ignored = self.question.request.ignored.clone();
-        Ids { receipt_id: receipt::id(&self.sale.leaf_salt), transcript_seed: self.transcript_seed, ignored }
+        Ids { receipt_id: receipt::id(&self.agreed.leaf_salt), transcript_seed: self.transcript_seed, ignored }
     }
 
     /// Waits for a place at the source. `None` if one comes too late: the payment could no longer be settled, so nothing runs.
-    async fn source_slot(&self) -> Option<SourceSlot> {
-        let wait = Duration::from_millis(self.stop_at.since(clock::now()));
-        let permit = tokio::time::timeout(wait, self.serving.place()).await.ok()??;
+    async fn source_slot(&mut self) -> Option<SourceSlot> {
+        let last = self.stop_at.min(self.serving.ends_at());
+        let wait = Duration::from_millis(last.since(clock::now()));
+        let place = match self.place.take() {
+            Some(place) => place,
+            None => tokio::time::timeout(wait, self.serving.place(Pays::Somebody)).await.ok()??,
+        };
         let now_ms = clock::now();
         let cap_at = now_ms.saturating_add(self.serving.config().generation_cap_s.saturating_mul(1000));
-        let at_stop = if cap_at <= self.stop_at { Outcome::CutByNode } else { Outcome::Aborted };
-        (now_ms < self.stop_at).then(|| SourceSlot { permit, stop_at: self.stop_at.min(cap_at), at_stop })
+        // The node's own time: its cap, or the end of its terms, after which no receipt may be.
+        let own_at = cap_at.min(self.serving.ends_at());
+        let at_stop = if own_at <= self.stop_at { Outcome::CutByNode } else { Outcome::Aborted };
+        (now_ms < last).then(|| SourceSlot { place, stop_at: self.stop_at.min(own_at), at_stop })
     }
 
     fn generate(&self, slot: SourceSlot, frames: mpsc::Sender<MeteredFrame>) -> JoinHandle<Option<End>> {
@@ -160,9 +228,9 @@ impl Job {
     }
 
     /// Streams into `body`. `consumed` counts the frames that it has taken, that is handed to the host.
-    pub(crate) async fn stream(self, execution: Execution, body: mpsc::Sender<StreamItem>, consumed: Arc<AtomicU64>) {
+    pub(crate) async fn stream(mut self, right: Right, body: mpsc::Sender<StreamItem>, consumed: Arc<AtomicU64>) {
         let (sender, mut frames) = chunks::from_engine();
-        let Some(slot) = self.source_slot().await else { return self.forgive(execution, &body).await };
+        let Some(slot) = self.source_slot().await else { return self.forgive(right, &body).await };
         let SourceSlot { stop_at, at_stop, .. } = slot;
         let generating = self.generate(slot, sender);
         let mut sent = self.nothing_sent();
@@ -173,7 +241,7 @@ impl Job {
         .await;
         // Dropping the receiver stops the source at its next frame.
         drop(frames);
-        let Some(mut end) = generating.await.ok().flatten() else { return self.forgive(execution, &body).await };
+        let Some(mut end) = generating.await.ok().flatten() else { return self.forgive(right, &body).await };
         let aborted = passed == Passed::Gone;
         if let Passed::Late(Some(next)) = passed {
             end.usage.completion_tokens = next.tokens;
@@ -187,7 +255,7 @@ impl Job {
         match end.last_frame.clone().filter(|_| !aborted) {
             // A stream whose time was over at its very first frame ends without a receipt: that one frame would be all that is charged for.
             Some(last) if !end.outcome.is_cut() || !sent.leaves.is_empty() => {
-                self.finish_stream(execution, end, last, sent, body).await;
+                self.finish_stream(right, end, last, sent, body).await;
             }
             Some(_) | None => {
                 let taken = usize::try_from(consumed.load(Ordering::Acquire)).unwrap_or(usize::MAX);
@@ -196,26 +264,26 @@ impl Job {
                 sent.truncate(handed);
                 // The source was ahead of what was handed over; the receipt is about that.
                 end.usage.completion_tokens = sent.tokens.last().copied().unwrap_or_default();
-                self.abort(execution, end, sent).await;
+                self.abort(right, end, sent).await;
                 drop(body.send(Err(Cut)).await);
             }
         }
     }
 
     /// Nothing was answered: nothing is charged.
-    async fn forgive(&self, execution: Execution, body: &mpsc::Sender<StreamItem>) {
+    async fn forgive(&self, right: Right, body: &mpsc::Sender<StreamItem>) {
         self.serving.port().events().note(EnclaveEvent::AnswerFailed);
-        self.serving.finish(execution, Ending::Forgiven);
+        self.end(right, Ending::Forgiven);
         drop(body.send(Err(Cut)).await);
     }
 
-    async fn finish_stream(self, execution: Execution, end: End, last: Vec<u8>, mut sent: Sent, body: mpsc::Sender<StreamItem>) {
+    async fn finish_stream(self, right: Right, end: End, last: Vec<u8>, mut sent: Sent, body: mpsc::Sender<StreamItem>) {
         sent.push(&last, end.usage.completion_tokens);
         let commitment = sent.transcript.commitment();
         match self.log(&end, commitment, sent).await {
             Ok(logged) => {
-                let member = receipt::member(&receipt::delivery(&self.sale, logged));
-                self.serving.finish(execution, Ending::Owed);
+                let member = receipt::member(&receipt::delivery(&self.agreed, logged));
+                self.end(right, Ending::Owed);
                 self.watch_settlement();
                 // Invariant: no terminal frame before the receipt is under a stored checkpoint; it is, from here.
                 if let Some(bytes) = receipt::end_of_stream(&last, &member) {
@@ -223,55 +291,54 @@ impl Job {
                 }
             }
             Err(error) => {
-                self.not_logged(execution, error);
+                self.not_logged(right, error);
                 drop(body.send(Err(Cut)).await);
             }
         }
     }
 
     /// The client went away, or time was over. What was handed is owed and gets a receipt that says so; nothing handed, nothing owed.
-    async fn abort(&self, execution: Execution, end: End, handed: Sent) {
+    async fn abort(&self, right: Right, end: End, handed: Sent) {
         let frames = u64::try_from(handed.leaves.len()).unwrap_or(u64::MAX);
         if frames == 0 {
             // Leaving early must not buy free work without end.
-            self.serving.finish(execution, Ending::Wasted);
+            self.end(right, Ending::Wasted);
             return;
         }
         match self.log(&end, response_commitment(frames, &root_of(&handed.leaves)), handed).await {
             Ok(_) => {
-                self.serving.finish(execution, Ending::Owed);
+                self.end(right, Ending::Owed);
                 self.watch_settlement();
             }
-            Err(error) => self.not_logged(execution, error),
+            Err(error) => self.not_logged(right, error),
         }
     }
 
     /// Without a place in the log nothing is charged, unless the calldata may have left with a checkpoint whose fate is unknown.
-    fn not_logged(&self, execution: Execution, error: LedgerError) {
+    fn not_logged(&self, right: Right, error: LedgerError) {
         let ending = match error {
             LedgerError::Unknown => Ending::Owed,
             LedgerError::NotNow | LedgerError::TooLong | LedgerError::Closed => Ending::Forgiven,
         };
-        self.serving.finish(execution, ending);
+        self.end(right, ending);
     }
 
-    /// A whole answer: generate, log, settle, and only then hand over.
-    pub(crate) async fn whole(mut self, execution: Execution) -> Whole {
-        // The sender's other end is held here: a whole answer is finished even if its client left, which may come again for it.
-        let (sender, _frames) = mpsc::channel(1);
+    /// A whole answer: generate, log, settle, and only then hand over. While the other end of `heartbeats` is held it is finished, also if
+    /// its client left: it may come again for what it paid for.
+    pub(crate) async fn whole(mut self, right: Right, heartbeats: mpsc::Sender<MeteredFrame>) -> Whole {
         let end = match self.source_slot().await {
-            Some(slot) => self.generate(slot, sender).await.ok().flatten(),
+            Some(slot) => self.generate(slot, heartbeats).await.ok().flatten(),
             None => None,
         };
         let Some(end) = end else {
             self.serving.port().events().note(EnclaveEvent::AnswerFailed);
-            self.serving.finish(execution, Ending::Forgiven);
+            self.end(right, Ending::Forgiven);
             return Whole::NotLogged;
         };
         let Some(last) = &end.last_frame else {
             self.serving.metrics().count(EnclaveCounter::Aborted);
             // Asking for more than there is time for must not buy the engine for nothing, again and again.
-            self.serving.finish(execution, Ending::Wasted);
+            self.end(right, Ending::Wasted);
             return Whole::Cut;
         };
         let mut sent = self.nothing_sent();
@@ -280,16 +347,17 @@ impl Job {
         let logged = match self.log(&end, commitment, sent).await {
             Ok(logged) => logged,
             Err(error) => {
-                self.not_logged(execution, error);
+                self.not_logged(right, error);
                 return if error == LedgerError::Unknown { Whole::Lost } else { Whole::NotLogged };
             }
         };
-        let body = splice(last, &receipt::member(&receipt::delivery(&self.sale, logged)));
-        self.serving.finish(execution, Ending::Owed);
+        let body = splice(last, &receipt::member(&receipt::delivery(&self.agreed, logged)));
+        self.end(right, Ending::Owed);
         // No body that a source makes is without an object to put the receipt in; if one were, its payment would be on its way.
         let Some(body) = body else { return Whole::Lost };
+        let Some(transfer) = self.transfer() else { return Whole::Given(body.into()) };
         // The host has it: its place is free for another.
-        let (transfer, is_kept) = (self.transfer(), self.keep.take().is_some());
+        let is_kept = self.keep.take().is_some();
         // What is kept nowhere is held here until the transfer is seen, as long as that takes.
         let standing = self.serving.settle(&transfer, if is_kept { Wait::AWhile } else { Wait::ToTheEnd }).await;
         if let Standing::Pending { .. } = standing {
@@ -303,7 +371,7 @@ impl Job {
     async fn log(&self, end: &End, response_commitment: Hash32, sent: Sent) -> Result<Logged, LedgerError> {
         let Sent { leaves, frames, first_at, .. } = sent;
         let text = || answer_text(frames.iter().flatten().map(Vec::as_slice));
-        let answer_hash = self.sale.public.and_then(|_| text()).map(|text| keccak256(&[text.as_bytes()]));
+        let answer_hash = self.agreed.public.and_then(|_| text()).map(|text| keccak256(&[text.as_bytes()]));
         let made = Made {
             kinds: self.served.source.kinds(),
             channel: self.channel,
@@ -317,10 +385,10 @@ impl Job {
             head: self.serving.head(),
         };
         let unsealed = self.keep.as_ref().zip(frames).map(|(keep, frames)| {
-            let Sale { decoding, seed_share, .. } = &self.sale;
+            let Agreed { decoding, seed_share, .. } = &self.agreed;
             keep.answer(self.question.request.stream, frames, self.transcript_seed, decoding.clone(), *seed_share)
         });
-        let logged = self.serving.ledger().log(receipt::draft(&self.sale, &made, leaves, unsealed)).await?;
+        let logged = self.serving.ledger().log(receipt::draft(&self.agreed, &made, leaves, unsealed)).await?;
         self.serving.metrics().answered(&Answered {
             prompt_tokens: end.usage.prompt_tokens,
             completion_tokens: end.usage.completion_tokens,
@@ -332,9 +400,15 @@ impl Job {
 
     /// In a task of its own, which holds nothing of the answer.
     fn watch_settlement(&self) {
-        let (serving, transfer) = (Arc::clone(&self.serving), self.transfer());
+        let Some(transfer) = self.transfer() else { return };
+        let serving = Arc::clone(&self.serving);
         tokio::spawn(async move { serving.watch(transfer.payment_id, transfer.valid_before).await });
     }
+}
+
+/// Id and time in the frames both follow from the receipt, so that a replay can make the same bytes.
+fn head_of(request_commitment: &Hash32, started_at: UnixMs, request: &ChatRequest) -> Head {
+    Head { id: chat::answer_id(&request_commitment.0), created: started_at.seconds().0, model: request.model.clone() }
 }
 
 #[cfg(test)]

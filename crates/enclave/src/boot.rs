@@ -19,7 +19,7 @@ use candor_verify::Hash32;
 use candor_verify::eip712::{K256, signer};
 use candor_verify::evidence::Evidence;
 use candor_verify::manifest::{Freshness, Manifest, attested_bytes};
-use candor_verify::terms::{Access, Chain, Guard, ModelSource, OperatorTerms, SignedTerms, storage};
+use candor_verify::terms::{Chain, Guard, ModelSource, OperatorTerms, SignedTerms, storage};
 
 use crate::attester::Attester;
 use crate::control::{Commands, HostPort};
@@ -245,7 +245,6 @@ fn not_done_here(terms: &OperatorTerms) -> Option<&'static str> {
         (!terms.secrets.is_empty(), "list secrets, which this build does not take"),
         (!terms.sealed.is_empty(), "offer sealed requests, which this build does not open"),
         (!terms.egress.is_empty(), "allow connections to others, which this build does not make"),
-        (terms.access != Access::default(), "give answers without payment, which this build does not"),
         (terms.guard != Guard::default(), "name a guard, which this build does not have"),
         (terms.flags != 0, "allow upfront payments, which this build does not take"),
         (terms.storage & storage::CACHES_PROMPTS != 0, "let prompts be cached, which this build does not do"),
@@ -253,7 +252,6 @@ fn not_done_here(terms: &OperatorTerms) -> Option<&'static str> {
             terms.models.iter().any(|model| model.source != ModelSource::Local),
             "list a model of an upstream, which this build does not serve",
         ),
-        (terms.prices.iter().any(|price| price.ceiling.is_free()), "give a model away, which this build does not"),
         (terms.chains.iter().any(names_more_than_a_registry), "name contracts of settlement or channels, which this build does not use"),
     ];
     rows.iter().find_map(|(is_so, what)| is_so.then_some(*what))

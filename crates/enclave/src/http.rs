@@ -2,7 +2,7 @@
 //!
 //! | route | what |
 //! |---|---|
-//! | `POST /v1/chat/completions` | an answer, paid with x402 |
+//! | `POST /v1/chat/completions` | an answer, paid with x402, or for nothing where the terms say so |
 //! | `GET /v1/models` | what is served, at which price |
 //! | `GET /v1/receipts/{id}[?prefix=k]` | a receipt from the host's store, with proofs |
 //! | `GET /candor/evidence[?nonce=0x…]` | evidence of this enclave |
@@ -30,18 +30,22 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request};
 use tokio::sync::mpsc;
 
-use crate::answer::{Job, Whole};
+use crate::access::{self, Brings};
+use crate::answer::{Gift, Job, Right, Whole};
 use crate::body::ApiBody;
 use crate::clock;
 use crate::handout::{self, Found};
 use crate::kept::{Keep, Sought};
+use crate::keys::Salts;
 use crate::ledger::LedgerError;
 use crate::pay::{self, Paid};
-use crate::quote::{self, Quote};
+use crate::queue::Pays;
+use crate::quote::{self, Counted, Quote};
 use crate::refusal::{self, Quoted, Refusal};
 use crate::reply::{self, ApiResponse};
-use crate::serving::Serving;
+use crate::serving::{Ended, Serving};
 use crate::session::Session;
+use crate::shares::Who;
 use crate::views;
 
 /// A body that trickles is cut off.
@@ -107,13 +111,15 @@ async fn evidence(session: &Session, query: &str) -> Result<ApiResponse, Refusal
 struct Asked {
     path: String,
     body: Bytes,
+    /// What opens the node without a payment; not looked at beside one.
+    brings: Brings,
     /// The payment header, believed in nothing. Whoever pays badly is quoted like whoever does not pay.
     payment: Option<Result<PaymentPayload, ProtocolError>>,
 }
 
 /// A request and what became of it; if it carried a payment and is refused, with a word of the enclave that says so.
 async fn chat(session: &Session, request: Request<Incoming>) -> Result<ApiResponse, Refusal> {
-    let asked = read(request).await?;
+    let asked = read(session, request).await?;
     let paid = asked.payment.as_ref().and_then(|payment| payment.as_ref().ok()).cloned();
     let mut quoted = None;
     let response = answer(session, asked, &mut quoted).await.unwrap_or_else(|refusal| reply::refused(&refusal));
@@ -150,15 +156,26 @@ async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) ->
             }
         },
     };
-    if !serving.sells() {
-        return Err(ended(session, asked.payment.as_ref()));
+    if let Err(why) = serving.takes_work() {
+        return Err(ended(session, asked.payment.as_ref(), why));
     }
     if serving.ledger().is_over() {
         return Err(LedgerError::Closed.into());
     }
-    let priced = quote::quote(serving, "POST", &asked.path, &asked.body, clock::now().seconds()).await;
     // A request that is refused was read all the same, so it counts like one that is quoted.
-    let quote = priced.map_err(|refusal| session.quoted().err().unwrap_or(refusal))?;
+    let refused = |refusal| session.quoted().err().unwrap_or(refusal);
+    let counted = quote::count(serving, "POST", &asked.path, &asked.body).await.map_err(refused)?;
+    let price = counted.served.price.clone();
+    let costs_nothing = price.as_ref().is_some_and(|price| price.ceiling.is_free());
+    let granted = access::grant(session, asked.brings, costs_nothing);
+    let price = match (granted, price.filter(|_| !costs_nothing)) {
+        (Some(_), _) if asked.payment.is_some() => return Err(refused(access::not_sold())),
+        (Some(who), _) => return free(session, counted, who).await,
+        (None, Some(price)) => price,
+        (None, None) if asked.payment.is_some() => return Err(refused(access::not_sold())),
+        (None, None) => return Err(refused(access::key_needed())),
+    };
+    let quote = quote::price(serving, counted, &price, clock::now().seconds()).map_err(refused)?;
     *quoted = Some(Quoted { request_commitment: pay::offer_named(serving, &quote, asked.payment.as_ref()) });
     let Some(payment) = asked.payment else {
         let refusal = Refusal::new(402, "This request must be paid for.").code("payment_required");
@@ -171,7 +188,7 @@ async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) ->
             serving.release(paid.claim);
             Err(LedgerError::NotNow.into())
         }
-        Ok((paid, keep)) if quote.request.stream => Ok(stream(session, quote, paid, keep)),
+        Ok((paid, keep)) if quote.counted.request.stream => Ok(stream(session, quote, paid, keep)),
         Ok((paid, keep)) => Ok(whole(session, quote, paid, keep).await),
         Err(refusal) => {
             // Taken before: it may have been finished since it was looked for above.
@@ -187,18 +204,24 @@ async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) ->
 }
 
 /// No new work: a payment that was taken before is told so, and no other is asked for.
-fn ended(session: &Session, payment: Option<&Result<PaymentPayload, ProtocolError>>) -> Refusal {
+fn ended(session: &Session, payment: Option<&Result<PaymentPayload, ProtocolError>>, why: Ended) -> Refusal {
     if let Err(refusal) = session.quoted() {
         return refusal;
     }
     let signed = payment.and_then(|payment| signed_by_payer(payment.as_ref().ok()?, &Libsecp));
     match signed.map(|signed| session.serving().check_taken(&signed.payment_id)) {
         Some(Err(taken)) => taken.into(),
-        Some(Ok(())) | None => {
-            let message =
-                "The operator of this node ended its key, so what it answers from now on could not be proven. Nothing was charged.";
-            Refusal::new(503, message).code("candor_node_ended")
-        }
+        Some(Ok(())) | None => match why {
+            Ended::Key => {
+                let message =
+                    "The operator of this node ended its key, so what it answers from now on could not be proven. Nothing was charged.";
+                Refusal::new(503, message).code("candor_node_ended")
+            }
+            Ended::Terms => {
+                let message = "The operator's terms end before an answer would. Nothing was charged; ask another node.";
+                Refusal::new(503, message).code("candor_terms_ended")
+            }
+        },
     }
 }
 
@@ -223,22 +246,64 @@ fn unpaid(session: &Session, quote: &Quote, path: &str, refusal: &Refusal) -> Re
     Ok(reply::unpaid(session.serving(), quote, path, refusal))
 }
 
+/// An answer that nobody pays for: let in as a share of such work, in its turn, and made at once.
+async fn free(session: &Session, counted: Counted, who: Who) -> Result<ApiResponse, Refusal> {
+    let serving = session.serving();
+    // Not ended for another one while it waits and is answered.
+    let is_there = match who {
+        // Whom the terms name may come back for as long as they like.
+        Who::Key(_) => session.paid(),
+        Who::Address(_) => {
+            session.quoted()?;
+            session.serves_free()
+        }
+    };
+    serving.ledger().has_room()?;
+    let share = access::enter(session, who)?;
+    let waited = tokio::time::timeout(serving.config().free_wait_max, serving.place(Pays::Nobody)).await;
+    let place = waited.ok().flatten().filter(|_| is_there).ok_or_else(access::busy)?;
+    // Again: its turn may have come late.
+    if let Err(why) = serving.takes_work() {
+        return Err(ended(session, None, why));
+    }
+    let salts = Salts::random().map_err(|_| Refusal::new(500, "The system gives no randomness."))?;
+    serving.metrics().count(EnclaveCounter::Free);
+    let (is_stream, capped) = (counted.request.stream, counted.is_capped.then_some(counted.request.max_tokens));
+    let (job, right) = Job::free(Arc::clone(serving), session.channel(), Gift { counted, place, share, salts });
+    let ids = job.ids();
+    if is_stream {
+        return Ok(reply::free_stream(streaming(job, right), &ids, capped));
+    }
+    // Held here, and not by the task: if the client hangs up, the engine stops. It has lost nothing, and nobody waits for it.
+    let (heartbeats, _held) = mpsc::channel(1);
+    let ended = tokio::spawn(job.whole(right, heartbeats)).await.unwrap_or(Whole::NotLogged);
+    Ok(reply::free_whole(serving, ended, &ids, capped))
+}
+
 fn stream(session: &Session, quote: Quote, paid: Paid, keep: Option<Keep>) -> ApiResponse {
     let is_kept = keep.is_some();
-    let (job, execution) = Job::new(Arc::clone(session.serving()), session.channel(), quote, paid, keep);
+    let (job, right) = Job::paid(Arc::clone(session.serving()), session.channel(), quote, paid, keep);
     let ids = job.ids();
+    reply::stream(streaming(job, right), &ids, is_kept)
+}
+
+fn streaming(job: Job, right: Right) -> ApiBody {
     let (sender, items) = mpsc::channel(1);
     let taken = Arc::new(AtomicU64::new(0));
-    tokio::spawn(job.stream(execution, sender, Arc::clone(&taken)));
-    reply::stream(ApiBody::Stream { items, taken }, &ids, is_kept)
+    tokio::spawn(job.stream(right, sender, Arc::clone(&taken)));
+    ApiBody::Stream { items, taken }
 }
 
 async fn whole(session: &Session, quote: Quote, paid: Paid, keep: Option<Keep>) -> ApiResponse {
     let serving = session.serving();
-    let (job, execution) = Job::new(Arc::clone(serving), session.channel(), quote, paid, keep);
+    let (job, right) = Job::paid(Arc::clone(serving), session.channel(), quote, paid, keep);
     let ids = job.ids();
     // Its own task: a client that hangs up does not undo a claim or lose an answer that will be charged.
-    let ended = tokio::spawn(async move { job.whole(execution).await }).await.unwrap_or(Whole::NotLogged);
+    let ended = tokio::spawn(async move {
+        let (heartbeats, _held) = mpsc::channel(1);
+        job.whole(right, heartbeats).await
+    });
+    let ended = ended.await.unwrap_or(Whole::NotLogged);
     reply::whole(serving, ended, &ids)
 }
 
@@ -254,15 +319,22 @@ async fn received(session: &Session, headers: &HeaderMap) -> Result<ApiResponse,
     }
 }
 
-async fn read(request: Request<Incoming>) -> Result<Asked, Refusal> {
+async fn read(session: &Session, request: Request<Incoming>) -> Result<Asked, Refusal> {
     let (head, body) = request.into_parts();
     if !is_json(&head.headers) {
         return Err(Refusal::new(415, "The content type must be application/json."));
     }
+    // Before the body: who has the wrong key sends no more than that.
+    let brings = match head.headers.contains_key(HEADER_PAYMENT_SIGNATURE) {
+        true => Brings::Nothing,
+        false => {
+            access::key_of(&session.serving().terms().access, &head.headers).map_err(|refusal| session.quoted().err().unwrap_or(refusal))?
+        }
+    };
     let path = head.uri.path_and_query().map_or(CHAT, |path| path.as_str()).to_owned();
     let body = read_body(body).await?;
     let payment = payment_header(&head.headers)?;
-    Ok(Asked { path, body, payment })
+    Ok(Asked { path, body, brings, payment })
 }
 
 fn payment_header(headers: &HeaderMap) -> Result<Option<Result<PaymentPayload, ProtocolError>>, Refusal> {

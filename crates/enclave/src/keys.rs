@@ -115,6 +115,20 @@ pub(crate) struct Blinding {
     pub(crate) leaf_salt: Hash32,
 }
 
+/// What blinds one answer that nobody pays for: there is no authorization from which it could follow.
+pub(crate) struct Salts {
+    pub(crate) request_salt: Hash32,
+    pub(crate) blinding: Blinding,
+}
+
+impl Salts {
+    /// Fresh ones. Who asks the same again gets others.
+    pub(crate) fn random() -> Result<Self, String> {
+        let random = || random32().map(|bytes| Hash32(*bytes));
+        Ok(Self { request_salt: random()?, blinding: Blinding { transcript_seed: random()?, leaf_salt: random()? } })
+    }
+}
+
 impl fmt::Debug for BootKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BootKeys").field("k_sig", &self.address).field("k_log", &self.k_log()).finish_non_exhaustive()

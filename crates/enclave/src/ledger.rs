@@ -52,7 +52,8 @@ pub(crate) struct Draft {
     pub(crate) receipt: Unplaced,
     pub(crate) leaf_salt: Hash32,
     pub(crate) frame_leaf_hashes: Vec<Hash32>,
-    pub(crate) settlement: UnplacedSettlement,
+    /// `None` if nobody pays.
+    pub(crate) settlement: Option<UnplacedSettlement>,
     /// The answer, if it is to be kept.
     pub(crate) unsealed: Option<Unsealed>,
 }
@@ -96,7 +97,8 @@ impl Draft {
         }
         let blob = self.unsealed.as_ref().map_or(0, Unsealed::len_max);
         let record = LoggedReceipt::encoded_len_max(frames).saturating_add(blob);
-        record.saturating_add(Settlement::encoded_len_max(self.settlement.calldata.len()))
+        let settlement = self.settlement.as_ref().map_or(0, |settlement| Settlement::encoded_len_max(settlement.calldata.len()));
+        record.saturating_add(settlement)
     }
 }
 
@@ -143,7 +145,7 @@ struct Job {
 struct Sealed {
     receipt: Receipt,
     signature: Signature65,
-    // `None` if the answer was to be kept and could not be sealed: then it is not charged.
+    // `None` if nobody pays, or if the answer was to be kept and could not be sealed: then it is not charged.
     settlement: Option<Settlement>,
     blob: Option<Arc<Blob>>,
 }
@@ -361,8 +363,8 @@ impl Task {
             leaves.push(LeafData(leaf_data(&leaf_salt, &receipt.digest(), &signature)));
             let settlement = job.draft.settlement.clone();
             let (settlement, blob) = match job.draft.unsealed.take().map(|answer| answer.seal(&receipt, &signature, &leaf_salt)) {
-                None => (Some(settlement.placed(&receipt, None)), None),
-                Some(Some(blob)) => (Some(settlement.placed(&receipt, Some(blob.named))), Some(Arc::new(blob))),
+                None => (settlement.map(|settlement| settlement.placed(&receipt, None)), None),
+                Some(Some(blob)) => (settlement.map(|settlement| settlement.placed(&receipt, Some(blob.named))), Some(Arc::new(blob))),
                 Some(None) => (None, None),
             };
             job.sealed = Some(Sealed { receipt, signature, settlement, blob });

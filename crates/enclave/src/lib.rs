@@ -10,6 +10,7 @@
 //! | `serving` | everything one boot serves with |
 //! | `server`, `stall`, `session` | connections, their time limits, TLS, what one connection gets for nothing |
 //! | `places`, `seat` | who may stay connected |
+//! | `access`, `shares`, `queue` | who gets an answer for nothing, how much of that at once, and whose turn it is |
 //! | `http`, `views` | routes; what can be read without paying |
 //! | `reply`, `refusal`, `body` | how answers and errors are said in HTTP |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
@@ -36,6 +37,7 @@
     )
 )]
 
+mod access;
 mod answer;
 mod attester;
 mod body;
@@ -52,6 +54,7 @@ mod ledger;
 mod metrics;
 mod pay;
 mod places;
+mod queue;
 mod quote;
 mod receipt;
 mod refusal;
@@ -61,6 +64,7 @@ mod server;
 mod serving;
 mod session;
 mod settle;
+mod shares;
 mod source;
 mod speed;
 mod stall;
@@ -85,6 +89,14 @@ pub struct Config {
     pub unpaid_requests_max: u32,
     /// Answers generated at once; more wait.
     pub max_running: usize,
+    /// Requests at once that nobody pays for, waiting or being answered. More are told to come again.
+    pub max_free: usize,
+    /// Of them, requests of one key.
+    pub max_free_per_key: usize,
+    /// Of them, requests of one address.
+    pub max_free_per_address: usize,
+    /// How long one of them waits for its turn, which comes when nobody waits who pays.
+    pub free_wait_max: Duration,
     /// Receipts in one group at most.
     pub max_group: usize,
     /// A group that the host has not confirmed in this time ends the log (spec/log.md §7).
@@ -114,6 +126,13 @@ impl Default for Config {
             // More than the 64 quotes and 8 challenges of one connection.
             unpaid_requests_max: 100,
             max_running: cores,
+            // A small part of the connections, so that they never fill the house; their prompts are in memory while they wait.
+            max_free: 64,
+            // An agent with its tools; and still there are eight such.
+            max_free_per_key: 8,
+            // A person with two programs.
+            max_free_per_address: 4,
+            free_wait_max: Duration::from_secs(30),
             max_group: 64,
             // Outlives a host's restart, not its loss; shorter than what a payment must stay valid after its answer.
             confirm_max: Duration::from_secs(90),

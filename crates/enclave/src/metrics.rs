@@ -17,11 +17,12 @@ const SNAPSHOT_MS: u64 = 60_000;
 const CROWD: u64 = 5;
 
 /// What a request shows of itself; shown anew by a crowd of requests.
-const TRAFFIC: [EnclaveCounter; 6] = [
+const TRAFFIC: [EnclaveCounter; 7] = [
     EnclaveCounter::Requests,
     EnclaveCounter::Quotes,
     EnclaveCounter::PaymentsRefused,
     EnclaveCounter::Claims,
+    EnclaveCounter::Free,
     EnclaveCounter::Aborted,
     EnclaveCounter::HostUnavailable,
 ];

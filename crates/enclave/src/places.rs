@@ -48,7 +48,16 @@ struct Held<T> {
     /// When it came, or when its last paid answer ended.
     since_ms: u64,
     unpaid_requests: u32,
-    is_running: bool,
+    running: Running,
+}
+
+/// Whether an answer is being made for a connection: one that has it is not ended for anybody.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Running {
+    Nothing,
+    Paid,
+    /// How many there can be is bounded elsewhere (`shares`).
+    Free,
 }
 
 /// A place that was given.
@@ -79,7 +88,7 @@ impl<T> Places<T> {
         let evicted = evicted.and_then(|id| self.leave(id));
         let id = PlaceId(self.next);
         self.next = self.next.saturating_add(1);
-        self.held.insert(id, Held { party, handle, since_ms: now_ms, unpaid_requests: 0, is_running: false });
+        self.held.insert(id, Held { party, handle, since_ms: now_ms, unpaid_requests: 0, running: Running::Nothing });
         let count = self.parties.entry(party).or_default();
         *count = count.saturating_add(1);
         Some(Entered { id, evicted })
@@ -113,14 +122,24 @@ impl<T> Places<T> {
     #[must_use]
     pub(crate) fn claimed(&mut self, id: PlaceId) -> bool {
         let Some(held) = self.held.get_mut(&id) else { return false };
-        (held.unpaid_requests, held.is_running) = (0, true);
+        (held.unpaid_requests, held.running) = (0, Running::Paid);
         true
     }
 
-    /// An answer has ended, or was broken off; nothing if it was not paid for.
+    /// An answer is made that nobody pays for: until [`Self::ended`] the connection is not ended for anybody either, and lives no longer for
+    /// it. False if it just was.
+    #[must_use]
+    pub(crate) fn serves_free(&mut self, id: PlaceId) -> bool {
+        let Some(held) = self.held.get_mut(&id) else { return false };
+        held.running = Running::Free;
+        true
+    }
+
+    /// An answer has ended, or was broken off. One that was paid for begins an unpaid life anew.
     pub(crate) fn ended(&mut self, id: PlaceId, now_ms: u64) {
-        if let Some(held) = self.held.get_mut(&id).filter(|held| held.is_running) {
-            (held.since_ms, held.is_running) = (now_ms, false);
+        let Some(held) = self.held.get_mut(&id) else { return };
+        if std::mem::replace(&mut held.running, Running::Nothing) == Running::Paid {
+            held.since_ms = now_ms;
         }
     }
 
@@ -128,7 +147,7 @@ impl<T> Places<T> {
     pub(crate) fn left_ms(&self, id: PlaceId, now_ms: u64) -> u64 {
         match self.held.get(&id) {
             None => 0,
-            Some(held) if held.is_running => self.limits.unpaid_ms,
+            Some(held) if held.running == Running::Paid => self.limits.unpaid_ms,
             Some(held) => held.since_ms.saturating_add(self.limits.unpaid_ms).saturating_sub(now_ms),
         }
     }
@@ -145,7 +164,7 @@ impl<T> Places<T> {
 
     fn longest_unpaid(&self, is_wanted: impl Fn(usize) -> bool) -> Option<PlaceId> {
         let of_party = |held: &Held<T>| self.parties.get(&held.party).copied().unwrap_or_default();
-        let may_go = self.held.iter().filter(|(_, held)| !held.is_running && is_wanted(of_party(held)));
+        let may_go = self.held.iter().filter(|(_, held)| held.running == Running::Nothing && is_wanted(of_party(held)));
         // The first of equals: the one that came first.
         may_go.min_by_key(|(_, held)| held.since_ms).map(|(id, _)| *id)
     }
@@ -235,6 +254,18 @@ mod tests {
         assert_eq!(places.left_ms(id, 510_000), 50_000);
         assert_eq!(places.leave(id), Some(0));
         assert!(places.leave(id).is_none() && places.is_spent(id) && places.left_ms(id, 510_000) == 0);
+    }
+
+    #[test]
+    fn an_answer_that_nobody_pays_for_ends_for_nobody_and_gives_its_connection_no_longer_life() {
+        let mut places = places(2);
+        let [first, second] = [0, 1].map(|number| places.enter(party(number), 1000, number.into()).unwrap().id);
+        assert!(places.serves_free(first) && places.serves_free(second));
+        assert!(places.enter(party(9), 2000, 9).is_none(), "both are being answered");
+        places.ended(first, 50_000);
+        assert_eq!(places.left_ms(first, 50_000), 11_000);
+        assert_eq!(places.enter(party(9), 50_000, 9).unwrap().evicted, Some(0));
+        assert!(!places.serves_free(first));
     }
 
     /// The same rules over a plain list, recounted each time.

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use candor_engine::chat::{ApiError, ChatRequest};
-use candor_verify::Hash32;
 use candor_verify::bundle::{FRAME_MAX, FRAMES_MAX};
+use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::decoding::seed_commitment;
 use candor_verify::eip712::signer;
 use candor_verify::offer::Offer;
@@ -16,7 +16,7 @@ use candor_verify::payment::MAX_TIMEOUT_SECONDS;
 use candor_verify::public;
 use candor_verify::receipt::Scheme;
 use candor_verify::recovery::{BLOB_MAX, blob_len_max};
-use candor_verify::terms::storage;
+use candor_verify::terms::{Price, storage};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::transcript::{question_hash, request_commitment};
 use candor_x402::Libsecp;
@@ -50,6 +50,19 @@ fn bucket_of_offer(valid_until: UnixMs) -> u64 {
 
 /// A request that was parsed, counted and priced.
 pub(crate) struct Quote {
+    pub(crate) counted: Counted,
+    pub(crate) requirements: ExactRequirements,
+    /// The offer of the current bucket.
+    pub(crate) current: Candidate,
+    /// G of payment.md §5: seconds that the engine may take. The settle margin is added where the payment is checked.
+    pub(crate) generation_seconds: u64,
+    /// Bytes of the answer's blob, at most; `None` if it could be longer than one that is kept, or the terms let none be kept.
+    pub(crate) blob_max: Option<u64>,
+    bucket: u64,
+}
+
+/// A request that was parsed and counted: all that is known of it without a price.
+pub(crate) struct Counted {
     /// For no more tokens than there is time for: what is offered, priced, run and replayed.
     pub(crate) request: ChatRequest,
     /// Whether those are fewer than were asked for.
@@ -58,22 +71,14 @@ pub(crate) struct Quote {
     pub(crate) public: Option<Publicly>,
     pub(crate) prompt: Prompt,
     pub(crate) served: Arc<Served>,
-    pub(crate) requirements: ExactRequirements,
-    /// The offer of the current bucket.
-    pub(crate) current: Candidate,
-    /// G of payment.md §5: seconds that the engine may take. The settle margin is added where the payment is checked.
-    pub(crate) generation_seconds: u64,
-    /// Bytes of the answer's blob, at most; `None` if it could be longer than one that is kept, or the terms let none be kept.
-    pub(crate) blob_max: Option<u64>,
-    asked: Asked,
-    bucket: u64,
+    pub(crate) asked: Asked,
 }
 
 impl Quote {
     /// What a payment may answer: the offers of the current bucket and of the one before. The other is made here, because whoever does not
     /// pay needs no second one.
     pub(crate) fn candidates(&self, serving: &Serving) -> [Candidate; 2] {
-        let previous = self.asked.offered(serving.keys(), self.bucket.saturating_sub(1), self.current.offer.clone());
+        let previous = self.counted.asked.offered(serving.keys(), self.bucket.saturating_sub(1), self.current.offer.clone());
         [self.current.clone(), previous]
     }
 }
@@ -83,12 +88,12 @@ impl Quote {
     // The signature comes first: an offer that this key did not sign names whatever a stranger likes, and by it they could test guesses of
     // somebody's old prompt for as long as the boot lasts.
     pub(crate) fn is_answered_by(&self, keys: &BootKeys, signed: &SignedOffer) -> bool {
-        self.asked.is_of(keys, signed)
+        self.counted.asked.is_of(keys, signed)
     }
 }
 
-/// The request as it was sent: what an offer commits to.
-struct Asked {
+/// The request as it was sent: what an offer, or a receipt, commits to.
+pub(crate) struct Asked {
     method: String,
     path: String,
     body: Bytes,
@@ -96,19 +101,24 @@ struct Asked {
 }
 
 impl Asked {
+    /// The commitment to it under this salt.
+    pub(crate) fn commitment(&self, salt: &Hash32) -> Hash32 {
+        request_commitment(salt, &self.method, &self.path, &self.body)
+    }
+
     fn is_of(&self, keys: &BootKeys, signed: &SignedOffer) -> bool {
         let offer = &signed.offer;
         if signer(&Libsecp, &offer.digest(), &signed.signature) != Some(keys.k_sig()) {
             return false;
         }
         let salt = keys.request_salt(bucket_of_offer(offer.valid_until), &self.method, &self.path, &self.body);
-        request_commitment(&salt, &self.method, &self.path, &self.body) == offer.request_commitment
+        self.commitment(&salt) == offer.request_commitment
     }
 
     /// This offer with what depends on the bucket.
     fn offered(&self, keys: &BootKeys, bucket: u64, offer: Offer) -> Candidate {
         let request_salt = keys.request_salt(bucket, &self.method, &self.path, &self.body);
-        let request_commitment = request_commitment(&request_salt, &self.method, &self.path, &self.body);
+        let request_commitment = self.commitment(&request_salt);
         let seed_commitment = match self.names_seed {
             true => Hash32::ZERO,
             false => seed_commitment(&keys.seed_share(&request_commitment)),
@@ -118,33 +128,41 @@ impl Asked {
     }
 }
 
-/// A request that was parsed and counted.
-struct Counted {
+/// Reads and counts a request. Nothing is priced here.
+pub(crate) async fn count(serving: &Arc<Serving>, method: &str, path: &str, body: &Bytes) -> Result<Counted, Refusal> {
+    let Read { request, public, served, prompt } =
+        if body.len() <= SHORT_MAX { read(serving, body)? } else { read_long(serving, body).await? };
+    // The same for this request as long as the boot lasts: the offer that a payment answers is made again.
+    let asked_tokens = request.max_tokens;
+    let cap_ms = serving.config().generation_cap_s.saturating_mul(1000);
+    let request = request.capped(served.speed.tokens_within(cap_ms, prompt.tokens()));
+    let is_capped = request.max_tokens < asked_tokens;
+    let public = public.map(|asked| Publicly { task_hash: asked.task, question_hash: question_hash(method, path, body) });
+    let asked = Asked { method: method.to_owned(), path: path.to_owned(), body: body.clone(), names_seed: request.seed.is_some() };
+    Ok(Counted { request, is_capped, public, prompt, served, asked })
+}
+
+/// What stands in a request.
+struct Read {
     request: ChatRequest,
     public: Option<public::PublicRequest>,
     served: Arc<Served>,
     prompt: Prompt,
 }
 
-/// Prices a request. Nothing is signed here.
-pub(crate) async fn quote(serving: &Arc<Serving>, method: &str, path: &str, body: &Bytes, now: UnixSeconds) -> Result<Quote, Refusal> {
-    let counted = if body.len() <= SHORT_MAX { count(serving, body)? } else { count_long(serving, body).await? };
-    price(serving, counted, method, path, body, now)
-}
-
 /// Not on an async worker: others' answers would wait for it.
-async fn count_long(serving: &Arc<Serving>, body: &Bytes) -> Result<Counted, Refusal> {
+async fn read_long(serving: &Arc<Serving>, body: &Bytes) -> Result<Read, Refusal> {
     // The place is held until the work is over, also if whoever asked has left: else leaving would be a way to have many done at once.
     let place = serving.reader().await;
     let (serving, body) = (Arc::clone(serving), body.clone());
     let counting = tokio::task::spawn_blocking(move || {
         let _place = place;
-        count(&serving, &body)
+        read(&serving, &body)
     });
     counting.await.unwrap_or_else(|_| Err(Refusal::new(500, "The request could not be read.")))
 }
 
-fn count(serving: &Serving, body: &[u8]) -> Result<Counted, Refusal> {
+fn read(serving: &Serving, body: &[u8]) -> Result<Read, Refusal> {
     let request = ChatRequest::parse(body)?;
     let public = match request.has_candor {
         false => None,
@@ -152,22 +170,17 @@ fn count(serving: &Serving, body: &[u8]) -> Result<Counted, Refusal> {
     };
     let served = Arc::clone(serving.model(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?);
     let prompt = served.source.prompt(&request)?;
-    Ok(Counted { request, public, served, prompt })
+    Ok(Read { request, public, served, prompt })
 }
 
-fn price(serving: &Serving, counted: Counted, method: &str, path: &str, body: &Bytes, now: UnixSeconds) -> Result<Quote, Refusal> {
-    let Counted { request, public, served, prompt } = counted;
-    let generation_seconds = serving.config().generation_cap_s;
+/// Prices a request; `price` is what its model is sold at. Nothing is signed here.
+pub(crate) fn price(serving: &Serving, counted: Counted, price: &Price, now: UnixSeconds) -> Result<Quote, Refusal> {
+    let Counted { request, served, prompt, asked, .. } = &counted;
     let prompt_tokens = prompt.tokens();
-    // The same for this request as long as the boot lasts: the offer that a payment answers is made again.
-    let asked_tokens = request.max_tokens;
-    let request = request.capped(served.speed.tokens_within(generation_seconds.saturating_mul(1000), prompt_tokens));
-    let is_capped = request.max_tokens < asked_tokens;
-    let price = &served.price;
-    let amount = price
-        .ceiling
-        .amount(prompt_tokens, request.max_tokens.into())
-        .ok_or_else(|| Refusal::new(400, "The price of this request is larger than any amount."))?;
+    let amount = price.ceiling.amount(prompt_tokens, request.max_tokens.into());
+    // An offer of nothing is never made: what costs nothing is given without one.
+    let amount = amount.filter(|amount| *amount != Amount::ZERO);
+    let amount = amount.ok_or_else(|| Refusal::new(400, "The price of this request is larger than any amount, or nothing."))?;
     let terms = serving.terms();
     // check_consistent at boot: every price names a listed asset.
     let asset = terms.asset(price.chain_id, &price.asset).ok_or_else(|| Refusal::new(500, "the terms' price names no asset"))?;
@@ -198,16 +211,15 @@ fn price(serving: &Serving, counted: Counted, method: &str, path: &str, body: &B
         price_list_hash: Hash32::ZERO,
         price_list_number: 0,
     };
-    let asked = Asked { method: method.to_owned(), path: path.to_owned(), body: body.clone(), names_seed: request.seed.is_some() };
     let bucket = bucket_of(now);
     let current = asked.offered(serving.keys(), bucket, offer);
-    let (frames, bytes) = served.source.answer_max(&request);
+    let (frames, bytes) = served.source.answer_max(request);
     // A frame that no bundle holds is in no blob either.
     let is_kept = terms.storage & storage::KEEPS_ANSWERS != 0;
     let fits = is_kept && frames <= FRAMES_MAX && (request.stream || bytes <= FRAME_MAX);
     let blob_max = Some(blob_len_max(frames, bytes)).filter(|len| fits && *len <= BLOB_MAX).and_then(|len| u64::try_from(len).ok());
-    let public = public.map(|asked| Publicly { task_hash: asked.task, question_hash: question_hash(method, path, body) });
-    Ok(Quote { blob_max, public, request, is_capped, prompt, served, requirements, current, generation_seconds, asked, bucket })
+    let generation_seconds = serving.config().generation_cap_s;
+    Ok(Quote { blob_max, counted, requirements, current, generation_seconds, bucket })
 }
 
 /// The 402 for a quote: requirements, and the signed offer of the current bucket.
@@ -231,8 +243,8 @@ pub(crate) fn payment_required(serving: &Serving, quote: &Quote, path: &str, err
         error: Some(error.to_owned()),
         resource: ResourceInfo {
             url: format!("{base}{path}"),
-            description: Some(format!("One answer of {} with its receipt", quote.served.id)),
-            mime_type: Some(if quote.request.stream { "text/event-stream" } else { "application/json" }.to_owned()),
+            description: Some(format!("One answer of {} with its receipt", quote.counted.served.id)),
+            mime_type: Some(if quote.counted.request.stream { "text/event-stream" } else { "application/json" }.to_owned()),
         },
         accepts: vec![quote.requirements.to_requirements()],
         extensions: Some(signed.to_extensions(&recovery)),

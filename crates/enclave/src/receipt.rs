@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use candor_engine::Usage;
 use candor_engine::chat::ChatRequest;
 use candor_link::BlockHead;
-use candor_verify::bytes::{Amount, Hash32, to_hex};
+use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
 use candor_verify::decoding::{Decoding, SeedSource, stop_hash};
 use candor_verify::delivery::Delivery;
 use candor_verify::offer::Offer;
@@ -33,16 +33,31 @@ pub(crate) struct Ids {
 }
 
 /// What was agreed for one answer: known before it is made.
-pub(crate) struct Sale {
+pub(crate) struct Agreed {
     pub(crate) manifest_hash: Hash32,
-    pub(crate) offer: Offer,
-    pub(crate) payment: VerifiedPayment,
+    pub(crate) model_id: Hash32,
+    pub(crate) request_commitment: Hash32,
+    pub(crate) made_for: For,
     pub(crate) decoding: Decoding,
     /// The server's share of the seed, which the delivery opens; `None` if the request named the seed.
     pub(crate) seed_share: Option<Hash32>,
     pub(crate) leaf_salt: Hash32,
     /// If the answer is to be public.
     pub(crate) public: Option<Publicly>,
+}
+
+/// What an answer is made for.
+pub(crate) enum For {
+    Payment {
+        offer: Offer,
+        payment: VerifiedPayment,
+    },
+    /// Nobody pays. No 402 told the salt of the request, so the delivery does.
+    Nothing {
+        payee: Address,
+        anchor_chain_id: u64,
+        request_salt: Hash32,
+    },
 }
 
 /// What a public answer is for and to: known before it is made. Spec: transcript.md §4.
@@ -69,23 +84,24 @@ pub(crate) struct Made {
     pub(crate) head: BlockHead,
 }
 
-/// The receipt without its place, the settlement that goes with it, and the answer if it is to be kept.
-pub(crate) fn draft(sale: &Sale, made: &Made, frame_leaf_hashes: Vec<Hash32>, unsealed: Option<Unsealed>) -> Draft {
-    let receipt = Unplaced {
-        manifest_hash: sale.manifest_hash,
-        money: money(&sale.offer, &sale.payment),
-        work: work(&sale.offer, sale.decoding.struct_hash(), sale.public, made),
+/// The receipt without its place, the settlement that goes with it if somebody pays, and the answer if it is to be kept.
+pub(crate) fn draft(agreed: &Agreed, made: &Made, frame_leaf_hashes: Vec<Hash32>, unsealed: Option<Unsealed>) -> Draft {
+    let (money, settlement) = match &agreed.made_for {
+        For::Payment { offer, payment } => (money(offer, payment), Some(settlement(payment))),
+        // Its payment id is that of its place in the log, and is written there (`Unplaced::placed`).
+        For::Nothing { payee, anchor_chain_id, .. } => (Money::unpaid(*anchor_chain_id, *payee, &Hash32::ZERO, 0), None),
     };
-    Draft { receipt, leaf_salt: sale.leaf_salt, frame_leaf_hashes, settlement: settlement(&sale.payment), unsealed }
+    let receipt = Unplaced { manifest_hash: agreed.manifest_hash, money, work: work(agreed, made) };
+    Draft { receipt, leaf_salt: agreed.leaf_salt, frame_leaf_hashes, settlement, unsealed }
 }
 
-/// How tokens are chosen by this engine for this request.
-pub(crate) fn decoding(engine: &str, request: &ChatRequest, server_seed: &Hash32) -> Decoding {
+/// How tokens are chosen by this engine for this request. `drawn` says who drew the server's seed, which is used if the request names none.
+pub(crate) fn decoding(engine: &str, request: &ChatRequest, server_seed: &Hash32, drawn: SeedSource) -> Decoding {
     let chosen = request.decoding(server_seed.0);
     Decoding {
         engine: engine.to_owned(),
         seed: Hash32(chosen.seed),
-        seed_source: if request.seed.is_some() { SeedSource::Request } else { SeedSource::ServerAndPayment },
+        seed_source: if request.seed.is_some() { SeedSource::Request } else { drawn },
         temperature_e6: request.temperature_e6,
         top_p_e6: request.top_p_e6,
         top_k: request.top_k,
@@ -113,18 +129,18 @@ fn money(offer: &Offer, payment: &VerifiedPayment) -> Money {
     }
 }
 
-fn work(offer: &Offer, decoding_hash: Hash32, public: Option<Publicly>, made: &Made) -> Work {
+fn work(agreed: &Agreed, made: &Made) -> Work {
     // Without a text the three stay zero: no contract can read what is not there, and the receipt says so.
-    let (public, answer_hash) = public.zip(made.answer_hash).unzip();
+    let (public, answer_hash) = agreed.public.zip(made.answer_hash).unzip();
     Work {
         kinds: made.kinds,
         channel: made.channel,
         usage_source: made.usage_source,
         outcome: made.outcome,
-        model_id: offer.model_id,
-        request_commitment: offer.request_commitment,
+        model_id: agreed.model_id,
+        request_commitment: agreed.request_commitment,
         response_commitment: made.response_commitment,
-        decoding_hash,
+        decoding_hash: agreed.decoding.struct_hash(),
         prompt_tokens: made.usage.prompt_tokens.into(),
         completion_tokens: made.usage.completion_tokens.into(),
         started_at: made.started_at,
@@ -151,15 +167,18 @@ fn settlement(payment: &VerifiedPayment) -> UnplacedSettlement {
 }
 
 /// The receipt in its place, with everything that its client needs to check it at once.
-pub(crate) fn delivery(sale: &Sale, logged: Logged) -> Delivery {
+pub(crate) fn delivery(agreed: &Agreed, logged: Logged) -> Delivery {
     Delivery {
         receipt: logged.receipt,
         signature: logged.signature,
-        leaf_salt: sale.leaf_salt,
-        decoding: sale.decoding.clone(),
-        seed_share: sale.seed_share,
+        leaf_salt: agreed.leaf_salt,
+        decoding: agreed.decoding.clone(),
+        seed_share: agreed.seed_share,
         source: None,
-        request_salt: None,
+        request_salt: match agreed.made_for {
+            For::Payment { .. } => None,
+            For::Nothing { request_salt, .. } => Some(request_salt),
+        },
         checkpoint: logged.checkpoint,
         inclusion: logged.inclusion,
         earlier_anchor: logged.earlier_anchor,
@@ -192,11 +211,32 @@ pub(crate) fn end_of_stream(last: &[u8], member: &[u8]) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use candor_testkit::honest::offer;
     use candor_verify::time::UnixSeconds;
     use candor_verify::transcript::unsplice;
 
     use super::*;
+
+    fn agreed(public: Option<Publicly>) -> Agreed {
+        Agreed {
+            manifest_hash: Hash32([1; 32]),
+            model_id: Hash32([2; 32]),
+            request_commitment: Hash32([3; 32]),
+            made_for: For::Nothing { payee: Address([4; 20]), anchor_chain_id: 31337, request_salt: Hash32([5; 32]) },
+            decoding: Decoding {
+                engine: "det/1".into(),
+                seed: Hash32([6; 32]),
+                seed_source: SeedSource::Server,
+                temperature_e6: 0,
+                top_p_e6: 0,
+                top_k: 0,
+                max_tokens: 9,
+                stop_hash: Hash32::ZERO,
+            },
+            seed_share: None,
+            leaf_salt: Hash32([7; 32]),
+            public,
+        }
+    }
 
     #[test]
     fn a_receipt_says_of_channel_kinds_and_usage_what_it_is_told() {
@@ -220,14 +260,15 @@ mod tests {
                 head,
             };
             let public = Publicly { task_hash: Hash32([17; 32]), question_hash: Hash32([18; 32]) };
-            let silent = work(&offer(), Hash32([15; 32]), None, &made);
+            let silent = work(&agreed(None), &made);
             assert!([silent.task_hash, silent.question_hash, silent.answer_hash].iter().all(Hash32::is_zero));
-            let work = work(&offer(), Hash32([15; 32]), Some(public), &made);
+            let work = work(&agreed(Some(public)), &made);
             assert_eq!((work.task_hash, work.question_hash, work.answer_hash), (Hash32([17; 32]), Hash32([18; 32]), Hash32([16; 32])));
             assert_eq!((work.channel, work.kinds, work.usage_source), (channel, kinds, usage_source));
             assert_eq!((work.outcome, work.prompt_tokens, work.completion_tokens), (Outcome::Length, 7, 3));
             assert_eq!((work.started_at, work.finished_at, work.block_number), (UnixMs(20), UnixMs(20), 11));
-            assert_eq!((work.model_id, work.request_commitment), (offer().model_id, offer().request_commitment));
+            assert_eq!((work.model_id, work.request_commitment), (Hash32([2; 32]), Hash32([3; 32])));
+            assert_eq!(work.decoding_hash, agreed(None).decoding.struct_hash());
         }
     }
 

@@ -23,6 +23,9 @@ pub(crate) struct Refusal {
     allow: Option<&'static str>,
 }
 
+/// Seconds after which a node that is busy may have room.
+const BUSY_SECONDS: u64 = 5;
+
 impl Refusal {
     /// A refusal without a code. The type follows from the status.
     pub(crate) fn new(status: u16, message: impl Into<String>) -> Self {
@@ -44,6 +47,16 @@ impl Refusal {
     /// 429: this client asked for more than its share.
     pub(crate) fn too_many(message: impl Into<String>) -> Self {
         Self::new(429, message).after(Some(1))
+    }
+
+    /// 429: the node has no room for it, whoever asks.
+    pub(crate) fn busy(message: impl Into<String>) -> Self {
+        Self::new(429, message).after(Some(BUSY_SECONDS))
+    }
+
+    /// 401: a key is needed, or another one.
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(401, message)
     }
 
     /// 409: the same is under way already.
@@ -122,7 +135,7 @@ impl From<ClaimError> for Refusal {
 impl From<LedgerError> for Refusal {
     fn from(refused: LedgerError) -> Self {
         let message = match refused {
-            LedgerError::NotNow => "No receipt can be stored now. Nothing was charged; send the same payment again.",
+            LedgerError::NotNow => "No receipt can be stored now. Nothing was charged; send the same again.",
             // What is unknown is answered as pending (`Whole::Lost`), or cuts its stream; it does not come here.
             LedgerError::TooLong | LedgerError::Closed | LedgerError::Unknown => {
                 "No receipt could be stored, so nothing is answered and nothing was charged; try again."

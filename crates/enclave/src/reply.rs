@@ -22,7 +22,7 @@ use candor_x402::protocol::{
 use hyper::body::Bytes;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW,
-    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 
@@ -60,7 +60,7 @@ const REFUSAL: HeaderName = HeaderName::from_static("x-candor-refusal");
 const ALLOWED_METHODS: &str = "DELETE, GET, HEAD, POST";
 
 /// Headers that a page of another origin may send: a payment, and whatever SDKs add. The star does not cover `authorization`, which SDKs
-/// always send and nobody reads here.
+/// always send, and which may be a key.
 const ALLOWED_HEADERS: &str = "authorization, content-type, payment-signature, *";
 
 /// Headers that a page of another origin may read.
@@ -105,8 +105,8 @@ pub(crate) fn preflight() -> ApiResponse {
     response
 }
 
-/// Lets a page of any origin read the response. Nothing is given to who is logged in: no cookie, address or session means anything here,
-/// so a page gets by its visitor's browser what it would get by itself.
+/// Lets a page of any origin read the response. Nothing is given to who is logged in: no cookie or session means anything here, and a key is
+/// sent by whoever has it and by no browser, so a page gets by its visitor's browser what it would get by itself.
 pub(crate) fn for_any_origin(mut response: ApiResponse) -> ApiResponse {
     set(response.headers_mut(), ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     set(response.headers_mut(), ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
@@ -155,6 +155,9 @@ pub(crate) fn refused(refusal: &Refusal) -> ApiResponse {
     if let Some(methods) = refusal.allow() {
         set(response.headers_mut(), ALLOW, methods);
     }
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     response
 }
 
@@ -164,19 +167,56 @@ pub(crate) fn unpaid(serving: &Serving, quote: &Quote, path: &str, refusal: &Ref
     let error = refusal.error();
     let required = quote::payment_required(serving, quote, path, error.code.unwrap_or(error.kind));
     set(response.headers_mut(), HeaderName::from_static(HEADER_PAYMENT_REQUIRED), &encode_header(&required));
-    set_ignored(response.headers_mut(), &quote.request.ignored);
-    if quote.is_capped {
-        set(response.headers_mut(), MAX_TOKENS, &quote.request.max_tokens.to_string());
+    set_ignored(response.headers_mut(), &quote.counted.request.ignored);
+    let capped = quote.counted.is_capped.then_some(quote.counted.request.max_tokens);
+    with_max_tokens(response, capped)
+}
+
+/// The same response; if fewer tokens are offered than were asked for, it says so.
+fn with_max_tokens(mut response: ApiResponse, capped: Option<u32>) -> ApiResponse {
+    if let Some(tokens) = capped {
+        set(response.headers_mut(), MAX_TOKENS, &tokens.to_string());
     }
     response
 }
 
 /// The head of a stream.
 pub(crate) fn stream(body: ApiBody, ids: &Ids, is_kept: bool) -> ApiResponse {
+    with_recovery(streamed(body, ids), is_kept)
+}
+
+/// The head of a stream that nobody pays for.
+pub(crate) fn free_stream(body: ApiBody, ids: &Ids, capped: Option<u32>) -> ApiResponse {
+    with_max_tokens(streamed(body, ids), capped)
+}
+
+fn streamed(body: ApiBody, ids: &Ids) -> ApiResponse {
     let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     set(response.headers_mut(), CACHE_CONTROL, &cache_control_paid(Some("no-cache")));
-    with_recovery(with_ids(response, ids), is_kept)
+    with_ids(response, ids)
+}
+
+/// What became of a whole answer that nobody pays for.
+pub(crate) fn free_whole(serving: &Serving, ended: Whole, ids: &Ids, capped: Option<u32>) -> ApiResponse {
+    let refusal = match ended {
+        Whole::Given(body) => {
+            let mut response = with_body(StatusCode::OK, "application/json", body);
+            set(response.headers_mut(), CACHE_CONTROL, &cache_control_paid(None));
+            return with_max_tokens(with_ids(response, ids), capped);
+        }
+        Whole::Cut => {
+            let cap = serving.config().generation_cap_s;
+            let message = format!(
+                "The answer was not finished within the {cap} seconds that this node spends on one. Ask for fewer tokens, or for a stream."
+            );
+            Refusal::new(422, message).code("out_of_time").param("max_tokens")
+        }
+        Whole::Lost | Whole::NotLogged | Whole::Finished { .. } => {
+            Refusal::unavailable("No receipt could be stored, so nothing is answered. Ask again.").code("receipt_unavailable")
+        }
+    };
+    with_ids(refused(&refusal), ids)
 }
 
 /// What became of a whole answer that was claimed.
@@ -197,7 +237,7 @@ pub(crate) fn whole(serving: &Serving, ended: Whole, ids: &Ids) -> ApiResponse {
             // Not a 5xx: an SDK would ask, and pay, again.
             Refusal::new(422, message).code("out_of_time").param("max_tokens")
         }
-        Whole::NotLogged => {
+        Whole::NotLogged | Whole::Given(_) => {
             let message = "No receipt could be stored, so nothing is answered and nothing was charged. This payment was executed and cannot be \
                            used here again: sign a new one.";
             Refusal::unavailable(message).code("receipt_unavailable")

@@ -74,6 +74,12 @@ impl Seat {
         self.house.lock().claimed(self.id)
     }
 
+    /// An answer of this connection is about to be made that nobody pays for. False if the connection was ended for another one before.
+    #[must_use]
+    pub(crate) fn serves_free(&self) -> bool {
+        self.house.lock().serves_free(self.id)
+    }
+
     /// Whether the answer at hand must be the last.
     pub(crate) fn is_spent(&self) -> bool {
         self.house.lock().is_spent(self.id)

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use candor_link::{EnclaveEvent, HELLO_LEN, Hello, Role};
+use candor_link::{EnclaveEvent, HELLO_LEN, Hello, Party, Role};
 use candor_verify::receipt::Channel;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
@@ -99,7 +99,7 @@ async fn connection(mut stream: UnixStream, boot: Arc<Boot>, port: HostPort, hou
             let Some(serving) = boot.serving() else { return };
             let Some((seat, gone)) = house.enter(party) else { return port.events().note(EnclaveEvent::ConnectionRefused) };
             tokio::select! {
-                () = client(stream, serving, boot, Arc::new(seat)) => {}
+                () = client(stream, serving, boot, party, Arc::new(seat)) => {}
                 // Its place is somebody else's now. Nothing that was paid for runs here.
                 _ = gone => port.events().note(EnclaveEvent::ConnectionEnded),
             }
@@ -109,14 +109,14 @@ async fn connection(mut stream: UnixStream, boot: Arc<Boot>, port: HostPort, hou
     }
 }
 
-async fn client(stream: UnixStream, serving: Arc<Serving>, boot: Arc<Boot>, seat: Arc<Seat>) {
+async fn client(stream: UnixStream, serving: Arc<Serving>, boot: Arc<Boot>, party: Party, seat: Arc<Seat>) {
     let acceptor = tokio_rustls::TlsAcceptor::from(serving.tls());
     let (handshake_max, idle_max) = (serving.config().handshake_max, serving.config().idle_max);
     let stream = Stall::new(stream, serving.config().stall_max);
     let Ok(Ok(tls)) = tokio::time::timeout(handshake_max, acceptor.accept(stream)).await else {
         return serving.port().events().note(EnclaveEvent::HandshakeFailed);
     };
-    let session = Arc::new(Session::new(serving, boot, Channel::Tls, Arc::clone(&seat)));
+    let session = Arc::new(Session::new(serving, boot, Channel::Tls, party, Arc::clone(&seat)));
     let service = hyper::service::service_fn(move |request| turn(Arc::clone(&session), request));
     let mut connection = pin!(
         hyper::server::conn::http1::Builder::new()

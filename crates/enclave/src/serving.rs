@@ -11,8 +11,8 @@ use candor_engine::Model;
 use candor_link::BlockHead;
 use candor_verify::bytes::Hash32;
 use candor_verify::manifest::Manifest;
-use candor_verify::payment::MAX_SKEW_SECONDS;
-use candor_verify::terms::{OperatorTerms, Price, SignedTerms};
+use candor_verify::payment::{MAX_SKEW_SECONDS, SETTLE_MARGIN_SECONDS};
+use candor_verify::terms::{OperatorTerms, Price, SignedTerms, ways};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::claims::{Balance, BalanceQuestion, ClaimError, ClaimLimits, Ending};
 use candor_x402::{Claim, ClaimSet, Execution, VerifiedPayment};
@@ -23,7 +23,9 @@ use crate::kept::Answers;
 use crate::keys::{BootKeys, TlsIdentity};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::queue::{Pays, Place, Queue};
 use crate::settle::{Standing, Transfer, Transfers, Wait};
+use crate::shares::{ShareLimits, Shares};
 use crate::source::Source;
 use crate::speed::Speed;
 use crate::{Config, clock};
@@ -51,13 +53,26 @@ pub(crate) struct Parts {
     pub(crate) evidence: Vec<u8>,
 }
 
-/// A model for sale: its name, where its answers come from and how fast, and its price, the first one that the terms list for it.
+/// Before the terms' end, in milliseconds, every answer is over: its receipt is signed and stored then, and none may be after that end.
+const END_MARGIN_MS: u64 = 1000 * SETTLE_MARGIN_SECONDS;
+
+/// A model that is served: its name, where its answers come from and how fast, and its price, the first one that the terms list for it.
 pub(crate) struct Served {
     pub(crate) id: String,
     pub(crate) digest: Hash32,
     pub(crate) source: Source,
     pub(crate) speed: Speed,
-    pub(crate) price: Price,
+    /// `None` where it is not for sale, and answers for nothing.
+    pub(crate) price: Option<Price>,
+}
+
+/// Why no new work is taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ended {
+    /// The operator ended the key.
+    Key,
+    /// The terms end before an answer that begins now would have to.
+    Terms,
 }
 
 /// One serving boot.
@@ -76,7 +91,8 @@ pub(crate) struct Serving {
     transfers: Transfers,
     metrics: Metrics,
     answers: Answers,
-    running: Arc<Semaphore>,
+    queue: Queue,
+    shares: Shares,
     attesting: Arc<Semaphore>,
     reading: Arc<Semaphore>,
     // Guards: claims; held for one synchronous step, never across an await.
@@ -96,9 +112,15 @@ impl Serving {
             max_claims: CLAIMS_MAX,
             max_open_per_payer: u32::try_from(parts.config.max_unsettled_per_payer).unwrap_or(u32::MAX),
         };
+        let shares = ShareLimits {
+            all: parts.config.max_free,
+            per_key: parts.config.max_free_per_key,
+            per_address: parts.config.max_free_per_address,
+        };
         Arc::new(Self {
             served: served(&parts.terms.terms, &parts.models, parts.config.speed),
-            running: Arc::new(Semaphore::new(parts.config.max_running)),
+            queue: queue(&parts.terms.terms, parts.config.max_running),
+            shares: Shares::new(shares),
             attesting: Arc::new(Semaphore::new(ATTESTING_MAX)),
             reading: Arc::new(Semaphore::new(READING_MAX)),
             transfers: Transfers::new(parts.port.clone()),
@@ -178,8 +200,18 @@ impl Serving {
     }
 
     /// Waits for one of the places at which answers are made. `None` would mean that no more are given out.
-    pub(crate) async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.running).acquire_owned().await.ok()
+    pub(crate) async fn place(&self, pays: Pays) -> Option<Place> {
+        self.queue.place(pays).await
+    }
+
+    /// How much is let in that nobody pays for.
+    pub(crate) fn shares(&self) -> &Shares {
+        &self.shares
+    }
+
+    /// When every answer is over, because the terms are: a receipt after their end would be refused.
+    pub(crate) fn ends_at(&self) -> UnixMs {
+        self.terms().not_after.saturating_sub(END_MARGIN_MS)
     }
 
     /// Waits for the attestation device.
@@ -202,9 +234,13 @@ impl Serving {
         self.has_ended.store(true, Ordering::Relaxed);
     }
 
-    /// Whether new work is taken.
-    pub(crate) fn sells(&self) -> bool {
-        !self.has_ended.load(Ordering::Relaxed)
+    /// Whether new work is taken: not after the key was ended, and not where the longest answer would be cut by the end of the terms.
+    pub(crate) fn takes_work(&self) -> Result<(), Ended> {
+        if self.has_ended.load(Ordering::Relaxed) {
+            return Err(Ended::Key);
+        }
+        let longest = clock::now().saturating_add(self.config.generation_cap_s.saturating_mul(1000));
+        if self.ends_at() < longest { Err(Ended::Terms) } else { Ok(()) }
     }
 
     /// Whether this boot has not taken the payment before.
@@ -279,10 +315,19 @@ impl Serving {
     }
 }
 
-/// The models that the terms list, have a price, and are here. A model without a price is not for sale.
+/// Places for answers. Where answers are sold, half of them, and one where there is but one, may be had by who does not pay.
+fn queue(terms: &OperatorTerms, places: usize) -> Queue {
+    let sells = terms.access.has(ways::PAID) && terms.prices.iter().any(|price| !price.ceiling.is_free());
+    Queue::new(places, if sells { places.div_ceil(2) } else { places })
+}
+
+/// The models that the terms list and that are here, if anybody gets their answers: who pays, by their price, or whoever the terms let in.
 fn served(terms: &OperatorTerms, models: &HashMap<Hash32, Arc<Model>>, speed: Option<Speed>) -> HashMap<String, Arc<Served>> {
     let served = terms.models.iter().filter_map(|listed| {
-        let price = terms.prices.iter().find(|price| price.model == listed.digest)?.clone();
+        let price = terms.prices.iter().find(|price| price.model == listed.digest).filter(|_| terms.access.has(ways::PAID)).cloned();
+        if price.is_none() && !terms.access.has(ways::KEYS | ways::OPEN) {
+            return None;
+        }
         let source = Source::Local(Arc::clone(models.get(&listed.digest)?));
         let speed = speed.unwrap_or_else(|| source.speed());
         Some((listed.id.clone(), Arc::new(Served { id: listed.id.clone(), digest: listed.digest, source, speed, price })))

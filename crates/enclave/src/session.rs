@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use candor_link::Party;
 use candor_verify::receipt::Channel;
 
 use crate::boot::Boot;
@@ -24,6 +25,7 @@ pub(crate) struct Session {
     serving: Arc<Serving>,
     boot: Arc<Boot>,
     channel: Channel,
+    party: Party,
     seat: Arc<Seat>,
     unpaid_quotes: AtomicU32,
     challenges: AtomicU32,
@@ -31,9 +33,18 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A connection whose bytes travel in this channel: its receipts say so.
-    pub(crate) fn new(serving: Arc<Serving>, boot: Arc<Boot>, channel: Channel, seat: Arc<Seat>) -> Self {
-        Self { serving, boot, channel, seat, unpaid_quotes: AtomicU32::new(0), challenges: AtomicU32::new(0), refusals: AtomicU32::new(0) }
+    /// A connection whose bytes travel in this channel, as its receipts say, from this address, as the host says.
+    pub(crate) fn new(serving: Arc<Serving>, boot: Arc<Boot>, channel: Channel, party: Party, seat: Arc<Seat>) -> Self {
+        Self {
+            serving,
+            boot,
+            channel,
+            party,
+            seat,
+            unpaid_quotes: AtomicU32::new(0),
+            challenges: AtomicU32::new(0),
+            refusals: AtomicU32::new(0),
+        }
     }
 
     pub(crate) fn serving(&self) -> &Arc<Serving> {
@@ -46,6 +57,11 @@ impl Session {
 
     pub(crate) fn channel(&self) -> Channel {
         self.channel
+    }
+
+    /// Where it comes from, as the host says.
+    pub(crate) fn party(&self) -> Party {
+        self.party
     }
 
     /// A request came. Its answer is over when the turn is dropped.
@@ -63,6 +79,12 @@ impl Session {
     pub(crate) fn paid(&self) -> bool {
         self.unpaid_quotes.store(0, Ordering::Relaxed);
         self.seat.claimed()
+    }
+
+    /// An answer is about to be made that nobody pays for: the connection is not ended for another one until it is over, and is no longer
+    /// lived for it. False if nobody is there any more.
+    pub(crate) fn serves_free(&self) -> bool {
+        self.seat.serves_free()
     }
 
     /// Counts an unpaid quote, a request that is refused instead, a look for an answer, whether it is there or not, or a wish to erase one.

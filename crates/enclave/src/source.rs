@@ -14,10 +14,11 @@ use candor_engine::{ENGINE, Finish, Model, Options, Usage};
 use candor_verify::bytes::Hash32;
 use candor_verify::receipt::{Kinds, Outcome, UsageSource};
 use candor_verify::time::UnixMs;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::clock;
+use crate::queue::Place;
 use crate::speed::Speed;
 
 /// A byte of text is at most so many in JSON: `\u001f`. A byte that is no text becomes three.
@@ -51,7 +52,7 @@ pub(crate) struct Question {
 
 /// A place at the source, and until when it may be held: as long as the payment can be settled, and never longer than the node's cap.
 pub(crate) struct SourceSlot {
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) place: Place,
     pub(crate) stop_at: UnixMs,
     /// How an answer has ended that is stopped then: by whose time it is.
     pub(crate) at_stop: Outcome,
@@ -148,7 +149,7 @@ impl Source {
 
 fn local(model: &Model, question: &Question, slot: SourceSlot, frames: &mpsc::Sender<MeteredFrame>) -> Option<End> {
     // The place is given back when this returns.
-    let SourceSlot { permit: _permit, stop_at, at_stop } = slot;
+    let SourceSlot { place: _place, stop_at, at_stop } = slot;
     let Question { request, prompt, seed, head } = question;
     // How a cancelled answer ended: by its client, unless its time was over first.
     let (mut cut, mut cancelled) = (None, Outcome::Aborted);
@@ -181,9 +182,8 @@ fn local(model: &Model, question: &Question, slot: SourceSlot, frames: &mpsc::Se
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::Semaphore;
-
     use super::*;
+    use crate::queue::{Pays, Queue};
 
     const LATER_MS: u64 = 600_000;
 
@@ -197,10 +197,10 @@ mod tests {
         let request = ChatRequest::parse(BODY.as_bytes()).unwrap();
         let prompt = source.prompt(&request).unwrap();
         let head = Head { id: "chatcmpl-1".into(), created: 1, model: "m".into() };
-        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let place = Queue::new(1, 1).place(Pays::Somebody).await.unwrap();
         let (sender, mut receiver) = mpsc::channel(64);
         let question = Question { request, prompt, seed: Hash32::ZERO, head };
-        let end = source.answer(question, SourceSlot { permit, stop_at, at_stop: Outcome::CutByNode }, sender).await.unwrap().unwrap();
+        let end = source.answer(question, SourceSlot { place, stop_at, at_stop: Outcome::CutByNode }, sender).await.unwrap().unwrap();
         let mut frames = Vec::new();
         while let Some(metered) = receiver.recv().await {
             frames.push(metered.frame);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use candor_link::{EnclaveRequest, HostReply, RefusalCode, StoredReceipt};
 use candor_log::tree::FullTree;
 use candor_verify::bytes::{Hash32, from_hex, to_hex};
+use candor_verify::terms::ways;
 use candor_x402::protocol::Eip155;
 use hyper::StatusCode;
 use serde_json::json;
@@ -28,20 +29,28 @@ pub(crate) fn models(serving: &Serving) -> ApiResponse {
 }
 
 fn model(serving: &Serving, served: &Served) -> serde_json::Value {
-    let price = &served.price;
+    let price = served.price.as_ref().map(|price| {
+        json!({
+            "network": Eip155(price.chain_id).to_string(), "asset": price.asset.to_string(),
+            "per_million_prompt_tokens": price.ceiling.input.to_string(),
+            "per_million_completion_tokens": price.ceiling.output.to_string(),
+            "per_request": price.ceiling.request.to_string(),
+        })
+    });
     json!({
         "id": served.id, "object": "model", "created": serving.booted_at().0, "owned_by": serving.terms().operator.to_string(),
         "candor": {
             "digest": served.digest.to_string(), "engine": served.source.engine(),
             "context_tokens": served.source.context_tokens(), "generation_cap_seconds": serving.config().generation_cap_s,
-            "price": {
-                "network": Eip155(price.chain_id).to_string(), "asset": price.asset.to_string(),
-                "per_million_prompt_tokens": price.ceiling.input.to_string(),
-                "per_million_completion_tokens": price.ceiling.output.to_string(),
-                "per_request": price.ceiling.request.to_string(),
-            },
+            "access": ways_of(serving), "price": price,
         },
     })
+}
+
+/// Who gets answers, in words.
+fn ways_of(serving: &Serving) -> Vec<&'static str> {
+    let rows = [(ways::PAID, "paid"), (ways::KEYS, "key"), (ways::OPEN, "open")];
+    rows.iter().filter(|(way, _)| serving.terms().access.has(*way)).map(|(_, word)| *word).collect()
 }
 
 pub(crate) fn health(serving: &Serving) -> ApiResponse {

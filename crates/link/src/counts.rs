@@ -40,6 +40,7 @@ counters! {
     Quotes "quotes" "402 answers with a signed offer.";
     PaymentsRefused "payments_refused" "Payments refused before a claim.";
     Claims "claims" "Payments claimed.";
+    Free "free" "Answers begun that nobody pays for.";
     Aborted "aborted" "Answers cut by their client or by their time.";
     HostUnavailable "host_unavailable" "Requests refused because host or chain could not be reached.";
     Receipts "receipts" "Receipts logged.";

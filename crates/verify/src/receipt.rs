@@ -214,10 +214,14 @@ pub struct Unplaced {
 }
 
 impl Unplaced {
-    /// The receipt at this leaf of this log.
+    /// The receipt at this leaf of this log. Work that nobody paid for has its payment id from there (receipt.md RCPT-12).
     #[must_use]
     pub fn placed(self, log_id: Hash32, sequence: u64) -> Receipt {
-        Receipt { manifest_hash: self.manifest_hash, log_id, sequence, money: self.money, work: self.work }
+        let mut money = self.money;
+        if money.scheme == Scheme::None {
+            money.payment_id = payment::unpaid_id(money.chain_id, &log_id, sequence);
+        }
+        Receipt { manifest_hash: self.manifest_hash, log_id, sequence, money, work: self.work }
     }
 }
 
@@ -457,6 +461,21 @@ pub(crate) mod tests {
         let unplaced = Unplaced { manifest_hash, money, work };
         assert_eq!(unplaced.clone().placed(log_id, sequence), sample());
         assert_ne!(unplaced.placed(log_id, sequence + 1).digest(), sample().digest());
+    }
+
+    #[test]
+    fn the_payment_id_of_work_that_nobody_paid_for_is_that_of_its_place() {
+        let (payee, log_id) = (Address([4; 20]), Hash32([5; 32]));
+        let Receipt { manifest_hash, work, .. } = sample();
+        let unplaced = Unplaced { manifest_hash, money: Money::unpaid(31337, payee, &Hash32::ZERO, 0), work };
+        let placed = unplaced.placed(log_id, 7);
+        assert_eq!(placed.money, Money::unpaid(31337, payee, &log_id, 7));
+        // And that of paid work is not.
+        assert_eq!(sample().money.payment_id, unplaced_of(sample()).placed(log_id, 7).money.payment_id);
+    }
+
+    fn unplaced_of(receipt: Receipt) -> Unplaced {
+        Unplaced { manifest_hash: receipt.manifest_hash, money: receipt.money, work: receipt.work }
     }
 
     #[test]

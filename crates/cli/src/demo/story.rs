@@ -34,7 +34,8 @@ pub(super) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
     let own = OwnChain::new(chain.clone());
     let buyer = Buyer {
         chain: &own,
-        wallet: &wallet,
+        wallet: Some(&wallet),
+        key: None,
         book: &book,
         spend: &stage.policy.spend,
         policy: &stage.policy.policy,

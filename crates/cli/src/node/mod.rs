@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use candor_attestor::AttestorUrl;
 use candor_report::{ChainPart, ModelPart, NodeText};
+use candor_verify::bytes::Hash32;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStdout;
@@ -88,6 +89,12 @@ pub(crate) struct ServeArgs {
     /// Seconds after which receipts that the host does not confirm end the log. To be set shorter than it is, by tests that wait for it.
     #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..=90))]
     confirm_seconds: Option<u64>,
+    /// Answer anybody for nothing: no prices, no payments. Receipts, log and anchors are as ever.
+    #[arg(long)]
+    open: bool,
+    /// SHA-256 of a key that opens the node without payment (candor access new); once for each. Whoever pays is served beside.
+    #[arg(long = "access-key-hash", value_name = "HASH", value_parser = hash)]
+    access_keys: Vec<Hash32>,
     /// Where metrics are served for Prometheus, and whether the node is well (/metrics, /live, /ready): a loopback address, or off. Nowhere if
     /// nothing says.
     #[arg(long, value_name = "ADDRESS|off", value_parser = MetricsListen::parse)]
@@ -126,6 +133,9 @@ impl ServeArgs {
         let attestors: Vec<String> = self.attestors.iter().map(|url| url.as_str().to_owned()).collect();
         let attestors = (!attestors.is_empty()).then_some(attestors);
         settings.set("chain[0].attestors", attestors, |text, urls| first_chain(text).attestors = urls);
+        settings.set("access.open", self.open.then_some(()), |text, ()| (text.access.open, text.access.paid) = (true, false));
+        let keys = (!self.access_keys.is_empty()).then_some(self.access_keys);
+        settings.set("access.keys", keys, |text, keys| text.access.keys = keys);
         if let Some(listen) = self.metrics_listen {
             listen.put(&mut settings);
         }
@@ -136,6 +146,10 @@ impl ServeArgs {
         settings.confirm_seconds = self.confirm_seconds;
         Ok(settings)
     }
+}
+
+fn hash(text: &str) -> Result<Hash32, &'static str> {
+    Hash32::from_hex(text).ok_or("expected 0x and 64 hex digits")
 }
 
 /// The chain of which options speak.

@@ -11,6 +11,7 @@ mod commands;
 mod conformance;
 mod demo;
 mod faults;
+mod free;
 mod kept;
 mod lying_chain;
 mod misuse;

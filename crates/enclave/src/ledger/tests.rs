@@ -111,7 +111,7 @@ async fn logged_with(unsealed: Option<Unsealed>, lie: Lie, within: Duration) -> 
 
 pub(crate) fn draft(manifest_hash: Hash32) -> Draft {
     let Receipt { money, work, .. } = candor_testkit::honest::receipt(&Manifest::default(), 0);
-    let settlement = UnplacedSettlement { calldata: vec![1], nonce: Hash32([12; 32]), valid_before: UnixSeconds(9) };
+    let settlement = Some(UnplacedSettlement { calldata: vec![1], nonce: Hash32([12; 32]), valid_before: UnixSeconds(9) });
     let receipt = Unplaced { manifest_hash, money, work };
     Draft { receipt, leaf_salt: Hash32([13; 32]), frame_leaf_hashes: vec![Hash32([14; 32])], settlement, unsealed: None }
 }
@@ -130,7 +130,7 @@ fn falsified(change: impl FnOnce(&mut CheckpointStored)) -> Option<HostReply> {
 fn a_settlement_moves_what_its_receipt_says_and_names_its_place() {
     let Draft { receipt, settlement, .. } = draft(Hash32([1; 32]));
     let receipt = receipt.placed(Hash32([2; 32]), 7);
-    let settlement = settlement.placed(&receipt, None);
+    let settlement = settlement.unwrap().placed(&receipt, None);
     let money = &receipt.money;
     assert_eq!((settlement.sequence, settlement.payment_id, settlement.amount), (7, money.payment_id, money.charged));
     assert_eq!((settlement.payer, settlement.payee, settlement.asset), (money.payer, money.payee, money.asset));

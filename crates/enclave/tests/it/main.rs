@@ -7,6 +7,7 @@ mod challenges;
 mod connections;
 mod cut;
 mod descriptors;
+mod free;
 mod payments;
 mod places;
 mod quotes;

@@ -68,6 +68,7 @@ fn enclave(text: &mut Text, shared: &Shared) {
             EnclaveCounter::Quotes => "quotes_total",
             EnclaveCounter::PaymentsRefused => "payments_refused_total",
             EnclaveCounter::Claims => "claims_total",
+            EnclaveCounter::Free => "free_total",
             EnclaveCounter::Aborted => "aborted_total",
             EnclaveCounter::HostUnavailable => "host_unavailable_total",
             EnclaveCounter::Receipts => "receipts_total",

@@ -187,14 +187,21 @@ impl OperatorTerms {
     /// Whether these terms can give this model away: to anybody, to whoever has a key, or at a price that a list may set to nothing.
     #[must_use]
     pub fn may_be_free(&self, model: &Hash32) -> bool {
-        let is_given = self.access.ways & (ways::KEYS | ways::OPEN) != 0;
+        let is_given = self.access.has(ways::KEYS | ways::OPEN);
         is_given || self.prices.iter().any(|price| price.model == *model && price.floor.is_free())
+    }
+
+    /// Whether anybody gets this model for nothing while no price list says otherwise.
+    #[must_use]
+    pub fn is_given_away(&self, model: &Hash32) -> bool {
+        let is_free = |price: &Price| price.model == *model && price.ceiling.is_free();
+        self.access.has(ways::OPEN) || (self.access.has(ways::PAID) && self.prices.iter().any(is_free))
     }
 
     /// Whether this model is free only while a price list says so: nobody gets it for nothing by these terms alone.
     #[must_use]
     pub fn is_free_by_list_only(&self, model: &Hash32) -> bool {
-        let is_given = self.access.ways & (ways::KEYS | ways::OPEN) != 0;
+        let is_given = self.access.has(ways::KEYS | ways::OPEN);
         !is_given && !self.prices.iter().any(|price| price.model == *model && price.ceiling.is_free())
     }
 

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::abi::Words;
 use crate::bytes::{Address, Hash32};
 use crate::eip712::{self, Structured, TypedStruct};
+use crate::hash::sha256;
 use crate::time::UnixMs;
 
 /// Contracts of one chain. Zero means "not offered there".
@@ -247,6 +248,29 @@ pub struct Access {
     pub ways: u32,
     /// SHA-256 of each key that opens the node without payment.
     pub keys: Vec<Hash32>,
+}
+
+impl Access {
+    /// Whether this is one of the ways ([`ways`]).
+    #[must_use]
+    pub fn has(&self, way: u32) -> bool {
+        self.ways & way != 0
+    }
+
+    /// Which of the listed keys this is, by its place in the list. Every hash is compared to its end: how long that takes says nothing of a
+    /// key.
+    #[must_use]
+    pub fn key_number(&self, key: &[u8]) -> Option<usize> {
+        let got = sha256(&[key]);
+        let mut found = None;
+        for (number, listed) in self.keys.iter().enumerate().filter(|_| self.has(ways::KEYS)) {
+            let differing = listed.0.iter().zip(got.0).fold(0, |differing, (ours, theirs)| differing | (ours ^ theirs));
+            if differing == 0 {
+                found = Some(number);
+            }
+        }
+        found
+    }
 }
 
 impl Default for Access {

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{PATIENCE, Ran};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_candor");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_candor");
 
 /// A running child and its first JSON line.
 pub(crate) struct Process {

@@ -95,7 +95,7 @@ impl Scene {
     ) -> Result<VerifiedResponse, ClientError> {
         let (wallet, keep) = (wallet(), Keep::In(self.bundles()));
         let (spend, policy) = (&self.spend, &self.policy);
-        let buyer = Buyer { chain, wallet: &wallet, book, spend, policy, keep: &keep, pay_again: self.pay_again };
+        let buyer = Buyer { chain, wallet: Some(&wallet), key: None, book, spend, policy, keep: &keep, pay_again: self.pay_again };
         ask(node, &buyer, body, &mut |_| {}).await
     }
 

@@ -43,7 +43,7 @@ async fn host(mut stream: DuplexStream, appends: mpsc::UnboundedSender<usize>) {
 fn draft(number: u8, frames: usize) -> Draft {
     let mut draft = tests::draft(Hash32([11; 32]));
     draft.receipt.money.payment_id = Hash32([number; 32]);
-    draft.settlement.calldata = vec![0; 292];
+    draft.settlement.as_mut().unwrap().calldata = vec![0; 292];
     Draft { leaf_salt: Hash32([number; 32]), frame_leaf_hashes: vec![Hash32([12; 32]); frames], ..draft }
 }
 

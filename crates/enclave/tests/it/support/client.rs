@@ -97,7 +97,7 @@ pub(crate) async fn get_on(tls: &mut TlsStream<UnixStream>, path: &str) -> Reply
 }
 
 /// The next answer on a connection that is kept.
-async fn next_answer(tls: &mut TlsStream<UnixStream>) -> Reply {
+pub(crate) async fn next_answer(tls: &mut TlsStream<UnixStream>) -> Reply {
     let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
     // The last piece of a body of unknown length.
     while !bytes.ends_with(b"\r\n0\r\n\r\n") {

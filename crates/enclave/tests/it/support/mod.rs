@@ -89,6 +89,15 @@ impl World {
 
     /// Boots one whose device takes so long for each document.
     pub(crate) async fn start_with(config: Config, attest: Duration) -> Self {
+        Self::boot(config, attest, |_| {}).await
+    }
+
+    /// Boots one under other terms.
+    pub(crate) async fn start_under(config: Config, change: impl FnOnce(&mut OperatorTerms)) -> Self {
+        Self::boot(config, Duration::ZERO, change).await
+    }
+
+    async fn boot(config: Config, attest: Duration, change: impl FnOnce(&mut OperatorTerms)) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("candor-enclave-{}-{}.sock", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let socket = std::env::temp_dir().join(name);
@@ -105,7 +114,7 @@ impl World {
         let model = model();
         let digest = Hash32(candor_engine::merkle_root(&model));
         let head = BlockHead { chain_id: CHAIN_ID, number: 1, hash: Hash32([1; 32]), timestamp: UnixSeconds(now()) };
-        let boot = BootRequest { signed_terms: terms(digest).encode(), head, predecessor: None };
+        let boot = BootRequest { signed_terms: terms(digest, change).encode(), head, predecessor: None };
         control.ask(HostRequest::Boot(Box::new(boot))).await;
         let total = u64::try_from(model.len()).unwrap();
         control.ask(HostRequest::ModelPart(ModelPart { digest, offset: 0, total, bytes: model })).await;
@@ -161,8 +170,9 @@ pub(crate) fn model() -> Vec<u8> {
     candor_engine::fixture::random(shape, 1)
 }
 
-fn terms(model: Hash32) -> SignedTerms {
-    let terms = OperatorTerms { not_after: UnixMs((now() + 86_400) * 1000), ..terms_for(Model::local("fixture", model, 8192)) };
+fn terms(model: Hash32, change: impl FnOnce(&mut OperatorTerms)) -> SignedTerms {
+    let mut terms = OperatorTerms { not_after: UnixMs((now() + 86_400) * 1000), ..terms_for(Model::local("fixture", model, 8192)) };
+    change(&mut terms);
     sign_terms(terms, &Key::of(OPERATOR))
 }
 
