@@ -26,7 +26,13 @@ pub(crate) fn in_money(gas: u64, wei_per_gas: u128, ether: Decimal, decimals: u8
     Amount(gwei.saturating_mul(per_ether.0).div_ceil(WEI_PER_ETHER / 1_000_000_000))
 }
 
-/// Ether for people: six digits after the point, rounded up.
+/// What somebody has, in ether for people: six digits after the point, rounded down.
+pub(crate) fn ether_held(wei: u128) -> String {
+    let micro = wei / (WEI_PER_ETHER / 1_000_000);
+    format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000)
+}
+
+/// What somebody needs, in ether for people: six digits after the point, rounded up.
 pub(crate) fn ether(wei: u128) -> String {
     let micro = wei.div_ceil(WEI_PER_ETHER / 1_000_000);
     format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000)
@@ -46,6 +52,6 @@ mod tests {
         assert_eq!(in_money(1, 1, ether_at("3000"), 6), Amount(1), "a gwei at least");
         assert_eq!(in_money(u64::MAX, u128::MAX, ether_at("3000"), 18), Amount(u128::MAX.div_ceil(1_000_000_000)));
         assert_eq!(ether(90_000_000_000_000), "0.000090");
-        assert_eq!(ether(1), "0.000001");
+        assert_eq!((ether(1).as_str(), ether_held(1).as_str()), ("0.000001", "0.000000"));
     }
 }

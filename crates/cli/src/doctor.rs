@@ -1,7 +1,8 @@
 //! `candor doctor`: what stands between a node and its first sale, looked at before it starts. Each line is one look and, where it is not
 //! well, what to do.
 //!
-//! Nothing is changed: no key is made, nothing is sent, a port is held for the moment of a look. Not here: a running node (`status.rs`).
+//! No key is made and nothing is sent; a port is held for the moment of a look, and the node's directory is made with the built-in model in
+//! it, as the node would. Not here: a running node (`status.rs`).
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -11,7 +12,6 @@ use std::time::Duration;
 use candor_chain::{ChainClient, Deployment};
 use candor_report::{CheckUrls, Decimal, NodeText};
 use candor_verify::bytes::Address;
-use candor_verify::payment::TokenDomain;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -20,7 +20,7 @@ use crate::deployment::Deployed;
 use crate::keys::{self, HOST_ROLES, NodeKeys, OPERATOR, keystore};
 use crate::output::{Done, Failure, print_json, say};
 use crate::paint::{Ink, Line};
-use crate::{costs, dev, node, terms};
+use crate::{costs, dev, node, terms, tokens};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -89,7 +89,11 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let is_running = is_running(&settings);
     match settings.connect().await {
         Err(failure) => looks.ill("chain", failure.message(), "start it, or name another endpoint: chain.rpc"),
-        Ok(chain) => look_at_chain(&mut looks, &mut settings, &chain, ether).await,
+        Ok(chain) => {
+            let ceiling = settings.chain().and_then(|part| part.max_fee_gwei).map(|gwei| u128::from(gwei) * 1_000_000_000);
+            let chain = ceiling.map_or(chain.clone(), |wei| chain.with_fee_ceiling(wei));
+            look_at_chain(&mut looks, &mut settings, &chain, ether).await;
+        }
     }
     look_at_machine(&mut looks, &settings, is_running);
     if !is_running {
@@ -141,16 +145,15 @@ impl Health {
     }
 }
 
-/// Whether a `candor serve` holds the directory.
+/// Whether a `candor serve` holds the directory. Looks without writing: a `serve` that starts at this moment must not find it held for long.
 fn is_running(settings: &Settings) -> bool {
-    let directory = &settings.text.node.data;
-    directory.is_dir() && node::hold(directory).is_err()
+    let lock = std::fs::File::open(settings.text.node.data.join(node::LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 async fn look_at_chain(looks: &mut Looks, settings: &mut Settings, chain: &ChainClient, ether: Decimal) {
     let chain_id = chain.chain_id();
-    let (endpoints, well) = chain.health();
-    looks.well("chain", format!("{chain_id}, {well} of {endpoints} endpoints answer"));
+    look_at_endpoints(looks, chain).await;
     if let Err(failure) = dev::check_simulated(chain_id) {
         looks.ill("TEE", failure.message(), "SIMULATED nodes are for development and test networks");
     } else {
@@ -174,7 +177,22 @@ async fn look_at_chain(looks: &mut Looks, settings: &mut Settings, chain: &Chain
         Ok(keys) => {
             look_at_keys(looks, settings, &keys);
             look_at_funds(looks, settings, &keys, chain).await;
+            look_at_other_chains(looks, settings, &keys, chain).await;
             look_at_terms(looks, settings, &deployed, &keys);
+        }
+    }
+}
+
+/// Each endpoint by itself: a spare that is down is found out now, and not when it is needed.
+async fn look_at_endpoints(looks: &mut Looks, chain: &ChainClient) {
+    for endpoint in chain.endpoints() {
+        let shown = endpoint.endpoint().to_owned();
+        match endpoint.chain_id_now().await {
+            Ok(id) if id == chain.chain_id() => looks.well("chain", format!("{id} at {shown}")),
+            Ok(id) => {
+                looks.ill("chain", format!("{shown} is of chain {id}"), format!("chain.rpc: endpoints of chain {}", chain.chain_id()))
+            }
+            Err(error) => looks.ill("chain", format!("{shown}: {error}"), "chain.rpc: another endpoint, or none in its place"),
         }
     }
 }
@@ -193,7 +211,10 @@ fn look_at_tee(looks: &mut Looks) {
 
 /// The chain's newest block against this machine's clock. A development chain makes a block when somebody sends something.
 async fn look_at_clock(looks: &mut Looks, chain: &ChainClient) {
-    let Ok(head) = chain.head().await else { return };
+    let head = match chain.head().await {
+        Ok(head) => head,
+        Err(error) => return looks.ill("clock", error.to_string(), "is the endpoint well?"),
+    };
     let (now, block) = (dev::now().seconds().0, head.timestamp.0);
     let ahead = block.saturating_sub(now);
     let behind = now.saturating_sub(block);
@@ -236,20 +257,20 @@ async fn look_at_attestors(looks: &mut Looks, settings: &Settings, deployed: &De
     if urls.is_empty() && dev::Development::of(quorum.chain_id).is_some() {
         return looks.well("attestors", "the development chain's own, inside the node");
     }
+    // Each once: one that is named three times is one. Its text is scheme, host and port.
+    let shown: std::collections::BTreeSet<String> = urls.iter().map(ToString::to_string).collect();
     let mut answering = 0_u64;
-    for url in &urls {
-        // Its text is scheme, host and port.
-        let shown = url.to_string();
+    for shown in &shown {
         let authority = shown.split_once("://").map_or(shown.as_str(), |(_, rest)| rest);
         let with_port = if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
             authority.to_owned()
         } else {
-            format!("{authority}:443")
+            format!("{authority}:{}", if shown.starts_with("https") { 443 } else { 80 })
         };
         let reached = tokio::time::timeout(Duration::from_secs(5), tokio::net::TcpStream::connect(&with_port)).await;
         answering += u64::from(matches!(reached, Ok(Ok(_))));
     }
-    let found = format!("{answering} of {} named answer, {} of {} must sign", urls.len(), quorum.threshold, quorum.members.len());
+    let found = format!("{answering} of {} named can be reached, {} of {} must sign", shown.len(), quorum.threshold, quorum.members.len());
     match quorum.threshold <= answering {
         true => looks.well("attestors", found),
         false => looks.ill("attestors", found, "chain.attestors names those of the deployment's quorum; candor attestor runs one"),
@@ -258,49 +279,32 @@ async fn look_at_attestors(looks: &mut Looks, settings: &Settings, deployed: &De
 
 async fn look_at_tokens(looks: &mut Looks, text: &NodeText, chain: &ChainClient) {
     for asset in &text.assets {
-        let other = if asset.chain_id == chain.chain_id() { None } else { text.chains.iter().find(|part| part.id == asset.chain_id) };
-        let chain = match other {
-            None => chain.clone(),
-            Some(part) => match rpc_of(part) {
-                Ok(rpc) => match ChainClient::connect(rpc, Some(part.id)).await {
-                    Ok(chain) => chain,
-                    Err(error) => {
-                        looks.ill("token", format!("{}: {error}", asset.symbol), "chain.rpc of its chain");
-                        continue;
-                    }
-                },
-                Err(failure) => {
-                    looks.ill("token", failure.message(), "chain.rpc of its chain");
-                    continue;
-                }
-            },
+        let other = match chain_of(text, asset.chain_id, chain).await {
+            Ok(other) => other,
+            Err(failure) => {
+                looks.ill("token", failure.message(), "chain.rpc of its chain");
+                continue;
+            }
         };
-        let domain =
-            TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: asset.chain_id, asset: asset.address };
-        match chain.token_domain(&asset.address).await {
-            Err(error) => {
-                looks.ill("token", format!("{} at {}: {error}", asset.symbol, asset.address), "is it a token with EIP-3009 on that chain?")
+        match tokens::check_one(asset, &other).await {
+            Ok(()) => {
+                looks.well("token", format!("{} at {}, its domain is {:?} {:?}", asset.symbol, asset.address, asset.name, asset.version))
             }
-            Ok((separator, decimals)) if separator == domain.to_struct().hash() && decimals == asset.decimals => {
-                looks.well("token", format!("{} at {}, its domain is {:?} {:?}", asset.symbol, asset.address, asset.name, asset.version));
-            }
-            Ok((_, decimals)) if decimals != asset.decimals => {
-                looks.ill(
-                    "token",
-                    format!("{}: asset.decimals says {}, the token {decimals}", asset.symbol, asset.decimals),
-                    "prices would be off by powers of ten",
-                );
-            }
-            Ok(_) => looks.ill(
-                "token",
-                format!("{}: another EIP-712 domain than {:?} {:?}", asset.symbol, asset.name, asset.version),
-                "ask the token for name() and version()",
-            ),
+            Err(failure) => looks.ill("token", failure.message(), "[[asset]]: as the token on its chain says"),
         }
     }
 }
 
+/// The chain with this id: the first, or another of the file.
+async fn chain_of(text: &NodeText, id: u64, first: &ChainClient) -> Result<ChainClient, Failure> {
+    match text.chains.iter().find(|part| part.id == id && id != first.chain_id()) {
+        None => Ok(first.clone()),
+        Some(part) => Ok(ChainClient::connect(rpc_of(part)?, Some(part.id)).await?),
+    }
+}
+
 async fn look_at_prices(looks: &mut Looks, text: &NodeText, chain: &ChainClient, ether: Decimal) {
+    // What is wrong with them is said with the funds.
     let Ok(fees) = chain.fees().await else { return };
     for model in &text.models {
         for price in &model.prices {
@@ -321,12 +325,11 @@ fn look_at_keys(looks: &mut Looks, settings: &Settings, keys: &NodeKeys) {
     let Some(directory) = &settings.text.keys.directory else {
         return looks.warn("keys", "those that everybody knows", "for the development chain only; candor init makes others");
     };
-    let open: Vec<String> = HOST_ROLES
-        .iter()
-        .map(|role| keystore(directory, role))
-        .filter(|path| is_open(path))
-        .map(|path| path.display().to_string())
-        .collect();
+    let text = &settings.text;
+    let stores = HOST_ROLES.iter().chain([&OPERATOR]).map(|role| keystore(directory, role));
+    let others =
+        text.keys.passphrase_file.iter().chain(settings.file.as_ref().filter(|_| text.chains.iter().any(|chain| !chain.rpc.is_empty())));
+    let open: Vec<String> = stores.chain(others.cloned()).filter(|path| is_open(path)).map(|path| path.display().to_string()).collect();
     match open.is_empty() {
         true => looks.well("keys", format!("in {}, their passphrase opens them", directory.display())),
         false => looks.ill("keys", format!("others can read {}", open.join(", ")), "chmod 600 them"),
@@ -346,8 +349,10 @@ fn is_open(path: &Path) -> bool {
 }
 
 async fn look_at_funds(looks: &mut Looks, settings: &Settings, keys: &NodeKeys, chain: &ChainClient) {
-    let Ok(fees) = chain.fees().await else { return };
-    let price = fees.max_fee_per_gas;
+    let price = match chain.fees().await {
+        Ok(fees) => fees.max_fee_per_gas,
+        Err(error) => return looks.ill("gas", error.to_string(), "is the endpoint well? chain.max_fee_gwei is the most that is paid"),
+    };
     let needs: [(&'static str, Address, u64, &str); 3] = [
         ("registrar", keys.host.registrar.address(), costs::REGISTER_GAS, "one registration"),
         ("gas", keys.host.gas.gas.address(), costs::SETTLE_GAS * 10, "ten payments"),
@@ -358,9 +363,9 @@ async fn look_at_funds(looks: &mut Looks, settings: &Settings, keys: &NodeKeys, 
         let need = u128::from(gas).saturating_mul(price);
         match chain.native_balance(&address).await {
             Err(error) => looks.ill("funds", format!("{role}: {error}"), "is the endpoint well?"),
-            Ok(has) if need <= has.0 => looks.well("funds", format!("{role} {address} has {} ether", costs::ether(has.0))),
+            Ok(has) if need <= has.0 => looks.well("funds", format!("{role} {address} has {} ether", costs::ether_held(has.0))),
             Ok(has) => {
-                let found = format!("{role} {address} has {} ether", costs::ether(has.0));
+                let found = format!("{role} {address} has {} ether", costs::ether_held(has.0));
                 let then = format!("send it {} ether at least, for {what}", costs::ether(need));
                 // Without payments nothing is settled.
                 match role == "gas" && !sells {
@@ -368,6 +373,24 @@ async fn look_at_funds(looks: &mut Looks, settings: &Settings, keys: &NodeKeys, 
                     false => looks.ill("funds", found, then),
                 }
             }
+        }
+    }
+}
+
+/// Payments of other chains settle from the same account there.
+async fn look_at_other_chains(looks: &mut Looks, settings: &Settings, keys: &NodeKeys, chain: &ChainClient) {
+    for part in settings.text.chains.iter().skip(1) {
+        let (gas, id) = (keys.host.gas.gas.address(), part.id);
+        let found = match chain_of(&settings.text, id, chain).await {
+            Ok(other) => other.native_balance(&gas).await.map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        match found {
+            Ok(has) if has.0 == 0 => {
+                looks.ill("funds", format!("gas {gas} has nothing on chain {id}"), "send it ether there: it settles that chain's payments")
+            }
+            Ok(has) => looks.well("funds", format!("gas {gas} has {} ether on chain {id}", costs::ether_held(has.0))),
+            Err(failure) => looks.ill("funds", failure.message(), "chain.rpc of that chain"),
         }
     }
 }
@@ -473,7 +496,7 @@ async fn look_at_ports(looks: &mut Looks, text: &NodeText) {
     }
 }
 
-/// Whether a published address leads here: 16 random bytes that are sent to it have to arrive at our own listener.
+/// Whether a published address leads here: 32 random bytes that are sent to it have to arrive at our own listener.
 async fn look_back(looks: &mut Looks, listener: &TcpListener, url: &str, check: CheckUrls) {
     let authority = url.trim_start_matches("https://");
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
@@ -503,14 +526,23 @@ async fn echo(listener: &TcpListener, target: &str) -> std::io::Result<bool> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let sent = candor_chain::Signer::random().to_bytes();
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
     let arrives = async {
         loop {
-            let (mut stream, _): (_, SocketAddr) = listener.accept().await?;
-            let mut got = [0; 32];
-            // Others may connect meanwhile; what they send is not it.
-            if stream.read_exact(&mut got).await.is_ok() && got == sent {
-                return std::io::Result::Ok(());
-            }
+            let (mut stream, _): (_, SocketAddr) = tokio::select! {
+                biased;
+                _ = told.recv() => return std::io::Result::Ok(()),
+                accepted = listener.accept() => accepted?,
+            };
+            let tell = tell.clone();
+            // Others may connect meanwhile, and say nothing: they hold up nobody.
+            tokio::spawn(async move {
+                let mut got = [0; 32];
+                let read = tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut got)).await;
+                if matches!(read, Ok(Ok(_))) && got == sent {
+                    let _told = tell.send(()).await;
+                }
+            });
         }
     };
     let sends = async {

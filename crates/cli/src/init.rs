@@ -86,7 +86,9 @@ const PAYMENTS: u64 = 1000;
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let directory = args.directory.clone().unwrap_or_else(|| state.to_owned());
     let (file, key_directory) = (directory.join(FILE), directory.join("keys"));
-    for path in [&file, &key_directory] {
+    let passphrase = directory.join("passphrase");
+    let made_passphrase = (args.yes && args.passphrase.file().is_none()).then_some(&passphrase);
+    for path in [Some(&file), Some(&key_directory), made_passphrase].into_iter().flatten() {
         if path.exists() {
             return Err(Failure::cannot(format!(
                 "{} is there already, and nothing is written over; name another directory",

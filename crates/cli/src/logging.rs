@@ -55,9 +55,14 @@ fn format(text: &str) -> Result<LogFormat, String> {
     }
 }
 
+/// The levels that a file asks for.
+pub(crate) fn check(part: &LogPart) -> Result<Levels, Failure> {
+    Levels::from_str(&part.level).map_err(|error| Failure::cannot(format!("log.level: {error}")))
+}
+
 /// From here on this process logs so. Once per process; a second time changes nothing.
 pub(crate) fn start(part: &LogPart) -> Result<(), Failure> {
-    let levels = Levels::from_str(&part.level).map_err(|error| Failure::cannot(format!("log.level: {error}")))?;
+    let levels = check(part)?;
     drop(tracing::subscriber::set_global_default(Log { format: part.format, levels }));
     Ok(())
 }

@@ -43,6 +43,12 @@ const EVERY: Duration = Duration::from_secs(2);
 
 const DAY_MS: u64 = 86_400_000;
 
+/// An account that pays for fewer transactions is called ill.
+const GAS_LEFT_MIN: u128 = 20;
+
+/// What one transaction costs at the least where nobody knows: 90,000 gas at a thousandth of a gwei.
+const WEI_LEAST: u128 = 90_000_000_000;
+
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let settings = in_force(&args.config.load(state)?);
     if let Some(month) = &args.month {
@@ -88,7 +94,11 @@ async fn show(settings: &Settings, is_watched: bool, json_output: bool) -> Resul
         }
         print(settings, live.as_ref(), &money, terms.as_ref());
     }
-    Ok(ExitCode::from(if live.is_some() { 0 } else { 2 }))
+    // 0: it serves and nothing troubles it; 1: it runs and does not; 2: nobody answers.
+    Ok(ExitCode::from(match &live {
+        None => 2,
+        Some(live) => u8::from(live["open"] != true || live["troubles"].as_object().is_some_and(|troubles| !troubles.is_empty())),
+    }))
 }
 
 /// An address that stands for all of this machine's is asked on loopback.
@@ -123,7 +133,13 @@ fn print(settings: &Settings, live: Option<&Value>, money: &Money, terms: Option
         let until = signed.terms.not_after;
         let days = until.0.saturating_sub(now.0) / DAY_MS;
         let found = format!("until {} ({days} days), operator {}", calendar::utc(until.0), signed.terms.operator);
-        if days < crate::terms::WARN_DAYS { warn("terms", format!("{found}; candor terms renew")) } else { well("terms", found) }
+        if until <= now {
+            ill("terms", format!("ended at {}; candor terms renew, and start again", calendar::utc(until.0)));
+        } else if days < crate::terms::WARN_DAYS {
+            warn("terms", format!("{found}; candor terms renew"))
+        } else {
+            well("terms", found)
+        }
     }
     for model in &text.models {
         let prices: Vec<String> = model
@@ -154,7 +170,7 @@ fn print_live(live: &Value, well: &dyn Fn(&str, String), warn: &dyn Fn(&str, Str
             let lapses = live["lapses_in_s"].as_u64().unwrap_or_default();
             let found = format!(
                 "registered; its newest document counts until {}, buyers pay for {} h more",
-                calendar::utc(until * 1000),
+                calendar::utc(until.saturating_mul(1000)),
                 lapses / 3600
             );
             if lapses < 86_400 { warn("registry", found) } else { well("registry", found) }
@@ -180,10 +196,11 @@ fn print_live(live: &Value, well: &dyn Fn(&str, String), warn: &dyn Fn(&str, Str
                 let lasts = settlement.filter(|_| role == "gas").map(|cost| wei / cost);
                 let found = format!(
                     "{role} {address} has {} ether{}",
-                    costs::ether(wei),
+                    costs::ether_held(wei),
                     lasts.map(|count| format!(", enough for {count} payments")).unwrap_or_default()
                 );
-                if wei == 0 || lasts.is_some_and(|count| count < 20) { ill("gas", found) } else { well("gas", found) }
+                let least = GAS_LEFT_MIN.saturating_mul(settlement.unwrap_or(WEI_LEAST));
+                if wei < least { ill("gas", found) } else { well("gas", found) }
             }
         }
     }

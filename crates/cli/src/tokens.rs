@@ -2,8 +2,13 @@
 //!
 //! A slip in a domain's name makes every payment invalid: `candor doctor` asks the token on its chain for the hash of its domain.
 
-use candor_report::AssetPart;
+use candor_chain::ChainClient;
+use candor_report::{AssetPart, NodeText};
 use candor_verify::bytes::Address;
+use candor_verify::payment::TokenDomain;
+
+use crate::config::rpc_of;
+use crate::output::Failure;
 
 /// Play money that anybody mints.
 pub(crate) const TEST_USD: &str = "TestUSD";
@@ -35,6 +40,43 @@ pub(crate) fn play_money(chain_id: u64, address: Address) -> AssetPart {
 
 fn token(symbol: &str, chain_id: u64, address: Address, name: &str) -> AssetPart {
     AssetPart { symbol: symbol.to_owned(), chain_id, address, name: name.to_owned(), version: "2".to_owned(), decimals: 6 }
+}
+
+/// Holds each token of a file to what the token on its chain says of itself: a slip in decimals is a price off by powers of ten, and one in the
+/// domain makes every payment invalid.
+pub(crate) async fn check(text: &NodeText, chain: &ChainClient) -> Result<(), Failure> {
+    for asset in &text.assets {
+        let part = text.chains.iter().find(|part| part.id == asset.chain_id && part.id != chain.chain_id());
+        let other = match part {
+            None => None,
+            Some(part) => Some(ChainClient::connect(rpc_of(part)?, Some(part.id)).await?),
+        };
+        check_one(asset, other.as_ref().unwrap_or(chain)).await?;
+    }
+    Ok(())
+}
+
+/// Holds one token to what it says of itself.
+pub(crate) async fn check_one(asset: &AssetPart, chain: &ChainClient) -> Result<(), Failure> {
+    let domain = TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: asset.chain_id, asset: asset.address };
+    let refused = |what: String| Failure::cannot(format!("asset {} at {}: {what}", asset.symbol, asset.address));
+    let (separator, decimals) = chain
+        .token_domain(&asset.address)
+        .await
+        .map_err(|error| refused(format!("expected a token with EIP-3009 on chain {}: {error}", asset.chain_id)))?;
+    if decimals != asset.decimals {
+        return Err(refused(format!(
+            "decimals: expected {decimals}, as the token says, got {}: prices would be off by powers of ten",
+            asset.decimals
+        )));
+    }
+    if separator != domain.to_struct().hash() {
+        return Err(refused(format!(
+            "another EIP-712 domain than {:?} {:?}; ask the token for name() and version()",
+            asset.name, asset.version
+        )));
+    }
+    Ok(())
 }
 
 /// `SYMBOL:ADDRESS:NAME:VERSION:DECIMALS`.

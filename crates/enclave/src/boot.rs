@@ -239,7 +239,8 @@ impl Boot {
 
 /// What terms can allow and this build does not do. Named, not ignored: it would sell something that is not there, or give what the operator
 /// thinks is guarded.
-fn not_done_here(terms: &OperatorTerms) -> Option<&'static str> {
+#[must_use]
+pub fn not_done_here(terms: &OperatorTerms) -> Option<&'static str> {
     let rows = [
         (!terms.upstreams.is_empty(), "list upstreams, which this build does not serve"),
         (!terms.secrets.is_empty(), "list secrets, which this build does not take"),

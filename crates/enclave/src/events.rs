@@ -61,6 +61,18 @@ impl Events {
         self.0.noted.notify_one();
     }
 
+    /// A thread panicked, perhaps this table's own: it is not waited for.
+    pub(crate) fn note_panic(&self, line: u32) {
+        let at = EnclaveEvent::ALL.iter().position(|event| *event == EnclaveEvent::Panicked);
+        let Ok(mut slots) = self.0.slots.try_lock() else { return };
+        if let Some(slot) = at.and_then(|at| slots.get_mut(at)) {
+            slot.count = slot.count.saturating_add(1);
+            slot.integers = vec![line.into()];
+        }
+        drop(slots);
+        self.0.noted.notify_one();
+    }
+
     /// Tells what is due. What `tell` does not take stays. Whether anything waits.
     fn tell_due(&self, now: Instant, tell: impl Fn(&LogEvent) -> bool) -> bool {
         let mut slots = self.lock();
@@ -121,6 +133,22 @@ mod tests {
         assert_eq!(told(&events, start, true), [(EnclaveEvent::ModelTaken, 1)]);
         assert_eq!(told(&events, start + EVERY, true), [(EnclaveEvent::HandshakeFailed, 1_000_000)]);
         assert_eq!(told(&events, start + 9 * EVERY, true), []);
+    }
+
+    #[test]
+    fn a_panic_is_told_by_its_line_alone_also_while_the_table_is_in_use() {
+        let (events, start) = (Events::default(), Instant::now());
+        let held = events.lock();
+        events.note_panic(7);
+        drop(held);
+        events.note_panic(42);
+        let told = RefCell::new(Vec::new());
+        events.tell_due(start, |event| {
+            told.borrow_mut().push(event.clone());
+            true
+        });
+        let expected = LogEvent { event: EnclaveEvent::Panicked, count: 1, integers: vec![42], digest: None };
+        assert_eq!(told.into_inner(), [expected]);
     }
 
     #[test]

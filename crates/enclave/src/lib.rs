@@ -73,6 +73,7 @@ mod views;
 use std::time::Duration;
 
 pub use attester::{Attester, AttesterError};
+pub use boot::not_done_here;
 pub use server::run;
 pub use speed::Speed;
 
@@ -112,6 +113,8 @@ pub struct Config {
     pub handshake_max: Duration,
     /// A client that does not finish its request head in this time is cut off, also the next one on a connection that is kept.
     pub idle_max: Duration,
+    /// Whether this process prints nothing of a panic, and tells its operator the line. For a process that is an enclave and nothing else.
+    pub tells_panics: bool,
     /// A client that takes nothing of what is sent to it for this long is cut off; a paid stream then ends as aborted.
     pub stall_max: Duration,
 }
@@ -141,6 +144,7 @@ impl Default for Config {
             speed: None,
             handshake_max: Duration::from_secs(10),
             idle_max: Duration::from_secs(15),
+            tells_panics: false,
             // Longer than a phone needs to find its network again, shorter than a payment stays open.
             stall_max: Duration::from_secs(30),
         }

@@ -36,6 +36,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long whoever waits for an answer has to be told that there is none, once the log is over.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// How long the operator has to be told why, after everybody else.
+const LAST_EVENT: Duration = Duration::from_millis(200);
+
 /// New evidence this often (ADR 0002: at least hourly).
 const RE_ATTEST: Duration = Duration::from_secs(50 * 60);
 
@@ -51,15 +54,22 @@ pub async fn run(socket: &Path, config: Config, attester: Arc<dyn Attester>) -> 
         unpaid_ms: u64::try_from(config.unpaid_max.as_millis()).unwrap_or(u64::MAX),
         unpaid_requests: config.unpaid_requests_max,
     }));
+    let tells_panics = config.tells_panics;
     let boot = Arc::new(Boot::new(config, attester, port.clone(), tokio::runtime::Handle::current()));
     tokio::spawn(re_attest(Arc::clone(&boot)));
     tokio::spawn(port.clone().tell_events());
+    if tells_panics {
+        let events = port.events().clone();
+        // What a panic says may quote what was being worked on.
+        std::panic::set_hook(Box::new(move |panic| events.note_panic(panic.location().map_or(0, std::panic::Location::line))));
+    }
     let mut over = tokio::spawn(log_is_over(Arc::clone(&boot)));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = &mut over => {
                 house.close(LAST_WORDS).await;
+                tokio::time::sleep(LAST_EVENT).await;
                 return Err(std::io::Error::other("the log is over; start the enclave again"));
             }
         };

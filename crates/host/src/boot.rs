@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use candor_chain::ChainError;
 use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready};
 use candor_verify::Hash32;
+use candor_verify::evidence::Evidence;
 
 use crate::anchor::anchor;
 use crate::calls::{CallError, Link};
@@ -35,6 +36,8 @@ pub(crate) enum DriveError {
     Model { digest: Hash32, message: String },
     /// The store does not answer.
     Store(StoreError),
+    /// The enclave that runs booted under other terms.
+    Terms { expected: Hash32, got: Hash32 },
 }
 
 impl std::fmt::Display for DriveError {
@@ -45,6 +48,12 @@ impl std::fmt::Display for DriveError {
             Self::Anchor(message) => write!(f, "boot: {message}"),
             Self::Model { digest, message } => write!(f, "boot: model {digest:#}: {message}"),
             Self::Store(error) => write!(f, "boot: {error}"),
+            Self::Terms { expected, got } => {
+                write!(
+                    f,
+                    "boot: expected an enclave under the terms {expected:#}, got one that booted under {got:#}; start the enclave again"
+                )
+            }
         }
     }
 }
@@ -83,7 +92,7 @@ pub(crate) async fn keep_in_service(shared: &Arc<Shared>, link: &Link, ready: Re
 
 async fn boot(shared: &Arc<Shared>, link: &Link, phase: Phase) -> Result<Ready, DriveError> {
     if let Phase::Ready(ready) = phase {
-        return Ok(*ready);
+        return of_these_terms(shared, *ready);
     }
     if phase == Phase::AwaitingTerms {
         shared.update(|status| status.phase = "booting");
@@ -101,6 +110,13 @@ async fn boot(shared: &Arc<Shared>, link: &Link, phase: Phase) -> Result<Ready, 
         EnclaveReply::Ready(ready) => Ok(*ready),
         _ => Err(CallError::Unexpected.into()),
     }
+}
+
+/// An enclave that booted before this host has the terms of then. Under others this host would show an end and prices that are not its own.
+fn of_these_terms(shared: &Shared, ready: Ready) -> Result<Ready, DriveError> {
+    let evidence = Evidence::parse(&ready.evidence).map_err(|_| CallError::Unexpected)?;
+    let (expected, got) = (shared.terms.terms.digest(), evidence.manifest.terms_hash);
+    if expected == got { Ok(ready) } else { Err(DriveError::Terms { expected, got }) }
 }
 
 fn done(reply: EnclaveReply) -> Result<(), CallError> {

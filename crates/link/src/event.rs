@@ -90,6 +90,7 @@ events! {
     15 AcceptFailed "accept_failed" Warning [] None, "connections could not be taken; is the limit on open files too low?";
     16 LinkSuperseded "link_superseded" Info [] None, "another control connection took the place of this one";
     17 SellingStopped "selling_stopped" Warning [] None, "no new work is taken: the registry says that this key was ended";
+    18 Panicked "panicked" Error ["line"] None, "a part of the enclave panicked, which is a bug of ours; what it did is not done";
 }
 
 impl EnclaveEvent {

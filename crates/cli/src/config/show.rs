@@ -59,6 +59,8 @@ fn show(settings: &Settings, only_said: bool, json_output: bool) -> Done {
 }
 
 fn check(settings: &Settings, json_output: bool) -> Done {
+    crate::listeners::check(&settings.text)?;
+    crate::logging::check(&settings.text.log)?;
     let missing = settings.missing_files();
     if let Some((field, path)) = missing.first() {
         return Err(Failure::cannot(format!("{}: {field}: no file {path}", settings.name())));

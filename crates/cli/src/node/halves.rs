@@ -1,5 +1,6 @@
 //! The two halves of a node, each a process: the enclave, SIMULATED here, and its host. Both read one node.toml.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use candor_verify::terms::SignedTerms;
 use candor_verify::time::UnixMs;
 
 use crate::config::{Settings, rpc_of};
+use crate::deployment::Deployed;
 use crate::dev::{self, Development};
 use crate::keys::{self, HostKeys};
 use crate::lifetime::asked_to_stop;
@@ -25,6 +27,7 @@ use crate::listeners::MetricsListen;
 use crate::logging::{self, LogArgs};
 use crate::output::{Done, Failure, read};
 use crate::registrar::{Attestors, NodeRegistrar};
+use crate::terms;
 
 const WEI_PER_GWEI: u128 = 1_000_000_000;
 
@@ -85,6 +88,7 @@ pub(crate) async fn enclave(args: EnclaveArgs, state: &Path) -> Done {
     let attester = Arc::new(SimulatedAttester { hypervisor, measurements: dev::measurements()? });
     let LimitsPart { generation_seconds, answers, connections, unsettled_per_payer, .. } = settings.text.limits;
     let mut config = candor_enclave::Config::default();
+    config.tells_panics = true;
     config.generation_cap_s = generation_seconds;
     config.max_running = answers.unwrap_or(config.max_running);
     config.max_connections = connections;
@@ -146,16 +150,16 @@ pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> 
         chain = chain.with_fee_ceiling(u128::from(gwei) * WEI_PER_GWEI);
     }
     let is_dev = Development::of(chain.chain_id()).is_some();
-    // Whoever hands keys over holds their files.
-    let (HostKeys { registrar, gas }, _held) = match handed {
-        Some(line) => (HostKeys::from_line(line)?, Vec::new()),
-        None => (keys::load(&text.keys, false, chain.chain_id())?.host, keys::hold(&text.keys)?),
-    };
-    let Some(terms) = args.terms.as_ref().or(text.terms.file.as_ref()) else {
+    let Some(path) = args.terms.as_ref().or(text.terms.file.as_ref()) else {
         let what = "terms.file: expected the signed terms, got none; sign them with: candor terms renew";
         return Err(Failure::cannot(format!("{}: {what}", args.config.display())));
     };
-    let signed_terms = read(terms)?;
+    let signed_terms = read(path)?;
+    // Whoever hands keys over holds their files, and has held the terms to the file.
+    let (HostKeys { registrar, gas }, _held) = match handed {
+        Some(line) => (HostKeys::from_line(line)?, Vec::new()),
+        None => alone(&settings, &deployed, args.terms.is_some(), chain.chain_id())?,
+    };
     let policy = own_policy(&settings, state, &deployed, &signed_terms)?;
     let attestors = Attestors::of(settings.attestors()?, &deployed, &policy, &chain)?;
     let socket = args.socket.unwrap_or_else(|| settings.socket());
@@ -176,6 +180,18 @@ pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> 
         config.settlement.poll = Duration::from_millis(50);
     }
     run_host(config).await
+}
+
+/// What a host needs that nobody started for its enclave: keys of its own, held, and terms that say what its file says. Other terms than the
+/// file's are a test's.
+fn alone(settings: &Settings, deployed: &Deployed, has_other_terms: bool, chain_id: u64) -> Result<(HostKeys, Vec<File>), Failure> {
+    let keys = keys::load(&settings.text.keys, false, chain_id)?;
+    let held = keys::hold(&settings.text.keys)?;
+    if !has_other_terms {
+        let sold = super::setup::sold(settings)?;
+        terms::for_node(settings, deployed, &keys, &sold)?;
+    }
+    Ok((keys.host, held))
 }
 
 async fn run_host(config: HostConfig) -> Done {
@@ -225,12 +241,7 @@ async fn payment_chains(text: &NodeText) -> Result<Vec<ChainClient>, Failure> {
 }
 
 /// What the registrar accepts as this node's own enclave.
-fn own_policy(
-    settings: &Settings,
-    state: &Path,
-    deployed: &crate::deployment::Deployed,
-    terms: &[u8],
-) -> Result<candor_verify::policy::Policy, Failure> {
+fn own_policy(settings: &Settings, state: &Path, deployed: &Deployed, terms: &[u8]) -> Result<candor_verify::policy::Policy, Failure> {
     if let Some(path) = &settings.text.node.policy {
         return Ok(candor_client::PolicyFile::read(path)?.policy);
     }

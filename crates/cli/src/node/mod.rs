@@ -42,6 +42,9 @@ use crate::logging::{self, LogArgs};
 use crate::output::{Done, Failure, say};
 use crate::rpc::RpcArgs;
 
+/// The lock of a node's directory.
+pub(crate) const LOCK: &str = "serve.lock";
+
 /// Pause before a half that ended is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -193,7 +196,7 @@ pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> D
         announced = announce(&mut lines, json_output) => {
             let announced = announced?;
             setup.say(&announced, &enclave, &host, json_output);
-            reach = setup.reach(&announced);
+            reach = setup.reach();
         }
     }
     let mut host_lines = tokio::spawn(forward(lines, json_output));
@@ -230,6 +233,8 @@ pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> D
             Half::Enclave(ended) => {
                 logging::half_ended(logging::Half::Enclave, &ended);
                 enclave = setup.start_enclave()?;
+                // Another boot has another key.
+                reach = setup.reach();
             }
         }
     }
@@ -247,7 +252,7 @@ enum Half {
 
 /// Takes the lock of a node's directory. The system lets it go when the process ends, however it ends.
 pub(crate) fn hold(directory: &Path) -> Result<File, Failure> {
-    let path = directory.join("serve.lock");
+    let path = directory.join(LOCK);
     let cannot = |error: std::io::Error| Failure::cannot(format!("{}: {error}", path.display()));
     let mut file = File::options().create(true).read(true).write(true).truncate(false).open(&path).map_err(cannot)?;
     match file.try_lock() {

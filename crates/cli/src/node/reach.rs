@@ -21,15 +21,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Gives a reason why the node must not go on, if there is one; otherwise it never ends.
 pub(super) type Reach = Pin<Box<dyn Future<Output = Failure> + Send>>;
 
-/// Tries each published address as soon as clients are served. `k_sig` is the key that was registered.
-pub(super) fn check(text: NodeText, k_sig: String) -> Reach {
+/// Tries each published address as soon as clients are served.
+pub(super) fn check(text: NodeText) -> Reach {
     Box::pin(async move {
         if text.node.urls.is_empty() {
             return std::future::pending().await;
         }
-        while !is_open(&text).await {
-            tokio::time::sleep(PAUSE).await;
-        }
+        let k_sig = loop {
+            match open_key(&text).await {
+                Some(k_sig) => break k_sig,
+                None => tokio::time::sleep(PAUSE).await,
+            }
+        };
         match tried(&text, &k_sig).await {
             Ok(()) => std::future::pending().await,
             Err(failure) => failure,
@@ -37,11 +40,11 @@ pub(super) fn check(text: NodeText, k_sig: String) -> Reach {
     })
 }
 
-/// Whether the host lets clients in: not before the registration is in a block that stays.
-async fn is_open(text: &NodeText) -> bool {
+/// The key of the boot for which the host lets clients in; `None` before, until its registration is in a block that stays.
+async fn open_key(text: &NodeText) -> Option<String> {
     let url = format!("http://{}/status", crate::status::reachable(text.node.log_listen));
-    let status: Option<Value> = plain::get(&url).await.ok().and_then(|body| serde_json::from_slice(&body).ok());
-    status.is_some_and(|status| status["open"] == true)
+    let status: Value = serde_json::from_slice(&plain::get(&url).await.ok()?).ok()?;
+    (status["open"] == true).then(|| status["log"]["k_sig"].as_str().map(str::to_owned)).flatten()
 }
 
 async fn tried(text: &NodeText, k_sig: &str) -> Result<(), Failure> {

@@ -54,6 +54,7 @@ pub(super) async fn set_up(mut settings: Settings, state: &Path, chain: &ChainCl
     let judge = dev::policy(&settings.tee(state), &deployed, operator)?;
     Attestors::of(settings.attestors()?, &deployed, &judge.policy, chain)?;
     deployed.check_there(chain).await?;
+    tokens::check(&settings.text, chain).await?;
     let path = directory.join("terms.cbor");
     std::fs::write(&path, signed.encode()).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
     settings.text.terms.file = Some(path);
@@ -92,16 +93,20 @@ pub(crate) fn complete(settings: &mut Settings, chain_id: u64) -> Result<Deploye
     }
     let deployed = settings.deployed(chain_id)?;
     let text = &mut settings.text;
-    let is_sold_without_price = text.models.iter().any(|model| model.prices.is_empty());
-    if text.assets.is_empty() && (text.models.is_empty() || is_sold_without_price) && text.access.paid {
-        text.assets.push(play_money(&deployed)?);
-    }
     if text.models.is_empty() {
         text.models.push(built_in());
     }
-    let asset = text.assets.first().map(|asset| asset.symbol.clone());
-    for model in text.models.iter_mut().filter(|model| model.prices.is_empty()) {
-        model.prices.extend(asset.clone().map(usual_price));
+    let unpriced = text.models.iter().find(|model| model.prices.is_empty()).map(|model| model.id.clone());
+    if let Some(id) = unpriced.filter(|_| text.access.paid) {
+        // Money that somebody named has prices that somebody named; only play money has usual ones.
+        if !text.assets.is_empty() {
+            return Err(Failure::cannot(format!("model {id:?}: expected a [[model.price]] in an [[asset]], got none")));
+        }
+        let asset = play_money(&deployed)?;
+        for model in text.models.iter_mut().filter(|model| model.prices.is_empty()) {
+            model.prices.push(usual_price(asset.symbol.clone()));
+        }
+        text.assets.push(asset);
     }
     Ok(deployed)
 }
@@ -135,12 +140,13 @@ pub(crate) struct Sold {
     pub(crate) context_tokens: u32,
 }
 
-/// Writes the built-in model to a file where one is sold, so that every model has one.
+/// Writes the built-in model to a file where one is sold, so that every model has one. What is there already stays: a host may be sending it.
 pub(super) fn place_built_in(settings: &mut Settings, directory: &Path) -> Result<(), Failure> {
     for model in settings.text.models.iter_mut().filter(|model| model.file.is_none()) {
-        let path = directory.join("candor-mini-1.cnd1");
-        let written = std::fs::write(&path, dev::built_in_model());
-        written.map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
+        let (path, bytes) = (directory.join("candor-mini-1.cnd1"), dev::built_in_model());
+        if std::fs::read(&path).ok().as_ref() != Some(&bytes) {
+            candor_client::write_private(&path, &bytes)?;
+        }
         model.file = Some(path);
     }
     Ok(())
@@ -149,6 +155,11 @@ pub(super) fn place_built_in(settings: &mut Settings, directory: &Path) -> Resul
 /// Reads each model; the built-in one is written to a file first.
 pub(crate) fn models(settings: &mut Settings, directory: &Path) -> Result<Vec<Sold>, Failure> {
     place_built_in(settings, directory)?;
+    sold(settings)
+}
+
+/// Reads each model from its file.
+pub(super) fn sold(settings: &Settings) -> Result<Vec<Sold>, Failure> {
     let files = settings.text.models.iter().filter_map(|model| Some((model.id.clone(), model.file.as_ref()?)));
     let sold = files.map(|(id, path)| {
         let model =
@@ -189,8 +200,8 @@ impl Setup {
     }
 
     /// Tries the published addresses, once clients are served.
-    pub(super) fn reach(&self, registered: &Value) -> Reach {
-        reach::check(self.settings.text.clone(), registered["k_sig"].as_str().unwrap_or_default().to_owned())
+    pub(super) fn reach(&self) -> Reach {
+        reach::check(self.settings.text.clone())
     }
 
     /// Where everything is.

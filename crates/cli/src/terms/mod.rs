@@ -107,7 +107,10 @@ pub(crate) fn run(args: Args, state: &Path, json_output: bool) -> Done {
         }
         Command::Renew { config, yes } => {
             let mut settings = config.load(state)?;
-            let out = settings.text.terms.file.clone().unwrap_or_else(|| settings.text.node.data.join("terms.cbor"));
+            let out = settings.text.terms.file.clone();
+            let out = out.ok_or_else(|| {
+                Failure::cannot("terms.file: expected where to write them, got none; without it a node signs new terms at each start")
+            })?;
             let terms = drafted(&mut settings, None)?;
             let part = settings.text.keys.clone();
             let Some(directory) = &part.directory else {
@@ -147,7 +150,8 @@ fn show(file: Option<PathBuf>, config: &ConfigArg, state: &Path, json_output: bo
 fn answer(terms: &OperatorTerms, by: Option<Address>, json_output: bool, last: &str) {
     let rows = words::of(terms);
     if json_output {
-        let rows: serde_json::Map<String, serde_json::Value> = rows.into_iter().map(|(field, value)| (field, value.into())).collect();
+        // A list: fields repeat, and none may hide another.
+        let rows: Vec<serde_json::Value> = rows.into_iter().map(|(field, value)| json!({"field": field, "value": value})).collect();
         let (digest, by) = (terms.digest().to_string(), by.map(|by| by.to_string()));
         return print_json(&json!({"terms": rows, "digest": digest, "signed_by": by, "not_after_ms": terms.not_after.0}));
     }
@@ -169,8 +173,9 @@ fn sign_into(terms: &OperatorTerms, key: impl FnOnce() -> Result<Signer, Failure
     if terms.not_after <= dev::now() {
         return Err(Failure::cannot("the draft has ended already; write a new one with: candor terms draft"));
     }
-    if !json_output {
-        words::say(&words::of(terms));
+    match json_output {
+        true => words::note(&words::of(terms)),
+        false => words::say(&words::of(terms)),
     }
     if !yes && !is_confirmed(json_output, "sign these terms? [y/N] ")? {
         return Err(Failure::cannot("nothing was signed"));
@@ -193,12 +198,16 @@ fn sign_into(terms: &OperatorTerms, key: impl FnOnce() -> Result<Signer, Failure
     Ok(ExitCode::SUCCESS)
 }
 
-/// Written beside and renamed: a node that reads meanwhile reads the old or the new.
+/// Replaces signed terms in one step: a node that reads meanwhile reads the old or the new. What is no terms stays as it is: it may be a key.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let beside = path.with_extension("new");
-    let cannot = |error: std::io::Error| Failure::cannot(format!("{}: {error}", path.display()));
-    std::fs::write(&beside, bytes).map_err(cannot)?;
-    std::fs::rename(&beside, path).map_err(cannot)
+    let other = path.symlink_metadata().is_ok() && parse(path).is_err();
+    if other {
+        return Err(Failure::cannot(format!(
+            "{}: expected signed terms or no file, got something else, which was not touched",
+            path.display()
+        )));
+    }
+    Ok(candor_client::write_private(path, bytes)?)
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
@@ -274,6 +283,15 @@ pub(crate) fn for_node(settings: &Settings, deployed: &Deployed, keys: &NodeKeys
     if left < LEFT_MIN_MS {
         return Err(refused(format!("they end at {}", words::day(signed.terms.not_after))));
     }
+    // Their draft may have been made under another file, or by somebody else.
+    let longest = settings.text.terms.days.saturating_add(1).saturating_mul(DAY_MS);
+    if longest < left {
+        return Err(refused(format!(
+            "terms.days says {}, and they are good until {}",
+            settings.text.terms.days,
+            words::day(signed.terms.not_after)
+        )));
+    }
     if left < WARN_DAYS * DAY_MS {
         logging::terms_end(path, &words::day(signed.terms.not_after));
     }
@@ -283,7 +301,15 @@ pub(crate) fn for_node(settings: &Settings, deployed: &Deployed, keys: &NodeKeys
 /// The terms that follow from values that are complete. Those with which no enclave boots are refused here, before anybody signs.
 fn draft(text: &NodeText, deployed: &Deployed, who: Who, sold: &[Sold]) -> Result<OperatorTerms, Failure> {
     let terms = follow(text, deployed, who, sold)?;
-    terms.check_consistent().map_err(|rule| Failure::cannot(format!("the terms that follow from node.toml: {rule}")))?;
+    let refused = |what: &dyn std::fmt::Display| Failure::cannot(format!("the terms that follow from node.toml: {what}"));
+    terms.check_consistent().map_err(|rule| refused(&rule))?;
+    if let Some(what) = candor_enclave::not_done_here(&terms) {
+        return Err(refused(&format!("they {what}")));
+    }
+    // Fail closed: a list that nobody reads would let in whom it names.
+    if !text.guard.deny.is_empty() {
+        return Err(Failure::cannot("guard.deny: expected nothing, because this version does not read it; got a list"));
+    }
     Ok(terms)
 }
 

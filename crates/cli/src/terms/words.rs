@@ -6,7 +6,7 @@ use candor_verify::terms::{Classes, ModelSource, OperatorTerms, storage, ways};
 use candor_verify::time::UnixMs;
 
 use crate::calendar;
-use crate::output;
+use crate::{output, tokens};
 
 /// Field and value, in the order of the terms.
 pub(super) fn of(terms: &OperatorTerms) -> Vec<(String, String)> {
@@ -39,18 +39,17 @@ pub(super) fn of(terms: &OperatorTerms) -> Vec<(String, String)> {
         row("registry", format!("{registry} on chain {anchor_chain_id}")),
         row("end", format!("{}   nothing is sold after it", day(*not_after))),
     ];
-    rows.extend(endpoints.iter().map(|url| row("endpoint", url)));
+    rows.extend(endpoints.iter().map(|url| row("endpoint", format!("{url:?}"))));
     for chain in chains {
         rows.push(row("chain", format!("{}, contracts {chain:?}", chain.chain_id)));
     }
     for asset in assets {
-        rows.push(row(
-            "asset",
-            format!(
-                "{} on chain {}, {:?} version {:?}, {} decimals",
-                asset.asset, asset.chain_id, asset.name, asset.version, asset.decimals
-            ),
-        ));
+        let known = tokens::usdc(asset.chain_id).filter(|known| known.address == asset.asset);
+        let is_other =
+            known.is_some_and(|known| (known.decimals, &known.name, &known.version) != (asset.decimals, &asset.name, &asset.version));
+        let warning = if is_other { "   NOT AS THIS TOKEN IS KNOWN" } else { "" };
+        let domain = format!("{:?} version {:?}, {} decimals", asset.name, asset.version, asset.decimals);
+        rows.push(row("asset", format!("{} on chain {}, {domain}{warning}", asset.asset, asset.chain_id)));
     }
     for model in models {
         let source = match model.source {
@@ -63,7 +62,7 @@ pub(super) fn of(terms: &OperatorTerms) -> Vec<(String, String)> {
         let routes = if routes.is_empty() { String::new() } else { format!(", routes {}", routes.join(" ")) };
         rows.push(row(
             "model",
-            format!("{} ({}), {source}, context {} tokens{made_of}{routes}", model.id, model.digest, model.context_tokens),
+            format!("{:?} ({}), {source}, context {} tokens{made_of}{routes}", model.id, model.digest, model.context_tokens),
         ));
     }
     for price in prices {
@@ -73,7 +72,7 @@ pub(super) fn of(terms: &OperatorTerms) -> Vec<(String, String)> {
         rows.push(row(
             "price",
             format!(
-                "{name}: at most {ceiling}; at least {}; of {} on chain {}",
+                "{name:?}: at most {ceiling}; at least {}; of {} on chain {}",
                 classes(&price.floor, decimals),
                 price.asset,
                 price.chain_id
@@ -89,8 +88,8 @@ pub(super) fn of(terms: &OperatorTerms) -> Vec<(String, String)> {
     rows.push(row("access", open.join("; ")));
     rows.extend(access.keys.iter().map(|key| row("key", format!("SHA-256 {key}"))));
     let guard_words = [
-        (!guard.model.is_empty()).then(|| format!("judged first by {}", guard.model)),
-        (!guard.upstream.is_empty()).then(|| format!("judged first by upstream {}", guard.upstream)),
+        (!guard.model.is_empty()).then(|| format!("judged first by {:?}", guard.model)),
+        (!guard.upstream.is_empty()).then(|| format!("judged first by upstream {:?}", guard.upstream)),
         (guard.payer_requests_per_minute != 0).then(|| format!("{} requests of a payer a minute", guard.payer_requests_per_minute)),
         (guard.payer_tokens_per_day != 0).then(|| format!("{} tokens of a payer a day", guard.payer_tokens_per_day)),
     ];
@@ -124,6 +123,13 @@ pub(super) fn say(rows: &[(String, String)]) {
     }
 }
 
+/// The same on standard error, where standard output is for one JSON value.
+pub(super) fn note(rows: &[(String, String)]) {
+    for (field, value) in rows {
+        output::note!("  {field:<10} {value}");
+    }
+}
+
 /// A moment, in UTC.
 pub(super) fn day(at: UnixMs) -> String {
     calendar::utc(at.0)
@@ -135,7 +141,8 @@ fn row(field: &str, value: impl std::fmt::Display) -> (String, String) {
 
 fn classes(classes: &Classes, decimals: u8) -> String {
     let Classes { input, cache_read, cache_write, output, reasoning, image, request } = classes;
-    let money = |amount: &Amount| decimal_text(*amount, decimals);
+    // The token's own unit beside it: the decimals stand in the draft, and whoever made it chose them.
+    let money = |amount: &Amount| format!("{} ({amount} units)", decimal_text(*amount, decimals));
     let all = [
         (input, " for a million tokens read"),
         (cache_read, " for a million read from a cache"),

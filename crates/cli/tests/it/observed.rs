@@ -179,6 +179,7 @@ async fn a_log_of_json_is_one_object_for_each_event_and_holds_nothing_of_a_paid_
         let settled =
             eventually("the payment is settled", || async { world.node.log().into_iter().find(|line| line.contains("payment_settled")) })
                 .await;
+        eventually("the log is anchored", || async { world.node.log().into_iter().find(|line| line.contains("\"anchored\"")) }).await;
         // Its settlement goes by the same bytes in calldata: r alone would be enough to find it.
         let texts = [prompt.to_owned(), signature[..64].to_owned(), signed.header, world.rpc(), payer.address().to_string()];
         drop(payer);

@@ -445,6 +445,28 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_store_without_room_is_not_writable_until_there_is_some_and_a_look_takes_none() {
+        let path = std::env::temp_dir().join(format!("candor-host-room-{}", std::process::id())).join("host.db");
+        let store = Store::open(&path, StoreOptions::default()).unwrap();
+        store.probe().await.unwrap();
+        let pages =
+            |path: &Path| rows::open_reader(path).unwrap().pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0)).unwrap();
+        let before = pages(&path);
+        store.set_quota(Some(u64::try_from(before).unwrap() * 4096 + 4096)).await.unwrap();
+        assert_eq!(store.probe().await, Err(StoreError::Full));
+        assert!(!store.health().is_writable() && store.health().failures.get() == 1);
+        // A write that needs no room says nothing of it.
+        store.set_quota(None).await.unwrap();
+        assert!(!store.health().is_writable());
+        store.probe().await.unwrap();
+        assert!(store.health().is_writable() && store.is_alive() && store.quota_bytes().is_none());
+        assert_eq!(pages(&path), before);
+        assert!(u64::try_from(before).unwrap() * 4096 <= store.bytes());
+        drop(store);
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[tokio::test]
     async fn a_writer_that_is_gone_is_noticed_and_nobody_waits_for_it() {
         let path = std::env::temp_dir().join(format!("candor-host-writer-{}", std::process::id())).join("host.db");
         let mut inner = Arc::into_inner(Store::open(&path, StoreOptions::default()).unwrap().0).unwrap();

@@ -191,17 +191,17 @@ pub(super) fn journal(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Bytes for which [`probe`] looks for room: as many as a long receipt takes.
-const PROBE: i64 = 64 << 10;
+/// Pages that must be left for [`probe`]: as many as a long receipt takes.
+const PROBE: i64 = 16;
 
-/// Whether there is room, and whether a page can be written. What is taken for the look is given back before it is durable; the page is one
-/// that is written as it was.
+/// Whether there is room under the quota, and whether the disk takes a page: one that is written as it was. The room is counted and not tried: a
+/// write without room would end the transaction of everybody who is in it.
 pub(super) fn probe(connection: &Connection) -> Result<(), StoreError> {
-    let look = "INSERT INTO answer_parts (answer_id, start, bytes) VALUES (x'', -1, zeroblob(?1))";
-    connection.execute_batch("SAVEPOINT probe")?;
-    let room = connection.prepare_cached(look).and_then(|mut statement| statement.execute([PROBE]));
-    connection.execute_batch("ROLLBACK TO probe; RELEASE probe")?;
-    room?;
+    let pages = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (most, used, free) = (pages("max_page_count")?, pages("page_count")?, pages("freelist_count")?);
+    if most.saturating_sub(used).saturating_add(free) < PROBE {
+        return Err(StoreError::Full);
+    }
     connection.prepare_cached("UPDATE answer_sum SET bytes = bytes")?.execute([])?;
     Ok(())
 }

@@ -37,17 +37,40 @@ impl fmt::Display for NodeTextError {
 impl std::error::Error for NodeTextError {}
 
 impl NodeTextError {
-    pub(super) fn of_toml(error: &toml::de::Error) -> Self {
+    pub(super) fn of_toml(error: &toml::de::Error, text: &str) -> Self {
         // The reader shows the line and names the fields that there are: `unknown field `a`, expected one of `b`, `c``.
         let mut names = error.message().split('`').skip(1).step_by(2);
         let is_unknown = error.message().starts_with("unknown field");
         let nearest = names.next().filter(|_| is_unknown).and_then(|unknown| nearest(unknown, names));
-        Self::Place { shown: error.to_string().trim_end().to_owned(), nearest }
+        let span = error.span().unwrap_or_default();
+        let before = text.get(..span.start).unwrap_or_default();
+        let begins = before.rfind('\n').map_or(0, |at| at.saturating_add(1));
+        let (line, column) = (before.matches('\n').count().saturating_add(1), before.len().saturating_sub(begins).saturating_add(1));
+        let shown_lines: String =
+            text.get(begins..).unwrap_or_default().lines().take(text.get(span).map_or(1, |part| part.lines().count().max(1))).collect();
+        if !may_hold_a_key(&shown_lines) && !may_hold_a_key(error.message()) {
+            return Self::Place { shown: error.to_string().trim_end().to_owned(), nearest };
+        }
+        // A message names fields and kinds up to its colon, and after it what stands there.
+        let is_of_form =
+            ["unknown field", "missing field", "invalid type", "duplicate key"].iter().any(|part| error.message().starts_with(part));
+        let message = match is_of_form {
+            true if is_unknown => error.message().to_owned(),
+            true => error.message().split(':').next().unwrap_or_default().to_owned(),
+            false => "a value that its field does not take".to_owned(),
+        };
+        Self::Place { shown: format!("line {line}, column {column}: {message} (the line is not shown: it may hold a key)"), nearest }
     }
 
     pub(super) fn value(field: String, expected: &str, got: String) -> Self {
         Self::Value { field, expected: expected.to_owned(), got }
     }
+}
+
+/// Whether a text may hold an RPC URL, whose path is a key, or a key that opens the node.
+fn may_hold_a_key(text: &str) -> bool {
+    let field = text.trim_start().split(['=', ' ', '.']).next().unwrap_or_default();
+    text.contains("://") || text.contains("ck_") || ["rpc", "attestors", "keys"].iter().any(|name| field.starts_with(name))
 }
 
 /// The one of these that a slip away from is `unknown`: fewer changes than a third of its letters, or two.

@@ -447,7 +447,7 @@ impl NodeText {
     /// # Errors
     /// [`NodeTextError`]: which field, what it takes, and where that stands in the text.
     pub fn parse(text: &str) -> Result<Self, NodeTextError> {
-        let read: Self = toml::from_str(text).map_err(|error| NodeTextError::of_toml(&error))?;
+        let read: Self = toml::from_str(text).map_err(|error| NodeTextError::of_toml(&error, text))?;
         read.check()?;
         Ok(read)
     }
@@ -482,6 +482,14 @@ impl NodeText {
                         return refuse(field(part), &error.to_string(), amount.to_string());
                     }
                 }
+            }
+        }
+        if let Some(value) = self.anchor.value {
+            let Some(asset) = self.assets.first() else {
+                return refuse("anchor.value".into(), "an [[asset]] whose money it is", value.to_string());
+            };
+            if let Err(error) = value.units(asset.decimals) {
+                return refuse("anchor.value".into(), &error.to_string(), value.to_string());
             }
         }
         if let Some(model) = &self.guard.model
