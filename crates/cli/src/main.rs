@@ -50,7 +50,7 @@ use crate::output::Failure;
 /// `candor demo` runs everything once. `candor verify FILE` checks a bundle offline. The other commands are the separate programs:
 /// `candor chain` (a development chain), `candor serve` (a node), `candor ask` (a client).
 #[derive(Parser)]
-#[command(name = "candor", version, max_term_width = 110)]
+#[command(name = "candor", version = env!("CANDOR_VERSION"), max_term_width = 110)]
 struct Cli {
     /// Directory for keys, bundles and state.
     #[arg(long, global = true, env = "CANDOR_STATE", value_name = "DIR")]

@@ -25,3 +25,4 @@ mod support;
 mod terminal;
 mod test_network;
 mod trust;
+mod version;
