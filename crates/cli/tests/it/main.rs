@@ -8,6 +8,7 @@ mod bad_requests;
 mod bundles;
 mod chain_trouble;
 mod commands;
+mod completions;
 mod conformance;
 mod demo;
 mod faults;
