@@ -6,15 +6,18 @@
 //! main ─┬─ demo    build the command line, then become `candor demo`
 //!       ├─ test    the checks, step by step         steps.rs lists them; npm.rs and python.rs find other people's programs
 //!       ├─ tidy    what a compiler does not check   tidy/
-//!       └─ bench   the figures; those of gas     gas.rs
+//!       ├─ bench   the figures; those of gas     gas.rs
+//!       └─ dist    what is published             dist/
 //! ```
 
 mod analysis;
 mod bench;
 mod demo;
+mod dist;
 mod gas;
 mod json;
 mod npm;
+mod packaging;
 mod prometheus;
 mod python;
 mod report;
@@ -43,6 +46,9 @@ usage: cargo xtask <command> [arguments]
   bench [NAME] [--dist] [-- ARGS]
                       criterion benches; --dist builds them as releases are built
   bench gas           gas of whole transactions, beside the aims; nothing of it depends on the machine
+  dist [--target T]... [--deb]
+                      what is published: static programs for x86-64 and aarch64 Linux with all that belongs beside them, in archives
+                      with checksums; --deb makes Debian packages of them too
   help                this text
 
 Exit code: 0 when all is well, 1 when a check failed, 2 for usage; `demo` passes on the code of `candor demo`.
@@ -63,6 +69,7 @@ fn main() -> ExitCode {
         "test" => test::run(&workspace, rest),
         "tidy" => tidy::run(&workspace, rest),
         "bench" => bench::run(&workspace, rest),
+        "dist" => dist::run(&workspace, rest),
         other => Err(Failure::Usage(format!("there is no command `{other}`"))),
     });
     match outcome {

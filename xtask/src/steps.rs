@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::analysis;
+use crate::dist;
 use crate::json;
 use crate::npm::{self, Node};
+use crate::packaging;
 use crate::prometheus;
 use crate::report::Totals;
 use crate::tidy;
@@ -109,6 +111,8 @@ pub(crate) fn all(workspace: &Workspace) -> Result<Vec<Step>, String> {
     for (name, about, run) in [
         ("symbolic", "contracts: rules of policies, time and keys, proven for all values (halmos)", symbolic as fn(&Context<'_>) -> _),
         ("slither", "contracts: static analysis finds nothing that is not explained (slither)", slither),
+        ("packaging", "images, units, scripts and the release workflow, as far as they can be looked at without running them", packaging),
+        ("dist", "a static program and its archive for x86-64 Linux", |c| dist::x86_64(c.workspace)),
     ] {
         long.push(Step { tier: Tier::Long, ..step(name, about, run) });
     }
@@ -184,6 +188,12 @@ fn slither(context: &Context<'_>) -> Result<(), String> {
     npm::install(context.node()?, &context.workspace.root.join("contracts"))?;
     analysis::slither(context.workspace)?;
     count(context, "test result: ok. 1 passed; 0 failed; nothing that is not explained");
+    Ok(())
+}
+
+fn packaging(context: &Context<'_>) -> Result<(), String> {
+    let looked_at = packaging::check(context.workspace)?;
+    count(context, &format!("test result: ok. {looked_at} passed; 0 failed; files of packaging/ and .github/"));
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod attestor;
 mod bundles;
 mod calendar;
 mod chain;
+mod completions;
 mod config;
 mod conformance;
 mod costs;
@@ -60,7 +61,7 @@ use crate::output::Failure;
 /// `candor demo` runs everything once. `candor verify FILE` checks a bundle offline. The other commands are the separate programs:
 /// `candor chain` (a development chain), `candor serve` (a node), `candor ask` (a client).
 #[derive(Parser)]
-#[command(name = "candor", version, max_term_width = 110)]
+#[command(name = "candor", version = env!("CANDOR_VERSION"), max_term_width = 110)]
 struct Cli {
     /// Directory for keys, bundles and state.
     #[arg(long, global = true, env = "CANDOR_STATE", value_name = "DIR")]
@@ -128,6 +129,11 @@ enum Command {
     Wallet(wallet::Args),
     /// Begin a state directory anew, keeping what was in it.
     State(state::Args),
+    /// Print what a shell needs in order to complete commands and options.
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages, for packages.
+    #[command(hide = true)]
+    Man(completions::ManArgs),
     /// The enclave half of a node (started by `serve`).
     #[command(hide = true)]
     Enclave(node::EnclaveArgs),
@@ -137,13 +143,11 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it reads or writes the state directory. The demo and the halves of a node have directories of their own, a chain a
-    /// judge of cases and a new key keep nothing, and `state` is for what the others refuse.
+    /// Whether it reads or writes the state directory. The demo and the halves of a node have directories of their own; a chain, a judge of
+    /// cases, a new key and what speaks of the commands keep nothing; and `state` is for what the others refuse.
     fn uses_state(&self) -> bool {
-        !matches!(
-            self,
-            Self::Demo(_) | Self::Chain(_) | Self::Conformance(_) | Self::Access(_) | Self::State(_) | Self::Enclave(_) | Self::Host(_)
-        )
+        let has_its_own = matches!(self, Self::Demo(_) | Self::State(_) | Self::Enclave(_) | Self::Host(_));
+        !has_its_own && !matches!(self, Self::Chain(_) | Self::Conformance(_) | Self::Access(_) | Self::Completions(_) | Self::Man(_))
     }
 }
 
@@ -204,6 +208,8 @@ fn main() -> ExitCode {
             Command::Access(args) => access::run(args, json),
             Command::Wallet(args) => wallet::run(args, &state, json).await,
             Command::State(args) => state::run(args, &state, json),
+            Command::Completions(args) => completions::completions(&args, json),
+            Command::Man(args) => completions::man(&args, json),
             Command::Enclave(args) => node::enclave(args, &state).await,
             Command::Host(args) => node::host(args, &state, handed.as_deref()).await,
         }
@@ -244,9 +250,9 @@ mod tests {
 
     /// Help does not list them, and so the test that drives every command names them.
     #[test]
-    fn the_hidden_commands_are_the_halves_of_a_node() {
+    fn the_hidden_commands_are_the_halves_of_a_node_and_what_packages_are_made_with() {
         let command = super::Cli::command();
         let hidden: Vec<&str> = command.get_subcommands().filter(|command| command.is_hide_set()).map(clap::Command::get_name).collect();
-        assert_eq!(hidden, ["enclave", "host"]);
+        assert_eq!(hidden, ["man", "enclave", "host"]);
     }
 }

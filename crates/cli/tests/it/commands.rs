@@ -270,12 +270,6 @@ fn a_new_wallet_is_funded_on_the_development_chain_pays_and_shows_its_balance_wi
 }
 
 #[test]
-fn the_program_calls_itself_by_its_name() {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_candor")).arg("-V").output().unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), concat!("candor ", env!("CARGO_PKG_VERSION"), "\n"));
-}
-
-#[test]
 fn replay_gives_the_same_bytes() {
     let world = World::shared();
     let ran = world.candor(&["replay", text(world.bundle())]);

@@ -16,7 +16,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_candor");
 const DEFUSED: &str = "[32mVERIFIED, ANCHORED";
 
 /// Help does not list them; a test in the program does.
-const HIDDEN: [&str; 2] = ["enclave", "host"];
+const HIDDEN: [&str; 3] = ["enclave", "host", "man"];
 
 /// Commands, each with command lines that meet hostile text.
 type Attacks = BTreeMap<&'static str, Vec<Vec<String>>>;
@@ -75,6 +75,7 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
         ),
         ("bundles list", vec![line(&["bundles", "list"]), line(&["bundles", "list", "--policy", &policy])]),
         ("chain", vec![line(&["chain", "--deploy-to", &rpc]), line(&["chain", "--port", TEXT])]),
+        ("completions", vec![line(&["completions", TEXT]), line(&["completions", "zsh"])]),
         (
             "conformance",
             vec![
@@ -118,6 +119,7 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
         ("inspect", vec![line(&["inspect", &node, "--pem", new]), line(&["inspect", TEXT])]),
         ("log check", vec![line(&["log", "check", log, "--k-sig", address, "--k-log", &key]), line(&["log", "check", log, "--rpc", &rpc])]),
         ("log show", vec![line(&["log", "show", log]), line(&["log", "show", nowhere])]),
+        ("man", vec![line(&["man", nowhere]), line(&["man", TEXT])]),
         ("observe", vec![line(&["observe", &bundle, "--rpc", &rpc]), line(&["observe", &policy, "--rpc", &rpc, "--send"])]),
         ("policy new", vec![line(&["policy", "new", &policy]), line(&["policy", "new", nowhere]), line(&["policy", "new", new])]),
         (
