@@ -87,6 +87,21 @@ impl NodeKeyArgs {
         Ok(NodeKeys { operator, payee, host })
     }
 
+    /// The registrar's alone: who sets prices needs no other.
+    pub(crate) fn registrar(&self, chain_id: u64) -> Result<Signer, Failure> {
+        match (&self.keys, Development::of(chain_id)) {
+            (Some(directory), _) => {
+                let path = directory.join("registrar.json");
+                let passphrase = self.passphrase.get(&format!("passphrase of {}: ", path.display()))?;
+                let signer = wallet::decrypt(&path, &passphrase)?;
+                own(signer.address(), "registrar", chain_id)?;
+                Ok(signer)
+            }
+            (None, Some(development)) => Ok(development.signer(Role::Registrar)),
+            (None, None) => Err(missing("registrar", chain_id, "--keys DIR", "candor wallet new KEYS/registrar.json")),
+        }
+    }
+
     fn read(&self, directory: &Path, chain_id: u64) -> Result<(Signer, HostKeys), Failure> {
         let path = |role: &str| directory.join(format!("{role}.json"));
         // Before the passphrase is asked for.

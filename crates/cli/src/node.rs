@@ -31,6 +31,7 @@ use crate::keys::{HostKeys, NodeKeyArgs, NodeKeys};
 use crate::lifetime::{Child, asked_to_stop};
 use crate::output::{Done, Failure, free_address, note, print_json, read, say};
 use crate::policy;
+use crate::prices;
 use crate::registrar::{Attestors, NodeRegistrar};
 use crate::rpc::RpcArgs;
 
@@ -114,6 +115,8 @@ pub(crate) struct HostArgs {
     data: PathBuf,
     #[arg(long)]
     terms: PathBuf,
+    #[arg(long)]
+    price_list: Option<PathBuf>,
     #[arg(long)]
     model: PathBuf,
     #[arg(long)]
@@ -365,6 +368,8 @@ impl Setup {
         command
             .arg("--terms")
             .arg(&self.terms)
+            .arg("--price-list")
+            .arg(directory.join(prices::FILE))
             .arg("--model")
             .arg(&self.model)
             .arg("--policy")
@@ -515,6 +520,7 @@ pub(crate) async fn host(args: HostArgs, handed: Option<&str>) -> Done {
     let deployed = args.deployment.on(chain.chain_id())?;
     let attestors = Attestors::of(args.attestors, &deployed, &policy, &chain)?;
     let mut config = HostConfig::new(args.socket, args.data, read(&args.terms)?, chain.clone(), gas);
+    config.price_list = args.price_list;
     config.client_listen = args.listen;
     config.http_listen = args.log_listen;
     config.serve_unregistered = args.serve_unregistered;

@@ -15,6 +15,7 @@ use crate::anchor::anchor;
 use crate::calls::{CallError, Link};
 use crate::config::ModelFile;
 use crate::notice::Notice;
+use crate::prices::keep_priced;
 use crate::registration::{keep_registered, remember_evidence};
 use crate::shared::{Shared, block_head};
 use crate::store::{OpenLog, StoreError};
@@ -76,6 +77,7 @@ pub(crate) async fn bring_into_service(shared: &Arc<Shared>, link: &Link, phase:
 pub(crate) async fn keep_in_service(shared: &Arc<Shared>, link: &Link, ready: Ready) -> DriveError {
     tokio::select! {
         error = heads(shared, link) => error,
+        error = keep_priced(shared, link) => error,
         error = keep_registered(shared, link, ready) => error,
     }
 }

@@ -30,6 +30,7 @@ mod ends;
 mod http;
 mod notice;
 mod port;
+mod prices;
 mod publish;
 mod registrar;
 mod registration;

@@ -58,6 +58,9 @@ pub const MAX_AWAIT_MS: u64 = (MAX_TIMEOUT_SECONDS + MAX_SKEW_SECONDS) * 1000;
 /// Bytes of the counters in one [`crate::EnclaveReply::Metrics`], and so of all that an enclave counts.
 pub const MAX_METRICS: usize = 64 << 10;
 
+/// Bytes of a price list: as in a bundle.
+pub const PRICE_LIST_MAX: usize = SIGNED_TERMS_MAX;
+
 /// Bytes of the code in a [`crate::LogEvent`].
 pub const MAX_LOG_CODE: usize = 64;
 

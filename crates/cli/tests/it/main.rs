@@ -18,6 +18,7 @@ mod misuse;
 mod one_payment;
 mod page;
 mod plaintext;
+mod prices;
 mod proxy;
 mod replay;
 mod rpc_secret;
