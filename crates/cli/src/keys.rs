@@ -103,6 +103,15 @@ pub(crate) fn load(part: &KeysPart, needs_operator: bool, chain_id: u64) -> Resu
     Ok(NodeKeys { operator, payee, host })
 }
 
+/// The registrar's alone: who sets prices needs no other.
+pub(crate) fn registrar(part: &KeysPart, chain_id: u64) -> Result<Signer, Failure> {
+    match (&part.directory, Development::of(chain_id)) {
+        (Some(directory), _) => wallet::load(&keystore(directory, "registrar"), &Passphrase::of(part.passphrase_file.clone()), chain_id),
+        (None, Some(development)) => Ok(development.signer(Role::Registrar)),
+        (None, None) => Err(missing("registrar", chain_id, "keys.directory or --keys DIR", "candor init")),
+    }
+}
+
 /// Takes the host's keystores for one node, until the files are dropped: two nodes with one account would replace each other's transactions.
 /// Does not see a copy of a keystore, nor another machine.
 pub(crate) fn hold(part: &KeysPart) -> Result<Vec<File>, Failure> {

@@ -33,6 +33,7 @@ mod output;
 mod page;
 mod paint;
 mod policy;
+mod prices;
 mod prove;
 mod proxy;
 mod registrar;
@@ -123,6 +124,8 @@ enum Command {
     Policy(policy::Args),
     /// List the kept bundles, or make one of what was paid for with another client.
     Bundles(bundles::Args),
+    /// Set what a running node sells at, within its terms, or show it.
+    Prices(prices::Args),
     /// Make a key that opens a node without payment.
     Access(access::Args),
     /// Make a wallet, fund it on a development chain, or show what it holds.
@@ -205,6 +208,7 @@ fn main() -> ExitCode {
             Command::Log(args) => log::run(args, &state, json).await,
             Command::Policy(args) => policy::run(args, &state, json).await,
             Command::Bundles(args) => bundles::run(args, &state, json).await,
+            Command::Prices(args) => prices::run(args, &state, json),
             Command::Access(args) => access::run(args, json),
             Command::Wallet(args) => wallet::run(args, &state, json).await,
             Command::State(args) => state::run(args, &state, json),

@@ -19,10 +19,11 @@ use candor_verify::delivery::Delivery;
 use candor_verify::eip712::K256;
 use candor_verify::evidence::Evidence;
 use candor_verify::hash::sha256;
-use candor_verify::offer::{Asked, MaxTokens, Shown, VerifiedOffer, verify_offer};
+use candor_verify::offer::{Asked, MaxTokens, Offer, Shown, VerifiedOffer, verify_offer};
 use candor_verify::policy::Policy;
 use candor_verify::receipt::Receipt;
 use candor_verify::step::Step;
+use candor_verify::terms::SignedPriceList;
 use candor_verify::text::one_line;
 use candor_verify::time::UnixSeconds;
 use candor_verify::transcript::{request_commitment, unsplice};
@@ -66,6 +67,9 @@ const CHAINLESS_TRIES: u32 = 5;
 
 /// Where an answer is said to have arrived.
 const RECEIVED_PATH: &str = "/candor/answer";
+
+/// Where a price list lies, by its hash.
+const PRICE_LIST_PATH: &str = "/candor/price-list/";
 
 /// The one route that is paid for.
 pub const CHAT_PATH: &str = "/v1/chat/completions";
@@ -150,21 +154,21 @@ pub async fn ask(
     // The lock says to everybody else that this payment is waited for; it lasts as long as this function.
     let resumed = if buyer.pay_again { None } else { buyer.book.resume(&request, &seller)? };
     if let Some((sent, _in_flight)) = &resumed
-        && let Some(response) = redeem(node, buyer, sent, body, on_progress).await?
+        && let Some(response) = redeem(node, buyer, sent, None, body, on_progress).await?
     {
         return Ok(response);
     }
     let (asked, well) = tokio::join!(ask_unpaid(node, buyer, body, key), buyer.chain.check());
-    let choice = match asked? {
+    let (choice, price_list) = match asked? {
         // Nothing is signed, so no chain needs to be well.
         Told::Given(response) => return free::take(node, buyer, response, body, on_progress).await,
-        Told::Priced(choice) => choice,
+        Told::Priced(choice, price_list) => (choice, price_list),
     };
     let (wallet, well) = (buyer.wallet.ok_or_else(no_wallet)?, well?);
     on_progress(Progress::Paying(&choice));
     let (sent, _in_flight) = sign(buyer, wallet, choice, request, well)?;
     let given_up = || ClientError::Usage("a payment that was just made is long over: look at the clock of this machine".into());
-    redeem(node, buyer, &sent, body, on_progress).await?.ok_or_else(given_up)
+    redeem(node, buyer, &sent, price_list, body, on_progress).await?.ok_or_else(given_up)
 }
 
 /// Sends a payment until its answer is there, and judges it. `None` if the payment is over and its answer is not to be had here.
@@ -172,6 +176,7 @@ async fn redeem(
     node: &mut VerifiedNode,
     buyer: &Buyer<'_>,
     sent: &SentPayment,
+    price_list: Option<SignedPriceList>,
     body: &[u8],
     on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Option<VerifiedResponse>, ClientError> {
@@ -209,11 +214,16 @@ async fn redeem(
     };
     let (receipt_id, misnamed) = (answer.receipt_id(), answer.misnamed());
     let signed = sent.signed_offer();
+    let price_list = match price_list {
+        Some(list) => Some(list),
+        // Signed for earlier: if it is nowhere to be had any more, the verdict says that the price was not above the ceiling.
+        None => named_list(node, &signed.offer).await,
+    };
     let bundle = Bundle {
         evidence: evidence_of(node, &answer.delivery.receipt).await,
         request: Request { salt: signed.request_salt, method: "POST".into(), path: CHAT_PATH.into(), body: body.to_vec() },
         response: Response { seed: answer.seed, frames: answer.frames },
-        sale: Some(Sale { offer: signed.offer.clone(), offer_signature: signed.signature, payment, price_list: None }),
+        sale: Some(Sale { offer: signed.offer.clone(), offer_signature: signed.signature, payment, price_list }),
         delivery: answer.delivery,
         later_trees: Vec::new(),
     };
@@ -330,8 +340,8 @@ pub(crate) fn judge(bundle: &Bundle, policy: &Policy) -> Judged {
 
 /// What came of a request without a payment.
 enum Told {
-    /// A price, checked.
-    Priced(Choice),
+    /// A price, checked, and the list that it is of.
+    Priced(Choice, Option<SignedPriceList>),
     /// The answer. Whether the terms give it away is judged with it.
     Given(hyper::Response<Incoming>),
 }
@@ -348,13 +358,13 @@ async fn ask_unpaid(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u8], key
     let response = node.http.send(Method::POST, CHAT_PATH, &headers, Bytes::copy_from_slice(body)).await?;
     match response.status() {
         StatusCode::OK => Ok(Told::Given(response)),
-        StatusCode::PAYMENT_REQUIRED if !shows_key => quote(node, buyer, body, response).await.map(Told::Priced),
+        StatusCode::PAYMENT_REQUIRED if !shows_key => quote(node, buyer, body, response).await,
         _ => Err(node_error(node, response).await),
     }
 }
 
 /// Checks the offer of a 402 against evidence, request and price table.
-async fn quote(node: &VerifiedNode, buyer: &Buyer<'_>, body: &[u8], response: hyper::Response<Incoming>) -> Result<Choice, ClientError> {
+async fn quote(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u8], response: hyper::Response<Incoming>) -> Result<Told, ClientError> {
     let dishonest = |what: String| ClientError::Dishonest { check: "offer.form", what };
     let values = response.headers().get_all(HEADER_PAYMENT_REQUIRED).iter().map(HeaderValue::as_bytes);
     let header = parse_single_header(values).map_err(|error| dishonest(error.to_string()))?;
@@ -363,12 +373,35 @@ async fn quote(node: &VerifiedNode, buyer: &Buyer<'_>, body: &[u8], response: hy
     drop(node.http.body(response).await?);
     let signed = SignedOffer::parse(required.extensions.as_ref()).map_err(|error| dishonest(error.to_string()))?;
     let signed = signed.ok_or_else(|| dishonest("the 402 has no signed offer".into()))?;
-    let verified = verified_offer(node, &signed, body, buyer.policy)?;
-    choose(&required, &verified, buyer.spend, clock::now()).map_err(|error| ClientError::Spend(error.to_string()))
+    let price_list = named_list(node, &signed.offer).await;
+    if price_list.is_none() && !signed.offer.price_list_hash.is_zero() {
+        let what = format!("the offer names price list {}, and the node does not show it", signed.offer.price_list_hash);
+        return Err(ClientError::Dishonest { check: Step::OfferPrice.id(), what });
+    }
+    let verified = verified_offer(node, &signed, price_list.as_ref(), body, buyer.policy)?;
+    let choice = choose(&required, &verified, buyer.spend, clock::now()).map_err(|error| ClientError::Spend(error.to_string()))?;
+    Ok(Told::Priced(choice, price_list))
+}
+
+/// The price list that an offer names, from the node that made it. Whether it is the one, the check of the offer says.
+async fn named_list(node: &mut VerifiedNode, offer: &Offer) -> Option<SignedPriceList> {
+    if offer.price_list_hash.is_zero() || node.reconnect().await.is_err() {
+        return None;
+    }
+    match node.http.get(&format!("{PRICE_LIST_PATH}{}", offer.price_list_hash)).await {
+        Ok((StatusCode::OK, body)) => SignedPriceList::parse(&body).ok().filter(|signed| signed.list.digest() == offer.price_list_hash),
+        Ok(_) | Err(_) => None,
+    }
 }
 
 /// Judges the offer by the rules of a bundle, before anything is signed.
-fn verified_offer(node: &VerifiedNode, signed: &SignedOffer, body: &[u8], policy: &Policy) -> Result<VerifiedOffer, ClientError> {
+fn verified_offer(
+    node: &VerifiedNode,
+    signed: &SignedOffer,
+    price_list: Option<&SignedPriceList>,
+    body: &[u8],
+    policy: &Policy,
+) -> Result<VerifiedOffer, ClientError> {
     // The body went out as it is; what cannot be read from it is not held against the offer here, but the model must be named.
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let name = json["model"].as_str().unwrap_or_default();
@@ -383,7 +416,7 @@ fn verified_offer(node: &VerifiedNode, signed: &SignedOffer, body: &[u8], policy
         max_tokens: limit.map_or(MaxTokens::Unnamed, MaxTokens::AtMost),
         at: clock::now(),
     };
-    let shown = Shown { offer: &signed.offer, signature: &signed.signature, price_list: None };
+    let shown = Shown { offer: &signed.offer, signature: &signed.signature, price_list };
     verify_offer(&shown, &node.enclave, &asked, policy, &Libsecp)
         .map_err(|check| ClientError::Dishonest { check: check.id, what: format!("expected {}, got {}", check.expected, check.got) })
 }

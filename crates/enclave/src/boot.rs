@@ -225,6 +225,13 @@ impl Boot {
                 State::Ready(serving) => Ok(EnclaveReply::Metrics(Box::new(serving.metrics().published(clock::now())))),
                 other => Err(wrong_phase(other)),
             },
+            HostRequest::PutPriceList { signed } => match &*state {
+                State::Ready(serving) => {
+                    serving.take_prices(&signed).map_err(|rule| Refused::new(RefusalCode::PriceListRefused, rule))?;
+                    Ok(EnclaveReply::Done)
+                }
+                other => Err(wrong_phase(other)),
+            },
             HostRequest::StopSelling => match &*state {
                 State::Ready(serving) => {
                     serving.stop_selling();

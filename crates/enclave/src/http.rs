@@ -7,6 +7,7 @@
 //! | `GET /v1/receipts/{id}[?prefix=k]` | a receipt from the host's store, with proofs |
 //! | `GET /candor/evidence[?nonce=0x…]` | evidence of this enclave |
 //! | `GET /candor/evidence/{manifest hash}[?at=ms]` | evidence of a former boot |
+//! | `GET /candor/price-list[/{hash}]` | the price list in force, or one that an offer named lately |
 //! | `DELETE /candor/answer` | the client has the answer to the payment beside it: it need not be kept any longer |
 //! | `GET /health` | whether a receipt could be stored |
 //!
@@ -55,6 +56,9 @@ const CHAT: &str = "/v1/chat/completions";
 
 const ANSWER: &str = "/candor/answer";
 
+/// Before the name of a price list.
+const PRICE_LISTS: &str = "/candor/price-list/";
+
 /// How long the host may take to erase an answer.
 const ERASE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -76,12 +80,14 @@ async fn dispatch(session: &Session, request: Request<Incoming>) -> Result<ApiRe
         (&Method::OPTIONS, _) => Ok(reply::preflight()),
         (&Method::POST, CHAT) => chat(session, request).await,
         (&Method::GET, "/v1/models") => Ok(views::models(serving)),
+        (&Method::GET, "/candor/price-list") => views::price_list(serving, None),
         (&Method::GET, "/candor/evidence") => evidence(session, &query).await,
         (&Method::GET, "/health") => Ok(views::health(serving)),
         (&Method::DELETE, ANSWER) => received(session, request.headers()).await,
         (_, CHAT) => Err(Refusal::not_allowed("OPTIONS, POST")),
         (_, ANSWER) => Err(Refusal::not_allowed("DELETE, OPTIONS")),
-        (_, "/v1/models" | "/candor/evidence" | "/health") => Err(Refusal::not_allowed("GET, HEAD, OPTIONS")),
+        (_, "/v1/models" | "/candor/evidence" | "/candor/price-list" | "/health") => Err(Refusal::not_allowed("GET, HEAD, OPTIONS")),
+        (&Method::GET, path) if path.starts_with(PRICE_LISTS) => views::price_list(serving, path.strip_prefix(PRICE_LISTS)),
         (&Method::GET, path) => match (path.strip_prefix("/v1/receipts/"), path.strip_prefix("/candor/evidence/")) {
             (Some(id), _) => views::receipt(serving, id, &query).await,
             (None, Some(manifest)) => views::former_evidence(serving, manifest, &query).await,
@@ -165,8 +171,8 @@ async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) ->
     // A request that is refused was read all the same, so it counts like one that is quoted.
     let refused = |refusal| session.quoted().err().unwrap_or(refusal);
     let counted = quote::count(serving, "POST", &asked.path, &asked.body).await.map_err(refused)?;
-    let price = counted.served.price.clone();
-    let costs_nothing = price.as_ref().is_some_and(|price| price.ceiling.is_free());
+    let price = serving.price(&counted.served, pay::list_echoed(asked.payment.as_ref()));
+    let costs_nothing = price.as_ref().is_some_and(|in_force| in_force.price.ceiling.is_free());
     let granted = access::grant(session, asked.brings, costs_nothing);
     let price = match (granted, price.filter(|_| !costs_nothing)) {
         (Some(_), _) if asked.payment.is_some() => return Err(refused(access::not_sold())),
@@ -175,7 +181,7 @@ async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) ->
         (None, None) if asked.payment.is_some() => return Err(refused(access::not_sold())),
         (None, None) => return Err(refused(access::key_needed())),
     };
-    let quote = quote::price(serving, counted, &price, clock::now().seconds()).map_err(refused)?;
+    let quote = quote::price(serving, counted, price, clock::now().seconds()).map_err(refused)?;
     *quoted = Some(Quoted { request_commitment: pay::offer_named(serving, &quote, asked.payment.as_ref()) });
     let Some(payment) = asked.payment else {
         let refusal = Refusal::new(402, "This request must be paid for.").code("payment_required");
@@ -198,8 +204,19 @@ async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) ->
             {
                 return Ok(reply::held(*response, look));
             }
-            if refusal.wants_payment() { unpaid(session, &quote, &asked.path, &refusal) } else { Err(refusal) }
+            match refusal.wants_payment() {
+                true => unpaid(session, &anew(serving, quote)?, &asked.path, &refusal),
+                false => Err(refusal),
+            }
         }
+    }
+}
+
+/// At the price that is in force: what was refused may have been offered by a list that no other offer is made by.
+fn anew(serving: &Serving, quote: Quote) -> Result<Quote, Refusal> {
+    match serving.price(&quote.counted.served, None) {
+        Some(in_force) if !quote.is_by(in_force.list.as_ref()) => quote::price(serving, quote.counted, in_force, clock::now().seconds()),
+        Some(_) | None => Ok(quote),
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `access`, `shares`, `queue` | who gets an answer for nothing, how much of that at once, and whose turn it is |
 //! | `http`, `views` | routes; what can be read without paying |
 //! | `reply`, `refusal`, `body` | how answers and errors are said in HTTP |
+//! | `prices` | what a model costs now |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
 //! | `source`, `speed` | where an answer comes from; how fast |
 //! | `answer`, `chunks`, `receipt` | have it made, stream it, log it; what its receipt says |
@@ -54,6 +55,7 @@ mod ledger;
 mod metrics;
 mod pay;
 mod places;
+mod prices;
 mod queue;
 mod quote;
 mod receipt;

@@ -103,6 +103,11 @@ fn check_taken(serving: &Serving, quote: &Quote, payload: &PaymentPayload) -> Re
     }
 }
 
+/// The price list of the offer in a payment header, as the client says; zero for the ceiling.
+pub(crate) fn list_echoed(payment: Option<&Result<PaymentPayload, ProtocolError>>) -> Option<Hash32> {
+    echoed(payment?.as_ref().ok()?).map(|signed| signed.offer.price_list_hash)
+}
+
 /// The offer in a payment header, as the client says.
 fn echoed(payload: &PaymentPayload) -> Option<SignedOffer> {
     parse_payment(payload).ok()?.1

@@ -16,7 +16,7 @@ use candor_verify::payment::MAX_TIMEOUT_SECONDS;
 use candor_verify::public;
 use candor_verify::receipt::Scheme;
 use candor_verify::recovery::{BLOB_MAX, blob_len_max};
-use candor_verify::terms::{Price, storage};
+use candor_verify::terms::storage;
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::transcript::{question_hash, request_commitment};
 use candor_x402::Libsecp;
@@ -27,6 +27,7 @@ use hyper::body::Bytes;
 
 use crate::clock;
 use crate::keys::{BootKeys, random32};
+use crate::prices::{InForce, Taken};
 use crate::receipt::Publicly;
 use crate::refusal::Refusal;
 use crate::serving::{Served, Serving};
@@ -58,6 +59,8 @@ pub(crate) struct Quote {
     pub(crate) generation_seconds: u64,
     /// Bytes of the answer's blob, at most; `None` if it could be longer than one that is kept, or the terms let none be kept.
     pub(crate) blob_max: Option<u64>,
+    /// The list that says the price; the ceiling of the terms without one.
+    list: Option<Arc<Taken>>,
     bucket: u64,
 }
 
@@ -77,9 +80,16 @@ pub(crate) struct Counted {
 impl Quote {
     /// What a payment may answer: the offers of the current bucket and of the one before. The other is made here, because whoever does not
     /// pay needs no second one.
-    pub(crate) fn candidates(&self, serving: &Serving) -> [Candidate; 2] {
+    /// None outlives the list that it names.
+    pub(crate) fn candidates(&self, serving: &Serving) -> Vec<Candidate> {
         let previous = self.counted.asked.offered(serving.keys(), self.bucket.saturating_sub(1), self.current.offer.clone());
-        [self.current.clone(), previous]
+        let until = self.list.as_ref().map_or(UnixMs(u64::MAX), |taken| taken.signed.list.until);
+        [self.current.clone(), previous].into_iter().filter(|candidate| candidate.offer.valid_until <= until).collect()
+    }
+
+    /// Whether the price is of this list, or of none.
+    pub(crate) fn is_by(&self, list: Option<&Arc<Taken>>) -> bool {
+        self.list.as_ref().map(|taken| taken.digest) == list.map(|taken| taken.digest)
     }
 }
 
@@ -173,8 +183,9 @@ fn read(serving: &Serving, body: &[u8]) -> Result<Read, Refusal> {
     Ok(Read { request, public, served, prompt })
 }
 
-/// Prices a request; `price` is what its model is sold at. Nothing is signed here.
-pub(crate) fn price(serving: &Serving, counted: Counted, price: &Price, now: UnixSeconds) -> Result<Quote, Refusal> {
+/// Prices a request by what its model is sold at. Nothing is signed here.
+pub(crate) fn price(serving: &Serving, counted: Counted, in_force: InForce, now: UnixSeconds) -> Result<Quote, Refusal> {
+    let InForce { price, list } = in_force;
     let Counted { request, served, prompt, asked, .. } = &counted;
     let prompt_tokens = prompt.tokens();
     let amount = price.ceiling.amount(prompt_tokens, request.max_tokens.into());
@@ -207,9 +218,8 @@ pub(crate) fn price(serving: &Serving, counted: Counted, price: &Price, now: Uni
         max_tokens: request.max_tokens.into(),
         seed_commitment: Hash32::ZERO,
         valid_until: UnixMs(0),
-        // The ceilings of the terms: no list moves them.
-        price_list_hash: Hash32::ZERO,
-        price_list_number: 0,
+        price_list_hash: list.as_ref().map(|taken| taken.digest).unwrap_or_default(),
+        price_list_number: list.as_ref().map_or(0, |taken| taken.signed.list.number),
     };
     let bucket = bucket_of(now);
     let current = asked.offered(serving.keys(), bucket, offer);
@@ -219,7 +229,7 @@ pub(crate) fn price(serving: &Serving, counted: Counted, price: &Price, now: Uni
     let fits = is_kept && frames <= FRAMES_MAX && (request.stream || bytes <= FRAME_MAX);
     let blob_max = Some(blob_len_max(frames, bytes)).filter(|len| fits && *len <= BLOB_MAX).and_then(|len| u64::try_from(len).ok());
     let generation_seconds = serving.config().generation_cap_s;
-    Ok(Quote { blob_max, counted, requirements, current, generation_seconds, bucket })
+    Ok(Quote { blob_max, list, counted, requirements, current, generation_seconds, bucket })
 }
 
 /// The 402 for a quote: requirements, and the signed offer of the current bucket.

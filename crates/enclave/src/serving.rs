@@ -23,6 +23,7 @@ use crate::kept::Answers;
 use crate::keys::{BootKeys, TlsIdentity};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::prices::{InForce, Prices, Taken};
 use crate::queue::{Pays, Place, Queue};
 use crate::settle::{Standing, Transfer, Transfers, Wait};
 use crate::shares::{ShareLimits, Shares};
@@ -91,6 +92,8 @@ pub(crate) struct Serving {
     transfers: Transfers,
     metrics: Metrics,
     answers: Answers,
+    // Guards: the price lists; held for one synchronous step.
+    prices: RwLock<Prices>,
     queue: Queue,
     shares: Shares,
     attesting: Arc<Semaphore>,
@@ -134,6 +137,7 @@ impl Serving {
             metrics: Metrics::new(clock::now()),
             claims: Mutex::new(ClaimSet::new(limits)),
             answers: Answers::default(),
+            prices: RwLock::default(),
             head: RwLock::new(parts.head),
             evidence: RwLock::new(parts.evidence.into()),
             has_ended: AtomicBool::new(false),
@@ -304,6 +308,23 @@ impl Serving {
         if head.chain_id == self.manifest.anchor_chain_id {
             *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
         }
+    }
+
+    /// Takes a price list, or says by which rule not.
+    pub(crate) fn take_prices(&self, bytes: &[u8]) -> Result<(), String> {
+        self.prices.write().unwrap_or_else(PoisonError::into_inner).take(bytes, self.terms(), clock::now())
+    }
+
+    /// What a model costs now, for a payment that echoes an offer by this list; `None` if it is not for sale.
+    pub(crate) fn price(&self, served: &Served, echoed: Option<Hash32>) -> Option<InForce> {
+        let ceiling = served.price.as_ref()?;
+        Some(self.prices.read().unwrap_or_else(PoisonError::into_inner).price_for(ceiling, echoed, clock::now()))
+    }
+
+    /// The price list in force, or the one of this name if it was not replaced long ago.
+    pub(crate) fn price_list(&self, named: Option<&Hash32>) -> Option<Arc<Taken>> {
+        let (prices, now) = (self.prices.read().unwrap_or_else(PoisonError::into_inner), clock::now());
+        named.map_or_else(|| prices.at(now), |digest| prices.named(digest, now))
     }
 
     pub(crate) fn evidence(&self) -> Arc<[u8]> {

@@ -29,7 +29,9 @@ pub(crate) fn models(serving: &Serving) -> ApiResponse {
 }
 
 fn model(serving: &Serving, served: &Served) -> serde_json::Value {
-    let price = served.price.as_ref().map(|price| {
+    let in_force = serving.price(served, None);
+    let price = in_force.as_ref().map(|in_force| {
+        let price = &in_force.price;
         json!({
             "network": Eip155(price.chain_id).to_string(), "asset": price.asset.to_string(),
             "per_million_prompt_tokens": price.ceiling.input.to_string(),
@@ -42,9 +44,24 @@ fn model(serving: &Serving, served: &Served) -> serde_json::Value {
         "candor": {
             "digest": served.digest.to_string(), "engine": served.source.engine(),
             "context_tokens": served.source.context_tokens(), "generation_cap_seconds": serving.config().generation_cap_s,
-            "access": ways_of(serving), "price": price,
+            "access": ways_of(serving), "price": price, "price_list": in_force.and_then(|in_force| in_force.list).map(|taken| json!({
+                "hash": taken.digest.to_string(), "number": taken.signed.list.number, "until": taken.signed.list.until.0,
+            })),
         },
     })
+}
+
+/// The price list in force, or the one of this hash if an offer may still name it.
+pub(crate) fn price_list(serving: &Serving, named: Option<&str>) -> Result<ApiResponse, Refusal> {
+    let digest = named.map(Hash32::from_hex);
+    let found = match digest {
+        Some(None) => None,
+        Some(Some(digest)) => serving.price_list(Some(&digest)),
+        None => serving.price_list(None),
+    };
+    let found =
+        found.ok_or_else(|| Refusal::new(404, "There is no such price list now; without one the prices are those of the terms."))?;
+    Ok(reply::with_body(StatusCode::OK, "application/cbor", found.signed.encode()))
 }
 
 /// Who gets answers, in words.

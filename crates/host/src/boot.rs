@@ -16,6 +16,7 @@ use crate::anchor::anchor;
 use crate::calls::{CallError, Link};
 use crate::config::ModelFile;
 use crate::notice::Notice;
+use crate::prices::keep_priced;
 use crate::registration::{keep_registered, remember_evidence};
 use crate::shared::{Shared, block_head};
 use crate::store::{OpenLog, StoreError};
@@ -86,6 +87,7 @@ pub(crate) async fn keep_in_service(shared: &Arc<Shared>, link: &Link, ready: Re
     tokio::select! {
         error = heads(shared, link) => error,
         error = counts(shared, link) => error,
+        error = keep_priced(shared, link) => error,
         error = keep_registered(shared, link, ready) => error,
     }
 }

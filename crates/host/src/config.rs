@@ -135,6 +135,8 @@ pub struct HostConfig {
     pub data_dir: PathBuf,
     /// The operator's signed terms, CBOR.
     pub signed_terms: Vec<u8>,
+    /// Where the operator's tool puts price lists, one at a time. `None`: the prices are those of the terms.
+    pub price_list: Option<PathBuf>,
     /// Files of the models that the terms list.
     pub models: Vec<ModelFile>,
     /// Chain of registry and anchors.
@@ -182,6 +184,7 @@ impl HostConfig {
             metrics_remote: false,
             data_dir,
             signed_terms,
+            price_list: None,
             models: Vec::new(),
             anchor_chain,
             payment_chains: Vec::new(),

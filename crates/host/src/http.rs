@@ -34,6 +34,7 @@ use tokio::task::JoinSet;
 use crate::clients::Gate;
 use crate::clock;
 use crate::config::ClientLimits;
+use crate::prices;
 use crate::publish::{log_directory, log_name};
 use crate::shared::Shared;
 use crate::store::OpenLog;
@@ -103,6 +104,9 @@ async fn answer(node: &Arc<Shared>, request: &Request<Incoming>) -> Answer {
             Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer"),
         };
     }
+    if let Some(rest) = path.strip_prefix("/price-lists") {
+        return price_lists(node, rest).await;
+    }
     let parts = path.strip_prefix("/log/").and_then(|rest| rest.split_once('/'));
     let Some((log_id, rest)) = parts.and_then(|(id, rest)| Some((Hash32::from_hex(&format!("0x{id}"))?, rest))) else {
         return not_found();
@@ -117,6 +121,35 @@ async fn answer(node: &Arc<Shared>, request: &Request<Incoming>) -> Answer {
             Some(resource) => file(node, &log_id, resource).await,
             None => not_found(),
         },
+    }
+}
+
+/// The price lists of the terms that this node serves under: their numbers, or one of them. Kept ones never change.
+async fn price_lists(node: &Arc<Shared>, rest: &str) -> Answer {
+    let directory = prices::directory(node);
+    let number = rest.strip_prefix('/').map(|text| text.parse::<u64>().ok().filter(|number| number.to_string() == text));
+    let terms = node.terms.terms.digest();
+    let found = tokio::task::spawn_blocking(move || match number {
+        None => {
+            let rows = prices::numbers(&directory).into_iter().filter_map(|number| prices::read(&directory, number));
+            let rows: Vec<_> = rows
+                .take(prices::LISTS_MAX)
+                .map(|signed| {
+                    let list = &signed.list;
+                    json!({ "number": list.number, "from": list.from.0, "until": list.until.0, "hash": list.digest().to_string() })
+                })
+                .collect();
+            Some(json_answer(&json!({ "terms": terms.to_string(), "lists": rows })))
+        }
+        Some(number) => {
+            let signed = prices::read(&directory, number?)?;
+            Some(respond(StatusCode::OK, "application/cbor", "public, max-age=31536000, immutable", signed.encode()))
+        }
+    });
+    match found.await {
+        Ok(Some(answer)) if rest.is_empty() || rest.starts_with('/') => answer,
+        Ok(_) => not_found(),
+        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer"),
     }
 }
 

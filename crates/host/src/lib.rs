@@ -32,6 +32,7 @@ mod http;
 mod metrics;
 mod notice;
 mod port;
+mod prices;
 mod publish;
 mod registrar;
 mod registration;

@@ -472,6 +472,8 @@ pub enum RefusalCode {
     TermsRefused,
     /// A model part or digest is wrong.
     ModelRefused,
+    /// The price list is none under these terms now. What was in force stays in force.
+    PriceListRefused,
     /// The attestation device refused.
     AttestationFailed,
     /// A fault of our own.
@@ -479,7 +481,7 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Unavailable,
         Self::StorageFull,
         Self::Contradiction,
@@ -489,6 +491,7 @@ impl RefusalCode {
         Self::TooMany,
         Self::TermsRefused,
         Self::ModelRefused,
+        Self::PriceListRefused,
         Self::AttestationFailed,
         Self::Internal,
     ];
@@ -506,6 +509,7 @@ impl RefusalCode {
             Self::TooMany => "too_many",
             Self::TermsRefused => "terms_refused",
             Self::ModelRefused => "model_refused",
+            Self::PriceListRefused => "price_list_refused",
             Self::AttestationFailed => "attestation_failed",
             Self::Internal => "internal",
         }

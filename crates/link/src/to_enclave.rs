@@ -11,7 +11,9 @@ use crate::codec::{
     write_tree,
 };
 use crate::frame::{FrameError, frame};
-use crate::limits::{EVIDENCE_MAX, MAX_ANSWER_PART, MAX_FRAME_HASHES, MAX_MODEL_PART, MAX_NEW_LEAVES, MAX_PATH, SIGNED_TERMS_MAX};
+use crate::limits::{
+    EVIDENCE_MAX, MAX_ANSWER_PART, MAX_FRAME_HASHES, MAX_MODEL_PART, MAX_NEW_LEAVES, MAX_PATH, PRICE_LIST_MAX, SIGNED_TERMS_MAX,
+};
 use crate::message::{
     AnswerPage, AnswerPiece, BlockHead, BootRequest, CheckpointStored, LogState, ModelPart, PayerState, Predecessor, Refused,
     SettlementFailure, SettlementState, StoredReceipt,
@@ -62,6 +64,12 @@ pub enum HostRequest {
     Metrics,
     /// The registry says that the operator ended this boot's key: take no new work, and serve who paid. `Done`. A lie stops the service.
     StopSelling,
+    /// Take this price list, signed by the terms' registrar. `Done` or `Refused`. It is judged by the terms; a host that withholds one sells
+    /// at the ceiling, and one that puts an old one sells at its prices until it ends.
+    PutPriceList {
+        /// As it travels.
+        signed: Vec<u8>,
+    },
 }
 
 /// What the host answers. [`HostReply::Refused`] may answer anything.
@@ -111,6 +119,7 @@ mod kind {
     pub(super) const PING: u64 = 20;
     pub(super) const METRICS: u64 = 21;
     pub(super) const STOP_SELLING: u64 = 22;
+    pub(super) const PUT_PRICE_LIST: u64 = 23;
     pub(super) const HEAD: u64 = 48;
     pub(super) const PAYER_STATE: u64 = 49;
     pub(super) const APPENDED: u64 = 50;
@@ -129,7 +138,14 @@ mod kind {
 fn fields_of(kind: u64) -> Option<u64> {
     Some(match kind {
         kind::START | kind::PING | kind::METRICS | kind::STOP_SELLING | kind::ANSWER_ERASED | kind::UPSTREAM_OPENED => 0,
-        kind::HEAD_UPDATE | kind::HEAD | kind::APPENDED | kind::SETTLEMENT | kind::RECEIPT | kind::ANSWER_STORED | kind::EVIDENCE => 1,
+        kind::PUT_PRICE_LIST
+        | kind::HEAD_UPDATE
+        | kind::HEAD
+        | kind::APPENDED
+        | kind::SETTLEMENT
+        | kind::RECEIPT
+        | kind::ANSWER_STORED
+        | kind::EVIDENCE => 1,
         kind::ATTEST | kind::LOG_STATE | kind::ANSWER | kind::REFUSED => 2,
         kind::BOOT | kind::PAYER_STATE => 3,
         kind::MODEL_PART => 4,
@@ -167,7 +183,7 @@ impl ToEnclave {
             }
             match kind {
                 kind::HEAD_UPDATE => Ok(Self::HeadUpdate(read_head(r)?)),
-                kind::BOOT..=kind::STOP_SELLING => Ok(Self::Request { id, request: read_request(kind, r)? }),
+                kind::BOOT..=kind::PUT_PRICE_LIST => Ok(Self::Request { id, request: read_request(kind, r)? }),
                 _ => Ok(Self::Reply { id, reply: read_reply(kind, r)? }),
             }
         })
@@ -201,6 +217,11 @@ fn write_request(id: u64, request: &HostRequest) -> Writer {
         HostRequest::Ping => message(kind::PING, id, 0),
         HostRequest::Metrics => message(kind::METRICS, id, 0),
         HostRequest::StopSelling => message(kind::STOP_SELLING, id, 0),
+        HostRequest::PutPriceList { signed } => {
+            let mut w = message(kind::PUT_PRICE_LIST, id, 1);
+            w.bytes(signed);
+            w
+        }
     }
 }
 
@@ -220,6 +241,7 @@ fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<HostRequest> {
         kind::PING => HostRequest::Ping,
         kind::METRICS => HostRequest::Metrics,
         kind::STOP_SELLING => HostRequest::StopSelling,
+        kind::PUT_PRICE_LIST => HostRequest::PutPriceList { signed: r.bytes(PRICE_LIST_MAX)?.to_vec() },
         got => return Err(MessageError::Kind { got }),
     })
 }

@@ -97,6 +97,7 @@ fn host_request() -> impl Strategy<Value = HostRequest> {
         Just(HostRequest::Start),
         Just(HostRequest::Ping),
         Just(HostRequest::Metrics),
+        vec(any::<u8>(), 0..64).prop_map(|signed| HostRequest::PutPriceList { signed }),
         Just(HostRequest::StopSelling)
     ]
 }

@@ -27,7 +27,7 @@ use crate::listeners::MetricsListen;
 use crate::logging::{self, LogArgs};
 use crate::output::{Done, Failure, read};
 use crate::registrar::{Attestors, NodeRegistrar};
-use crate::terms;
+use crate::{prices, terms};
 
 const WEI_PER_GWEI: u128 = 1_000_000_000;
 
@@ -166,6 +166,7 @@ pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> 
     let mut config = HostConfig::new(socket, text.node.data.join("host"), signed_terms, chain.clone(), gas);
     put_settings(&mut config, text)?;
     config.payment_chains = payment_chains(text).await?;
+    config.price_list = Some(data.join(prices::FILE));
     config.serve_unregistered = args.serve_unregistered;
     config.anchor_value = args.anchor_value.map(|units| Amount(units.into())).or_else(|| text.anchor_value());
     config.registrar = Arc::new(registrar_of(chain, registrar, policy, deployed.quorum(), attestors));

@@ -21,6 +21,7 @@ mod one_payment;
 mod operator;
 mod page;
 mod plaintext;
+mod prices;
 mod proxy;
 mod replay;
 mod rpc_secret;

@@ -10,5 +10,6 @@ mod descriptors;
 mod free;
 mod payments;
 mod places;
+mod prices;
 mod quotes;
 mod support;

@@ -78,6 +78,9 @@ pub(crate) struct Host {
 /// A node under test.
 pub(crate) struct World {
     socket: PathBuf,
+    control: tokio::sync::Mutex<Control>,
+    /// What it was booted with.
+    pub(crate) terms: OperatorTerms,
     pub(crate) host: Arc<Host>,
 }
 
@@ -114,13 +117,14 @@ impl World {
         let model = model();
         let digest = Hash32(candor_engine::merkle_root(&model));
         let head = BlockHead { chain_id: CHAIN_ID, number: 1, hash: Hash32([1; 32]), timestamp: UnixSeconds(now()) };
-        let boot = BootRequest { signed_terms: terms(digest, change).encode(), head, predecessor: None };
+        let signed_terms = terms(digest, change);
+        let boot = BootRequest { signed_terms: signed_terms.encode(), head, predecessor: None };
         control.ask(HostRequest::Boot(Box::new(boot))).await;
         let total = u64::try_from(model.len()).unwrap();
         control.ask(HostRequest::ModelPart(ModelPart { digest, offset: 0, total, bytes: model })).await;
         let EnclaveReply::Ready(_) = control.ask(HostRequest::Start).await else { panic!("not ready") };
         // The connection lives in its tasks.
-        let world = Self { socket, host };
+        let world = Self { socket, host, control: tokio::sync::Mutex::new(control), terms: signed_terms.terms };
         world.eventually("the log is open", async || world.get("/health").await.status == 200).await;
         world
     }
@@ -130,6 +134,11 @@ impl World {
         let mut stream = UnixStream::connect(&self.socket).await.unwrap();
         stream.write_all(&Hello { role: Role::Client(party) }.encode()).await.unwrap();
         stream
+    }
+
+    /// What the enclave says to a request of the host.
+    pub(crate) async fn say(&self, request: HostRequest) -> EnclaveReply {
+        self.control.lock().await.exchange(request).await
     }
 
     /// The receipts that the host holds.
@@ -219,12 +228,16 @@ impl Control {
     }
 
     async fn ask(&mut self, request: HostRequest) -> EnclaveReply {
+        let reply = self.exchange(request).await;
+        assert!(!matches!(reply, EnclaveReply::Refused(_)), "{reply:?}");
+        reply
+    }
+
+    async fn exchange(&mut self, request: HostRequest) -> EnclaveReply {
         let id = self.next_id;
         self.next_id += 1;
         self.to_enclave.send(ToEnclave::Request { id, request }).unwrap();
-        let reply = tokio::time::timeout(PATIENCE, self.replies.recv()).await.expect("a reply in time").unwrap();
-        assert!(!matches!(reply, EnclaveReply::Refused(_)), "{reply:?}");
-        reply
+        tokio::time::timeout(PATIENCE, self.replies.recv()).await.expect("a reply in time").unwrap()
     }
 }
 
