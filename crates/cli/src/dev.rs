@@ -14,7 +14,7 @@ use candor_devtee::{Hypervisor, Measurements, permitted_chain};
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::manifest::{TeeKind, workload_id};
 use candor_verify::policy::{Accept, Policy, Workloads};
-use candor_verify::terms::{Access, Asset, Chain, Classes, Model, OperatorTerms, Price, SignedTerms, storage, ways};
+use candor_verify::terms::{Access, Asset, Chain, Classes, Guard, Model, OperatorTerms, Price, SignedTerms, storage, ways};
 use candor_verify::time::UnixMs;
 use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
@@ -152,11 +152,12 @@ pub(crate) struct Sale {
     pub(crate) endpoints: Vec<String>,
     pub(crate) not_after: UnixMs,
     pub(crate) access: Access,
+    pub(crate) guard: Guard,
 }
 
 /// Operator terms for play money, signed by the operator.
 pub(crate) fn terms(deployed: &Deployed, keys: &NodeKeys, sale: Sale) -> Result<SignedTerms, Failure> {
-    let (deployment, Sale { models, endpoints, not_after, access }) = (&deployed.addresses, sale);
+    let (deployment, Sale { models, endpoints, not_after, access, guard }) = (&deployed.addresses, sale);
     let chain_id = deployment.chain_id;
     let sells = access.has(ways::PAID);
     if sells && !deployed.config.with_play_money {
@@ -184,6 +185,7 @@ pub(crate) fn terms(deployed: &Deployed, keys: &NodeKeys, sale: Sale) -> Result<
         models,
         endpoints,
         access,
+        guard,
         ..OperatorTerms::default()
     };
     let signature = keys.operator.sign_digest(&terms.digest())?;

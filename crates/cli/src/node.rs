@@ -17,9 +17,10 @@ use candor_devtee::{Hypervisor, Measurements, Request, permitted_chain};
 use candor_enclave::{Attester, AttesterError};
 use candor_engine::{Model, merkle_root};
 use candor_host::{Host, HostConfig, HostError, ModelFile, Notice, Timing};
+use candor_link::MAX_DENIED;
 use candor_verify::attest::parse_document;
-use candor_verify::bytes::{Amount, Hash32};
-use candor_verify::terms::{self, Access, ways};
+use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::terms::{self, Access, Guard, ways};
 use candor_verify::time::UnixMs;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -27,7 +28,7 @@ use tokio::process::ChildStdout;
 
 use crate::deployment::{Deployed, DeploymentArg};
 use crate::dev::{self, Development};
-use crate::keys::{HostKeys, NodeKeyArgs, NodeKeys};
+use crate::keys::{HostKeys, NodeKeyArgs, NodeKeys, address};
 use crate::lifetime::{Child, asked_to_stop};
 use crate::output::{Done, Failure, free_address, note, print_json, read, say};
 use crate::policy;
@@ -84,6 +85,15 @@ pub(crate) struct ServeArgs {
     /// SHA-256 of a key that opens the node without payment (candor access new); once for each. Whoever pays is served beside.
     #[arg(long = "access-key-hash", value_name = "HASH", value_parser = hash)]
     access_keys: Vec<Hash32>,
+    /// Do not serve this payer; once for each.
+    #[arg(long = "deny", value_name = "ADDRESS", value_parser = address)]
+    denied: Vec<Address>,
+    /// Requests that one payer, or one key, may make in a minute; no cap if not said. Part of the terms.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    payer_requests_per_minute: u32,
+    /// Tokens that one payer, or one key, may have in a day; no cap if not said. Part of the terms.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    payer_tokens_per_day: u64,
     /// Seconds after which receipts that the host does not confirm end the log. To be set shorter than it is, by tests that wait for it.
     #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..=90))]
     confirm_seconds: Option<u64>,
@@ -115,6 +125,8 @@ pub(crate) struct HostArgs {
     data: PathBuf,
     #[arg(long)]
     terms: PathBuf,
+    #[arg(long = "deny", value_parser = address)]
+    denied: Vec<Address>,
     #[arg(long)]
     price_list: Option<PathBuf>,
     #[arg(long)]
@@ -234,6 +246,12 @@ fn access(args: &ServeArgs) -> Access {
     Access { ways, keys: args.access_keys.clone() }
 }
 
+/// What one payer may have.
+fn guard(args: &ServeArgs) -> Guard {
+    let (requests, tokens) = (args.payer_requests_per_minute, args.payer_tokens_per_day);
+    Guard { payer_requests_per_minute: requests, payer_tokens_per_day: tokens, ..Guard::default() }
+}
+
 /// Which half ended, and how.
 enum Half {
     Enclave(String),
@@ -333,7 +351,7 @@ fn terms_file(
 ) -> Result<PathBuf, Failure> {
     let endpoints = vec![format!("https://{}", args.listen), format!("http://{}", args.log_listen)];
     let not_after = dev::now().saturating_add(TERMS_DAYS * 86_400_000);
-    let signed = dev::terms(deployed, keys, dev::Sale { models, endpoints, not_after, access: access(args) })?;
+    let signed = dev::terms(deployed, keys, dev::Sale { models, endpoints, not_after, access: access(args), guard: guard(args) })?;
     let path = directory.join("terms.cbor");
     std::fs::write(&path, signed.encode()).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
     Ok(path)
@@ -387,6 +405,9 @@ impl Setup {
         }
         if let Some(path) = &args.deployment.deployment {
             command.arg("--deployment").arg(path);
+        }
+        for payer in &args.denied {
+            command.arg("--deny").arg(payer.to_string());
         }
         for url in &args.attestors {
             command.arg("--attestor").arg(url.as_str());
@@ -520,6 +541,10 @@ pub(crate) async fn host(args: HostArgs, handed: Option<&str>) -> Done {
     let deployed = args.deployment.on(chain.chain_id())?;
     let attestors = Attestors::of(args.attestors, &deployed, &policy, &chain)?;
     let mut config = HostConfig::new(args.socket, args.data, read(&args.terms)?, chain.clone(), gas);
+    if MAX_DENIED < args.denied.len() {
+        return Err(Failure::cannot(format!("expected at most {MAX_DENIED} denied payers, got {}", args.denied.len())));
+    }
+    config.denied = args.denied;
     config.price_list = args.price_list;
     config.client_listen = args.listen;
     config.http_listen = args.log_listen;

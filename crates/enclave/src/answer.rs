@@ -33,6 +33,7 @@ use tokio::task::JoinHandle;
 use crate::body::{Cut, StreamItem};
 use crate::chunks::{self, Chunk, Passed};
 use crate::clock;
+use crate::guard::Whom;
 use crate::kept::Keep;
 use crate::keys::{Blinding, Salts};
 use crate::ledger::{LedgerError, Logged};
@@ -60,6 +61,8 @@ pub(crate) struct Job {
     stop_at: UnixMs,
     /// If it was waited for before anything was promised.
     place: Option<Place>,
+    /// Whose tokens they are.
+    whom: Whom,
     /// If the answer is to be kept: its place is held until its receipt is logged.
     keep: Option<Keep>,
 }
@@ -78,6 +81,7 @@ pub(crate) struct Gift {
     pub(crate) place: Place,
     pub(crate) share: Share,
     pub(crate) salts: Salts,
+    pub(crate) whom: Whom,
 }
 
 /// What went out of an answer, or is about to.
@@ -127,6 +131,7 @@ impl Job {
     /// A job for a claimed payment, and the execution to give back. The channel is the one that the question came in.
     pub(crate) fn paid(serving: Arc<Serving>, channel: Channel, quote: Quote, paid: Paid, keep: Option<Keep>) -> (Self, Right) {
         let Paid { payment, claim, candidate } = paid;
+        let payer = Whom::Payer(payment.authorization().from);
         let Quote { counted, requirements, .. } = quote;
         let Counted { request, public, prompt, served, .. } = counted;
         let execution = serving.execute(claim);
@@ -145,15 +150,15 @@ impl Job {
             leaf_salt,
             public,
         };
-        let stop_at = execution.stop_at().ms();
+        let (stop_at, whom) = (execution.stop_at().ms(), payer);
         let question = Question { request, prompt, seed, head };
-        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place: None, keep };
+        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place: None, whom, keep };
         (job, Right::Paid(execution))
     }
 
     /// A job that nobody pays for. Nothing of it is kept: who loses it asks again.
     pub(crate) fn free(serving: Arc<Serving>, channel: Channel, gift: Gift) -> (Self, Right) {
-        let Gift { counted, place, share: right, salts } = gift;
+        let Gift { counted, place, share: right, salts, whom } = gift;
         let Counted { request, public, prompt, served, asked, .. } = counted;
         let Salts { request_salt, blinding: Blinding { transcript_seed, leaf_salt } } = salts;
         let (request_commitment, started_at) = (asked.commitment(&request_salt), clock::now());
@@ -173,7 +178,7 @@ impl Job {
         };
         let question = Question { request, prompt, seed, head };
         let (stop_at, place) = (UnixMs(u64::MAX), Some(place));
-        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, keep: None };
+        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, whom, keep: None };
         (job, Right::Free(right))
     }
 
@@ -380,6 +385,8 @@ impl Job {
             keep.answer(self.question.request.stream, frames, self.transcript_seed, decoding.clone(), *seed_share)
         });
         let logged = self.serving.ledger().log(receipt::draft(&self.agreed, &made, leaves, unsealed)).await?;
+        let used = u64::from(end.usage.prompt_tokens).saturating_add(end.usage.completion_tokens.into());
+        self.serving.caps().made(self.whom, used, clock::now());
         let metrics = self.serving.metrics();
         count(&metrics.receipts);
         metrics.prompt_tokens.fetch_add(end.usage.prompt_tokens.into(), Ordering::Relaxed);

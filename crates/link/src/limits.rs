@@ -61,6 +61,9 @@ pub const MAX_METRICS: usize = 64 << 10;
 /// Bytes of a price list: as in a bundle.
 pub const PRICE_LIST_MAX: usize = SIGNED_TERMS_MAX;
 
+/// Payers in one list of those that are not served.
+pub const MAX_DENIED: usize = 4_096;
+
 /// Bytes of the code in a [`crate::LogEvent`].
 pub const MAX_LOG_CODE: usize = 64;
 

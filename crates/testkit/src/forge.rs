@@ -117,7 +117,8 @@ impl Lie {
 
 /// Byte of the operator's key.
 pub const OPERATOR: u8 = 0x11;
-pub(crate) const REGISTRAR: u8 = 0x22;
+/// Byte of the registrar's key.
+pub const REGISTRAR: u8 = 0x22;
 /// Byte of K_sig's key ([`Key::of`]).
 pub const K_SIG: u8 = 0x33;
 pub(crate) const PAYER: u8 = 0x44;
