@@ -15,10 +15,10 @@ const candor = (state, ...args) => JSON.parse(execFileSync(CANDOR, ["--json", "-
 test("an open node answers a stock client, and its answer is paid by nobody to both verifiers", { timeout: 120_000 }, async () => {
   const world = await startNode("--open");
   try {
-    const said = run("open-client.mjs", world.pem, { NODE_URL: world.node.up.api, API_KEY: "unused" });
+    const said = run("open-client.mjs", world.pem, { NODE_URL: world.node.api, API_KEY: "unused" });
     assert.equal(said.refused, undefined);
     assert.ok(said.whole.length > 0 && said.streamed === said.whole);
-    const env = { ...process.env, BASE_URL: `${world.node.up.api}/v1`, SSL_CERT_FILE: world.pem };
+    const env = { ...process.env, BASE_URL: `${world.node.api}/v1`, SSL_CERT_FILE: world.pem };
     assert.match(execFileSync(python(), [join(import.meta.dirname, "openai_client.py")], { env, encoding: "utf8" }), /ok whole\nok stream/);
 
     const asked = candor(world.state, "ask", "Who pays?", "--rpc", world.rpc, "--max-tokens", "8");
@@ -42,7 +42,7 @@ test("a key opens a node to a stock client, and a wrong one is refused as a key"
   const { key, hash } = JSON.parse(execFileSync(CANDOR, ["--json", "access", "new"], { encoding: "utf8" }));
   const world = await startNode("--access-key-hash", hash);
   try {
-    const ask = (API_KEY) => run("open-client.mjs", world.pem, { NODE_URL: world.node.up.api, API_KEY });
+    const ask = (API_KEY) => run("open-client.mjs", world.pem, { NODE_URL: world.node.api, API_KEY });
     assert.ok(ask(key).streamed.length > 0);
     assert.deepEqual(ask(`${key.slice(0, -1)}!`).refused, { status: 401, code: "invalid_api_key" });
   } finally {

@@ -41,7 +41,7 @@ use crate::metrics::count;
 use crate::pay::Paid;
 use crate::queue::{Pays, Place};
 use crate::quote::{Counted, Quote};
-use crate::receipt::{self, Agreed, For, Ids, Made};
+use crate::receipt::{self, Agreed, For, Ids, Made, Sold};
 use crate::reply::Finished;
 use crate::serving::{Served, Serving};
 use crate::settle::{Standing, Transfer, Wait};
@@ -146,7 +146,7 @@ impl Job {
             request_commitment: offer.request_commitment,
             decoding: receipt::decoding(served.source.engine(), &request, &seed, SeedSource::ServerAndPayment),
             seed_share: request.seed.is_none().then_some(share),
-            made_for: For::Payment { offer, payment },
+            made_for: For::Payment(Box::new(Sold { offer, payment })),
             leaf_salt,
             public,
         };
@@ -198,7 +198,8 @@ impl Job {
 
     /// What its receipt is paid by, if somebody pays.
     fn transfer(&self) -> Option<Transfer> {
-        let For::Payment { payment, .. } = &self.agreed.made_for else { return None };
+        let For::Payment(sold) = &self.agreed.made_for else { return None };
+        let payment = &sold.payment;
         let valid_before = payment.authorization().valid_before;
         Some(Transfer { payment_id: payment.payment_id(), chain_id: payment.chain_id(), valid_before })
     }

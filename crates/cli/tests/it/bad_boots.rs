@@ -13,7 +13,7 @@ use candor_link::*;
 use candor_testkit::honest::terms_for;
 use candor_verify::bytes::{Address, Hash32};
 use candor_verify::terms::{
-    Asset, Egress, Model, OperatorTerms, Pricing, SealedVersion, Secret, SignedTerms, Trust, Upstream, UpstreamKind, storage, ways,
+    Asset, Egress, Model, OperatorTerms, Pricing, SealedVersion, Secret, SignedTerms, Trust, Upstream, UpstreamKind, storage,
 };
 use candor_verify::time::{UnixMs, UnixSeconds};
 
