@@ -17,11 +17,11 @@ export function start(state, ...args) {
   });
 }
 
-/** A chain and a registered node; `close` ends both. */
-export async function startNode() {
+/** A chain and a registered node, with further arguments for `serve`; `close` ends both. */
+export async function startNode(...serve) {
   const state = mkdtempSync(join(tmpdir(), "candor-interop-"));
   const chain = await start(state, "chain", "--port", "0");
-  const node = await start(state, "serve", "--rpc", chain.up.url, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0");
+  const node = await start(state, "serve", "--rpc", chain.up.url, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0", ...serve);
   const pem = join(state, "node.pem");
   execFileSync(CANDOR, ["--state", state, "inspect", node.up.api, "--pem", pem]);
   const close = () => [node, chain].forEach(({ child }) => child.kill("SIGINT"));

@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(in_money(90_000, 1_000_000_000, ether_at("3000"), 6), Amount(270_000));
         // At a thousandth of a gwei 0.00027; a unit less would be a loss.
         assert_eq!(in_money(90_000, 1_000_000, ether_at("3000"), 6), Amount(270));
-        assert_eq!(in_money(1, 1, ether_at("3000"), 6), Amount(1), "a gwei at least");
+        assert_eq!(in_money(1, 1, ether_at("3000"), 6), Amount(3), "a gwei at least");
         assert_eq!(in_money(u64::MAX, u128::MAX, ether_at("3000"), 18), Amount(u128::MAX.div_ceil(1_000_000_000)));
         assert_eq!(ether(90_000_000_000_000), "0.000090");
         assert_eq!((ether(1).as_str(), ether_held(1).as_str()), ("0.000001", "0.000000"));

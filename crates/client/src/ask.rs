@@ -162,7 +162,7 @@ pub async fn ask(
     let (choice, price_list) = match asked? {
         // Nothing is signed, so no chain needs to be well.
         Told::Given(response) => return free::take(node, buyer, response, body, on_progress).await,
-        Told::Priced(choice, price_list) => (choice, price_list),
+        Told::Priced(priced) => *priced,
     };
     let (wallet, well) = (buyer.wallet.ok_or_else(no_wallet)?, well?);
     on_progress(Progress::Paying(&choice));
@@ -341,7 +341,7 @@ pub(crate) fn judge(bundle: &Bundle, policy: &Policy) -> Judged {
 /// What came of a request without a payment.
 enum Told {
     /// A price, checked, and the list that it is of.
-    Priced(Choice, Option<SignedPriceList>),
+    Priced(Box<(Choice, Option<SignedPriceList>)>),
     /// The answer. Whether the terms give it away is judged with it.
     Given(hyper::Response<Incoming>),
 }
@@ -380,7 +380,7 @@ async fn quote(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u8], response
     }
     let verified = verified_offer(node, &signed, price_list.as_ref(), body, buyer.policy)?;
     let choice = choose(&required, &verified, buyer.spend, clock::now()).map_err(|error| ClientError::Spend(error.to_string()))?;
-    Ok(Told::Priced(choice, price_list))
+    Ok(Told::Priced(Box::new((choice, price_list))))
 }
 
 /// The price list that an offer names, from the node that made it. Whether it is the one, the check of the offer says.

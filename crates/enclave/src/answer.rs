@@ -34,6 +34,7 @@ use tokio::task::JoinHandle;
 use crate::body::{Cut, StreamItem};
 use crate::chunks::{self, Chunk, Passed};
 use crate::clock;
+use crate::guard::Whom;
 use crate::kept::Keep;
 use crate::keys::{Blinding, Salts};
 use crate::ledger::{LedgerError, Logged};
@@ -41,7 +42,7 @@ use crate::metrics::Answered;
 use crate::pay::Paid;
 use crate::queue::{Pays, Place};
 use crate::quote::{Counted, Quote};
-use crate::receipt::{self, Agreed, For, Ids, Made};
+use crate::receipt::{self, Agreed, For, Ids, Made, Sold};
 use crate::reply::Finished;
 use crate::serving::{Served, Serving};
 use crate::settle::{Standing, Transfer, Wait};
@@ -61,6 +62,8 @@ pub(crate) struct Job {
     stop_at: UnixMs,
     /// If it was waited for before anything was promised.
     place: Option<Place>,
+    /// Whose tokens they are.
+    whom: Whom,
     /// If the answer is to be kept: its place is held until its receipt is logged.
     keep: Option<Keep>,
 }
@@ -79,6 +82,7 @@ pub(crate) struct Gift {
     pub(crate) place: Place,
     pub(crate) share: Share,
     pub(crate) salts: Salts,
+    pub(crate) whom: Whom,
 }
 
 /// What went out of an answer, or is about to.
@@ -130,6 +134,7 @@ impl Job {
     /// A job for a claimed payment, and the execution to give back. The channel is the one that the question came in.
     pub(crate) fn paid(serving: Arc<Serving>, channel: Channel, quote: Quote, paid: Paid, keep: Option<Keep>) -> (Self, Right) {
         let Paid { payment, claim, candidate } = paid;
+        let payer = Whom::Payer(payment.authorization().from);
         let Quote { counted, requirements, .. } = quote;
         let Counted { request, public, prompt, served, .. } = counted;
         let execution = serving.execute(claim);
@@ -144,19 +149,19 @@ impl Job {
             request_commitment: offer.request_commitment,
             decoding: receipt::decoding(served.source.engine(), &request, &seed, SeedSource::ServerAndPayment),
             seed_share: request.seed.is_none().then_some(share),
-            made_for: For::Payment { offer, payment },
+            made_for: For::Payment(Box::new(Sold { offer, payment })),
             leaf_salt,
             public,
         };
-        let stop_at = execution.stop_at().ms();
+        let (stop_at, whom) = (execution.stop_at().ms(), payer);
         let question = Question { request, prompt, seed, head };
-        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place: None, keep };
+        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place: None, whom, keep };
         (job, Right::Paid(execution))
     }
 
     /// A job that nobody pays for. Nothing of it is kept: who loses it asks again.
     pub(crate) fn free(serving: Arc<Serving>, channel: Channel, gift: Gift) -> (Self, Right) {
-        let Gift { counted, place, share: right, salts } = gift;
+        let Gift { counted, place, share: right, salts, whom } = gift;
         let Counted { request, public, prompt, served, asked, .. } = counted;
         let Salts { request_salt, blinding: Blinding { transcript_seed, leaf_salt } } = salts;
         let (request_commitment, started_at) = (asked.commitment(&request_salt), clock::now());
@@ -176,7 +181,7 @@ impl Job {
         };
         let question = Question { request, prompt, seed, head };
         let (stop_at, place) = (UnixMs(u64::MAX), Some(place));
-        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, keep: None };
+        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, whom, keep: None };
         (job, Right::Free(right))
     }
 
@@ -196,7 +201,8 @@ impl Job {
 
     /// What its receipt is paid by, if somebody pays.
     fn transfer(&self) -> Option<Transfer> {
-        let For::Payment { payment, .. } = &self.agreed.made_for else { return None };
+        let For::Payment(sold) = &self.agreed.made_for else { return None };
+        let payment = &sold.payment;
         let valid_before = payment.authorization().valid_before;
         Some(Transfer { payment_id: payment.payment_id(), chain_id: payment.chain_id(), valid_before })
     }
@@ -395,6 +401,8 @@ impl Job {
             first_frame_ms: first_at.map(|at| at.since(self.started_at)),
             answer_ms: made.finished_at.since(self.started_at),
         });
+        let used = u64::from(end.usage.prompt_tokens).saturating_add(end.usage.completion_tokens.into());
+        self.serving.caps().made(self.whom, used, clock::now());
         Ok(logged)
     }
 

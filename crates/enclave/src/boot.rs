@@ -19,7 +19,7 @@ use candor_verify::Hash32;
 use candor_verify::eip712::{K256, signer};
 use candor_verify::evidence::Evidence;
 use candor_verify::manifest::{Freshness, Manifest, attested_bytes};
-use candor_verify::terms::{Chain, Guard, ModelSource, OperatorTerms, SignedTerms, storage};
+use candor_verify::terms::{Chain, ModelSource, OperatorTerms, SignedTerms, storage};
 
 use crate::attester::Attester;
 use crate::control::{Commands, HostPort};
@@ -232,6 +232,13 @@ impl Boot {
                 }
                 other => Err(wrong_phase(other)),
             },
+            HostRequest::DenyPayers { payers } => match &*state {
+                State::Ready(serving) => {
+                    serving.caps().deny(payers);
+                    Ok(EnclaveReply::Done)
+                }
+                other => Err(wrong_phase(other)),
+            },
             HostRequest::StopSelling => match &*state {
                 State::Ready(serving) => {
                     serving.stop_selling();
@@ -253,7 +260,8 @@ pub fn not_done_here(terms: &OperatorTerms) -> Option<&'static str> {
         (!terms.secrets.is_empty(), "list secrets, which this build does not take"),
         (!terms.sealed.is_empty(), "offer sealed requests, which this build does not open"),
         (!terms.egress.is_empty(), "allow connections to others, which this build does not make"),
-        (terms.guard != Guard::default(), "name a guard, which this build does not have"),
+        (!terms.guard.model.is_empty(), "name a guard model, which this build does not ask"),
+        (!terms.guard.upstream.is_empty(), "name a guard upstream, which this build does not ask"),
         (terms.flags != 0, "allow upfront payments, which this build does not take"),
         (terms.storage & storage::CACHES_PROMPTS != 0, "let prompts be cached, which this build does not do"),
         (

@@ -35,6 +35,7 @@ use crate::access::{self, Brings};
 use crate::answer::{Gift, Job, Right, Whole};
 use crate::body::ApiBody;
 use crate::clock;
+use crate::guard::Whom;
 use crate::handout::{self, Found};
 use crate::kept::{Keep, Sought};
 use crate::keys::Salts;
@@ -277,6 +278,11 @@ async fn free(session: &Session, counted: Counted, who: Who) -> Result<ApiRespon
     };
     serving.ledger().has_room()?;
     let share = access::enter(session, who)?;
+    let whom = match who {
+        Who::Key(number) => Whom::Key(number),
+        Who::Address(party) => Whom::At(party),
+    };
+    serving.caps().enter(whom, clock::now())?;
     let waited = tokio::time::timeout(serving.config().free_wait_max, serving.place(Pays::Nobody)).await;
     let place = waited.ok().flatten().filter(|_| is_there).ok_or_else(access::busy)?;
     // Again: its turn may have come late.
@@ -286,7 +292,7 @@ async fn free(session: &Session, counted: Counted, who: Who) -> Result<ApiRespon
     let salts = Salts::random().map_err(|_| Refusal::new(500, "The system gives no randomness."))?;
     serving.metrics().count(EnclaveCounter::Free);
     let (is_stream, capped) = (counted.request.stream, counted.is_capped.then_some(counted.request.max_tokens));
-    let (job, right) = Job::free(Arc::clone(serving), session.channel(), Gift { counted, place, share, salts });
+    let (job, right) = Job::free(Arc::clone(serving), session.channel(), Gift { counted, place, share, salts, whom });
     let ids = job.ids();
     if is_stream {
         return Ok(reply::free_stream(streaming(job, right), &ids, capped));

@@ -16,6 +16,7 @@ use candor_x402::{Claim, Libsecp};
 
 use crate::clock;
 use crate::control::AskError;
+use crate::guard::Whom;
 use crate::quote::Quote;
 use crate::refusal::Refusal;
 use crate::serving::Serving;
@@ -64,11 +65,13 @@ pub(crate) async fn claim<T>(
             return Err(refused);
         }
     };
+    // After the chain: whoever has no money uses up nobody's share.
     let now = clock::now().seconds();
     // Again: the host took its time, and an answer that cannot be settled any more is work for nothing.
     payment.check_open(now, quote.generation_seconds).inspect_err(|_| serving.metrics().count(EnclaveCounter::PaymentsRefused))?;
     let claim = serving.claim(&payment, balance, now)?;
-    let place = match reserve() {
+    let entered = serving.caps().enter(Whom::Payer(payment.authorization().from), clock::now()).map_err(Refusal::from);
+    let place = match entered.and_then(|()| reserve()) {
         Ok(place) => place,
         Err(refusal) => {
             serving.release(claim);

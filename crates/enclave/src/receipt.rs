@@ -48,16 +48,19 @@ pub(crate) struct Agreed {
 
 /// What an answer is made for.
 pub(crate) enum For {
-    Payment {
-        offer: Offer,
-        payment: VerifiedPayment,
-    },
+    Payment(Box<Sold>),
     /// Nobody pays. No 402 told the salt of the request, so the delivery does.
     Nothing {
         payee: Address,
         anchor_chain_id: u64,
         request_salt: Hash32,
     },
+}
+
+/// The offer, and the payment that answers it.
+pub(crate) struct Sold {
+    pub(crate) offer: Offer,
+    pub(crate) payment: VerifiedPayment,
 }
 
 /// What a public answer is for and to: known before it is made. Spec: transcript.md §4.
@@ -87,7 +90,7 @@ pub(crate) struct Made {
 /// The receipt without its place, the settlement that goes with it if somebody pays, and the answer if it is to be kept.
 pub(crate) fn draft(agreed: &Agreed, made: &Made, frame_leaf_hashes: Vec<Hash32>, unsealed: Option<Unsealed>) -> Draft {
     let (money, settlement) = match &agreed.made_for {
-        For::Payment { offer, payment } => (money(offer, payment), Some(settlement(payment))),
+        For::Payment(sold) => (money(&sold.offer, &sold.payment), Some(settlement(&sold.payment))),
         // Its payment id is that of its place in the log, and is written there (`Unplaced::placed`).
         For::Nothing { payee, anchor_chain_id, .. } => (Money::unpaid(*anchor_chain_id, *payee, &Hash32::ZERO, 0), None),
     };
@@ -176,7 +179,7 @@ pub(crate) fn delivery(agreed: &Agreed, logged: Logged) -> Delivery {
         seed_share: agreed.seed_share,
         source: None,
         request_salt: match agreed.made_for {
-            For::Payment { .. } => None,
+            For::Payment(_) => None,
             For::Nothing { request_salt, .. } => Some(request_salt),
         },
         checkpoint: logged.checkpoint,

@@ -79,6 +79,11 @@ impl Refusal {
         self
     }
 
+    /// After how many seconds the same may do better.
+    pub(crate) fn in_seconds(self, seconds: u64) -> Self {
+        self.after(Some(seconds))
+    }
+
     fn after(mut self, seconds: Option<u64>) -> Self {
         self.retry_after_s = seconds;
         self

@@ -19,6 +19,7 @@ use candor_x402::{Claim, ClaimSet, Execution, VerifiedPayment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::control::HostPort;
+use crate::guard::Caps;
 use crate::kept::Answers;
 use crate::keys::{BootKeys, TlsIdentity};
 use crate::ledger::Ledger;
@@ -94,6 +95,7 @@ pub(crate) struct Serving {
     answers: Answers,
     // Guards: the price lists; held for one synchronous step.
     prices: RwLock<Prices>,
+    caps: Caps,
     queue: Queue,
     shares: Shares,
     attesting: Arc<Semaphore>,
@@ -122,6 +124,7 @@ impl Serving {
         };
         Arc::new(Self {
             served: served(&parts.terms.terms, &parts.models, parts.config.speed),
+            caps: Caps::new(parts.terms.terms.guard.clone()),
             queue: queue(&parts.terms.terms, parts.config.max_running),
             shares: Shares::new(shares),
             attesting: Arc::new(Semaphore::new(ATTESTING_MAX)),
@@ -206,6 +209,11 @@ impl Serving {
     /// Waits for one of the places at which answers are made. `None` would mean that no more are given out.
     pub(crate) async fn place(&self, pays: Pays) -> Option<Place> {
         self.queue.place(pays).await
+    }
+
+    /// What one payer may have.
+    pub(crate) fn caps(&self) -> &Caps {
+        &self.caps
     }
 
     /// How much is let in that nobody pays for.

@@ -76,6 +76,11 @@ pub(crate) async fn bring_into_service(shared: &Arc<Shared>, link: &Link, phase:
     shared.gate.send_replace(shared.config.serve_unregistered);
     let ready = boot(shared, link, phase).await?;
     let open = open_log(shared, &ready).await?;
+    // Before a client is let in; nothing is said where the list is empty, as at a boot that was never told of one.
+    if !shared.config.denied.is_empty() {
+        let payers = shared.config.denied.clone();
+        done(link.call(HostRequest::DenyPayers { payers }, shared.config.timing.request).await?)?;
+    }
     shared.update(|status| status.phase = "ready");
     shared.current.send_replace(Some(open));
     shared.notice(&Notice::Ready { log_id: ready.manifest.log_id() });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use candor_chain::{ChainClient, Finality, Signer};
-use candor_verify::{Amount, Hash32};
+use candor_verify::{Address, Amount, Hash32};
 
 use crate::notice::{Notice, NoticeSink};
 use crate::registrar::{NoRegistrar, Registrar};
@@ -137,6 +137,8 @@ pub struct HostConfig {
     pub signed_terms: Vec<u8>,
     /// Where the operator's tool puts price lists, one at a time. `None`: the prices are those of the terms.
     pub price_list: Option<PathBuf>,
+    /// Payers that are not served, 4,096 at most.
+    pub denied: Vec<Address>,
     /// Files of the models that the terms list.
     pub models: Vec<ModelFile>,
     /// Chain of registry and anchors.
@@ -185,6 +187,7 @@ impl HostConfig {
             data_dir,
             signed_terms,
             price_list: None,
+            denied: Vec::new(),
             models: Vec::new(),
             anchor_chain,
             payment_chains: Vec::new(),

@@ -58,6 +58,9 @@ pub const MAX_AWAIT_MS: u64 = (MAX_TIMEOUT_SECONDS + MAX_SKEW_SECONDS) * 1000;
 /// Bytes of a price list: as in a bundle.
 pub const PRICE_LIST_MAX: usize = SIGNED_TERMS_MAX;
 
+/// Payers in one list of those that are not served.
+pub const MAX_DENIED: usize = 4_096;
+
 /// Bytes of an upstream's name: as of any text of the terms.
 pub const MAX_HOST_NAME: usize = candor_verify::terms::MAX_TEXT;
 

@@ -2,8 +2,8 @@
 //!
 //! All of it is unbelieved. The doc of each variant says what the enclave does about a lie.
 
-use candor_verify::Hash32;
 use candor_verify::cbor::{Reader, Writer};
+use candor_verify::{Address, Hash32};
 
 use crate::codec::{
     MessageError, Parsed, check_piece, field, hash_run, message, parse_message, read_anchored, read_bool, read_hash_run, read_head,
@@ -12,7 +12,7 @@ use crate::codec::{
 };
 use crate::frame::{FrameError, frame};
 use crate::limits::{
-    EVIDENCE_MAX, MAX_ANSWER_PART, MAX_FRAME_HASHES, MAX_MODEL_PART, MAX_NEW_LEAVES, MAX_PATH, PRICE_LIST_MAX, SIGNED_TERMS_MAX,
+    EVIDENCE_MAX, MAX_ANSWER_PART, MAX_DENIED, MAX_FRAME_HASHES, MAX_MODEL_PART, MAX_NEW_LEAVES, MAX_PATH, PRICE_LIST_MAX, SIGNED_TERMS_MAX,
 };
 use crate::message::{
     AnswerPage, AnswerPiece, BlockHead, BootRequest, CheckpointStored, LogState, ModelPart, PayerState, Predecessor, Refused,
@@ -70,6 +70,11 @@ pub enum HostRequest {
         /// As it travels.
         signed: Vec<u8>,
     },
+    /// Do not serve these payers; takes the place of the list before. `Done`. A host may refuse to serve anybody.
+    DenyPayers {
+        /// At most [`crate::MAX_DENIED`].
+        payers: Vec<Address>,
+    },
 }
 
 /// What the host answers. [`HostReply::Refused`] may answer anything.
@@ -120,6 +125,7 @@ mod kind {
     pub(super) const METRICS: u64 = 21;
     pub(super) const STOP_SELLING: u64 = 22;
     pub(super) const PUT_PRICE_LIST: u64 = 23;
+    pub(super) const DENY_PAYERS: u64 = 24;
     pub(super) const HEAD: u64 = 48;
     pub(super) const PAYER_STATE: u64 = 49;
     pub(super) const APPENDED: u64 = 50;
@@ -139,6 +145,7 @@ fn fields_of(kind: u64) -> Option<u64> {
     Some(match kind {
         kind::START | kind::PING | kind::METRICS | kind::STOP_SELLING | kind::ANSWER_ERASED | kind::UPSTREAM_OPENED => 0,
         kind::PUT_PRICE_LIST
+        | kind::DENY_PAYERS
         | kind::HEAD_UPDATE
         | kind::HEAD
         | kind::APPENDED
@@ -183,7 +190,7 @@ impl ToEnclave {
             }
             match kind {
                 kind::HEAD_UPDATE => Ok(Self::HeadUpdate(read_head(r)?)),
-                kind::BOOT..=kind::PUT_PRICE_LIST => Ok(Self::Request { id, request: read_request(kind, r)? }),
+                kind::BOOT..=kind::DENY_PAYERS => Ok(Self::Request { id, request: read_request(kind, r)? }),
                 _ => Ok(Self::Reply { id, reply: read_reply(kind, r)? }),
             }
         })
@@ -222,6 +229,14 @@ fn write_request(id: u64, request: &HostRequest) -> Writer {
             w.bytes(signed);
             w
         }
+        HostRequest::DenyPayers { payers } => {
+            let mut w = message(kind::DENY_PAYERS, id, 1);
+            w.array(payers.len());
+            for payer in payers {
+                w.bytes(&payer.0);
+            }
+            w
+        }
     }
 }
 
@@ -242,6 +257,7 @@ fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<HostRequest> {
         kind::METRICS => HostRequest::Metrics,
         kind::STOP_SELLING => HostRequest::StopSelling,
         kind::PUT_PRICE_LIST => HostRequest::PutPriceList { signed: r.bytes(PRICE_LIST_MAX)?.to_vec() },
+        kind::DENY_PAYERS => HostRequest::DenyPayers { payers: r.list(MAX_DENIED, Reader::address)? },
         got => return Err(MessageError::Kind { got }),
     })
 }

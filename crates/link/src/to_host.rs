@@ -108,7 +108,7 @@ pub enum EnclaveRequest {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: a reply more is another version")]
 pub enum EnclaveReply {
-    /// Answers `Boot`, `ModelPart`, `Ping`, `StopSelling`, `PutPriceList`.
+    /// Answers `Boot`, `ModelPart`, `Ping`, `StopSelling`, `PutPriceList`, `DenyPayers`.
     Done,
     /// Answers `Start`.
     Ready(Box<Ready>),

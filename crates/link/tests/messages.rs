@@ -98,6 +98,7 @@ fn host_request() -> impl Strategy<Value = HostRequest> {
         Just(HostRequest::Ping),
         Just(HostRequest::Metrics),
         vec(any::<u8>(), 0..64).prop_map(|signed| HostRequest::PutPriceList { signed }),
+        vec(address(), 0..5).prop_map(|payers| HostRequest::DenyPayers { payers }),
         Just(HostRequest::StopSelling)
     ]
 }

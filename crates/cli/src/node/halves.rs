@@ -167,6 +167,7 @@ pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> 
     put_settings(&mut config, text)?;
     config.payment_chains = payment_chains(text).await?;
     config.price_list = Some(data.join(prices::FILE));
+    config.denied.clone_from(&text.guard.deny);
     config.serve_unregistered = args.serve_unregistered;
     config.anchor_value = args.anchor_value.map(|units| Amount(units.into())).or_else(|| text.anchor_value());
     config.registrar = Arc::new(registrar_of(chain, registrar, policy, deployed.quorum(), attestors));

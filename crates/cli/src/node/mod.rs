@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use candor_attestor::AttestorUrl;
 use candor_report::{ChainPart, ModelPart, NodeText};
-use candor_verify::bytes::Hash32;
+use candor_verify::bytes::{Address, Hash32};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStdout;
@@ -35,7 +35,7 @@ pub(crate) use self::setup::{Sold, complete, models};
 use crate::config::{ConfigArg, Settings, UNKNOWN, chain_part, from_here};
 use crate::deployment::DeploymentArg;
 use crate::dev;
-use crate::keys::NodeKeyArgs;
+use crate::keys::{NodeKeyArgs, address};
 use crate::lifetime::asked_to_stop;
 use crate::listeners::{self, MetricsListen};
 use crate::logging::{self, LogArgs};
@@ -98,6 +98,15 @@ pub(crate) struct ServeArgs {
     /// SHA-256 of a key that opens the node without payment (candor access new); once for each. Whoever pays is served beside.
     #[arg(long = "access-key-hash", value_name = "HASH", value_parser = hash)]
     access_keys: Vec<Hash32>,
+    /// Do not serve this payer; once for each.
+    #[arg(long = "deny", value_name = "ADDRESS", value_parser = address)]
+    denied: Vec<Address>,
+    /// Requests that one payer, or one key, may make in a minute; no cap if nothing says. Part of the terms.
+    #[arg(long, value_name = "NUMBER")]
+    payer_requests_per_minute: Option<u32>,
+    /// Tokens that one payer, or one key, may have in a day; no cap if nothing says. Part of the terms.
+    #[arg(long, value_name = "NUMBER")]
+    payer_tokens_per_day: Option<u64>,
     /// Where metrics are served for Prometheus, and whether the node is well (/metrics, /live, /ready): a loopback address, or off. Nowhere if
     /// nothing says.
     #[arg(long, value_name = "ADDRESS|off", value_parser = MetricsListen::parse)]
@@ -139,6 +148,10 @@ impl ServeArgs {
         settings.set("access.open", self.open.then_some(()), |text, ()| (text.access.open, text.access.paid) = (true, false));
         let keys = (!self.access_keys.is_empty()).then_some(self.access_keys);
         settings.set("access.keys", keys, |text, keys| text.access.keys = keys);
+        settings.set("guard.deny", (!self.denied.is_empty()).then_some(self.denied), |text, payers| text.guard.deny = payers);
+        let per_minute = self.payer_requests_per_minute;
+        settings.set("guard.payer_requests_per_minute", per_minute, |text, cap| text.guard.payer_requests_per_minute = cap);
+        settings.set("guard.payer_tokens_per_day", self.payer_tokens_per_day, |text, cap| text.guard.payer_tokens_per_day = cap);
         if let Some(listen) = self.metrics_listen {
             listen.put(&mut settings);
         }

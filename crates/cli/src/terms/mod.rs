@@ -306,10 +306,6 @@ fn draft(text: &NodeText, deployed: &Deployed, who: Who, sold: &[Sold]) -> Resul
     if let Some(what) = candor_enclave::not_done_here(&terms) {
         return Err(refused(&format!("they {what}")));
     }
-    // Fail closed: a list that nobody reads would let in whom it names.
-    if !text.guard.deny.is_empty() {
-        return Err(Failure::cannot("guard.deny: expected nothing, because this version does not read it; got a list"));
-    }
     Ok(terms)
 }
 

@@ -13,7 +13,7 @@ use candor_link::*;
 use candor_testkit::honest::terms_for;
 use candor_verify::bytes::{Address, Hash32};
 use candor_verify::terms::{
-    Asset, Egress, Model, OperatorTerms, Pricing, SealedVersion, Secret, SignedTerms, Trust, Upstream, UpstreamKind, storage, ways,
+    Asset, Egress, Model, OperatorTerms, Pricing, SealedVersion, Secret, SignedTerms, Trust, Upstream, UpstreamKind, storage,
 };
 use candor_verify::time::{UnixMs, UnixSeconds};
 
@@ -227,14 +227,8 @@ const DEVIATIONS: &[Deviation] = &[
         |signed| changed(signed, |terms| terms.egress = vec![Egress { host: "h".into(), port: 1, purpose: "p".into() }]),
         "allow connections to others",
     ),
-    ("open to anybody", |signed| changed(signed, |terms| terms.access.ways |= ways::OPEN), "without payment"),
-    ("a guard", |signed| changed(signed, |terms| terms.guard.payer_requests_per_minute = 1), "name a guard"),
+    ("a guard model", |signed| changed(signed, |terms| terms.guard.model = terms.models[0].id.clone()), "name a guard model"),
     ("cached prompts", |signed| changed(signed, |terms| terms.storage |= storage::CACHES_PROMPTS), "let prompts be cached"),
-    (
-        "a model given away",
-        |signed| changed(signed, |terms| (terms.prices[0].ceiling, terms.prices[0].floor) = Default::default()),
-        "give a model away",
-    ),
     (
         "a contract that settles",
         |signed| changed(signed, |terms| terms.chains[0].settler_factory = Address([9; 20])),

@@ -62,6 +62,7 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
                 line(&["ask", "Hi", "--model", TEXT, "--rpc", &rpc]),
             ],
         ),
+        ("access new", vec![line(&["access", "new", "--out", &bundle]), line(&["access", "new", TEXT])]),
         (
             "bundles import",
             vec![line(&[&import[..], &["--evidence", &bundle]].concat()), line(&[&import[..], &["--node", &node]].concat())],
@@ -126,6 +127,9 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
             "policy trust",
             vec![line(&["policy", "trust", &bundle]), line(&["policy", "trust", &node, "--yes"]), line(&["policy", "trust", nowhere])],
         ),
+        ("prices clear", vec![line(&["prices", "clear"])]),
+        ("prices set", vec![line(&["prices", "set", "--input", TEXT]), line(&["prices", "set", "--model", TEXT, "--keys", nowhere])]),
+        ("prices show", vec![line(&["prices", "show"])]),
         (
             "prove",
             vec![

@@ -8,6 +8,7 @@ mod connections;
 mod cut;
 mod descriptors;
 mod free;
+mod guard;
 mod payments;
 mod places;
 mod prices;

@@ -128,8 +128,8 @@ pub(super) fn some_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 }
 
 pub(super) fn denied<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Address>, D::Error> {
-    /// Whoever denies more wants a list of who is served.
-    const DENIED_MAX: usize = 10_000;
+    /// As many as an enclave is told of (link.md): whoever denies more wants a list of who is served.
+    const DENIED_MAX: usize = 4_096;
     let texts: Vec<String> = few(deserializer, DENIED_MAX)?;
     texts.iter().map(|text| parse_address(text)).collect()
 }

@@ -94,7 +94,13 @@ impl NodeText {
         field(out, what, "keys", &list(&access.keys));
         section(out, "[guard]", "What stands between strangers and the models. Model and caps are in the signed terms.");
         let guard = &self.guard;
-        maybe(out, "A model of this file that judges each request first.", "model", guard.model.as_ref().map(quoted), "\"…\"");
+        maybe(
+            out,
+            "A model of this file that judges each request first. This version refuses to boot with one.",
+            "model",
+            guard.model.as_ref().map(quoted),
+            "\"…\"",
+        );
         field(out, "Requests of one payer a minute; 0 for no cap.", "payer_requests_per_minute", &guard.payer_requests_per_minute);
         field(out, "Tokens of one payer a day; 0 for no cap.", "payer_tokens_per_day", &guard.payer_tokens_per_day);
         field(out, "Payers who get nothing.", "deny", &list(&guard.deny));
