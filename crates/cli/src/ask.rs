@@ -8,12 +8,13 @@ use candor_client::{
     Awaited, Buyer, ClientError, Endpoint, Facts, Keep, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, cut_notice, frame_text,
     keep_as_refused, needs_wallet, resolve, verified_facts, verify_live, write_private,
 };
-use candor_report::{headline, verdict_json};
+use candor_report::{decimal_text, headline, verdict_json};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
 use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle};
 use candor_verify::eip712::K256;
 use candor_verify::policy::Policy;
+use candor_verify::text::one_line;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
@@ -147,10 +148,20 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     Ok(verify::exit_code(&verdict))
 }
 
+/// What was charged, in the token's own decimals and by its own name, as the signed terms have them.
+fn charged(bundle: &Bundle) -> String {
+    let money = &bundle.delivery.receipt.money;
+    match (&bundle.sale, bundle.evidence.terms.terms.asset(money.chain_id, &money.asset)) {
+        (None, _) => "nobody paid".to_owned(),
+        (Some(_), Some(asset)) => format!("{} {}", decimal_text(money.charged, asset.decimals), one_line(&asset.name)),
+        (Some(_), None) => format!("{} units of {}", money.charged, money.asset),
+    }
+}
+
 fn report(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>, required: LogLevel, json_output: bool) {
     let path = &response.path;
     let receipt = &response.bundle.delivery.receipt;
-    let charged = if response.bundle.sale.is_some() { dev::usd(receipt.money.charged) } else { "nobody paid".to_owned() };
+    let charged = charged(&response.bundle);
     if json_output {
         print_json(&json!({
             "text": response.text, "receipt_id": response.receipt_id, "bundle": path.display().to_string(),

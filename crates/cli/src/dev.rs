@@ -157,9 +157,9 @@ pub(crate) fn policy(tee: &Path, deployed: &Deployed, operator: Address) -> Resu
     Ok(PolicyFile::new(policy, SpendPolicy { assets: config.with_play_money.then_some(limit).into_iter().collect() }))
 }
 
-/// Amount of the test token for people: six decimals.
+/// Amount of the test token for people.
 pub(crate) fn usd(amount: Amount) -> String {
-    format!("{}.{:06} USDC", amount.0 / 1_000_000, amount.0 % 1_000_000)
+    format!("{} USDC", candor_report::decimal_text(amount, 6))
 }
 
 /// Now.

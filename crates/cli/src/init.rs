@@ -242,7 +242,7 @@ impl Found {
             ("anchor", made.address("anchor"), "anchors the log", costs::ANCHOR_GAS * anchors),
         ];
         let payee = text.keys.payee.unwrap_or_default();
-        let next = self.next(args, file);
+        let next = self.next(args, made, file);
         if json_output {
             let account = |(role, address, about, gas): &(&str, Address, &str, u64)| {
                 json!({"role": role, "address": address.to_string(), "for": about, "gas": gas,
@@ -274,7 +274,7 @@ impl Found {
     }
 
     /// Commands, in their order.
-    fn next(&self, args: &Args, file: &Path) -> Vec<String> {
+    fn next(&self, args: &Args, made: &Made, file: &Path) -> Vec<String> {
         let config = format!("--config {}", file.display());
         let mut out = Vec::new();
         if !self.has_deployment {
@@ -286,7 +286,8 @@ impl Found {
             ));
         }
         if self.chain_id == DEFAULT_CHAIN_ID && args.rpc.is_empty() {
-            out.push("candor chain --fund REGISTRAR --fund GAS --fund ANCHOR   (in another terminal: a chain for trying)".to_owned());
+            let funded: Vec<String> = HOST_ROLES.iter().map(|role| format!("--fund {}", made.address(role))).collect();
+            out.push(format!("candor chain {}   (in another terminal: a chain for trying)", funded.join(" ")));
         }
         out.push(format!("candor doctor {config}   what is still missing"));
         out.push(format!("candor serve {config}"));

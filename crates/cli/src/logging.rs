@@ -326,7 +326,7 @@ fn about_a_part(notice: &Notice, part: &str) {
         "publish" => "host::publish",
         "attestation" | "registration" => "host::registration",
         "chain" => "host::rpc",
-        "payers" | "settlement" => "host::settle",
+        "payers" | "prices" | "settlement" => "host::settle",
         "answers" | "store" => "host::store",
     );
 }

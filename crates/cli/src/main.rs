@@ -137,10 +137,10 @@ enum Command {
     /// Write the manual pages, for packages.
     #[command(hide = true)]
     Man(completions::ManArgs),
-    /// The enclave half of a node (started by `serve`).
+    /// The enclave half of a node: started by `serve`, or as a service of its own.
     #[command(hide = true)]
     Enclave(node::EnclaveArgs),
-    /// The host half of a node (started by `serve`).
+    /// The host half of a node: started by `serve`, or as a service of its own.
     #[command(hide = true)]
     Host(node::HostArgs),
 }

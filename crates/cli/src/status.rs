@@ -43,12 +43,6 @@ const EVERY: Duration = Duration::from_secs(2);
 
 const DAY_MS: u64 = 86_400_000;
 
-/// An account that pays for fewer transactions is called ill.
-const GAS_LEFT_MIN: u128 = 20;
-
-/// What one transaction costs at the least where nobody knows: 90,000 gas at a thousandth of a gwei.
-const WEI_LEAST: u128 = 90_000_000_000;
-
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let settings = in_force(&args.config.load(state)?);
     if let Some(month) = &args.month {
@@ -199,8 +193,7 @@ fn print_live(live: &Value, well: &dyn Fn(&str, String), warn: &dyn Fn(&str, Str
                     costs::ether_held(wei),
                     lasts.map(|count| format!(", enough for {count} payments")).unwrap_or_default()
                 );
-                let least = GAS_LEFT_MIN.saturating_mul(settlement.unwrap_or(WEI_LEAST));
-                if wei < least { ill("gas", found) } else { well("gas", found) }
+                if wei == 0 { ill("gas", found) } else { well("gas", found) }
             }
         }
     }

@@ -95,8 +95,21 @@ pub enum Notice {
 }
 
 /// Every part that can be in trouble, as [`Notice::Trouble`] and `/status` name it.
-pub const PARTS: [&str; 12] =
-    ["anchor", "answers", "attestation", "chain", "clients", "enclave", "gas", "payers", "publish", "registration", "settlement", "store"];
+pub const PARTS: [&str; 13] = [
+    "anchor",
+    "answers",
+    "attestation",
+    "chain",
+    "clients",
+    "enclave",
+    "gas",
+    "payers",
+    "prices",
+    "publish",
+    "registration",
+    "settlement",
+    "store",
+];
 
 /// What does not work: a word for everybody, and a message for the operator.
 #[derive(Clone, Debug, Eq, PartialEq)]

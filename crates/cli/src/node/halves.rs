@@ -97,6 +97,7 @@ pub(crate) async fn enclave(args: EnclaveArgs, state: &Path) -> Done {
         config.confirm_max = Duration::from_secs(seconds);
     }
     let socket = args.socket.unwrap_or_else(|| settings.socket());
+    remove_stale(&socket)?;
     tokio::select! {
         ended = candor_enclave::run(&socket, config, attester) => match ended {
             // The log is over, which its events have said. An enclave prints nothing from the moment on at which somebody could ask it something.
@@ -104,6 +105,17 @@ pub(crate) async fn enclave(args: EnclaveArgs, state: &Path) -> Done {
             ended => ended.map(|()| ExitCode::SUCCESS).map_err(|error| Failure::cannot(error.to_string())),
         },
         () = asked_to_stop() => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// A socket left by an enclave that is gone would keep this one from listening. One at which somebody answers stays.
+fn remove_stale(socket: &Path) -> Result<(), Failure> {
+    if std::os::unix::net::UnixStream::connect(socket).is_ok() {
+        return Err(Failure::cannot(format!("{}: another enclave listens there", socket.display())));
+    }
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::cannot(format!("{}: {error}", socket.display()))),
+        _ => Ok(()),
     }
 }
 

@@ -171,14 +171,6 @@ pub(super) fn sold(settings: &Settings) -> Result<Vec<Sold>, Failure> {
 
 impl Setup {
     pub(super) fn start_enclave(&self) -> Result<Child, Failure> {
-        let socket = self.settings.socket();
-        // A socket left by an enclave that is gone would keep the next one from listening.
-        match std::fs::remove_file(&socket) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::cannot(format!("{}: {error}", socket.display())));
-            }
-            _ => {}
-        }
         let mut command = Child::command()?;
         command.arg("enclave").arg("--config").arg(in_force(&self.settings.text.node.data));
         if let Some(seconds) = self.settings.confirm_seconds {

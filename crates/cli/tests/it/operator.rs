@@ -233,7 +233,7 @@ async fn the_halves_start_apart_from_one_file_with_keys_of_their_own_and_no_othe
     assert_eq!(renewed.code, 0, "{renewed:?}");
     // The built-in model is written by whoever signs; the operator's key is no longer needed.
     std::fs::remove_file(here.0.join("keys/operator.json")).unwrap();
-    let _enclave = Process::spawn(&here.0, "enclave", &["--state", state, "enclave", "--config", &file]);
+    let enclave = Process::spawn(&here.0, "enclave", &["--state", state, "enclave", "--config", &file]);
     let running = Process::spawn(&here.0, "host", &host);
     running.line(|line| line.starts_with("registered "));
     // Another node with the same accounts is refused, in whatever directory.
@@ -249,6 +249,12 @@ async fn the_halves_start_apart_from_one_file_with_keys_of_their_own_and_no_othe
     let refused =
         other.candor(&["serve", "--config", &config, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0", "--metrics-listen", "off"]);
     assert_refused(&refused, &["another node uses", "gas.json"]);
+    // Its enclave killed, another takes the socket that it left.
+    let mut enclave = enclave;
+    enclave.signal("KILL");
+    assert_eq!(enclave.wait(), None);
+    let _next = Process::spawn(&here.0, "enclave", &["--state", state, "enclave", "--config", &file]);
+    running.line(|line| line.starts_with("registered "));
     drop(running);
 }
 
