@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use candor_chain::{ChainClient, Deployment, Rpc, RpcEndpoint, Signer};
 use candor_devchain::{DEFAULT_CHAIN_ID, TESTNETS};
-use candor_report::{AccessPart, AnchorPart, AssetPart, Decimal, KeysPart, LogPart, MetricsPart, ModelPart, NodePart, NodeText, PricePart};
+use candor_report::{AccessPart, AnchorPart, AssetPart, Decimal, KeysPart, LogPart, MetricsPart, NodeModel, NodePart, NodeText, PricePart};
 use candor_verify::bytes::Address;
 use serde_json::json;
 
@@ -194,7 +194,7 @@ impl Found {
             node,
             chains: vec![chain],
             assets: asset.into_iter().collect(),
-            models: vec![ModelPart { id: args.model_id.clone(), file: model, prices: prices.into_iter().collect() }],
+            models: vec![NodeModel { id: args.model_id.clone(), file: model, prices: prices.into_iter().collect() }],
             access: AccessPart { paid: !args.open, open: args.open, keys: Vec::new() },
             // On a public chain each costs money: an hour is what a buyer waits for ANCHORED, unless much is at stake.
             anchor: AnchorPart { seconds: (!is_dev).then_some(3600), value: None },

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use candor_client::plain;
-use candor_host::store::{Books, Sale};
+use candor_host::store::{BookedSale, Books};
 use candor_report::{NodeText, decimal_text};
 use candor_verify::bytes::{Address, Amount};
 use candor_verify::receipt::{Outcome, Scheme};
@@ -248,7 +248,7 @@ impl Money {
         Ok(money)
     }
 
-    fn count(&mut self, sale: &Sale) {
+    fn count(&mut self, sale: &BookedSale) {
         let (money, work) = (&sale.receipt.money, &sale.receipt.work);
         self.answers += 1;
         self.prompt = self.prompt.saturating_add(work.prompt_tokens);
@@ -342,7 +342,7 @@ const COLUMNS: [&str; 14] = [
     "transaction",
 ];
 
-fn columns(settings: &Settings, sale: &Sale) -> [String; 14] {
+fn columns(settings: &Settings, sale: &BookedSale) -> [String; 14] {
     let (receipt, money, work) = (&sale.receipt, &sale.receipt.money, &sale.receipt.work);
     let (symbol, decimals) = known(&settings.text, money.chain_id, &money.asset);
     let (state, transaction) = match sale.settlement {

@@ -43,7 +43,7 @@ pub use endpoints::{EndpointText, EndpointsText, EndpointsTextError};
 pub use explain::explained_json;
 pub use node::{
     AccessPart, AnchorPart, AssetPart, ChainPart, CheckUrls, Decimal, DecimalError, GuardPart, KeysPart, LimitsPart, LogFormat, LogPart,
-    MetricsPart, ModelPart, NODE_VERSION, NodePart, NodeText, NodeTextError, PricePart, RenewalPart, StoragePart, TermsPart, decimal_text,
+    MetricsPart, NODE_VERSION, NodeModel, NodePart, NodeText, NodeTextError, PricePart, RenewalPart, StoragePart, TermsPart, decimal_text,
     node_fields,
 };
 pub use page::{PAGE_BEGINNING, PageContent, ends, verdict_page};

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use candor_attestor::AttestorUrl;
-use candor_report::{ChainPart, ModelPart, NodeText};
+use candor_report::{ChainPart, NodeModel, NodeText};
 use candor_verify::bytes::{Address, Hash32};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -177,7 +177,7 @@ fn first_chain(text: &mut NodeText) -> &mut ChainPart {
 }
 
 /// The model of which options speak.
-fn first_model(text: &mut NodeText) -> &mut ModelPart {
+fn first_model(text: &mut NodeText) -> &mut NodeModel {
     if text.models.is_empty() {
         text.models.push(setup::built_in());
     }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use candor_chain::ChainClient;
 use candor_engine::Model;
-use candor_report::{AssetPart, Decimal, ModelPart, NodeText, PricePart};
+use candor_report::{AssetPart, Decimal, NodeModel, NodeText, PricePart};
 use candor_verify::bytes::Hash32;
 use serde_json::{Value, json};
 
@@ -112,8 +112,8 @@ pub(crate) fn complete(settings: &mut Settings, chain_id: u64) -> Result<Deploye
 }
 
 /// The model that is sold if nothing else is said.
-pub(super) fn built_in() -> ModelPart {
-    ModelPart { id: "candor-mini".to_owned(), file: None, prices: Vec::new() }
+pub(super) fn built_in() -> NodeModel {
+    NodeModel { id: "candor-mini".to_owned(), file: None, prices: Vec::new() }
 }
 
 /// What is asked where nothing is said: 1 and 3 for a million tokens, and a ten-thousandth for the request.

@@ -16,7 +16,7 @@ use super::{StoreError, read, rows};
 /// One sale.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a receipt and its settlement")]
-pub struct Sale {
+pub struct BookedSale {
     /// What the enclave signed.
     pub receipt: Receipt,
     /// What became of its payment; `None`: there was nothing to settle.
@@ -44,7 +44,7 @@ impl Books {
     ///
     /// # Errors
     /// As the database; a row that is no receipt is a contradiction.
-    pub fn sales(&self, since: UnixMs, until: UnixMs, take: &mut dyn FnMut(Sale) -> bool) -> Result<(), StoreError> {
+    pub fn sales(&self, since: UnixMs, until: UnixMs, take: &mut dyn FnMut(BookedSale) -> bool) -> Result<(), StoreError> {
         // A boot's receipts are in the order of their ends; two boots may overlap by no more than one answer takes.
         let sql = "SELECT receipt FROM receipts JOIN logs USING (log_id) ORDER BY number DESC, sequence DESC";
         let mut statement = self.0.prepare_cached(sql)?;
@@ -60,7 +60,7 @@ impl Books {
                 continue;
             }
             let settlement = self.settlement(&receipt)?;
-            if !take(Sale { receipt, settlement }) {
+            if !take(BookedSale { receipt, settlement }) {
                 return Ok(());
             }
         }

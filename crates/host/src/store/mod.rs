@@ -35,7 +35,7 @@ use candor_x402::settlement::{Intent, StoredIntent};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-pub use books::{Books, Sale};
+pub use books::{BookedSale, Books};
 pub(crate) use health::StoreHealth;
 use logs::Logs;
 pub use logs::OpenLog;

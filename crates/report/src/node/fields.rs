@@ -1,12 +1,12 @@
 //! How each field of `node.toml` is read. A value is judged where it is read, so that the TOML reader shows its place.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use candor_verify::bytes::{Address, Hash32};
 use candor_verify::terms::{MAX_LIST, MAX_TEXT};
 use serde::de::{Deserialize, Deserializer, Error};
 
-use super::{AssetPart, ChainPart, CheckUrls, LogFormat, ModelPart, NODE_VERSION, PricePart};
+use super::{AssetPart, ChainPart, CheckUrls, LogFormat, NODE_VERSION, NodeModel, PricePart};
 
 /// Chains of one node.
 const CHAINS_MAX: usize = 8;
@@ -65,7 +65,7 @@ pub(super) fn assets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<A
     few(deserializer, MAX_LIST)
 }
 
-pub(super) fn models<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ModelPart>, D::Error> {
+pub(super) fn models<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NodeModel>, D::Error> {
     few(deserializer, MAX_LIST)
 }
 
@@ -103,7 +103,7 @@ fn urls<'de, D: Deserializer<'de>>(deserializer: D, schemes: &[&str]) -> Result<
         let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(host, _)| host);
         let host = bracketed.unwrap_or_else(|| authority.split_once(':').map_or(authority, |(host, _)| host));
         // Nobody reaches these: they stand for every address of the machine that says them.
-        let is_nowhere = host.parse().is_ok_and(|address: std::net::IpAddr| address.is_unspecified());
+        let is_nowhere = host.parse().is_ok_and(|address: core::net::IpAddr| address.is_unspecified());
         if is_nowhere || host.is_empty() {
             return Err(refused("a name or an address under which clients reach the node", format_args!("{url:?}")));
         }

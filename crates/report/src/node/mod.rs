@@ -17,7 +17,7 @@ mod fields;
 mod money;
 mod write;
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 use std::path::PathBuf;
 
 use candor_verify::bytes::{Address, Amount, Hash32};
@@ -64,7 +64,7 @@ pub struct NodeText {
     pub assets: Vec<AssetPart>,
     /// What is sold.
     #[serde(default, rename = "model", deserialize_with = "fields::models")]
-    pub models: Vec<ModelPart>,
+    pub models: Vec<NodeModel>,
     /// Who gets answers.
     #[serde(default)]
     pub access: AccessPart,
@@ -218,7 +218,7 @@ pub struct AssetPart {
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "any value can be written")]
-pub struct ModelPart {
+pub struct NodeModel {
     /// Name under which it is offered.
     #[serde(deserialize_with = "fields::model_id")]
     pub id: String,

@@ -1,3 +1,5 @@
+//! `node.toml`: what is written reads back, each field is refused at its place, and no error shows a key.
+
 use super::*;
 
 /// A file with every field, none of them at its default.
@@ -46,7 +48,7 @@ fn full() -> NodeText {
             version: "2".into(),
             decimals: 6,
         }],
-        models: vec![ModelPart {
+        models: vec![NodeModel {
             id: "meta/llama-3.2".into(),
             file: Some("llama.cnd1".into()),
             prices: vec![PricePart {

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 use std::path::PathBuf;
 
-use super::{AssetPart, ChainPart, CheckUrls, LogFormat, ModelPart, NodeText, PricePart};
+use super::{AssetPart, ChainPart, CheckUrls, LogFormat, NodeModel, NodeText, PricePart};
 
 impl NodeText {
     /// The text of a file with these values.
@@ -187,7 +187,7 @@ impl AssetPart {
     }
 }
 
-impl ModelPart {
+impl NodeModel {
     fn write(&self, out: &mut String) {
         section(out, "[[model]]", "");
         bare(out, "id", &quoted(&self.id));
