@@ -5,7 +5,7 @@
 //! {"time":"…","level":"info","target":"host::settle","event":"payment_settled","message":"…","payment_id":"0x…","tx_hash":"0x…",…}
 //! ```
 //!
-//! Everything goes through `tracing`, and what is told is told in [`notice`] and [`node`], nowhere else: a closed list of events, each with its level,
+//! Everything goes through `tracing`, and what is told is told in [`notice`] and the functions below it, nowhere else: a closed list of events, each with its level,
 //! target and fields. Other crates' events are never shown, whatever level is asked for: those of HTTP and RPC libraries hold URLs and bodies.
 //!
 //! - **Invariant:** no prompt, answer, signature, calldata or RPC URL: notices have none, and the enclave's events have no text at all.

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use candor_chain::ChainError;
 use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready};
 use candor_verify::Hash32;
-use candor_verify::evidence::Evidence;
 
 use crate::anchor::anchor;
 use crate::calls::{CallError, Link};
@@ -121,8 +120,7 @@ async fn boot(shared: &Arc<Shared>, link: &Link, phase: Phase) -> Result<Ready, 
 
 /// An enclave that booted before this host has the terms of then. Under others this host would show an end and prices that are not its own.
 fn of_these_terms(shared: &Shared, ready: Ready) -> Result<Ready, DriveError> {
-    let evidence = Evidence::parse(&ready.evidence).map_err(|_| CallError::Unexpected)?;
-    let (expected, got) = (shared.terms.terms.digest(), evidence.manifest.terms_hash);
+    let (expected, got) = (shared.terms.terms.digest(), ready.manifest.terms_hash);
     if expected == got { Ok(ready) } else { Err(DriveError::Terms { expected, got }) }
 }
 

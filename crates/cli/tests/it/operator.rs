@@ -147,8 +147,8 @@ async fn a_published_address_is_tried_and_one_that_leads_to_another_node_ends_th
     assert_eq!(node.wait(), Some(0), "it went on");
 }
 
-#[test]
-fn doctor_names_what_is_missing_and_what_to_do_and_status_has_the_money() {
+#[tokio::test]
+async fn doctor_names_what_is_missing_and_what_to_do_and_status_has_the_money() {
     let world = World::start(&[]);
     let (rpc, here) = (world.rpc(), Here::new());
     // Keys of its own on the development chain: made, and not funded.
@@ -185,12 +185,17 @@ fn doctor_names_what_is_missing_and_what_to_do_and_status_has_the_money() {
     // Nobody answers yet.
     let down = here.candor(&["status"]);
     assert_eq!((down.code, &down.json["running"]), (2, &false.into()), "{down:?}");
-    // The shared node has sold one answer.
+    // The other node has sold one answer, and sees to its settlement in its own time.
     world.bundle();
-    let up = world.candor(&["status"]);
-    assert_eq!((up.code, &up.json["running"], &up.json["money"]["answers"]), (0, &true.into(), &1.into()), "{up:?}");
+    let up = eventually("the payment is settled", || async {
+        let up = world.candor(&["status"]);
+        let sum = up.json["money"]["sums"][0].clone();
+        (up.code == 0 && sum["charged"] == sum["settled"]).then_some(up)
+    })
+    .await;
+    assert_eq!((&up.json["running"], &up.json["money"]["answers"]), (&true.into(), &1.into()), "{up:?}");
     let sum = &up.json["money"]["sums"][0];
-    assert!(sum["symbol"] == "TestUSD" && sum["charged"] == sum["settled"] && sum["charged"] != "0.000000", "{up:?}");
+    assert!(sum["symbol"] == "TestUSD" && sum["charged"] != "0.000000", "{up:?}");
     let doctor = world.candor(&["doctor"]);
     assert!(doctor.json["running"] == true, "{doctor:?}");
     // The books of this month have one line, those of another none.
@@ -248,7 +253,7 @@ async fn the_halves_start_apart_from_one_file_with_keys_of_their_own_and_no_othe
     );
     let refused =
         other.candor(&["serve", "--config", &config, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0", "--metrics-listen", "off"]);
-    assert_refused(&refused, &["another node uses", "gas.json"]);
+    assert_refused(&refused, &["another node uses", "registrar.json"]);
     // Its enclave killed, another takes the socket that it left.
     let mut enclave = enclave;
     enclave.signal("KILL");
@@ -305,7 +310,7 @@ fn terms_are_signed_on_another_machine_and_a_node_without_the_operators_key_star
     assert_refused(&sign(&other, &["--yes"]), &["operator", "expected the key of"]);
     assert!(!Path::new(&signed).exists());
     let ran = sign(&key, &["--yes"]);
-    assert!(ran.code == 0 && ran.json["terms"]["payee"].is_string(), "{ran:?}");
+    assert!(ran.code == 0 && ran.json["terms"][1]["field"] == "payee", "{ran:?}");
     assert_eq!(here.candor(&["terms", "show", &draft]).json["signed_by"], serde_json::Value::Null, "a draft is not signed");
     // Without them the node has nobody's word.
     let serve = ["serve", "--listen", "127.0.0.1:8443", "--log-listen", "127.0.0.1:8444"];
