@@ -99,10 +99,10 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     if !is_running {
         look_at_ports(&mut looks, &settings.text).await;
     }
-    report(&looks, is_running, json_output)
+    report(&looks, is_running, &settings.option(state), json_output)
 }
 
-fn report(looks: &Looks, is_running: bool, json_output: bool) -> Done {
+fn report(looks: &Looks, is_running: bool, option: &str, json_output: bool) -> Done {
     let ill = looks.0.iter().filter(|look| look.health == Health::Ill).count();
     let warned = looks.0.iter().filter(|look| look.health == Health::Warn).count();
     if json_output {
@@ -120,9 +120,11 @@ fn report(looks: &Looks, is_running: bool, json_output: bool) -> Done {
         }
     }
     match (ill, is_running) {
-        (0, true) => say!("nothing stands in its way; it runs: candor status"),
-        (0, false) => say!("nothing stands in its way{}; next: candor serve", if warned == 0 { "" } else { ", with the warnings above" }),
-        (count, _) => say!("{count} to mend before `candor serve`"),
+        (0, true) => say!("nothing stands in its way; it runs: candor status{option}"),
+        (0, false) => {
+            say!("nothing stands in its way{}; next: candor serve{option}", if warned == 0 { "" } else { ", with the warnings above" })
+        }
+        (count, _) => say!("{count} to mend before: candor serve{option}"),
     }
     Ok(ExitCode::from(u8::from(ill != 0)))
 }
@@ -313,7 +315,9 @@ async fn look_at_prices(looks: &mut Looks, text: &NodeText, chain: &ChainClient,
             let Ok(request) = price.request.units(asset.decimals) else { continue };
             let cost_text = candor_report::decimal_text(cost, asset.decimals);
             let found = format!("{}: {} {} a request, settling one costs about {cost_text} of gas", model.id, price.request, asset.symbol);
-            match cost <= request || asset.symbol == crate::tokens::TEST_USD {
+            match cost <= request {
+                // Neither the gas nor the money of such a chain is worth anything.
+                _ if asset.symbol == tokens::TEST_USD => looks.well("price", format!("{found}; play money")),
                 true => looks.well("price", found),
                 false => looks.warn("price", found, "short answers lose money: raise model.price.request"),
             }
@@ -358,7 +362,7 @@ async fn look_at_funds(looks: &mut Looks, settings: &Settings, keys: &NodeKeys, 
         ("gas", keys.host.gas.gas.address(), costs::SETTLE_GAS * 10, "ten payments"),
         ("anchor", keys.host.gas.anchor.address(), costs::ANCHOR_GAS, "one anchor"),
     ];
-    let sells = settings.text.access.paid;
+    let (sells, is_dev) = (settings.text.access.paid, dev::Development::of(chain.chain_id()).is_some());
     for (role, address, gas, what) in needs {
         let need = u128::from(gas).saturating_mul(price);
         match chain.native_balance(&address).await {
@@ -366,7 +370,11 @@ async fn look_at_funds(looks: &mut Looks, settings: &Settings, keys: &NodeKeys, 
             Ok(has) if need <= has.0 => looks.well("funds", format!("{role} {address} has {} ether", costs::ether_held(has.0))),
             Ok(has) => {
                 let found = format!("{role} {address} has {} ether", costs::ether_held(has.0));
-                let then = format!("send it {} ether at least, for {what}", costs::ether(need));
+                let then = format!(
+                    "send it {} ether at least, for {what}{}",
+                    costs::ether(need),
+                    if is_dev { "; a chain for trying: candor chain --fund ADDRESS, once for each" } else { "" }
+                );
                 // Without payments nothing is settled.
                 match role == "gas" && !sells {
                     true => looks.well("funds", found),

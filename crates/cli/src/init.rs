@@ -242,7 +242,7 @@ impl Found {
             ("anchor", made.address("anchor"), "anchors the log", costs::ANCHOR_GAS * anchors),
         ];
         let payee = text.keys.payee.unwrap_or_default();
-        let next = self.next(args, made, file);
+        let next = self.next(text, made, file);
         if json_output {
             let account = |(role, address, about, gas): &(&str, Address, &str, u64)| {
                 json!({"role": role, "address": address.to_string(), "for": about, "gas": gas,
@@ -266,26 +266,23 @@ impl Found {
         let whose =
             if args.payee.is_some() { "gets every payment" } else { "gets every payment: move keys/payee.json to where you keep money" };
         say!("  {:<10} {payee}   {whose}", "payee");
-        if self.chain_id != DEFAULT_CHAIN_ID {
-            say!("  for {DAYS} days with {anchors} anchors, and {PAYMENTS} payments, at what gas costs now");
-        }
+        say!("  for {DAYS} days with {anchors} anchors, and {PAYMENTS} payments, at what gas costs now");
         say!();
         say!("next: {}", next.join("\n      "));
     }
 
     /// Commands, in their order.
-    fn next(&self, args: &Args, made: &Made, file: &Path) -> Vec<String> {
+    fn next(&self, text: &NodeText, made: &Made, file: &Path) -> Vec<String> {
         let config = format!("--config {}", file.display());
         let mut out = Vec::new();
         if !self.has_deployment {
-            let rpc = self.rpc.first().map_or("URL", |_| "URL");
-            let beside = file.with_file_name("deployment.toml");
-            out.push(format!(
-                "candor deploy --rpc {rpc} --attestor ADDRESS --out {}   (or take the file of a deployment that is there)",
-                beside.display()
-            ));
+            let to = text.chains.first().and_then(|chain| chain.deployment.clone()).unwrap_or_default();
+            let to = file.with_file_name("").join(to);
+            let play = if text.assets.iter().any(|asset| asset.symbol == tokens::TEST_USD) { " --test-usd" } else { "" };
+            let deploy = format!("candor deploy --rpc URL{play} --attestor ADDRESS --key KEYSTORE --out {}", to.display());
+            out.push(format!("{deploy}   (or take the file of a deployment that is there)"));
         }
-        if self.chain_id == DEFAULT_CHAIN_ID && args.rpc.is_empty() {
+        if self.chain_id == DEFAULT_CHAIN_ID {
             let funded: Vec<String> = HOST_ROLES.iter().map(|role| format!("--fund {}", made.address(role))).collect();
             out.push(format!("candor chain {}   (in another terminal: a chain for trying)", funded.join(" ")));
         }

@@ -160,6 +160,9 @@ impl Node {
                     .digest,
             ),
         };
+        if terms.prices.is_empty() {
+            return Err(Failure::cannot("this node sells nothing: its terms have no price"));
+        }
         let mut prices = Vec::new();
         for price in &terms.prices {
             let mut classes = self.classes(price);

@@ -111,7 +111,7 @@ fn print(settings: &Settings, live: Option<&Value>, money: &Money, terms: Option
     let warn = |what: &str, found: String| row(Ink::Warn, "!", what, found);
     let ill = |what: &str, found: String| row(Ink::Bad, "✗", what, found);
     match live {
-        None => ill("node", format!("nobody answers at {}; start it with: candor serve", reachable(text.node.log_listen))),
+        None => ill("node", format!("nobody answers at {}", reachable(text.node.log_listen))),
         Some(live) => {
             let (phase, open) = (live["phase"].as_str().unwrap_or("?"), live["open"].as_bool().unwrap_or_default());
             let found = format!("{phase}, {}", if open { "clients are served" } else { "no client is served" });
@@ -139,7 +139,7 @@ fn print(settings: &Settings, live: Option<&Value>, money: &Money, terms: Option
         let prices: Vec<String> = model
             .prices
             .iter()
-            .map(|price| format!("{} in, {} out, {} a request {}", price.input, price.output, price.request, price.asset))
+            .map(|price| format!("at most {} in, {} out, {} a request {}", price.input, price.output, price.request, price.asset))
             .collect();
         well("model", format!("{}   {}", model.id, if prices.is_empty() { "without payment".to_owned() } else { prices.join("; ") }));
     }

@@ -156,6 +156,14 @@ impl Settings {
         self.text.node.tee.clone().unwrap_or_else(|| state.join("tee"))
     }
 
+    /// How a command names this file again: with nothing where it is the usual one.
+    pub(crate) fn option(&self, state: &Path) -> String {
+        match &self.file {
+            Some(path) if *path != state.join(FILE) => format!(" --config {}", path.display()),
+            _ => String::new(),
+        }
+    }
+
     /// What it is called in messages.
     pub(crate) fn name(&self) -> String {
         self.file.as_ref().map_or_else(|| "no node.toml".to_owned(), |path| path.display().to_string())

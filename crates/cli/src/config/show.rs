@@ -36,7 +36,7 @@ enum Command {
 pub(crate) fn run(args: Args, state: &Path, json_output: bool) -> Done {
     match args.command {
         Command::Show { config, said } => show(&config.load(state)?, said, json_output),
-        Command::Check { config } => check(&config.load(state)?, json_output),
+        Command::Check { config } => check(&config.load(state)?, state, json_output),
     }
 }
 
@@ -58,7 +58,7 @@ fn show(settings: &Settings, only_said: bool, json_output: bool) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(settings: &Settings, json_output: bool) -> Done {
+fn check(settings: &Settings, state: &Path, json_output: bool) -> Done {
     crate::listeners::check(&settings.text)?;
     crate::logging::check(&settings.text.log)?;
     let missing = settings.missing_files();
@@ -68,7 +68,9 @@ fn check(settings: &Settings, json_output: bool) -> Done {
     let name = settings.name();
     match json_output {
         true => print_json(&json!({"ok": true, "file": name})),
-        false => say!("{name}: every field can be read, and the files that it names are there; next: candor doctor"),
+        false => {
+            say!("{name}: every field can be read, and the files that it names are there; next: candor doctor{}", settings.option(state))
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use candor_report::decimal_text;
 use candor_verify::bytes::Amount;
-use candor_verify::terms::{Classes, ModelSource, OperatorTerms, storage, ways};
+use candor_verify::terms::{Chain, Classes, ModelSource, OperatorTerms, storage, ways};
 use candor_verify::time::UnixMs;
 
 use crate::calendar;
@@ -41,7 +41,7 @@ pub(super) fn of(terms: &OperatorTerms) -> Vec<(String, String)> {
     ];
     rows.extend(endpoints.iter().map(|url| row("endpoint", format!("{url:?}"))));
     for chain in chains {
-        rows.push(row("chain", format!("{}, contracts {chain:?}", chain.chain_id)));
+        rows.push(row("chain", contracts(chain)));
     }
     for asset in assets {
         let known = tokens::usdc(asset.chain_id).filter(|known| known.address == asset.asset);
@@ -137,6 +137,27 @@ pub(super) fn day(at: UnixMs) -> String {
 
 fn row(field: &str, value: impl std::fmt::Display) -> (String, String) {
     (field.to_owned(), value.to_string())
+}
+
+/// A chain and the contracts of it that are named.
+fn contracts(chain: &Chain) -> String {
+    let Chain { chain_id, registry, settler_factory, forwarder_factory, authorizer_factory, batch, upto_proxy, channel_policy } = chain;
+    let named = [
+        ("registry", registry),
+        ("settlers of", settler_factory),
+        ("forwarders of", forwarder_factory),
+        ("authorizers of", authorizer_factory),
+        ("batches at", batch),
+        ("upto at", upto_proxy),
+    ];
+    let mut out = chain_id.to_string();
+    for (what, at) in named.into_iter().filter(|(_, at)| !at.is_zero()) {
+        out.push_str(&format!(", {what} {at}"));
+    }
+    if !channel_policy.is_zero() {
+        out.push_str(&format!(", channels by policy {channel_policy}"));
+    }
+    out
 }
 
 fn classes(classes: &Classes, decimals: u8) -> String {
