@@ -48,7 +48,7 @@ impl NodeTextError {
         let (line, column) = (before.matches('\n').count().saturating_add(1), before.len().saturating_sub(begins).saturating_add(1));
         let shown_lines: String =
             text.get(begins..).unwrap_or_default().lines().take(text.get(span).map_or(1, |part| part.lines().count().max(1))).collect();
-        if !may_hold_a_key(&shown_lines) && !may_hold_a_key(error.message()) {
+        if is_public(&shown_lines) || (!may_hold_a_key(&shown_lines) && !may_hold_a_key(error.message())) {
             return Self::Place { shown: error.to_string().trim_end().to_owned(), nearest };
         }
         // A message names fields and kinds up to its colon, and after it what stands there.
@@ -67,12 +67,20 @@ impl NodeTextError {
     }
 }
 
-/// Whether a text may hold an RPC URL, whose path is a key, or a key that opens the node. What is published is neither.
+/// The field of a line.
+fn field(line: &str) -> &str {
+    line.trim_start().split(['=', ' ', '.']).next().unwrap_or_default()
+}
+
+/// Whether a line is one of addresses that are published.
+fn is_public(line: &str) -> bool {
+    ["urls", "log_urls"].contains(&field(line))
+}
+
+/// Whether a text may hold an RPC URL, whose path is a key, or a key that opens the node.
 fn may_hold_a_key(text: &str) -> bool {
-    let field = text.trim_start().split(['=', ' ', '.']).next().unwrap_or_default();
-    let is_public = ["urls", "log_urls"].contains(&field) || text.starts_with("expected https://") || text.starts_with("expected http://");
     let has_key = text.contains("://") || text.contains("\"ck_") || text.contains("'ck_");
-    (has_key && !is_public) || ["rpc", "attestors", "keys"].iter().any(|name| field.starts_with(name))
+    has_key || ["rpc", "attestors", "keys"].iter().any(|name| field(text).starts_with(name))
 }
 
 /// The one of these that a slip away from is `unknown`: fewer changes than a third of its letters, or two.
