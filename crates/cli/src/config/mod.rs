@@ -183,22 +183,13 @@ pub(crate) fn from_here(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
-/// The endpoints of one chain.
+/// The endpoints of one chain. The development chain, and a chain of which only options speak, have a default.
 pub(crate) fn rpc_of(chain: &ChainPart) -> Result<Rpc, Failure> {
     match &chain.rpc_file {
         Some(path) => rpc::read(path),
-        None if chain.rpc.is_empty() => {
-            let at = if chain.id == candor_devchain::DEFAULT_CHAIN_ID { Some(dev::RPC_URL.to_owned()) } else { None };
-            let urls: Vec<String> = at.into_iter().collect();
-            if urls.is_empty() {
-                return Err(Failure::cannot(format!(
-                    "chain {}: no endpoint; expected chain.rpc or chain.rpc_file, or --rpc URL",
-                    chain.id
-                )));
-            }
-            Ok(endpoints(&urls, 1))
-        }
-        None => Ok(endpoints(&chain.rpc, chain.rpc_agree)),
+        None if !chain.rpc.is_empty() => Ok(endpoints(&chain.rpc, chain.rpc_agree)),
+        None if chain.id == UNKNOWN || chain.id == candor_devchain::DEFAULT_CHAIN_ID => Ok(endpoints(&[dev::RPC_URL.to_owned()], 1)),
+        None => Err(Failure::cannot(format!("chain {}: no endpoint; expected chain.rpc or chain.rpc_file, or --rpc URL", chain.id))),
     }
 }
 
@@ -223,4 +214,18 @@ pub(crate) fn deployment_of(chain: &ChainPart) -> Result<Deployed, Failure> {
         return Ok(deployed);
     }
     DeploymentArg { deployment: None }.on(chain.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_that_only_options_name_is_asked_at_the_default_endpoint() {
+        for id in [UNKNOWN, candor_devchain::DEFAULT_CHAIN_ID] {
+            let rpc = rpc_of(&chain_part(id)).ok().unwrap();
+            assert_eq!(rpc.endpoints.iter().map(|endpoint| endpoint.url.as_str()).collect::<Vec<_>>(), [dev::RPC_URL]);
+        }
+        assert!(rpc_of(&chain_part(84_532)).is_err(), "any other chain has to say where it is");
+    }
 }
