@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use candor_chain::ChainClient;
 use candor_client::{
-    Awaited, Buyer, ClientError, Endpoint, Facts, Keep, PolicyFile, Progress, VerifiedNode, VerifiedResponse, ask, cut_notice, frame_text,
+    Awaited, Buyer, ClientError, Endpoint, Facts, Keep, Progress, VerifiedNode, VerifiedResponse, ask, cut_notice, frame_text,
     keep_as_refused, needs_wallet, resolve, verified_facts, verify_live, write_private,
 };
 use candor_report::{decimal_text, headline, verdict_json};
@@ -19,7 +19,6 @@ use candor_verify::verdict::{LogLevel, Outcome, Verdict};
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
-use crate::dev::{Development, Role};
 use crate::output::{Done, Failure, note, print_json, read, say, write_out};
 use crate::rpc::RpcArgs;
 use crate::{access, bundles, dev, policy, verify, wallet};
@@ -91,7 +90,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     keep.check_free()?;
     let own = args.rpc.own_chain().await?;
     let chain = own.client();
-    let policy = client_policy(args.policy.as_deref(), state, chain.chain_id())?;
+    let policy = policy::to_buy_by(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&policy, args.policy.as_deref(), state)?;
     // A chain in trouble is told as that, and not as a node that is not there.
     let _well = own.check().await.map_err(ClientError::from)?;
@@ -189,19 +188,6 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>,
     if verdict.outcome() != Outcome::Verified {
         verify::print(verdict, required);
     }
-}
-
-/// The policy to buy by. On a development chain a missing one is written, saying so: three terminals work without flags.
-pub(crate) fn client_policy(named: Option<&Path>, state: &Path, chain_id: u64) -> Result<PolicyFile, Failure> {
-    let path = policy::default_path(state);
-    if named.is_none()
-        && !path.exists()
-        && let Some(development) = Development::of(chain_id)
-    {
-        policy::write_dev(&path, state, development.deployed(), development.address(Role::Operator))?;
-        note!("wrote {}: it accepts SIMULATED evidence of this very program, on chain {chain_id} only", path.display());
-    }
-    policy::load(named, state)
 }
 
 /// One line about who was verified.

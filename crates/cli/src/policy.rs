@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::deployment::{self, Deployed};
 use crate::dev::{self, Development, Role};
 use crate::keys::{self, missing};
-use crate::output::{Done, Failure, print_json, say};
+use crate::output::{Done, Failure, note, print_json, say};
 use crate::trust;
 
 /// First line of every policy that this program writes to accept itself.
@@ -173,6 +173,19 @@ pub(crate) fn load(named: Option<&Path>, state: &Path) -> Result<PolicyFile, Fai
         None if fallback.exists() => Ok(PolicyFile::read(&fallback)?),
         None => Ok(PolicyFile::new(Policy::hardware(), SpendPolicy::default())),
     }
+}
+
+/// The policy to buy by. On a development chain a missing one is written, saying so: three terminals work without flags.
+pub(crate) fn to_buy_by(named: Option<&Path>, state: &Path, chain_id: u64) -> Result<PolicyFile, Failure> {
+    let path = default_path(state);
+    if named.is_none()
+        && !path.exists()
+        && let Some(development) = Development::of(chain_id)
+    {
+        write_dev(&path, state, development.deployed(), development.address(Role::Operator))?;
+        note!("wrote {}: it accepts SIMULATED evidence of this very program, on chain {chain_id} only", path.display());
+    }
+    load(named, state)
 }
 
 /// The registry to look for nodes in.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::output::{Done, Failure, free_address, note, print_json, read, say};
 use crate::rpc::RpcArgs;
-use crate::{access, ask, bundles, dev, lifetime, policy, wallet};
+use crate::{access, bundles, dev, lifetime, policy, wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let listen = free_address(args.listen, "--listen")?;
     let own = args.rpc.own_chain().await?;
     let chain = own.client().clone();
-    let judge = ask::client_policy(args.policy.as_deref(), state, chain.chain_id())?;
+    let judge = policy::to_buy_by(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, args.policy.as_deref(), state)?;
     // Who has a key does not pay; and without a wallet, nodes that answer for nothing can be asked.
     let has_wallet = key.is_none() && wallet::is_there(state, chain.chain_id());

@@ -18,7 +18,7 @@ use crate::keys::missing;
 use crate::output::{Done, Failure, print_json, say};
 use crate::rpc::RpcArgs;
 use crate::wallet::Passphrase;
-use crate::{ask, dev, policy, wallet};
+use crate::{dev, policy, wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -85,7 +85,7 @@ async fn end_key(end: &End, calldata: fn(&Record) -> Vec<u8>, state: &Path, json
             return Err(missing("operator", chain_id, "--key FILE", "candor wallet new FILE, before the terms are signed with it"));
         }
     };
-    let judge = ask::client_policy(end.policy.as_deref(), state, chain.chain_id())?;
+    let judge = policy::to_buy_by(end.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, end.policy.as_deref(), state)?;
     let status = chain.key_status(&registry, &end.k_sig).await?;
     let status = status.ok_or_else(|| Failure::cannot(format!("registry {registry} does not know the key {}", end.k_sig)))?;
@@ -104,7 +104,7 @@ async fn end_key(end: &End, calldata: fn(&Record) -> Vec<u8>, state: &Path, json
 
 async fn list(rpc: &RpcArgs, policy: Option<&Path>, newest: usize, state: &Path, json_output: bool) -> Done {
     let chain = rpc.connect().await?;
-    let judge = ask::client_policy(policy, state, chain.chain_id())?;
+    let judge = policy::to_buy_by(policy, state, chain.chain_id())?;
     let registry = policy::registry(&judge, policy, state)?;
     let found = candidates(&chain, &registry, newest).await?;
     let rows: Vec<Value> = found.iter().map(|candidate| row(candidate, &judge.policy)).collect();

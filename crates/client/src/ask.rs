@@ -47,7 +47,8 @@ use crate::keep::Keep;
 use crate::own_chain::{ChainIsWell, OwnChain};
 use crate::refusals;
 use crate::resolve::{VerifiedNode, random32};
-use crate::spend::{InFlight, SpendBook, Wallet};
+use crate::spend::{InFlight, SpendBook};
+use crate::wallet::Wallet;
 
 /// Seconds before the payment's end at which it is not sent again: a node could not run it any more.
 const RESEND_MARGIN_SECONDS: u64 = 90;

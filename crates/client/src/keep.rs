@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use candor_verify::bundle::Bundle;
 
 use crate::error::ClientError;
-use crate::spend::{file_error, private_directory, write_private};
+use crate::files::{file_error, private_directory, write_private};
 
 /// Where an ask keeps its bundle.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -11,7 +11,7 @@ use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
 
 use crate::error::ClientError;
-use crate::spend::file_error;
+use crate::files::file_error;
 
 /// A policy file: what counts as verified, and what may be spent.
 #[derive(Clone, Debug)]

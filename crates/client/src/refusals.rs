@@ -15,8 +15,9 @@ use candor_x402::client::SentPayment;
 use hyper::header::HeaderMap;
 use serde_json::json;
 
+use crate::files::{private_directory, write_private};
 use crate::resolve::VerifiedNode;
-use crate::spend::{SpendBook, private_directory, write_private};
+use crate::spend::SpendBook;
 
 /// Header with a refusal and its signature.
 const REFUSAL: &str = "x-candor-refusal";

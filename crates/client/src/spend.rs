@@ -1,26 +1,24 @@
-//! The wallet, and the book of payments that outlives the process.
+//! The book of payments that outlives the process.
 //!
 //! The book is written and synced *before* a payment is signed, and again with the payment itself before it is sent: a payment that left is
 //! never forgotten, whatever stops next, and can be sent again. Payments that nobody can move any more are found on the chain and freed.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use candor_chain::ChainClient;
-use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
-use candor_verify::eip712::{address_of, recoverable};
+use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::time::UnixSeconds;
 use candor_x402::client::{Choice, Ledger, LedgerError, Purchase, Reservation, Resolution, Seller, SentPayment, Spend, SpendState};
 use candor_x402::protocol::Eip155;
-use k256::ecdsa::SigningKey;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::error::ClientError;
+use crate::files::{file_error, private_directory, write_private};
 
 /// How long a start waits for the chain to say what became of old payments.
 const SETTLE_UP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,45 +29,6 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Between two looks at a lock that another has.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-
-/// A key that pays. `Debug` shows its address only.
-pub struct Wallet {
-    key: SigningKey,
-    address: Address,
-}
-
-impl Wallet {
-    /// A wallet from a secret key.
-    ///
-    /// # Errors
-    /// `Usage` if it is no secp256k1 key.
-    pub fn from_bytes(secret: &[u8; 32]) -> Result<Self, ClientError> {
-        let key = SigningKey::from_slice(secret).map_err(|_| ClientError::Usage("not a secp256k1 secret key".into()))?;
-        let point = key.verifying_key().to_sec1_point(false);
-        let address = point.as_bytes().get(1..).and_then(address_of);
-        let address = address.ok_or_else(|| ClientError::Usage("this key has no address".into()))?;
-        Ok(Self { key, address })
-    }
-
-    /// Who pays.
-    #[must_use]
-    pub fn address(&self) -> Address {
-        self.address
-    }
-
-    /// A low-s recoverable signature over a digest.
-    #[must_use]
-    pub fn sign(&self, digest: &Hash32) -> Signature65 {
-        let (rs, id) = self.key.sign_prehash_recoverable(&digest.0);
-        recoverable(rs.to_bytes().into(), id.to_byte())
-    }
-}
-
-impl std::fmt::Debug for Wallet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Wallet({})", self.address)
-    }
-}
 
 /// The book of payments, in one file; beside it a directory of locks, one per payment that an ask is waiting for.
 #[derive(Debug)]
@@ -365,42 +324,6 @@ impl Row {
     }
 }
 
-/// Makes a directory of the state, with those above it, for its owner only. One that is there stays as it is.
-///
-/// # Errors
-/// `File`.
-pub fn private_directory(path: &Path) -> Result<(), ClientError> {
-    if path.as_os_str().is_empty() {
-        return Ok(());
-    }
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| file_error(path, &format!("this directory cannot be made: {error}")))
-}
-
-/// Writes a file that only its owner can read, in a directory that is there: temporary file, sync, rename, sync of the directory.
-///
-/// # Errors
-/// `File`.
-pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), ClientError> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !directory.is_dir() {
-        return Err(file_error(path, &format!("there is no directory {}", directory.display())));
-    }
-    let write = || -> std::io::Result<()> {
-        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(directory)?.sync_all()
-    };
-    write().map_err(|error| file_error(path, &error))
-}
-
-pub(crate) fn file_error(path: &Path, what: &dyn std::fmt::Display) -> ClientError {
-    ClientError::File { path: path.display().to_string(), what: what.to_string() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -434,15 +357,5 @@ mod tests {
         drop(lock_within(&path, Duration::ZERO).unwrap());
         assert_eq!(mode(&path), 0o600);
         fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn a_wallet_signs_as_its_address_and_never_prints_its_key() {
-        let wallet = Wallet::from_bytes(&[7; 32]).unwrap();
-        let signature = wallet.sign(&Hash32([1; 32]));
-        let signer = candor_verify::eip712::signer(&candor_verify::eip712::K256, &Hash32([1; 32]), &signature);
-        assert_eq!(signer, Some(wallet.address()));
-        assert!(!format!("{wallet:?}").contains("0707"));
-        assert!(Wallet::from_bytes(&[0; 32]).is_err());
     }
 }
