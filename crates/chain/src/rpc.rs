@@ -34,10 +34,18 @@ pub struct RpcEndpoint {
     pub headers: Vec<(String, String)>,
 }
 
+impl Rpc {
+    /// Endpoints without headers.
+    #[must_use]
+    pub fn of(urls: &[String], agree: usize) -> Self {
+        Self { endpoints: urls.iter().map(|url| RpcEndpoint { url: url.clone(), headers: Vec::new() }).collect(), agree }
+    }
+}
+
 impl From<&str> for Rpc {
     /// One endpoint without headers.
     fn from(url: &str) -> Self {
-        Self { endpoints: vec![RpcEndpoint { url: url.to_owned(), headers: Vec::new() }], agree: 1 }
+        Self::of(&[url.to_owned()], 1)
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! - **Invariant:** a key is no argument of any command and is in no environment: it is printed once, or lies in a file of its owner's.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use candor_client::{AccessKey, write_private};
 use serde_json::json;
 
+use crate::keys;
 use crate::output::{Done, Failure, print_json, read, say};
 
 #[derive(clap::Args)]
@@ -62,22 +62,11 @@ pub(crate) struct KeyArg {
 impl KeyArg {
     pub(crate) fn load(&self) -> Result<Option<AccessKey>, Failure> {
         let Some(path) = &self.access_key_file else { return Ok(None) };
-        check_mode(path)?;
+        // Whoever can read the file can ask in its owner's name.
+        keys::check_private(path)?;
         let bytes = read(path)?;
         let text = String::from_utf8_lossy(&bytes);
         let key = AccessKey::new(text.lines().next().unwrap_or_default().trim());
         key.map(Some).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
     }
-}
-
-/// Whoever can read the file can ask in its owner's name.
-fn check_mode(path: &Path) -> Result<(), Failure> {
-    let mode = std::fs::metadata(path).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?.mode() & 0o777;
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
-    Err(Failure::cannot(format!(
-        "{}: expected a file that only its owner can read (mode 600), got mode {mode:o}; chmod 600 it",
-        path.display()
-    )))
 }

@@ -1,5 +1,8 @@
 //! Unix time as people read it: UTC, in the one form that sorts. For lists and for names of directories; nothing is decided by it.
 
+/// A day, in milliseconds.
+pub(crate) const DAY_MS: u64 = 86_400_000;
+
 /// `2026-02-12T09:30:00Z`, of Unix milliseconds.
 pub(crate) fn utc(unix_ms: u64) -> String {
     let seconds = unix_ms / 1000;

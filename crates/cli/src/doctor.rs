@@ -15,7 +15,7 @@ use candor_verify::bytes::Address;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::config::{ConfigArg, Settings, rpc_of};
+use crate::config::{ConfigArg, Settings, chain_of, within_ceiling};
 use crate::deployment::Deployed;
 use crate::keys::{self, HOST_ROLES, NodeKeys, OPERATOR, keystore};
 use crate::output::{Done, Failure, print_json, say};
@@ -90,8 +90,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     match settings.connect().await {
         Err(failure) => looks.ill("chain", failure.message(), "start it, or name another endpoint: chain.rpc"),
         Ok(chain) => {
-            let ceiling = settings.chain().and_then(|part| part.max_fee_gwei).map(|gwei| u128::from(gwei) * 1_000_000_000);
-            let chain = ceiling.map_or(chain.clone(), |wei| chain.with_fee_ceiling(wei));
+            let chain = settings.chain().map_or(chain.clone(), |part| within_ceiling(chain, part));
             look_at_chain(&mut looks, &mut settings, &chain, ether).await;
         }
     }
@@ -297,14 +296,6 @@ async fn look_at_tokens(looks: &mut Looks, text: &NodeText, chain: &ChainClient)
     }
 }
 
-/// The chain with this id: the first, or another of the file.
-async fn chain_of(text: &NodeText, id: u64, first: &ChainClient) -> Result<ChainClient, Failure> {
-    match text.chains.iter().find(|part| part.id == id && id != first.chain_id()) {
-        None => Ok(first.clone()),
-        Some(part) => Ok(ChainClient::connect(rpc_of(part)?, Some(part.id)).await?),
-    }
-}
-
 async fn look_at_prices(looks: &mut Looks, text: &NodeText, chain: &ChainClient, ether: Decimal) {
     // What is wrong with them is said with the funds.
     let Ok(fees) = chain.fees().await else { return };
@@ -333,7 +324,11 @@ fn look_at_keys(looks: &mut Looks, settings: &Settings, keys: &NodeKeys) {
     let stores = HOST_ROLES.iter().chain([&OPERATOR]).map(|role| keystore(directory, role));
     let others =
         text.keys.passphrase_file.iter().chain(settings.file.as_ref().filter(|_| text.chains.iter().any(|chain| !chain.rpc.is_empty())));
-    let open: Vec<String> = stores.chain(others.cloned()).filter(|path| is_open(path)).map(|path| path.display().to_string()).collect();
+    let open: Vec<String> = stores
+        .chain(others.cloned())
+        .filter(|path| path.exists() && keys::check_private(path).is_err())
+        .map(|path| path.display().to_string())
+        .collect();
     match open.is_empty() {
         true => looks.well("keys", format!("in {}, their passphrase opens them", directory.display())),
         false => looks.ill("keys", format!("others can read {}", open.join(", ")), "chmod 600 them"),
@@ -345,11 +340,6 @@ fn look_at_keys(looks: &mut Looks, settings: &Settings, keys: &NodeKeys) {
             "keep it elsewhere and sign there: candor terms draft, then sign; terms.file names the result",
         );
     }
-}
-
-fn is_open(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o077 != 0)
 }
 
 async fn look_at_funds(looks: &mut Looks, settings: &Settings, keys: &NodeKeys, chain: &ChainClient) {

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::{ChainClient, Deployment, Rpc, RpcEndpoint, Signer};
+use candor_chain::{ChainClient, Deployment, Rpc, Signer};
 use candor_devchain::{DEFAULT_CHAIN_ID, TESTNETS};
 use candor_report::{AccessPart, AnchorPart, AssetPart, Decimal, KeysPart, LogPart, MetricsPart, NodeModel, NodePart, NodeText, PricePart};
 use candor_verify::bytes::Address;
@@ -152,8 +152,7 @@ impl Found {
         if rpc.iter().all(String::is_empty) {
             return Err(Failure::cannot(format!("chain {chain_id}: expected an endpoint of it, got none; name one with --rpc URL")));
         }
-        let endpoints = rpc.iter().map(|url| RpcEndpoint { url: url.clone(), headers: Vec::new() }).collect();
-        let gas_price = match ChainClient::connect(Rpc { endpoints, agree: 1 }, Some(chain_id)).await {
+        let gas_price = match ChainClient::connect(Rpc::of(&rpc, 1), Some(chain_id)).await {
             Ok(chain) => chain.fees().await.ok().map(|fees| fees.max_fee_per_gas),
             // The file can be written all the same; a chain with another id is a slip.
             Err(error) if error.is_temporary() => {

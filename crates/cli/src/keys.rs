@@ -14,6 +14,7 @@
 //!   environment or in a file that was not there before.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use candor_chain::Signer;
@@ -44,15 +45,25 @@ pub(crate) struct NodeKeyArgs {
 
 impl NodeKeyArgs {
     pub(crate) fn put(self, settings: &mut Settings) {
-        settings.set("keys.directory", self.keys.map(from_here), |text, path| text.keys.directory = Some(path));
-        settings.set("keys.payee", self.payee, |text, payee| text.keys.payee = Some(payee));
-        settings.set("keys.passphrase_file", self.passphrase.file().map(from_here), |text, path| text.keys.passphrase_file = Some(path));
+        settings.set(self.keys.map(from_here), |text, path| text.keys.directory = Some(path));
+        settings.set(self.payee, |text, payee| text.keys.payee = Some(payee));
+        settings.set(self.passphrase.file().map(from_here), |text, path| text.keys.passphrase_file = Some(path));
     }
 }
 
 /// An address on the command line.
 pub(crate) fn address(text: &str) -> Result<Address, &'static str> {
     Address::from_hex(text).filter(|address| !address.is_zero()).ok_or("expected 0x and 40 hex digits, not all zero")
+}
+
+/// Whether only its owner can open a file, as one with a secret has to be.
+pub(crate) fn check_private(path: &Path) -> Result<(), Failure> {
+    let mode = std::fs::metadata(path).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?.mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let what = "expected a file that only its owner can open (mode 600)";
+    Err(Failure::cannot(format!("{}: {what}, got mode {mode:o}; chmod 600 it", path.display())))
 }
 
 /// Everything of a node that has a key, or is one's address.

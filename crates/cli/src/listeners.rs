@@ -52,7 +52,7 @@ pub(crate) enum MetricsListen {
 impl MetricsListen {
     /// Over what a node's file says.
     pub(crate) fn put(self, settings: &mut Settings) {
-        settings.set("metrics.listen", Some(self), |text, asked| {
+        settings.set(Some(self), |text, asked| {
             text.metrics.listen = match asked {
                 Self::At(address) => Some(address),
                 Self::Off => None,

@@ -42,8 +42,8 @@ pub(crate) struct LogArgs {
 
 impl LogArgs {
     pub(crate) fn put(self, settings: &mut Settings) {
-        settings.set("log.format", self.log_format, |text, format| text.log.format = format);
-        settings.set("log.level", self.log_level, |text, levels| text.log.level = levels.to_string());
+        settings.set(self.log_format, |text, format| text.log.format = format);
+        settings.set(self.log_level, |text, levels| text.log.level = levels.to_string());
     }
 }
 

@@ -7,8 +7,8 @@ use candor_client::OwnChain;
 use candor_report::{ChainPart, EndpointText, EndpointsText};
 
 use crate::config::{Settings, UNKNOWN, chain_part, from_here};
-use crate::dev;
 use crate::output::Failure;
+use crate::{dev, keys};
 
 /// For every command that asks a chain.
 #[derive(clap::Args, Clone)]
@@ -36,9 +36,10 @@ impl RpcArgs {
         if let Some(path) = &self.rpc_file {
             return read(path);
         }
-        let urls = if self.rpc.is_empty() { vec![dev::RPC_URL.to_owned()] } else { self.rpc.clone() };
-        let endpoints = urls.into_iter().map(|url| RpcEndpoint { url, headers: Vec::new() }).collect();
-        Ok(Rpc { endpoints, agree: self.rpc_agree.map_or(1, usize::from) })
+        match self.rpc.as_slice() {
+            [] => Ok(dev::RPC_URL.into()),
+            urls => Ok(Rpc::of(urls, self.rpc_agree.map_or(1, usize::from))),
+        }
     }
 
     /// The chain behind them.
@@ -57,17 +58,15 @@ impl RpcArgs {
             settings.text.chains.push(chain_part(UNKNOWN));
         }
         let urls = (!self.rpc.is_empty()).then_some(self.rpc);
-        settings.set("chain[0].rpc", urls, |text, urls| {
+        settings.set(urls, |text, urls| {
             // All or nothing: endpoints of the file beside those of the command line would be asked unasked.
             text.chains
                 .iter_mut()
                 .take(1)
                 .for_each(|chain| *chain = ChainPart { rpc: urls.clone(), rpc_agree: 1, rpc_file: None, ..chain.clone() });
         });
-        settings.set("chain[0].rpc_agree", self.rpc_agree, |text, agree| {
-            text.chains.iter_mut().take(1).for_each(|chain| chain.rpc_agree = agree)
-        });
-        settings.set("chain[0].rpc_file", self.rpc_file.map(from_here), |text, path| {
+        settings.set(self.rpc_agree, |text, agree| text.chains.iter_mut().take(1).for_each(|chain| chain.rpc_agree = agree));
+        settings.set(self.rpc_file.map(from_here), |text, path| {
             text.chains
                 .iter_mut()
                 .take(1)
@@ -78,12 +77,9 @@ impl RpcArgs {
 
 /// Reads a file of endpoints.
 pub(crate) fn read(path: &std::path::Path) -> Result<Rpc, Failure> {
-    use std::os::unix::fs::PermissionsExt as _;
+    // It may hold keys.
+    keys::check_private(path)?;
     let cannot = |what: String| Failure::cannot(format!("{}: {what}", path.display()));
-    let mode = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(cannot(format!("others can read it (mode {mode:o}), and it may hold keys; chmod 600 it")));
-    }
     let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
     let EndpointsText { agree, endpoints } = EndpointsText::parse(&text).map_err(|error| cannot(error.to_string()))?;
     let endpoints = endpoints.into_iter().map(|EndpointText { url, headers }| RpcEndpoint { url, headers: headers.into_iter().collect() });

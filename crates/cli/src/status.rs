@@ -18,6 +18,7 @@ use candor_verify::time::UnixMs;
 use candor_x402::settlement::SettlementStatus;
 use serde_json::{Value, json};
 
+use crate::calendar::DAY_MS;
 use crate::config::{ConfigArg, Settings};
 use crate::output::{Done, Failure, print_json, write_out};
 use crate::paint::{Ink, Line};
@@ -40,8 +41,6 @@ pub(crate) struct Args {
 
 /// Between two looks with `--watch`.
 const EVERY: Duration = Duration::from_secs(2);
-
-const DAY_MS: u64 = 86_400_000;
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let settings = in_force(&args.config.load(state)?);

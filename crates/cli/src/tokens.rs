@@ -7,7 +7,7 @@ use candor_report::{AssetPart, NodeText};
 use candor_verify::bytes::Address;
 use candor_verify::payment::TokenDomain;
 
-use crate::config::rpc_of;
+use crate::config::chain_of;
 use crate::output::Failure;
 
 /// Play money that anybody mints.
@@ -46,12 +46,7 @@ fn token(symbol: &str, chain_id: u64, address: Address, name: &str) -> AssetPart
 /// domain makes every payment invalid.
 pub(crate) async fn check(text: &NodeText, chain: &ChainClient) -> Result<(), Failure> {
     for asset in &text.assets {
-        let part = text.chains.iter().find(|part| part.id == asset.chain_id && part.id != chain.chain_id());
-        let other = match part {
-            None => None,
-            Some(part) => Some(ChainClient::connect(rpc_of(part)?, Some(part.id)).await?),
-        };
-        check_one(asset, other.as_ref().unwrap_or(chain)).await?;
+        check_one(asset, &chain_of(text, asset.chain_id, chain).await?).await?;
     }
     Ok(())
 }

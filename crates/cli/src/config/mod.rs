@@ -7,16 +7,16 @@
 
 mod show;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use candor_attestor::AttestorUrl;
-use candor_chain::{ChainClient, Rpc, RpcEndpoint};
+use candor_chain::{ChainClient, Rpc};
 use candor_report::{ChainPart, NodeText, node_fields};
 
-use crate::deployment::{self, Deployed, DeploymentArg};
+use crate::deployment::{Deployed, DeploymentArg};
 use crate::output::Failure;
-use crate::{dev, rpc};
+use crate::{costs, dev, rpc};
 
 pub(crate) use show::{Args, run};
 
@@ -26,7 +26,7 @@ pub(crate) const FILE: &str = "node.toml";
 /// Id of a chain of which only the command line speaks: its endpoint says which it is.
 pub(crate) const UNKNOWN: u64 = 0;
 
-/// Largest file that is read, in bytes: ten thousand denied payers, and room.
+/// Largest file that is read, in bytes: as many denied payers as it may name, and room.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Which file.
@@ -37,22 +37,14 @@ pub(crate) struct ConfigArg {
     pub(crate) config: Option<PathBuf>,
 }
 
-/// Where a value comes from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Source {
-    Default,
-    File,
-    Option,
-}
-
 /// What a node is told.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) text: NodeText,
     /// The file, if there is one.
     pub(crate) file: Option<PathBuf>,
-    // By field, as `show` names them. What is not in it is a default.
-    sources: BTreeMap<String, Source>,
+    // Fields that the file names, as `show` does. The others are defaults.
+    said: BTreeSet<String>,
     /// `--anchor-value`, which is in the smallest unit.
     pub(crate) anchor_units: Option<u64>,
     /// `--confirm-seconds`.
@@ -67,7 +59,7 @@ impl ConfigArg {
         match &file {
             Some(path) => Settings::read(path),
             None => {
-                let mut settings = Settings::of(NodeText::default(), None, BTreeMap::new());
+                let mut settings = Settings::of(NodeText::default(), None, BTreeSet::new());
                 settings.begin_at(state)?;
                 Ok(settings)
             }
@@ -76,8 +68,8 @@ impl ConfigArg {
 }
 
 impl Settings {
-    fn of(text: NodeText, file: Option<PathBuf>, sources: BTreeMap<String, Source>) -> Self {
-        Self { text, file, sources, anchor_units: None, confirm_seconds: None }
+    fn of(text: NodeText, file: Option<PathBuf>, said: BTreeSet<String>) -> Self {
+        Self { text, file, said, anchor_units: None, confirm_seconds: None }
     }
 
     /// Reads a file.
@@ -89,8 +81,8 @@ impl Settings {
         }
         let written = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
         let text = NodeText::parse(&written).map_err(|error| cannot(error.to_string()))?;
-        let named = node_fields(&written).into_iter().map(|(field, _)| (field, Source::File));
-        let mut settings = Self::of(text, Some(path.to_owned()), named.collect());
+        let said = node_fields(&written).into_iter().map(|(field, _)| field).collect();
+        let mut settings = Self::of(text, Some(path.to_owned()), said);
         settings.begin_at(path.parent().unwrap_or(Path::new(".")))?;
         Ok(settings)
     }
@@ -112,10 +104,9 @@ impl Settings {
     }
 
     /// Takes a value of the command line.
-    pub(crate) fn set<T>(&mut self, field: &str, value: Option<T>, put: impl FnOnce(&mut NodeText, T)) {
+    pub(crate) fn set<T>(&mut self, value: Option<T>, put: impl FnOnce(&mut NodeText, T)) {
         if let Some(value) = value {
             put(&mut self.text, value);
-            self.sources.insert(field.to_owned(), Source::Option);
         }
     }
 
@@ -126,7 +117,7 @@ impl Settings {
 
     /// Its endpoints, else the one where `candor chain` listens.
     pub(crate) fn rpc(&self) -> Result<Rpc, Failure> {
-        self.chain().map_or_else(|| Ok(endpoints(&[dev::RPC_URL.to_owned()], 1)), rpc_of)
+        self.chain().map_or_else(|| Ok(dev::RPC_URL.into()), rpc_of)
     }
 
     /// Connects to it.
@@ -187,15 +178,26 @@ pub(crate) fn from_here(path: PathBuf) -> PathBuf {
 pub(crate) fn rpc_of(chain: &ChainPart) -> Result<Rpc, Failure> {
     match &chain.rpc_file {
         Some(path) => rpc::read(path),
-        None if !chain.rpc.is_empty() => Ok(endpoints(&chain.rpc, chain.rpc_agree)),
-        None if chain.id == UNKNOWN || chain.id == candor_devchain::DEFAULT_CHAIN_ID => Ok(endpoints(&[dev::RPC_URL.to_owned()], 1)),
+        None if !chain.rpc.is_empty() => Ok(Rpc::of(&chain.rpc, chain.rpc_agree.into())),
+        None if chain.id == UNKNOWN || chain.id == candor_devchain::DEFAULT_CHAIN_ID => Ok(dev::RPC_URL.into()),
         None => Err(Failure::cannot(format!("chain {}: no endpoint; expected chain.rpc or chain.rpc_file, or --rpc URL", chain.id))),
     }
 }
 
-fn endpoints(urls: &[String], agree: u16) -> Rpc {
-    let endpoints = urls.iter().map(|url| RpcEndpoint { url: url.clone(), headers: Vec::new() }).collect();
-    Rpc { endpoints, agree: usize::from(agree) }
+/// The chain, for transactions that pay no more per gas than the file allows.
+pub(crate) fn within_ceiling(chain: ChainClient, part: &ChainPart) -> ChainClient {
+    match part.max_fee_gwei {
+        Some(gwei) => chain.with_fee_ceiling(u128::from(gwei).saturating_mul(costs::WEI_PER_GWEI)),
+        None => chain,
+    }
+}
+
+/// The chain of this id: the first one, or another of the file, connected to.
+pub(crate) async fn chain_of(text: &NodeText, id: u64, first: &ChainClient) -> Result<ChainClient, Failure> {
+    match text.chains.iter().find(|part| part.id == id && id != first.chain_id()) {
+        None => Ok(first.clone()),
+        Some(part) => Ok(ChainClient::connect(rpc_of(part)?, Some(part.id)).await?),
+    }
 }
 
 /// A chain of which only what the command line says is known.
@@ -205,15 +207,7 @@ pub(crate) fn chain_part(id: u64) -> ChainPart {
 
 /// The deployment of a part that names one; for those who connect to nothing.
 pub(crate) fn deployment_of(chain: &ChainPart) -> Result<Deployed, Failure> {
-    if let Some(path) = &chain.deployment {
-        let deployed = deployment::read(path)?;
-        let named = deployed.addresses.chain_id;
-        if named != chain.id {
-            return Err(Failure::cannot(format!("{}: chain_id: expected {}, as chain.id says, got {named}", path.display(), chain.id)));
-        }
-        return Ok(deployed);
-    }
-    DeploymentArg { deployment: None }.on(chain.id)
+    DeploymentArg { deployment: chain.deployment.clone() }.on(chain.id)
 }
 
 #[cfg(test)]

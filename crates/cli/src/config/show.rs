@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use candor_chain::RpcEndpoint;
+use candor_chain::Rpc;
 use candor_report::{NodeText, node_fields};
 use serde_json::{Value, json};
 
-use super::{ConfigArg, Settings, Source};
+use super::{ConfigArg, Settings};
 use crate::output::{Done, Failure, print_json, say};
 
 #[derive(clap::Args)]
@@ -41,19 +41,18 @@ pub(crate) fn run(args: Args, state: &Path, json_output: bool) -> Done {
 }
 
 fn show(settings: &Settings, only_said: bool, json_output: bool) -> Done {
-    let rows: Vec<(String, String, Source)> =
-        settings.in_force().into_iter().filter(|(_, _, source)| !only_said || *source != Source::Default).collect();
+    let rows: Vec<Row> = settings.in_force().into_iter().filter(|row| !only_said || row.is_said).collect();
     if json_output {
-        let fields = rows.iter().map(|(field, value, source)| json!({"field": field, "value": value, "from": source.word()}));
+        let fields = rows.iter().map(|row| json!({"field": row.field, "value": row.value, "from": row.from()}));
         print_json(
             &json!({"file": settings.file.as_ref().map(|path| path.display().to_string()), "fields": fields.collect::<Vec<Value>>()}),
         );
         return Ok(ExitCode::SUCCESS);
     }
     say!("{}", settings.name());
-    let width = rows.iter().map(|(field, ..)| field.len()).max().unwrap_or_default();
-    for (field, value, source) in rows {
-        say!("{field:<width$}  {value}   {}", source.word());
+    let width = rows.iter().map(|row| row.field.len()).max().unwrap_or_default();
+    for row in rows {
+        say!("{:<width$}  {}   {}", row.field, row.value, row.from());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -77,8 +76,7 @@ fn check(settings: &Settings, state: &Path, json_output: bool) -> Done {
 
 impl Settings {
     /// Every field with its value, for people: no secret is among them.
-    pub(crate) fn in_force(&self) -> Vec<(String, String, Source)> {
-        let source = |field: &str| self.sources.get(field).copied().unwrap_or(Source::Default);
+    fn in_force(&self) -> Vec<Row> {
         let endpoints = |field: &str| {
             let chains = self.text.chains.iter().enumerate();
             let mut lists = chains
@@ -86,8 +84,8 @@ impl Settings {
             lists.find(|(name, _)| field == name).map(|(_, urls)| hidden(urls))
         };
         let rows = node_fields(&self.text.to_toml()).into_iter().map(|(field, value)| {
-            let (shown, from) = (endpoints(&field).unwrap_or(value), source(&field));
-            (field, shown, from)
+            let (value, is_said) = (endpoints(&field).unwrap_or(value), self.said.contains(&field));
+            Row { field, value, is_said }
         });
         rows.collect()
     }
@@ -111,19 +109,23 @@ impl Settings {
     }
 }
 
-impl Source {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::File => "file",
-            Self::Option => "option",
-        }
+/// A value in force.
+struct Row {
+    field: String,
+    value: String,
+    // Whether the file says it.
+    is_said: bool,
+}
+
+impl Row {
+    fn from(&self) -> &'static str {
+        if self.is_said { "file" } else { "default" }
     }
 }
 
 /// Endpoints by scheme, host and port: the rest of an RPC URL is a key.
 fn hidden(urls: &[String]) -> String {
-    let endpoints = urls.iter().map(|url| RpcEndpoint { url: url.clone(), headers: Vec::new() });
     // Its Debug is the name that may be shown.
-    format!("[{}]", endpoints.map(|endpoint| format!("{endpoint:?}")).collect::<Vec<_>>().join(", "))
+    let names = Rpc::of(urls, 1).endpoints.iter().map(|endpoint| format!("{endpoint:?}")).collect::<Vec<_>>();
+    format!("[{}]", names.join(", "))
 }

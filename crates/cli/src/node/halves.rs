@@ -18,7 +18,7 @@ use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::terms::SignedTerms;
 use candor_verify::time::UnixMs;
 
-use crate::config::{Settings, rpc_of};
+use crate::config::{Settings, rpc_of, within_ceiling};
 use crate::deployment::Deployed;
 use crate::dev::{self, Development};
 use crate::keys::{self, HostKeys};
@@ -28,8 +28,6 @@ use crate::logging::{self, LogArgs};
 use crate::output::{Done, Failure, read};
 use crate::registrar::{Attestors, NodeRegistrar};
 use crate::{prices, terms};
-
-const WEI_PER_GWEI: u128 = 1_000_000_000;
 
 /// Bytes of a MiB.
 const MIB: u64 = 1 << 20;
@@ -158,8 +156,8 @@ pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> 
     candor_client::private_directory(&data)?;
     super::setup::place_built_in(&mut settings, &data)?;
     let text = &settings.text;
-    if let Some(gwei) = settings.chain().and_then(|part| part.max_fee_gwei) {
-        chain = chain.with_fee_ceiling(u128::from(gwei) * WEI_PER_GWEI);
+    if let Some(part) = settings.chain() {
+        chain = within_ceiling(chain, part);
     }
     let is_dev = Development::of(chain.chain_id()).is_some();
     let Some(path) = args.terms.as_ref().or(text.terms.file.as_ref()) else {
@@ -248,8 +246,7 @@ fn put_settings(config: &mut HostConfig, text: &NodeText) -> Result<(), Failure>
 async fn payment_chains(text: &NodeText) -> Result<Vec<ChainClient>, Failure> {
     let mut chains = Vec::new();
     for part in text.chains.iter().skip(1) {
-        let chain = ChainClient::connect(rpc_of(part)?, Some(part.id)).await?;
-        chains.push(part.max_fee_gwei.map_or(chain.clone(), |gwei| chain.with_fee_ceiling(u128::from(gwei) * WEI_PER_GWEI)));
+        chains.push(within_ceiling(ChainClient::connect(rpc_of(part)?, Some(part.id)).await?, part));
     }
     Ok(chains)
 }

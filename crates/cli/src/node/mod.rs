@@ -131,31 +131,31 @@ impl ServeArgs {
     fn settings(self, state: &Path) -> Result<Settings, Failure> {
         let mut settings = self.config.load(state)?;
         self.rpc.put(&mut settings);
-        settings.set("node.listen", self.listen, |text, listen| text.node.listen = listen);
-        settings.set("node.log_listen", self.log_listen, |text, listen| text.node.log_listen = listen);
+        settings.set(self.listen, |text, listen| text.node.listen = listen);
+        settings.set(self.log_listen, |text, listen| text.node.log_listen = listen);
         let urls = (!self.public_urls.is_empty()).then_some(self.public_urls);
-        settings.set("node.urls", urls, |text, urls| text.node.urls = urls);
-        settings.set("model[0].id", self.model_id, |text, id| first_model(text).id = id);
+        settings.set(urls, |text, urls| text.node.urls = urls);
+        settings.set(self.model_id, |text, id| first_model(text).id = id);
         let model = self.model.map(from_here);
-        settings.set("model[0].file", model, |text, path| first_model(text).file = Some(path));
-        settings.set("anchor.seconds", self.anchor_seconds, |text, seconds| text.anchor.seconds = Some(seconds));
-        settings.set("chain[0].max_fee_gwei", self.max_fee_gwei, |text, gwei| first_chain(text).max_fee_gwei = Some(gwei));
+        settings.set(model, |text, path| first_model(text).file = Some(path));
+        settings.set(self.anchor_seconds, |text, seconds| text.anchor.seconds = Some(seconds));
+        settings.set(self.max_fee_gwei, |text, gwei| first_chain(text).max_fee_gwei = Some(gwei));
         let deployment = self.deployment.deployment.map(from_here);
-        settings.set("chain[0].deployment", deployment, |text, path| first_chain(text).deployment = Some(path));
+        settings.set(deployment, |text, path| first_chain(text).deployment = Some(path));
         let attestors: Vec<String> = self.attestors.iter().map(|url| url.as_str().to_owned()).collect();
         let attestors = (!attestors.is_empty()).then_some(attestors);
-        settings.set("chain[0].attestors", attestors, |text, urls| first_chain(text).attestors = urls);
-        settings.set("access.open", self.open.then_some(()), |text, ()| (text.access.open, text.access.paid) = (true, false));
+        settings.set(attestors, |text, urls| first_chain(text).attestors = urls);
+        settings.set(self.open.then_some(()), |text, ()| (text.access.open, text.access.paid) = (true, false));
         let keys = (!self.access_keys.is_empty()).then_some(self.access_keys);
-        settings.set("access.keys", keys, |text, keys| text.access.keys = keys);
-        settings.set("guard.deny", (!self.denied.is_empty()).then_some(self.denied), |text, payers| text.guard.deny = payers);
+        settings.set(keys, |text, keys| text.access.keys = keys);
+        settings.set((!self.denied.is_empty()).then_some(self.denied), |text, payers| text.guard.deny = payers);
         let per_minute = self.payer_requests_per_minute;
-        settings.set("guard.payer_requests_per_minute", per_minute, |text, cap| text.guard.payer_requests_per_minute = cap);
-        settings.set("guard.payer_tokens_per_day", self.payer_tokens_per_day, |text, cap| text.guard.payer_tokens_per_day = cap);
+        settings.set(per_minute, |text, cap| text.guard.payer_requests_per_minute = cap);
+        settings.set(self.payer_tokens_per_day, |text, cap| text.guard.payer_tokens_per_day = cap);
         if let Some(listen) = self.metrics_listen {
             listen.put(&mut settings);
         }
-        settings.set("metrics.remote", self.metrics_remote.then_some(true), |text, remote| text.metrics.remote = remote);
+        settings.set(self.metrics_remote.then_some(true), |text, remote| text.metrics.remote = remote);
         self.log.put(&mut settings);
         self.keys.put(&mut settings);
         settings.anchor_units = self.anchor_value;

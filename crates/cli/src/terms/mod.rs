@@ -17,6 +17,7 @@ use candor_verify::terms::{self, Access, Asset, Chain, Classes, Guard, OperatorT
 use candor_verify::time::UnixMs;
 use serde_json::json;
 
+use crate::calendar::DAY_MS;
 use crate::config::{ConfigArg, Settings, deployment_of};
 use crate::deployment::Deployed;
 use crate::keys::{self, NodeKeys, OPERATOR, keystore};
@@ -26,7 +27,6 @@ use crate::wallet::{self, Passphrase};
 use crate::{dev, logging};
 
 /// Milliseconds of a day.
-const DAY_MS: u64 = 86_400_000;
 
 /// Before their end, operators are warned for so long.
 pub(crate) const WARN_DAYS: u64 = 7;

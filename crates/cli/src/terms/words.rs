@@ -57,7 +57,7 @@ pub(super) fn of(terms: &OperatorTerms) -> Vec<(String, String)> {
             ModelSource::Upstream => "asked of an upstream",
             _ => "of a source that this program does not know",
         };
-        let routes: Vec<String> = model.routes.iter().map(|route| format!("{}/{}", route.upstream, route.model)).collect();
+        let routes: Vec<String> = model.routes.iter().map(|route| format!("{:?}/{:?}", route.upstream, route.model)).collect();
         let made_of = if model.source_digest.is_zero() { String::new() } else { format!(", made of {}", model.source_digest) };
         let routes = if routes.is_empty() { String::new() } else { format!(", routes {}", routes.join(" ")) };
         rows.push(row(
@@ -95,9 +95,16 @@ pub(super) fn of(terms: &OperatorTerms) -> Vec<(String, String)> {
     ];
     let guard_words: Vec<String> = guard_words.into_iter().flatten().collect();
     rows.push(row("guard", if guard_words.is_empty() { "none".to_owned() } else { guard_words.join("; ") }));
-    let kept =
-        if storage & storage::KEEPS_ANSWERS != 0 { "sealed answers are kept for who lost the connection" } else { "nothing is kept" };
-    rows.push(row("storage", format!("{kept} (flags {storage})")));
+    let all = [
+        (storage::KEEPS_ANSWERS, "sealed answers are kept with the host for whoever lost the connection"),
+        (storage::CACHES_PROMPTS, "prompts are cached between requests, in the enclave's memory"),
+    ];
+    let mut kept: Vec<String> = all.iter().filter(|(flag, _)| storage & flag != 0).map(|(_, what)| (*what).to_owned()).collect();
+    let unknown = storage & !storage::ALL;
+    if unknown != 0 {
+        kept.push(format!("flags that this program does not know: {unknown}"));
+    }
+    rows.push(row("storage", if kept.is_empty() { "nothing is kept".to_owned() } else { kept.join("; ") }));
     rows.push(row("flags", flags));
     rows
 }

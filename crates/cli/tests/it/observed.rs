@@ -143,7 +143,7 @@ fn the_dashboard_has_its_data_source_and_its_node_as_variables_and_nothing_of_a_
 }
 
 /// Every event that a line may be of, but those of the enclave.
-const EVENTS: [&str; 17] = [
+const EVENTS: [&str; 19] = [
     "listening",
     "metrics_listening",
     "enclave_connected",
@@ -160,6 +160,8 @@ const EVENTS: [&str; 17] = [
     "enclave_ended",
     "host_ended",
     "policy_written",
+    "terms_end",
+    "address_unreachable",
     "stopping",
 ];
 
