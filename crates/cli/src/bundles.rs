@@ -116,7 +116,7 @@ async fn import(args: &ImportArgs, state: &Path, json_output: bool) -> Done {
         value["bundle"] = path.display().to_string().into();
         print_json(&value);
     } else {
-        judged.say();
+        judged.say(&bundle, false);
         note!("kept in {}", path.display());
     }
     if !json_output && matches!(refused, Some(Step::ReceiptSignature | Step::ReceiptBoot | Step::ReceiptTime)) {

@@ -13,7 +13,7 @@ use candor_verify::verdict::Outcome;
 use serde_json::json;
 
 use crate::output::{Done, Failure, print_json, say};
-use crate::{dev, policy, verify};
+use crate::{dev, policy, told, verify};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             (false, false) => "NOT THE ATTESTED ONE",
         };
         say!("TLS key   {spki_hash}  {key}");
-        verdict.checks().iter().for_each(verify::print_check);
+        verdict.checks().iter().for_each(told::check);
         if verdict.refused().is_none() {
             say!("{}. Who could still forge this? {}", verdict.outcome().as_str().to_uppercase(), verdict.assurance().as_str());
         }

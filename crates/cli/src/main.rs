@@ -11,6 +11,7 @@ mod attestor;
 mod bundles;
 mod calendar;
 mod chain;
+mod chat;
 mod completions;
 mod config;
 mod conformance;
@@ -21,6 +22,7 @@ mod deployment;
 mod dev;
 mod doctor;
 mod explained;
+mod help;
 mod init;
 mod inspect;
 mod keys;
@@ -40,10 +42,12 @@ mod registrar;
 mod registry;
 mod replay;
 mod rpc;
+mod spinner;
 mod state;
 mod status;
 mod terms;
 mod tokens;
+mod told;
 mod trust;
 mod verify;
 mod wallet;
@@ -53,7 +57,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use candor_report::conformance::UNFIT;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::output::Failure;
 
@@ -82,57 +86,59 @@ enum Command {
     /// Run the main job once: chain, node and client as separate processes, one paid and verified answer, ten lies refused.
     /// With --json the story goes to standard error, and one JSON line with its outcome to standard output.
     Demo(demo::Args),
-    /// Check a bundle: offline, or against a chain with --rpc.
+    /// Check a bundle, offline or against a chain with --rpc.
     Verify(verify::Args),
     /// Judge cases of the vectors, JSON in and JSON out; with --all, hold another implementation against all of them.
     Conformance(conformance::Args),
-    /// Start a development chain on loopback, with the contracts deployed and a funded wallet; with the id of a test network, an empty one.
+    /// Start a development chain with the contracts and a funded wallet. With the id of a test network: an empty one. Loopback only.
     Chain(chain::Args),
     /// Start a node: an enclave and its host, registered on the chain.
     Serve(node::ServeArgs),
-    /// From nothing to a node of your own: asks, makes keys, writes node.toml, says what to fund and what comes next.
+    /// From nothing to a node of your own: keys, node.toml, what comes next. Asks, or takes options and --yes; says whom to fund.
     Init(init::Args),
-    /// Look at everything that a node needs before it starts: keys, funds, chain, contracts, prices, ports. Each line says what to do.
+    /// Look at everything that a node needs before it starts. Keys, funds, chain, contracts, prices, ports: each line says what to do.
     Doctor(doctor::Args),
-    /// How a node is: registration, log, money, gas, chain, troubles; or its books of a month.
+    /// How a running node is: registration, money, gas, troubles; its books. Also its log, its chain and its store.
     Status(status::Args),
-    /// Show what is in force for a node, and where each value comes from; or check its file.
+    /// Show what is in force for a node and where it comes from, or check it.
     Config(config::Args),
-    /// Operator terms: show them, draft and sign them, here or on another machine.
+    /// Show, draft and sign operator terms, here or on another machine.
     Terms(terms::Args),
     /// Ask a verified node, pay, verify the answer, keep the bundle.
     Ask(ask::Args),
-    /// Show what a bundle proves to a contract, and with which calldata; with --send, to a contract that acts on the answer.
+    /// Talk with a model, each answer bought and kept as by `ask`.
+    Chat(chat::Args),
+    /// Show what a bundle proves to a contract, and with which calldata. With --send, to a contract that acts on the answer.
     Prove(prove::Args),
     /// Keep the time of a bundle's tree on chain: whoever holds the bundle needs nobody for it.
     Observe(prove::ObserveArgs),
     /// Run the model again and compare the answer byte for byte.
     Replay(replay::Args),
-    /// A plain OpenAI endpoint on loopback that verifies, pays and keeps bundles for SDKs.
+    /// A plain OpenAI endpoint on loopback that verifies and pays for SDKs. It keeps a bundle of each answer.
     Proxy(proxy::Args),
-    /// Show who answers at an endpoint: its evidence, judged, and its certificate.
+    /// Show who answers at an endpoint, and judge its evidence. Its certificate too.
     Inspect(inspect::Args),
-    /// Deploy the contracts on a chain of your choice, or compare what a chain has: the same addresses everywhere.
+    /// Deploy the contracts, or compare what a chain has. They have the same addresses everywhere.
     Deploy(deploy::Args),
-    /// Run an attestor: judge evidence for a quorum that contracts believe, and sign what was found.
+    /// Run an attestor: judge evidence for a quorum that contracts believe. It signs what it found.
     Attestor(attestor::Args),
     /// Look into the registry, or end a key of your own.
     Registry(registry::Args),
     /// Look into a log, or re-derive all of it.
     Log(log::Args),
-    /// Write a policy file, or let it trust what a bundle or a node shows.
+    /// Write a policy, or let it trust what a bundle or a node shows.
     Policy(policy::Args),
-    /// List the kept bundles, or make one of what was paid for with another client.
+    /// List the kept bundles, or make one of what another client paid for.
     Bundles(bundles::Args),
     /// Set what a running node sells at, within its terms, or show it.
     Prices(prices::Args),
     /// Make a key that opens a node without payment.
     Access(access::Args),
-    /// Make a wallet, fund it on a development chain, or show what it holds.
+    /// Make a wallet, fund it, or show what it holds.
     Wallet(wallet::Args),
     /// Begin a state directory anew, keeping what was in it.
     State(state::Args),
-    /// Print what a shell needs in order to complete commands and options.
+    /// Print what a shell needs to complete commands and options.
     Completions(completions::CompletionsArgs),
     /// Write the manual pages, for packages.
     #[command(hide = true)]
@@ -155,7 +161,7 @@ impl Command {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match help::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -197,6 +203,7 @@ fn main() -> ExitCode {
             Command::Config(args) => config::run(args, &state, json),
             Command::Terms(args) => terms::run(args, &state, json),
             Command::Ask(args) => ask::run(args, &state, json).await,
+            Command::Chat(args) => chat::run(args, &state, json).await,
             Command::Prove(args) => prove::run(args, &state, json).await,
             Command::Observe(args) => prove::observe(args, &state, json).await,
             Command::Replay(args) => replay::run(args, &state, json).await,

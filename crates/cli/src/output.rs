@@ -133,13 +133,15 @@ pub(crate) fn write_err(text: fmt::Arguments<'_>) {
 
 /// Behind [`Line::say`].
 pub(crate) fn write_line(line: &Line) {
-    let is_error = IS_JSON_ONLY.load(Ordering::Relaxed);
-    let text = line.render(Screen::of(is_error));
-    if is_error {
-        drop(std::io::stderr().write_all(text.as_bytes()));
-    } else {
-        write_stdout(&text);
+    if IS_JSON_ONLY.load(Ordering::Relaxed) {
+        return write_err_line(line);
     }
+    write_stdout(&line.render(Screen::of(false)));
+}
+
+/// Behind [`Line::note`].
+pub(crate) fn write_err_line(line: &Line) {
+    drop(std::io::stderr().write_all(line.render(Screen::of(true)).as_bytes()));
 }
 
 /// Writes text that was made harmless.

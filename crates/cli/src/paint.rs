@@ -1,14 +1,14 @@
 //! Colour and signs: what a line looks like on a terminal, and what is left of it elsewhere.
 //!
 //! - **Invariant:** a colour says nothing that a word or a sign beside it does not say too.
-//! - **Invariant:** escape sequences are made here and nowhere else, and stand between texts that were made harmless by themselves.
+//! - **Invariant:** escape sequences are made here and by `spinner` and nowhere else, and stand between texts that were made harmless by themselves.
 
 use std::env;
 use std::io::IsTerminal as _;
 
 use candor_verify::text::one_line;
 
-use crate::output::write_line;
+use crate::output::{write_err_line, write_line};
 
 /// How a text looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,6 +53,15 @@ impl Screen {
         Self::new(is_terminal, &set)
     }
 
+    /// Whether lines may be drawn over: a terminal that does as it is told, and a user who did not say no.
+    pub(crate) fn is_rich(self) -> bool {
+        self.has_colour
+    }
+
+    pub(crate) fn is_utf8(self) -> bool {
+        self.is_utf8
+    }
+
     /// No colour where nobody looks, where NO_COLOR is set, and on a terminal that calls itself dumb. The first of the three variables of the
     /// locale that says anything says whether it is UTF-8.
     fn new(is_terminal: bool, set: &dyn Fn(&str) -> Option<String>) -> Self {
@@ -87,6 +96,11 @@ impl Line {
     /// Says it.
     pub(crate) fn say(&self) {
         write_line(self);
+    }
+
+    /// Says it on standard error.
+    pub(crate) fn note(&self) {
+        write_err_line(self);
     }
 
     /// The line for this screen, with its end.

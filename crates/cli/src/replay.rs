@@ -18,6 +18,8 @@ use candor_verify::receipt::Kinds;
 use serde_json::json;
 
 use crate::output::{Done, Failure, print_json, read, say};
+use crate::paint::Line;
+use crate::told::Told;
 use crate::{dev, policy, verify};
 
 #[derive(clap::Args)]
@@ -43,7 +45,8 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let advise = |verdict| policy::bundle_advice(verdict, &bundle, &name, args.policy.as_deref(), state);
     let advice = verdict.as_ref().and_then(advise);
     if let (Some(verdict), false) = (&verdict, json_output) {
-        verify::print(verdict, policy.require_level);
+        let told = Told { bundle: &bundle, verdict, required: policy.require_level, is_live: false };
+        told.brief().iter().for_each(Line::say);
         if let Some(advice) = &advice {
             say!("what to do: {advice}");
         }

@@ -1,24 +1,25 @@
-//! `candor verify BUNDLE`: every check with its evidence, offline or against a chain; and how a verdict looks in text.
+//! `candor verify BUNDLE`: the verdict, offline or against a chain; with `-v` every check with its evidence.
 //!
-//! Not here: its JSON (`candor-report`).
+//! Not here: its JSON (`candor-report`) and how it looks (`told.rs`).
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_client::{Facts, chain_facts, cut_notice};
-use candor_report::{bundle_json, explained_json, headline};
+use candor_report::{bundle_json, explained_json};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
 use candor_verify::cbor::CborError;
 use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
 use candor_verify::explain::explain;
-use candor_verify::verdict::{Check, LogLevel, Outcome, PaymentBinding, Question, Status, Verdict};
+use candor_verify::verdict::{LogLevel, Outcome, Verdict};
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, print_json, read, say};
 use crate::paint::Line;
 use crate::rpc::RpcArgs;
+use crate::told::Told;
 use crate::{explained, page, policy};
 
 #[derive(clap::Args)]
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// Show also what each check hashes and whose signatures it takes: preimages, digests, signers. With --json whole, as text in short.
     #[arg(long)]
     explain: bool,
+    /// Show every check.
+    #[arg(long, short)]
+    verbose: bool,
     /// Write the verdict as a page too: one HTML file with a picture of the proof, which needs no network. It holds prompt and answer.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -92,7 +96,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         }
         print_json(&value);
     } else {
-        judged.say();
+        judged.say(&bundle, args.verbose || args.explain);
         explained.iter().for_each(explained::print);
         if let Some(out) = &args.html {
             say!("page: {}", out.display());
@@ -129,8 +133,17 @@ impl Judged {
     }
 
     /// For people.
-    pub(crate) fn say(&self) {
-        print(&self.verdict, self.required);
+    pub(crate) fn say(&self, bundle: &Bundle, is_verbose: bool) {
+        let told = Told { bundle, verdict: &self.verdict, required: self.required, is_live: false };
+        if is_verbose {
+            told.whole();
+        } else {
+            told.say();
+            Line::new().dim("-v shows every check, --html FILE draws them").say();
+        }
+        if let Some(caveat) = told.caveat() {
+            say!("{caveat}");
+        }
         if let Some(notice) = &self.cut {
             say!("{notice}");
         }
@@ -146,61 +159,6 @@ pub(crate) fn exit_code(verdict: &Verdict) -> ExitCode {
         Outcome::Verified => ExitCode::SUCCESS,
         Outcome::Refused => ExitCode::from(1),
         _ => ExitCode::from(2),
-    }
-}
-
-/// The verdict as text: the questions, each with the checks that answer it. `required` is the policy's level of the log.
-pub(crate) fn print(verdict: &Verdict, required: LogLevel) {
-    Line::new().plain(headline(verdict)).say();
-    for question in Question::ALL {
-        match verdict.grade(question) {
-            Some(grade) => say!("\n{}  {}", question.as_str(), grade.as_str()),
-            None => say!("\n{}", question.as_str()),
-        }
-        for check in verdict.checks().iter().filter(|check| check.step.question() == question) {
-            print_check(check);
-        }
-    }
-    say!();
-    if let Some(check) = verdict.refused() {
-        say!("REFUSED by {} ({}): expected {}, got {}", check.id, check.step.spec(), check.expected, check.got);
-    }
-    if verdict.outcome() == Outcome::CannotTell && verdict.log_level() < required {
-        let is_unasked = verdict.checks().iter().any(|check| check.id == "log.anchored" && check.status == Status::NotChecked);
-        let why = match required {
-            LogLevel::Anchored if is_unasked => "only a chain shows anchors; name your own with --rpc URL",
-            LogLevel::Anchored => "the chain shows no anchor of a tree that holds this receipt (yet)",
-            _ => "too few witnesses of the policy cosigned its checkpoint",
-        };
-        say!("the policy requires {}: {why}", required.as_str());
-    } else if verdict.outcome() == Outcome::CannotTell {
-        say!("what is marked \"not checked\" above says what else would have to be shown");
-    }
-    if verdict.payment_binding() == Some(PaymentBinding::EqualPriceOnly) {
-        say!("payment: equal price only (to the attested payee; its nonce names no offer, so it may have been meant for another request)");
-    }
-    if verdict.refused().is_none() {
-        say!("who could still forge this? {}", verdict.assurance().as_str());
-    }
-    for item in verdict.not_proven() {
-        say!("not proven: {item}");
-    }
-}
-
-/// One check on one line; a refusal shows what was expected.
-pub(crate) fn print_check(check: &Check) {
-    let mark = match check.status {
-        Status::Passed => "  ok         ",
-        Status::Refused => "  REFUSED    ",
-        Status::NotChecked => "  not checked",
-        Status::NotAsked => "  not asked  ",
-        _ => "  not reached",
-    };
-    say!("{mark} {:<20} {}", check.id, check.step.title());
-    match check.status {
-        Status::Refused => say!("               expected {}\n               got      {}", check.expected, check.got),
-        Status::NotChecked => say!("               needs {}", check.expected),
-        _ => {}
     }
 }
 

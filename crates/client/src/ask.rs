@@ -19,32 +19,29 @@ use candor_verify::delivery::Delivery;
 use candor_verify::eip712::K256;
 use candor_verify::evidence::Evidence;
 use candor_verify::hash::sha256;
-use candor_verify::offer::{Asked, MaxTokens, Offer, Shown, VerifiedOffer, verify_offer};
+use candor_verify::offer::Offer;
 use candor_verify::policy::Policy;
 use candor_verify::receipt::Receipt;
-use candor_verify::step::Step;
 use candor_verify::terms::SignedPriceList;
 use candor_verify::text::one_line;
 use candor_verify::time::UnixSeconds;
-use candor_verify::transcript::{request_commitment, unsplice};
+use candor_verify::transcript::unsplice;
 use candor_verify::verdict::{LogLevel, Verdict};
 use candor_x402::Libsecp;
-use candor_x402::client::{Choice, Purchase, Resolution, Seller, SentPayment, SpendPolicy, build_payment, check_statement, choose};
-use candor_x402::extension::SignedOffer;
-use candor_x402::protocol::{
-    HEADER_PAYMENT_REQUIRED, HEADER_PAYMENT_RESPONSE, HEADER_PAYMENT_SIGNATURE, parse_payment_required, parse_single_header,
-};
+use candor_x402::client::{Choice, Purchase, Resolution, Seller, SentPayment, SpendPolicy, build_payment, check_statement};
+use candor_x402::protocol::{HEADER_PAYMENT_RESPONSE, HEADER_PAYMENT_SIGNATURE, parse_single_header};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
+use tokio::time::Instant;
 
 use crate::clock;
-use crate::cut::asked_tokens;
 use crate::error::{CHAIN_UNAVAILABLE, ClientError};
 use crate::free::{self, AccessKey};
 use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
 use crate::keep::Keep;
 use crate::own_chain::{ChainIsWell, OwnChain};
+use crate::quote::{Told, ask_unpaid, named_list, no_wallet};
 use crate::refusals;
 use crate::resolve::{VerifiedNode, random32};
 use crate::spend::{InFlight, SpendBook};
@@ -63,14 +60,14 @@ const GONE_SECONDS: u64 = 180;
 /// Pause before the same payment is sent again.
 const RESEND_PAUSE: Duration = Duration::from_secs(1);
 
+/// An offer that somebody thought about for so long is asked for anew: its end is near.
+const APPROVAL_MAX: Duration = Duration::from_secs(5);
+
 /// How often a payment goes to a node that says that it has no chain, before whoever waits is told. The next ask sends it again.
 const CHAINLESS_TRIES: u32 = 5;
 
 /// Where an answer is said to have arrived.
 const RECEIVED_PATH: &str = "/candor/answer";
-
-/// Where a price list lies, by its hash.
-const PRICE_LIST_PATH: &str = "/candor/price-list/";
 
 /// The one route that is paid for.
 pub const CHAT_PATH: &str = "/v1/chat/completions";
@@ -148,6 +145,21 @@ pub async fn ask(
     body: &[u8],
     on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<VerifiedResponse, ClientError> {
+    ask_if(node, buyer, body, &mut |_| Ok(()), on_progress).await
+}
+
+/// The same, if the price is approved. Whoever approves may take their time: of an offer that grew old meanwhile another is asked for, and is
+/// shown again if it is dearer.
+///
+/// # Errors
+/// As of [`ask`]; what `approve` says, and then nothing was paid.
+pub async fn ask_if(
+    node: &mut VerifiedNode,
+    buyer: &Buyer<'_>,
+    body: &[u8],
+    approve: &mut (dyn FnMut(&Offer) -> Result<(), ClientError> + Send),
+    on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
+) -> Result<VerifiedResponse, ClientError> {
     node.reconnect().await?;
     let key = free::shown_to(node, buyer.key)?;
     let request = request_key(body);
@@ -159,17 +171,37 @@ pub async fn ask(
     {
         return Ok(response);
     }
-    let (asked, well) = tokio::join!(ask_unpaid(node, buyer, body, key), buyer.chain.check());
-    let (choice, price_list) = match asked? {
-        // Nothing is signed, so no chain needs to be well.
-        Told::Given(response) => return free::take(node, buyer, response, body, on_progress).await,
-        Told::Priced(priced) => *priced,
+    let mut approved: Option<Offer> = None;
+    let (choice, price_list, wallet, well) = loop {
+        let (asked, well) = tokio::join!(ask_unpaid(node, buyer, body, key.clone()), buyer.chain.check());
+        let (choice, price_list) = match asked? {
+            // Nothing is signed, so no chain needs to be well.
+            Told::Given(response) => return free::take(node, buyer, response, body, on_progress).await,
+            Told::Priced(priced) => *priced,
+        };
+        let (wallet, well) = (buyer.wallet.ok_or_else(no_wallet)?, well?);
+        let offer = &choice.signed_offer().offer;
+        if approved.as_ref().is_some_and(|approved| is_no_dearer(offer, approved)) {
+            break (choice, price_list, wallet, well);
+        }
+        let shown = Instant::now();
+        approve(offer)?;
+        if shown.elapsed() < APPROVAL_MAX {
+            break (choice, price_list, wallet, well);
+        }
+        approved = Some(offer.clone());
+        node.reconnect().await?;
     };
-    let (wallet, well) = (buyer.wallet.ok_or_else(no_wallet)?, well?);
     on_progress(Progress::Paying(&choice));
     let (sent, _in_flight) = sign(buyer, wallet, choice, request, well)?;
     let given_up = || ClientError::Usage("a payment that was just made is long over: look at the clock of this machine".into());
     redeem(node, buyer, &sent, price_list, body, on_progress).await?.ok_or_else(given_up)
+}
+
+/// Whether an offer asks no more than the one that was approved, of the same money and for the same payee.
+fn is_no_dearer(offer: &Offer, approved: &Offer) -> bool {
+    let same = |offer: &Offer| (offer.chain_id, offer.asset, offer.payee, offer.max_tokens);
+    same(offer) == same(approved) && offer.amount <= approved.amount
 }
 
 /// Sends a payment until its answer is there, and judges it. `None` if the payment is over and its answer is not to be had here.
@@ -339,89 +371,6 @@ pub(crate) fn judge(bundle: &Bundle, policy: &Policy) -> Judged {
     }
 }
 
-/// What came of a request without a payment.
-enum Told {
-    /// A price, checked, and the list that it is of.
-    Priced(Box<(Choice, Option<SignedPriceList>)>),
-    /// The answer. Whether the terms give it away is judged with it.
-    Given(hyper::Response<Incoming>),
-}
-
-fn no_wallet() -> ClientError {
-    ClientError::Spend("this node sells its answers, and there is no wallet to pay from: candor wallet new".into())
-}
-
-/// Sends the request without payment, with a key if there is one.
-async fn ask_unpaid(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u8], key: Option<HeaderValue>) -> Result<Told, ClientError> {
-    let mut headers = json_headers();
-    let shows_key = key.is_some();
-    headers.extend(key.map(|key| (AUTHORIZATION, key)));
-    let response = node.http.send(Method::POST, CHAT_PATH, &headers, Bytes::copy_from_slice(body)).await?;
-    match response.status() {
-        StatusCode::OK => Ok(Told::Given(response)),
-        StatusCode::PAYMENT_REQUIRED if !shows_key => quote(node, buyer, body, response).await,
-        _ => Err(node_error(node, response).await),
-    }
-}
-
-/// Checks the offer of a 402 against evidence, request and price table.
-async fn quote(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u8], response: hyper::Response<Incoming>) -> Result<Told, ClientError> {
-    let dishonest = |what: String| ClientError::Dishonest { check: "offer.form", what };
-    let values = response.headers().get_all(HEADER_PAYMENT_REQUIRED).iter().map(HeaderValue::as_bytes);
-    let header = parse_single_header(values).map_err(|error| dishonest(error.to_string()))?;
-    let header = header.ok_or_else(|| dishonest("a 402 without PAYMENT-REQUIRED".into()))?;
-    let required = parse_payment_required(header).map_err(|error| dishonest(error.to_string()))?;
-    drop(node.http.body(response).await?);
-    let signed = SignedOffer::parse(required.extensions.as_ref()).map_err(|error| dishonest(error.to_string()))?;
-    let signed = signed.ok_or_else(|| dishonest("the 402 has no signed offer".into()))?;
-    let price_list = named_list(node, &signed.offer).await;
-    if price_list.is_none() && !signed.offer.price_list_hash.is_zero() {
-        let what = format!("the offer names price list {}, and the node does not show it", signed.offer.price_list_hash);
-        return Err(ClientError::Dishonest { check: Step::OfferPrice.id(), what });
-    }
-    let verified = verified_offer(node, &signed, price_list.as_ref(), body, buyer.policy)?;
-    let choice = choose(&required, &verified, buyer.spend, clock::now()).map_err(|error| ClientError::Spend(error.to_string()))?;
-    Ok(Told::Priced(Box::new((choice, price_list))))
-}
-
-/// The price list that an offer names, from the node that made it. Whether it is the one, the check of the offer says.
-async fn named_list(node: &mut VerifiedNode, offer: &Offer) -> Option<SignedPriceList> {
-    if offer.price_list_hash.is_zero() || node.reconnect().await.is_err() {
-        return None;
-    }
-    match node.http.get(&format!("{PRICE_LIST_PATH}{}", offer.price_list_hash)).await {
-        Ok((StatusCode::OK, body)) => SignedPriceList::parse(&body).ok().filter(|signed| signed.list.digest() == offer.price_list_hash),
-        Ok(_) | Err(_) => None,
-    }
-}
-
-/// Judges the offer by the rules of a bundle, before anything is signed.
-fn verified_offer(
-    node: &VerifiedNode,
-    signed: &SignedOffer,
-    price_list: Option<&SignedPriceList>,
-    body: &[u8],
-    policy: &Policy,
-) -> Result<VerifiedOffer, ClientError> {
-    // The body went out as it is; what cannot be read from it is not held against the offer here, but the model must be named.
-    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let name = json["model"].as_str().unwrap_or_default();
-    let Some(model) = node.enclave.terms().models.iter().find(|model| model.id == name) else {
-        let what = format!("the terms list no model {name:?}");
-        return Err(ClientError::Dishonest { check: Step::OfferTerms.id(), what });
-    };
-    let limit = asked_tokens(body);
-    let asked = Asked {
-        request_commitment: request_commitment(&signed.request_salt, "POST", CHAT_PATH, body),
-        model_id: model.digest,
-        max_tokens: limit.map_or(MaxTokens::Unnamed, MaxTokens::AtMost),
-        at: clock::now(),
-    };
-    let shown = Shown { offer: &signed.offer, signature: &signed.signature, price_list };
-    verify_offer(&shown, &node.enclave, &asked, policy, &Libsecp)
-        .map_err(|check| ClientError::Dishonest { check: check.id, what: format!("expected {}, got {}", check.expected, check.got) })
-}
-
 /// Names a request in the book: the same each time the same is asked.
 fn request_key(body: &[u8]) -> Hash32 {
     sha256(&[b"POST ", CHAT_PATH.as_bytes(), b"\n", body])
@@ -548,7 +497,7 @@ pub(crate) fn read_member(member: &[u8]) -> Option<(String, Delivery)> {
     Some((member.receipt_id, Delivery::parse(&bytes).ok()?))
 }
 
-async fn node_error(node: &VerifiedNode, response: hyper::Response<Incoming>) -> ClientError {
+pub(crate) async fn node_error(node: &VerifiedNode, response: hyper::Response<Incoming>) -> ClientError {
     let status = response.status().as_u16();
     let body = match node.http.body(response).await {
         Ok(body) => body,
@@ -563,7 +512,7 @@ async fn node_error(node: &VerifiedNode, response: hyper::Response<Incoming>) ->
     ClientError::Node { status, code: field("code"), message: field("message"), param }
 }
 
-fn json_headers() -> HeaderMap {
+pub(crate) fn json_headers() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers

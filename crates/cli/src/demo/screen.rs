@@ -2,19 +2,18 @@
 //!
 //! What is told is the verdict's and the story's; here is only how it looks. Details are the caller's, with `--verbose`.
 
-use candor_report::{ends, headline};
+use candor_report::ends;
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Amount, Hash32};
-use candor_verify::grade::Grade;
 use candor_verify::public::answer_text;
 use candor_verify::receipt::Receipt;
-use candor_verify::verdict::{Assurance, Question, Status, Verdict};
+use candor_verify::verdict::{LogLevel, Verdict};
 
 use super::lies::Told;
-use crate::calendar;
 use crate::dev::usd;
 use crate::output::say;
 use crate::paint::{Ink, Line};
+use crate::told;
 
 /// Columns of a screen, and where its text begins.
 const WIDTH: usize = 79;
@@ -58,58 +57,17 @@ pub(super) fn answered(bundle: &Bundle, seconds: f64, transfer: Option<Hash32>) 
 }
 
 /// The verdict in one line, and each question in one.
-pub(super) fn verdict(verdict: &Verdict, receipt: &Receipt, model: &str) {
-    let count = |status| verdict.checks().iter().filter(|check| check.status == status).count();
-    let checks = format!("   {} of {} checks, {} refused", count(Status::Passed), verdict.checks().len(), count(Status::Refused));
+pub(super) fn verdict(bundle: &Bundle, verdict: &Verdict, required: LogLevel) {
+    let told = told::Told { bundle, verdict, required, is_live: true };
     say!();
-    let ink = if verdict.refused().is_some() { Ink::Bad } else { Ink::Good };
-    Line::new().put(ink, headline(verdict)).dim(checks).say();
+    told.headline().say();
     say!();
-    for question in Question::ALL {
-        let (grade, note) = answer(verdict, question, receipt, model);
-        let ink = match verdict.grade(question) {
-            Some(Grade::Refused | Grade::NotReached) | None => Ink::Bad,
-            _ => Ink::Good,
-        };
-        row(question.as_str(), ink, grade, &note);
-    }
-    let ink = if verdict.is_simulated() == Some(false) { Ink::Plain } else { Ink::Warn };
-    let (word, who) = match verdict.assurance() {
-        Assurance::Simulated => ("SIMULATED", "whoever holds the software root’s key"),
-        assurance => ("", assurance.as_str()),
-    };
-    row("Who could forge it?", ink, word, who);
-}
-
-fn answer(verdict: &Verdict, question: Question, receipt: &Receipt, model: &str) -> (&'static str, String) {
-    let grade = verdict.grade(question);
-    let note = match grade {
-        Some(Grade::Refused | Grade::NotReached) | None => String::new(),
-        Some(Grade::Replayable) => format!("{model}; run it again: same bytes"),
-        Some(Grade::Local | Grade::Relayed) => model.to_owned(),
-        // This client pinned the attested key when it connected, which no file shows.
-        Some(Grade::NotProvenHere) => return ("PROVEN TO YOU", "you pinned its key; no file shows that".into()),
-        Some(Grade::Sealed) => "to a key that only the enclave has".into(),
-        Some(Grade::Settled) => "the signed price, to the attested payee".into(),
-        Some(Grade::Signed) => "signed; no chain shows the transfer yet".into(),
-        Some(Grade::NobodyPaid) => "it was free".into(),
-        Some(Grade::Anchored) => {
-            let at = verdict.anchored().map(|tree| calendar::utc(tree.at.0.saturating_mul(1000))).unwrap_or_default();
-            // The time of day alone: it was a moment ago.
-            format!("entry {} of a log, fixed at {} UTC", receipt.sequence, at.get(11..19).unwrap_or_default())
-        }
-        Some(Grade::Witnessed | Grade::SelfLogged) => format!("entry {} of a log, not anchored yet", receipt.sequence),
-    };
-    (grade.map_or("", Grade::as_str), note)
+    told.questions();
 }
 
 /// That a process which was not there, and asks no chain, says so too.
 pub(super) fn offline() {
-    row("And offline?", Ink::Good, "VERIFIED", "the same file by a fresh process alone");
-}
-
-fn row(question: &str, ink: Ink, grade: &str, note: &str) {
-    Line::new().plain(format!("  {question:<24}")).put(ink, format!("{grade:<14}")).plain(note).say();
+    told::row("And offline?", Ink::Good, "VERIFIED", "the same file by a fresh process alone");
 }
 
 /// All of them, two in a row.

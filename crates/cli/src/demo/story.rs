@@ -10,7 +10,7 @@ use candor_verify::verdict::{Outcome, Question, Status, Verdict};
 use serde_json::{Value, json};
 
 use super::{Stage, by_hand, lies, process, screen, shown};
-use crate::ask;
+use crate::ask::{self, Sampling};
 use crate::dev::{Role, usd};
 use crate::output::{Failure, say};
 use crate::{page, prove};
@@ -45,15 +45,14 @@ pub(super) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
     screen::asked(question);
     let asked = Instant::now();
     let body = body(&node, question)?;
-    let mut response = ask::stream(&mut node, &buyer, &body, false).await?;
+    let mut response = ask::stream(&mut node, &buyer, &body).await?;
     let seconds = asked.elapsed().as_secs_f64();
 
     let settled = ask::settle(chain, &node, &mut response, &stage.policy.policy, SETTLE_WAIT).await?;
     let (judged, receipt) = (&settled.verdict, &response.bundle.delivery.receipt);
     ask::keep_upgraded(&path, &response.bundle, &node, settled.facts.transfer_tx)?;
     screen::answered(&response.bundle, seconds, settled.facts.transfer_tx);
-    let model = node.enclave.terms().model(&receipt.work.model_id).map_or("the model", |model| model.id.as_str());
-    screen::verdict(judged, receipt, model);
+    screen::verdict(&response.bundle, judged, stage.policy.policy.require_level);
     if settled.verified.is_none() || judged.outcome() != Outcome::Verified {
         return Err(Failure::cannot("the demo's own bundle did not verify"));
     }
@@ -102,11 +101,7 @@ fn draw(stage: &Stage, path: &Path, bundle: &Bundle, settled: &ask::Settled) -> 
 
 /// The request names its seed, so that the lie about another payment is caught by the payment's own check.
 fn body(node: &VerifiedNode, question: &str) -> Result<Vec<u8>, Failure> {
-    let question = ask::Question { model: None, prompt: question, max_tokens: 64, temperature: 0.0, seed: None, public: None };
-    let body = question.body(node)?;
-    let mut json: serde_json::Value = serde_json::from_slice(&body).map_err(|error| Failure::cannot(error.to_string()))?;
-    json["seed"] = 7.into();
-    Ok(json.to_string().into_bytes())
+    Sampling { seed: Some(7), ..Sampling::default() }.body(node, &[ask::user(question)], None)
 }
 
 async fn balances(stage: &Stage, payer: &Address, payee: &Address) -> Result<(Amount, Amount), Failure> {

@@ -4,15 +4,19 @@ use std::process::Command;
 
 use crate::support::process::{new_directory, run};
 
-/// The commands that have a manual page: those that are no commands of a command, by the help of the program.
+/// The commands that help shows, each of which has a manual page.
 fn shown() -> Vec<String> {
     let state = new_directory();
     assert_eq!(run(&state, &["man", state.to_str().unwrap()]).code, 0);
-    let help = Command::new(env!("CARGO_BIN_EXE_candor")).arg("--help").output().unwrap();
+    let help = Command::new(env!("CARGO_BIN_EXE_candor")).arg("-h").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let pages = std::fs::read_dir(&state).unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
-    let names = pages.filter_map(|page| Some(page.strip_prefix("candor-")?.strip_suffix(".1")?.to_string()));
-    let shown = names.filter(|name| help.contains(&format!("  {name} "))).collect();
+    // Two blanks, a name, two blanks or more, what it does; options begin with a dash.
+    let named =
+        |line: &str| Some(line.strip_prefix("  ")?.split_once("  ")?.0.to_owned()).filter(|name| name.starts_with(char::is_alphabetic));
+    let shown: Vec<String> = help.lines().filter_map(named).collect();
+    for name in &shown {
+        assert!(state.join(format!("candor-{name}.1")).is_file(), "{name} has no manual page");
+    }
     std::fs::remove_dir_all(state).unwrap();
     shown
 }

@@ -1,0 +1,99 @@
+//! After an answer: the transfer is looked for and the anchor waited for, the bundle is upgraded and judged again.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use candor_chain::ChainClient;
+use candor_client::{Awaited, ClientError, Facts, VerifiedNode, VerifiedResponse, verified_facts, write_private};
+use candor_verify::bundle::Bundle;
+use candor_verify::bytes::Hash32;
+use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle};
+use candor_verify::eip712::K256;
+use candor_verify::policy::Policy;
+use candor_verify::verdict::{LogLevel, Verdict};
+use serde_json::json;
+
+use crate::output::Failure;
+
+/// Between two looks for them: short at first, because a transfer takes one block, and never longer than a person notices.
+const LOOK_PAUSE_MIN: Duration = Duration::from_millis(50);
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// Before what is there is judged again.
+const JUDGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the chain says once the money has moved and the log is anchored, and the verdict with it.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    /// For further verdicts.
+    pub(crate) facts: Facts,
+    pub(crate) verdict: Verdict,
+    /// `None` if the verdict refuses.
+    pub(crate) verified: Option<VerifiedBundle>,
+    /// Why the chain, or the log on the way to its anchor, was not asked to the end; then the verdict is the one without them.
+    pub(crate) trouble: Option<String>,
+}
+
+/// Waits until the transfer is seen and a tree that holds the receipt is anchored, upgrades the bundle to it, and judges it. A chain that
+/// cannot be asked ends the waiting and not the command: the answer is paid for and there.
+pub(crate) async fn settle(
+    chain: &ChainClient,
+    node: &VerifiedNode,
+    response: &mut VerifiedResponse,
+    policy: &Policy,
+    wait: Duration,
+) -> Result<Settled, Failure> {
+    match settled(chain, node, response, policy, wait).await {
+        Err(error @ (ClientError::Chain(_) | ClientError::Unreachable { .. })) => {
+            let (verdict, verified) = verify_bundle(&response.bundle, policy, ChainFacts::default(), &K256);
+            Ok(Settled { facts: Facts::default(), verdict, verified, trouble: Some(error.to_string()) })
+        }
+        done => Ok(done?),
+    }
+}
+
+async fn settled(
+    chain: &ChainClient,
+    node: &VerifiedNode,
+    response: &mut VerifiedResponse,
+    policy: &Policy,
+    wait: Duration,
+) -> Result<Settled, ClientError> {
+    let deadline = Instant::now() + wait;
+    let mut awaited = Awaited::of(chain, &response.bundle);
+    let mut pause = LOOK_PAUSE_MIN;
+    loop {
+        let is_over = deadline <= Instant::now();
+        if awaited.look(chain, &response.bundle).await? || is_over {
+            if response.bundle.later_trees.is_empty()
+                && let Some(url) = node.log_url()
+            {
+                awaited.add(&mut response.bundle, url).await?;
+            }
+            // With a log to ask, the bundle is upgraded even if its own tree is the anchored one: then it says so by itself.
+            if !response.bundle.later_trees.is_empty() || node.log_url().is_none() || is_over {
+                let facts = verified_facts(chain, &response.bundle, &response.verified, policy).await?;
+                let (verdict, verified) = verify_bundle(&response.bundle, policy, facts.as_chain_facts(), &K256);
+                let is_settled = facts.transfer_tx.is_some() || response.bundle.sale.is_none();
+                if is_over || (is_settled && verdict.log_level() == LogLevel::Anchored) {
+                    return Ok(Settled { facts, verdict, verified, trouble: None });
+                }
+                // The endpoint shows one thing and not yet the other, or never will.
+                pause = JUDGE_PAUSE;
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = pause.saturating_mul(2).min(LOOK_PAUSE_MAX);
+    }
+}
+
+/// Writes the bundle again with what settlement added, and the hints beside it that no verdict reads.
+pub(crate) fn keep_upgraded(path: &Path, bundle: &Bundle, node: &VerifiedNode, transfer: Option<Hash32>) -> Result<(), Failure> {
+    write_private(path, &bundle.encode())?;
+    let hints = json!({
+        "node": node.endpoint.authority(), "log": node.log_url(), "transfer": transfer.map(|hash| hash.to_string()),
+        "note": "locations only; no verdict reads this file",
+    });
+    write_private(&path.with_extension("hints.json"), hints.to_string().as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! `candor chat`: a conversation, each answer bought, verified and kept as by `ask`, with what was spent so far.
+//!
+//! The whole conversation travels with each question, as every chat does: it gets dearer as it grows. What was kept is upgraded to its
+//! anchor at the end, and not between two questions, where somebody waits.
+
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use candor_client::{Keep, VerifiedResponse, cut_notice};
+use candor_verify::bytes::Amount;
+use candor_verify::verdict::LogLevel;
+use serde_json::{Value, json};
+
+use crate::ask::{Buying, SETTLE_WAIT, Sampling, Settled, Shop, keep_upgraded, settle, user};
+use crate::output::{Done, Failure, note, print_json, write_err};
+use crate::paint::Line;
+use crate::spinner::Spinner;
+use crate::told::{Told, charged};
+use crate::{bundles, verify};
+
+/// Longest line that somebody types, in bytes.
+const LINE_MAX: u64 = 1 << 16;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    sampling: Sampling,
+    #[command(flatten)]
+    buying: Buying,
+}
+
+/// What a line is, if it is no question.
+const HELP: &str = "/new forgets the conversation, /spent says what it cost, /quit ends it (Ctrl-D too)";
+
+/// A conversation.
+struct Talk {
+    messages: Vec<Value>,
+    answers: Vec<VerifiedResponse>,
+}
+
+pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    args.sampling.check()?;
+    let spinner = Spinner::start(!json_output, "looking for a node, and at what it shows");
+    let mut shop = args.buying.open(state, Keep::In(bundles::directory(state))).await?;
+    spinner.clear();
+    shop.open_wallet(Some(args.sampling.model.as_deref()), &args.buying, state)?;
+    if !json_output {
+        note!("{}\n{HELP}", crate::ask::describe(&shop.node));
+    }
+    let mut talk = Talk { messages: Vec::new(), answers: Vec::new() };
+    while let Some(line) = next_line(json_output)? {
+        match line.trim() {
+            "" => {}
+            "/quit" | "/exit" => break,
+            "/help" => note!("{HELP}"),
+            "/new" => {
+                talk.messages.clear();
+                note!("forgotten; the bundles are kept");
+            }
+            "/spent" => note!("{}", talk.spent()),
+            command if command.starts_with('/') => note!("no such command: {HELP}"),
+            question => talk.turn(question, &args, &mut shop, json_output).await?,
+        }
+    }
+    let all_verified = talk.end(&shop, json_output).await;
+    Ok(if all_verified { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// A line of whoever talks; `None` at the end.
+fn next_line(json_output: bool) -> Result<Option<String>, Failure> {
+    if !json_output && std::io::stdin().is_terminal() {
+        write_err(format_args!("\n> "));
+    }
+    let mut line = Vec::new();
+    let read = std::io::stdin().lock().take(LINE_MAX).read_until(b'\n', &mut line);
+    match read.map_err(|error| Failure::cannot(format!("standard input: {error}")))? {
+        0 => Ok(None),
+        _ if line.len() as u64 == LINE_MAX && line.last() != Some(&b'\n') => {
+            Err(Failure::cannot(format!("expected lines of at most {LINE_MAX} bytes, got a longer one; nothing was asked")))
+        }
+        _ => String::from_utf8(line).map(Some).map_err(|_| Failure::cannot("expected text in UTF-8; nothing was asked")),
+    }
+}
+
+impl Talk {
+    /// One question and its answer. What fails is told, and the conversation goes on without that question.
+    async fn turn(&mut self, question: &str, args: &Args, shop: &mut Shop, json_output: bool) -> Result<(), Failure> {
+        self.messages.push(user(question));
+        let body = args.sampling.body(&shop.node, &self.messages, None)?;
+        let response = match shop.ask(&body, &args.buying, !json_output).await {
+            Ok(response) => response,
+            Err(failure) => {
+                drop(self.messages.pop());
+                let _told = failure.report(json_output);
+                return Ok(());
+            }
+        };
+        self.messages.push(json!({"role": "assistant", "content": response.text}));
+        self.answers.push(response);
+        self.tell(shop, json_output);
+        Ok(())
+    }
+
+    /// What stands under the answer that just came.
+    fn tell(&self, shop: &Shop, json_output: bool) {
+        let Some(response) = self.answers.last() else { return };
+        if json_output {
+            let receipt = &response.bundle.delivery.receipt;
+            return print_json(&json!({
+                "text": response.text, "receipt_id": response.receipt_id, "bundle": response.path.display().to_string(),
+                "charged": receipt.money.charged.to_string(), "charge": charged(&response.bundle), "outcome": receipt.work.outcome.as_str(),
+                "cut": cut_notice(&response.bundle), "verdict": candor_report::verdict_json(&response.verdict), "spent": self.spent(),
+            }));
+        }
+        let told = self.told(response, shop.policy.policy.require_level);
+        told.headline().note();
+        Line::new().dim(format!("{}; {}; kept in {}", charged(&response.bundle), self.spent(), response.path.display())).note();
+        if let Some(notice) = cut_notice(&response.bundle) {
+            note!("{notice}");
+        }
+    }
+
+    fn told<'a>(&self, response: &'a VerifiedResponse, required: LogLevel) -> Told<'a> {
+        Told { bundle: &response.bundle, verdict: &response.verdict, required, is_live: true }
+    }
+
+    /// What the conversation cost, in each money.
+    fn spent(&self) -> String {
+        let mut sums: Vec<(&VerifiedResponse, Amount)> = Vec::new();
+        for response in self.answers.iter().filter(|response| response.bundle.sale.is_some()) {
+            let money = &response.bundle.delivery.receipt.money;
+            let of = |other: &VerifiedResponse| {
+                let other = &other.bundle.delivery.receipt.money;
+                (other.chain_id, other.asset) == (money.chain_id, money.asset)
+            };
+            match sums.iter_mut().find(|(other, _)| of(other)) {
+                Some((_, sum)) => *sum = Amount(sum.0.saturating_add(money.charged.0)),
+                None => sums.push((response, money.charged)),
+            }
+        }
+        let text = sums.iter().map(|(response, sum)| crate::told::money(&response.bundle, *sum)).collect::<Vec<_>>().join(", ");
+        let answers = self.answers.len();
+        format!("{} for {answers} answer{}", if text.is_empty() { "nothing" } else { &text }, if answers == 1 { "" } else { "s" })
+    }
+
+    /// Upgrades what was kept, and says how it ended. Whether all of it is verified.
+    async fn end(mut self, shop: &Shop, json_output: bool) -> bool {
+        let spinner = Spinner::start(!json_output, "waiting for transfers and anchors; Ctrl-C leaves the bundles as they are");
+        let mut is_verified = true;
+        let begun = Instant::now();
+        for response in &mut self.answers {
+            let left = SETTLE_WAIT.saturating_sub(begun.elapsed());
+            let settled = settle(shop.own.client(), &shop.node, response, &shop.policy.policy, left).await;
+            let Ok(Settled { facts, verdict, .. }) = settled else {
+                is_verified = false;
+                continue;
+            };
+            is_verified &= verify::exit_code(&verdict) == ExitCode::SUCCESS;
+            if keep_upgraded(&response.path, &response.bundle, &shop.node, facts.transfer_tx).is_ok() {
+                response.verdict = verdict;
+            }
+        }
+        drop(spinner);
+        if !json_output && !self.answers.is_empty() {
+            note!("{}", self.spent());
+            for response in &self.answers {
+                self.told(response, shop.policy.policy.require_level).headline().dim(format!("   {}", response.path.display())).note();
+            }
+        }
+        is_verified
+    }
+}
