@@ -83,12 +83,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the main job once: chain, node and client as separate processes, one paid and verified answer, ten lies refused.
+    /// Run the main job once: a paid, verified answer, and ten lies refused. Chain, node and client are separate processes.
     /// With --json the story goes to standard error, and one JSON line with its outcome to standard output.
     Demo(demo::Args),
     /// Check a bundle, offline or against a chain with --rpc.
     Verify(verify::Args),
-    /// Judge cases of the vectors, JSON in and JSON out; with --all, hold another implementation against all of them.
+    /// Judge cases of the vectors, JSON in and JSON out. With --all, hold another implementation against all of them.
     Conformance(conformance::Args),
     /// Start a development chain with the contracts and a funded wallet. With the id of a test network: an empty one. Loopback only.
     Chain(chain::Args),
@@ -98,9 +98,9 @@ enum Command {
     Init(init::Args),
     /// Look at everything that a node needs before it starts. Keys, funds, chain, contracts, prices, ports: each line says what to do.
     Doctor(doctor::Args),
-    /// How a running node is: registration, money, gas, troubles; its books. Also its log, its chain and its store.
+    /// How a running node is: registration, money, gas, troubles. Its books, too. Also its log, its chain and its store.
     Status(status::Args),
-    /// Show what is in force for a node and where it comes from, or check it.
+    /// Show what is in force for a node and from where, or check it.
     Config(config::Args),
     /// Show, draft and sign operator terms, here or on another machine.
     Terms(terms::Args),
@@ -110,7 +110,7 @@ enum Command {
     Chat(chat::Args),
     /// Show what a bundle proves to a contract, and with which calldata. With --send, to a contract that acts on the answer.
     Prove(prove::Args),
-    /// Keep the time of a bundle's tree on chain: whoever holds the bundle needs nobody for it.
+    /// Keep the time of a bundle's tree on chain. Whoever holds the bundle needs nobody for it.
     Observe(prove::ObserveArgs),
     /// Run the model again and compare the answer byte for byte.
     Replay(replay::Args),

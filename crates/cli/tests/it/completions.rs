@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::process::{new_directory, run};
+use crate::support::process::{listed, new_directory, run};
 
 /// The commands that help shows, each of which has a manual page.
 fn shown() -> Vec<String> {
@@ -10,10 +10,7 @@ fn shown() -> Vec<String> {
     assert_eq!(run(&state, &["man", state.to_str().unwrap()]).code, 0);
     let help = Command::new(env!("CARGO_BIN_EXE_candor")).arg("-h").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    // Two blanks, a name, two blanks or more, what it does; options begin with a dash.
-    let named =
-        |line: &str| Some(line.strip_prefix("  ")?.split_once("  ")?.0.to_owned()).filter(|name| name.starts_with(char::is_alphabetic));
-    let shown: Vec<String> = help.lines().filter_map(named).collect();
+    let shown = listed(&help);
     for name in &shown {
         assert!(state.join(format!("candor-{name}.1")).is_file(), "{name} has no manual page");
     }
@@ -47,9 +44,13 @@ fn every_shell_completes_every_command_that_help_shows() {
 
 #[test]
 fn bash_completes_the_beginning_of_a_command() {
-    let asked =
-        format!("{}\nCOMP_WORDS=(candor veri); COMP_CWORD=1; _candor candor veri candor; echo \"${{COMPREPLY[*]}}\"", script("bash"));
-    let output = Command::new("bash").args(["--norc", "-c", &asked]).output().unwrap();
+    let state = new_directory();
+    let file = state.join("candor.bash");
+    // Longer than an argument may be.
+    std::fs::write(&file, script("bash")).unwrap();
+    let asked = "COMP_WORDS=(candor veri); COMP_CWORD=1; _candor candor veri candor; echo \"${COMPREPLY[*]}\"";
+    let output = Command::new("bash").args(["--norc", "-c", &format!(". {}; {asked}", file.display())]).output().unwrap();
+    std::fs::remove_dir_all(state).unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "verify\n", "{output:?}");
 }
 

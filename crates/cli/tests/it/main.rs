@@ -2,6 +2,7 @@
 //!
 //! One program: apart, each file would be compiled and linked with everything that all of them use. `cargo test --test it FILE::` runs a file's.
 
+mod asking;
 mod bad_boots;
 mod bad_payments;
 mod bad_requests;

@@ -38,13 +38,24 @@ fn assert_refused(ran: &Ran, words: &[&str]) {
 #[test]
 fn values_that_no_node_takes_are_refused_before_anything_is_sent() {
     let state = new_directory();
-    for (flag, value) in
-        [("--temperature", "nan"), ("--temperature", "inf"), ("--temperature", "2.1"), ("--max-tokens", "0"), ("--model", "")]
-    {
+    for (flag, value) in [
+        ("--temperature", "nan"),
+        ("--temperature", "inf"),
+        ("--temperature", "2.1"),
+        ("--top-p", "0"),
+        ("--max-tokens", "0"),
+        ("--model", ""),
+        ("--system", ""),
+        ("--stop", ""),
+        ("--max-price", "1e3"),
+        ("--ask-above", "$1"),
+    ] {
         assert_refused(&run(&state, &["ask", "Hi", "--rpc", NOBODY, flag, value]), &[flag]);
     }
-    assert_refused(&run(&state, &["ask", "", "--rpc", NOBODY]), &["[PROMPT]"]);
-    assert_refused(&run(&state, &["ask", "--rpc", NOBODY]), &["<PROMPT>"]);
+    // Nothing was said, and nothing comes in either.
+    for words in [&["ask", ""][..], &["ask", " \n"], &["ask"], &["ask", "-"]] {
+        assert_refused(&run(&state, &[words, &["--rpc", NOBODY]].concat()), &["the question is empty"]);
+    }
     for flag in [["--task", "0x01"], ["--task", "ab"]] {
         assert_refused(&run(&state, &["ask", "Hi", "--public", "--rpc", NOBODY, flag[0], flag[1]]), &["--task"]);
     }

@@ -53,7 +53,10 @@ fn a_refused_bundle_has_a_page_that_says_so() {
     let program = env!("CARGO_BIN_EXE_candor");
     let said = Command::new(program).args(["--state", text(&world.state), "verify", text(&file)]).output().unwrap();
     let said = String::from_utf8(said.stdout).unwrap();
-    assert!(said.starts_with("REFUSED · SIMULATED\n") && said.contains("What ran?  REFUSED"), "{said}");
+    assert!(
+        said.starts_with("REFUSED · SIMULATED   ") && said.contains("What ran?               REFUSED       by response.commitment"),
+        "{said}"
+    );
 }
 
 #[test]

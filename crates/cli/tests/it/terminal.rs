@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use candor_verify::text::is_control;
 
 use crate::support::hostile::{self, TEXT};
-use crate::support::process::new_directory;
+use crate::support::process::{listed, new_directory};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_candor");
 
@@ -67,6 +67,7 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
             "bundles import",
             vec![line(&[&import[..], &["--evidence", &bundle]].concat()), line(&[&import[..], &["--node", &node]].concat())],
         ),
+        ("chat", vec![line(&["chat", "--rpc", &rpc]), line(&["chat", "--system", TEXT, "--rpc", &rpc])]),
         (
             "attestor",
             vec![
@@ -227,6 +228,9 @@ fn commands() -> BTreeSet<String> {
 fn below(name: &str) -> Vec<String> {
     let output = Command::new(PROGRAM).args(name.split_whitespace()).arg("-h").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
+    if name.is_empty() {
+        return listed(&help);
+    }
     let Some((_, list)) = help.split_once("Commands:\n") else { return Vec::new() };
     // A name is indented by two; what goes on from the line before, by more.
     let names = list.lines().take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));

@@ -180,6 +180,12 @@ pub(crate) fn run(state: &Path, arguments: &[&str]) -> Ran {
     Ran::of(&output)
 }
 
+/// The commands that the program's own help lists, in groups: two blanks, a name, two blanks or more, what it does. Options begin with a dash.
+pub(crate) fn listed(help: &str) -> Vec<String> {
+    let name = |line: &str| Some(line.strip_prefix("  ")?.split_once("  ")?.0.to_owned());
+    help.lines().filter_map(name).filter(|name| name.starts_with(char::is_alphabetic)).collect()
+}
+
 /// A new directory for one test. Short: socket paths have a limit.
 pub(crate) fn new_directory() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
