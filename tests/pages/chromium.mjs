@@ -16,7 +16,7 @@ export const OUT = join(TARGET, "pages");
 export const EXPECTED = join(import.meta.dirname, "expected");
 
 /** One page for each kind of verdict that people meet. */
-export const KINDS = ["verified", "offline", "refused", "cannot-tell", "relayed", "free", "sealed"];
+export const KINDS = ["verified", "offline", "refused", "cannot-tell", "relayed", "free", "sealed", "live"];
 
 /** One in which every word of others wants to act. */
 export const HOSTILE = "hostile";

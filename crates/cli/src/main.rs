@@ -83,7 +83,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the main job once: a paid, verified answer, and ten lies refused. Chain, node and client are separate processes.
+    /// Run it all once: a paid, verified answer, and ten lies refused. Chain, node and client are separate processes.
     /// With --json the story goes to standard error, and one JSON line with its outcome to standard output.
     Demo(demo::Args),
     /// Check a bundle, offline or against a chain with --rpc.
@@ -94,7 +94,7 @@ enum Command {
     Chain(chain::Args),
     /// Start a node: an enclave and its host, registered on the chain.
     Serve(node::ServeArgs),
-    /// From nothing to a node of your own: keys, node.toml, what comes next. Asks, or takes options and --yes; says whom to fund.
+    /// From nothing to a node of your own: keys, node.toml, next steps. Asks, or takes options and --yes; says whom to fund.
     Init(init::Args),
     /// Look at everything that a node needs before it starts. Keys, funds, chain, contracts, prices, ports: each line says what to do.
     Doctor(doctor::Args),
@@ -114,13 +114,13 @@ enum Command {
     Observe(prove::ObserveArgs),
     /// Run the model again and compare the answer byte for byte.
     Replay(replay::Args),
-    /// A plain OpenAI endpoint on loopback that verifies and pays for SDKs. It keeps a bundle of each answer.
+    /// An OpenAI endpoint on loopback that verifies and pays for SDKs. It keeps a bundle of each answer.
     Proxy(proxy::Args),
     /// Show who answers at an endpoint, and judge its evidence. Its certificate too.
     Inspect(inspect::Args),
     /// Deploy the contracts, or compare what a chain has. They have the same addresses everywhere.
     Deploy(deploy::Args),
-    /// Run an attestor: judge evidence for a quorum that contracts believe. It signs what it found.
+    /// Run an attestor: judge evidence for the quorum of a registry. It signs what it found.
     Attestor(attestor::Args),
     /// Look into the registry, or end a key of your own.
     Registry(registry::Args),
@@ -128,7 +128,7 @@ enum Command {
     Log(log::Args),
     /// Write a policy, or let it trust what a bundle or a node shows.
     Policy(policy::Args),
-    /// List the kept bundles, or make one of what another client paid for.
+    /// List kept bundles, or make one of what another client paid for.
     Bundles(bundles::Args),
     /// Set what a running node sells at, within its terms, or show it.
     Prices(prices::Args),

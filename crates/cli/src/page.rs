@@ -42,15 +42,17 @@ pub(crate) struct Shown<'a> {
     pub(crate) transfer_tx: Option<Hash32>,
     /// The chain that was asked, if one was.
     pub(crate) asked_chain: Option<u64>,
+    /// Whether this program held the connection of this answer, pinned to the attested key.
+    pub(crate) is_live: bool,
 }
 
 /// Writes the page, for its owner alone: it holds the prompt and the answer.
 pub(crate) fn write(out: &Path, shown: &Shown<'_>) -> Result<(), Failure> {
     may_be_written(out)?;
-    let Shown { file, bytes, bundle, verdict, required, transfer_tx, asked_chain } = *shown;
+    let Shown { file, bytes, bundle, verdict, required, transfer_tx, asked_chain, is_live } = *shown;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let transfer_tx = transfer_tx.or_else(|| transfer_hint(file));
-    let content = PageContent { name: &name, bytes, bundle, verdict, required, transfer_tx, asked_chain };
+    let content = PageContent { name: &name, bytes, bundle, verdict, required, transfer_tx, asked_chain, is_live };
     write_private(out, verdict_page(&content).as_bytes())?;
     Ok(())
 }

@@ -84,7 +84,19 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     if let Some(out) = &args.html {
         let Judged { verdict, required, transfer_tx, asked_chain, .. } = &judged;
         let (required, transfer_tx, asked_chain) = (*required, *transfer_tx, *asked_chain);
-        page::write(out, &page::Shown { file: &args.bundle, bytes: &bytes, bundle: &bundle, verdict, required, transfer_tx, asked_chain })?;
+        page::write(
+            out,
+            &page::Shown {
+                file: &args.bundle,
+                bytes: &bytes,
+                bundle: &bundle,
+                verdict,
+                required,
+                transfer_tx,
+                asked_chain,
+                is_live: false,
+            },
+        )?;
     }
     if json_output {
         let mut value = judged.json(&bundle);

@@ -1,6 +1,6 @@
 //! Writes a page for each kind of verdict that people meet, from the bundles of `vectors/`: `cargo run -p candor-report --example pages -- DIR`.
 //!
-//! You will see one HTML file each: verified against a chain, verified offline, refused, not to be told, relayed, free, sealed; and one in
+//! You will see one HTML file each: verified against a chain, verified offline, refused, not to be told, relayed, free, sealed, drawn by whoever held the connection; and one in
 //! which every word of others wants to act. The suite of `tests/pages/` opens them in a browser.
 
 use std::error::Error;
@@ -23,6 +23,9 @@ const PAGES: [(&str, &str); 7] = [
     ("sealed", "sealed_to_an_attested_key"),
 ];
 
+/// Drawn by whoever held the connection.
+const LIVE: (&str, &str) = ("live", "anchored");
+
 fn main() -> Result<(), Box<dyn Error>> {
     let out = std::env::args().nth(1).ok_or("where to? name a directory")?;
     fs::create_dir_all(&out)?;
@@ -30,10 +33,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let cases: Vec<Value> = serde_json::from_slice(&fs::read(vectors.join("bundle/cases.json"))?)?;
     let file = |folder: &str, name: &str| fs::read(vectors.join(folder).join(name)).ok();
     let around = Surroundings { file: &file, unseal: &|_, _, _, _| None };
-    for (page, name) in PAGES {
+    for (page, name) in PAGES.into_iter().chain([LIVE]) {
         let case = cases.iter().find(|case| case["name"] == name).ok_or(name)?;
         let mut judged = judge_bundle(case, around)?.ok_or(name)?;
-        fs::write(Path::new(&out).join(format!("{page}.html")), verdict_page(&content(&judged, "answer.candor")))?;
+        let shown = PageContent { is_live: page == LIVE.0, ..content(&judged, "answer.candor") };
+        fs::write(Path::new(&out).join(format!("{page}.html")), verdict_page(&shown))?;
         if page == "relayed" {
             // With the verdict that was on the words before: all of them get into their sentences.
             make_hostile(&mut judged)?;
@@ -52,6 +56,7 @@ fn content<'a>(judged: &'a JudgedBundle, name: &'a str) -> PageContent<'a> {
         required: judged.required,
         transfer_tx: judged.asked_chain.map(|_| Hash32([0xb5; 32])),
         asked_chain: judged.asked_chain,
+        is_live: false,
     }
 }
 

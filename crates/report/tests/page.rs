@@ -54,6 +54,7 @@ fn content(judged: &JudgedBundle) -> PageContent<'_> {
         required: judged.required,
         transfer_tx: None,
         asked_chain: judged.asked_chain,
+        is_live: false,
     }
 }
 

@@ -27,7 +27,7 @@ use crate::output::{Done, note, print_json, read, say};
 use crate::paint::Line;
 use crate::spinner::Spinner;
 use crate::told::{Told, charged};
-use crate::{bundles, verify};
+use crate::{bundles, page, verify};
 
 /// How long to wait for the transfer and the anchor before the bundle is kept as it is.
 pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(20);
@@ -52,13 +52,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HASH", requires = "public", value_parser = task)]
     task: Option<Hash32>,
     /// Show the price and who would be paid. Nothing is paid, and no wallet is needed.
-    #[arg(long, conflicts_with_all = ["bundle", "pay_again"])]
+    #[arg(long, conflicts_with_all = ["bundle", "html", "pay_again"])]
     quote: bool,
     #[command(flatten)]
     buying: Buying,
     /// Where to write the bundle, a file that must not exist yet; the state directory's bundles/ if not said.
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
+    /// Draw the verdict as a page too, as `candor verify --html` does; this one says that you held the connection.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Pay even if an earlier payment for the same question is unresolved. Both may be charged.
     #[arg(long)]
     pay_again: bool,
@@ -78,6 +81,9 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         Some(_) => String::new(),
         None => text(args.prompt.as_deref(), &args.files)?,
     };
+    if let Some(out) = &args.html {
+        page::may_be_written(out)?;
+    }
     let keep = args.bundle.clone().map_or_else(|| Keep::In(bundles::directory(state)), Keep::At);
     keep.check_free()?;
     let spinner = Spinner::start(!json_output, "looking for a node, and at what it shows");
@@ -108,6 +114,15 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     }
     keep_upgraded(&response.path, &response.bundle, &shop.node, facts.transfer_tx)?;
     let required = shop.policy.policy.require_level;
+    if let Some(out) = &args.html {
+        let bytes = response.bundle.encode();
+        let asked_chain = trouble.is_none().then(|| shop.own.client().chain_id());
+        let (file, bundle, transfer_tx) = (response.path.as_path(), &response.bundle, facts.transfer_tx);
+        page::write(
+            out,
+            &page::Shown { file, bytes: &bytes, bundle, verdict: &verdict, required, transfer_tx, asked_chain, is_live: true },
+        )?;
+    }
     match json_output {
         true => print_answer(&response, &verdict, trouble.as_deref()),
         false => report(&response, &verdict, trouble.as_deref(), required, args.verbose),

@@ -94,6 +94,8 @@ fn draw(stage: &Stage, path: &Path, bundle: &Bundle, settled: &ask::Settled) -> 
         required: stage.policy.policy.require_level,
         transfer_tx: settled.facts.transfer_tx,
         asked_chain: Some(stage.client.chain_id()),
+        // It is for others too.
+        is_live: false,
     };
     page::write(&out, &content)?;
     Ok(out)

@@ -26,8 +26,6 @@ use crate::output::{Done, Failure, is_confirmed, print_json, read, say};
 use crate::wallet::{self, Passphrase};
 use crate::{dev, logging};
 
-/// Milliseconds of a day.
-
 /// Before their end, operators are warned for so long.
 pub(crate) const WARN_DAYS: u64 = 7;
 

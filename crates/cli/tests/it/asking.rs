@@ -85,6 +85,22 @@ async fn a_quote_shows_price_and_payee_and_pays_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_held_the_connection_has_a_page_that_says_so_and_nobody_else_has() {
+    let world = World::shared();
+    let (live, later) = (world.state.join("live.html"), world.state.join("later.html"));
+    let ran = ask(&world, &["Who saw this?", "--html", live.to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let file = ran.json["bundle"].as_str().unwrap();
+    assert_eq!(world.candor(&["verify", file, "--html", later.to_str().unwrap()]).code, 0);
+    let grade = |path: &Path, word: &str| std::fs::read_to_string(path).unwrap().contains(&format!("</svg>{word}</p>"));
+    assert!(grade(&live, "PROVEN TO YOU") && !grade(&live, "NOT PROVEN HERE"));
+    assert!(grade(&later, "NOT PROVEN HERE") && !grade(&later, "PROVEN TO YOU"));
+    // Nothing is paid for an answer whose page would be written over somebody's file.
+    let taken = ask(&world, &["And this?", "--html", file]);
+    assert!(taken.code == 2 && taken.json["error"].as_str().unwrap().contains("no page of a verdict"), "{taken:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_question_travels_with_what_was_said_about_it() {
     let world = World::shared();
     let directory = new_directory();

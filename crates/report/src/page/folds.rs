@@ -1,7 +1,6 @@
 //! What stands folded at the end of a page: every check with what was expected and found, whole values, and what the words mean.
 
-use candor_verify::bytes::Hash32;
-use candor_verify::bytes::to_hex;
+use candor_verify::bytes::{Hash32, to_hex};
 use candor_verify::hash::sha256;
 use candor_verify::receipt::receipt_id;
 use candor_verify::source::SourceRecord;
@@ -59,10 +58,15 @@ fn values(page: &Page<'_>) -> Vec<(&'static str, String)> {
     let (money, work, tree) = (&receipt.money, &receipt.work, &delivery.checkpoint.checkpoint.tree);
     let hash = |hash: &Hash32| if hash.is_zero() { String::new() } else { hash.to_string() };
     let decoding = &delivery.decoding;
+    let measured = page.measurements();
+    let pcr = |at: usize| measured.and_then(|all| all.as_chunks::<48>().0.get(at).map(|pcr| to_hex(pcr))).unwrap_or_default();
     let mut rows = vec![
         ("File, SHA-256", sha256(&[page.content.bytes]).to_string()),
         ("Root certificate", page.verdict.root().map(|root| Hash32(root.fingerprint).to_string()).unwrap_or_default()),
         ("Workload", page.workload().map(|workload| workload.to_string()).unwrap_or_default()),
+        ("PCR0", pcr(0)),
+        ("PCR1", pcr(1)),
+        ("PCR2", pcr(2)),
         ("Manifest", receipt.manifest_hash.to_string()),
         ("Receipt key, K_sig", manifest.k_sig.to_string()),
         ("Operator", manifest.operator.to_string()),
@@ -115,7 +119,10 @@ const WORDS: [(&str, &str); 9] = [
     ("Manifest", "the list of keys, prices and terms that the enclave was started with"),
     ("Receipt", "the enclave’s signed statement: request, answer, model, tokens, charge"),
     ("What ran", "REPLAYABLE: the same model gives the same bytes again, so anyone can repeat it. Below: LOCAL, RELAYED"),
-    ("Who saw it", "SEALED: locked to a key that only the enclave has. Else NOT PROVEN HERE"),
+    (
+        "Who saw it",
+        "SEALED: locked to a key that only the enclave has. PROVEN TO YOU: whoever drew this page held the connection. Else NOT PROVEN HERE",
+    ),
     ("The payment", "SETTLED: a chain shows the transfer. Below: SIGNED, NOBODY PAID"),
     ("Can it be denied", "ANCHORED: the log’s state is written on a blockchain. Below: WITNESSED, SELF-LOGGED"),
 ];

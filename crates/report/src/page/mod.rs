@@ -60,6 +60,8 @@ pub struct PageContent<'a> {
     pub transfer_tx: Option<Hash32>,
     /// The chain that was asked, if one was. Never the address of an endpoint: those hold keys.
     pub asked_chain: Option<u64>,
+    /// Whether the program that draws held the connection of this answer, pinned to the attested key: no file shows that.
+    pub is_live: bool,
 }
 
 /// The page. Whole and by itself, for a browser or a printer.
@@ -295,6 +297,11 @@ impl<'a> Page<'a> {
     /// What was measured: the check shows the id and nothing else.
     fn workload(&self) -> Option<Hash32> {
         self.check(Step::PolicyWorkload).and_then(|check| Hash32::from_hex(&check.got))
+    }
+
+    /// PCR0 to PCR2, as the document says; whether it is genuine the verdict says.
+    fn measurements(&self) -> Option<[u8; 144]> {
+        parse_document(self.bundle.evidence.document()).ok()?.claimed_measurements().ok()
     }
 
     fn forge(&self) -> String {

@@ -13,6 +13,9 @@ use super::picture::{Link, State, icon};
 use super::values::{brief, grouped, is_digest, moment};
 use super::{NAME_MAX, Page, said};
 
+/// The grade of a private answer for whoever held the connection.
+const PROVEN_LIVE: &str = "PROVEN TO YOU";
+
 /// What is said under a question.
 struct Answer {
     text: String,
@@ -26,8 +29,12 @@ pub(super) fn section(page: &Page<'_>) -> String {
 }
 
 fn block(page: &Page<'_>, question: Question) -> String {
-    let state = State::of_question(page.verdict, question);
     let grade = page.verdict.grade(question).unwrap_or(Grade::NotReached);
+    let is_proven_live = page.content.is_live && grade == Grade::NotProvenHere;
+    let (state, word) = match is_proven_live {
+        true => (State::InPart, PROVEN_LIVE),
+        false => (State::of_question(page.verdict, question), grade.as_str()),
+    };
     let Answer { text, trust } = answer(page, question, grade);
     let class = if question == Question::Logged { "q4" } else { "q" };
     let trust = if trust.is_empty() { trust } else { format!("<p class=\"trust\"><b>Still trusted:</b> {trust}</p>") };
@@ -36,7 +43,7 @@ fn block(page: &Page<'_>, question: Question) -> String {
         question.as_str(),
         state.key(),
         icon(state),
-        grade.as_str()
+        word
     )
 }
 
@@ -133,6 +140,13 @@ fn private(page: &Page<'_>, grade: Grade) -> Answer {
             "The request was sealed to a key that exists only in the measured program. Whoever carried it saw its size, and when."
                 .to_owned(),
             root_holder(page).to_owned(),
+        )
+    } else if page.content.is_live {
+        (
+            "The request travelled over TLS that ends inside the enclave, and the program that drew this page held that connection, pinned to \
+             the attested key. No file shows that: to anybody else it is that program’s word."
+                .to_owned(),
+            "the program that drew this page.".to_owned(),
         )
     } else {
         (

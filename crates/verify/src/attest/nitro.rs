@@ -52,8 +52,11 @@ impl Document<'_> {
         self.user_data
     }
 
-    /// PCR0, PCR1 and PCR2, or why they measure nothing. UNVERIFIED: good only for explaining.
-    pub(crate) fn claimed_measurements(&self) -> Result<[u8; MEASUREMENTS_BYTES], AttestError> {
+    /// PCR0, PCR1 and PCR2, of 48 bytes each. UNVERIFIED: good only for explaining.
+    ///
+    /// # Errors
+    /// Why they measure nothing.
+    pub fn claimed_measurements(&self) -> Result<[u8; MEASUREMENTS_BYTES], AttestError> {
         check_measurements(self)
     }
 
