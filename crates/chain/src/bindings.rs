@@ -431,6 +431,11 @@ alloy::sol! {
         function open(AnswerProof[] calldata proofs, string calldata answer) external;
     }
 
+    interface ForwarderFactory {
+        function sweep(address payee, address token) external returns (uint256 amount);
+        function forwarderOf(address payee) external view returns (address);
+    }
+
     interface SettlerFactory {
         constructor(address proxy);
     }
@@ -561,6 +566,9 @@ mod tests {
         let abi = serde_json::from_str::<ContractObject>(Artifact::TestUsd.json()).unwrap().abi.unwrap();
         let functions: BTreeSet<[u8; 4]> = abi.functions().map(|function| function.selector().0).collect();
         assert!(selectors::<T::TestUSDCalls>().is_subset(&functions));
+        let abi = serde_json::from_str::<ContractObject>(Artifact::ForwarderFactory.json()).unwrap().abi.unwrap();
+        let functions: BTreeSet<[u8; 4]> = abi.functions().map(|function| function.selector().0).collect();
+        assert!(selectors::<super::ForwarderFactory::ForwarderFactoryCalls>().is_subset(&functions));
     }
 
     #[test]

@@ -313,6 +313,24 @@ impl ChainClient {
     /// # Errors
     /// `Rejected` if it would revert or did; `Timeout` if it is in no block after some minutes, when its fate is unknown; `TooDear`.
     pub async fn send_and_wait(&self, signer: &Signer, to: Option<&Address>, calldata: &[u8]) -> Result<TransactionReceipt, ChainError> {
+        self.send_until_mined(signer, to, Amount::ZERO, calldata).await
+    }
+
+    /// The same for so much ether, in wei.
+    ///
+    /// # Errors
+    /// As of [`Self::send_and_wait`]; `Rejected` too if the account has not that much and its gas.
+    pub async fn transfer_and_wait(&self, signer: &Signer, to: &Address, wei: Amount) -> Result<TransactionReceipt, ChainError> {
+        self.send_until_mined(signer, Some(to), wei, &[]).await
+    }
+
+    async fn send_until_mined(
+        &self,
+        signer: &Signer,
+        to: Option<&Address>,
+        value: Amount,
+        calldata: &[u8],
+    ) -> Result<TransactionReceipt, ChainError> {
         let from = signer.address();
         let gas = self.estimate_gas(&from, to, calldata).await?;
         let mut tx = Transaction {
@@ -322,7 +340,7 @@ impl ChainClient {
             gas_limit: gas.saturating_add(gas / 4),
             fees: self.fees().await?,
             to: to.copied(),
-            value: Amount::ZERO,
+            value,
             calldata: calldata.to_vec(),
         };
         let mut sent: Vec<Hash32> = Vec::new();

@@ -10,9 +10,9 @@ use alloy::sol_types::{SolCall, SolEvent};
 use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Amount, Hash32};
 
-use crate::bindings::TestUSD;
+use crate::bindings::{ForwarderFactory, TestUSD};
 use crate::client::{ChainClient, Head};
-use crate::convert::{b256, evm_address, hash, saturating_amount, u256};
+use crate::convert::{address, b256, evm_address, hash, saturating_amount, u256};
 use crate::error::ChainError;
 use crate::submit::TransactionReceipt;
 
@@ -62,6 +62,14 @@ impl ChainClient {
     /// As the transport.
     pub async fn token_balance(&self, asset: &Address, who: &Address) -> Result<Amount, ChainError> {
         self.view(asset, &TestUSD::balanceOfCall { account: evm_address(who) }).await.map(saturating_amount)
+    }
+
+    /// Where payments to a payee's forwarder lie, by the factory that makes it; whether it is made yet or not.
+    ///
+    /// # Errors
+    /// As the transport; `Malformed` if there is no such factory.
+    pub async fn forwarder_of(&self, factory: &Address, payee: &Address) -> Result<Address, ChainError> {
+        self.view(factory, &ForwarderFactory::forwarderOfCall { payee: evm_address(payee) }).await.map(address)
     }
 
     /// The hash of a token's EIP-712 domain, and its decimals.
@@ -157,6 +165,12 @@ impl TransactionReceipt {
         let data = u256(value).to_be_bytes::<32>();
         self.is_success && self.logs.iter().any(|log| log.address == *asset && log.topics == topics && log.data == data)
     }
+}
+
+/// Calldata for a forwarder's factory: what lies at the payee's forwarder goes to the payee. Makes the forwarder if need be.
+#[must_use]
+pub fn sweep_calldata(payee: &Address, token: &Address) -> Vec<u8> {
+    ForwarderFactory::sweepCall { payee: evm_address(payee), token: evm_address(token) }.abi_encode()
 }
 
 /// Calldata of `mint(to, value)` of the development token, which anyone may call.

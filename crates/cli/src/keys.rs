@@ -114,12 +114,15 @@ pub(crate) fn load(part: &KeysPart, needs_operator: bool, chain_id: u64) -> Resu
     Ok(NodeKeys { operator, payee, host })
 }
 
-/// The registrar's alone: who sets prices needs no other.
-pub(crate) fn registrar(part: &KeysPart, chain_id: u64) -> Result<Signer, Failure> {
-    match (&part.directory, Development::of(chain_id)) {
-        (Some(directory), _) => wallet::load(&keystore(directory, "registrar"), &Passphrase::of(part.passphrase_file.clone()), chain_id),
-        (None, Some(development)) => Ok(development.signer(Role::Registrar)),
-        (None, None) => Err(missing("registrar", chain_id, "keys.directory or --keys DIR", "candor init")),
+/// That of one role of the host alone: who sets prices needs the registrar's and no other.
+pub(crate) fn one(part: &KeysPart, role: &str, chain_id: u64) -> Result<Signer, Failure> {
+    let known = || {
+        let role = HOST_ROLES.iter().zip([Role::Registrar, Role::Gas, Role::Anchor]).find(|(name, _)| **name == role)?.1;
+        Some(Development::of(chain_id)?.signer(role))
+    };
+    match &part.directory {
+        Some(directory) => wallet::load(&keystore(directory, role), &Passphrase::of(part.passphrase_file.clone()), chain_id),
+        None => known().ok_or_else(|| missing(role, chain_id, "keys.directory or --keys DIR", "candor init")),
     }
 }
 
@@ -166,6 +169,23 @@ fn read(directory: &Path, part: &KeysPart, needs_operator: bool, chain_id: u64) 
         return Err(Failure::cannot("registrar, gas and anchor are to be three accounts: each owns the nonces of its own"));
     }
     Ok((needs_operator.then(|| load(OPERATOR)).transpose()?, host))
+}
+
+impl NodeKeys {
+    /// Of the host's roles, from their keystores, without opening them.
+    pub(crate) fn addresses(part: &KeysPart, chain_id: u64) -> Result<Vec<(&'static str, Address)>, Failure> {
+        let of = |role: &'static str| {
+            let Some(directory) = &part.directory else { return one(part, role, chain_id).map(|signer| (role, signer.address())) };
+            Ok((role, address_in(&keystore(directory, role))?))
+        };
+        HOST_ROLES.into_iter().map(of).collect()
+    }
+}
+
+/// The address that a keystore shows.
+pub(crate) fn address_in(path: &Path) -> Result<Address, Failure> {
+    let address = candor_chain::keystore_address(path).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
+    address.ok_or_else(|| Failure::cannot(format!("{}: the file does not show its address", path.display())))
 }
 
 impl HostKeys {

@@ -22,6 +22,7 @@ mod deployment;
 mod dev;
 mod doctor;
 mod explained;
+mod funds;
 mod help;
 mod init;
 mod inspect;
@@ -132,6 +133,8 @@ enum Command {
     Bundles(bundles::Args),
     /// Set what a running node sells at, within its terms, or show it.
     Prices(prices::Args),
+    /// Show what a node's accounts hold. Sweep the payee's forwarder; withdraw ether.
+    Funds(funds::Args),
     /// Make a key that opens a node without payment.
     Access(access::Args),
     /// Make a wallet, fund it, or show what it holds.
@@ -216,6 +219,7 @@ fn main() -> ExitCode {
             Command::Policy(args) => policy::run(args, &state, json).await,
             Command::Bundles(args) => bundles::run(args, &state, json).await,
             Command::Prices(args) => prices::run(args, &state, json),
+            Command::Funds(args) => funds::run(args, &state, json).await,
             Command::Access(args) => access::run(args, json),
             Command::Wallet(args) => wallet::run(args, &state, json).await,
             Command::State(args) => state::run(args, &state, json),

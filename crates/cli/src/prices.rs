@@ -133,7 +133,7 @@ impl Node {
     }
 
     fn registrar(&self, settings: &Settings) -> Result<Signer, Failure> {
-        let registrar = keys::registrar(&settings.text.keys, self.terms().anchor_chain_id)?;
+        let registrar = keys::one(&settings.text.keys, "registrar", self.terms().anchor_chain_id)?;
         if registrar.address() != self.terms().registrar {
             let (expected, got) = (self.terms().registrar, registrar.address());
             return Err(Failure::cannot(format!("expected the key of the terms' registrar {expected}, got that of {got}")));

@@ -239,12 +239,7 @@ fn addresses(settings: &Settings, operator: Option<Address>, chain_id: u64) -> R
     let Some(directory) = &settings.text.keys.directory else {
         return Err(keys::missing(OPERATOR, chain_id, "keys.directory", "candor init"));
     };
-    let of = |role: &str| -> Result<Address, Failure> {
-        let path = keystore(directory, role);
-        let address = candor_chain::keystore_address(&path).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
-        let address = address.ok_or_else(|| Failure::cannot(format!("{}: the file does not show its address", path.display())))?;
-        keys::own(address, role, chain_id)
-    };
+    let of = |role: &str| -> Result<Address, Failure> { keys::own(keys::address_in(&keystore(directory, role))?, role, chain_id) };
     Ok((operator.map_or_else(|| of(OPERATOR), Ok)?, of("registrar")?))
 }
 

@@ -14,6 +14,7 @@ mod conformance;
 mod demo;
 mod faults;
 mod free;
+mod funds;
 mod kept;
 mod lying_chain;
 mod misuse;

@@ -152,6 +152,15 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
                 line(&["registry", "revoke", address, "--key", nowhere]),
             ],
         ),
+        ("funds show", vec![line(&["funds", "show", "--config", &hostile_chain]), line(&["funds", "show", "--config", &of_text])]),
+        ("funds sweep", vec![line(&["funds", "sweep", "--config", &hostile_chain]), line(&["funds", "sweep", "--payee", TEXT])]),
+        (
+            "funds withdraw",
+            vec![
+                line(&["funds", "withdraw", TEXT, "--to", address]),
+                line(&["funds", "withdraw", "gas", "--to", TEXT, "--config", nowhere]),
+            ],
+        ),
         ("replay", vec![line(&["replay", &bundle]), line(&["replay", &bundle, "--unsigned"]), line(&["replay", &policy])]),
         ("serve", vec![line(&["serve", "--rpc", &rpc]), line(&["serve", "--listen", TEXT])]),
         ("state reset", vec![line(&["state", "reset"]), line(&["state", "reset", TEXT])]),
