@@ -98,7 +98,7 @@ pub(crate) fn run(args: Args, state: &Path, json_output: bool) -> Done {
 }
 
 /// The files of a node that serves, or did.
-struct Node {
+pub(crate) struct Node {
     signed: SignedTerms,
     file: PathBuf,
     newest: Option<SignedPriceList>,
@@ -168,11 +168,20 @@ impl Node {
             let mut classes = self.classes(price);
             if named.is_none_or(|digest| digest == price.model) {
                 let decimals = terms.asset(price.chain_id, &price.asset).map_or(0, |asset| asset.decimals);
-                for (text, class) in
-                    [(&set.input, &mut classes.input), (&set.output, &mut classes.output), (&set.request, &mut classes.request)]
-                {
-                    if let Some(text) = text {
-                        *class = money(text, decimals)?;
+                let Price { floor, ceiling, .. } = price;
+                for (option, text, class, (floor, ceiling)) in [
+                    ("--input", &set.input, &mut classes.input, (floor.input, ceiling.input)),
+                    ("--output", &set.output, &mut classes.output, (floor.output, ceiling.output)),
+                    ("--request", &set.request, &mut classes.request, (floor.request, ceiling.request)),
+                ] {
+                    let Some(text) = text else { continue };
+                    *class = money(text, decimals)?;
+                    if !(floor..=ceiling).contains(class) {
+                        let [floor, ceiling] = [floor, ceiling].map(|limit| decimal_text(limit, decimals));
+                        return Err(Failure::cannot(format!(
+                            "{option}: expected a price between the floor and the ceiling that the operator signed, {floor} to {ceiling}, got \
+                             {text}; nothing was written. Higher ones need new terms (candor terms renew)"
+                        )));
                     }
                 }
             }
@@ -216,6 +225,20 @@ impl Node {
                 say!("   {class:<8} {}   from {} to {}", of("now"), of("floor"), of("ceiling"));
             }
         }
+    }
+
+    /// What each model costs now, in a line for people: by the list in force, else by the terms.
+    pub(crate) fn in_force(settings: &Settings) -> Option<Vec<(String, String)>> {
+        let node = Self::open(settings).ok()?;
+        let by = node.current().map_or_else(|| "the terms".to_owned(), |current| format!("list {}", current.list.number));
+        let line = |price: &Price| {
+            let row = node.row(price);
+            let now = |class: &str| row["now"][class].as_str().unwrap_or_default().to_owned();
+            let (model, asset) = (row["model"].as_str().unwrap_or_default(), row["asset"].as_str().unwrap_or_default());
+            let said = format!("{} in, {} out, {} a request, {asset}, by {by}", now("input"), now("output"), now("request"));
+            (model.to_owned(), said)
+        };
+        Some(node.terms().prices.iter().map(line).collect())
     }
 
     fn row(&self, price: &Price) -> Value {

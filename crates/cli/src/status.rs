@@ -22,7 +22,7 @@ use crate::calendar::DAY_MS;
 use crate::config::{ConfigArg, Settings};
 use crate::output::{Done, Failure, print_json, write_out};
 use crate::paint::{Ink, Line};
-use crate::{calendar, costs, dev};
+use crate::{calendar, costs, dev, prices};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -134,13 +134,20 @@ fn print(settings: &Settings, live: Option<&Value>, money: &Money, terms: Option
             well("terms", found)
         }
     }
+    let in_force = prices::Node::in_force(settings);
     for model in &text.models {
-        let prices: Vec<String> = model
-            .prices
-            .iter()
-            .map(|price| format!("at most {} in, {} out, {} a request {}", price.input, price.output, price.request, price.asset))
-            .collect();
-        well("model", format!("{}   {}", model.id, if prices.is_empty() { "without payment".to_owned() } else { prices.join("; ") }));
+        let at_most = || {
+            let prices = model.prices.iter();
+            prices
+                .map(|price| format!("at most {} in, {} out, {} a request {}", price.input, price.output, price.request, price.asset))
+                .collect()
+        };
+        let listed: Vec<String> = match &in_force {
+            Some(known) => known.iter().filter(|(id, _)| *id == model.id).map(|(_, said)| said.clone()).collect(),
+            // Of a node that never served.
+            None => at_most(),
+        };
+        well("model", format!("{}   {}", model.id, if listed.is_empty() { "without payment".to_owned() } else { listed.join("; ") }));
     }
     well("24 hours", format!("{} answers, {} tokens read, {} written{}", money.answers, money.prompt, money.completion, money.words(text)));
     if money.cut != 0 {

@@ -81,8 +81,8 @@ async fn a_new_boot_is_given_the_newest_list() {
 fn a_price_outside_of_the_terms_is_refused_and_nothing_is_written() {
     let world = World::shared();
     for (option, amount, rule) in [
-        ("--input", "1.000001", "between the floor and the ceiling"),
-        ("--output", "0.1", "between the floor and the ceiling"),
+        ("--input", "1.000001", "signed, 0.100000 to 1.000000, got 1.000001"),
+        ("--output", "0.1", "--output: expected a price between the floor and the ceiling"),
         ("--request", "1e3", "expected an amount in digits"),
         ("--model", "no-such-model", "the terms list no model"),
     ] {
