@@ -4,6 +4,8 @@
 //! policy.toml ──▶ PolicyText ──▶ candor-verify ──▶ Verdict ──▶ verdict_json, bundle_json
 //!                                                         └──▶ verdict_page: HTML with its picture, for people
 //! rpc.toml ──▶ EndpointsText                  endpoints of a chain, with their headers
+//! known.toml ──▶ KnownText                   what is suggested to whoever has no policy
+//! wallet.toml ◀─▶ WalletText                  a wallet whose key is elsewhere
 //! deployment.toml ◀─▶ DeploymentText          addresses, and what they follow from
 //! node.toml ◀─▶ NodeText                      everything an operator decides
 //!                                candor-verify ──▶ Explained ──▶ explained_json
@@ -33,14 +35,17 @@ pub mod conformance;
 mod deployment;
 mod endpoints;
 mod explain;
+mod known;
 mod node;
 mod page;
 mod policy;
 mod verdict;
+mod wallet;
 
 pub use deployment::{ContractText, DeploymentText, DeploymentTextError};
 pub use endpoints::{EndpointText, EndpointsText, EndpointsTextError};
 pub use explain::explained_json;
+pub use known::{KnownDeployment, KnownPlace, KnownRelease, KnownSpend, KnownText, KnownTextError};
 pub use node::{
     AccessPart, AnchorPart, AssetPart, ChainPart, CheckUrls, Decimal, DecimalError, GuardPart, KeysPart, LimitsPart, LogFormat, LogPart,
     MetricsPart, NODE_VERSION, NodeModel, NodePart, NodeText, NodeTextError, PricePart, RenewalPart, StoragePart, TermsPart, decimal_text,
@@ -49,3 +54,4 @@ pub use node::{
 pub use page::{PAGE_BEGINNING, PageContent, ends, verdict_page};
 pub use policy::{PolicyText, PolicyTextError, SpendLimit};
 pub use verdict::{bundle_json, headline, verdict_json};
+pub use wallet::{WalletText, WalletTextError};

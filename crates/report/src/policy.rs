@@ -11,6 +11,8 @@ use candor_verify::policy::{Accept, Policy, Workloads};
 use candor_verify::verdict::LogLevel;
 use serde::Deserialize;
 
+use crate::node::meant;
+
 /// What a policy file says.
 ///
 /// ```
@@ -83,6 +85,16 @@ impl fmt::Display for PolicyTextError {
 }
 
 impl std::error::Error for PolicyTextError {}
+
+impl PolicyTextError {
+    fn of_toml(error: &toml::de::Error) -> Self {
+        let shown = error.to_string().trim_end().to_owned();
+        Self::Toml(match meant(error) {
+            Some(nearest) => format!("{shown}\ndid you mean `{nearest}`?"),
+            None => shown,
+        })
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -184,7 +196,7 @@ impl PolicyText {
     /// # Errors
     /// `Toml` for the form, `Value` and `Threshold` for what it says; each names the field.
     pub fn parse(text: &str) -> Result<Self, PolicyTextError> {
-        let document: Document = toml::from_str(text).map_err(|error| PolicyTextError::Toml(error.to_string().trim_end().to_owned()))?;
+        let document: Document = toml::from_str(text).map_err(|error| PolicyTextError::of_toml(&error))?;
         let Document { accept, log, find, spend } = document;
         let default = Policy::default();
         let policy = Policy {
@@ -297,7 +309,7 @@ impl Spend {
     }
 }
 
-fn root(text: &str) -> Result<TrustRoot, PolicyTextError> {
+pub(crate) fn root(text: &str) -> Result<TrustRoot, PolicyTextError> {
     if text == AWS_NITRO_G1 {
         return Ok(TrustRoot::AWS_NITRO_G1);
     }
@@ -309,7 +321,7 @@ fn root_text(root: &TrustRoot) -> String {
     if *root == TrustRoot::AWS_NITRO_G1 { AWS_NITRO_G1.to_owned() } else { Hash32(root.fingerprint).to_string() }
 }
 
-fn address(field: &'static str, text: &str) -> Result<Address, PolicyTextError> {
+pub(crate) fn address(field: &'static str, text: &str) -> Result<Address, PolicyTextError> {
     Address::from_hex(text).ok_or_else(|| malformed(field, "an address", text))
 }
 
@@ -317,7 +329,7 @@ fn amount(field: &'static str, text: &str) -> Result<Amount, PolicyTextError> {
     Amount::from_decimal(text).ok_or_else(|| malformed(field, "a plain decimal", text))
 }
 
-fn hashes(field: &'static str, texts: &[String]) -> Result<Vec<Hash32>, PolicyTextError> {
+pub(crate) fn hashes(field: &'static str, texts: &[String]) -> Result<Vec<Hash32>, PolicyTextError> {
     texts.iter().map(|text| hash(field, text)).collect()
 }
 

@@ -38,10 +38,7 @@ impl std::error::Error for NodeTextError {}
 
 impl NodeTextError {
     pub(super) fn of_toml(error: &toml::de::Error, text: &str) -> Self {
-        // The reader shows the line and names the fields that there are: `unknown field `a`, expected one of `b`, `c``.
-        let mut names = error.message().split('`').skip(1).step_by(2);
-        let is_unknown = error.message().starts_with("unknown field");
-        let nearest = names.next().filter(|_| is_unknown).and_then(|unknown| nearest(unknown, names));
+        let (nearest, is_unknown) = (meant(error), error.message().starts_with("unknown field"));
         let span = error.span().unwrap_or_default();
         let before = text.get(..span.start).unwrap_or_default();
         let begins = before.rfind('\n').map_or(0, |at| at.saturating_add(1));
@@ -65,6 +62,13 @@ impl NodeTextError {
     pub(super) fn value(field: String, expected: &str, got: String) -> Self {
         Self::Value { field, expected: expected.to_owned(), got }
     }
+}
+
+/// The name that was probably meant, if one was not known. The reader names the fields that there are: `unknown field `a`, expected one of `b`, `c``.
+pub(crate) fn meant(error: &toml::de::Error) -> Option<String> {
+    let mut names = error.message().split('`').skip(1).step_by(2);
+    let is_unknown = error.message().starts_with("unknown field");
+    names.next().filter(|_| is_unknown).and_then(|unknown| nearest(unknown, names))
 }
 
 /// The field of a line.

@@ -24,6 +24,7 @@ use candor_verify::bytes::{Address, Amount, Hash32};
 use serde::Deserialize;
 
 pub use error::NodeTextError;
+pub(crate) use error::meant;
 pub use money::{Decimal, DecimalError, decimal_text};
 
 /// Version of the form.
