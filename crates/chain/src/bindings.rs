@@ -464,6 +464,8 @@ alloy::sol! {
         function mint(address to, uint256 value) external returns (bool);
         function balanceOf(address account) external view returns (uint256);
         function decimals() external view returns (uint8);
+        function name() external view returns (string);
+        function symbol() external view returns (string);
         function DOMAIN_SEPARATOR() external view returns (bytes32);
         function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
     }

@@ -53,5 +53,5 @@ pub use registry::{
 };
 pub use rpc::{ENDPOINTS_MAX, Rpc, RpcEndpoint};
 pub use submit::{Fees, LogEntry, SignedTransaction, Signer, Transaction, TransactionReceipt};
-pub use transfers::{LogPosition, PayerState, mint_calldata, sweep_calldata};
+pub use transfers::{LogPosition, PayerState, TokenWords, mint_calldata, sweep_calldata};
 pub use verdict::{QUORUM_KIND, Verdict};

@@ -31,6 +31,21 @@ pub struct PayerState {
     pub nonce_used: bool,
 }
 
+/// What a token says of itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: one answer")]
+pub struct TokenWords {
+    /// `name()`.
+    pub name: String,
+    /// `symbol()`.
+    pub symbol: String,
+    /// `decimals()`.
+    pub decimals: u8,
+}
+
+/// Longest name or symbol of a token that is passed on, in characters: theirs fill no screen.
+const WORD_CHARS_MAX: usize = 64;
+
 /// Where an event is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a transaction and its block")]
@@ -79,6 +94,17 @@ impl ChainClient {
     pub async fn token_domain(&self, asset: &Address) -> Result<(Hash32, u8), ChainError> {
         let (separator, decimals) = self.two_views(asset, (&TestUSD::DOMAIN_SEPARATORCall {}, &TestUSD::decimalsCall {})).await?;
         Ok((hash(separator), decimals))
+    }
+
+    /// What a token calls itself, and its decimals: its own words, which anybody can give a token of theirs. Cut to 64 characters.
+    ///
+    /// # Errors
+    /// As the transport; `Malformed` if the token answers otherwise than tokens do.
+    pub async fn token_words(&self, asset: &Address) -> Result<TokenWords, ChainError> {
+        let short = |text: String| text.chars().take(WORD_CHARS_MAX).collect::<String>();
+        let (name, symbol) = self.two_views(asset, (&TestUSD::nameCall {}, &TestUSD::symbolCall {})).await?;
+        let decimals = self.view(asset, &TestUSD::decimalsCall {}).await?;
+        Ok(TokenWords { name: short(name), symbol: short(symbol), decimals })
     }
 
     /// Whether an EIP-3009 nonce is used or cancelled.

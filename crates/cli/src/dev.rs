@@ -136,7 +136,7 @@ pub(crate) fn check_simulated(chain_id: u64) -> Result<(), Failure> {
 /// A policy that accepts this program, measured by this state's software hypervisor, and small payments in the test token, where there is
 /// one. For no chain on which anything has value: SIMULATED evidence vouches for nothing there.
 pub(crate) fn policy(tee: &Path, deployed: &Deployed, operator: Address) -> Result<PolicyFile, Failure> {
-    let Deployed { addresses: deployment, config } = deployed;
+    let deployment = &deployed.addresses;
     let chain_id = deployment.chain_id;
     check_simulated(chain_id)?;
     let root = open_hypervisor(tee)?.trust_root();
@@ -148,13 +148,19 @@ pub(crate) fn policy(tee: &Path, deployed: &Deployed, operator: Address) -> Resu
         registries: Accept::Only(vec![(chain_id, deployment.registry)]),
         ..Policy::default()
     };
+    Ok(PolicyFile::new(policy, budget(deployed)))
+}
+
+/// Small payments in the test token, where there is one.
+pub(crate) fn budget(deployed: &Deployed) -> SpendPolicy {
+    let Deployed { addresses: deployment, config } = deployed;
     let limit = AssetLimit {
-        network: Eip155(chain_id),
+        network: Eip155(deployment.chain_id),
         asset: deployment.test_usd,
         max_per_request: Amount(10_000),
         max_per_day: Amount(1_000_000),
     };
-    Ok(PolicyFile::new(policy, SpendPolicy { assets: config.with_play_money.then_some(limit).into_iter().collect() }))
+    SpendPolicy { assets: config.with_play_money.then_some(limit).into_iter().collect() }
 }
 
 /// Amount of the test token for people.

@@ -137,7 +137,7 @@ enum Command {
     Funds(funds::Args),
     /// Make a key that opens a node without payment.
     Access(access::Args),
-    /// Make a wallet, fund it, or show what it holds.
+    /// Make a wallet, show its address and what it holds, wait for money, take it elsewhere.
     Wallet(wallet::Args),
     /// Begin a state directory anew, keeping what was in it.
     State(state::Args),

@@ -22,6 +22,8 @@ pub(crate) enum Ink {
     Bad,
     /// It holds, and proves less than it seems to.
     Warn,
+    /// Whatever the ground: a picture of black and white.
+    WhiteOnBlack,
 }
 
 impl Ink {
@@ -34,6 +36,7 @@ impl Ink {
             Self::Good => "1;32",
             Self::Bad => "1;31",
             Self::Warn => "1;33",
+            Self::WhiteOnBlack => "97;40",
         }
     }
 }
@@ -58,6 +61,7 @@ impl Screen {
         self.has_colour
     }
 
+    /// Whether it shows more than ASCII.
     pub(crate) fn is_utf8(self) -> bool {
         self.is_utf8
     }

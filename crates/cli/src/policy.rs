@@ -188,6 +188,18 @@ pub(crate) fn to_buy_by(named: Option<&Path>, state: &Path, chain_id: u64) -> Re
     load(named, state)
 }
 
+/// What may be spent by the policy that an ask would judge by, and what that policy is called. Writes nothing.
+pub(crate) fn budget(named: Option<&Path>, state: &Path, chain_id: u64) -> Result<(SpendPolicy, String), Failure> {
+    let path = path_of(named, state);
+    match Development::of(chain_id) {
+        Some(development) if named.is_none() && !path.exists() => {
+            Ok((dev::budget(development.deployed()), "the policy that the first `candor ask` writes on the development chain".into()))
+        }
+        _ if path.exists() || named.is_some() => Ok((load(named, state)?.spend, path.display().to_string())),
+        _ => Ok((SpendPolicy::default(), "no policy yet".into())),
+    }
+}
+
 /// The registry to look for nodes in.
 pub(crate) fn registry(policy: &PolicyFile, named: Option<&Path>, state: &Path) -> Result<Address, Failure> {
     policy.registry.map(|(_, address)| address).ok_or_else(|| {

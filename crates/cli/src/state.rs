@@ -105,7 +105,7 @@ fn reset(state: &Path, keep_wallet: bool) -> Result<(PathBuf, Vec<String>), Fail
     let mut names = Vec::new();
     for entry in std::fs::read_dir(state).map_err(|error| cannot(state, error))? {
         let name = entry.map_err(|error| cannot(state, error))?.file_name();
-        let is_kept = keep_wallet && name == wallet::FILE;
+        let is_kept = keep_wallet && wallet::FILES.iter().any(|file| name == *file);
         if !is_kept && !name.to_string_lossy().starts_with(ASIDE) {
             names.push(name);
         }
@@ -152,7 +152,7 @@ mod tests {
         let state = directory("version");
         assert!(check(&state.join("none")).is_ok() && check(&state).is_ok(), "what is not there, or empty, is of no version");
         std::fs::write(state.join("notes.txt"), "mine").unwrap();
-        std::fs::write(state.join(wallet::FILE), "{}").unwrap();
+        std::fs::write(state.join(wallet::KEYSTORE), "{}").unwrap();
         assert!(check(&state).is_ok(), "a wallet, and what is not ours, are of every version");
         std::fs::write(state.join("policy.toml"), "").unwrap();
         let refused = check(&state).unwrap_err();
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_reset_moves_everything_aside_and_keeps_the_wallet_where_it_is_if_asked_to() {
         let state = directory("reset");
-        for name in [wallet::FILE, "policy.toml", "spends.json", VERSION_FILE] {
+        for name in [wallet::KEYSTORE, "policy.toml", "spends.json", VERSION_FILE] {
             std::fs::write(state.join(name), name).unwrap();
         }
         std::fs::create_dir(state.join("bundles")).unwrap();
@@ -177,12 +177,12 @@ mod tests {
         let (aside, moved) = reset(&state, true).unwrap();
         assert_eq!(moved, [VERSION_FILE, "bundles", "policy.toml", "spends.json"]);
         assert_eq!(std::fs::read_to_string(aside.join("bundles/a.candor")).unwrap(), "evidence");
-        assert_eq!(std::fs::read_to_string(state.join(wallet::FILE)).unwrap(), wallet::FILE);
+        assert_eq!(std::fs::read_to_string(state.join(wallet::KEYSTORE)).unwrap(), wallet::KEYSTORE);
         assert!(check(&state).is_ok() && !state.join("policy.toml").exists());
         // Again, within the same second: what was moved before stays where it is.
         let (again, moved) = reset(&state, false).unwrap();
-        assert_eq!(moved, [VERSION_FILE, wallet::FILE]);
-        assert!(again != aside && aside.join("policy.toml").exists() && again.join(wallet::FILE).exists());
+        assert_eq!(moved, [VERSION_FILE, wallet::KEYSTORE]);
+        assert!(again != aside && aside.join("policy.toml").exists() && again.join(wallet::KEYSTORE).exists());
         assert!(check(&state).is_ok());
         std::fs::remove_dir_all(state).unwrap();
     }

@@ -44,6 +44,7 @@ use crate::own_chain::{ChainIsWell, OwnChain};
 use crate::quote::{Told, ask_unpaid, named_list, no_wallet};
 use crate::refusals;
 use crate::resolve::{VerifiedNode, random32};
+use crate::signer::SignerError;
 use crate::spend::{InFlight, SpendBook};
 use crate::wallet::Wallet;
 
@@ -193,7 +194,7 @@ pub async fn ask_if(
         node.reconnect().await?;
     };
     on_progress(Progress::Paying(&choice));
-    let (sent, _in_flight) = sign(buyer, wallet, choice, request, well)?;
+    let (sent, _in_flight) = sign(buyer, wallet, choice, request, well).await?;
     let given_up = || ClientError::Usage("a payment that was just made is long over: look at the clock of this machine".into());
     redeem(node, buyer, &sent, price_list, body, on_progress).await?.ok_or_else(given_up)
 }
@@ -376,7 +377,7 @@ fn request_key(body: &[u8]) -> Hash32 {
     sha256(&[b"POST ", CHAT_PATH.as_bytes(), b"\n", body])
 }
 
-fn sign(
+async fn sign(
     buyer: &Buyer<'_>,
     wallet: &Wallet,
     choice: Choice,
@@ -387,15 +388,23 @@ fn sign(
     // Crash: the reservation is on disk before the signature exists, and the payment before it is sent. Stopped in between, the next ask
     // for the same finds a reservation that nobody waits for and nobody was sent, and forgets it.
     let (reservation, in_flight) = buyer.book.reserve(purchase, choice)?;
-    let nonce = reservation.nonce();
-    match build_payment(reservation, &Libsecp, |digest| wallet.sign(digest)) {
+    let (nonce, (authorization, domain)) = (reservation.nonce(), reservation.to_sign());
+    let offer_ends = reservation.offer_ends();
+    let signed = wallet.sign(&authorization, &domain).await.and_then(|signature| {
+        // Whoever signs elsewhere takes its time: a payment for an offer that is over would buy nothing and be held for minutes.
+        if offer_ends <= clock::now() {
+            return Err(SignerError::OfferEnded.into());
+        }
+        build_payment(reservation, &Libsecp, &signature).map_err(|error| ClientError::Usage(error.to_string()))
+    });
+    match signed {
         Ok(sent) => {
             buyer.book.sent(sent.clone())?;
             Ok((sent, in_flight))
         }
         Err(error) => {
             buyer.book.resolve(&nonce, Resolution::NeverSent)?;
-            Err(ClientError::Usage(error.to_string()))
+            Err(error)
         }
     }
 }

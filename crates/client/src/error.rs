@@ -9,6 +9,7 @@ use candor_verify::time::UnixSeconds;
 use candor_verify::verdict::Verdict;
 
 use crate::chain_health::ChainTrouble;
+use crate::signer::SignerError;
 
 /// Code of every failure whose cause is the chain: the word of nodes, of the proxy and of `--json`.
 pub(crate) const CHAIN_UNAVAILABLE: &str = "chain_unavailable";
@@ -122,6 +123,8 @@ pub enum ClientError {
     },
     /// No node is registered, or none that the policy accepts answers.
     NoNode(String),
+    /// The program that signs for the wallet did not: nothing was paid.
+    Signer(SignerError),
 }
 
 /// Evidence that a policy refused, for whoever explains it. Nothing in it is believed.
@@ -155,7 +158,8 @@ impl ClientError {
             | Self::RefusedAnswer { .. }
             | Self::RefusedGift { .. }
             | Self::Dishonest { .. }
-            | Self::Spend(_) => 1,
+            | Self::Spend(_)
+            | Self::Signer(SignerError::TooLong { .. } | SignerError::Malformed | SignerError::OtherKey { .. }) => 1,
             Self::Usage(_)
             | Self::File { .. }
             | Self::Unreachable { .. }
@@ -165,7 +169,8 @@ impl ClientError {
             | Self::Node { .. }
             | Self::Unresolved { .. }
             | Self::Held { .. }
-            | Self::NoNode(_) => 2,
+            | Self::NoNode(_)
+            | Self::Signer(_) => 2,
         }
     }
 
@@ -177,6 +182,7 @@ impl ClientError {
             Self::AnotherBoot { .. } => Some("node.boot"),
             Self::Refused(refused) | Self::Untrusted { newest: refused, .. } => refused.verdict.refused().map(|check| check.id),
             Self::Dishonest { check, .. } | Self::RefusedAnswer { check, .. } | Self::RefusedGift { check, .. } => Some(check),
+            Self::Signer(error) => error.check(),
             _ => None,
         }
     }
@@ -237,6 +243,7 @@ impl fmt::Display for ClientError {
                 write!(f, "; payment {payment_id:#} is unresolved until {until} (Unix seconds) and is not paid again before that")
             }
             Self::NoNode(what) => write!(f, "no node: {what}"),
+            Self::Signer(error) => write!(f, "nothing was paid: {error}"),
         }
     }
 }
@@ -249,6 +256,12 @@ fn say_kept(f: &mut fmt::Formatter<'_>, kept: &Result<PathBuf, String>) -> fmt::
 }
 
 impl std::error::Error for ClientError {}
+
+impl From<SignerError> for ClientError {
+    fn from(error: SignerError) -> Self {
+        Self::Signer(error)
+    }
+}
 
 impl From<ChainTrouble> for ClientError {
     fn from(trouble: ChainTrouble) -> Self {

@@ -6,11 +6,10 @@ use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::MAX_SKEW_SECONDS;
 use candor_verify::recovery::KEPT_SECONDS;
 use candor_verify::time::{UnixMs, UnixSeconds};
-use candor_x402::Libsecp;
 use candor_x402::client::*;
 use candor_x402::extension::AnswerRecovery;
 use candor_x402::protocol::{PaymentRequired, PaymentRequirements, RequirementsError, encode_header, parse_payment_required};
-use common::{Key, NOW, World};
+use common::{Key, NOW, World, paid_by};
 
 fn choose_from(world: &World, required: &PaymentRequired) -> Result<Choice, ChooseError> {
     choose(required, &world.verified_offer().unwrap(), &world.policy(), UnixMs(world.now * 1000))
@@ -262,6 +261,6 @@ fn a_signature_of_another_key_is_not_sent() {
     let world = World::new();
     let reservation = world.reserve(&mut Ledger::default(), 1);
     let other = Key::new(33);
-    let result = build_payment(reservation, &Libsecp, |digest| other.sign(digest));
+    let result = paid_by(&other, reservation);
     assert_eq!(result.err(), Some(PayError::Signer { expected: world.payer.address(), got: Some(other.address()) }));
 }

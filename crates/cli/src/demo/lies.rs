@@ -102,7 +102,7 @@ fn reuse_receipt(bundle: &mut Bundle, stage: &Stage) -> Result<(), Failure> {
     let domain = TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: offer.chain_id, asset: offer.asset };
     payment.authorization.nonce = offer_nonce(&offer.digest(), &salt);
     payment.client_salt = Some(salt);
-    payment.signature = stage.development.wallet().sign(&payment.authorization.digest(&domain));
+    payment.signature = stage.development.signer(Role::Payer).sign_digest(&payment.authorization.digest(&domain))?;
     Ok(())
 }
 
@@ -112,7 +112,7 @@ fn change_payee(bundle: &mut Bundle, stage: &Stage) -> Result<(), Failure> {
 }
 
 fn forge_signature(bundle: &mut Bundle, stage: &Stage) -> Result<(), Failure> {
-    bundle.delivery.signature = stage.development.wallet().sign(&bundle.delivery.receipt.digest());
+    bundle.delivery.signature = stage.development.signer(Role::Payer).sign_digest(&bundle.delivery.receipt.digest())?;
     Ok(())
 }
 

@@ -1,19 +1,31 @@
-//! `candor wallet new|fund|balance`: the key that pays.
+//! `candor wallet new|show|fund|export`: who pays, with what, and how money gets there.
+//!
+//! Not here: signing (`candor-client`).
+
+mod export;
+mod file;
+mod qr;
+mod show;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::{ChainClient, Deployment, KeystoreError, Signer, keystore_address, mint_calldata};
-use candor_client::Wallet;
+use candor_chain::{Deployment, Signer, mint_calldata};
+use candor_client::write_private;
+use candor_report::WalletText;
 use candor_verify::bytes::Address;
+use candor_verify::payment::{Authorization, TokenDomain};
 use candor_verify::text::visible;
+use candor_verify::time::UnixSeconds;
 use serde_json::json;
 
 use crate::chain::WALLET_START;
 use crate::dev::{self, Development, Role, usd};
-use crate::keys::{missing, own};
-use crate::output::{Done, Failure, print_json, say};
+use crate::keys::{self, missing};
+use crate::output::{Done, Failure, note, print_json, say};
 use crate::rpc::RpcArgs;
+
+pub(crate) use file::{FILES, KEYSTORE, decrypt, is_there, load, open, signer};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -23,16 +35,15 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Make a wallet: a new key, encrypted with a passphrase, in a file only you can read.
-    New {
-        /// Where to write it; the state directory's wallet.json if not said.
-        path: Option<PathBuf>,
-        /// Name the publicly known development wallet instead, which needs no file.
-        #[arg(long)]
-        dev: bool,
-        #[command(flatten)]
-        passphrase: Passphrase,
-    },
+    /// Make a wallet: a new key, encrypted with a passphrase, in a file only you can read. Or name a program that signs with a key elsewhere.
+    ///
+    /// `candor wallet new --address ADDRESS -- PROGRAM ARGUMENTS…` makes a wallet of a hardware wallet or a key service: each payment is shown
+    /// to the program, which prints a signature (docs/wallet.md). It is tried once, with a payment of nothing that is long over.
+    New(NewArgs),
+    /// Show the address with its QR code, what it holds of each asset that the policy may spend, and how many answers that buys.
+    ///
+    /// A wallet needs no ether: payments are EIP-3009 authorisations, and the node pays the gas.
+    Show(show::Args),
     /// Mint play money (TestUSD) to a wallet, where it is deployed.
     Fund {
         #[command(flatten)]
@@ -42,11 +53,25 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
-    /// Show what a wallet holds of TestUSD, the play money of development chains; other tokens are not looked up.
-    Balance {
-        #[command(flatten)]
-        at: Whose,
-    },
+    /// Take the wallet to another program: its keystore, or with --secret the key itself.
+    Export(export::Args),
+}
+
+#[derive(clap::Args)]
+struct NewArgs {
+    /// Where to write it; the state directory's wallet.json, or wallet.toml for a program, if not said.
+    path: Option<PathBuf>,
+    /// Name the publicly known development wallet instead, which needs no file.
+    #[arg(long, conflicts_with = "address")]
+    dev: bool,
+    /// Whose key the program signs with.
+    #[arg(long, value_name = "ADDRESS", value_parser = keys::address, requires = "command")]
+    address: Option<Address>,
+    /// The program and its arguments, after --.
+    #[arg(last = true, value_name = "PROGRAM", requires = "address")]
+    command: Vec<String>,
+    #[command(flatten)]
+    passphrase: Passphrase,
 }
 
 /// Which wallet, on which chain.
@@ -55,8 +80,8 @@ struct Whose {
     #[command(flatten)]
     rpc: RpcArgs,
     /// Whose; the wallet of this state directory, else the development wallet, if not said.
-    #[arg(long)]
-    address: Option<String>,
+    #[arg(long, value_parser = keys::address)]
+    address: Option<Address>,
     #[command(flatten)]
     passphrase: Passphrase,
 }
@@ -104,89 +129,115 @@ impl Passphrase {
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     match args.command {
-        Command::New { dev: true, path, .. } => {
-            let path = path.unwrap_or_else(|| default_path(state));
-            if path.exists() {
-                let what = "is another wallet, and candor pays from it; move it away to pay from the development wallet";
-                return Err(Failure::cannot(format!("{} {what}", path.display())));
+        Command::New(args) if args.dev => development(args.path, state, json_output),
+        Command::New(args) => new(args, state, json_output).await,
+        Command::Show(args) => show::run(args, state, json_output).await,
+        Command::Fund { at, key } => fund(&at, key.as_deref(), state, json_output).await,
+        Command::Export(args) => export::run(args, state, json_output),
+    }
+}
+
+fn development(path: Option<PathBuf>, state: &Path, json_output: bool) -> Done {
+    let paths = path.map_or_else(|| FILES.map(|name| state.join(name)).to_vec(), |path| vec![path]);
+    if let Some(path) = paths.iter().find(|path| path.exists()) {
+        let what = "is another wallet, and candor pays from it; move it away to pay from the development wallet";
+        return Err(Failure::cannot(format!("{} {what}", path.display())));
+    }
+    let address = Development::of(candor_devchain::DEFAULT_CHAIN_ID).map(|development| development.address(Role::Payer));
+    let address = address.ok_or_else(|| Failure::cannot("the development chain has no wallet"))?;
+    answer(
+        json_output,
+        &json!({"address": address.to_string(), "dev": true}),
+        &format!(
+            "{address}   the development wallet; nothing to make: candor pays from it on chain 31337 while there is no {}",
+            state.join(KEYSTORE).display()
+        ),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn new(args: NewArgs, state: &Path, json_output: bool) -> Done {
+    let is_own = args.path.is_none();
+    let path = match args.path {
+        Some(path) => path,
+        None => {
+            dev::make_state(state)?;
+            // One of either kind: two would be a question each time.
+            if let Some(there) = FILES.map(|name| state.join(name)).iter().find(|path| path.exists()) {
+                return Err(Failure::cannot(format!("{} is there already, and candor pays from it; it was not touched", there.display())));
             }
-            let address = known_wallet().address();
-            answer(
-                json_output,
-                &json!({"address": address.to_string(), "dev": true}),
-                &format!(
-                    "{address}   the development wallet; nothing to make: candor pays from it on chain 31337 while there is no {}",
-                    path.display()
-                ),
-            );
+            state.join(if args.address.is_some() { file::PROGRAM } else { KEYSTORE })
         }
-        Command::New { path, passphrase, .. } => {
-            let path = match path {
-                Some(path) => path,
-                None => {
-                    dev::make_state(state)?;
-                    default_path(state)
-                }
-            };
+    };
+    let address = match args.address {
+        Some(address) => name_program(address, args.command, &path).await?,
+        None => {
             let signer = Signer::random();
-            let passphrase = passphrase.get_twice("passphrase for the new wallet: ")?;
+            let passphrase = args.passphrase.get_twice("passphrase for the new wallet: ")?;
             signer.store(&path, &passphrase).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
-            let (address, shown) = (signer.address(), path.display().to_string());
-            let used = if path == default_path(state) { "" } else { "; candor pays from it once it is the wallet.json of a state" };
-            let text = format!("{address}   in {shown}, empty{used}; on a development chain: candor wallet fund --address {address}");
-            answer(json_output, &json!({"address": address.to_string(), "path": shown}), &text);
+            signer.address()
         }
-        Command::Fund { at, key } => {
-            let passphrase = at.passphrase.clone();
-            let chain = at.rpc.connect().await?;
-            let chain_id = chain.chain_id();
-            candor_devchain::check_chain_id(chain_id)
-                .map_err(|error| Failure::cannot(format!("only the play money of a development chain is minted here: {error}")))?;
-            let faucet = match (&key, Development::of(chain_id)) {
-                (Some(path), _) => load(path, &passphrase, chain_id)?,
-                (None, Some(development)) => development.signer(Role::Faucet),
-                (None, None) => return Err(missing("faucet", chain_id, "--key FILE", "candor wallet new FILE, and give it some ether")),
-            };
-            let (address, token) = (at.find(state, chain_id)?, play_money()?);
-            let sent = chain.send_and_wait(&faucet, Some(&token), &mint_calldata(&address, WALLET_START)).await?;
-            if !sent.is_success {
-                return Err(Failure::cannot(format!(
-                    "TestUSD at {token} refused to mint; was this chain set up by `candor chain`, or by `candor deploy --test-usd`?"
-                )));
-            }
-            balance(&chain, &address, json_output).await?;
-        }
-        Command::Balance { at } => {
-            let chain = at.rpc.connect().await?;
-            let address = at.find(state, chain.chain_id())?;
-            balance(&chain, &address, json_output).await?;
-        }
+    };
+    let shown = path.display().to_string();
+    if json_output {
+        print_json(&json!({"address": address.to_string(), "path": shown}));
+        return Ok(ExitCode::SUCCESS);
+    }
+    say!("{address}   in {shown}");
+    qr::say(&address);
+    match is_own {
+        true => say!(
+            "next: send it what your policy may spend (candor wallet show says what, and waits for it with --wait); on a development chain: \
+             candor wallet fund"
+        ),
+        false => say!("next: candor pays from it once it is the {KEYSTORE} or {} of a state directory", file::PROGRAM),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn balance(chain: &ChainClient, address: &Address, json_output: bool) -> Result<(), Failure> {
-    let balance = chain.token_balance(&play_money()?, address).await?;
+/// Writes a wallet of a program, once it has shown that it signs as this address.
+async fn name_program(address: Address, command: Vec<String>, path: &Path) -> Result<Address, Failure> {
+    if path.exists() {
+        return Err(Failure::cannot(format!("{} is there already and was not touched", path.display())));
+    }
+    let text = WalletText::new(address, command).map_err(|error| Failure::cannot(error.to_string()))?;
+    note!("asking the program to sign a payment of nothing, from the wallet to itself, that was over in 1970");
+    let nothing = Authorization { from: address, to: address, valid_before: UnixSeconds(1), ..Authorization::default() };
+    let domain = TokenDomain { name: "Candor trial".into(), version: "1".into(), chain_id: 0, asset: Address::default() };
+    file::of_program(text.clone()).sign(&nothing, &domain).await?;
+    write_private(path, text.to_toml().as_bytes())?;
+    Ok(address)
+}
+
+async fn fund(at: &Whose, key: Option<&Path>, state: &Path, json_output: bool) -> Done {
+    let chain = at.rpc.connect().await?;
+    let chain_id = chain.chain_id();
+    candor_devchain::check_chain_id(chain_id)
+        .map_err(|error| Failure::cannot(format!("only the play money of a development chain is minted here: {error}")))?;
+    let faucet = match (key, Development::of(chain_id)) {
+        (Some(path), _) => load(path, &at.passphrase, chain_id)?,
+        (None, Some(development)) => development.signer(Role::Faucet),
+        (None, None) => return Err(missing("faucet", chain_id, "--key FILE", "candor wallet new FILE, and give it some ether")),
+    };
+    let (address, token) = (at.find(state, chain_id)?, play_money()?);
+    let sent = chain.send_and_wait(&faucet, Some(&token), &mint_calldata(&address, WALLET_START)).await?;
+    if !sent.is_success {
+        return Err(Failure::cannot(format!(
+            "TestUSD at {token} refused to mint; was this chain set up by `candor chain`, or by `candor deploy --test-usd`?"
+        )));
+    }
+    let balance = chain.token_balance(&token, &address).await?;
     answer(
         json_output,
-        &json!({"address": address.to_string(), "balance": balance.to_string()}),
+        &json!({"address": address.to_string(), "asset": token.to_string(), "balance": balance.to_string()}),
         &format!("{address}   {} (TestUSD: play money of a development chain)", usd(balance)),
     );
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Whose {
-    /// The address. No key is opened if the wallet file shows its address.
     fn find(&self, state: &Path, chain_id: u64) -> Result<Address, Failure> {
-        let path = default_path(state);
-        let cannot = |error: KeystoreError| Failure::cannot(format!("{}: {error}", path.display()));
-        match &self.address {
-            Some(text) => Address::from_hex(text).ok_or_else(|| Failure::cannot("--address is not an address")),
-            None => match path.exists().then(|| keystore_address(&path)).transpose().map_err(cannot)?.flatten() {
-                Some(address) => Ok(address),
-                None => Ok(open(state, chain_id, &self.passphrase)?.address()),
-            },
-        }
+        self.address.map_or_else(|| file::find(state, chain_id)?.address(chain_id, &self.passphrase), Ok)
     }
 }
 
@@ -198,53 +249,7 @@ fn answer(json_output: bool, value: &serde_json::Value, text: &str) {
     }
 }
 
-/// Name of the wallet in a state directory.
-pub(crate) const FILE: &str = "wallet.json";
-
-fn default_path(state: &Path) -> PathBuf {
-    state.join(FILE)
-}
-
-/// The wallet of this state directory, to pay with; on the development chain, without one, the development wallet.
-pub(crate) fn open(state: &Path, chain_id: u64, passphrase: &Passphrase) -> Result<Wallet, Failure> {
-    Ok(Wallet::from_bytes(&signer(state, chain_id, passphrase)?.to_bytes())?)
-}
-
-/// A keystore of the caller's choice, for use on this chain.
-pub(crate) fn load(path: &Path, passphrase: &Passphrase, chain_id: u64) -> Result<Signer, Failure> {
-    let passphrase = passphrase.get(&format!("passphrase of {}: ", path.display()))?;
-    let signer = decrypt(path, &passphrase)?;
-    own(signer.address(), &path.display().to_string(), chain_id)?;
-    Ok(signer)
-}
-
-/// A keystore whose passphrase is known.
-pub(crate) fn decrypt(path: &Path, passphrase: &str) -> Result<Signer, Failure> {
-    Signer::load(path, passphrase).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
-}
-
-/// The token that `fund` mints and `balance` looks up, at one address wherever it is deployed.
+/// The token that `fund` mints, at one address wherever it is deployed.
 fn play_money() -> Result<Address, Failure> {
     Deployment::play_money().map_err(|error| Failure::cannot(error.to_string()))
-}
-
-/// The one that needs no file.
-fn known_wallet() -> Signer {
-    let development = Development::of(candor_devchain::DEFAULT_CHAIN_ID).expect("the development chain is one");
-    development.signer(Role::Payer)
-}
-
-/// Whether there is one to pay with.
-pub(crate) fn is_there(state: &Path, chain_id: u64) -> bool {
-    default_path(state).exists() || Development::of(chain_id).is_some()
-}
-
-/// The same, to send transactions with.
-pub(crate) fn signer(state: &Path, chain_id: u64, passphrase: &Passphrase) -> Result<Signer, Failure> {
-    let path = default_path(state);
-    if path.exists() {
-        return load(&path, passphrase, chain_id);
-    }
-    let known = Development::of(chain_id).map(|development| development.signer(Role::Payer));
-    known.ok_or_else(|| missing("wallet", chain_id, &path.display().to_string(), "candor wallet new"))
 }

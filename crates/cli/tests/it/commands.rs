@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
-use crate::support::World;
+use crate::support::{World, copy_directory, take_hypervisor};
 use crate::support::process::{self, new_directory};
 use crate::support::recorder::Recorder;
 
@@ -258,8 +258,8 @@ fn a_new_wallet_is_funded_on_the_development_chain_pays_and_shows_its_balance_wi
     std::fs::write(&passphrase, "correct horse\n").unwrap();
     let made = process::run(&state, &["wallet", "new", "--passphrase-file", text(&passphrase)]);
     assert_eq!(made.code, 0, "{made:?}");
-    let empty = process::run(&state, &["wallet", "balance", "--rpc", &rpc]);
-    assert_eq!((empty.code, &empty.json["address"], &empty.json["balance"]), (0, &made.json["address"], &"0".into()), "{empty:?}");
+    let empty = process::run(&state, &["wallet", "show", "--rpc", &rpc]);
+    assert_eq!((empty.code, &empty.json["address"], &empty.json["assets"][0]["balance"]), (0, &made.json["address"], &"0".into()), "{empty:?}");
     let funded = process::run(&state, &["wallet", "fund", "--rpc", &rpc]);
     assert_eq!((funded.code, &funded.json["balance"]), (0, &"1000000000".into()), "{funded:?}");
     let asked = process::run(&state, &["ask", "Hi", "--rpc", &rpc, "--max-tokens", "8", "--passphrase-file", text(&passphrase)]);
@@ -404,25 +404,6 @@ fn list_files(directory: &Path, into: &mut Vec<PathBuf>) {
             true => list_files(&path, into),
             false if path.metadata().unwrap().len() != 0 => into.push(path),
             false => {}
-        }
-    }
-}
-
-/// Gives a new state the software hypervisor of the world's: a state of the same version, under the same root.
-fn take_hypervisor(world: &World, state: &Path) {
-    copy_directory(&world.state.join("tee"), &state.join("tee"));
-    std::fs::copy(world.state.join("VERSION"), state.join("VERSION")).unwrap();
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_directory(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
         }
     }
 }

@@ -33,3 +33,4 @@ mod terminal;
 mod test_network;
 mod trust;
 mod version;
+mod wallet;

@@ -89,7 +89,7 @@ async fn no_part_of_an_rpc_url_that_may_be_a_key_is_said_or_written_whatever_the
             &["verify", bundle, "--rpc", rpc],
             &["registry", "list", "--rpc", rpc],
             &["log", "check", log, "--rpc", rpc],
-            &["wallet", "balance", "--rpc", rpc],
+            &["wallet", "show", "--rpc", rpc],
             &["chain", "--deploy-to", rpc],
         ] {
             assert_says_it_nowhere(&world.state, arguments);

@@ -27,7 +27,7 @@ fn a_state_of_another_version_is_refused_and_begun_anew_with_its_wallet_kept() {
             &["policy", "new"][..],
             &["bundles", "list"],
             &["verify", "any.candor"],
-            &["wallet", "balance", "--rpc", "http://127.0.0.1:1"],
+            &["wallet", "show", "--rpc", "http://127.0.0.1:1"],
             &["ask", "Hi", "--rpc", "http://127.0.0.1:1"],
             &["serve", "--rpc", "http://127.0.0.1:1"],
         ] {

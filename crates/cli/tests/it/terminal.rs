@@ -176,9 +176,10 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
                 line(&["verify", &format!("--{TEXT}")]),
             ],
         ),
-        ("wallet balance", vec![line(&["wallet", "balance", "--rpc", &rpc])]),
+        ("wallet show", vec![line(&["wallet", "show", "--rpc", &rpc])]),
         ("wallet fund", vec![line(&["wallet", "fund", "--rpc", &rpc])]),
-        ("wallet new", vec![line(&["wallet", "new", "--dev", &bundle]), line(&["wallet", "new", new, "--passphrase-file", nowhere])]),
+        ("wallet export", vec![line(&["wallet", "export", new]), line(&["wallet", "export", "--secret"])]),
+        ("wallet new", vec![line(&["wallet", "new", "--dev", &bundle]), line(&["wallet", "new", new, "--passphrase-file", nowhere]), line(&["wallet", "new", new, "--address", address, "--", "sh", "-c", &format!("echo '{TEXT}' >&2")])]),
     ])
 }
 

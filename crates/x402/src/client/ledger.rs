@@ -18,7 +18,7 @@ use std::fmt;
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, offer_nonce};
 use candor_verify::recovery::KEPT_SECONDS;
-use candor_verify::time::UnixSeconds;
+use candor_verify::time::{UnixMs, UnixSeconds};
 
 use super::choose::Choice;
 use super::pay::SentPayment;
@@ -125,6 +125,12 @@ impl Reservation {
     #[must_use]
     pub fn nonce(&self) -> Hash32 {
         self.nonce
+    }
+
+    /// When the offer that it answers ends, Unix milliseconds: a payment that is signed later is not to be sent.
+    #[must_use]
+    pub fn offer_ends(&self) -> UnixMs {
+        self.choice.signed.offer.valid_until
     }
 
     /// `validBefore` of the payment to be signed, Unix seconds.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use candor_verify::bytes::{Address, Hash32, Signature65, to_hex};
 use candor_verify::eip712::{self, Recover};
-use candor_verify::payment::{Authorization, Payment, offer_nonce};
+use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
 use candor_verify::time::UnixSeconds;
 use serde_json::{Map, Value};
 
@@ -17,7 +17,7 @@ use crate::protocol::{Eip155, ExactRequirements, JsonObject, PaymentPayload, X40
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum PayError {
-    /// The signing function signed with another key, or in a form that tokens refuse (high s).
+    /// The signature is of another key, or in a form that tokens refuse (high s).
     Signer {
         /// The payer.
         expected: Address,
@@ -110,30 +110,33 @@ impl fmt::Debug for SentPayment {
     }
 }
 
-/// Signs the payment of one request, as it was reserved.
+impl Reservation {
+    /// What the payer signs: the authorization, and the domain of its token. Whoever signs may take its time, and may be elsewhere.
+    #[must_use]
+    pub fn to_sign(&self) -> (Authorization, TokenDomain) {
+        let requirements = &self.choice.requirements;
+        let authorization = Authorization {
+            from: self.purchase.payer,
+            to: requirements.pay_to,
+            value: requirements.amount,
+            valid_after: UnixSeconds::default(),
+            valid_before: self.valid_before,
+            nonce: self.nonce,
+        };
+        (authorization, requirements.domain())
+    }
+}
+
+/// The payment of one request, as it was reserved, with the signature over [`Reservation::to_sign`].
 ///
 /// On a retry send the *same* object again; never sign a second one.
 ///
 /// # Errors
 /// See [`PayError`]. The reservation is spent all the same: resolve it as never sent.
-pub fn build_payment(
-    reservation: Reservation,
-    recover: &dyn Recover,
-    sign: impl FnOnce(&Hash32) -> Signature65,
-) -> Result<SentPayment, PayError> {
-    let Reservation { purchase, nonce, valid_before, choice } = reservation;
-    let Purchase { payer, client_salt, .. } = purchase;
-    let authorization = Authorization {
-        from: payer,
-        to: choice.requirements.pay_to,
-        value: choice.requirements.amount,
-        valid_after: UnixSeconds::default(),
-        valid_before,
-        nonce,
-    };
-    let digest = authorization.digest(&choice.requirements.domain());
-    let signature = sign(&digest);
-    let got = eip712::signer(recover, &digest, &signature);
+pub fn build_payment(reservation: Reservation, recover: &dyn Recover, signature: &Signature65) -> Result<SentPayment, PayError> {
+    let (authorization, domain) = reservation.to_sign();
+    let Reservation { purchase: Purchase { payer, client_salt, .. }, choice, .. } = reservation;
+    let got = eip712::signer(recover, &authorization.digest(&domain), signature);
     if got != Some(payer) {
         return Err(PayError::Signer { expected: payer, got });
     }
@@ -141,10 +144,10 @@ pub fn build_payment(
         x402_version: X402_VERSION,
         resource: Some(choice.resource),
         accepted: choice.accepted,
-        payload: scheme_payload(&authorization, &signature),
+        payload: scheme_payload(&authorization, signature),
         extensions: Some(echo_with_salt(&choice.extensions, &client_salt)),
     };
-    let payment = Payment { authorization, signature, client_salt: Some(client_salt) };
+    let payment = Payment { authorization, signature: *signature, client_salt: Some(client_salt) };
     let (network, asset) = (choice.requirements.network, choice.requirements.asset);
     let echoes_salt = echoed_answer_salt(payload.extensions.as_ref()).is_some();
     Ok(SentPayment { header: encode_header(&payload), payment, signed: choice.signed, network, asset, echoes_salt })

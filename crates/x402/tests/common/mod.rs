@@ -18,7 +18,7 @@ use candor_verify::terms::{OperatorTerms, Price};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::verdict::Check;
 use candor_x402::Libsecp;
-use candor_x402::client::{AssetLimit, Choice, Ledger, Purchase, Reservation, SentPayment, SpendPolicy, build_payment, choose};
+use candor_x402::client::{AssetLimit, Choice, Ledger, PayError, Purchase, Reservation, SentPayment, SpendPolicy, build_payment, choose};
 use candor_x402::error::PaymentError;
 use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
 use candor_x402::extension::{AnswerRecovery, SignedOffer};
@@ -81,6 +81,12 @@ pub struct World {
     pub boot: u64,
     pub generation: u64,
     pub recovery: AnswerRecovery,
+}
+
+/// The payment that was reserved, signed by this key.
+pub fn paid_by(key: &Key, reservation: Reservation) -> Result<SentPayment, PayError> {
+    let (authorization, domain) = reservation.to_sign();
+    build_payment(reservation, &Libsecp, &key.sign(&authorization.digest(&domain)))
 }
 
 impl World {
@@ -205,7 +211,7 @@ impl World {
 
     /// What was reserved, signed.
     pub fn sent(&self, reservation: Reservation) -> SentPayment {
-        build_payment(reservation, &Libsecp, |digest| self.payer.sign(digest)).unwrap()
+        paid_by(&self.payer, reservation).unwrap()
     }
 
     pub fn authorization(&self) -> Authorization {

@@ -218,6 +218,25 @@ impl Ran {
     }
 }
 
+/// Gives a new state the software hypervisor of the world's: a state of the same version, under the same root.
+pub(crate) fn take_hypervisor(world: &World, state: &Path) {
+    copy_directory(&world.state.join("tee"), &state.join("tee"));
+    std::fs::copy(world.state.join("VERSION"), state.join("VERSION")).unwrap();
+}
+
+pub(crate) fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 /// Tries until it is so. Panics with `what` if it never is.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut attempt: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + PATIENCE;

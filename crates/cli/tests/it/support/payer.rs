@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use candor_chain::Signer;
-use candor_client::Wallet;
 pub(crate) use candor_testhttp::{Draft, Offered};
 use candor_testhttp::{Reply, chat};
 use candor_verify::bytes::{Address, Hash32, Signature65};
@@ -40,7 +39,7 @@ pub(crate) struct Signed {
 /// Somebody with an account that nobody else uses.
 pub(crate) struct Payer {
     pub(crate) world: Arc<World>,
-    wallet: Wallet,
+    wallet: Signer,
 }
 
 impl Payer {
@@ -53,7 +52,7 @@ impl Payer {
 
     /// Without money.
     pub(crate) fn poor(world: &Arc<World>) -> Self {
-        Self { world: Arc::clone(world), wallet: Wallet::from_bytes(&Signer::random().to_bytes()).unwrap() }
+        Self { world: Arc::clone(world), wallet: Signer::random() }
     }
 
     pub(crate) fn address(&self) -> Address {
@@ -86,7 +85,7 @@ impl Payer {
     pub(crate) fn pay_but(&self, offered: &Offered, change: impl FnOnce(&mut Draft)) -> Signed {
         let mut draft = Draft::new(offered, self.address(), Hash32(Signer::random().to_bytes()), now() + 300);
         change(&mut draft);
-        let signature = self.wallet.sign(&draft.digest());
+        let signature = self.wallet.sign_digest(&draft.digest()).unwrap();
         Signed { header: draft.header(&signature), authorization: draft.authorization, signature }
     }
 

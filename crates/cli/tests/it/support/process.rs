@@ -186,6 +186,22 @@ pub(crate) fn listed(help: &str) -> Vec<String> {
     help.lines().filter_map(name).filter(|name| name.starts_with(char::is_alphabetic)).collect()
 }
 
+/// Runs the program at a terminal of eighty columns, in UTF-8, where somebody types this: exit code, and everything on the screen.
+pub(crate) fn at_terminal(state: &Path, arguments: &[&str], typed: &str) -> (i32, String) {
+    use std::io::Write as _;
+    let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
+    let words: Vec<String> = [PROGRAM, "--state", state.to_str().unwrap()].iter().chain(arguments).map(|word| quoted(word)).collect();
+    let mut script = Command::new("script");
+    script.args(["-qec", &words.join(" "), "/dev/null"]).env("LC_ALL", "C.UTF-8").env("TERM", "xterm").env_remove("NO_COLOR");
+    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // Held open to the end: whoever asks later than this is written finds it in the terminal, and no end of input.
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// A new directory for one test. Short: socket paths have a limit.
 pub(crate) fn new_directory() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
