@@ -130,6 +130,11 @@ impl<'a> Walk<'a> {
         Ok(Self { chain, registry, lists: from, read: Vec::new(), broken: Vec::new() })
     }
 
+    /// Whether it walks everybody's registrations.
+    fn is_of_all(&self) -> bool {
+        self.lists.iter().any(|(list, _)| matches!(list, RegistrationList::All))
+    }
+
     /// The next older one; `None` at the end of every list.
     async fn next(&mut self) -> Result<Option<Registered>, ClientError> {
         while self.read.is_empty() {
@@ -190,6 +195,9 @@ const JUDGED_MAX: usize = 1_024;
 /// count here that the policy accepts, so that no others can stand in front of them.
 const TRIES_MAX: usize = 64;
 
+/// Registrations of others that are counted for an error's words: each block of them is a call.
+const OTHERS_MAX: usize = 32;
+
 /// How long is searched. Endpoints that answer nothing, and a registry full of keys that the policy does not want, take time each.
 const SEARCH_MAX: Duration = Duration::from_secs(90);
 
@@ -235,7 +243,20 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy, l
         }
     }
     search.broken = walk.broken.first().map(ToString::to_string);
+    if search.has_seen_nobody() && !walk.is_of_all() {
+        search.others = count_others(chain, registry).await;
+    }
     Err(search.nothing(&format!("registry {registry} on chain {}", chain.chain_id())))
+}
+
+/// How many others are registered, for who finds nobody among those that the policy names.
+async fn count_others(chain: &ChainClient, registry: &Address) -> usize {
+    let Ok(mut walk) = Walk::begin(chain, registry, vec![RegistrationList::All]).await else { return 0 };
+    let mut count = 0_usize;
+    while count < OTHERS_MAX && matches!(walk.next().await, Ok(Some(_))) {
+        count = count.saturating_add(1);
+    }
+    count
 }
 
 /// What the chain shows of a key that is good now by its registry, and of an operator that the policy accepts; `None` if it is not.
@@ -268,6 +289,8 @@ struct Search {
     chainless: usize,
     // Why a list was not walked to its end, if one was not.
     broken: Option<String>,
+    // Registered by operators, or under ids, that the policy does not name.
+    others: usize,
     // The newest that the policy refuses.
     refused: Option<Box<RefusedEvidence>>,
 }
@@ -276,6 +299,11 @@ impl Search {
     /// Whether it has looked at as much as it may.
     fn is_over(&self) -> bool {
         self.late || JUDGED_MAX <= self.judged || TRIES_MAX <= self.tried
+    }
+
+    /// Whether the lists that were walked are empty, as far as they are shown.
+    fn has_seen_nobody(&self) -> bool {
+        self.passed.is_empty() && self.unwanted == 0 && self.broken.is_none() && !self.late
     }
 
     /// Ended, lapsed or of another operator: its evidence is not asked for.
@@ -343,7 +371,17 @@ impl Search {
         if let Some(what) = &self.broken {
             reasons.push(format!("older ones are not shown by this endpoint ({what})"));
         }
-        let found = if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") };
+        let found = match (reasons.is_empty(), self.others) {
+            (true, 0) => "none is registered".to_owned(),
+            (true, others) => {
+                let count = if others < OTHERS_MAX { others.to_string() } else { format!("{OTHERS_MAX} or more") };
+                format!(
+                    "{count} registered, none by an operator or under a listed id that the policy names (accept.operators, find.listed); \
+                     `candor nodes` shows who they are"
+                )
+            }
+            (false, _) => reasons.join("; "),
+        };
         let what = format!("{place}: {found}");
         match self.refused {
             Some(newest) if self.tried == 0 => ClientError::Untrusted { what, newest },
@@ -518,6 +556,8 @@ mod tests {
         let (k_sig, hash) = (evidence.manifest.k_sig, evidence.manifest.hash());
         let silent = ClientError::Unreachable { endpoint: "e".into(), what: "w".into() };
         assert!(matches!(Search::default().nothing("here"), ClientError::NoNode(what) if what == "here: none is registered"));
+        let others = Search { others: 2, ..Search::default() };
+        assert!(matches!(others.nothing("here"), ClientError::NoNode(what) if what.starts_with("here: 2 registered, none by an operator")));
 
         let mut refused = Search { judged: JUDGED_MAX - 1, ..Search::default() };
         assert!(refused.judge(&k_sig, &hash, Ok(evidence), &Policy::hardware()).is_none());
