@@ -20,9 +20,8 @@ pub async fn price_list(enclave: &VerifiedEnclave) -> Result<Option<SignedPriceL
     let mut http = Http::connect(&endpoint, Some(enclave.manifest().tls_spki_hash)).await?;
     let (status, body) = http.get("/candor/price-list").await?;
     let now = clock::now();
-    let in_force = |signed: &SignedPriceList| {
-        signed.check(enclave.terms(), &K256).is_ok() && signed.list.from <= now && now < signed.list.until
-    };
+    let in_force =
+        |signed: &SignedPriceList| signed.check(enclave.terms(), &K256).is_ok() && signed.list.from <= now && now < signed.list.until;
     let list = (status == hyper::StatusCode::OK).then(|| SignedPriceList::parse(&body).ok()).flatten();
     Ok(list.filter(in_force))
 }

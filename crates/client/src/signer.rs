@@ -351,7 +351,8 @@ mod tests {
     fn what_the_program_is_shown_hashes_to_the_digest_that_is_checked() {
         let (authorization, domain) = payment();
         let data = typed_data(&authorization, &domain);
-        let parts = [hashed(&data, "EIP712Domain", &data["domain"]), hashed(&data, data["primaryType"].as_str().unwrap(), &data["message"])];
+        let parts =
+            [hashed(&data, "EIP712Domain", &data["domain"]), hashed(&data, data["primaryType"].as_str().unwrap(), &data["message"])];
         let digest = keccak256(&[&[0x19, 0x01], &parts[0].0, &parts[1].0]);
         assert_eq!((digest, data["digest"].as_str().unwrap()), (authorization.digest(&domain), digest.to_string().as_str()));
     }

@@ -6,5 +6,6 @@ mod chain_trouble;
 mod lying_rpc;
 mod refused;
 mod said_by_the_node;
+mod signing;
 mod support;
 mod unresolved;

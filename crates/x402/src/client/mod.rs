@@ -1,7 +1,8 @@
 //! The paying side: choosing what to pay, being allowed to, and signing it once.
 //!
 //! Steps, each a value that the next asks for: [`Ledger::resume`] finds the payment that this request already has; [`choose()`] reads a 402
-//! and finds requirements that policy and offer agree on; [`Ledger::reserve`] makes sure that the day's budget holds; [`build_payment`] signs.
+//! and finds requirements that policy and offer agree on; [`Ledger::reserve`] makes sure that the day's budget holds, and says what is
+//! to be signed; [`build_payment`] puts signature and offer together.
 //! Not here: whether the enclave is attested (`candor-verify`), HTTP, keys, files.
 
 mod choose;

@@ -67,6 +67,8 @@ pub(crate) enum Conduct {
     Settled(&'static str, bool),
     /// `PAYMENT-RESPONSE` is this.
     Statement(&'static str),
+    /// An answer, after an offer that ends so many milliseconds after it was made.
+    OfferEndsIn(u64),
     /// Nothing, for ever.
     Silent,
     /// An error with this status and code.
@@ -197,6 +199,10 @@ impl State {
 
     fn required(&self, body: &[u8]) -> PaymentRequired {
         let manifest = self.evidence(Hash32::ZERO).manifest;
+        let lasts_ms = match *self.conduct.lock().unwrap_or_else(PoisonError::into_inner) {
+            Conduct::OfferEndsIn(ms) => ms,
+            _ => 120_000,
+        };
         let offer = Offer {
             manifest_hash: manifest.hash(),
             request_commitment: request_commitment(&REQUEST_SALT, "POST", candor_client::CHAT_PATH, body),
@@ -210,7 +216,7 @@ impl State {
             prompt_tokens: 12,
             max_tokens: 64,
             seed_commitment: seed_commitment(&SHARE),
-            valid_until: UnixMs(now_ms() + 120_000),
+            valid_until: UnixMs(now_ms() + lasts_ms),
             price_list_hash: Hash32::ZERO,
             price_list_number: 0,
         };
