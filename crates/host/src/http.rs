@@ -7,6 +7,7 @@
 //! GET /log/<id>/consistency?from=&to=    RFC 9162 proofs, from the tree in memory
 //! GET /log/<id>/inclusion?index=&size=
 //! GET /status                            how the host is
+//! GET /.well-known/candor.json           where its node is, as the enclave says it too
 //! ```
 //!
 //! Not here: receipts (the enclave serves them, by unguessable ids), anything per client.
@@ -20,6 +21,7 @@ use candor_chain::STALE_SECONDS;
 use candor_log::store::{DirReader, LogReader};
 use candor_log::tiles::Resource;
 use candor_verify::{Address, Hash32};
+use candor_x402::discovery::{CANDOR_PATH, candor_document};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -97,6 +99,12 @@ async fn answer(node: &Arc<Shared>, request: &Request<Incoming>) -> Answer {
     let query = request.uri().query().unwrap_or_default();
     if path == "/status" {
         return status(node).await;
+    }
+    if path == CANDOR_PATH {
+        return match node.current() {
+            Some(open) => json_answer(&candor_document(&node.terms.terms, &open.row().manifest)),
+            None => refusal(StatusCode::SERVICE_UNAVAILABLE, "no enclave serves here now"),
+        };
     }
     if path == "/logs" {
         return match node.store.log_ids().await {

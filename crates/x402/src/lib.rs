@@ -33,6 +33,7 @@
 
 pub mod claims;
 pub mod client;
+pub mod discovery;
 pub mod error;
 pub mod exact;
 pub mod extension;
