@@ -42,9 +42,7 @@ struct Talk {
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     args.sampling.check()?;
-    let spinner = Spinner::start(!json_output, "looking for a node, and at what it shows");
-    let mut shop = args.buying.open(state, Keep::In(bundles::directory(state))).await?;
-    spinner.clear();
+    let mut shop = args.buying.open(state, Keep::In(bundles::directory(state)), json_output).await?;
     shop.open_wallet(Some(args.sampling.model.as_deref()), &args.buying, state)?;
     if !json_output {
         note!("{}\n{HELP}", crate::ask::describe(&shop.node));

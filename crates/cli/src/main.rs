@@ -32,6 +32,7 @@ mod listeners;
 mod log;
 mod logging;
 mod node;
+mod nodes;
 mod output;
 mod page;
 mod paint;
@@ -123,11 +124,13 @@ enum Command {
     Deploy(deploy::Args),
     /// Run an attestor: judge evidence for the quorum of a registry. It signs what it found.
     Attestor(attestor::Args),
+    /// Who sells, at which prices, and whether your policy accepts it.
+    Nodes(nodes::Args),
     /// Look into the registry, or end a key of your own.
     Registry(registry::Args),
     /// Look into a log, or re-derive all of it.
     Log(log::Args),
-    /// Write a policy, or let it trust what a bundle or a node shows.
+    /// Show, check, suggest or write a policy, or let it trust a node.
     Policy(policy::Args),
     /// List kept bundles, or make one of what another client paid for.
     Bundles(bundles::Args),
@@ -137,7 +140,7 @@ enum Command {
     Funds(funds::Args),
     /// Make a key that opens a node without payment.
     Access(access::Args),
-    /// Make a wallet, show its address and what it holds, wait for money, take it elsewhere.
+    /// Make a wallet, show what it holds and buys, fund or export it.
     Wallet(wallet::Args),
     /// Begin a state directory anew, keeping what was in it.
     State(state::Args),
@@ -214,6 +217,7 @@ fn main() -> ExitCode {
             Command::Inspect(args) => inspect::run(args, &state, json).await,
             Command::Deploy(args) => deploy::run(args, &state, json).await,
             Command::Attestor(args) => attestor::run(args, &state, json).await,
+            Command::Nodes(args) => nodes::run(args, &state, json).await,
             Command::Registry(args) => registry::run(args, &state, json).await,
             Command::Log(args) => log::run(args, &state, json).await,
             Command::Policy(args) => policy::run(args, &state, json).await,

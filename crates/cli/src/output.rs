@@ -191,9 +191,14 @@ pub(crate) fn finish(code: ExitCode) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Whether there is somebody to ask.
+pub(crate) fn can_ask(json_output: bool) -> bool {
+    !json_output && std::io::stdin().is_terminal()
+}
+
 /// Asks for a yes. Who cannot be asked has not agreed.
 pub(crate) fn is_confirmed(json_output: bool, question: &str) -> Result<bool, Failure> {
-    if json_output || !std::io::stdin().is_terminal() {
+    if !can_ask(json_output) {
         return Err(Failure::cannot("there is nobody to ask for a yes; if you looked at it, say so with --yes"));
     }
     Ok(matches!(ask(question)?.as_str(), "y" | "Y" | "yes"))

@@ -1,6 +1,11 @@
-//! `candor policy new`: a commented policy file. And what the other commands say about the one they judge by.
+//! `candor policy new`: a commented policy file. And what the other commands say about the one they judge by. Showing and checking one is in
+//! `policy/look.rs`, suggesting one in `policy/suggest.rs`.
 //!
 //! Not here: adding to one what a bundle or a node shows (`trust.rs`), and the fields (`candor-report`).
+
+mod look;
+mod suggest;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -92,6 +97,13 @@ enum Command {
         #[arg(long, value_name = "ADDRESS", value_parser = keys::address)]
         operator: Option<Address>,
     },
+    /// Show the policy in force in words: whom it accepts, what it may spend in money, what it asks for, where it comes from.
+    Show(look::ShowArgs),
+    /// Read a policy file as every command does, and name values that are risky. Exit code 0: none; 1: some; 2: it is no policy.
+    Check(look::CheckArgs),
+    /// Print a policy, each line with where it comes from: of what this release knows of a chain, or of what a node shows. Writes nothing unless told
+    /// to.
+    Suggest(suggest::Args),
     /// Show what accepting a bundle's or a node's enclave means, ask, and add exactly that to the policy.
     Trust(trust::Args),
 }
@@ -100,6 +112,9 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let (path, dev, force, deployment, operator) = match args.command {
         Command::New { path, dev, force, deployment, operator } => (path, dev, force, deployment, operator),
         Command::Trust(args) => return trust::run(args, state, json_output).await,
+        Command::Show(args) => return look::show(args, state, json_output).await,
+        Command::Check(args) => return look::check(&args, state, json_output),
+        Command::Suggest(args) => return suggest::run(args, state, json_output).await,
     };
     let deployed = deployment.as_deref().map(deployment::read).transpose()?;
     let path = match path {
@@ -188,6 +203,21 @@ pub(crate) fn to_buy_by(named: Option<&Path>, state: &Path, chain_id: u64) -> Re
     load(named, state)
 }
 
+/// The policy to ask by. Where there is none, and none is written unasked, one is suggested and asked about once.
+pub(crate) async fn to_ask_by(
+    named: Option<&Path>,
+    node: Option<&str>,
+    state: &Path,
+    chain_id: u64,
+    json_output: bool,
+) -> Result<PolicyFile, Failure> {
+    let is_there = named.is_some() || default_path(state).exists();
+    match is_there || Development::of(chain_id).is_some() {
+        true => to_buy_by(named, state, chain_id),
+        false => suggest::first(node, chain_id, state, json_output).await,
+    }
+}
+
 /// What may be spent by the policy that an ask would judge by, and what that policy is called. Writes nothing.
 pub(crate) fn budget(named: Option<&Path>, state: &Path, chain_id: u64) -> Result<(SpendPolicy, String), Failure> {
     let path = path_of(named, state);
@@ -204,6 +234,10 @@ pub(crate) fn budget(named: Option<&Path>, state: &Path, chain_id: u64) -> Resul
 pub(crate) fn registry(policy: &PolicyFile, named: Option<&Path>, state: &Path) -> Result<Address, Failure> {
     policy.registry.map(|(_, address)| address).ok_or_else(|| {
         let path = path_of(named, state);
+        if !path.exists() {
+            let suggest = format!("candor policy suggest{}", of_state(state));
+            return Failure::cannot(format!("no policy at {}: nobody is accepted; `{suggest}` shows what one could be", path.display()));
+        }
         Failure::cannot(format!(
             "the policy {} names no registry: fill in accept.registries, or for your own development node: {}",
             path.display(),

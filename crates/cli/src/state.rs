@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_reset_moves_everything_aside_and_keeps_the_wallet_where_it_is_if_asked_to() {
         let state = directory("reset");
-        for name in [wallet::KEYSTORE, "policy.toml", "spends.json", VERSION_FILE] {
+        for name in [wallet::FILES[0], wallet::FILES[1], "policy.toml", "spends.json", VERSION_FILE] {
             std::fs::write(state.join(name), name).unwrap();
         }
         std::fs::create_dir(state.join("bundles")).unwrap();
@@ -181,7 +181,7 @@ mod tests {
         assert!(check(&state).is_ok() && !state.join("policy.toml").exists());
         // Again, within the same second: what was moved before stays where it is.
         let (again, moved) = reset(&state, false).unwrap();
-        assert_eq!(moved, [VERSION_FILE, wallet::KEYSTORE]);
+        assert_eq!(moved, [VERSION_FILE, wallet::FILES[0], wallet::FILES[1]]);
         assert!(again != aside && aside.join("policy.toml").exists() && again.join(wallet::KEYSTORE).exists());
         assert!(check(&state).is_ok());
         std::fs::remove_dir_all(state).unwrap();

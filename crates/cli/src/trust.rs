@@ -74,14 +74,14 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
 }
 
 /// An enclave whose evidence is all that it says, under a root that it names itself. Whether to accept it is the question.
-struct Found {
-    enclave: VerifiedEnclave,
+pub(crate) struct Found {
+    pub(crate) enclave: VerifiedEnclave,
     root: TrustRoot,
     measurements: [u8; 144],
 }
 
 /// Looks at a bundle or a node.
-async fn find(what: &str, base: &Policy) -> Result<Found, Failure> {
+pub(crate) async fn find(what: &str, base: &Policy) -> Result<Found, Failure> {
     if what.starts_with("https://") {
         let (evidence, spki_hash, _) = inspect(&Endpoint::parse(what)?).await?;
         if evidence.manifest.tls_spki_hash != spki_hash {
@@ -137,7 +137,7 @@ impl Found {
     }
 
     /// Every chain that its terms name.
-    fn chains(&self) -> Vec<u64> {
+    pub(crate) fn chains(&self) -> Vec<u64> {
         let terms = self.enclave.terms();
         let (chains, assets) = (terms.chains.iter().map(|chain| chain.chain_id), terms.assets.iter().map(|asset| asset.chain_id));
         let prices = terms.prices.iter().map(|price| price.chain_id);
@@ -145,7 +145,7 @@ impl Found {
     }
 
     /// The policy with this enclave's root, workload, operator and registry, and nothing else besides.
-    fn added_to(&self, policy: &Policy) -> Policy {
+    pub(crate) fn added_to(&self, policy: &Policy) -> Policy {
         // Where nothing was accepted before, "any" has let nobody in, and does not begin to now.
         let is_blank = policy.roots.is_empty() || policy.workloads == Workloads::Only(Vec::new());
         Policy {
@@ -160,7 +160,7 @@ impl Found {
         }
     }
 
-    fn say(&self) {
+    pub(crate) fn say(&self) {
         let (manifest, (chain_id, registry)) = (self.enclave.manifest(), self.registry());
         match self.enclave.is_simulated() {
             true => say!("SIMULATED. No hardware vouches for it: whoever holds the key of this root can forge everything under it."),
@@ -175,7 +175,7 @@ impl Found {
         say!("registry  {registry} on chain {chain_id}");
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let (chain_id, registry) = self.registry();
         json!({
             "simulated": self.enclave.is_simulated(), "root": Hash32(self.root.fingerprint).to_string(),
@@ -207,7 +207,7 @@ fn accepting<T: Clone + PartialEq>(accept: &Accept<T>, item: T, is_blank: bool) 
 
 /// Whether a policy with a SIMULATED root in it reaches only what is worth nothing. Lists of a policy are not tied to one another: a root
 /// that is accepted for a test network is accepted for every registry of the policy, and may be paid whatever the policy allows.
-fn check_play_money(chains: &[u64], after: &PolicyFile) -> Result<(), Failure> {
+pub(crate) fn check_play_money(chains: &[u64], after: &PolicyFile) -> Result<(), Failure> {
     let refuse = |what: String| {
         let instead = "keep a policy file of its own for it, with --policy FILE";
         Err(Failure::refused("policy.registry", format!("no SIMULATED root goes into a policy {what}; {instead}")))

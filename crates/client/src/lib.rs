@@ -37,6 +37,7 @@ mod spend;
 mod tls;
 mod unknown;
 mod wallet;
+mod well_known;
 
 pub use ask::{Buyer, CHAT_PATH, Progress, VerifiedResponse, ask, ask_if, frame_text};
 pub use awaited::Awaited;
@@ -59,3 +60,4 @@ pub use signer::{SignerError, SignerProgram};
 pub use spend::SpendBook;
 pub use tls::Endpoint;
 pub use wallet::Wallet;
+pub use well_known::discover;

@@ -69,6 +69,8 @@ pub enum KnownPlace {
 pub struct KnownSpend {
     /// What the asset is called.
     pub symbol: String,
+    /// Digits after the point of its money.
+    pub decimals: u8,
     /// In the asset's smallest unit.
     pub limit: SpendLimit,
 }
@@ -230,10 +232,7 @@ impl Deployment {
             (false, Some(registry)) => KnownPlace::Public {
                 registry: policy::address("deployment.registry", &registry)?,
                 listed: policy::hashes("deployment.listed", &listed)?,
-                operators: operators
-                    .iter()
-                    .map(|text| policy::address("deployment.operators", text))
-                    .collect::<Result<_, _>>()?,
+                operators: operators.iter().map(|text| policy::address("deployment.operators", text)).collect::<Result<_, _>>()?,
                 spend: spend.iter().map(|spend| spend.known(chain_id)).collect::<Result<_, _>>()?,
             },
             _ => return refused(&name, "either of_this_build and nothing else, or a registry, operators and spend"),
@@ -251,7 +250,11 @@ impl Spend {
         let units = |amount: &Decimal| amount.units(self.decimals).map_err(KnownTextError::Amount);
         let (max_per_request, max_per_day) = (units(&self.max_per_request)?, units(&self.max_per_day)?);
         let asset = policy::address("deployment.spend.asset", &self.asset)?;
-        Ok(KnownSpend { symbol: self.symbol.clone(), limit: SpendLimit { chain_id, asset, max_per_request, max_per_day } })
+        Ok(KnownSpend {
+            symbol: self.symbol.clone(),
+            decimals: self.decimals,
+            limit: SpendLimit { chain_id, asset, max_per_request, max_per_day },
+        })
     }
 }
 

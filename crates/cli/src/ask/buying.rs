@@ -64,12 +64,14 @@ pub(crate) struct Shop {
 }
 
 impl Buying {
-    /// Finds a node that the policy accepts, and verifies it.
-    pub(crate) async fn open(&self, state: &Path, keep: Keep) -> Result<Shop, Failure> {
+    /// Finds a node that the policy accepts, and verifies it. Who has no policy is asked about one.
+    pub(crate) async fn open(&self, state: &Path, keep: Keep, json_output: bool) -> Result<Shop, Failure> {
         let key = self.key.load()?;
         let own = self.rpc.own_chain().await?;
         let chain = own.client();
-        let policy = policy::to_buy_by(self.policy.as_deref(), state, chain.chain_id())?;
+        let policy = policy::to_ask_by(self.policy.as_deref(), self.node.as_deref(), state, chain.chain_id(), json_output).await?;
+        // Not before: somebody may have been asked.
+        let _spinner = Spinner::start(!json_output, "looking for a node, and at what it shows");
         let registry = policy::registry(&policy, self.policy.as_deref(), state)?;
         // A chain in trouble is told as that, and not as a node that is not there.
         let _well = own.check().await.map_err(ClientError::from)?;

@@ -86,9 +86,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     }
     let keep = args.bundle.clone().map_or_else(|| Keep::In(bundles::directory(state)), Keep::At);
     keep.check_free()?;
-    let spinner = Spinner::start(!json_output, "looking for a node, and at what it shows");
-    let mut shop = args.buying.open(state, keep).await?;
-    spinner.clear();
+    let mut shop = args.buying.open(state, keep, json_output).await?;
     if args.verbose && !json_output {
         note!("{}", describe(&shop.node));
     }

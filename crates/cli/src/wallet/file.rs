@@ -2,7 +2,6 @@
 //!
 //! - **Invariant:** there is one. Two files are an error and not a choice.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use candor_chain::{KeystoreError, Signer, keystore_address};
@@ -12,7 +11,7 @@ use candor_verify::bytes::Address;
 
 use super::Passphrase;
 use crate::dev::{Development, Role};
-use crate::keys::{missing, own};
+use crate::keys::{check_private, missing, own};
 use crate::output::{Failure, note};
 
 /// Name of a keystore in a state directory.
@@ -78,13 +77,11 @@ pub(super) fn find(state: &Path, chain_id: u64) -> Result<Kind, Failure> {
 
 fn read_program(path: &Path) -> Result<WalletText, Failure> {
     let cannot = |what: String| Failure::cannot(format!("{}: {what}", path.display()));
-    let about = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?;
-    let mode = about.permissions().mode() & 0o777;
-    if mode & 0o022 != 0 {
-        return Err(cannot(format!("others can write it (mode {mode:o}), and it names a program that runs as you; chmod 600 it")));
-    }
-    if FILE_BYTES_MAX < about.len() {
-        return Err(cannot(format!("expected at most {FILE_BYTES_MAX} bytes, got {}", about.len())));
+    // Whoever can write it runs programs as its owner.
+    check_private(path)?;
+    let length = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?.len();
+    if FILE_BYTES_MAX < length {
+        return Err(cannot(format!("expected at most {FILE_BYTES_MAX} bytes, got {length}")));
     }
     let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
     WalletText::parse(&text).map_err(|error| cannot(error.to_string()))

@@ -154,7 +154,10 @@ impl Holding {
             let model = one_line(&node.model);
             let answers = self.answers(price).map_or("any number".to_owned(), |answers| answers.to_string());
             let each = self.money(price);
-            say!("    {answers} answers of {} ({model}) at {each}: {QUESTION_TOKENS} tokens asked, {ANSWER_TOKENS} answered", node.endpoint);
+            say!(
+                "    {answers} answers of {} ({model}) at {each}: {QUESTION_TOKENS} tokens asked, {ANSWER_TOKENS} answered",
+                node.endpoint
+            );
         }
     }
 
@@ -195,9 +198,8 @@ impl Node {
     fn price(&self, limit: &AssetLimit) -> Option<Amount> {
         let terms = self.node.enclave.terms();
         let model = terms.models.first()?.digest;
-        let of = |price: &&candor_verify::terms::Price| {
-            price.model == model && price.chain_id == limit.network.0 && price.asset == limit.asset
-        };
+        let of =
+            |price: &&candor_verify::terms::Price| price.model == model && price.chain_id == limit.network.0 && price.asset == limit.asset;
         price_now(terms.prices.iter().find(of)?, self.list.as_ref()).amount(QUESTION_TOKENS, ANSWER_TOKENS)
     }
 }

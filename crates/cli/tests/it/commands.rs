@@ -8,9 +8,9 @@ use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
-use crate::support::{World, copy_directory, take_hypervisor};
 use crate::support::process::{self, new_directory};
 use crate::support::recorder::Recorder;
+use crate::support::{World, copy_directory, take_hypervisor};
 
 /// The prompt that nobody unverified may see.
 const SECRET: &str = "zanzibar";
@@ -259,7 +259,11 @@ fn a_new_wallet_is_funded_on_the_development_chain_pays_and_shows_its_balance_wi
     let made = process::run(&state, &["wallet", "new", "--passphrase-file", text(&passphrase)]);
     assert_eq!(made.code, 0, "{made:?}");
     let empty = process::run(&state, &["wallet", "show", "--rpc", &rpc]);
-    assert_eq!((empty.code, &empty.json["address"], &empty.json["assets"][0]["balance"]), (0, &made.json["address"], &"0".into()), "{empty:?}");
+    assert_eq!(
+        (empty.code, &empty.json["address"], &empty.json["assets"][0]["balance"]),
+        (0, &made.json["address"], &"0".into()),
+        "{empty:?}"
+    );
     let funded = process::run(&state, &["wallet", "fund", "--rpc", &rpc]);
     assert_eq!((funded.code, &funded.json["balance"]), (0, &"1000000000".into()), "{funded:?}");
     let asked = process::run(&state, &["ask", "Hi", "--rpc", &rpc, "--max-tokens", "8", "--passphrase-file", text(&passphrase)]);

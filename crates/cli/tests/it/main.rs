@@ -23,6 +23,7 @@ mod one_payment;
 mod operator;
 mod page;
 mod plaintext;
+mod policies;
 mod prices;
 mod proxy;
 mod replay;

@@ -123,6 +123,13 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
         ("log show", vec![line(&["log", "show", log]), line(&["log", "show", nowhere])]),
         ("man", vec![line(&["man", nowhere]), line(&["man", TEXT])]),
         ("observe", vec![line(&["observe", &bundle, "--rpc", &rpc]), line(&["observe", &policy, "--rpc", &rpc, "--send"])]),
+        ("nodes", vec![line(&["nodes", "--rpc", &rpc]), line(&["nodes", "--policy", &policy, "--rpc", &rpc])]),
+        ("policy check", vec![line(&["policy", "check", &policy]), line(&["policy", "check", nowhere])]),
+        ("policy show", vec![line(&["policy", "show", "--policy", &policy]), line(&["policy", "show", "--rpc", &rpc])]),
+        (
+            "policy suggest",
+            vec![line(&["policy", "suggest", &node]), line(&["policy", "suggest", TEXT]), line(&["policy", "suggest", "--rpc", &rpc])],
+        ),
         ("policy new", vec![line(&["policy", "new", &policy]), line(&["policy", "new", nowhere]), line(&["policy", "new", new])]),
         (
             "policy trust",
@@ -179,7 +186,14 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
         ("wallet show", vec![line(&["wallet", "show", "--rpc", &rpc])]),
         ("wallet fund", vec![line(&["wallet", "fund", "--rpc", &rpc])]),
         ("wallet export", vec![line(&["wallet", "export", new]), line(&["wallet", "export", "--secret"])]),
-        ("wallet new", vec![line(&["wallet", "new", "--dev", &bundle]), line(&["wallet", "new", new, "--passphrase-file", nowhere]), line(&["wallet", "new", new, "--address", address, "--", "sh", "-c", &format!("echo '{TEXT}' >&2")])]),
+        (
+            "wallet new",
+            vec![
+                line(&["wallet", "new", "--dev", &bundle]),
+                line(&["wallet", "new", new, "--passphrase-file", nowhere]),
+                line(&["wallet", "new", new, "--address", address, "--", "sh", "-c", &format!("echo '{TEXT}' >&2")]),
+            ],
+        ),
     ])
 }
 

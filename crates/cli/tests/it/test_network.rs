@@ -8,7 +8,7 @@ use candor_devchain::dev_accounts;
 use candor_verify::bytes::{Address, Amount, to_hex};
 use serde_json::json;
 
-use crate::support::process::{Process, new_directory, run};
+use crate::support::process::{Process, at_terminal, new_directory, run};
 use crate::support::{Ran, http};
 
 const CHAIN_ID: &str = "84532";
@@ -190,12 +190,34 @@ async fn a_whole_node_works_on_a_test_network_with_keys_of_its_own() {
     let ran = run(&keys.state, &["policy", "trust", &node.text("api"), "--policy", &theirs, "--yes"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(run(&keys.state, &["verify", &bundle, "--policy", &theirs, "--rpc", &rpc]).code, 0);
+    first_ask(&keys, &rpc, &node.text("api"));
     // The operator ends the key with its own.
     let (k_sig, key) = (node.text("k_sig"), keys.key("operator"));
     fund(&rpc, &operator).await;
     let ran = keys.candor(&["registry", "retire", &k_sig, "--rpc", &rpc, "--key", &key]);
     assert!(ran.code == 0 && ran.json["invalid_from"].is_u64(), "{ran:?}");
     nobody_else_was_here(&rpc, &deployment).await;
+}
+
+/// A buyer who has a wallet and no policy asks a node: shown what trusting it means, asked once, and nothing is written without a yes.
+fn first_ask(keys: &Keys, rpc: &str, api: &str) {
+    let state = new_directory();
+    std::fs::copy(keys.state.join("wallet.json"), state.join("wallet.json")).unwrap();
+    let passphrase = keys.path("passphrase");
+    let ask = ["ask", "Who are you?", "--rpc", rpc, "--node", api, "--max-tokens", "4", "--passphrase-file", &passphrase];
+    let (code, screen) = at_terminal(&state, &ask, "n\n");
+    assert!(code == 2 && screen.contains("was not written") && !state.join("policy.toml").exists(), "{screen}");
+    for shown in ["SIMULATED. No hardware vouches", "0.010000 TestUSD a request and 1.000000 TestUSD a day at most", "go on? [y/N]"] {
+        assert!(screen.contains(shown), "{shown}: {screen}");
+    }
+    let (code, screen) = at_terminal(&state, &ask, "y\n");
+    assert!(code == 0 && screen.contains("verified"), "{screen}");
+    // It is there now, and nobody is asked again.
+    let ran = run(&state, &ask);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let policy = std::fs::read_to_string(state.join("policy.toml")).unwrap();
+    assert!(policy.contains(&format!("# From: the evidence that {api} showed")), "{policy}");
+    std::fs::remove_dir_all(state).unwrap();
 }
 
 /// Every user of a machine reads the arguments of every process, and its owner's other programs its environment.

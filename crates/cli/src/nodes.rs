@@ -1,0 +1,234 @@
+//! `candor nodes`: who sells, for whoever buys: operator, endpoint, models and prices, until when, and whether the policy would accept it.
+//!
+//! `candor registry list` shows the same registrations to whoever looks after keys and logs; both read them from the chain alone. Here a node that
+//! the policy accepts is asked besides for the prices in force, which its registrar signed. What of a refused one is shown is what the chain
+//! says that its operator signed.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use candor_chain::Standing;
+use candor_client::{Candidate, PolicyFile, candidates, price_list, price_now};
+use candor_report::decimal_text;
+use candor_verify::eip712::K256;
+use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
+use candor_verify::terms::{OperatorTerms, Price, SignedPriceList};
+use candor_verify::text::one_line;
+use candor_x402::protocol::Eip155;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::output::{Done, print_json, say};
+use crate::rpc::RpcArgs;
+use crate::{calendar, policy};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    rpc: RpcArgs,
+    /// Policy file; the state directory's policy.toml if not said.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Also those whose registration lapsed or was ended.
+    #[arg(long)]
+    all: bool,
+    /// How many of the newest registrations are looked at.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    newest: u16,
+}
+
+/// How long all of them together are asked for the prices in force; those of whom nothing came are shown with their ceilings.
+const PRICES_WAIT: Duration = Duration::from_secs(5);
+
+/// How many of the newest are asked: each is a connection.
+const ASKED_MAX: usize = 32;
+
+/// A registration as a buyer looks at it.
+struct Row {
+    candidate: Candidate,
+    judged: Judged,
+    list: Option<SignedPriceList>,
+}
+
+/// What the policy says of one.
+enum Judged {
+    /// Its registration ended: who pays it is refused.
+    Ended,
+    /// The chain shows no evidence of it.
+    Unreadable(String),
+    /// By which check, in words.
+    Refused {
+        check: &'static str,
+        why: String,
+    },
+    Accepted {
+        enclave: Box<VerifiedEnclave>,
+        is_payable: bool,
+    },
+}
+
+pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    let chain = args.rpc.connect().await?;
+    let judge = policy::to_buy_by(args.policy.as_deref(), state, chain.chain_id())?;
+    let registry = policy::registry(&judge, args.policy.as_deref(), state)?;
+    let mut found = candidates(&chain, &registry, usize::from(args.newest)).await?;
+    found.reverse();
+    let total = found.len();
+    let rows = found.into_iter().map(|candidate| Row { judged: judged(&candidate, &judge), candidate, list: None });
+    let mut rows: Vec<Row> = rows.filter(|row| args.all || row.candidate.standing == Standing::Valid).collect();
+    ask_prices(&mut rows).await;
+    if json_output {
+        print_json(&rows.iter().map(Row::json).collect());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let header = ("OPERATOR", "ENDPOINT", "SELLS UNTIL", "WOULD YOUR POLICY ACCEPT IT?");
+    say!("{:<12} {:<32} {:<21} {}", header.0, header.1, header.2, header.3);
+    rows.iter().for_each(Row::say);
+    let hidden = total - rows.len();
+    let ended = if hidden == 0 { String::new() } else { format!("; {hidden} ended or lapsed (--all)") };
+    say!(
+        "{} in registry {registry} on chain {}{ended}. Policy: {}",
+        rows.len(),
+        chain.chain_id(),
+        policy::name(args.policy.as_deref(), state)
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn judged(candidate: &Candidate, judge: &PolicyFile) -> Judged {
+    let evidence = match &candidate.evidence {
+        Err(what) => return Judged::Unreadable(what.clone()),
+        Ok(evidence) => evidence,
+    };
+    let (verdict, enclave) = verify_evidence(evidence, &judge.policy, Moment::OwnTime, &K256);
+    match (enclave, verdict.refused()) {
+        (Some(enclave), _) if enclave.manifest().hash() != candidate.record.manifest_hash => {
+            let why = format!("expected manifest {}, got {}", candidate.record.manifest_hash, enclave.manifest().hash());
+            Judged::Refused { check: "registry.listed", why }
+        }
+        (Some(_), _) if candidate.standing != Standing::Valid => Judged::Ended,
+        (Some(enclave), _) => {
+            let may_spend = |price: &Price| {
+                let limits = &judge.spend.assets;
+                limits.iter().any(|limit| (limit.network, limit.asset) == (Eip155(price.chain_id), price.asset))
+            };
+            let prices = &enclave.terms().prices;
+            let is_payable = prices.is_empty() || prices.iter().any(may_spend);
+            Judged::Accepted { enclave: Box::new(enclave), is_payable }
+        }
+        (None, Some(check)) => Judged::Refused { check: check.id, why: format!("expected {}, got {}", check.expected, check.got) },
+        (None, None) => Judged::Unreadable("it was not judged to the end".into()),
+    }
+}
+
+/// Asks those that the policy accepts what they sell at, all at once.
+async fn ask_prices(rows: &mut [Row]) {
+    let mut asking = JoinSet::new();
+    for (at, row) in rows.iter().enumerate() {
+        if let Judged::Accepted { enclave, .. } = &row.judged
+            && asking.len() < ASKED_MAX
+        {
+            let enclave = enclave.clone();
+            asking.spawn(async move { (at, price_list(&enclave).await) });
+        }
+    }
+    let all = async {
+        while let Some(asked) = asking.join_next().await {
+            // One that does not answer has its ceilings, and is shown all the same.
+            if let Ok((at, Ok(list))) = asked
+                && let Some(row) = rows.get_mut(at)
+            {
+                row.list = list;
+            }
+        }
+    };
+    drop(tokio::time::timeout(PRICES_WAIT, all).await);
+}
+
+impl Judged {
+    fn words(&self) -> String {
+        match self {
+            Self::Ended => "no: its registration ended".into(),
+            Self::Unreadable(what) => format!("no: unreadable: {}", one_line(what)),
+            Self::Refused { check, why } => format!("no: {check}: {}", one_line(why)),
+            Self::Accepted { is_payable: false, .. } => "yes, but it may spend no asset that this node takes ([[spend]])".into(),
+            Self::Accepted { enclave, .. } if enclave.is_simulated() => "yes, SIMULATED".into(),
+            Self::Accepted { .. } => "yes".into(),
+        }
+    }
+
+    fn check(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { check, .. } => Some(check),
+            Self::Ended | Self::Unreadable(_) | Self::Accepted { .. } => None,
+        }
+    }
+}
+
+impl Row {
+    fn terms(&self) -> Option<&OperatorTerms> {
+        self.candidate.evidence.as_ref().ok().map(|evidence: &Evidence| &evidence.terms.terms)
+    }
+
+    fn endpoint(&self) -> Option<&str> {
+        self.terms()?.endpoints.iter().map(String::as_str).find(|url| url.starts_with("https://"))
+    }
+
+    fn say(&self) {
+        let until = self.terms().map_or("unknown".into(), |terms| calendar::utc(terms.not_after.0));
+        let (endpoint, operator) = (one_line(self.endpoint().unwrap_or("unknown")), format!("{:#}", self.candidate.record.operator));
+        let standing = match self.candidate.standing {
+            Standing::Valid => String::new(),
+            standing => format!(" ({})", standing.as_str()),
+        };
+        say!("{operator:<12} {endpoint:<32} {until:<21} {}{standing}", self.judged.words());
+        let Some(terms) = self.terms() else { return };
+        for model in &terms.models {
+            let mut prices = terms.prices.iter().filter(|price| price.model == model.digest).peekable();
+            if prices.peek().is_none() {
+                say!("{:<12} {}: not for sale", "", one_line(&model.id));
+            }
+            prices.for_each(|price| say!("{:<12} {}: {}", "", one_line(&model.id), self.price_words(terms, price)));
+        }
+    }
+
+    /// Money for a million tokens, of the list in force where it was had.
+    fn price_words(&self, terms: &OperatorTerms, price: &Price) -> String {
+        let asset = terms.asset(price.chain_id, &price.asset);
+        let money = |amount| decimal_text(amount, asset.map_or(0, |asset| asset.decimals));
+        let name = asset.map_or_else(|| price.asset.to_string(), |asset| one_line(&asset.name).into_owned());
+        let now = price_now(price, self.list.as_ref());
+        let of = match &self.list {
+            Some(list) => format!("list {} in force", list.list.number),
+            None => "at most, by its terms".to_owned(),
+        };
+        let (input, output, request) = (money(now.input), money(now.output), money(now.request));
+        format!("{input} in, {output} out a million tokens, {request} a request, {name} on chain {} ({of})", price.chain_id)
+    }
+
+    fn json(&self) -> Value {
+        let (record, status) = (&self.candidate.record, &self.candidate.status);
+        let models =
+            self.terms().map(|terms| terms.models.iter().map(|model| self.model_json(terms, &model.digest, &model.id)).collect::<Vec<_>>());
+        json!({
+            "operator": record.operator.to_string(), "k_sig": record.k_sig.to_string(), "endpoint": self.endpoint(),
+            "models": models, "sells_until": self.terms().map(|terms| terms.not_after.0), "registered_until": status.valid_until.0,
+            "standing": self.candidate.standing.as_str(), "accepted": matches!(self.judged, Judged::Accepted { .. }),
+            "payable": matches!(self.judged, Judged::Accepted { is_payable: true, .. }), "check": self.judged.check(), "why": self.judged.words(),
+            "price_list": self.list.as_ref().map(|list| json!({"number": list.list.number, "until": list.list.until.0})),
+        })
+    }
+
+    fn model_json(&self, terms: &OperatorTerms, digest: &candor_verify::bytes::Hash32, id: &str) -> Value {
+        let prices = terms.prices.iter().filter(|price| price.model == *digest).map(|price| {
+            let (asset, now) = (terms.asset(price.chain_id, &price.asset), price_now(price, self.list.as_ref()));
+            json!({
+                "chain_id": price.chain_id, "asset": price.asset.to_string(), "name": asset.map(|asset| &asset.name),
+                "decimals": asset.map(|asset| asset.decimals), "input": now.input.to_string(), "output": now.output.to_string(),
+                "request": now.request.to_string(), "is_ceiling": self.list.is_none(),
+            })
+        });
+        json!({"id": id, "digest": digest.to_string(), "prices": prices.collect::<Vec<_>>()})
+    }
+}
