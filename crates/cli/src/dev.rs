@@ -23,6 +23,9 @@ use crate::deployment::Deployed;
 use crate::output::Failure;
 use crate::state;
 
+/// The client's database in a state directory: book of payments and index of bundles.
+pub(crate) const DATABASE: &str = "client.db";
+
 /// Where `candor chain` listens unless told otherwise.
 pub(crate) const RPC_URL: &str = "http://127.0.0.1:8545";
 
@@ -93,7 +96,7 @@ pub(crate) fn make_state(directory: &Path) -> Result<(), Failure> {
 /// The book of payments of this state directory.
 pub(crate) fn book(state: &Path) -> Result<SpendBook, Failure> {
     make_state(state)?;
-    Ok(SpendBook::open(&state.join("spends.json"))?)
+    Ok(SpendBook::open(&state.join(DATABASE))?)
 }
 
 /// The software hypervisor of this state directory. SIMULATED.

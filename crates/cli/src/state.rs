@@ -15,12 +15,12 @@ use crate::output::{Done, Failure, print_json, say};
 use crate::{calendar, dev, node, wallet};
 
 /// Version of the state that this program reads and writes. Raised by whoever changes a file in it so that older ones cannot be read.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 const VERSION_FILE: &str = "VERSION";
 
 /// What shows that a directory without a version is a state: another's files beside it do not.
-const PARTS: [&str; 6] = ["bundles", "node", "policy.toml", "proxy.token", "spends.json", "tee"];
+const PARTS: [&str; 7] = ["bundles", dev::DATABASE, "node", "policy.toml", "proxy.token", "spends.json", "tee"];
 
 /// What earlier resets left.
 const ASIDE: &str = "aside-";
@@ -55,7 +55,7 @@ pub(crate) fn run(args: Args, state: &Path, json_output: bool) -> Done {
         true => say!("{} holds nothing to move", state.display()),
         false => say!("moved to {}: {}", aside.display(), moved.join(", ")),
     }
-    if moved.iter().any(|name| name == "spends.json") {
+    if moved.iter().any(|name| name == dev::DATABASE || name == "spends.json") {
         say!(
             "payments that were still open are written down only there: whoever asks the same again within {} s may pay twice",
             MAX_TIMEOUT_SECONDS + MAX_SKEW_SECONDS
@@ -159,7 +159,7 @@ mod tests {
         assert!(refused.message().contains("version 0") && refused.message().contains("candor state reset --keep-wallet"), "{refused:?}");
         mark(&state).unwrap();
         assert!(check(&state).is_ok());
-        for other in ["0", "1", "3", "", "one\u{1b}[2K"] {
+        for other in ["0", "1", "2", "4", "", "one\u{1b}[2K"] {
             std::fs::write(state.join(VERSION_FILE), other).unwrap();
             assert!(check(&state).is_err(), "{other:?}");
         }
@@ -169,13 +169,13 @@ mod tests {
     #[test]
     fn a_reset_moves_everything_aside_and_keeps_the_wallet_where_it_is_if_asked_to() {
         let state = directory("reset");
-        for name in [wallet::FILES[0], wallet::FILES[1], "policy.toml", "spends.json", VERSION_FILE] {
+        for name in [wallet::KEYSTORE, "policy.toml", dev::DATABASE, VERSION_FILE] {
             std::fs::write(state.join(name), name).unwrap();
         }
         std::fs::create_dir(state.join("bundles")).unwrap();
         std::fs::write(state.join("bundles/a.candor"), "evidence").unwrap();
         let (aside, moved) = reset(&state, true).unwrap();
-        assert_eq!(moved, [VERSION_FILE, "bundles", "policy.toml", "spends.json"]);
+        assert_eq!(moved, [VERSION_FILE, "bundles", dev::DATABASE, "policy.toml"]);
         assert_eq!(std::fs::read_to_string(aside.join("bundles/a.candor")).unwrap(), "evidence");
         assert_eq!(std::fs::read_to_string(state.join(wallet::KEYSTORE)).unwrap(), wallet::KEYSTORE);
         assert!(check(&state).is_ok() && !state.join("policy.toml").exists());

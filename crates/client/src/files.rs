@@ -28,15 +28,19 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), ClientError> {
     if !directory.is_dir() {
         return Err(file_error(path, &format!("there is no directory {}", directory.display())));
     }
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     let write = || -> std::io::Result<()> {
-        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         File::open(directory)?.sync_all()
     };
-    write().map_err(|error| file_error(path, &error))
+    write().map_err(|error| {
+        // Half a file is of no use to anybody, and on a full disk it takes the place of a whole one.
+        drop(fs::remove_file(&temporary));
+        file_error(path, &error)
+    })
 }
 
 pub(crate) fn file_error(path: &Path, what: &dyn std::fmt::Display) -> ClientError {

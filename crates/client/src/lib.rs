@@ -16,6 +16,7 @@ mod boot;
 mod chain_health;
 mod clock;
 mod cut;
+mod database;
 mod error;
 mod facts;
 mod files;

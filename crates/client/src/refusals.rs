@@ -83,7 +83,7 @@ fn store(
     book: &SpendBook,
 ) -> Result<PathBuf, String> {
     let directory = book.refusals();
-    private_directory(&directory).map_err(|error| error.to_string())?;
+    private_directory(directory).map_err(|error| error.to_string())?;
     let payment_id = sent.payment_id();
     let name: String = code.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(NAME_MAX).collect();
     let path = directory.join(format!("{payment_id}-{}-{name}.json", refusal.status));

@@ -77,7 +77,7 @@ const ROOMS: &[Room] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("alloy", &["chain", "devchain"]),
     ("revm", &["devchain"]),
-    ("rusqlite", &["host"]),
+    ("rusqlite", &["host", "client"]),
     ("secp256k1", &["x402"]),
     ("clap", &["cli"]),
     ("toml", &["report"]),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Stage, by_hand, lies, process, screen, shown};
 use crate::ask::{self, Sampling};
-use crate::dev::{Role, usd};
+use crate::dev::{DATABASE, Role, usd};
 use crate::output::{Failure, say};
 use crate::{page, prove};
 
@@ -28,7 +28,7 @@ pub(super) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
     let mut node = resolve(chain, &deployment.registry, &stage.policy.policy, &stage.policy.find).await?;
     screen::part("client", "checked all that before it sent a word");
     stage.detail(&ask::describe(&node));
-    let (wallet, book) = (stage.development.wallet(), SpendBook::open(&stage.state.join("spends.json"))?);
+    let (wallet, book) = (stage.development.wallet(), SpendBook::open(&stage.state.join(DATABASE))?);
     let path = stage.state.join("answer.candor");
     let keep = Keep::At(path.clone());
     let own = OwnChain::new(chain.clone());

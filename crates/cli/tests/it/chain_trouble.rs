@@ -20,9 +20,15 @@ fn ask(world: &World, further: &[&str]) -> Ran {
     world.candor(&[&["ask", "Hi", "--max-tokens", "8"][..], further].concat())
 }
 
-/// The book of payments, byte for byte.
-fn book(state: &Path) -> Option<Vec<u8>> {
-    std::fs::read(state.join("spends.json")).ok()
+/// The payments in the book, with what is known of each.
+fn book(state: &Path) -> Vec<(Vec<u8>, i64)> {
+    let path = state.join("client.db");
+    if !path.exists() {
+        return Vec::new();
+    }
+    let database = rusqlite::Connection::open(path).unwrap();
+    let mut statement = database.prepare("SELECT nonce, state FROM spends ORDER BY nonce").unwrap();
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
 }
 
 #[tokio::test]
@@ -151,7 +157,7 @@ async fn endpoints_of_two_chains_with_one_id_disagree_and_nothing_is_paid() {
     assert_eq!((ran.code, &ran.json["code"]), (2, &"chain_unavailable".into()), "{ran:?}");
     let error = ran.json["error"].as_str().unwrap();
     assert!([world.rpc(), other.text("url")].iter().all(|url| error.contains(url.as_str())), "{error}");
-    assert_eq!(book(&world.state), None);
+    assert_eq!(book(&world.state), []);
     // With one of them it is bought.
     assert_eq!(ask(&world, &["--rpc", &world.rpc()]).code, 0);
     drop(other);

@@ -553,7 +553,7 @@ fn ask_pays_nothing_beyond_the_policys_amounts() {
 fn ask_keeps_its_book_and_its_bundle_to_its_owner() {
     use std::os::unix::fs::PermissionsExt as _;
     let world = World::shared();
-    for file in [world.bundle().to_owned(), world.state.join("spends.json"), world.state.join("policy.toml")] {
+    for file in [world.bundle().to_owned(), world.state.join("client.db"), world.state.join("policy.toml")] {
         let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{}", file.display());
     }

@@ -3,6 +3,7 @@
 //! One program: apart, each file would be compiled and linked with everything that all of them use. `cargo test --test it FILE::` runs a file's.
 
 mod chain_trouble;
+mod full_disk;
 mod lying_rpc;
 mod refused;
 mod said_by_the_node;

@@ -9,7 +9,7 @@ use candor_verify::refusal::{code_hash, verify_refusal};
 use serde_json::Value;
 
 use crate::support::node::Conduct;
-use crate::support::{BODY, Scene, mode};
+use crate::support::{BODY, Scene, UNRESOLVED, mode};
 
 /// The kept refusals of a scene.
 fn refusals(scene: &Scene) -> Vec<(std::path::PathBuf, Value)> {
@@ -53,7 +53,7 @@ async fn another_boot_that_answers_a_payment_leaves_it_unresolved() {
     let error = scene.ask(BODY).await.unwrap_err();
     assert!(matches!(&error, ClientError::Unresolved { what, .. } if what.contains("node.boot")), "{error}");
     assert_eq!(scene.node.payments().len(), 1, "it is not made again");
-    assert!(scene.rows()[0]["state"]["unresolved"].is_string());
+    assert_eq!(scene.rows()[0].state, UNRESOLVED);
 }
 
 #[tokio::test]

@@ -7,11 +7,11 @@ use candor_client::ClientError;
 use candor_testkit::fresh_hypervisor;
 use candor_verify::hash::keccak256;
 use candor_verify::time::UnixSeconds;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::node::{Boot, Conduct, Server};
 use crate::support::rpc::Says;
-use crate::support::{BODY, Scene, mode, now_ms};
+use crate::support::{BODY, CHARGED, RESERVED, Scene, UNRESOLVED, mode, now_ms};
 
 /// Asks, and is killed once the node has the payment.
 async fn killed(scene: &Scene) {
@@ -34,34 +34,27 @@ async fn until(is_so: impl Fn() -> bool) {
     panic!("never");
 }
 
-/// Rewrites the rows of the book.
-fn rewrite(scene: &Scene, change: impl Fn(&mut Value)) {
-    let mut rows = scene.rows();
-    rows.iter_mut().for_each(change);
-    std::fs::write(scene.state.join("spends.json"), json!(rows).to_string()).unwrap();
-}
-
 #[tokio::test]
 async fn killed_between_payment_and_answer_the_same_question_sends_the_same_payment() {
     let scene = Scene::new();
     killed(&scene).await;
-    assert!(scene.rows()[0]["state"]["unresolved"].is_string());
-    assert_eq!(mode(&scene.state.join("spends.json")), 0o600);
+    assert!(scene.rows()[0].state == UNRESOLVED && scene.rows()[0].payment.is_some(), "{:?}", scene.rows());
+    assert_eq!(mode(&scene.database()), 0o600);
     let response = scene.ask(BODY).await.unwrap();
     let paid = scene.node.paid();
     assert_eq!((paid.len(), scene.node.payments().len()), (2, 1), "one payment, sent twice");
     assert_eq!(paid[0], paid[1], "to the byte");
     assert_eq!(scene.rows().len(), 1);
-    assert_eq!(scene.rows()[0]["state"], "charged");
-    assert_eq!(response.bundle.sale.as_ref().unwrap().payment.authorization.nonce.to_string(), scene.rows()[0]["nonce"]);
-    assert!(!std::fs::read_to_string(scene.state.join("spends.json")).unwrap().contains(&paid[0]), "what is resolved is not kept");
+    let row = &scene.rows()[0];
+    assert_eq!((row.state, row.nonce), (CHARGED, response.bundle.sale.as_ref().unwrap().payment.authorization.nonce));
+    assert_eq!(row.payment, None, "what is resolved cannot be sent again");
 }
 
 #[tokio::test]
 async fn killed_before_the_payment_was_sent_the_same_question_makes_a_new_one() {
     let scene = Scene::new();
     killed(&scene).await;
-    rewrite(&scene, |row| row["state"] = json!("reserved"));
+    scene.rewrite(&format!("state = {RESERVED}, payment = NULL"));
     scene.ask(BODY).await.unwrap();
     assert_eq!((scene.node.payments().len(), scene.rows().len()), (2, 1));
 }
@@ -163,7 +156,7 @@ async fn a_payment_that_nobody_can_move_any_more_is_freed_by_the_chain() {
     assert!(is_over(&scene.ask(more).await.unwrap_err()));
 
     // After it, a block from before it shows nothing either.
-    rewrite(&scene, |row| row["valid_before"] = ended.into());
+    scene.rewrite(&format!("valid_before = {ended}"));
     let held = scene.ask(BODY).await.unwrap_err();
     assert!(matches!(&held, ClientError::Held { .. }) && held.to_string().contains("ask the chain"), "{held}");
     scene.rpc.head(UnixSeconds(ended - 1));
@@ -193,10 +186,10 @@ async fn a_payment_that_nobody_can_move_any_more_is_freed_by_the_chain() {
 async fn a_payment_that_moved_is_spent_and_no_longer_holds_its_request() {
     let scene = Scene::new();
     killed(&scene).await;
-    rewrite(&scene, |row| row["valid_before"] = (now_ms() / 1000 - 600).into());
+    scene.rewrite(&format!("valid_before = {}", now_ms() / 1000 - 600));
     scene.rpc.says(&authorization_state(), word(true));
     scene.book().settle_up(&scene.chain().await).await;
-    assert_eq!((scene.rows().len(), &scene.rows()[0]["state"]), (1, &json!("charged")));
+    assert_eq!((scene.rows().len(), scene.rows()[0].state), (1, CHARGED));
     scene.ask(BODY).await.unwrap();
     assert_eq!(scene.node.payments().len(), 2);
     // It counts: the third of a budget of three is the last.
@@ -213,7 +206,7 @@ async fn a_payment_that_somebody_waits_for_is_left_to_them() {
         result = scene.ask(BODY) => panic!("{result:?}"),
         () = async {
             until(|| !scene.node.paid().is_empty()).await;
-            rewrite(&scene, |row| row["valid_before"] = (now_ms() / 1000 - 600).into());
+            scene.rewrite(&format!("valid_before = {}", now_ms() / 1000 - 600));
             scene.book().settle_up(&scene.chain().await).await;
         } => {}
     }
@@ -224,7 +217,7 @@ async fn a_payment_that_somebody_waits_for_is_left_to_them() {
 async fn a_chain_that_never_answers_does_not_hold_up_a_start() {
     let scene = Scene::new();
     killed(&scene).await;
-    rewrite(&scene, |row| row["valid_before"] = (now_ms() / 1000 - 600).into());
+    scene.rewrite(&format!("valid_before = {}", now_ms() / 1000 - 600));
     let chain = scene.chain().await;
     scene.rpc.says("eth_getBlockByNumber", Says::Nothing);
     // Asked at the same time, it gives up before the chain's own patience is at its end.

@@ -10,7 +10,8 @@
 //! still have handed out the calldata; so until its deadline an unresolved payment counts as spent, its request is not paid elsewhere, and
 //! the same boot is sent the same payment again (ADR 0005), and so is a later boot for the same payee if the payment echoed the salt of its
 //! answer: that boot cannot run it, and may have the answer (recovery.md). After the deadline the client asks the chain and tells [`Ledger::resolve`].
-//! Sans I/O: the shell writes [`Ledger::spends`] to disk **before** it signs, and again before it sends.
+//! Sans I/O: the shell writes [`Ledger::spends`] to disk **before** it signs, and again before it sends. A shell that keeps what is forgotten
+//! here, as the record of what was spent, gives the ledger what is open, and of the rest the sum of a day.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +26,7 @@ use super::pay::SentPayment;
 use crate::protocol::Eip155;
 
 /// Seconds over which the budget of a day is counted.
-const DAY_SECONDS: u64 = 24 * 60 * 60;
+pub const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 /// At most this many payments are remembered; more in a day is a different kind of client.
 const MAX_SPENDS: usize = 100_000;
@@ -202,13 +203,23 @@ impl std::error::Error for LedgerError {}
 pub struct Ledger {
     // By nonce.
     spends: BTreeMap<Hash32, Spend>,
+    // What was charged within the day by payments that are not among them.
+    charged: Vec<(Eip155, Address, Amount)>,
 }
 
 impl Ledger {
     /// A ledger that goes on from what was stored. The later of two records for one payment wins.
     #[must_use]
     pub fn new(spends: impl IntoIterator<Item = Spend>) -> Self {
-        Self { spends: spends.into_iter().map(|spend| (spend.nonce, spend)).collect() }
+        Self { spends: spends.into_iter().map(|spend| (spend.nonce, spend)).collect(), charged: Vec::new() }
+    }
+
+    /// The same, with what was charged in an asset within the last [`DAY_SECONDS`] by payments that it is not given one by one: a shell with
+    /// many has only their sum.
+    #[must_use]
+    pub fn with_charged(mut self, network: Eip155, asset: Address, amount: Amount) -> Self {
+        self.charged.push((network, asset, amount));
+        self
     }
 
     /// The records to store.
@@ -342,7 +353,9 @@ impl Ledger {
             let recent = since < spend.reserved_at || matches!(spend.state, SpendState::Reserved | SpendState::Unresolved(_));
             recent && spend.network == network && spend.asset == *asset
         };
-        let sum = self.spends.values().filter(counts).try_fold(Amount::ZERO, |sum, spend| sum.checked_add(spend.amount));
+        let charged = self.charged.iter().filter(|(of, token, _)| *of == network && token == asset).map(|(_, _, amount)| *amount);
+        let mut amounts = self.spends.values().filter(counts).map(|spend| spend.amount).chain(charged);
+        let sum = amounts.try_fold(Amount::ZERO, Amount::checked_add);
         sum.unwrap_or(Amount(u128::MAX))
     }
 

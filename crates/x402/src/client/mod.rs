@@ -12,7 +12,7 @@ mod policy;
 mod statement;
 
 pub use choose::{Choice, ChooseError, SkipReason, choose};
-pub use ledger::{Ledger, LedgerError, Purchase, Reservation, Resolution, Seller, Spend, SpendState};
+pub use ledger::{DAY_SECONDS, Ledger, LedgerError, Purchase, Reservation, Resolution, Seller, Spend, SpendState};
 pub use pay::{PayError, SentPayment, build_payment};
 pub use policy::{AssetLimit, PolicyError, SpendPolicy};
 pub use statement::{StatementError, check_statement};

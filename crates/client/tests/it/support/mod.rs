@@ -22,7 +22,6 @@ use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::policy::{Policy, Workloads};
 use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
-use serde_json::Value;
 
 use self::node::{Boot, Server};
 use self::rpc::Rpc;
@@ -101,12 +100,25 @@ impl Scene {
 
     /// The book, as it is on disk.
     pub(crate) fn book(&self) -> SpendBook {
-        SpendBook::open(&self.state.join("spends.json")).unwrap()
+        SpendBook::open(&self.database()).unwrap()
+    }
+
+    /// The file that it is in.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.state.join("client.db")
     }
 
     /// The rows of the book.
-    pub(crate) fn rows(&self) -> Vec<Value> {
-        serde_json::from_slice(&std::fs::read(self.state.join("spends.json")).unwrap()).unwrap()
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let database = rusqlite::Connection::open(self.database()).unwrap();
+        let mut statement = database.prepare("SELECT nonce, state, payment FROM spends").unwrap();
+        let row = |row: &rusqlite::Row<'_>| Ok(Row { nonce: Hash32(row.get(0)?), state: row.get(1)?, payment: row.get(2)? });
+        statement.query_map([], row).unwrap().map(Result::unwrap).collect()
+    }
+
+    /// Changes every row of the book.
+    pub(crate) fn rewrite(&self, set: &str) {
+        rusqlite::Connection::open(self.database()).unwrap().execute(&format!("UPDATE spends SET {set}"), []).unwrap();
     }
 
     /// Where answers are kept.
@@ -120,6 +132,19 @@ impl Scene {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 }
+
+/// A row of the book, as far as tests look at it.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) nonce: Hash32,
+    /// [`RESERVED`], [`UNRESOLVED`] or [`CHARGED`].
+    pub(crate) state: u8,
+    pub(crate) payment: Option<String>,
+}
+
+pub(crate) const RESERVED: u8 = 0;
+pub(crate) const UNRESOLVED: u8 = 1;
+pub(crate) const CHARGED: u8 = 3;
 
 impl Drop for Scene {
     fn drop(&mut self) {

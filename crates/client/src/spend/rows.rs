@@ -1,0 +1,131 @@
+//! The book's table: one row per payment, kept for good. Only what a change needs is read: payments whose end nobody knows, one payment by
+//! its nonce, and of what the day's budget counts the amounts, out of an index.
+
+use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::time::UnixSeconds;
+use candor_x402::client::{SentPayment, Spend, SpendState};
+use candor_x402::protocol::Eip155;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::database::Stop;
+use crate::error::ClientError;
+
+/// `state` is the code of [`SpendState`]; `payment` the value of `PAYMENT-SIGNATURE`, of states that may be sent again. `amount` is 16 bytes,
+/// big-endian. The one index serves what is open (`state < 3`) and the sums of a day.
+pub(crate) const SCHEMA: &str = "
+    CREATE TABLE spends (
+        nonce BLOB NOT NULL PRIMARY KEY,
+        request BLOB NOT NULL,
+        boot BLOB NOT NULL,
+        payer BLOB NOT NULL,
+        chain_id INTEGER NOT NULL,
+        asset BLOB NOT NULL,
+        amount BLOB NOT NULL,
+        reserved_at INTEGER NOT NULL,
+        valid_before INTEGER NOT NULL,
+        state INTEGER NOT NULL,
+        payment TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX spends_state ON spends (state, chain_id, asset, reserved_at, amount);
+";
+
+const RESERVED: i64 = 0;
+const UNRESOLVED: i64 = 1;
+const GIVEN_UP: i64 = 2;
+const CHARGED: i64 = 3;
+
+const COLUMNS: &str = "nonce, request, boot, payer, chain_id, asset, amount, reserved_at, valid_before, state, payment";
+
+/// The payments of which nobody knows yet what became of them.
+pub(super) fn open(connection: &Connection) -> Result<Vec<Spend>, Stop> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM spends WHERE state < {CHARGED}"))?;
+    let mut rows = statement.query([])?;
+    let mut spends = Vec::new();
+    while let Some(row) = rows.next()? {
+        spends.push(read(row)?);
+    }
+    Ok(spends)
+}
+
+/// The payment with this nonce.
+pub(super) fn one(connection: &Connection, nonce: &Hash32) -> Result<Option<Spend>, Stop> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM spends WHERE nonce = ?1"))?;
+    statement.query_row([nonce.0], |row| Ok(read(row))).optional()?.transpose()
+}
+
+/// What was charged in an asset by payments that were reserved after `since`.
+pub(super) fn charged_since(connection: &Connection, network: Eip155, asset: &Address, since: UnixSeconds) -> Result<Amount, Stop> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT amount FROM spends WHERE state = {CHARGED} AND chain_id = ?1 AND asset = ?2 AND reserved_at > ?3"
+    ))?;
+    let mut rows = statement.query(params![integer(network.0)?, asset.0, integer(since.0)?])?;
+    let mut sum = Amount::ZERO;
+    while let Some(row) = rows.next()? {
+        let amount = Amount(u128::from_be_bytes(row.get(0)?));
+        sum = sum.checked_add(amount).unwrap_or(Amount(u128::MAX));
+    }
+    Ok(sum)
+}
+
+/// Writes a payment over what is there of it.
+pub(super) fn put(connection: &Connection, spend: &Spend) -> Result<(), Stop> {
+    let (state, payment) = match &spend.state {
+        SpendState::Reserved => (RESERVED, None),
+        SpendState::Unresolved(sent) => (UNRESOLVED, Some(sent.header())),
+        SpendState::GivenUp(sent) => (GIVEN_UP, Some(sent.header())),
+        SpendState::Charged => (CHARGED, None),
+    };
+    let mut statement = connection.prepare_cached(&format!("INSERT OR REPLACE INTO spends ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"))?;
+    statement.execute(params![
+        spend.nonce.0,
+        spend.request.0,
+        spend.boot.0,
+        spend.payer.0,
+        integer(spend.network.0)?,
+        spend.asset.0,
+        spend.amount.0.to_be_bytes(),
+        integer(spend.reserved_at.0)?,
+        integer(spend.valid_before.0)?,
+        state,
+        payment
+    ])?;
+    Ok(())
+}
+
+/// Deletes a payment that moved nothing, and can move nothing any more.
+pub(super) fn delete(connection: &Connection, nonce: &Hash32) -> Result<(), Stop> {
+    connection.prepare_cached("DELETE FROM spends WHERE nonce = ?1")?.execute([nonce.0])?;
+    Ok(())
+}
+
+fn read(row: &Row<'_>) -> Result<Spend, Stop> {
+    let nonce = Hash32(row.get(0)?);
+    let malformed = || Stop::Malformed(format!("the row of payment {nonce}"));
+    let number = |at: usize| -> Result<u64, Stop> { u64::try_from(row.get::<_, i64>(at)?).map_err(|_| malformed()) };
+    let payment: Option<String> = row.get(10)?;
+    let sent = payment.map(|header| SentPayment::parse(&header).filter(|sent| sent.payment().authorization.nonce == nonce));
+    let state = match (row.get(9)?, sent) {
+        (RESERVED, None) => SpendState::Reserved,
+        (UNRESOLVED, Some(Some(sent))) => SpendState::Unresolved(sent),
+        (GIVEN_UP, Some(Some(sent))) => SpendState::GivenUp(sent),
+        (CHARGED, None) => SpendState::Charged,
+        _ => return Err(malformed()),
+    };
+    Ok(Spend {
+        nonce,
+        request: Hash32(row.get(1)?),
+        boot: Hash32(row.get(2)?),
+        payer: Address(row.get(3)?),
+        network: Eip155(number(4)?),
+        asset: Address(row.get(5)?),
+        amount: Amount(u128::from_be_bytes(row.get(6)?)),
+        reserved_at: UnixSeconds(number(7)?),
+        valid_before: UnixSeconds(number(8)?),
+        state,
+    })
+}
+
+/// For a column; what SQLite cannot hold is refused.
+fn integer(value: u64) -> Result<i64, Stop> {
+    i64::try_from(value).map_err(|_| ClientError::Spend(format!("{value} is beyond what the book can hold")).into())
+}
