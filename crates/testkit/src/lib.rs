@@ -4,7 +4,7 @@
 //! changes one thing at one stage, and every later stage is signed honestly over the lie. So each vector has one deviation. [`honest`] has
 //! the parts that the forge and the tests of other crates begin with. [`cases`] lists the lies with the check that must refuse each;
 //! [`flat`] makes the deterministic vectors that other languages read; [`json`] writes both. The program `vectors` puts them on disk.
-//! Nothing of the product depends on this crate. Not here: HTTP (`testhttp`), so that the verifier's tests stay light.
+//! [`proofs`] are made of the bundles that are there. Nothing of the product depends on this crate. Not here: HTTP (`testhttp`), so that the verifier's tests stay light.
 
 pub mod cases;
 pub mod flat;
@@ -14,6 +14,7 @@ pub mod json;
 mod lies;
 pub mod live;
 pub mod malformed;
+pub mod proofs;
 
 /// A hypervisor with a fresh SIMULATED root that is kept nowhere.
 ///

@@ -121,20 +121,7 @@ impl Bundle {
         for frame in &self.response.frames {
             w.bytes(frame);
         }
-        w.array(usize::from(self.sale.is_some()));
-        if let Some(sale) = &self.sale {
-            w.array(4).bytes(&sale.offer.encode()).bytes(&sale.offer_signature.0);
-            write_payment(&mut w, &sale.payment);
-            w.array(usize::from(sale.price_list.is_some()));
-            if let Some(list) = &sale.price_list {
-                w.bytes(&list.encode());
-            }
-        }
-        w.bytes(&self.delivery.encode()).array(self.later_trees.len());
-        for later in &self.later_trees {
-            let c = &later.checkpoint;
-            w.array(5).u64(c.tree.size).bytes(&c.tree.root.0).u64(c.timestamp.0).bytes(&later.signature.0).hashes(&later.consistency);
-        }
+        write_tail(&mut w, self.sale.as_ref(), &self.delivery, &self.later_trees);
         w.into_vec()
     }
 
@@ -154,17 +141,38 @@ impl Bundle {
             Request { salt: r.hash()?, method: r.text(16)?.into(), path: r.text(2048)?.into(), body: r.bytes(BODY_MAX)?.to_vec() };
         r.array_of(2)?;
         let response = Response { seed: r.hash()?, frames: r.list(FRAMES_MAX, |r| r.bytes(FRAME_MAX).map(<[u8]>::to_vec))? };
-        let sale = r.optional(read_sale)?;
-        let delivery = Delivery::parse(r.bytes(BUNDLE_MAX)?)?;
-        let log_id = delivery.checkpoint.checkpoint.log_id;
-        let later_trees = r.list(LATER_TREES_MAX, |r| read_later(r, log_id))?;
-        r.end()?;
-        let grow = later_trees.windows(2).all(|pair| matches!(pair, [a, b] if a.checkpoint.tree.size < b.checkpoint.tree.size));
-        if !grow {
-            return Err(CborError::Value { offset: bytes.len() });
-        }
+        let (sale, delivery, later_trees) = read_tail(&mut r, bytes.len())?;
         Ok(Self { evidence, request, response, sale, delivery, later_trees })
     }
+}
+
+/// The last three parts, which a proof has too.
+pub(crate) fn write_tail(w: &mut Writer, sale: Option<&Sale>, delivery: &Delivery, later_trees: &[LaterTree]) {
+    w.array(usize::from(sale.is_some()));
+    if let Some(sale) = sale {
+        w.array(4).bytes(&sale.offer.encode()).bytes(&sale.offer_signature.0);
+        write_payment(w, &sale.payment);
+        w.array(usize::from(sale.price_list.is_some()));
+        if let Some(list) = &sale.price_list {
+            w.bytes(&list.encode());
+        }
+    }
+    w.bytes(&delivery.encode()).array(later_trees.len());
+    for later in later_trees {
+        let c = &later.checkpoint;
+        w.array(5).u64(c.tree.size).bytes(&c.tree.root.0).u64(c.timestamp.0).bytes(&later.signature.0).hashes(&later.consistency);
+    }
+}
+
+/// What [`write_tail`] writes, up to the end of the file, which is there.
+pub(crate) fn read_tail(r: &mut Reader<'_>, end: usize) -> Result<(Option<Sale>, Delivery, Vec<LaterTree>), CborError> {
+    let sale = r.optional(read_sale)?;
+    let delivery = Delivery::parse(r.bytes(BUNDLE_MAX)?)?;
+    let log_id = delivery.checkpoint.checkpoint.log_id;
+    let later_trees = r.list(LATER_TREES_MAX, |r| read_later(r, log_id))?;
+    r.end()?;
+    let grow = later_trees.windows(2).all(|pair| matches!(pair, [a, b] if a.checkpoint.tree.size < b.checkpoint.tree.size));
+    if grow { Ok((sale, delivery, later_trees)) } else { Err(CborError::Value { offset: end }) }
 }
 
 fn read_sale(r: &mut Reader<'_>) -> Result<Sale, CborError> {

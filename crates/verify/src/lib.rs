@@ -54,6 +54,7 @@ pub mod manifest;
 pub mod offer;
 pub mod payment;
 pub mod policy;
+pub mod proof;
 pub mod public;
 pub mod receipt;
 pub mod recovery;

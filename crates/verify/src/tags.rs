@@ -45,6 +45,9 @@ pub const STOP: &[u8] = b"candor/stop/1";
 /// Unguessable id of a receipt, from its leaf salt.
 pub const RECEIPT_ID: &[u8] = b"candor/receipt-id/1";
 
+/// Name of the evidence that a proof does not hold.
+pub const EVIDENCE: &[u8] = b"candor/evidence/1";
+
 /// Id under which a kept answer lies, expanded from the salt and what the payer signed.
 pub const ANSWER_ID: &[u8] = b"candor/answer-id/1";
 /// Key of a kept answer.
@@ -74,6 +77,7 @@ pub const ALL: &[&[u8]] = &[
     LISTED,
     STOP,
     RECEIPT_ID,
+    EVIDENCE,
     ANSWER_ID,
     ANSWER_KEY,
     ANSWER_AAD,

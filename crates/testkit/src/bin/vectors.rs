@@ -7,7 +7,7 @@ use std::path::Path;
 use std::{env, fs, io};
 
 use candor_testkit::forge::Forge;
-use candor_testkit::{cases, flat, fresh_hypervisor, json, live};
+use candor_testkit::{cases, flat, fresh_hypervisor, json, live, proofs};
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -21,7 +21,24 @@ fn main() -> io::Result<()> {
         fs::write(out.join(format!("{name}.json")), flat::text(&content))?;
     }
     let dir = out.join("bundle");
-    if bundles || !dir.exists() { write_bundles(&dir) } else { Ok(()) }
+    if bundles || !dir.exists() {
+        write_bundles(&dir)?;
+    }
+    // Where bundles are, and not only their folder.
+    if dir.join("honest.candor").exists() { write_proofs(&out.join("proof"), &dir) } else { Ok(()) }
+}
+
+/// From the bundles that are there: running it again changes nothing.
+fn write_proofs(dir: &Path, bundles: &Path) -> io::Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    fs::create_dir_all(dir)?;
+    let cases = proofs::all(&|name| fs::read(bundles.join(format!("{name}.candor"))).unwrap_or_default());
+    for case in &cases {
+        fs::write(dir.join(format!("{}.candor", case.name)), &case.bytes)?;
+    }
+    fs::write(dir.join("cases.json"), proofs::cases_text(&cases))
 }
 
 fn write_bundles(dir: &Path) -> io::Result<()> {

@@ -125,7 +125,31 @@ pub fn verify_bundle_at(
     chain: ChainFacts<'_>,
     recover: &dyn Recover,
 ) -> (Verdict, Option<VerifiedBundle>) {
-    let mut run = Run { checks: Recorder::new(Step::BUNDLE), bundle, policy, chain, recover };
+    judge(Texts::Shown, bundle, policy, required, chain, recover)
+}
+
+/// Judges a proof alone, as [`Proof::to_bundle`](crate::proof::Proof::to_bundle) gives it without body and frames: every check that needs neither. The
+/// others are *not checked*, so the outcome is *cannot tell* at best. With the caller's copy a proof is a bundle again, and judged as one.
+pub fn verify_without_texts(bundle: &Bundle, policy: &Policy, chain: ChainFacts<'_>, recover: &dyn Recover) -> Verdict {
+    judge(Texts::Missing, bundle, policy, policy.require_level, chain, recover).0
+}
+
+/// Whether body and frames of a bundle are there, or are left empty because a proof holds neither.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Texts {
+    Shown,
+    Missing,
+}
+
+fn judge(
+    texts: Texts,
+    bundle: &Bundle,
+    policy: &Policy,
+    required: LogLevel,
+    chain: ChainFacts<'_>,
+    recover: &dyn Recover,
+) -> (Verdict, Option<VerifiedBundle>) {
+    let mut run = Run { checks: Recorder::new(Step::BUNDLE), texts, bundle, policy, chain, recover };
     let result = run.all();
     let is_open = run.is_open();
     let anchor = run.earliest(chain.anchors);
@@ -136,11 +160,11 @@ pub fn verify_bundle_at(
     };
     let outcome = match &verified {
         None => Outcome::Refused,
-        Some(_) if log_level < required || is_open => Outcome::CannotTell,
+        Some(_) if log_level < required || is_open || texts == Texts::Missing => Outcome::CannotTell,
         Some(_) => Outcome::Verified,
     };
     let assurance = verified.as_ref().map_or(Assurance::None, |v| v.enclave.assurance());
-    let not_proven = not_proven(bundle, chain.registry, &checks, log_level);
+    let not_proven = not_proven(texts, bundle, chain.registry, &checks, log_level);
     let grades = Some(Question::ALL.map(|question| Grade::of(question, bundle, &checks, log_level)));
     let anchored = anchor.filter(|_| log_level == LogLevel::Anchored);
     let claimed_root = bundle.evidence.claimed_root();
@@ -148,8 +172,11 @@ pub fn verify_bundle_at(
     (verdict, verified.filter(|_| outcome == Outcome::Verified))
 }
 
-fn not_proven(bundle: &Bundle, registry: Option<&RegistryRecord>, checks: &[Check], log_level: LogLevel) -> Vec<String> {
+fn not_proven(texts: Texts, bundle: &Bundle, registry: Option<&RegistryRecord>, checks: &[Check], log_level: LogLevel) -> Vec<String> {
     let mut out = Vec::new();
+    if texts == Texts::Missing {
+        out.push("what was asked and what was answered: a proof holds neither; whoever has a copy of both shows it".into());
+    }
     if registry.is_some_and(|record| record.is_forked) {
         out.push("one history: the registry was shown two trees of one size that this key signed (FORKED)".into());
     }
@@ -203,6 +230,7 @@ fn left_behind(manifest: &Manifest, registry: Option<&RegistryRecord>) -> Option
 
 struct Run<'a> {
     checks: Recorder,
+    texts: Texts,
     bundle: &'a Bundle,
     policy: &'a Policy,
     chain: ChainFacts<'a>,
