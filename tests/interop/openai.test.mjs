@@ -12,7 +12,7 @@ let world, proxy, client;
 
 before(async () => {
   world = await startNode();
-  proxy = await start(world.state, "proxy", "--rpc", world.rpc, "--listen", "127.0.0.1:0");
+  proxy = await start(world.state, "proxy", "--rpc", world.rpc, "--listen", "127.0.0.1:0", "--keep", "full");
   client = new OpenAI({ baseURL: proxy.up.url, apiKey: "unused", maxRetries: 0 });
 }, { timeout: 120_000 });
 after(() => { proxy?.child.kill("SIGINT"); world?.close(); });

@@ -39,6 +39,32 @@ pub(crate) fn month(text: &str) -> Option<(u64, u64)> {
     Some((begins(year, month)?, begins(next.0, next.1)?))
 }
 
+/// Unix milliseconds of a day such as `2026-02-12`, or of a moment such as `2026-02-12T09:30:00Z`.
+pub(crate) fn moment(text: &str) -> Option<u64> {
+    let (day, time) = text.split_once('T').map_or((text, "00:00:00Z"), |(day, time)| (day, time));
+    let (from, until) = month(day.get(..7)?)?;
+    let number =
+        |part: &str| (part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit())).then(|| part.parse::<u64>().ok()).flatten();
+    let day = from + number(day.get(7..)?.strip_prefix('-')?)?.checked_sub(1)? * 86_400_000;
+    let parts: Vec<u64> = time.strip_suffix('Z')?.split(':').map(number).collect::<Option<_>>()?;
+    let [hour, minute, second] = parts[..] else { return None };
+    let is_time = hour < 24 && minute < 60 && second < 60;
+    (day < until && is_time).then(|| day + ((hour * 60 + minute) * 60 + second) * 1000)
+}
+
+/// Milliseconds of a time such as `30d`, `12h` or `45m`.
+pub(crate) fn duration_ms(text: &str) -> Option<u64> {
+    let unit: u64 = match text.chars().last()? {
+        'd' => 86_400_000,
+        'h' => 3_600_000,
+        'm' => 60_000,
+        _ => return None,
+    };
+    let number = text.get(..text.len() - 1)?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse::<u64>().ok().filter(|_| is_number)?.checked_mul(unit)
+}
+
 /// Year, month and day in the Gregorian calendar, of days since 1970-01-01. Counted in eras of 400 years that begin in March, so that a
 /// leap day is the last of its year.
 fn date(days: u64) -> (u64, u64, u64) {

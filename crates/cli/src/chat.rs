@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use candor_client::{Keep, VerifiedResponse, cut_notice};
+use candor_client::{KeepMode, VerifiedResponse, cut_notice};
 use candor_verify::bytes::Amount;
 use candor_verify::verdict::LogLevel;
 use serde_json::{Value, json};
@@ -29,6 +29,8 @@ pub(crate) struct Args {
     sampling: Sampling,
     #[command(flatten)]
     buying: Buying,
+    #[command(flatten)]
+    keep: bundles::KeepArg,
 }
 
 /// What a line is, if it is no question.
@@ -42,7 +44,7 @@ struct Talk {
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     args.sampling.check()?;
-    let mut shop = args.buying.open(state, Keep::In(bundles::directory(state)), json_output).await?;
+    let mut shop = args.buying.open(state, args.keep.place(KeepMode::Full, None, state)?, json_output).await?;
     shop.open_wallet(Some(args.sampling.model.as_deref()), &args.buying, state)?;
     if !json_output {
         note!("{}\n{HELP}", crate::ask::describe(&shop.node));
@@ -107,14 +109,14 @@ impl Talk {
         if json_output {
             let receipt = &response.bundle.delivery.receipt;
             return print_json(&json!({
-                "text": response.text, "receipt_id": response.receipt_id, "bundle": response.path.display().to_string(),
+                "text": response.text, "receipt_id": response.receipt_id, "bundle": response.path.as_ref().map(|path| path.display().to_string()),
                 "charged": receipt.money.charged.to_string(), "charge": charged(&response.bundle), "outcome": receipt.work.outcome.as_str(),
                 "cut": cut_notice(&response.bundle), "verdict": candor_report::verdict_json(&response.verdict), "spent": self.spent(),
             }));
         }
         let told = self.told(response, shop.policy.policy.require_level);
         told.headline().note();
-        Line::new().dim(format!("{}; {}; kept in {}", charged(&response.bundle), self.spent(), response.path.display())).note();
+        Line::new().dim(format!("{}; {}; {}", charged(&response.bundle), self.spent(), bundles::kept_where(response))).note();
         if let Some(notice) = cut_notice(&response.bundle) {
             note!("{notice}");
         }
@@ -156,7 +158,7 @@ impl Talk {
                 continue;
             };
             is_verified &= verify::exit_code(&verdict) == ExitCode::SUCCESS;
-            if keep_upgraded(&response.path, &response.bundle, &shop.node, facts.transfer_tx).is_ok() {
+            if keep_upgraded(&shop.keep, response, &verdict, &shop.node, facts.transfer_tx).is_ok() {
                 response.verdict = verdict;
             }
         }
@@ -164,7 +166,10 @@ impl Talk {
         if !json_output && !self.answers.is_empty() {
             note!("{}", self.spent());
             for response in &self.answers {
-                self.told(response, shop.policy.policy.require_level).headline().dim(format!("   {}", response.path.display())).note();
+                self.told(response, shop.policy.policy.require_level)
+                    .headline()
+                    .dim(format!("   {}", bundles::kept_where(response)))
+                    .note();
             }
         }
         is_verified

@@ -132,7 +132,7 @@ enum Command {
     Log(log::Args),
     /// Show, check, suggest or write a policy, or let it trust a node.
     Policy(policy::Args),
-    /// List kept bundles, or make one of what another client paid for.
+    /// List, find, show, export and prune what is kept of answers.
     Bundles(bundles::Args),
     /// Set what a running node sells at, within its terms, or show it.
     Prices(prices::Args),

@@ -128,7 +128,7 @@ struct Stage {
 
 impl Stage {
     async fn open(file: &Path, on: &On, state: &Path) -> Result<Self, Failure> {
-        let bundle = verify::load(file)?;
+        let bundle = verify::load(file, state)?;
         check_whole(&bundle, on.policy.as_deref(), state)?;
         on.check_registry(&bundle, state)?;
         let chain = on.rpc.connect().await?;

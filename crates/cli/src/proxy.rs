@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_client::{Keep, Proxy, ProxyConfig, ProxyToken, write_private};
+use candor_client::{KeepMode, Proxy, ProxyConfig, ProxyToken, write_private};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -31,6 +31,8 @@ pub(crate) struct Args {
     /// program meant. Each answer names them in x-candor-dropped; standard error does once.
     #[arg(long)]
     drop_unknown: bool,
+    #[command(flatten)]
+    keep: bundles::KeepArg,
     #[command(flatten)]
     key: access::KeyArg,
     #[command(flatten)]
@@ -71,7 +73,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         wallet,
         key,
         book: dev::book(state)?,
-        keep: Keep::In(bundles::directory(state)),
+        keep: args.keep.place(KeepMode::Proof, None, state)?,
         chain: own,
         token,
         drops_unknown: args.drop_unknown,

@@ -38,7 +38,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
-    let bundle = verify::load(&args.bundle)?;
+    let bundle = verify::load(&args.bundle, state)?;
     let policy = policy::load(args.policy.as_deref(), state)?.policy;
     let verdict = (!args.unsigned).then(|| verify_bundle(&bundle, &policy, ChainFacts::default(), &K256).0);
     let name = args.bundle.display().to_string();

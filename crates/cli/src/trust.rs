@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         true => PolicyFile::read(&path)?,
         false => PolicyFile::new(policy::nobody(), SpendPolicy::default()),
     };
-    let found = find(&args.what, &before.policy).await?;
+    let found = find(&args.what, &before.policy, state).await?;
     let after = PolicyFile::new(found.added_to(&before.policy), before.spend.clone());
     if after.policy == before.policy {
         report(&found, &path, "the policy accepts it already", json_output);
@@ -81,7 +81,7 @@ pub(crate) struct Found {
 }
 
 /// Looks at a bundle or a node.
-pub(crate) async fn find(what: &str, base: &Policy) -> Result<Found, Failure> {
+pub(crate) async fn find(what: &str, base: &Policy, state: &Path) -> Result<Found, Failure> {
     if what.starts_with("https://") {
         let (evidence, spki_hash, _) = inspect(&Endpoint::parse(what)?).await?;
         if evidence.manifest.tls_spki_hash != spki_hash {
@@ -91,7 +91,7 @@ pub(crate) async fn find(what: &str, base: &Policy) -> Result<Found, Failure> {
         let (judged, enclave) = verify_evidence(&evidence, &trial(&evidence, base)?, moment, &K256);
         return found_in(&evidence, enclave, &judged);
     }
-    let bundle = verify::load(Path::new(what))?;
+    let bundle = verify::load(Path::new(what), state)?;
     let (judged, verified) = verify_bundle(&bundle, &trial(&bundle.evidence, base)?, ChainFacts::default(), &K256);
     found_in(&bundle.evidence, verified.map(|verified| verified.enclave().clone()), &judged)
 }

@@ -5,12 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_client::{Facts, chain_facts, cut_notice};
+use candor_client::{Facts, KeptError, KeptFile, chain_facts, cut_notice, facts_without_texts, load_kept, saved_frames};
 use candor_report::{bundle_json, explained_json};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
 use candor_verify::cbor::CborError;
-use candor_verify::check::verify_bundle;
 use candor_verify::eip712::K256;
 use candor_verify::explain::explain;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
@@ -20,12 +19,18 @@ use crate::output::{Done, Failure, print_json, read, say};
 use crate::paint::Line;
 use crate::rpc::RpcArgs;
 use crate::told::Told;
-use crate::{explained, page, policy};
+use crate::{bundles, explained, page, policy};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The bundle (a .candor file).
+    /// The bundle or the proof (a .candor file), or the id of a kept answer: what an SDK calls it, its receipt id, its payment id.
     bundle: PathBuf,
+    /// Your copy of the request's body, byte for byte: with it and --response a proof is its bundle again.
+    #[arg(long, value_name = "FILE", requires = "response")]
+    request: Option<PathBuf>,
+    /// Your copy of the answer, byte for byte: the body, or the stream of events.
+    #[arg(long, value_name = "FILE", requires = "request")]
+    response: Option<PathBuf>,
     /// Show also what each check hashes and whose signatures it takes: preimages, digests, signers. With --json whole, as text in short.
     #[arg(long)]
     explain: bool,
@@ -60,6 +65,7 @@ pub(crate) struct Judged {
     advice: Option<String>,
     /// What cut the answer short, if anything did.
     cut: Option<String>,
+    is_proof: bool,
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
@@ -67,39 +73,30 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     if let Some(out) = &args.html {
         page::may_be_written(out)?;
     }
-    let bytes = read(&args.bundle)?;
-    let bundle = match Bundle::parse(&bytes) {
-        Ok(bundle) => bundle,
-        Err(error) => {
+    let path = bundles::locate(&args.bundle, state)?;
+    let file = match load_kept(&path) {
+        Ok(file) => args.with_copy(file)?,
+        Err(KeptError::Form(error)) => {
             if json_output {
                 print_json(&json!({"outcome": "refused", "refused": FORM, "got": error.to_string()}));
             } else {
-                say!("{}", malformed(&args.bundle, &error).message());
+                say!("{}", malformed(&path, &error).message());
             }
             return Ok(ExitCode::from(1));
         }
+        Err(error) => return Err(unkept(&path, error)),
     };
-    let judged = args.by.judge(&bundle, &args.bundle.display().to_string(), state).await?;
-    let explained = if args.explain { explain(&bundle, &K256) } else { Vec::new() };
+    if file.proof.is_some() && (args.explain || args.html.is_some()) {
+        return Err(Failure::cannot(format!("{} {NEEDS_COPY}", path.display())));
+    }
+    let judged = args.by.judge_file(&file, &path.display().to_string(), state).await?;
+    let bundle = &file.bundle;
+    let explained = if args.explain { explain(bundle, &K256) } else { Vec::new() };
     if let Some(out) = &args.html {
-        let Judged { verdict, required, transfer_tx, asked_chain, .. } = &judged;
-        let (required, transfer_tx, asked_chain) = (*required, *transfer_tx, *asked_chain);
-        page::write(
-            out,
-            &page::Shown {
-                file: &args.bundle,
-                bytes: &bytes,
-                bundle: &bundle,
-                verdict,
-                required,
-                transfer_tx,
-                asked_chain,
-                is_live: false,
-            },
-        )?;
+        page::write(out, &judged.shown(&path, &file.bytes, bundle))?;
     }
     if json_output {
-        let mut value = judged.json(&bundle);
+        let mut value = judged.json(bundle);
         if let Some(out) = &args.html {
             value["page"] = out.display().to_string().into();
         }
@@ -108,7 +105,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         }
         print_json(&value);
     } else {
-        judged.say(&bundle, args.verbose || args.explain);
+        judged.say(bundle, args.verbose || args.explain);
         explained.iter().for_each(explained::print);
         if let Some(out) = &args.html {
             say!("page: {}", out.display());
@@ -117,26 +114,65 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     Ok(exit_code(&judged.verdict))
 }
 
+impl Args {
+    /// A proof with the caller's copy is its bundle again.
+    fn with_copy(&self, file: KeptFile) -> Result<KeptFile, Failure> {
+        match (&file.proof, &self.request, &self.response) {
+            (_, None, _) | (_, _, None) => Ok(file),
+            (None, Some(_), Some(_)) => {
+                Err(Failure::cannot("--request and --response are for a proof; this is a bundle, which has its own"))
+            }
+            (Some(proof), Some(request), Some(response)) => {
+                let frames = saved_frames(&read(response)?).map_err(|error| Failure::cannot(format!("{}: {error}", response.display())))?;
+                let bundle = proof.to_bundle(read(request)?, frames).map_err(|error| Failure::cannot(error.to_string()))?;
+                Ok(KeptFile::of(bundle))
+            }
+        }
+    }
+}
+
 impl By {
-    /// Judges a bundle; `name` is what advice calls it.
-    pub(crate) async fn judge(&self, bundle: &Bundle, name: &str, state: &Path) -> Result<Judged, Failure> {
-        let policy = policy::load(self.policy.as_deref(), state)?.policy;
+    /// The policy file that was named.
+    pub(crate) fn policy(&self) -> Option<&Path> {
+        self.policy.as_deref()
+    }
+
+    /// Judges a bundle, or a proof without its texts; `name` is what advice calls it.
+    pub(crate) async fn judge_file(&self, file: &KeptFile, name: &str, state: &Path) -> Result<Judged, Failure> {
+        let (policy, bundle) = (policy::load(self.policy(), state)?.policy, &file.bundle);
         let (facts, asked_chain) = match self.rpc.is_named() {
             false => (Facts::default(), None),
             true => {
                 let chain = self.rpc.connect().await?;
-                (chain_facts(&chain, bundle, &policy).await?, Some(chain.chain_id()))
+                let facts = match file.proof {
+                    None => chain_facts(&chain, bundle, &policy).await?,
+                    Some(_) => facts_without_texts(&chain, bundle, &policy).await?,
+                };
+                (facts, Some(chain.chain_id()))
             }
         };
-        let (verdict, _) = verify_bundle(bundle, &policy, facts.as_chain_facts(), &K256);
-        let advice = policy::bundle_advice(&verdict, bundle, name, self.policy.as_deref(), state);
+        let verdict = file.judge(&policy, facts.as_chain_facts());
+        let advice = policy::bundle_advice(&verdict, bundle, name, self.policy(), state);
         // Of a refused bundle it would be anybody's word.
         let cut = cut_notice(bundle).filter(|_| verdict.refused().is_none());
-        Ok(Judged { verdict, required: policy.require_level, transfer_tx: facts.transfer_tx, asked_chain, advice, cut })
+        let is_proof = file.proof.is_some();
+        Ok(Judged { verdict, required: policy.require_level, transfer_tx: facts.transfer_tx, asked_chain, advice, cut, is_proof })
     }
 }
 
 impl Judged {
+    /// As it is put on a page.
+    pub(crate) fn shown<'a>(&'a self, file: &'a Path, bytes: &'a [u8], bundle: &'a Bundle) -> page::Shown<'a> {
+        let Self { verdict, required, transfer_tx, asked_chain, .. } = self;
+        let (required, transfer_tx, asked_chain) = (*required, *transfer_tx, *asked_chain);
+        page::Shown { file, bytes, bundle, verdict, required, transfer_tx, asked_chain, is_live: false }
+    }
+
+    /// As it is told.
+    pub(crate) fn told<'a>(&'a self, bundle: &'a Bundle) -> Told<'a> {
+        Told { bundle, verdict: &self.verdict, required: self.required, is_live: false }
+    }
+
     /// For programs.
     pub(crate) fn json(&self, bundle: &Bundle) -> Value {
         let mut value = bundle_json(&self.verdict, bundle);
@@ -146,7 +182,7 @@ impl Judged {
 
     /// For people.
     pub(crate) fn say(&self, bundle: &Bundle, is_verbose: bool) {
-        let told = Told { bundle, verdict: &self.verdict, required: self.required, is_live: false };
+        let told = self.told(bundle);
         if is_verbose {
             told.whole();
         } else {
@@ -158,6 +194,9 @@ impl Judged {
         }
         if let Some(notice) = &self.cut {
             say!("{notice}");
+        }
+        if self.is_proof && self.verdict.refused().is_none() {
+            say!("this {NEEDS_COPY}");
         }
         if let Some(advice) = &self.advice {
             say!("what to do: {advice}");
@@ -174,9 +213,32 @@ pub(crate) fn exit_code(verdict: &Verdict) -> ExitCode {
     }
 }
 
-/// A bundle from a file. Spec: bundle.md §4: what is no bundle is refused.
-pub(crate) fn load(path: &Path) -> Result<Bundle, Failure> {
-    Bundle::parse(&read(path)?).map_err(|error| malformed(path, &error))
+/// A bundle from a file, or of the kept answer with this id. Spec: bundle.md §4: what is no bundle is refused.
+pub(crate) fn load(named: &Path, state: &Path) -> Result<Bundle, Failure> {
+    let path = bundles::locate(named, state)?;
+    let file = load_kept(&path).map_err(|error| unkept(&path, error))?;
+    match file.proof {
+        None => Ok(file.bundle),
+        Some(_) => Err(Failure::cannot(format!("{} {NEEDS_COPY}", path.display()))),
+    }
+}
+
+/// Why a proof is not enough.
+pub(crate) const NEEDS_COPY: &str =
+    "is a proof, which holds neither request nor answer: show your copy, candor verify PROOF --request FILE --response FILE";
+
+/// What is wrong with a file that cannot be judged.
+pub(crate) fn unkept(path: &Path, error: KeptError) -> Failure {
+    match error {
+        KeptError::File(error) => error.into(),
+        KeptError::Form(error) => malformed(path, &error),
+        KeptError::Evidence { path: evidence, what } => Failure::cannot(format!(
+            "{}: a proof whose evidence should be in {}: {what}; `candor bundles export` copies both in one file",
+            path.display(),
+            evidence.display()
+        )),
+        other => Failure::cannot(format!("{}: {other:?}", path.display())),
+    }
 }
 
 /// The check that every other one needs.

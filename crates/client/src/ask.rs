@@ -110,8 +110,8 @@ pub struct VerifiedResponse {
     pub text: String,
     /// Id under which the node gives the receipt again.
     pub receipt_id: String,
-    /// Where the bundle is kept.
-    pub path: PathBuf,
+    /// Where it is kept; `None` if nothing is.
+    pub path: Option<PathBuf>,
 }
 
 /// Who pays, how much at most, and what counts as verified.
@@ -267,9 +267,9 @@ async fn redeem(
         Some(Ok(_)) | None => Ok(judged),
     });
     // A refused answer resolves nothing: the payment is as it would be without it, and is held until its deadline.
-    let (verdict, verified) = judged.map_err(|(check, what)| refused(check, what, buyer.keep.refused(&receipt_id, &bundle)))?;
+    let (verdict, verified) = judged.map_err(|(check, what)| refused(check, what, buyer.keep.refused(&bundle, check)))?;
     // Kept before it is resolved: while the answer is not on disk, the same payment can be sent again for it.
-    let path = buyer.keep.accepted(&receipt_id, &bundle)?;
+    let path = buyer.keep.accepted(&bundle, &verdict)?;
     buyer.book.resolve(&payment.authorization.nonce, Resolution::Charged)?;
     if sent.echoes_salt() {
         say_received(node, &headers).await;

@@ -20,7 +20,7 @@ use crate::error::ClientError;
 use crate::files::{file_error, private_directory};
 
 /// Schema of this version. Another one is refused: what it would mean is not guessed.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// Marks the file as ours ("cndc").
 const APPLICATION_ID: i64 = 0x636e_6463;
@@ -130,7 +130,7 @@ fn make(transaction: &Transaction<'_>, path: &Path) -> Result<(), Stop> {
         (0, 0) => {
             let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};");
             // Crash: one transaction; without it the file is empty and made again.
-            Ok(transaction.execute_batch(&format!("{} {marks}", crate::spend::SCHEMA))?)
+            Ok(transaction.execute_batch(&format!("{} {} {marks}", crate::spend::SCHEMA, crate::index::SCHEMA))?)
         }
         (got, APPLICATION_ID) => {
             let what = format!(

@@ -6,7 +6,7 @@
 use candor_chain::{ChainClient, KeyStatus};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
-use candor_verify::check::{ChainFacts, Transfer, VerifiedBundle, verify_bundle};
+use candor_verify::check::{ChainFacts, Transfer, VerifiedBundle, verify_bundle, verify_without_texts};
 use candor_verify::eip712::K256;
 use candor_verify::manifest::Manifest;
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
@@ -56,6 +56,18 @@ pub async fn chain_facts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) 
     check_chain(chain, bundle)?;
     // Nothing is read for what is refused anyway: a forged bundle must not send anybody through a whole chain.
     if verify_bundle(bundle, policy, ChainFacts::default(), &K256).0.outcome() == Outcome::Refused {
+        return Ok(Facts::default());
+    }
+    read_facts(chain, bundle, policy).await
+}
+
+/// The same for a proof, of which nobody has brought request and answer.
+///
+/// # Errors
+/// As [`chain_facts`].
+pub async fn facts_without_texts(chain: &ChainClient, bundle: &Bundle, policy: &Policy) -> Result<Facts, ClientError> {
+    check_chain(chain, bundle)?;
+    if verify_without_texts(bundle, policy, ChainFacts::default(), &K256).outcome() == Outcome::Refused {
         return Ok(Facts::default());
     }
     read_facts(chain, bundle, policy).await

@@ -43,6 +43,29 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), ClientError> {
     })
 }
 
+/// Writes a file as [`write_private`] does, unless there is one: what is there is left as it is, whatever it is. Whether it was written.
+///
+/// # Errors
+/// `File`.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<bool, ClientError> {
+    if path.symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    let whole = path.with_extension(format!("{}.new", std::process::id()));
+    write_private(&whole, bytes)?;
+    // A link takes a name only if nobody has it; somebody may have taken it since we looked.
+    let linked = match fs::hard_link(&whole, path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        // A file system without links.
+        Err(_) => return fs::rename(&whole, path).map(|()| true).map_err(|error| file_error(path, &error)),
+    };
+    // Crash: a second name of a whole file, which nobody reads.
+    drop(fs::remove_file(&whole));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    linked.and_then(|is_ours| File::open(directory)?.sync_all().map(|()| is_ours)).map_err(|error| file_error(path, &error))
+}
+
 pub(crate) fn file_error(path: &Path, what: &dyn std::fmt::Display) -> ClientError {
     ClientError::File { path: path.display().to_string(), what: what.to_string() }
 }

@@ -137,8 +137,8 @@ pub(crate) async fn take(
         later_trees: Vec::new(),
     };
     let judged = judge(&bundle, buyer.policy).and_then(|judged| misnamed.map_or(Ok(judged), |what| Err(("response.form", what))));
-    let (verdict, verified) = judged.map_err(|(check, what)| refused(check, what, buyer.keep.refused(&receipt_id, &bundle)))?;
-    let path = buyer.keep.accepted(&receipt_id, &bundle)?;
+    let (verdict, verified) = judged.map_err(|(check, what)| refused(check, what, buyer.keep.refused(&bundle, check)))?;
+    let path = buyer.keep.accepted(&bundle, &verdict)?;
     let Some(verified) = verified else { return Err(ClientError::CannotTell(Box::new(verdict))) };
     let text = answer_text(&bundle.response.frames);
     Ok(VerifiedResponse { bundle, verdict, verified, text, receipt_id, path })

@@ -217,6 +217,20 @@ fn parse_answer(head: &HeaderMap, body: &[u8]) -> Result<(Vec<Vec<u8>>, Delivery
     Ok((frames, delivery))
 }
 
+/// The frames of an answer whose head was not saved, as they were hashed: of a stream of events, or of one body. A delivery in the last one is cut out.
+///
+/// # Errors
+/// `Missing` if a stream was cut before its end, `Limit`.
+pub fn saved_frames(body: &[u8]) -> Result<Vec<Vec<u8>>, ImportError> {
+    let is_one_body = body.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|first| *first == b'{');
+    let mut frames = if is_one_body { vec![body.to_vec()] } else { parse_stream(body)? };
+    if let Some(last) = frames.pop() {
+        let value = unsplice(&last).map(|(value, _)| value);
+        frames.push(value.unwrap_or(last));
+    }
+    Ok(frames)
+}
+
 fn parse_stream(body: &[u8]) -> Result<Vec<Vec<u8>>, ImportError> {
     let (mut splitter, mut frames) = (SseSplitter::default(), Vec::new());
     for piece in body.chunks(PIECE) {

@@ -60,7 +60,7 @@ pub(crate) struct Shop {
     key: Option<AccessKey>,
     wallet: Option<Wallet>,
     book: SpendBook,
-    keep: Keep,
+    pub(crate) keep: Keep,
 }
 
 impl Buying {

@@ -14,7 +14,7 @@ mod settled;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use candor_client::{Keep, VerifiedNode, VerifiedResponse, cut_notice, keep_as_refused, quote};
+use candor_client::{KeepMode, VerifiedNode, VerifiedResponse, cut_notice, quote};
 use candor_report::verdict_json;
 use candor_verify::bytes::Hash32;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
@@ -59,6 +59,8 @@ pub(crate) struct Args {
     /// Where to write the bundle, a file that must not exist yet; the state directory's bundles/ if not said.
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
+    #[command(flatten)]
+    keep: bundles::KeepArg,
     /// Draw the verdict as a page too, as `candor verify --html` does; this one says that you held the connection.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -84,7 +86,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     if let Some(out) = &args.html {
         page::may_be_written(out)?;
     }
-    let keep = args.bundle.clone().map_or_else(|| Keep::In(bundles::directory(state)), Keep::At);
+    let keep = args.keep.place(KeepMode::Full, args.bundle.clone(), state)?;
     keep.check_free()?;
     let mut shop = args.buying.open(state, keep, json_output).await?;
     if args.verbose && !json_output {
@@ -106,16 +108,17 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let settled = settle(shop.own.client(), &shop.node, &mut response, &shop.policy.policy, SETTLE_WAIT).await;
     drop(spinner);
     // It is paid for and on disk, whatever is said of it from here on.
-    let Settled { facts, verdict, trouble, .. } = settled.map_err(|failure| failure.about(&response.path))?;
-    if verdict.outcome() == Outcome::Refused {
-        response.path = keep_as_refused(&response.path, &response.bundle)?;
+    let Settled { facts, verdict, trouble, .. } =
+        settled.map_err(|failure| response.path.iter().fold(failure, |failure, path| failure.about(path)))?;
+    match verdict.refused() {
+        Some(check) => response.path = Some(shop.keep.turn_refused(response.path.as_deref(), &response.bundle, check.id)?),
+        None => keep_upgraded(&shop.keep, &response, &verdict, &shop.node, facts.transfer_tx)?,
     }
-    keep_upgraded(&response.path, &response.bundle, &shop.node, facts.transfer_tx)?;
     let required = shop.policy.policy.require_level;
     if let Some(out) = &args.html {
         let bytes = response.bundle.encode();
         let asked_chain = trouble.is_none().then(|| shop.own.client().chain_id());
-        let (file, bundle, transfer_tx) = (response.path.as_path(), &response.bundle, facts.transfer_tx);
+        let (file, bundle, transfer_tx) = (response.path.as_deref().unwrap_or(out), &response.bundle, facts.transfer_tx);
         page::write(
             out,
             &page::Shown { file, bytes: &bytes, bundle, verdict: &verdict, required, transfer_tx, asked_chain, is_live: true },
@@ -163,7 +166,7 @@ async fn tell_quote(shop: &mut Shop, model: Option<Option<&str>>, body: &[u8], j
 fn print_answer(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>) {
     let receipt = &response.bundle.delivery.receipt;
     print_json(&json!({
-        "text": response.text, "receipt_id": response.receipt_id, "bundle": response.path.display().to_string(),
+        "text": response.text, "receipt_id": response.receipt_id, "bundle": response.path.as_ref().map(|path| path.display().to_string()),
         "charged": receipt.money.charged.to_string(), "charge": charged(&response.bundle), "asset": receipt.money.asset.to_string(),
         "prompt_tokens": receipt.work.prompt_tokens, "completion_tokens": receipt.work.completion_tokens,
         "outcome": receipt.work.outcome.as_str(), "cut": cut_notice(&response.bundle), "verdict": verdict_json(verdict),
@@ -173,7 +176,6 @@ fn print_answer(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<
 
 /// What stands under an answer: three lines, and where its evidence is. The answer alone goes to standard output, for pipes.
 fn report(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>, required: LogLevel, is_verbose: bool) {
-    let path = &response.path;
     let told = Told { bundle: &response.bundle, verdict, required, is_live: true };
     note!("");
     let is_whole = is_verbose || verdict.outcome() != Outcome::Verified;
@@ -184,9 +186,10 @@ fn report(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>,
     for notice in told.caveat().map(str::to_owned).into_iter().chain(cut_notice(&response.bundle)) {
         note!("{notice}");
     }
-    note!("kept in {}", path.display());
+    note!("{}", bundles::kept_where(response));
     if let Some(trouble) = trouble {
-        note!("{trouble}; settlement and anchor were not looked for. Later: candor verify {} --rpc URL", path.display());
+        let file = response.path.as_ref().map_or_else(|| "FILE".to_owned(), |path| path.display().to_string());
+        note!("{trouble}; settlement and anchor were not looked for. Later: candor verify {file} --rpc URL");
     }
 }
 

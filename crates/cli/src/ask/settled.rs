@@ -1,11 +1,9 @@
 //! After an answer: the transfer is looked for and the anchor waited for, the bundle is upgraded and judged again.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use candor_chain::ChainClient;
-use candor_client::{Awaited, ClientError, Facts, VerifiedNode, VerifiedResponse, verified_facts, write_private};
-use candor_verify::bundle::Bundle;
+use candor_client::{Awaited, ClientError, Facts, Keep, VerifiedNode, VerifiedResponse, verified_facts, write_private};
 use candor_verify::bytes::Hash32;
 use candor_verify::check::{ChainFacts, VerifiedBundle, verify_bundle};
 use candor_verify::eip712::K256;
@@ -87,9 +85,16 @@ async fn settled(
     }
 }
 
-/// Writes the bundle again with what settlement added, and the hints beside it that no verdict reads.
-pub(crate) fn keep_upgraded(path: &Path, bundle: &Bundle, node: &VerifiedNode, transfer: Option<Hash32>) -> Result<(), Failure> {
-    write_private(path, &bundle.encode())?;
+/// Writes what is kept again with what settlement added, and the hints beside it that no verdict reads.
+pub(crate) fn keep_upgraded(
+    keep: &Keep,
+    response: &VerifiedResponse,
+    verdict: &Verdict,
+    node: &VerifiedNode,
+    transfer: Option<Hash32>,
+) -> Result<(), Failure> {
+    let Some(path) = &response.path else { return Ok(()) };
+    keep.upgrade(path, &response.bundle, verdict)?;
     let hints = json!({
         "node": node.endpoint.authority(), "log": node.log_url(), "transfer": transfer.map(|hash| hash.to_string()),
         "note": "locations only; no verdict reads this file",

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use candor_client::{Buyer, Keep, OwnChain, Provable, SpendBook, VerifiedNode, VerifiedResponse, resolve};
+use candor_client::{BundleIndex, Buyer, Keep, KeepMode, OwnChain, Provable, SpendBook, VerifiedNode, VerifiedResponse, resolve};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
 use candor_verify::verdict::{Outcome, Question, Status, Verdict};
@@ -30,7 +30,8 @@ pub(super) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
     stage.detail(&ask::describe(&node));
     let (wallet, book) = (stage.development.wallet(), SpendBook::open(&stage.state.join(DATABASE))?);
     let path = stage.state.join("answer.candor");
-    let keep = Keep::At(path.clone());
+    let index = BundleIndex::open(&stage.state.join(DATABASE), &stage.state.join("bundles"))?;
+    let keep = Keep::at(index, KeepMode::Full, path.clone());
     let own = OwnChain::new(chain.clone());
     let buyer = Buyer {
         chain: &own,
@@ -50,7 +51,7 @@ pub(super) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
 
     let settled = ask::settle(chain, &node, &mut response, &stage.policy.policy, SETTLE_WAIT).await?;
     let (judged, receipt) = (&settled.verdict, &response.bundle.delivery.receipt);
-    ask::keep_upgraded(&path, &response.bundle, &node, settled.facts.transfer_tx)?;
+    ask::keep_upgraded(&keep, &response, judged, &node, settled.facts.transfer_tx)?;
     screen::answered(&response.bundle, seconds, settled.facts.transfer_tx);
     screen::verdict(&response.bundle, judged, stage.policy.policy.require_level);
     if settled.verified.is_none() || judged.outcome() != Outcome::Verified {

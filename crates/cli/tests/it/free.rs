@@ -149,7 +149,8 @@ async fn who_has_a_key_is_answered_for_nothing_and_who_has_none_pays_at_the_same
 
     // The proxy shows it for its SDKs, and pays nothing.
     let rpc = world.rpc();
-    let proxy = Process::start(&world.state, &["proxy", "--rpc", &rpc, "--listen", "127.0.0.1:0", "--access-key-file", &file]);
+    let proxy =
+        Process::start(&world.state, &["proxy", "--rpc", &rpc, "--listen", "127.0.0.1:0", "--access-key-file", &file, "--keep", "full"]);
     let mut http = Http::connect(proxy.text("url").trim_end_matches("/v1")).await.unwrap();
     let headers = [("content-type", "application/json"), ("authorization", "Bearer sk-unused")];
     let reply = http.send(hyper::Method::POST, CHAT, &headers, body.to_string().into_bytes()).await;

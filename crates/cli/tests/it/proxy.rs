@@ -80,7 +80,7 @@ async fn whoever_looks_is_told_what_it_is_and_what_it_serves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_leads_to_its_bundle() {
     let world = World::shared();
-    let proxy = start(&world, &[]);
+    let proxy = start(&world, &["--keep", "full"]);
     let at = authority(&proxy);
     // An assistant's turn that said nothing, as SDKs send it back.
     let messages = json!({"messages": [{"role": "assistant", "content": null}, {"role": "user", "content": "Hi"}]});
@@ -96,6 +96,65 @@ async fn an_answer_leads_to_its_bundle() {
     let kept: Value = serde_json::from_str(comment).unwrap();
     assert!(kept["outcome"].is_string(), "{text}");
     assert!(Path::new(kept["bundle"].as_str().unwrap()).exists() && text.trim_end().ends_with("data: [DONE]"), "{text}");
+}
+
+/// Kept at a path, sent back as a header or in the comment of a stream.
+fn holds(file: &str, text: &str) -> bool {
+    std::fs::read(file).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_keeps_no_text_unless_told_to_and_its_proofs_verify_with_the_callers_copy() {
+    let world = World::shared();
+    let proxy = start(&world, &[]);
+    let directory = crate::support::process::new_directory();
+    for stream in [false, true] {
+        let asked = "What do you keep of me?";
+        let request = question(json!({"messages": [{"role": "user", "content": asked}], "stream": stream}));
+        let reply = send(&authority(&proxy), Method::POST, CHAT, &[JSON], request.clone()).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let body = String::from_utf8(reply.body.to_vec()).unwrap();
+        let comment = body.lines().find_map(|line| line.strip_prefix(": candor "));
+        let kept = comment.map(|kept| serde_json::from_str::<Value>(kept).unwrap()["bundle"].as_str().unwrap().to_owned());
+        let proof = kept.unwrap_or_else(|| reply.header("x-candor-bundle").unwrap().to_owned());
+        assert!(proof.ends_with(".proof.candor") && !holds(&proof, asked) && !holds(&proof, "chat.completion"), "{proof}");
+        let alone = world.candor(&["verify", &proof]);
+        assert_eq!((alone.code, &alone.json["outcome"], &alone.json["refused"]), (2, &"cannot tell".into(), &Value::Null), "{alone:?}");
+        assert!(alone.json["facts"].is_null() && alone.json["claims"].is_object(), "{alone:?}");
+        assert_eq!(world.candor(&["verify", &proof, "--rpc", &world.rpc()]).code, 2, "a chain has no copy either");
+        let (mine, answer) = (directory.join("request"), directory.join("response"));
+        std::fs::write(&mine, &request).unwrap();
+        std::fs::write(&answer, &reply.body).unwrap();
+        let copy = ["--request", mine.to_str().unwrap(), "--response", answer.to_str().unwrap()];
+        let page = directory.join(format!("{stream}.html"));
+        let whole = world.candor(&[&["verify", &proof, "--html", page.to_str().unwrap()][..], &copy].concat());
+        assert_eq!((whole.code, &whole.json["outcome"]), (0, &"verified".into()), "{whole:?}");
+        assert!(holds(page.to_str().unwrap(), asked));
+        std::fs::write(&mine, b"{}").unwrap();
+        let another = world.candor(&[&["verify", &proof][..], &copy].concat());
+        assert_eq!((another.code, &another.json["refused"]), (1, &"request.commitment".into()), "{another:?}");
+        // What needs the texts says so, and does not guess.
+        for command in [&["replay", &proof][..], &["verify", &proof, "--explain"], &["bundles", "open", &proof, "--no-browser"]] {
+            let ran = world.candor(command);
+            assert!(ran.code == 2 && ran.json["error"].as_str().unwrap().contains("--request FILE"), "{command:?}: {ran:?}");
+        }
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_is_not_kept_the_answer_says_so_and_the_index_what_it_cost() {
+    let world = World::shared();
+    let proxy = start(&world, &["--keep", "none"]);
+    let reply = send(&authority(&proxy), Method::POST, CHAT, &[JSON], question(json!({"max_tokens": 5}))).await;
+    assert_eq!((reply.status, reply.header("x-candor-bundle")), (200, None), "{reply:?}");
+    let receipt = reply.header("x-receipt-id").unwrap();
+    let listed = world.candor(&["bundles", "list"]);
+    let row = listed.json.as_array().unwrap().iter().find(|row| row["receipt_id"] == receipt).unwrap();
+    assert_eq!((&row["keep"], &row["file"], &row["response_id"]), (&"none".into(), &Value::Null, &reply.json()["id"]), "{row}");
+    assert_ne!(row["claims"]["charged"], "0");
+    let found = world.candor(&["bundles", "find", receipt]);
+    assert!(found.code == 2 && found.json["error"].as_str().unwrap().contains("--keep none"), "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

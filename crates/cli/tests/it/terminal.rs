@@ -24,7 +24,7 @@ type Attacks = BTreeMap<&'static str, Vec<Vec<String>>>;
 /// The files of the command lines are in a directory of their own; what a state holds is hostile too.
 fn attacks(state: &Path, files: &Path) -> Attacks {
     std::fs::create_dir(state.join("bundles")).unwrap();
-    std::fs::write(state.join("VERSION"), "2\n").unwrap();
+    std::fs::write(state.join("VERSION"), "3\n").unwrap();
     std::fs::write(state.join("bundles").join(format!("{TEXT}.candor")), hostile::bundle().encode()).unwrap();
     std::fs::write(state.join(TEXT), TEXT).unwrap();
     let file = |name: &str, bytes: &[u8]| {
@@ -65,7 +65,12 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
         ("access new", vec![line(&["access", "new", "--out", &bundle]), line(&["access", "new", TEXT])]),
         (
             "bundles import",
-            vec![line(&[&import[..], &["--evidence", &bundle]].concat()), line(&[&import[..], &["--node", &node]].concat())],
+            vec![
+                line(&[&import[..], &["--evidence", &bundle]].concat()),
+                line(&[&import[..], &["--node", &node]].concat()),
+                line(&["bundles", "import", &bundle]),
+                line(&["bundles", "import", &policy]),
+            ],
         ),
         ("chat", vec![line(&["chat", "--rpc", &rpc]), line(&["chat", "--system", TEXT, "--rpc", &rpc])]),
         (
@@ -75,7 +80,33 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
                 line(&["attestor", "--rpc", &rpc, "--policy", &policy, "--key", nowhere]),
             ],
         ),
-        ("bundles list", vec![line(&["bundles", "list"]), line(&["bundles", "list", "--policy", &policy])]),
+        (
+            "bundles list",
+            vec![
+                line(&["bundles", "list"]),
+                line(&["bundles", "list", "--judge", "--reindex"]),
+                line(&["bundles", "list", "--policy", &policy]),
+                line(&["bundles", "list", "--model", TEXT, "--since", TEXT]),
+            ],
+        ),
+        ("bundles find", vec![line(&["bundles", "find", TEXT]), line(&["bundles", "find", ""]), line(&["bundles", "find", "0"])]),
+        ("bundles show", vec![line(&["bundles", "show", &bundle]), line(&["bundles", "show", TEXT])]),
+        (
+            "bundles open",
+            vec![
+                line(&["bundles", "open", &bundle, "--no-browser"]),
+                line(&["bundles", "open", &bundle, "--no-browser", "--html", &policy]),
+            ],
+        ),
+        ("bundles export", vec![line(&["bundles", "export", "--all", "--to", log]), line(&["bundles", "export", TEXT, "--to", &policy])]),
+        (
+            "bundles prune",
+            vec![
+                line(&["bundles", "prune", "--quota", "1B", "--refused", "--dry-run"]),
+                line(&["bundles", "prune", "--older-than", "1m"]),
+                line(&["bundles", "prune", "--quota", TEXT]),
+            ],
+        ),
         ("chain", vec![line(&["chain", "--deploy-to", &rpc]), line(&["chain", "--port", TEXT])]),
         ("completions", vec![line(&["completions", TEXT]), line(&["completions", "zsh"])]),
         (
@@ -225,7 +256,15 @@ fn no_command_lets_a_stranger_write_on_the_terminal() {
             // In these the text reaches the reader for certain: it is defused, not lost.
             let must_show = matches!(
                 *name,
-                "bundles list" | "conformance" | "inspect" | "log show" | "policy new" | "replay" | "state reset" | "verify"
+                "bundles list"
+                    | "bundles show"
+                    | "conformance"
+                    | "inspect"
+                    | "log show"
+                    | "policy new"
+                    | "replay"
+                    | "state reset"
+                    | "verify"
             );
             assert!(!must_show || said.contains(DEFUSED), "{name} (json: {json}): {said}");
         }

@@ -174,18 +174,19 @@ async fn join(task: tokio::task::JoinHandle<Result<VerifiedResponse, ClientError
 
 /// From an answer to its evidence.
 fn kept_headers(response: &VerifiedResponse) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let path = response.path.display().to_string();
+    let path = response.path.as_ref().map(|path| path.display().to_string());
     // A path that no header can carry is left out.
     let values = [
-        (RECEIPT_ID, HeaderValue::from_str(&response.receipt_id)),
-        (BUNDLE, HeaderValue::from_bytes(path.as_bytes())),
-        (OUTCOME, HeaderValue::from_str(outcome(response))),
+        (RECEIPT_ID, HeaderValue::from_str(&response.receipt_id).ok()),
+        (BUNDLE, path.and_then(|path| HeaderValue::from_bytes(path.as_bytes()).ok())),
+        (OUTCOME, HeaderValue::from_str(outcome(response)).ok()),
     ];
-    values.into_iter().filter_map(|(name, value)| Some((name, value.ok()?)))
+    values.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 fn kept_comment(response: &VerifiedResponse) -> Frame<Bytes> {
-    let kept = json!({"receipt_id": response.receipt_id, "bundle": response.path.display().to_string(), "outcome": outcome(response)});
+    let path = response.path.as_ref().map(|path| path.display().to_string());
+    let kept = json!({"receipt_id": response.receipt_id, "bundle": path, "outcome": outcome(response)});
     Frame::data(format!(": candor {kept}\n\n").into())
 }
 

@@ -175,6 +175,19 @@ impl SpendBook {
         })
     }
 
+    /// Ids of the payments of which nobody knows yet what became of them, or whose answer may still be had.
+    ///
+    /// # Errors
+    /// `File`.
+    pub fn unresolved(&self) -> Result<Vec<Hash32>, ClientError> {
+        let spends = self.database.read(rows::open)?;
+        let sent = spends.iter().filter_map(|spend| match &spend.state {
+            SpendState::Unresolved(sent) | SpendState::GivenUp(sent) => Some(sent.payment_id()),
+            SpendState::Reserved | SpendState::Charged => None,
+        });
+        Ok(sent.collect())
+    }
+
     /// Where the refusals of its payments are kept, beside it.
     pub(crate) fn refusals(&self) -> &Path {
         &self.refusals

@@ -87,7 +87,7 @@ async fn an_answer_that_cannot_be_kept_leaves_its_payment_to_fetch_it_again() {
     let response = scene.ask(BODY).await.unwrap();
     assert_eq!((scene.node.paid().len(), scene.node.payments().len()), (2, 1), "one payment, sent twice");
     assert_eq!((scene.rows().len(), scene.rows()[0].state), (1, CHARGED));
-    assert_eq!(fs::read(&response.path).unwrap(), response.bundle.encode());
+    assert_eq!(fs::read(response.path.unwrap()).unwrap(), response.bundle.encode());
 }
 
 /// Pages and bundles are written by the same function.

@@ -4,6 +4,7 @@
 
 mod chain_trouble;
 mod full_disk;
+mod kept;
 mod lying_rpc;
 mod refused;
 mod said_by_the_node;

@@ -16,7 +16,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use candor_chain::ChainClient;
-use candor_client::{Buyer, ClientError, Endpoint, Keep, OwnChain, SpendBook, VerifiedNode, VerifiedResponse, Wallet, ask, verify_live};
+use candor_client::{
+    BundleIndex, Buyer, ClientError, Endpoint, Keep, KeepMode, OwnChain, SpendBook, VerifiedNode, VerifiedResponse, Wallet, ask,
+    verify_live,
+};
 use candor_testkit::fresh_hypervisor;
 use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::policy::{Policy, Workloads};
@@ -40,6 +43,7 @@ pub(crate) struct Scene {
     pub(crate) spend: SpendPolicy,
     pub(crate) state: PathBuf,
     pub(crate) pay_again: bool,
+    pub(crate) keep: KeepMode,
 }
 
 impl Scene {
@@ -59,7 +63,14 @@ impl Scene {
             max_per_day: Amount(node::price().0 * 3),
         };
         let spend = SpendPolicy { assets: vec![limit] };
-        Self { rpc: Rpc::start(), node, policy, spend, state, pay_again: false }
+        Self { rpc: Rpc::start(), node, policy, spend, state, pay_again: false, keep: KeepMode::Full }
+    }
+
+    /// A new one whose buyer keeps so much.
+    pub(crate) fn keeping(keep: KeepMode) -> Self {
+        let mut scene = Self::new();
+        scene.keep = keep;
+        scene
     }
 
     /// A client of its chain.
@@ -92,7 +103,7 @@ impl Scene {
         body: &[u8],
         book: &SpendBook,
     ) -> Result<VerifiedResponse, ClientError> {
-        let (wallet, keep) = (wallet(), Keep::In(self.bundles()));
+        let (wallet, keep) = (wallet(), Keep::new(self.index(), self.keep));
         let (spend, policy) = (&self.spend, &self.policy);
         let buyer = Buyer { chain, wallet: Some(&wallet), key: None, book, spend, policy, keep: &keep, pay_again: self.pay_again };
         ask(node, &buyer, body, &mut |_| {}).await
@@ -119,6 +130,11 @@ impl Scene {
     /// Changes every row of the book.
     pub(crate) fn rewrite(&self, set: &str) {
         rusqlite::Connection::open(self.database()).unwrap().execute(&format!("UPDATE spends SET {set}"), []).unwrap();
+    }
+
+    /// What is kept, by its ids.
+    pub(crate) fn index(&self) -> BundleIndex {
+        BundleIndex::open(&self.database(), &self.bundles()).unwrap()
     }
 
     /// Where answers are kept.
