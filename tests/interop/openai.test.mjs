@@ -28,19 +28,25 @@ test("a whole answer", async () => {
   const answer = await client.chat.completions.create({ model: "candor-mini", messages, max_tokens: 8, temperature: 0 });
   assert.equal(answer.choices[0].message.role, "assistant");
   assert.ok(answer.usage.completion_tokens > 0);
+  // What only the proxy says, as an SDK gives it to its caller.
+  assert.equal(answer.usage.cost, Number(answer.candor.charge.text.split(" ")[0]));
+  assert.equal(answer.candor.verdict[0], "VERIFIED");
+  assert.ok(existsSync(answer.candor.bundle));
 });
 
 test("a streamed answer with usage", async () => {
   const stream = await client.chat.completions.create({
     model: "candor-mini", messages, max_tokens: 8, temperature: 0, stream: true, stream_options: { include_usage: true },
   });
-  let text = "", usage;
+  let text = "", usage, candor;
   for await (const chunk of stream) {
     text += chunk.choices[0]?.delta?.content ?? "";
     usage = chunk.usage ?? usage;
+    candor = chunk.candor ?? candor;
   }
   assert.ok(text.length > 0);
-  assert.ok(usage.completion_tokens > 0);
+  assert.ok(usage.completion_tokens > 0 && usage.cost > 0);
+  assert.equal(candor.charge.decimals, 6);
 });
 
 test("an unknown model is a 404 in OpenAI's shape, and nothing is paid", async () => {

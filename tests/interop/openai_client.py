@@ -9,6 +9,7 @@ messages = [{"role": "user", "content": "Hi"}]
 
 whole = client.chat.completions.create(model="candor-mini", messages=messages, max_tokens=8, temperature=0)
 assert whole.usage.completion_tokens > 0, whole
+assert whole.usage.cost > 0 and whole.candor["verdict"][0] == "VERIFIED", whole
 print("ok whole")
 
 text = ""

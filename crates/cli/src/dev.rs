@@ -162,6 +162,7 @@ pub(crate) fn budget(deployed: &Deployed) -> SpendPolicy {
         asset: deployment.test_usd,
         max_per_request: Amount(10_000),
         max_per_day: Amount(1_000_000),
+        max_unresolved: candor_verify::payment::MAX_UNRESOLVED,
     };
     SpendPolicy { assets: config.with_play_money.then_some(limit).into_iter().collect() }
 }

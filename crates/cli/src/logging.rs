@@ -15,9 +15,11 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::str::FromStr;
 
+use candor_client::{ProxyAnswer, ProxyEnd, ProxyRecord};
 use candor_host::Notice;
 use candor_link::{EventLevel, LogEvent};
 use candor_report::{LogFormat, LogPart};
+use candor_verify::text::one_line;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -44,6 +46,12 @@ impl LogArgs {
     pub(crate) fn put(self, settings: &mut Settings) {
         settings.set(self.log_format, |text, format| text.log.format = format);
         settings.set(self.log_level, |text, levels| text.log.level = levels.to_string());
+    }
+
+    /// By itself, for a process that has no file.
+    pub(crate) fn part(self) -> LogPart {
+        let usual = LogPart::default();
+        LogPart { format: self.log_format.unwrap_or(usual.format), level: self.log_level.map_or(usual.level, |levels| levels.to_string()) }
     }
 }
 
@@ -85,6 +93,9 @@ const TARGETS: [&str; 11] = [
 /// The target of what `candor serve` does itself.
 const SERVE: &str = "serve";
 
+/// The target of `candor proxy`.
+const PROXY: &str = "proxy";
+
 /// Which events are shown.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Levels {
@@ -106,7 +117,7 @@ impl Levels {
 }
 
 fn is_ours(target: &str) -> bool {
-    target == SERVE || TARGETS.contains(&target)
+    target == SERVE || target == PROXY || TARGETS.contains(&target)
 }
 
 impl FromStr for Levels {
@@ -119,7 +130,7 @@ impl FromStr for Levels {
                 None if usual.is_some() => return Err(format!("{text:?} has two levels without a target")),
                 None => usual = Some(level(part)?),
                 Some((target, _)) if !is_ours(target) => {
-                    return Err(format!("there is no target {target:?}; there are {}, {SERVE}", TARGETS.join(", ")));
+                    return Err(format!("there is no target {target:?}; there are {}, {SERVE}, {PROXY}", TARGETS.join(", ")));
                 }
                 Some((target, _)) if special.iter().any(|(named, _)| named == target) => {
                     return Err(format!("{target} has two levels"));
@@ -257,6 +268,73 @@ fn details(event: &LogEvent) -> String {
     let digest = event.event.digest().zip(event.digest).map(|(name, digest)| (name.to_owned(), digest.to_string().into()));
     let fields: Map<String, Value> = integers.chain(digest).chain([("count".to_owned(), event.count.into())]).collect();
     Value::Object(fields).to_string()
+}
+
+/// Puts one request of a proxy into the log: a line that says what it cost and where its receipt is, and no word of what was asked.
+pub(crate) fn proxied(record: &ProxyRecord) {
+    let ProxyRecord { method, path, status, took_ms, .. } = record;
+    let (model, node) = (record.model.as_deref().unwrap_or("-"), record.node.as_deref().unwrap_or("-"));
+    match &record.end {
+        ProxyEnd::Answered(answer) => {
+            let ProxyAnswer { receipt_id, prompt_tokens, completion_tokens, charge, outcome, .. } = answer;
+            let (verdict, bundle) =
+                (answer.verdict.join(" · "), answer.bundle.as_ref().map_or_else(String::new, |path| path.display().to_string()));
+            let message = format!(
+                "{method} {path} {status} {model} {prompt_tokens} + {completion_tokens} tokens, {charge}, {verdict}, {took_ms} ms, receipt {receipt_id}"
+            );
+            told!(
+                INFO,
+                PROXY,
+                "request",
+                one_line(&message),
+                method = method.as_str(),
+                path = path.as_str(),
+                status = u64::from(*status),
+                model = model,
+                node = node,
+                prompt_tokens = *prompt_tokens,
+                completion_tokens = *completion_tokens,
+                charge = charge.as_str(),
+                verdict = verdict.as_str(),
+                outcome = *outcome,
+                ms = *took_ms,
+                receipt_id = receipt_id.as_str(),
+                bundle = bundle.as_str(),
+            );
+        }
+        ProxyEnd::Failed(code) => {
+            let message = format!("{method} {path} {status} {code} {model}, {took_ms} ms");
+            told!(
+                WARN,
+                PROXY,
+                "request",
+                one_line(&message),
+                method = method.as_str(),
+                path = path.as_str(),
+                status = u64::from(*status),
+                model = model,
+                node = node,
+                code = code.as_str(),
+                ms = *took_ms,
+            );
+        }
+        // Lists, pages, health: nothing is bought, and a page looks every few seconds.
+        _ => told!(
+            DEBUG,
+            PROXY,
+            "request",
+            one_line(&format!("{method} {path} {status}, {took_ms} ms")),
+            method = method.as_str(),
+            path = path.as_str(),
+            status = u64::from(*status),
+            ms = *took_ms,
+        ),
+    }
+}
+
+/// What a proxy has to tell besides, in words.
+pub(crate) fn proxy_notice(line: &str) {
+    told!(WARN, PROXY, "notice", one_line(line));
 }
 
 /// Puts what a host tells into the log.

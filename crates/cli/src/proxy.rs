@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_client::{KeepMode, Proxy, ProxyConfig, ProxyToken, write_private};
+use candor_client::{Endpoint, KeepMode, Proxy, ProxyConfig, ProxyEvent, ProxyToken, write_private};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::output::{Done, Failure, free_address, note, print_json, read, say};
+use crate::logging::LogArgs;
+use crate::output::{Done, Failure, free_address, print_json, read, say};
 use crate::rpc::RpcArgs;
-use crate::{access, bundles, dev, lifetime, policy, wallet};
+use crate::{access, bundles, dev, lifetime, logging, policy, wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -19,6 +20,9 @@ pub(crate) struct Args {
     listen: SocketAddr,
     #[command(flatten)]
     rpc: RpcArgs,
+    /// Ask this node instead of looking in the registry, once for each; its evidence is judged all the same.
+    #[arg(long = "node", value_name = "URL")]
+    nodes: Vec<String>,
     /// Policy file; the state directory's policy.toml if not said.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -37,6 +41,8 @@ pub(crate) struct Args {
     key: access::KeyArg,
     #[command(flatten)]
     passphrase: wallet::Passphrase,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 /// The token, and the file that has it.
@@ -55,6 +61,7 @@ fn token(named: PathBuf, state: &Path) -> Result<(ProxyToken, PathBuf), Failure>
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let (token, token_file) = args.token.map(|named| token(named, state)).transpose()?.unzip();
+    logging::start(&args.log.part())?;
     let key = args.key.load()?;
     let listen = free_address(args.listen, "--listen")?;
     let own = args.rpc.own_chain().await?;
@@ -65,10 +72,11 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let has_wallet = key.is_none() && wallet::is_there(state, chain.chain_id());
     let wallet = has_wallet.then(|| wallet::open(state, chain.chain_id(), &args.passphrase)).transpose()?;
     let payer = wallet.as_ref().map(|wallet| wallet.address().to_string());
-    let (notices, mut lines) = mpsc::unbounded_channel();
+    let (events, mut told) = mpsc::unbounded_channel();
     let config = ProxyConfig {
         listen,
         registry,
+        nodes: args.nodes.iter().map(|url| Endpoint::parse(url)).collect::<Result<_, _>>()?,
         policy: judge,
         wallet,
         key,
@@ -77,7 +85,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         chain: own,
         token,
         drops_unknown: args.drop_unknown,
-        notices,
+        events,
     };
     let bundles = bundles::directory(state).display().to_string();
     let proxy = match Proxy::bind(config).await {
@@ -87,16 +95,21 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let url = format!("http://{}/v1", proxy.local_addr()?);
     if json_output {
         print_json(
-            &json!({"url": url, "bundles": bundles, "payer": payer, "token_file": token_file.map(|file| file.display().to_string())}),
+            &json!({"url": url, "page": format!("{}/", url.trim_end_matches("/v1")), "bundles": bundles, "payer": payer, "token_file": token_file.map(|file| file.display().to_string())}),
         );
     } else {
         let key = token_file.map_or("any API key".to_owned(), |file| format!("the API key in {}", file.display()));
         let pays = payer.map_or("pays nothing".to_owned(), |payer| format!("pays from {payer}"));
-        say!("proxy at {url}   use it as base_url with {key}\n{pays}   bundles in {bundles}");
+        let page = url.trim_end_matches("/v1");
+        say!("proxy at {url}   use it as base_url with {key}\n{pays}   bundles in {bundles}\nwhat it does: {page}/ in a browser");
     }
     let telling = async {
-        while let Some(line) = lines.recv().await {
-            note!("{line}");
+        while let Some(event) = told.recv().await {
+            match event {
+                ProxyEvent::Request(record) => logging::proxied(&record),
+                ProxyEvent::Notice(line) => logging::proxy_notice(&line),
+                _ => {}
+            }
         }
     };
     tokio::select! {

@@ -3,7 +3,7 @@
 //! What is said comes from the verdict's typed values; of a bundle that is not verified it is called a claim. Not here: its JSON and its page
 //! (`candor-report`).
 
-use candor_report::{decimal_text, ends, headline};
+use candor_report::{Charge, decimal_text, ends, headline};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Amount;
 use candor_verify::grade::Grade;
@@ -160,10 +160,7 @@ pub(crate) fn row(question: &str, ink: Ink, grade: &str, note: &str) {
 
 /// What was charged, in the token's own decimals and by its own name, as the signed terms have them.
 pub(crate) fn charged(bundle: &Bundle) -> String {
-    match &bundle.sale {
-        None => "nobody paid".to_owned(),
-        Some(_) => money(bundle, bundle.delivery.receipt.money.charged),
-    }
+    Charge::of(bundle).text()
 }
 
 /// An amount of the money that an answer was paid with.

@@ -267,7 +267,7 @@ mod tests {
 
     fn spending(chain_id: u64) -> SpendPolicy {
         let (network, asset) = (Eip155(chain_id), Address([3; 20]));
-        SpendPolicy { assets: vec![AssetLimit { network, asset, max_per_request: Amount(1), max_per_day: Amount(1) }] }
+        SpendPolicy { assets: vec![AssetLimit { network, asset, max_per_request: Amount(1), max_per_day: Amount(1), max_unresolved: 2 }] }
     }
 
     #[test]

@@ -36,36 +36,25 @@ use hyper::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::error::{CHAIN_UNAVAILABLE, ClientError};
+use crate::error::ClientError;
 use crate::free::{self, AccessKey};
 use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
 use crate::keep::Keep;
+use crate::left::Left;
 use crate::own_chain::{ChainIsWell, OwnChain};
 use crate::quote::{Told, ask_unpaid, named_list, no_wallet};
-use crate::refusals;
 use crate::resolve::{VerifiedNode, random32};
+use crate::send::{PENDING_SECONDS, Paid, Tries, send_paid};
 use crate::signer::SignerError;
 use crate::spend::{InFlight, SpendBook};
 use crate::wallet::Wallet;
-
-/// Seconds before the payment's end at which it is not sent again: a node could not run it any more.
-const RESEND_MARGIN_SECONDS: u64 = 90;
-
-/// Seconds after the payment's end for which an answer that waits for its transfer is still asked for.
-const PENDING_SECONDS: u64 = 60;
 
 /// Seconds after the payment's end from which a node that knows of no answer is believed: no chain's clock is so far behind that it could still
 /// wait for the transfer.
 const GONE_SECONDS: u64 = 180;
 
-/// Pause before the same payment is sent again.
-const RESEND_PAUSE: Duration = Duration::from_secs(1);
-
 /// An offer that somebody thought about for so long is asked for anew: its end is near.
 const APPROVAL_MAX: Duration = Duration::from_secs(5);
-
-/// How often a payment goes to a node that says that it has no chain, before whoever waits is told. The next ask sends it again.
-const CHAINLESS_TRIES: u32 = 5;
 
 /// Where an answer is said to have arrived.
 const RECEIVED_PATH: &str = "/candor/answer";
@@ -83,6 +72,22 @@ pub enum Progress<'a> {
     Frame(&'a [u8]),
     /// The whole body of an answer that was not streamed.
     Body(&'a [u8]),
+    /// This payment is about to be sent. From here on it may be charged.
+    Sent(&'a SentPayment),
+    /// What was paid is not answered: the same payment is sent again.
+    Troubled(&'a ClientError),
+}
+
+/// Whether a request may be paid for while an earlier payment for it is unresolved. Both may be charged.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "complete")]
+pub enum Again<'a> {
+    /// Never: whoever may have the answer is sent the earlier payment.
+    No,
+    /// Beside payments that were left unanswered, as many as the policy allows (`max_unresolved`).
+    Beside(&'a Left),
+    /// Always: the caller knows what it costs.
+    Always,
 }
 
 /// An answer that was verified, with everything that shows it. The fact is in `verified`; only this crate puts one together:
@@ -132,8 +137,8 @@ pub struct Buyer<'a> {
     pub policy: &'a Policy,
     /// Where answers are kept.
     pub keep: &'a Keep,
-    /// Pay even if an earlier payment for the same request is unresolved. Both may be charged.
-    pub pay_again: bool,
+    /// Whether to pay while an earlier payment for the same request is unresolved.
+    pub again: Again<'a>,
 }
 
 /// Asks a verified node and verifies the answer.
@@ -166,9 +171,17 @@ pub async fn ask_if(
     let request = request_key(body);
     let seller = Seller { boot: node.enclave.manifest().hash(), payee: node.enclave.manifest().payee };
     // The lock says to everybody else that this payment is waited for; it lasts as long as this function.
-    let resumed = if buyer.pay_again { None } else { buyer.book.resume(&request, &seller)? };
+    let resumed = match buyer.again {
+        Again::Always => None,
+        Again::No => buyer.book.resume(&request, &seller)?,
+        // What holds the request counts as left when another payment is reserved.
+        Again::Beside(_) => match buyer.book.resume(&request, &seller) {
+            Err(ClientError::Held { .. }) => None,
+            resumed => resumed?,
+        },
+    };
     if let Some((sent, _in_flight)) = &resumed
-        && let Some(response) = redeem(node, buyer, sent, None, body, on_progress).await?
+        && let Some(response) = redeem(node, buyer, sent, None, body, Tries::UntilItsEnd, on_progress).await?
     {
         return Ok(response);
     }
@@ -196,7 +209,16 @@ pub async fn ask_if(
     on_progress(Progress::Paying(&choice));
     let (sent, _in_flight) = sign(buyer, wallet, choice, request, well).await?;
     let given_up = || ClientError::Usage("a payment that was just made is long over: look at the clock of this machine".into());
-    redeem(node, buyer, &sent, price_list, body, on_progress).await?.ok_or_else(given_up)
+    redeem(node, buyer, &sent, price_list, body, Tries::UntilItsEnd, on_progress).await?.ok_or_else(given_up)
+}
+
+/// Sends a payment for this request once more that nobody waits for and this boot may answer. `None` if there is none, or its answer is not to be
+/// had here any more.
+pub(crate) async fn take_up(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u8]) -> Result<Option<VerifiedResponse>, ClientError> {
+    node.reconnect().await?;
+    let seller = Seller { boot: node.enclave.manifest().hash(), payee: node.enclave.manifest().payee };
+    let Some((sent, _in_flight)) = buyer.book.resume(&request_key(body), &seller)? else { return Ok(None) };
+    redeem(node, buyer, &sent, None, body, Tries::Once, &mut |_| {}).await
 }
 
 /// Whether an offer asks no more than the one that was approved, of the same money and for the same payee.
@@ -212,6 +234,7 @@ async fn redeem(
     sent: &SentPayment,
     price_list: Option<SignedPriceList>,
     body: &[u8],
+    tries: Tries,
     on_progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Option<VerifiedResponse>, ClientError> {
     let payment = *sent.payment();
@@ -222,7 +245,9 @@ async fn redeem(
     let refused = |check, what, kept| ClientError::RefusedAnswer { check, what, kept, payment_id, until };
     // The payment is out: whatever is said from here on, only the chain or the deadline tells whether it is charged.
     let mut signed_refusal = None;
-    let answer = match send_paid(node, &headers, body, sent, buyer.book, &mut signed_refusal).await {
+    on_progress(Progress::Sent(sent));
+    let paid = Paid { headers: &headers, body, sent, book: buyer.book, tries };
+    let answer = match send_paid(node, &paid, &mut signed_refusal, on_progress).await {
         Ok(response) => {
             // A node that gives a byte now and then must not hold its client for ever.
             let left = Duration::from_secs(until.saturating_add(PENDING_SECONDS).0.saturating_sub(clock::now().seconds().0));
@@ -277,58 +302,6 @@ async fn redeem(
     let Some(verified) = verified else { return Err(ClientError::CannotTell(Box::new(verdict))) };
     let text = answer_text(&bundle.response.frames);
     Ok(Some(VerifiedResponse { bundle, verdict, verified, text, receipt_id, path }))
-}
-
-/// Sends the paid request until it is answered: on a broken connection or a pending settlement the *same* payment again, never another.
-/// `signed_refusal` is what is to be said of the last refusal's own signature.
-async fn send_paid(
-    node: &mut VerifiedNode,
-    headers: &HeaderMap,
-    body: &[u8],
-    sent_payment: &SentPayment,
-    book: &SpendBook,
-    signed_refusal: &mut Option<String>,
-) -> Result<hyper::Response<Incoming>, ClientError> {
-    let valid_before = sent_payment.payment().authorization.valid_before;
-    let mut chainless = 0_u32;
-    loop {
-        let sent = match node.reconnect().await {
-            Ok(()) => node.http.send(Method::POST, CHAT_PATH, headers, Bytes::copy_from_slice(body)).await,
-            Err(error) => Err(error),
-        };
-        let error = match sent {
-            Ok(response) if response.status() == StatusCode::OK => return Ok(response),
-            Ok(response) => {
-                let shown = refusals::Shown::of(response.status().as_u16(), response.headers());
-                let error = node_error(node, response).await;
-                if let ClientError::Node { code, .. } = &error {
-                    *signed_refusal = shown.keep(code, sent_payment, node, book);
-                }
-                error
-            }
-            Err(error) => error,
-        };
-        // Refused for good, or no time left. 409: it is running, or waits for its transfer; 429: asked for too often on this connection; 503:
-        // receipt or chain not there yet.
-        let until = match &error {
-            ClientError::Node { status: 409, code, .. } if code == "settlement_pending" => valid_before.saturating_add(PENDING_SECONDS),
-            ClientError::Node { code, .. } if matches!(code.as_str(), "candor_payment_in_flight" | "too_many_quotes") => {
-                resend_until(valid_before)
-            }
-            ClientError::Unreachable { .. } | ClientError::Node { status: 503, .. } => resend_until(valid_before),
-            _ => return Err(error),
-        };
-        let is_chainless = matches!(&error, ClientError::Node { status: 503, code, .. } if code == CHAIN_UNAVAILABLE);
-        chainless = chainless.saturating_add(u32::from(is_chainless));
-        if CHAINLESS_TRIES <= chainless || until <= clock::now().seconds() {
-            return Err(error);
-        }
-        tokio::time::sleep(RESEND_PAUSE).await;
-    }
-}
-
-fn resend_until(valid_before: UnixSeconds) -> UnixSeconds {
-    valid_before.saturating_sub(RESEND_MARGIN_SECONDS)
 }
 
 /// Whether a payment can move no more and this boot of its payee does not have its answer: then it is counted as charged, and its request may be
@@ -387,7 +360,11 @@ async fn sign(
     let purchase = Purchase { request, payer: wallet.address(), client_salt: random32()? };
     // Crash: the reservation is on disk before the signature exists, and the payment before it is sent. Stopped in between, the next ask
     // for the same finds a reservation that nobody waits for and nobody was sent, and forgets it.
-    let (reservation, in_flight) = buyer.book.reserve(purchase, choice)?;
+    let left = match buyer.again {
+        Again::Beside(left) => Some(left),
+        Again::No | Again::Always => None,
+    };
+    let (reservation, in_flight) = buyer.book.reserve(purchase, choice, left)?;
     let (nonce, (authorization, domain)) = (reservation.nonce(), reservation.to_sign());
     let offer_ends = reservation.offer_ends();
     let signed = wallet.sign(&authorization, &domain).await.and_then(|signature| {

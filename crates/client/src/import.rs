@@ -35,6 +35,7 @@ use serde_json::Value;
 
 use crate::ask::{read_member, transcript_seed};
 use crate::http::{SseEvent, SseSplitter, is_event_stream};
+use crate::proxy::as_the_node_sent;
 
 /// Longest head that is read, in bytes: room for the longest payment header twice. Also keeps a [`HeaderMap`] far from its own limit.
 const HEAD_MAX: usize = 2 * MAX_HEADER_BYTES;
@@ -217,7 +218,8 @@ fn parse_answer(head: &HeaderMap, body: &[u8]) -> Result<(Vec<Vec<u8>>, Delivery
     Ok((frames, delivery))
 }
 
-/// The frames of an answer whose head was not saved, as they were hashed: of a stream of events, or of one body. A delivery in the last one is cut out.
+/// The frames of an answer whose head was not saved, as they were hashed: of a stream of events, or of one body. What stands in the last one
+/// besides is cut out: the node's delivery, or what a proxy of ours wrote into it.
 ///
 /// # Errors
 /// `Missing` if a stream was cut before its end, `Limit`.
@@ -225,7 +227,10 @@ pub fn saved_frames(body: &[u8]) -> Result<Vec<Vec<u8>>, ImportError> {
     let is_one_body = body.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|first| *first == b'{');
     let mut frames = if is_one_body { vec![body.to_vec()] } else { parse_stream(body)? };
     if let Some(last) = frames.pop() {
-        let value = unsplice(&last).map(|(value, _)| value);
+        let value = match unsplice(&last) {
+            Some((_, member)) if read_member(member).is_none() => as_the_node_sent(&last),
+            spliced => spliced.map(|(value, _)| value),
+        };
         frames.push(value.unwrap_or(last));
     }
     Ok(frames)

@@ -87,6 +87,12 @@ impl Keep {
         Self { index, mode, at: Some(file) }
     }
 
+    /// The file of an answer in the directory, if one is there.
+    pub(crate) fn find(&self, receipt_id: &str) -> Option<PathBuf> {
+        let names = ["candor", "proof.candor"].map(|extension| self.index.directory().join(format!("{receipt_id}.{extension}")));
+        names.into_iter().find(|path| path.exists())
+    }
+
     /// Whether what the caller named is free: a bundle is evidence of a payment, and is written over nothing. To be asked before anything
     /// is paid.
     ///

@@ -52,6 +52,7 @@ impl From<PolicyText> for PolicyFile {
             asset: limit.asset,
             max_per_request: limit.max_per_request,
             max_per_day: limit.max_per_day,
+            max_unresolved: limit.max_unresolved,
         });
         Self { find: text.find, ..Self::new(text.policy, SpendPolicy { assets: assets.collect() }) }
     }
@@ -65,6 +66,7 @@ pub fn template(file: &PolicyFile) -> String {
         asset: limit.asset,
         max_per_request: limit.max_per_request,
         max_per_day: limit.max_per_day,
+        max_unresolved: limit.max_unresolved,
     });
     PolicyText { policy: file.policy.clone(), spend: limits.collect(), find: file.find.clone() }.to_toml()
 }
@@ -78,7 +80,13 @@ mod tests {
     #[test]
     fn a_budget_and_the_first_registry_come_back_from_a_file() {
         let policy = Policy { registries: Accept::Only(vec![(31337, Address([3; 20])), (1, Address([4; 20]))]), ..Policy::default() };
-        let limit = AssetLimit { network: Eip155(31337), asset: Address([5; 20]), max_per_request: Amount(10), max_per_day: Amount(100) };
+        let limit = AssetLimit {
+            network: Eip155(31337),
+            asset: Address([5; 20]),
+            max_per_request: Amount(10),
+            max_per_day: Amount(100),
+            max_unresolved: 3,
+        };
         let file = PolicyFile { find: vec![Hash32([7; 32])], ..PolicyFile::new(policy, SpendPolicy { assets: vec![limit] }) };
         let read = PolicyFile::from(PolicyText::parse(&template(&file)).unwrap());
         assert_eq!((read.policy, read.spend, read.find), (file.policy, file.spend, file.find));

@@ -210,7 +210,43 @@ const EVIDENCE_WAIT: Duration = Duration::from_secs(20);
 /// # Errors
 /// `Untrusted` if the policy refuses every one, `NoNode` with the reason for each that was passed over; `Chain`.
 pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy, listed: &[Hash32]) -> Result<VerifiedNode, ClientError> {
-    let mut search = Search::default();
+    let mut newest = None;
+    let place = Place { chain, registry, policy, listed };
+    resolve_each(&place, 1, &|_| Before::Unknown, &mut |_, node| newest = node.ok()).await?;
+    newest.ok_or_else(|| ClientError::NoNode(format!("registry {registry}: none was found")))
+}
+
+/// Where nodes are looked for, and by which policy they are judged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) chain: &'a ChainClient,
+    pub(crate) registry: &'a Address,
+    pub(crate) policy: &'a Policy,
+    pub(crate) listed: &'a [Hash32],
+}
+
+/// What whoever looks knows of a key beforehand.
+pub(crate) enum Before {
+    Unknown,
+    /// It is verified, and counts as found.
+    Found,
+    /// It failed a moment ago, for this reason: it is passed over.
+    Failed(String),
+}
+
+/// The newest enclaves that the policy accepts and that answer, `most` of them at most, each as soon as it is verified live. Whoever could not be
+/// verified is told too, with the reason.
+///
+/// # Errors
+/// As [`resolve`], if none was found.
+pub(crate) async fn resolve_each(
+    place: &Place<'_>,
+    most: usize,
+    before: &(dyn Fn(&Address) -> Before + Sync),
+    found: &mut (dyn FnMut(Address, Result<VerifiedNode, String>) + Send),
+) -> Result<(), ClientError> {
+    let Place { chain, registry, policy, listed } = *place;
+    let (mut search, mut count) = (Search::default(), 0_usize);
     let deadline = Instant::now() + SEARCH_MAX;
     let lists = match (listed, policy.operators.named()) {
         ([], []) => vec![RegistrationList::All],
@@ -219,12 +255,30 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy, l
     };
     // Newest first: anyone may register, so a registry only grows. Whoever names where to look reads no registration of others.
     let mut walk = Walk::begin(chain, registry, lists).await?;
-    while let Some(registered) = walk.next().await? {
+    while count < most {
+        let registered = match walk.next().await {
+            Ok(Some(registered)) => registered,
+            Ok(None) => break,
+            // Those that were found stay found.
+            Err(_) if 0 < count => break,
+            Err(error) => return Err(error),
+        };
         search.late = deadline <= Instant::now();
         if search.is_over() {
             break;
         }
         let k_sig = registered.record.k_sig;
+        match before(&k_sig) {
+            Before::Unknown => {}
+            Before::Found => {
+                count = count.saturating_add(1);
+                continue;
+            }
+            Before::Failed(why) => {
+                search.passed.push((k_sig, why));
+                continue;
+            }
+        }
         let evidence = match good_evidence(chain, registry, &registered, policy).await {
             Ok(Some(evidence)) => evidence,
             Ok(None) => {
@@ -238,9 +292,18 @@ pub async fn resolve(chain: &ChainClient, registry: &Address, policy: &Policy, l
         };
         let Some(enclave) = search.judge(&k_sig, &registered.record.manifest_hash, evidence, policy) else { continue };
         match open(chain, policy, registry, &enclave).await {
-            Ok(node) => return Ok(node),
-            Err(error) => search.failed(&k_sig, &error),
+            Ok(node) => {
+                found(k_sig, Ok(node));
+                count = count.saturating_add(1);
+            }
+            Err(error) => {
+                search.failed(&k_sig, &error);
+                found(k_sig, Err(error.to_string()));
+            }
         }
+    }
+    if 0 < count {
+        return Ok(());
     }
     search.broken = walk.broken.first().map(ToString::to_string);
     if search.has_seen_nobody() && !walk.is_of_all() {

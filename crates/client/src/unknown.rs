@@ -4,12 +4,11 @@
 //! another question than the one paid for. The node itself says which: it is asked without a payment, and asked again without the field.
 //! Never without being told to, and never in silence: who asked is told each name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::value::RawValue;
-
 use crate::error::ClientError;
+use crate::members::Members;
 
 /// Fields taken out of one request, at most: each costs a round trip.
 const DROPPED_MAX: usize = 32;
@@ -62,15 +61,14 @@ impl Told {
     }
 }
 
-/// Every other field stays as its bytes are: a number that was read and written again might be another one.
+/// Every other field stays as its bytes are.
 fn without(body: &[u8], error: &ClientError) -> Option<(String, Vec<u8>)> {
     let ClientError::Node { status: 400, code, param: Some(name), .. } = error else { return None };
     if code != "unsupported_parameter" || NEEDED.contains(&name.as_str()) {
         return None;
     }
-    let mut members: BTreeMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
-    members.remove(name)?;
-    Some((name.clone(), serde_json::to_vec(&members).ok()?))
+    let mut members = Members::parse(body)?;
+    members.remove(name).then(|| (name.clone(), members.encode().into_bytes()))
 }
 
 #[cfg(test)]
@@ -87,7 +85,7 @@ mod tests {
         let dropped = Dropped::default();
         let (name, shorter) = dropped.without(body, &refused(400, "unsupported_parameter", "min_p")).unwrap();
         assert_eq!(name, "min_p");
-        let expected = r#"{"model":"m","seed":9223372036854775807,"temperature":0.70000000000000000001}"#;
+        let expected = r#"{"temperature":0.70000000000000000001,"seed":9223372036854775807,"model":"m"}"#;
         assert_eq!(String::from_utf8(shorter).unwrap(), expected);
         assert_eq!(dropped.listed().as_deref(), Some("min_p"));
     }

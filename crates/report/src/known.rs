@@ -7,6 +7,7 @@ use std::fmt;
 
 use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Address, Hash32};
+use candor_verify::payment::MAX_UNRESOLVED;
 use candor_verify::policy::{Accept, Policy, Workloads};
 use serde::Deserialize;
 
@@ -253,7 +254,7 @@ impl Spend {
         Ok(KnownSpend {
             symbol: self.symbol.clone(),
             decimals: self.decimals,
-            limit: SpendLimit { chain_id, asset, max_per_request, max_per_day },
+            limit: SpendLimit { chain_id, asset, max_per_request, max_per_day, max_unresolved: MAX_UNRESOLVED },
         })
     }
 }

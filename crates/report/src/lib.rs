@@ -31,6 +31,7 @@
     )
 )]
 
+mod charge;
 pub mod conformance;
 mod deployment;
 mod endpoints;
@@ -42,6 +43,7 @@ mod policy;
 mod verdict;
 mod wallet;
 
+pub use charge::{Charge, is_dollar};
 pub use deployment::{ContractText, DeploymentText, DeploymentTextError};
 pub use endpoints::{EndpointText, EndpointsText, EndpointsTextError};
 pub use explain::explained_json;
@@ -51,7 +53,9 @@ pub use node::{
     MetricsPart, NODE_VERSION, NodeModel, NodePart, NodeText, NodeTextError, PricePart, RenewalPart, StoragePart, TermsPart, decimal_text,
     node_fields,
 };
-pub use page::{PAGE_BEGINNING, PageContent, ends, verdict_page};
+pub use page::{
+    LIVE_REQUESTS_MAX, LiveEnd, LiveNode, LivePage, LiveRequest, LiveSpend, PAGE_BEGINNING, PageContent, ends, live_page, verdict_page,
+};
 pub use policy::{PolicyText, PolicyTextError, SpendLimit};
-pub use verdict::{bundle_json, headline, verdict_json};
+pub use verdict::{bundle_json, headline, headline_words, verdict_json};
 pub use wallet::{WalletText, WalletTextError};

@@ -7,6 +7,7 @@ use std::fmt;
 
 use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::payment::MAX_UNRESOLVED;
 use candor_verify::policy::{Accept, Policy, Workloads};
 use candor_verify::verdict::LogLevel;
 use serde::Deserialize;
@@ -47,6 +48,8 @@ pub struct SpendLimit {
     pub max_per_request: Amount,
     /// Most for any 24 hours.
     pub max_per_day: Amount,
+    /// Most payments unresolved at a time once a request is paid for at another node beside one that did not answer.
+    pub max_unresolved: u32,
 }
 
 /// Why a text is no policy.
@@ -188,6 +191,12 @@ struct Spend {
     asset: String,
     max_per_request: String,
     max_per_day: String,
+    #[serde(default = "max_unresolved")]
+    max_unresolved: u32,
+}
+
+fn max_unresolved() -> u32 {
+    MAX_UNRESOLVED
 }
 
 impl PolicyText {
@@ -282,10 +291,13 @@ impl PolicyText {
              # register by verifiers of their own are not even read. Empty: whoever an accepted operator registered.\n\
              listed = [{find}]\n"
         );
-        for SpendLimit { chain_id, asset, max_per_request, max_per_day } in &self.spend {
+        for SpendLimit { chain_id, asset, max_per_request, max_per_day, max_unresolved } in &self.spend {
             out.push_str(&format!(
                 "\n[[spend]]\n# Only the attested payee is ever paid. Amounts in the asset's smallest unit.\nchain_id = {chain_id}\n\
-                 asset = \"{asset}\"\nmax_per_request = \"{max_per_request}\"\nmax_per_day = \"{max_per_day}\"\n"
+                 asset = \"{asset}\"\nmax_per_request = \"{max_per_request}\"\nmax_per_day = \"{max_per_day}\"\n\
+                 # A node that was paid may not answer, and its payment may move until its deadline. Meanwhile `candor proxy` pays another node for the\n\
+                 # same request while fewer than so many such payments are unresolved: all may be charged. 1: never.\n\
+                 max_unresolved = {max_unresolved}\n"
             ));
         }
         out
@@ -305,6 +317,7 @@ impl Spend {
             asset: address("spend.asset", &self.asset)?,
             max_per_request: amount("spend.max_per_request", &self.max_per_request)?,
             max_per_day: amount("spend.max_per_day", &self.max_per_day)?,
+            max_unresolved: self.max_unresolved,
         })
     }
 }

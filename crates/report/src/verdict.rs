@@ -14,9 +14,14 @@ use serde_json::{Map, Value, json};
 /// work and of the log; a refusal has neither.
 #[must_use]
 pub fn headline(verdict: &Verdict) -> String {
-    let outcome = verdict.outcome().as_str().to_uppercase();
-    let qualities = qualities(verdict);
-    core::iter::once(outcome.as_str()).chain(qualities).collect::<Vec<_>>().join(" · ")
+    headline_words(verdict).join(" · ")
+}
+
+/// The words of that line, each in capitals of ASCII: for a header, or a list.
+#[must_use]
+pub fn headline_words(verdict: &Verdict) -> Vec<String> {
+    let outcome = verdict.outcome().as_str().to_ascii_uppercase();
+    core::iter::once(outcome).chain(qualities(verdict).into_iter().map(str::to_owned)).collect()
 }
 
 /// The word that stands for evidence without hardware.

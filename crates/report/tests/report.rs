@@ -53,7 +53,13 @@ fn sample() -> PolicyText {
         require_level: LogLevel::Anchored,
         require_offer_binding: false,
     };
-    let limit = SpendLimit { chain_id: 31337, asset: Address([9; 20]), max_per_request: Amount(10), max_per_day: Amount(u128::MAX) };
+    let limit = SpendLimit {
+        chain_id: 31337,
+        asset: Address([9; 20]),
+        max_per_request: Amount(10),
+        max_per_day: Amount(u128::MAX),
+        max_unresolved: 7,
+    };
     PolicyText { policy, spend: vec![limit], find: vec![Hash32([10; 32]), Hash32([11; 32])] }
 }
 

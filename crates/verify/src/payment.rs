@@ -25,6 +25,10 @@ pub const MAX_TIMEOUT_SECONDS: u64 = 300;
 /// s: clock skew allowed between parties, in seconds. A protocol constant, never lowered.
 pub const MAX_SKEW_SECONDS: u64 = 30;
 
+/// `max_unresolved` of a spend policy where it is not said: one node may fail a request that was paid for, and another is paid beside it. Both may
+/// be charged.
+pub const MAX_UNRESOLVED: u32 = 2;
+
 /// Seconds that must remain on a payment when it is accepted, so that settlement can still land (x402 reference: 6).
 pub const SETTLE_MARGIN_SECONDS: u64 = 6;
 

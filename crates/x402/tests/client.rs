@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::MAX_SKEW_SECONDS;
 use candor_verify::recovery::KEPT_SECONDS;
@@ -263,4 +265,33 @@ fn a_signature_of_another_key_is_not_sent() {
     let other = Key::new(33);
     let result = paid_by(&other, reservation);
     assert_eq!(result.err(), Some(PayError::Signer { expected: world.payer.address(), got: Some(other.address()) }));
+}
+
+#[test]
+fn beside_payments_that_were_left_no_more_are_reserved_than_the_policy_allows_and_what_ended_does_not_count() {
+    let world = World::new();
+    let mut ledger = Ledger::default();
+    let mut left = BTreeSet::new();
+    let beside = |ledger: &mut Ledger, left: &BTreeSet<Hash32>, salt: u8| {
+        ledger.reserve_beside(world.purchase(salt), world.choice(), left, UnixSeconds(world.now))
+    };
+    let first = world.reserve(&mut ledger, 1);
+    left.insert(first.nonce());
+    ledger.sent(world.sent(first)).unwrap();
+    // One was left, two may be: another is paid.
+    let second = beside(&mut ledger, &left, 2).unwrap();
+    left.insert(second.nonce());
+    ledger.sent(world.sent(second)).unwrap();
+    let refused = beside(&mut ledger, &left, 3).unwrap_err();
+    assert!(matches!(refused, LedgerError::TooManyUnresolved { limit: 2, got: 2, .. }), "{refused}");
+    assert!(refused.to_string().contains("max_unresolved"));
+    // A first payment for another request is none beside another.
+    let other = world.reserve(&mut ledger, 4);
+    assert!(beside(&mut ledger, &left, 5).is_err(), "and does not make room");
+    ledger.resolve(&other.nonce(), Resolution::NeverSent).unwrap();
+    // What is charged is not unresolved, and what is not known counts for nothing.
+    let charged = *left.iter().next().unwrap();
+    ledger.resolve(&charged, Resolution::Charged).unwrap();
+    left.insert(Hash32([0xee; 32]));
+    assert!(beside(&mut ledger, &left, 6).is_ok());
 }

@@ -7,8 +7,8 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use candor_client::{
-    AccessKey, Buyer, ClientError, Endpoint, Keep, OwnChain, PolicyFile, Progress, SpendBook, VerifiedNode, VerifiedResponse, Wallet, ask,
-    ask_if, frame_text, needs_wallet, resolve, verify_live,
+    AccessKey, Again, Buyer, ClientError, Endpoint, Keep, OwnChain, PolicyFile, Progress, SpendBook, VerifiedNode, VerifiedResponse,
+    Wallet, ask, ask_if, frame_text, needs_wallet, resolve, verify_live,
 };
 use candor_report::{Decimal, decimal_text, ends};
 use candor_verify::bytes::Amount;
@@ -114,7 +114,7 @@ impl Shop {
             spend: &policy.spend,
             policy: &policy.policy,
             keep,
-            pay_again: *pay_again,
+            again: if *pay_again { Again::Always } else { Again::No },
         };
         let terms = node.enclave.terms().clone();
         let spinner = Spinner::start(is_shown, "asking for the price");

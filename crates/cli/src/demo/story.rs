@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use candor_client::{BundleIndex, Buyer, Keep, KeepMode, OwnChain, Provable, SpendBook, VerifiedNode, VerifiedResponse, resolve};
+use candor_client::{Again, BundleIndex, Buyer, Keep, KeepMode, OwnChain, Provable, SpendBook, VerifiedNode, VerifiedResponse, resolve};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
 use candor_verify::verdict::{Outcome, Question, Status, Verdict};
@@ -41,7 +41,7 @@ pub(super) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
         spend: &stage.policy.spend,
         policy: &stage.policy.policy,
         keep: &keep,
-        pay_again: false,
+        again: Again::No,
     };
     screen::asked(question);
     let asked = Instant::now();

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use candor_client::{Endpoint, PolicyFile, discover, template, write_private};
 use candor_report::{Decimal, KnownPlace, KnownText};
+use candor_verify::payment::MAX_UNRESOLVED;
 use candor_verify::policy::Policy;
 use candor_verify::terms::OperatorTerms;
 use candor_x402::client::{AssetLimit, SpendPolicy};
@@ -68,7 +69,7 @@ pub(super) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         return Err(Failure::cannot(format!("{} is there already and was not touched; {instead}", path.display())));
     }
     let suggestion = match (&args.url, args.chain_id) {
-        (Some(url), _) => of_node(url).await?,
+        (Some(url), _) => of_node(url, state).await?,
         (None, Some(chain_id)) => of_chain(&known()?, chain_id, state)?,
         (None, None) => of_chain(&known()?, args.rpc.connect().await?.chain_id(), state)?,
     };
@@ -105,7 +106,7 @@ pub(super) async fn first(node: Option<&str>, chain_id: u64, state: &Path, json_
         None => format!("candor policy suggest --chain-id {chain_id}{}", of_state(state)),
     };
     let suggestion = match node {
-        Some(url) => of_node(url).await?,
+        Some(url) => of_node(url, state).await?,
         None => of_chain(&known()?, chain_id, state)?,
     };
     // Shown and asked on standard output: into a file, nobody would see the question.
@@ -187,7 +188,7 @@ fn of_chain(known: &KnownText, chain_id: u64, state: &Path) -> Result<Suggestion
 }
 
 /// What a node shows, and small amounts of the tokens it takes that are known here.
-async fn of_node(url: &str) -> Result<Suggestion, Failure> {
+async fn of_node(url: &str, state: &Path) -> Result<Suggestion, Failure> {
     let endpoint = match Endpoint::parse(url) {
         Ok(_) => url.to_owned(),
         // A host's log port, for example: it names its node.
@@ -195,7 +196,7 @@ async fn of_node(url: &str) -> Result<Suggestion, Failure> {
     };
     // No root but the one that was shown: every line is to come from where it says.
     let none = Policy { roots: Vec::new(), ..nobody() };
-    let found = trust::find(&endpoint, &none).await?;
+    let found = trust::find(&endpoint, &none, state).await?;
     let (terms, policy) = (found.enclave.terms(), found.added_to(&none));
     let file = PolicyFile::new(policy, SpendPolicy { assets: limits(terms) });
     if found.enclave.is_simulated() {
@@ -212,7 +213,13 @@ fn limits(terms: &OperatorTerms) -> Vec<AssetLimit> {
     let mut limits: Vec<AssetLimit> = Vec::new();
     for price in &terms.prices {
         let (max_per_request, max_per_day) = Default::default();
-        let limit = AssetLimit { network: Eip155(price.chain_id), asset: price.asset, max_per_request, max_per_day };
+        let limit = AssetLimit {
+            network: Eip155(price.chain_id),
+            asset: price.asset,
+            max_per_request,
+            max_per_day,
+            max_unresolved: MAX_UNRESOLVED,
+        };
         let is_new = !limits.iter().any(|known| (known.network, known.asset) == (limit.network, limit.asset));
         if let Some(money) = Money::known(&limit).filter(|_| is_new) {
             let units = |text: &str| Decimal::parse(text).and_then(|amount| amount.units(money.decimals())).unwrap_or_default();

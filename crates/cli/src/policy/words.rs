@@ -119,9 +119,15 @@ pub(crate) fn rows(file: &PolicyFile, moneys: &[Option<Money>]) -> Vec<(&'static
         rows.push(("may spend", "nothing".into()));
     }
     for (limit, money) in file.spend.assets.iter().zip(moneys) {
-        let AssetLimit { network, asset, max_per_request, max_per_day } = limit;
+        let AssetLimit { network, asset, max_per_request, max_per_day, max_unresolved } = limit;
         let (each, day) = (Money::say(money.as_ref(), *max_per_request), Money::say(money.as_ref(), *max_per_day));
-        rows.push(("may spend", format!("{each} a request and {day} a day at most, of {asset} on chain {}", network.0)));
+        rows.push((
+            "may spend",
+            format!(
+                "{each} a request and {day} a day at most, of {asset} on chain {}; {max_unresolved} payments may be unanswered at once",
+                network.0
+            ),
+        ));
     }
     rows
 }
@@ -168,7 +174,7 @@ pub(crate) fn warnings(file: &PolicyFile) -> Vec<String> {
 }
 
 fn risky_limit(file: &PolicyFile, limit: &AssetLimit) -> Vec<String> {
-    let AssetLimit { network, asset, max_per_request, max_per_day } = limit;
+    let AssetLimit { network, asset, max_per_request, max_per_day, .. } = limit;
     let money = Money::known(limit);
     let named = format!("spend {asset:#} on chain {}", network.0);
     let mut out = Vec::new();
@@ -269,7 +275,13 @@ mod tests {
 
     fn careful() -> PolicyFile {
         let usdc = tokens::usdc(8453).unwrap().address;
-        let limit = AssetLimit { network: Eip155(8453), asset: usdc, max_per_request: Amount(10_000), max_per_day: Amount(1_000_000) };
+        let limit = AssetLimit {
+            network: Eip155(8453),
+            asset: usdc,
+            max_per_request: Amount(10_000),
+            max_per_day: Amount(1_000_000),
+            max_unresolved: 2,
+        };
         let policy = Policy {
             roots: vec![TrustRoot::AWS_NITRO_G1],
             workloads: Workloads::Only(vec![Hash32([1; 32])]),

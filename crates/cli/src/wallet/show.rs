@@ -142,7 +142,7 @@ impl Holding {
     }
 
     fn say(&self, node: Option<&Node>) {
-        let AssetLimit { network, asset, max_per_request, max_per_day } = self.limit;
+        let AssetLimit { network, asset, max_per_request, max_per_day, .. } = self.limit;
         let name = self.words.as_ref().map_or("a token that does not name itself".to_owned(), |words| format!("{:?}", words.name));
         say!("  {}   {asset} on chain {}, which calls itself {name}", self.money(self.balance), network.0);
         if let Some(answers) = self.answers(max_per_request) {
@@ -162,7 +162,7 @@ impl Holding {
     }
 
     fn json(&self, node: Option<&Node>) -> Value {
-        let AssetLimit { network, asset, max_per_request, max_per_day } = self.limit;
+        let AssetLimit { network, asset, max_per_request, max_per_day, .. } = self.limit;
         let words = self.words.as_ref();
         let node = node.and_then(|node| {
             let price = node.price(&self.limit)?;

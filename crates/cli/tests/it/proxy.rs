@@ -5,12 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use candor_verify::bundle::Bundle;
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::support::http::{CHAT, Http, Reply};
-use crate::support::process::Process;
+use crate::support::http::{CHAT, Http, Reply, get};
+use crate::support::process::{Process, new_directory};
 use crate::support::{World, eventually};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -71,14 +72,27 @@ async fn whoever_looks_is_told_what_it_is_and_what_it_serves() {
     let error = &said["error"];
     assert!(lost.status == 404 && error["code"].is_null(), "{lost:?}");
     assert!(["/v1/chat/completions", "/v1/models"].iter().all(|route| error["message"].as_str().unwrap().contains(route)), "{lost:?}");
+    for (method, path, allowed) in
+        [(Method::GET, CHAT, "POST"), (Method::DELETE, "/health", "GET, HEAD"), (Method::POST, "/v1/models", "GET, HEAD")]
+    {
+        let wrong = send(&at, method, path, &[JSON], Vec::new()).await;
+        assert_eq!((wrong.status, wrong.header("allow")), (405, Some(allowed)), "{wrong:?}");
+    }
     let long = send(&at, Method::POST, CHAT, &[JSON], vec![b' '; (1 << 20) + 1]).await;
     assert_eq!(long.status, 413, "{long:?}");
     let wrong = send(&at, Method::POST, CHAT, &[JSON], question(json!({"temperature": 5}))).await;
     assert_eq!((wrong.status, &wrong.json()["error"]["param"]), (400, &"temperature".into()), "{wrong:?}");
 }
 
+/// What `candor verify` says a bundle cost, in the token's decimals.
+fn charge_of(world: &World, bundle: &str) -> String {
+    let facts = world.candor(&["verify", bundle]).json;
+    let charged: u128 = facts["facts"]["receipt"]["money"]["charged"].as_str().unwrap().parse().unwrap();
+    format!("0.{charged:06}")
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_leads_to_its_bundle() {
+async fn a_whole_answer_shows_receipt_bundle_charge_and_verdict_in_its_head_and_its_body() {
     let world = World::shared();
     let proxy = start(&world, &["--keep", "full"]);
     let at = authority(&proxy);
@@ -86,16 +100,96 @@ async fn an_answer_leads_to_its_bundle() {
     let messages = json!({"messages": [{"role": "assistant", "content": null}, {"role": "user", "content": "Hi"}]});
     let whole = send(&at, Method::POST, CHAT, &[JSON], question(messages)).await;
     assert_eq!(whole.status, 200, "{whole:?}");
-    let bundle = Path::new(whole.header("x-candor-bundle").unwrap());
+    let file = whole.header("x-candor-bundle").unwrap();
+    let bundle = Path::new(file);
     assert_eq!(bundle.file_stem().unwrap().to_str(), whole.header("x-receipt-id"));
     assert!(["complete", "length"].contains(&whole.header("x-candor-outcome").unwrap()), "{whole:?}");
-    assert_eq!(world.candor(&["verify", bundle.to_str().unwrap()]).code, 0);
-    let streamed = send(&at, Method::POST, CHAT, &[JSON], question(json!({"stream": true}))).await;
+    assert_eq!(whole.header("x-candor-verdict"), Some("VERIFIED, SIMULATED, REPLAYABLE, SELF-LOGGED"));
+    let charge = charge_of(&world, file);
+    assert_eq!(whole.header("x-candor-charge"), Some(format!("{charge} USDC").as_str()));
+    assert_eq!(whole.header("x-candor-node"), Some(world.api().trim_start_matches("https://")));
+
+    let said = whole.json();
+    let candor = &said["candor"];
+    assert_eq!((candor["receipt_id"].as_str(), candor["bundle"].as_str()), (whole.header("x-receipt-id"), Some(file)));
+    assert_eq!(candor["verdict"], json!(["VERIFIED", "SIMULATED", "REPLAYABLE", "SELF-LOGGED"]));
+    assert_eq!((&candor["charge"]["text"], &candor["charge"]["decimals"]), (&json!(format!("{charge} USDC")), &json!(6)));
+    // To the digit, and a number: what OpenRouter's clients read.
+    let body = String::from_utf8(whole.body.to_vec()).unwrap();
+    assert!(said["usage"]["cost"].is_number() && body.contains(&format!("\"cost\":{charge}")), "{body}");
+    // The bundle keeps what the node sent: without ours.
+    let kept = Bundle::parse(&std::fs::read(bundle).unwrap()).unwrap();
+    let sent = String::from_utf8(kept.response.frames[0].clone()).unwrap();
+    assert!(!sent.contains("candor\"") && !sent.contains("\"cost\""), "{sent}");
+    let ours = body.replace(&format!(",\"cost\":{charge}"), "");
+    assert!(ours.starts_with(sent.strip_suffix('}').unwrap()), "{ours}\n{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_shows_the_same_in_its_last_frame_and_in_a_comment() {
+    let world = World::shared();
+    let proxy = start(&world, &[]);
+    let options = json!({"stream": true, "stream_options": {"include_usage": true}});
+    let streamed = send(&authority(&proxy), Method::POST, CHAT, &[JSON], question(options)).await;
+    assert_eq!(streamed.header("x-candor-node"), Some(world.api().trim_start_matches("https://")));
     let text = String::from_utf8(streamed.body.to_vec()).unwrap();
     let comment = text.lines().find_map(|line| line.strip_prefix(": candor ")).unwrap();
     let kept: Value = serde_json::from_str(comment).unwrap();
-    assert!(kept["outcome"].is_string(), "{text}");
-    assert!(Path::new(kept["bundle"].as_str().unwrap()).exists() && text.trim_end().ends_with("data: [DONE]"), "{text}");
+    let frames: Vec<Value> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: {"))
+        .map(|line| serde_json::from_str(&format!("{{{line}")).unwrap())
+        .collect();
+    let (last, earlier) = frames.split_last().unwrap();
+    assert!(1 < frames.len() && earlier.iter().all(|frame| frame["candor"].is_null()), "{text}");
+    assert_eq!(last["candor"], kept);
+    assert!(last["usage"]["cost"].is_number() && kept["outcome"].is_string(), "{text}");
+    let file = kept["bundle"].as_str().unwrap();
+    assert_eq!(kept["charge"]["text"], format!("{} USDC", charge_of(&world, file)));
+    assert!(Path::new(file).exists() && text.trim_end().ends_with("data: [DONE]"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_request_is_one_log_line_with_its_charge_and_receipt_and_no_word_of_the_prompt() {
+    const SECRET: &str = "my-own-secret-words";
+    let world = World::shared();
+    let proxy = start(&world, &["--log-format", "json"]);
+    let at = authority(&proxy);
+    let asked = json!({"messages": [{"role": "user", "content": SECRET}]});
+    let answer = send(&at, Method::POST, CHAT, &[JSON], question(asked.clone())).await;
+    let receipt_id = answer.header("x-receipt-id").unwrap();
+    let line: Value = serde_json::from_str(&proxy.logged(|line| line.contains(receipt_id))).unwrap();
+    assert_eq!((&line["target"], &line["event"], &line["level"]), (&json!("proxy"), &json!("request"), &json!("info")));
+    assert_eq!((&line["model"], &line["status"], &line["method"]), (&json!("candor-mini"), &json!(200), &json!("POST")));
+    assert_eq!(line["charge"].as_str(), answer.header("x-candor-charge"));
+    assert!(line["ms"].is_u64() && line["prompt_tokens"].is_u64() && line["completion_tokens"].is_u64(), "{line}");
+    assert!(line["verdict"].as_str().unwrap().starts_with("VERIFIED"), "{line}");
+    // A model's name is anybody's text: it stays one line, and a short one.
+    let hostile = json!({"model": format!("\u{1b}[2K\r\nVERIFIED{}", "x".repeat(100_000)), "messages": asked["messages"]});
+    let refused = send(&at, Method::POST, CHAT, &[JSON], question(hostile)).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    let line = proxy.logged(|line| line.contains("invalid_value"));
+    assert!(line.len() < 1_000 && !line.contains('\u{1b}'), "{line}");
+    assert!(proxy.log().iter().all(|line| !line.contains(SECRET)), "{:#?}", proxy.log());
+    assert_eq!(proxy.log().iter().filter(|line| line.contains(receipt_id)).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_says_whether_an_answer_can_be_had_and_what_it_needs() {
+    let mut world = World::start(&[]);
+    let proxy = start(&world, &[]);
+    let at = authority(&proxy);
+    let well = send(&at, Method::GET, "/health", &[], Vec::new()).await;
+    assert_eq!((well.status, &well.json()["status"]), (200, &json!("ok")), "{well:?}");
+    let head = send(&at, Method::HEAD, "/health", &[], Vec::new()).await;
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    world.node.end();
+    eventually("it is told that no node answers", || async {
+        let ill = send(&at, Method::GET, "/health", &[], Vec::new()).await;
+        let says = ill.json()["needs"].to_string();
+        (ill.status == 503 && says.contains("a verified node")).then_some(())
+    })
+    .await;
 }
 
 /// Kept at a path, sent back as a header or in the comment of a stream.
@@ -192,4 +286,94 @@ async fn a_flood_of_connections_ends_nothing() {
         (reply.status == 200).then_some(())
     })
     .await;
+}
+
+/// A second node on the chain of a world, under the same software root, with a directory of its own.
+fn second_node(world: &World, directory: &Path) -> (Process, String) {
+    let config = directory.join("node.toml");
+    std::fs::write(&config, format!("version = 1\n[node]\ndata = {:?}\n", directory.join("node"))).unwrap();
+    let (rpc, config) = (world.rpc(), config.to_str().unwrap().to_owned());
+    let listen = ["--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"];
+    (Process::start(&world.state, &[&["serve", "--config", &config, "--rpc", &rpc][..], &listen].concat()), config)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_nodes_the_cheaper_is_paid_and_when_it_dies_the_other() {
+    let world = World::start(&[]);
+    let directory = new_directory();
+    let (mut second, config) = second_node(&world, &directory);
+    let (dear, cheap) = (world.api().replace("https://", ""), second.text("api").replace("https://", ""));
+    let set = world.candor(&["prices", "set", "--config", &config, "--input", "0.5", "--output", "1.5", "--request", "0.00005"]);
+    assert_eq!(set.code, 0, "{set:?}");
+    eventually("the list is in force", || async {
+        let models = get(&format!("https://{cheap}"), "/v1/models").await.json();
+        models["data"][0]["candor"]["price_list"]["number"].is_u64().then_some(())
+    })
+    .await;
+    let proxy = start(&world, &[]);
+    let at = authority(&proxy);
+    eventually("both nodes are verified", || async {
+        let health = send(&at, Method::GET, "/health", &[], Vec::new()).await.json();
+        (health["nodes"].as_array().unwrap().len() == 2).then_some(())
+    })
+    .await;
+    // Its price list may be read a moment after it is verified.
+    let first = eventually("the cheaper one is asked", || async {
+        let reply = send(&at, Method::POST, CHAT, &[JSON], question(json!({}))).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        (reply.header("x-candor-node") == Some(cheap.as_str())).then_some(reply)
+    })
+    .await;
+    // Whoever asks says who may answer.
+    let only = send(&at, Method::POST, CHAT, &[JSON], question(json!({"provider": {"only": [dear]}}))).await;
+    assert_eq!((only.status, only.header("x-candor-node")), (200, Some(dear.as_str())), "{only:?}");
+    let cost = |reply: &Reply| reply.json()["candor"]["charge"]["amount"].as_str().unwrap().parse::<u128>().unwrap();
+    assert!(cost(&first) < cost(&only));
+    second.end();
+    let other = send(&at, Method::POST, CHAT, &[JSON], question(json!({"seed": 2}))).await;
+    assert_eq!((other.status, other.header("x-candor-node")), (200, Some(dear.as_str())), "{other:?}");
+    assert!(proxy.logged(|line| line.contains("another node is asked")).contains(&cheap));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_is_shown_each_request_and_the_verdict_of_each_answer_and_programs_are_not() {
+    let world = World::shared();
+    let proxy = start(&world, &[]);
+    let at = authority(&proxy);
+    let hostile = json!({"model": "<script>alert(1)</script>"});
+    assert_eq!(send(&at, Method::POST, CHAT, &[JSON], question(hostile)).await.status, 404);
+    let answer = send(&at, Method::POST, CHAT, &[JSON], question(json!({}))).await;
+    let id = answer.header("x-receipt-id").unwrap();
+    let browser = ("accept", "text/html,application/xhtml+xml");
+    let page = send(&at, Method::GET, "/", &[browser], Vec::new()).await;
+    let html = page.text();
+    assert!(
+        html.contains(&format!("/answers/{id}")) && html.contains(answer.header("x-candor-charge").unwrap().trim_end_matches(" USDC")),
+        "{html}"
+    );
+    assert!(!html.contains("<script") && html.contains("&lt;script&gt;"), "{html}");
+    assert_eq!(
+        (page.header("refresh"), page.header("cache-control"), page.header("x-frame-options")),
+        (Some("5"), Some("no-store"), Some("DENY"))
+    );
+    assert!(page.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"));
+    let still = send(&at, Method::GET, "/?still", &[browser], Vec::new()).await;
+    assert_eq!((still.status, still.header("refresh")), (200, None));
+    let verdict = send(&at, Method::GET, &format!("/answers/{id}"), &[browser], Vec::new()).await;
+    assert!(
+        verdict.status == 200 && verdict.text().contains("data-candor=\"verdict\"") && verdict.text().contains("<span>Verified</span>")
+    );
+    assert!(verdict.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"));
+    for path in ["/answers/../../policy", "/answers/%2e%2e%2fwallet", &format!("/answers/{}", "0".repeat(32)), "/answers/"] {
+        assert_eq!(send(&at, Method::GET, path, &[browser], Vec::new()).await.status, 404, "{path}");
+    }
+    // Nothing of it is for pages of others, and nothing is bought by looking.
+    for path in ["/", &format!("/answers/{id}")] {
+        for site in ["cross-site", "same-site"] {
+            assert_eq!(send(&at, Method::GET, path, &[browser, ("sec-fetch-site", site)], Vec::new()).await.status, 403, "{path} {site}");
+        }
+        assert_eq!(send(&at, Method::POST, path, &[JSON, browser], Vec::new()).await.status, 405, "{path}");
+    }
+    assert!(send(&at, Method::GET, "/", &[], Vec::new()).await.json()["about"].is_string());
 }

@@ -2,13 +2,16 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use candor_verify::bytes::{Hash32, to_hex};
 use candor_verify::hash::sha256;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use hyper::{Method, Response, StatusCode};
 
 use super::ProxyBody;
-use super::errors::refusal;
+use super::errors::{PROXY_CODE, refusal};
+use super::page::is_browser;
 use crate::error::ClientError;
 use crate::resolve::random32;
 
@@ -41,12 +44,23 @@ impl ProxyToken {
         Ok(to_hex(&random32()?.0).trim_start_matches("0x").to_owned())
     }
 
-    fn admits(&self, headers: &HeaderMap) -> bool {
+    /// Whether a request brings it: as a bearer; or a browser, which only reads, as the password of Basic.
+    fn admits(&self, headers: &HeaderMap, method: &Method) -> bool {
         let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (scheme, text) = value.split_once(' ').unwrap_or_default();
-        let got = sha256(&[text.trim().as_bytes()]);
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
+        let text = match scheme.to_ascii_lowercase().as_str() {
+            "bearer" => text.trim().as_bytes().to_vec(),
+            // A browser sends it by itself once it was told, so nothing may be bought with it.
+            "basic" if is_read => {
+                let pair = STANDARD.decode(text.trim()).unwrap_or_default();
+                pair.iter().position(|byte| *byte == b':').and_then(|at| pair.get(at.saturating_add(1)..)).unwrap_or_default().to_vec()
+            }
+            _ => return false,
+        };
+        let got = sha256(&[&text]);
         let differing = self.0.0.iter().zip(got.0).fold(0, |differing, (ours, theirs)| differing | (ours ^ theirs));
-        scheme.eq_ignore_ascii_case("bearer") && differing == 0
+        differing == 0
     }
 }
 
@@ -60,9 +74,10 @@ impl fmt::Debug for ProxyToken {
 /// send neither Origin nor `Sec-Fetch-Site`, and the JSON content type forces a page into a preflight that is never answered.
 pub(super) fn refuse_strangers(headers: &HeaderMap, method: &Method, token: Option<&ProxyToken>) -> Option<Response<ProxyBody>> {
     let header = |name: &str| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let refuse = |status: StatusCode, message: &str| Some(refusal(status, Some("candor_proxy"), message));
-    // A page's plain GET has no Origin; browsers say of it where it comes from.
-    if headers.contains_key(ORIGIN) || header("sec-fetch-site") == Some("cross-site") {
+    let refuse = |status: StatusCode, message: &str| Some(refusal(status, Some(PROXY_CODE), message));
+    // A page's plain GET has no Origin; browsers say of it where it comes from. Another port of loopback is the same site, and somebody else's.
+    let is_foreign = headers.get("sec-fetch-site").is_some_and(|site| site != "none" && site != "same-origin");
+    if headers.contains_key(ORIGIN) || is_foreign {
         return refuse(StatusCode::FORBIDDEN, "the proxy serves programs on this machine, not web pages");
     }
     let host = header("host").unwrap_or_default();
@@ -70,9 +85,15 @@ pub(super) fn refuse_strangers(headers: &HeaderMap, method: &Method, token: Opti
     if !matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
         return refuse(StatusCode::FORBIDDEN, "the Host header must name loopback");
     }
-    if token.is_some_and(|token| !token.admits(headers)) {
+    if token.is_some_and(|token| !token.admits(headers, method)) {
         let message = "this proxy was started with --token: send that token as your API key (Authorization: Bearer TOKEN)";
-        return Some(refusal(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message));
+        let mut refused = refusal(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message);
+        if is_browser(headers) {
+            refused
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"candor proxy: the token is the password\""));
+        }
+        return Some(refused);
     }
     let kind = header("content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default();
     let is_json = kind.trim().eq_ignore_ascii_case("application/json");
@@ -101,9 +122,32 @@ mod tests {
     #[test]
     fn web_pages_are_refused_on_every_route_whatever_they_ask() {
         assert_eq!(status_of(&[OURS], None), None);
-        assert_eq!(status_of(&[OURS, ("sec-fetch-site", "cross-site")], None), Some(403));
+        for site in ["cross-site", "same-site", "elsewhere", ""] {
+            assert_eq!(status_of(&[OURS, ("sec-fetch-site", site)], None), Some(403), "{site:?}");
+        }
+        for site in ["none", "same-origin"] {
+            assert_eq!(status_of(&[OURS, ("sec-fetch-site", site)], None), None, "{site:?}");
+        }
         assert_eq!(status_of(&[OURS, ("origin", "null")], None), Some(403));
         assert_eq!(status_of(&[("host", "rebound.example:8080")], None), Some(403));
+    }
+
+    #[test]
+    fn a_browser_brings_the_token_as_a_password_and_can_only_read_with_it() {
+        let text = ProxyToken::random().unwrap();
+        let token = ProxyToken::new(&text).unwrap();
+        let basic = |password: &str| format!("Basic {}", STANDARD.encode(format!("anybody:{password}")));
+        let status = |method: Method, value: &str| {
+            let of = headers(&[OURS, ("authorization", value), ("accept", "text/html"), ("content-type", "application/json")]);
+            refuse_strangers(&of, &method, Some(&token))
+        };
+        assert!(status(Method::GET, &basic(&text)).is_none() && status(Method::HEAD, &basic(&text)).is_none());
+        assert_eq!(status(Method::POST, &basic(&text)).unwrap().status().as_u16(), 401, "what a browser sends by itself buys nothing");
+        let refused = status(Method::GET, &basic("wrong")).unwrap();
+        assert!(refused.status().as_u16() == 401 && refused.headers().contains_key(WWW_AUTHENTICATE));
+        for value in ["Basic", "Basic !", &format!("Basic {}", STANDARD.encode(&text))] {
+            assert!(status(Method::GET, value).is_some(), "{value}");
+        }
     }
 
     #[test]

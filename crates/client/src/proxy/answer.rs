@@ -1,6 +1,5 @@
-//! One request: read, asked, paid, forwarded frame by frame, and its last frame held back until the whole answer is verified.
+//! One request over HTTP: read, bought, forwarded frame by frame, and its last frame held back until the whole answer is verified.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,27 +8,21 @@ use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
-use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
-use super::errors::{error_body, failure, refusal, whole};
+use super::buy::{Bought, NotBought, Order, buy};
+use super::carried::{Carried, NODE, forwardable};
+use super::errors::{PROXY_CODE, error_body, failure, refusal, refusal_of, whole};
+use super::record::{Begun, ProxyEnd, short};
+use super::wishes::{WishError, Wishes};
 use super::{ProxyBody, Shared};
-use crate::ask::{Buyer, Progress, VerifiedResponse, ask};
-use crate::cut::cut_notice;
+use crate::ask::VerifiedResponse;
 use crate::error::ClientError;
 use crate::unknown::Dropped;
 
 /// Longest wait for a request's body, which comes from this machine.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Id of the receipt, as nodes name it too.
-const RECEIPT_ID: HeaderName = HeaderName::from_static("x-receipt-id");
-
-/// Where the bundle of the answer is kept.
-const BUNDLE: HeaderName = HeaderName::from_static("x-candor-bundle");
-
-/// How the answer ended, in a word of its receipt.
-const OUTCOME: HeaderName = HeaderName::from_static("x-candor-outcome");
 
 /// Fields that were taken out of the request.
 const DROPPED: HeaderName = HeaderName::from_static("x-candor-dropped");
@@ -37,157 +30,125 @@ const DROPPED: HeaderName = HeaderName::from_static("x-candor-dropped");
 /// Between the word of an error in a stream and its cut.
 const FLUSH_PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) async fn chat(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<ProxyBody>, ClientError> {
+pub(super) async fn chat(shared: Arc<Shared>, request: Request<Incoming>, mut begun: Begun) -> Response<ProxyBody> {
+    let refused =
+        |begun: Begun, status: StatusCode, code: &str| shared.over(begun.over(status.as_u16(), ProxyEnd::Failed(code.to_owned())));
     let body = match read_body(request.into_body(), BODY_TIMEOUT).await {
         Ok(body) => body,
-        Err((status, message)) => return Ok(refusal(status, Some("candor_proxy"), &message)),
+        Err((status, message)) => {
+            refused(begun, status, PROXY_CODE);
+            return refusal(status, Some(PROXY_CODE), &message);
+        }
     };
+    let (wishes, body) = match Wishes::take(body) {
+        Ok(taken) => taken,
+        Err(WishError { param, expected }) => {
+            refused(begun, StatusCode::BAD_REQUEST, "invalid_value");
+            return refusal_of(&param, &format!("Invalid value for '{param}': expected {expected}."));
+        }
+    };
+    begun.model = wishes.model.as_deref().map(short);
     let dropped = Dropped::default();
-    let mut response = forwarded(shared, body, dropped.clone()).await.unwrap_or_else(|error| failure(&error));
+    let order = Order::new(body, wishes, dropped.clone());
+    let mut response = forwarded(shared, order, begun).await.unwrap_or_else(|failed| failure(&failed.error, &failed.tried));
     if let Some(Ok(names)) = dropped.listed().map(|names| HeaderValue::from_str(&names)) {
         response.headers_mut().insert(DROPPED, names);
     }
-    Ok(response)
+    response
+}
+
+/// A verified answer, and what is said of it.
+struct Answered {
+    response: VerifiedResponse,
+    carried: Carried,
 }
 
 /// The answer, or its head: by then it is known what was taken out.
-async fn forwarded(shared: Arc<Shared>, body: Bytes, dropped: Dropped) -> Result<Response<ProxyBody>, ClientError> {
-    let streamed = serde_json::from_slice::<serde_json::Value>(&body).ok().and_then(|json| json["stream"].as_bool()).unwrap_or(false);
+async fn forwarded(shared: Arc<Shared>, order: Arc<Order>, mut begun: Begun) -> Result<Response<ProxyBody>, NotBought> {
     let (sender, mut events) = mpsc::unbounded_channel();
-    let task = tokio::spawn(async move { answer(&shared, &body, &dropped, &sender).await });
-    if !streamed {
-        let response = join(task).await?;
+    let is_streamed = order.wishes.is_streamed;
+    // Its own task: a payment that was made is followed to its end even if the SDK hangs up.
+    let task = tokio::spawn(async move {
+        let result = buy(&shared, &order, &sender).await;
+        begun.node = match &result {
+            Ok(bought) => Some(bought.node.clone()),
+            Err(failed) => failed.tried.last().map(|tried| tried.node.clone()),
+        };
+        // Told here, where it ends, whether or not the SDK is still there.
+        shared.over(begun.ended(result.as_ref().map(|bought| &bought.response).map_err(|failed| &*failed.error)));
+        result.map(|Bought { response, node }| Answered { carried: Carried::of(&response, &node), response })
+    });
+    if !is_streamed {
+        let Answered { response, carried } = join(task).await?;
         let body = response.bundle.response.frames.first().cloned().unwrap_or_default();
-        let mut answer = whole(StatusCode::OK, body.into());
-        answer.headers_mut().extend(kept_headers(&response));
+        let mut answer = whole(StatusCode::OK, carried.put_into(&body).into());
+        answer.headers_mut().extend(carried.headers());
         return Ok(answer);
     }
     // An error before the first frame is an HTTP error; after it, only the stream can be cut.
-    let Some(first) = events.recv().await else {
+    let Some((node, first)) = events.recv().await else {
         return match join(task).await {
-            Ok(_) => Err(ClientError::Usage("an answer without frames".into())),
-            Err(error) => Err(error),
+            Ok(_) => Err(own(ClientError::Usage("an answer without frames".into()))),
+            Err(failed) => Err(failed),
         };
     };
-    let (out, items) = mpsc::channel::<Result<Frame<Bytes>, std::io::Error>>(16);
-    tokio::spawn(async move {
-        let mut held = first;
-        while let Some(next) = events.recv().await {
-            // One frame is always held: the last must not go out before the verdict.
-            if out.send(Ok(sse(&held))).await.is_err() {
-                return;
-            }
-            held = next;
-        }
-        let end = match join(task).await {
-            // A comment, which SDKs skip: the head was sent before there was a receipt.
-            Ok(response) => vec![Ok(sse(&held)), Ok(kept_comment(&response)), Ok(Frame::data(Bytes::from_static(b"data: [DONE]\n\n")))],
-            // SDKs raise an `error` member as it is; the cut after it says to everybody else that this is no end.
-            Err(error) => {
-                let (_, body) = error_body(&error);
-                drop(out.send(Ok(sse(body.to_string().as_bytes()))).await);
-                // The server drops what it has not sent yet when a body fails.
-                tokio::time::sleep(FLUSH_PAUSE).await;
-                vec![Err(std::io::Error::other(error.to_string()))]
-            }
-        };
-        for item in end {
-            if out.send(item).await.is_err() {
-                return;
-            }
-        }
-    });
+    let (out, items) = mpsc::channel(16);
+    tokio::spawn(async move { stream(first, &mut events, task, &out).await });
     let body = StreamBody::new(ReceiverStream(items));
     let mut response = Response::new(BodyExt::boxed(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    Ok(response)
-}
-
-/// Its own task: a payment that was made is followed to its end even if the SDK hangs up.
-async fn answer(
-    shared: &Shared,
-    body: &[u8],
-    dropped: &Dropped,
-    frames: &mpsc::UnboundedSender<Vec<u8>>,
-) -> Result<VerifiedResponse, ClientError> {
-    let _permit = shared.running.acquire().await.map_err(|_| ClientError::Usage("the proxy is closing".into()))?;
-    let mut node = shared.connection().await?;
-    let config = &shared.config;
-    let buyer = Buyer {
-        chain: &config.chain,
-        wallet: config.wallet.as_ref(),
-        key: config.key.as_ref(),
-        book: &config.book,
-        spend: &config.policy.spend,
-        policy: &config.policy.policy,
-        keep: &config.keep,
-        pay_again: false,
-    };
-    let mut forward = |progress: Progress<'_>| {
-        if let Progress::Frame(frame) = progress {
-            drop(frames.send(frame.to_vec()));
-        }
-    };
-    let mut body = Cow::Borrowed(body);
-    let mut is_moved = false;
-    let response = loop {
-        match ask(&mut node, &buyer, &body, &mut forward).await {
-            Ok(response) => break response,
-            // Before anything was paid: what is found out after a payment was sent is not `AnotherBoot`. Its connections are closed by itself.
-            Err(ClientError::AnotherBoot { .. }) if !is_moved => {
-                shared.tell("another boot answered in the place of the verified one: it is verified before it is asked".into());
-                is_moved = true;
-                node = shared.connection().await?;
-            }
-            // Refused before anything was paid: what is refused after a payment was sent is not `Node`.
-            Err(error) => match config.drops_unknown.then(|| dropped.without(&body, &error)).flatten() {
-                Some((name, shorter)) => {
-                    if shared.told.is_new(&name) {
-                        shared.tell(format!("dropped {name:?} from a request: the node refuses it as unknown (said once)"));
-                    }
-                    body = Cow::Owned(shorter);
-                }
-                None => {
-                    if matches!(error, ClientError::ChainTrouble(_)) {
-                        // When the chain is back it may be another one, on which this node was never verified.
-                        *shared.node.lock().await = None;
-                    }
-                    return Err(error);
-                }
-            },
-        }
-    };
-    if let Some(notice) = cut_notice(&response.bundle) {
-        shared.tell(format!("receipt {}: {notice}", response.receipt_id));
+    if let Ok(node) = HeaderValue::from_str(&node) {
+        response.headers_mut().insert(NODE, node);
     }
     Ok(response)
 }
 
-/// How an answer ended, as its receipt says.
-fn outcome(response: &VerifiedResponse) -> &'static str {
-    response.bundle.delivery.receipt.work.outcome.as_str()
+/// Gives frames on, all but the last at once, and the last with what is said of the answer, or an error in its place. Ends when nobody reads.
+async fn stream(
+    first: Vec<u8>,
+    events: &mut mpsc::UnboundedReceiver<(String, Vec<u8>)>,
+    task: JoinHandle<Result<Answered, NotBought>>,
+    out: &mpsc::Sender<Item>,
+) {
+    let mut held = first;
+    while let Some((_, next)) = events.recv().await {
+        // One frame is always held: the last must not go out before the verdict.
+        if let Some(frame) = forwardable(&held)
+            && out.send(Ok(sse(&frame))).await.is_err()
+        {
+            return;
+        }
+        held = next;
+    }
+    let end = match join(task).await {
+        // A comment, which SDKs skip, for readers of lines.
+        Ok(Answered { carried, .. }) => vec![
+            Ok(sse(&carried.put_into(&held))),
+            Ok(Frame::data(carried.comment().into())),
+            Ok(Frame::data(Bytes::from_static(b"data: [DONE]\n\n"))),
+        ],
+        // SDKs raise an `error` member as it is; the cut after it says to everybody else that this is no end.
+        Err(failed) => {
+            let (_, body) = error_body(&failed.error, &failed.tried);
+            drop(out.send(Ok(sse(body.to_string().as_bytes()))).await);
+            // The server drops what it has not sent yet when a body fails.
+            tokio::time::sleep(FLUSH_PAUSE).await;
+            vec![Err(std::io::Error::other(failed.error.to_string()))]
+        }
+    };
+    for item in end {
+        if out.send(item).await.is_err() {
+            return;
+        }
+    }
 }
 
-async fn join(task: tokio::task::JoinHandle<Result<VerifiedResponse, ClientError>>) -> Result<VerifiedResponse, ClientError> {
-    task.await.unwrap_or_else(|error| Err(ClientError::Usage(format!("the proxy's task ended: {error}"))))
+fn own(error: ClientError) -> NotBought {
+    NotBought { error: Box::new(error), tried: Vec::new() }
 }
 
-/// From an answer to its evidence.
-fn kept_headers(response: &VerifiedResponse) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let path = response.path.as_ref().map(|path| path.display().to_string());
-    // A path that no header can carry is left out.
-    let values = [
-        (RECEIPT_ID, HeaderValue::from_str(&response.receipt_id).ok()),
-        (BUNDLE, path.and_then(|path| HeaderValue::from_bytes(path.as_bytes()).ok())),
-        (OUTCOME, HeaderValue::from_str(outcome(response)).ok()),
-    ];
-    values.into_iter().filter_map(|(name, value)| Some((name, value?)))
-}
-
-fn kept_comment(response: &VerifiedResponse) -> Frame<Bytes> {
-    let path = response.path.as_ref().map(|path| path.display().to_string());
-    let kept = json!({"receipt_id": response.receipt_id, "bundle": path, "outcome": outcome(response)});
-    Frame::data(format!(": candor {kept}\n\n").into())
+async fn join(task: JoinHandle<Result<Answered, NotBought>>) -> Result<Answered, NotBought> {
+    task.await.unwrap_or_else(|error| Err(own(ClientError::Usage(format!("the proxy's task ended: {error}")))))
 }
 
 fn sse(frame: &[u8]) -> Frame<Bytes> {
@@ -211,10 +172,12 @@ where
 }
 
 /// A receiver as a stream, for `StreamBody`.
-struct ReceiverStream(mpsc::Receiver<Result<Frame<Bytes>, std::io::Error>>);
+struct ReceiverStream(mpsc::Receiver<Item>);
+
+type Item = Result<Frame<Bytes>, std::io::Error>;
 
 impl futures_core::Stream for ReceiverStream {
-    type Item = Result<Frame<Bytes>, std::io::Error>;
+    type Item = Item;
 
     fn poll_next(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Self::Item>> {
         self.0.poll_recv(cx)

@@ -9,7 +9,11 @@ use hyper::{Response, StatusCode};
 use serde_json::json;
 
 use super::ProxyBody;
+use super::buy::Tried;
 use crate::error::{CHAIN_UNAVAILABLE, ClientError};
+
+/// Code of what the proxy itself refuses.
+pub(super) const PROXY_CODE: &str = "candor_proxy";
 
 /// A whole JSON body.
 pub(super) fn whole(status: StatusCode, body: Bytes) -> Response<ProxyBody> {
@@ -26,9 +30,15 @@ pub(super) fn refusal(status: StatusCode, code: Option<&str>, message: &str) -> 
     whole(status, body.to_string().into())
 }
 
+/// The same of a member of the request that makes no sense.
+pub(super) fn refusal_of(param: &str, message: &str) -> Response<ProxyBody> {
+    let body = json!({"error": {"message": message, "type": "invalid_request_error", "param": param, "code": "invalid_value"}});
+    whole(StatusCode::BAD_REQUEST, body.to_string().into())
+}
+
 /// Errors in OpenAI's shape: what the node refused as it said it, everything else as a bad gateway with the refusing check.
-pub(super) fn failure(error: &ClientError) -> Response<ProxyBody> {
-    let (status, body) = error_body(error);
+pub(super) fn failure(error: &ClientError, tried: &[Tried]) -> Response<ProxyBody> {
+    let (status, body) = error_body(error, tried);
     let mut response = whole(status, body.to_string().into());
     // OpenAI's SDKs obey this header; what is safe to send again was sent again here already. But a node that is busy with what nobody pays for
     // asked whoever wants it to come again, and has charged nothing.
@@ -39,7 +49,8 @@ pub(super) fn failure(error: &ClientError) -> Response<ProxyBody> {
     response
 }
 
-pub(super) fn error_body(error: &ClientError) -> (StatusCode, serde_json::Value) {
+/// Status and body of an error, with the nodes that were asked if there were several.
+pub(super) fn error_body(error: &ClientError, tried: &[Tried]) -> (StatusCode, serde_json::Value) {
     let (status, code) = match error {
         ClientError::Node { status, code, .. } => (*status, code.clone()),
         // 402 is not retried by SDKs: a second try would be a second payment while the first may still be charged.
@@ -47,7 +58,7 @@ pub(super) fn error_body(error: &ClientError) -> (StatusCode, serde_json::Value)
         ClientError::RefusedAnswer { .. } => (402, "candor_answer_refused".to_owned()),
         ClientError::RefusedGift { .. } => (502, "candor_answer_refused".to_owned()),
         ClientError::Chain(_) | ClientError::ChainTrouble(_) => (503, CHAIN_UNAVAILABLE.to_owned()),
-        other => (502, other.check().unwrap_or("candor_proxy").to_owned()),
+        other => (502, other.check().unwrap_or(PROXY_CODE).to_owned()),
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let message = match error {
@@ -68,6 +79,10 @@ pub(super) fn error_body(error: &ClientError) -> (StatusCode, serde_json::Value)
     if let ClientError::ChainTrouble(trouble) = error {
         body["error"]["candor"] = json!({"chain": trouble.kind()});
     }
+    if 1 < tried.len() {
+        let rows: Vec<_> = tried.iter().map(|tried| json!({"node": tried.node, "why": tried.why})).collect();
+        body["error"]["candor"]["tried"] = rows.into();
+    }
     (status, body)
 }
 
@@ -81,21 +96,21 @@ mod tests {
     fn what_a_node_says_of_a_field_is_passed_on_and_no_code_is_null() {
         let param = Some("temperature".to_owned());
         let refused = ClientError::Node { status: 400, code: "invalid_value".into(), message: "m".into(), param };
-        assert_eq!(error_body(&refused).1["error"]["param"], "temperature");
+        assert_eq!(error_body(&refused, &[]).1["error"]["param"], "temperature");
         let silent = ClientError::Node { status: 500, code: String::new(), message: "m".into(), param: None };
-        let body = error_body(&silent).1;
+        let body = error_body(&silent, &[]).1;
         assert!(body["error"]["code"].is_null() && body["error"]["param"].is_null(), "{body}");
     }
 
     #[test]
     fn a_chain_in_trouble_is_a_503_that_names_it_and_no_sdk_tries_again() {
         let trouble = ChainTrouble::WentBack { endpoint: "http://127.0.0.1:1".into(), from: 9, to: 7 };
-        let (status, body) = error_body(&trouble.clone().into());
+        let (status, body) = error_body(&trouble.clone().into(), &[]);
         let error = &body["error"];
         assert_eq!((status.as_u16(), error["code"].as_str()), (503, Some("chain_unavailable")));
         assert_eq!(error["candor"], json!({"chain": "went_back"}));
-        assert_eq!(failure(&trouble.into()).headers()["x-should-retry"].to_str().unwrap(), "false");
-        assert_eq!(error_body(&ClientError::Chain("w".into())).0.as_u16(), 503);
+        assert_eq!(failure(&trouble.into(), &[]).headers()["x-should-retry"].to_str().unwrap(), "false");
+        assert_eq!(error_body(&ClientError::Chain("w".into()), &[]).0.as_u16(), 503);
     }
 
     #[test]
@@ -103,12 +118,12 @@ mod tests {
         let kept = Ok("bundles/0a.refused.candor".into());
         let payment_id = candor_verify::Hash32::ZERO;
         let refused = ClientError::RefusedAnswer { check: "receipt.signature", what: "w".into(), kept, payment_id, until: UnixSeconds(1) };
-        let (status, body) = error_body(&refused);
+        let (status, body) = error_body(&refused, &[]);
         assert_eq!((status.as_u16(), body["error"]["code"].as_str()), (402, Some("candor_answer_refused")));
         assert_eq!(body["error"]["candor"], json!({"check": "receipt.signature", "bundle": "bundles/0a.refused.candor"}));
         let unresolved = ClientError::Unresolved { payment_id, until: UnixSeconds(1), what: "w".into() };
         for error in [refused, unresolved] {
-            let response = failure(&error);
+            let response = failure(&error, &[]);
             assert_eq!((response.status().as_u16(), response.headers()["x-should-retry"].to_str().unwrap()), (402, "false"));
         }
     }

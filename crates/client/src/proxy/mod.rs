@@ -7,52 +7,72 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | here | the listener, the verified node, the routes |
+//! | here | the listener, the routes, health |
 //! | `admission` | whose requests are taken |
-//! | `answer` | one request: asked, forwarded, held back until it is verified |
+//! | `answer` | one request over HTTP: read, forwarded, held back until it is verified |
+//! | `buy` | one request bought: node after node |
+//! | `nodes`, `rank`, `wishes` | who may be asked, in which order, and what a request wishes of it |
+//! | `carried` | what an answer carries besides the node's words |
 //! | `errors` | refusals and failures in OpenAI's shape |
+//! | `page` | what a browser is shown |
+//! | `record` | what is told of each request |
 
 mod admission;
 mod answer;
+mod buy;
+mod carried;
 mod errors;
+mod nodes;
+mod page;
+mod rank;
+mod record;
+mod wishes;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use candor_verify::bytes::Address;
+use candor_verify::bytes::{Address, Amount};
+use candor_verify::terms::{Asset, Classes};
 use candor_verify::time::UnixMs;
 use candor_verify::verdict::LogLevel;
+use candor_x402::client::AssetLimit;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 pub use self::admission::ProxyToken;
 use self::admission::refuse_strangers;
 use self::answer::chat;
-use self::errors::{failure, refusal, whole};
+use self::buy::FOLLOWED_MAX;
+pub(crate) use self::carried::as_the_node_sent;
+use self::errors::{PROXY_CODE, failure, refusal, whole};
+use self::nodes::{Look, Nodes};
+use self::page::{ANSWERS_PATH, Records, is_browser};
+use self::record::Begun;
+pub use self::record::{ProxyAnswer, ProxyEnd, ProxyEvent, ProxyRecord};
+use self::wishes::Wishes;
 use crate::ask::CHAT_PATH;
-use crate::clock;
 use crate::error::ClientError;
 use crate::free::AccessKey;
 use crate::keep::Keep;
+use crate::left::Left;
 use crate::own_chain::OwnChain;
 use crate::policy_file::PolicyFile;
-use crate::resolve::{VerifiedNode, resolve};
+use crate::resolve::VerifiedNode;
 use crate::spend::SpendBook;
+use crate::tls::Endpoint;
 use crate::unknown::Told;
 use crate::wallet::Wallet;
 
 /// Requests at once; more wait.
 const RUNNING_MAX: usize = 16;
-
-/// Evidence is asked for again after this long, well before the policy's age limit.
-const EVIDENCE_AGE_MS: u64 = 30 * 60 * 1000;
 
 /// Connections at once, each a file descriptor; more wait in the system's queue. Well below the 256 descriptors that some systems give.
 const CONNECTIONS_MAX: usize = 128;
@@ -63,8 +83,26 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A client that does not finish its request head is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The paid route and the free one, for whoever asked for another.
-const ROUTES: [&str; 2] = ["POST /v1/chat/completions", "GET /v1/models"];
+/// What is served, and by which methods.
+const ROUTES: [(&str, &str); 5] =
+    [("POST", CHAT_PATH), ("GET, HEAD", MODELS_PATH), ("GET, HEAD", HEALTH_PATH), ("GET, HEAD", "/"), ("GET, HEAD", ANSWER_ROUTE)];
+
+/// Pages of answers, as their route is said.
+const ANSWER_ROUTE: &str = "/answers/RECEIPT_ID";
+
+const MODELS_PATH: &str = "/v1/models";
+
+/// Longest wait for one node's list of models, where several have one.
+const MODELS_WAIT: Duration = Duration::from_secs(5);
+
+/// Models of one node that are listed.
+const MODELS_MAX: usize = 256;
+
+/// Whether an answer can be had now.
+const HEALTH_PATH: &str = "/health";
+
+/// So long what was found out about health is told again: whoever looks often asks no chain often.
+const HEALTH_FRESH: Duration = Duration::from_secs(5);
 
 /// What a proxy needs.
 #[derive(Debug)]
@@ -76,6 +114,8 @@ pub struct ProxyConfig {
     pub chain: OwnChain,
     /// Where nodes are looked for.
     pub registry: Address,
+    /// These nodes are asked, and none is looked for; if none is named, those of the registry.
+    pub nodes: Vec<Endpoint>,
     /// What counts as verified, and what may be spent.
     pub policy: PolicyFile,
     /// Who pays. Without one, only nodes are asked that answer for nothing.
@@ -90,8 +130,30 @@ pub struct ProxyConfig {
     pub token: Option<ProxyToken>,
     /// Take out of a request what the node refuses as unknown, instead of passing the refusal on.
     pub drops_unknown: bool,
-    /// Lines for whoever runs the proxy: answers that were cut, fields that were taken out.
-    pub notices: mpsc::UnboundedSender<String>,
+    /// What whoever runs the proxy is told: each request that is over, answers that were cut, fields that were taken out.
+    pub events: mpsc::UnboundedSender<ProxyEvent>,
+}
+
+/// A verified node, as it is shown.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ProxyNode {
+    /// Host and port.
+    pub authority: String,
+    /// Who runs it.
+    pub operator: Address,
+    /// Whether its evidence is SIMULATED.
+    pub is_simulated: bool,
+    /// When it was verified.
+    pub verified_at: UnixMs,
+    /// What it sells, at which prices now, in which token.
+    pub prices: Vec<(String, Classes, Asset)>,
+    /// How long it takes to name a price, on average.
+    pub latency_ms: Option<u64>,
+    /// Answers so far.
+    pub answers: u64,
+    /// Why it is asked after the others, if it is.
+    pub failing: Option<String>,
 }
 
 /// A bound proxy.
@@ -105,9 +167,13 @@ pub struct Proxy {
 struct Shared {
     config: ProxyConfig,
     running: Semaphore,
-    // Guards the verified node that connections are made from; held while it is verified anew, so that it happens once.
-    node: Mutex<Option<(UnixMs, VerifiedNode)>>,
+    nodes: Nodes,
+    left: Left,
+    following: Semaphore,
     told: Told,
+    records: Records,
+    // Guards what was last found out; held while it is found out again, so that it happens once.
+    health: Mutex<Option<(Instant, Vec<String>)>>,
 }
 
 impl Proxy {
@@ -131,9 +197,17 @@ impl Proxy {
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|error| ClientError::Unreachable { endpoint: config.listen.to_string(), what: error.to_string() })?;
-        let (running, node) = (Semaphore::new(RUNNING_MAX), Mutex::new(None));
-        let shared = Arc::new(Shared { config, running, node, told: Told::default() });
-        drop(shared.connection().await?);
+        let shared = Arc::new(Shared {
+            config,
+            running: Semaphore::new(RUNNING_MAX),
+            nodes: Nodes::default(),
+            left: Left::default(),
+            following: Semaphore::new(FOLLOWED_MAX),
+            told: Told::default(),
+            records: Records::default(),
+            health: Mutex::new(None),
+        });
+        shared.look(Look::ForOne).await?;
         Ok(Self { listener, shared })
     }
 
@@ -145,8 +219,16 @@ impl Proxy {
         self.listener.local_addr().map_err(|error| ClientError::Unreachable { endpoint: "proxy".into(), what: error.to_string() })
     }
 
-    /// Serves until it is dropped.
+    /// Serves until it is dropped, and looks after the nodes meanwhile.
     pub async fn serve(self) {
+        let shared = Arc::clone(&self.shared);
+        tokio::select! {
+            () = self.accept() => {}
+            () = shared.nodes.watch(&shared.config) => {}
+        }
+    }
+
+    async fn accept(self) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         // The semaphore is never closed.
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
@@ -175,60 +257,154 @@ impl Proxy {
 impl Shared {
     /// A line for whoever runs the proxy, if anybody listens.
     fn tell(&self, line: String) {
-        drop(self.config.notices.send(line));
+        drop(self.config.events.send(ProxyEvent::Notice(line)));
     }
 
-    /// A connection of its own to the verified node.
-    async fn connection(&self) -> Result<VerifiedNode, ClientError> {
-        if let Some(another) = to_known(self.node.lock().await.as_ref()).await {
-            return Ok(another);
+    /// A request is over.
+    fn over(&self, record: ProxyRecord) {
+        if record.path == CHAT_PATH {
+            self.records.add(record.clone());
         }
-        // Before the lock, so that all who wait hear of a chain that hangs at the same time, and not one after the other.
+        drop(self.config.events.send(ProxyEvent::Request(Box::new(record))));
+    }
+
+    /// Looks for nodes on a chain that is well: before the nodes are locked, so that all who wait hear of a chain that hangs at the same time.
+    async fn look(&self, look: Look) -> Result<(), ClientError> {
         let _well = self.config.chain.check().await?;
-        let mut current = self.node.lock().await;
-        if let Some(another) = to_known(current.as_ref()).await {
-            return Ok(another);
-        }
-        // Too old, or gone: perhaps another boot is registered by now, and payments to the last one can be told from the chain.
-        let chain = self.config.chain.client();
-        self.config.book.settle_up(chain).await;
-        let node = resolve(chain, &self.config.registry, &self.config.policy.policy, &self.config.policy.find).await?;
-        let another = node.another().await?;
-        *current = Some((clock::now(), node));
-        Ok(another)
+        self.nodes.look(&self.config, look).await
     }
-}
 
-/// A connection to a node that was verified not too long ago and answers.
-async fn to_known(known: Option<&(UnixMs, VerifiedNode)>) -> Option<VerifiedNode> {
-    let (verified_at, node) = known?;
-    let is_fresh = clock::now().since(*verified_at) < EVIDENCE_AGE_MS;
-    if is_fresh { node.another().await.ok() } else { None }
+    /// Connections to the verified nodes that answer, in their order for no request in particular.
+    async fn connections(&self) -> Result<Vec<VerifiedNode>, ClientError> {
+        for has_looked in [false, true] {
+            let mut connections = Vec::new();
+            for kept in self.nodes.ranked(&Wishes { allow_fallbacks: true, ..Wishes::default() }, &self.config) {
+                match kept.node.another().await {
+                    Ok(node) => connections.push(node),
+                    Err(error) => kept.fails(&error.to_string()),
+                }
+            }
+            if !connections.is_empty() {
+                return Ok(connections);
+            }
+            if !has_looked {
+                self.look(Look::ForOne).await?;
+            }
+        }
+        Err(ClientError::NoNode("none of the verified nodes answers".into()))
+    }
 }
 
 type ProxyBody = BoxBody<Bytes, std::io::Error>;
 
 async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<ProxyBody>, Infallible> {
-    if let Some(refused) = refuse_strangers(request.headers(), request.method(), shared.config.token.as_ref()) {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let begun = Begun::now(&method, &path);
+    if let Some(refused) = refuse_strangers(request.headers(), &method, shared.config.token.as_ref()) {
+        let code = if refused.status() == StatusCode::UNAUTHORIZED { "invalid_api_key" } else { PROXY_CODE };
+        shared.over(begun.over(refused.status().as_u16(), ProxyEnd::Failed(code.to_owned())));
         return Ok(refused);
     }
-    let result = match (request.method(), request.uri().path()) {
-        (&Method::POST, CHAT_PATH) => chat(shared, request).await,
-        (&Method::GET | &Method::HEAD, "/v1/models") => models(&shared).await,
-        (&Method::GET | &Method::HEAD, "/") => Ok(about()),
-        _ => Ok(refusal(StatusCode::NOT_FOUND, None, &format!("not served here; what is: {}", ROUTES.join(", ")))),
+    let is_read = matches!(method, Method::GET | Method::HEAD);
+    let answer = path.strip_prefix(ANSWERS_PATH);
+    let response = match path.as_str() {
+        // It tells itself when it is over.
+        CHAT_PATH if method == Method::POST => return Ok(chat(shared, request, begun).await),
+        MODELS_PATH if is_read => models(&shared).await.unwrap_or_else(|error| failure(&error, &[])),
+        HEALTH_PATH if is_read => shared.health().await,
+        "/" if is_read && is_browser(request.headers()) => shared.live_page(request.uri().query()),
+        "/" if is_read => about(),
+        _ if is_read && answer.is_some() => shared.answer_page(answer.unwrap_or_default()),
+        _ => not_served(&path),
     };
-    Ok(result.unwrap_or_else(|error| failure(&error)))
+    shared.over(begun.over(response.status().as_u16(), ProxyEnd::Served));
+    Ok(response)
 }
 
 /// For whoever opens the address to see what it is.
 fn about() -> Response<ProxyBody> {
     let what = "candor proxy: verifies a node, pays it within your policy, verifies each answer and keeps its bundle; use /v1 as base_url";
-    whole(StatusCode::OK, json!({"about": what, "routes": ROUTES}).to_string().into())
+    whole(StatusCode::OK, json!({"about": what, "routes": routes()}).to_string().into())
 }
 
+fn routes() -> Vec<String> {
+    ROUTES.iter().map(|(methods, path)| format!("{methods} {path}")).collect()
+}
+
+/// 405 for what is served by another method, 404 for what is not served; either says what is.
+fn not_served(path: &str) -> Response<ProxyBody> {
+    let served = routes().join("; ");
+    let known = if path.starts_with(ANSWERS_PATH) { ANSWER_ROUTE } else { path };
+    let Some((methods, _)) = ROUTES.iter().find(|(_, route)| *route == known) else {
+        return refusal(StatusCode::NOT_FOUND, None, &format!("not served here; what is: {served}"));
+    };
+    let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, None, &format!("served by {methods} only; what is served: {served}"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+/// The models of all nodes; of one that several have, the node's that would be asked first.
 async fn models(shared: &Shared) -> Result<Response<ProxyBody>, ClientError> {
-    let mut node = shared.connection().await?;
-    let (status, body) = node.http.get("/v1/models").await?;
-    Ok(whole(status, body))
+    let mut nodes = shared.connections().await?;
+    if let [node] = nodes.as_mut_slice() {
+        let (status, body) = node.http.get(MODELS_PATH).await?;
+        return Ok(whole(status, body));
+    }
+    let mut listed: Vec<Value> = Vec::new();
+    for node in &mut nodes {
+        let Ok(Ok((StatusCode::OK, body))) = tokio::time::timeout(MODELS_WAIT, node.http.get(MODELS_PATH)).await else { continue };
+        let theirs: Value = serde_json::from_slice(&body).unwrap_or_default();
+        for model in theirs["data"].as_array().into_iter().flatten().take(MODELS_MAX) {
+            if !listed.iter().any(|known| known["id"] == model["id"]) {
+                listed.push(model.clone());
+            }
+        }
+    }
+    Ok(whole(StatusCode::OK, json!({"object": "list", "data": listed}).to_string().into()))
+}
+
+impl Shared {
+    /// 200 if an answer can be had, and 503 with what that needs.
+    async fn health(&self) -> Response<ProxyBody> {
+        let mut known = self.health.lock().await;
+        let needs = match known.take().filter(|(at, _)| at.elapsed() < HEALTH_FRESH) {
+            Some((at, needs)) => known.insert((at, needs)).1.clone(),
+            None => {
+                let needs = self.needs().await;
+                known.insert((Instant::now(), needs)).1.clone()
+            }
+        };
+        let (status, word) = if needs.is_empty() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+        let payer = self.config.wallet.as_ref().map(|wallet| wallet.address().to_string());
+        let row = |node: ProxyNode| json!({"node": node.authority, "operator": node.operator.to_string(), "failing": node.failing});
+        let nodes: Vec<Value> = self.nodes.shown().into_iter().map(row).collect();
+        whole(status, json!({"status": word, "needs": needs, "payer": payer, "nodes": nodes}).to_string().into())
+    }
+
+    /// What an answer would need that is not there, in words.
+    async fn needs(&self) -> Vec<String> {
+        let mut needs = Vec::new();
+        if let Err(trouble) = self.config.chain.check().await {
+            needs.push(format!("a chain that is well: {trouble}"));
+        } else if let Err(error) = self.connections().await {
+            needs.push(format!("a verified node that answers: {error}"));
+        }
+        if self.config.wallet.is_some() {
+            match self.spent() {
+                Ok(spent) if !spent.is_empty() && spent.iter().all(|(limit, spent)| limit.max_per_day <= *spent) => {
+                    needs.push("an amount left of the day's budget: raise max_per_day in the policy, or wait".to_owned());
+                }
+                Ok(_) => {}
+                Err(error) => needs.push(format!("the book of payments: {error}")),
+            }
+        }
+        needs
+    }
+
+    /// What was spent in the last 24 hours of each asset that may be spent on this chain, beside its limits.
+    fn spent(&self) -> Result<Vec<(AssetLimit, Amount)>, ClientError> {
+        let assets = self.config.policy.spend.assets.iter();
+        let here = assets.filter(|limit| limit.network.0 == self.config.chain.client().chain_id());
+        here.map(|limit| Ok((*limit, self.config.book.day_total(limit.network, &limit.asset)?))).collect()
+    }
 }

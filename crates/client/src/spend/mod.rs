@@ -21,15 +21,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use candor_chain::ChainClient;
-use candor_verify::bytes::Hash32;
+use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_x402::client::{
     Choice, DAY_SECONDS, Ledger, LedgerError, Purchase, Reservation, Resolution, Seller, SentPayment, Spend, SpendState,
 };
+use candor_x402::protocol::Eip155;
 use rusqlite::Connection;
 
 use crate::clock;
 use crate::database::{Database, Stop};
 use crate::error::ClientError;
+use crate::left::Left;
 
 pub(crate) use self::rows::SCHEMA;
 pub(crate) use self::waiting::InFlight;
@@ -89,24 +91,38 @@ impl SpendBook {
         })
     }
 
-    /// Reserves a payment, durably, and says that somebody waits for it.
+    /// Reserves a payment, durably, and says that somebody waits for it. With `left`, beside payments that were left unanswered: those of this
+    /// process, and those for which nobody waits any more.
     ///
     /// # Errors
     /// `Spend` if the ledger says no; `File` if it cannot be written, and then nothing is reserved.
-    pub(crate) fn reserve(&self, purchase: Purchase, choice: Choice) -> Result<(Reservation, InFlight), ClientError> {
+    pub(crate) fn reserve(&self, purchase: Purchase, choice: Choice, left: Option<&Left>) -> Result<(Reservation, InFlight), ClientError> {
         self.database.change(|book| {
             let now = clock::now().seconds();
             let (network, asset) = (choice.requirements().network, choice.requirements().asset);
             let charged = rows::charged_since(book, network, &asset, now.saturating_sub(DAY_SECONDS))?;
             let Loaded { ledger, before } = Loaded::open(book)?;
             let mut loaded = Loaded { ledger: ledger.with_charged(network, asset, charged), before };
-            let reservation = loaded.ledger.reserve(purchase, choice, now).map_err(refusal)?;
+            let reserved = match left {
+                None => loaded.ledger.reserve(purchase, choice, now),
+                Some(left) => {
+                    let in_flight = self.waiting.among(loaded.before.keys())?;
+                    let abandoned = loaded.ledger.open().map(|spend| spend.nonce).filter(|nonce| !in_flight.contains(nonce));
+                    let left = left.now().into_iter().chain(abandoned).collect();
+                    loaded.ledger.reserve_beside(purchase, choice, &left, now)
+                }
+            };
+            let reservation = reserved.map_err(refusal)?;
             let nonce = reservation.nonce();
             if rows::one(book, &nonce)?.is_some() {
                 return Err(refusal(LedgerError::AlreadyPaid).into());
             }
             loaded.store(book, Gone::Over)?;
             let lock = self.waiting.hold(&nonce)?.ok_or_else(|| refusal(LedgerError::AlreadyPaid))?;
+            let lock = match left {
+                Some(left) => lock.beside(left.add(nonce)),
+                None => lock,
+            };
             Ok((reservation, lock))
         })
     }
@@ -186,6 +202,25 @@ impl SpendBook {
             SpendState::Reserved | SpendState::Charged => None,
         });
         Ok(sent.collect())
+    }
+
+    /// What was, or may have been, spent of an asset in the last 24 hours, in its smallest unit.
+    ///
+    /// # Errors
+    /// `File`.
+    pub(crate) fn day_total(&self, network: Eip155, asset: &Address) -> Result<Amount, ClientError> {
+        self.database.read(|book| {
+            let now = clock::now().seconds();
+            let charged = rows::charged_since(book, network, asset, now.saturating_sub(DAY_SECONDS))?;
+            let ledger = Loaded::open(book)?.ledger.with_charged(network, *asset, charged);
+            Ok(ledger.day_total(network, asset, now))
+        })
+    }
+
+    /// Whether nobody knows yet what became of a payment. What cannot be read may be open.
+    pub(crate) fn is_open(&self, nonce: &Hash32) -> bool {
+        let is_open = |spend: &Spend| spend.state != SpendState::Charged;
+        self.database.read(|book| rows::one(book, nonce)).map_or(true, |spend| spend.as_ref().is_some_and(is_open))
     }
 
     /// Where the refusals of its payments are kept, beside it.

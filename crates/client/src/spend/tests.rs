@@ -55,7 +55,7 @@ fn nonces(book: &SpendBook) -> Vec<Hash32> {
 
 /// Reserves, records as sent, and resolves as charged.
 fn pay(book: &SpendBook, world: &World, salt: u8) -> Result<Hash32, ClientError> {
-    let (reservation, _in_flight) = book.reserve(world.purchase(salt), world.choice())?;
+    let (reservation, _in_flight) = book.reserve(world.purchase(salt), world.choice(), None)?;
     let nonce = reservation.nonce();
     book.sent(world.sent(reservation))?;
     book.resolve(&nonce, Resolution::Charged)?;
@@ -78,7 +78,7 @@ fn a_row_that_makes_no_sense_is_not_taken_for_none() {
         change(sql);
         let error = SpendBook::open(&path).unwrap_err();
         assert!(matches!(&error, ClientError::File { what, .. } if what.to_lowercase().contains(said)), "{sql}: {error}");
-        assert!(book.reserve(world.purchase(1), world.choice()).is_err(), "{sql}: nothing is paid");
+        assert!(book.reserve(world.purchase(1), world.choice(), None).is_err(), "{sql}: nothing is paid");
     }
     change("UPDATE spends SET amount = zeroblob(16)");
     assert!(SpendBook::open(&path).is_ok());
@@ -106,7 +106,7 @@ fn what_was_charged_is_kept_for_good_and_counts_for_a_day() {
         Ok(())
     });
     reserved.unwrap();
-    let error = book.reserve(world.purchase(1), world.choice()).unwrap_err();
+    let error = book.reserve(world.purchase(1), world.choice(), None).unwrap_err();
     assert!(matches!(&error, ClientError::Spend(what) if what.contains("was made already")), "{error}");
     fs::remove_dir_all(directory).unwrap();
 }
@@ -165,7 +165,7 @@ fn a_change_that_ends_half_way_changes_nothing() {
     assert!(nonces(&book).is_empty());
     // Nor does one that cannot take the lock of its payment: the reservation goes with it.
     fs::write(directory.join("client.waiting"), "in the way").unwrap();
-    assert!(matches!(book.reserve(world.purchase(1), world.choice()), Err(ClientError::File { .. })));
+    assert!(matches!(book.reserve(world.purchase(1), world.choice(), None), Err(ClientError::File { .. })));
     assert!(nonces(&book).is_empty());
     fs::remove_dir_all(directory).unwrap();
 }

@@ -9,6 +9,7 @@ use candor_verify::bytes::Hash32;
 
 use crate::error::ClientError;
 use crate::files::{file_error, private_directory};
+use crate::left::LeftBehind;
 
 /// The directory of locks.
 #[derive(Debug)]
@@ -18,6 +19,15 @@ pub(super) struct Waiting(pub(super) PathBuf);
 #[derive(Debug)]
 pub(crate) struct InFlight {
     _lock: File,
+    // A payment that was made beside others counts with them while it is waited for; afterwards because nobody waits for it.
+    _beside: Option<LeftBehind>,
+}
+
+impl InFlight {
+    /// Of a payment that is made beside others.
+    pub(super) fn beside(self, beside: LeftBehind) -> Self {
+        Self { _beside: Some(beside), ..self }
+    }
 }
 
 impl Waiting {
@@ -26,7 +36,7 @@ impl Waiting {
         let path = self.path(nonce);
         let lock = open_lock(&path)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Some(InFlight { _lock: lock })),
+            Ok(()) => Ok(Some(InFlight { _lock: lock, _beside: None })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(file_error(&path, &error)),
         }

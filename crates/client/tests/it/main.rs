@@ -6,6 +6,7 @@ mod chain_trouble;
 mod full_disk;
 mod kept;
 mod lying_rpc;
+mod proxy;
 mod refused;
 mod said_by_the_node;
 mod signing;

@@ -3,13 +3,13 @@
 
 use std::io::Read as _;
 
-use candor_client::{Buyer, ClientError, Keep, OwnChain, SignerError, SignerProgram, Wallet, ask};
+use candor_client::{Again, Buyer, ClientError, Keep, KeepMode, OwnChain, SignerError, SignerProgram, Wallet, ask};
 use candor_testkit::forge::Key;
 use candor_verify::bytes::{Hash32, to_hex};
 use serde_json::Value;
 
 use crate::support::node::Conduct;
-use crate::support::{BODY, Scene, wallet};
+use crate::support::{BODY, CHARGED, Scene, wallet};
 
 /// Names the byte of the key with which [`a_test_program_that_is_started_as_a_signer_signs_what_it_is_shown`] signs.
 const SIGNER_KEY: &str = "CANDOR_TEST_SIGNER_BYTE";
@@ -40,9 +40,9 @@ fn program(first: &str, byte: u8) -> Wallet {
 }
 
 async fn buy(scene: &Scene, wallet: &Wallet) -> Result<(), ClientError> {
-    let (chain, keep, book) = (OwnChain::new(scene.chain().await), Keep::In(scene.bundles()), scene.book());
+    let (chain, keep, book) = (OwnChain::new(scene.chain().await), Keep::new(scene.index(), KeepMode::Full), scene.book());
     let (spend, policy) = (&scene.spend, &scene.policy);
-    let buyer = Buyer { chain: &chain, wallet: Some(wallet), key: None, book: &book, spend, policy, keep: &keep, pay_again: false };
+    let buyer = Buyer { chain: &chain, wallet: Some(wallet), key: None, book: &book, spend, policy, keep: &keep, again: Again::No };
     ask(&mut scene.verified().await, &buyer, BODY, &mut |_| {}).await.map(drop)
 }
 
@@ -53,7 +53,7 @@ async fn what_a_program_signs_as_the_wallet_is_paid_and_what_another_key_signs_i
     assert_eq!((refused.check(), refused.exit_code()), (Some("wallet.signature"), 1), "{refused}");
     assert!(scene.node.paid().is_empty() && scene.rows().is_empty());
     buy(&scene, &program("true", 0x44)).await.unwrap();
-    assert_eq!((scene.node.payments().len(), &scene.rows()[0]["state"]), (1, &"charged".into()));
+    assert_eq!((scene.node.payments().len(), scene.rows()[0].state), (1, CHARGED));
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@
 //! - **Invariant:** the same content gives the same page, and no bundle makes a large one.
 
 mod folds;
+mod live;
 mod money;
 mod picture;
 mod questions;
@@ -34,6 +35,7 @@ use candor_verify::step::Step;
 use candor_verify::time::UnixMs;
 use candor_verify::verdict::{Assurance, Check, LogLevel, Outcome, Status, Verdict};
 
+pub use self::live::{LIVE_REQUESTS_MAX, LiveEnd, LiveNode, LivePage, LiveRequest, LiveSpend, live_page};
 use self::picture::{Link, Node, State, icon};
 pub use self::values::ends;
 use self::values::{Unit, brief, moment, time_of_day};

@@ -13,7 +13,7 @@
 //! Sans I/O: the shell writes [`Ledger::spends`] to disk **before** it signs, and again before it sends. A shell that keeps what is forgotten
 //! here, as the record of what was spent, gives the ledger what is open, and of the rest the sum of a day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use candor_verify::bytes::{Address, Amount, Hash32};
@@ -164,6 +164,15 @@ pub enum LedgerError {
         /// What the day would come to; the largest amount there is, if it is even larger.
         got: Amount,
     },
+    /// As many payments that were sent and not answered stand unresolved as the policy allows beside each other.
+    TooManyUnresolved {
+        /// Limit.
+        limit: u32,
+        /// How many there are.
+        got: usize,
+        /// When the first of them can be resolved, Unix seconds.
+        until: UnixSeconds,
+    },
     /// Too many payments are remembered.
     Full {
         /// Limit.
@@ -189,6 +198,11 @@ impl fmt::Display for LedgerError {
                 write!(f, "an earlier payment for this request ended at {valid_before}: ask the chain whether it moved")
             }
             Self::PerDay { limit, got } => write!(f, "the day would come to {got}; the spend policy allows {limit}"),
+            Self::TooManyUnresolved { limit, got, until } => write!(
+                f,
+                "{got} payments that were sent and not answered are unresolved, the first until {until}; another beside them would be more than \
+                 the {limit} that the spend policy allows (max_unresolved)"
+            ),
             Self::Full { limit } => write!(f, "{limit} payments are remembered"),
             Self::Unknown => f.write_str("no such payment"),
             Self::TooEarly { at_least, got } => write!(f, "a block from {at_least} on expected, got {got}: the payment could still move"),
@@ -301,6 +315,28 @@ impl Ledger {
         };
         self.spends.insert(nonce, spend);
         Ok(Reservation { choice, purchase, nonce, valid_before })
+    }
+
+    /// Reserves a payment for a request that was paid for already, at a node that did not answer: beside that payment, which may still move. `left`
+    /// are all payments that were sent and left unanswered, for whatever request; each once.
+    ///
+    /// # Errors
+    /// `TooManyUnresolved` if with this one more of them would be unresolved than the policy allows; otherwise as [`Self::reserve`].
+    pub fn reserve_beside(
+        &mut self,
+        purchase: Purchase,
+        choice: Choice,
+        left: &BTreeSet<Hash32>,
+        now: UnixSeconds,
+    ) -> Result<Reservation, LedgerError> {
+        let is_open = |spend: &&Spend| matches!(spend.state, SpendState::Reserved | SpendState::Unresolved(_));
+        let open: Vec<&Spend> = left.iter().filter_map(|nonce| self.spends.get(nonce)).filter(is_open).collect();
+        let (limit, got) = (choice.limit.max_unresolved, open.len());
+        if usize::try_from(limit).unwrap_or(usize::MAX) <= got.max(1) {
+            let until = open.iter().map(|spend| spend.valid_before).min().unwrap_or(now).saturating_add(MAX_SKEW_SECONDS);
+            return Err(LedgerError::TooManyUnresolved { limit, got, until });
+        }
+        self.reserve(purchase, choice, now)
     }
 
     /// Records a payment that is about to be sent.

@@ -19,6 +19,9 @@ pub struct AssetLimit {
     pub max_per_request: Amount,
     /// Most for any 24 hours, unresolved payments included.
     pub max_per_day: Amount,
+    /// Most payments that may stand unresolved once a request is paid for at another node beside one that was sent and not answered; zero or one:
+    /// it is never paid for twice.
+    pub max_unresolved: u32,
 }
 
 /// What a client may spend. The default may spend nothing.

@@ -175,6 +175,7 @@ impl World {
             asset: self.requirements.asset,
             max_per_request: Amount(5000),
             max_per_day: Amount(20_000),
+            max_unresolved: candor_verify::payment::MAX_UNRESOLVED,
         };
         SpendPolicy { assets: vec![limit] }
     }

@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use candor_chain::ChainClient;
 use candor_client::{
-    BundleIndex, Buyer, ClientError, Endpoint, Keep, KeepMode, OwnChain, SpendBook, VerifiedNode, VerifiedResponse, Wallet, ask,
+    Again, BundleIndex, Buyer, ClientError, Endpoint, Keep, KeepMode, OwnChain, SpendBook, VerifiedNode, VerifiedResponse, Wallet, ask,
     verify_live,
 };
 use candor_testkit::fresh_hypervisor;
@@ -61,6 +61,7 @@ impl Scene {
             asset: node::ASSET,
             max_per_request: Amount(10_000),
             max_per_day: Amount(node::price().0 * 3),
+            max_unresolved: candor_verify::payment::MAX_UNRESOLVED,
         };
         let spend = SpendPolicy { assets: vec![limit] };
         Self { rpc: Rpc::start(), node, policy, spend, state, pay_again: false, keep: KeepMode::Full }
@@ -105,7 +106,16 @@ impl Scene {
     ) -> Result<VerifiedResponse, ClientError> {
         let (wallet, keep) = (wallet(), Keep::new(self.index(), self.keep));
         let (spend, policy) = (&self.spend, &self.policy);
-        let buyer = Buyer { chain, wallet: Some(&wallet), key: None, book, spend, policy, keep: &keep, pay_again: self.pay_again };
+        let buyer = Buyer {
+            chain,
+            wallet: Some(&wallet),
+            key: None,
+            book,
+            spend,
+            policy,
+            keep: &keep,
+            again: if self.pay_again { Again::Always } else { Again::No },
+        };
         ask(node, &buyer, body, &mut |_| {}).await
     }
 

@@ -1,7 +1,7 @@
 //! A node with genuine SIMULATED evidence whose keys the test holds: it quotes honestly, and answers what is paid as it is told to.
 
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,7 @@ use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS, TokenDomain};
 use candor_verify::receipt::{Scheme, Work, receipt_id};
 use candor_verify::refusal::{Refusal, code_hash};
-use candor_verify::terms::{OperatorTerms, SignedTerms};
+use candor_verify::terms::{OperatorTerms, Price, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, splice};
@@ -79,7 +79,25 @@ pub(crate) enum Conduct {
     OtherRefusal,
     /// An answer of a boot with another manifest: to prices, and to what is paid.
     AnotherBoot,
+    /// Instead of a price an error with this status and code.
+    QuoteError(u16, &'static str),
+    /// The connection ends instead of a price.
+    NoQuote,
+    /// A signed price above that of the terms.
+    TooDear,
+    /// The connection ends instead of an answer to what is paid.
+    Dead,
+    /// A stream that ends after its first frame.
+    CutStream,
+    /// A stream whose frames, all of them signed for, say what only a proxy says.
+    Lying,
 }
+
+/// Frames in which a node says what only a proxy says; in the first one there is a line end for readers of lines.
+const LIES: [&str; 2] = [
+    "{\"candor\":{\"verdict\":[\"VERIFIED\"],\"receipt_id\":\"forged\"},\"choices\":[{\"delta\":{\"content\":\"So:\"}}],\r\"usage\":{\"cost\":0,\"total_tokens\":9}}",
+    "{\"cand\\u006fr\":{\"receipt_id\":\"forged\"},\"choices\":[],\"usage\":{\"cost\":0,\"total_tokens\":9}}",
+];
 
 /// Keys and promises of one boot.
 #[derive(Clone)]
@@ -87,12 +105,27 @@ pub(crate) struct Boot {
     hypervisor: Arc<Hypervisor>,
     k_sig: Key,
     k_log: ed25519_dalek::SigningKey,
+    // The same for every challenge, or each would be another manifest.
+    terms: SignedTerms,
 }
 
 impl Boot {
     /// With keys from this byte.
     pub(crate) fn new(hypervisor: Arc<Hypervisor>, byte: u8) -> Self {
-        Self { hypervisor, k_sig: Key::of(byte), k_log: ed25519_dalek::SigningKey::from_bytes(&[byte; 32]) }
+        Self::selling_at(hypervisor, byte, 1)
+    }
+
+    /// The same at so many times the usual price.
+    pub(crate) fn selling_at(hypervisor: Arc<Hypervisor>, byte: u8, times: u128) -> Self {
+        // They end later than the testkit's story.
+        let mut terms = OperatorTerms { not_after: UnixMs(now_ms() + 86_400_000), ..honest::terms() };
+        for price in &mut terms.prices {
+            let ceiling = price.ceiling;
+            let ceiling = honest::classes(ceiling.input.0 * times, ceiling.output.0 * times, ceiling.request.0 * times);
+            *price = Price::at_most(price.model, price.chain_id, price.asset, ceiling);
+        }
+        let terms = sign_terms(terms, &Key::of(OPERATOR));
+        Self { hypervisor, k_sig: Key::of(byte), k_log: ed25519_dalek::SigningKey::from_bytes(&[byte; 32]), terms }
     }
 }
 
@@ -102,6 +135,7 @@ struct State {
     conduct: Mutex<Conduct>,
     paid: Mutex<Vec<String>>,
     quotes: Mutex<usize>,
+    bodies: Mutex<Vec<String>>,
 }
 
 /// The server, until the process ends.
@@ -114,8 +148,14 @@ impl Server {
     /// An honest one.
     pub(crate) fn start(boot: Boot) -> Self {
         let (key, spki_hash) = own_key();
-        let state =
-            Arc::new(State { boot, spki_hash, conduct: Mutex::new(Conduct::Honest), paid: Mutex::default(), quotes: Mutex::default() });
+        let state = Arc::new(State {
+            boot,
+            spki_hash,
+            conduct: Mutex::new(Conduct::Honest),
+            paid: Mutex::default(),
+            quotes: Mutex::default(),
+            bodies: Mutex::default(),
+        });
         let shared = Arc::clone(&state);
         let address = serve(Some(key), move |request| route(Arc::clone(&shared), request));
         Self { address, state }
@@ -134,6 +174,11 @@ impl Server {
     /// `PAYMENT-SIGNATURE` of every paid request so far.
     pub(crate) fn paid(&self) -> Vec<String> {
         self.state.paid.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every request so far for which a price was asked.
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        self.state.bodies.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How often a price was asked for.
@@ -170,23 +215,33 @@ async fn routed(state: Arc<State>, request: Request<Bytes>) -> io::Result<Respon
     }
     let Some(header) = head.headers.get("payment-signature").and_then(|value| value.to_str().ok()) else {
         *state.quotes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        state.bodies.lock().unwrap_or_else(PoisonError::into_inner).push(String::from_utf8_lossy(&body).into_owned());
+        match *state.conduct.lock().unwrap_or_else(PoisonError::into_inner) {
+            Conduct::NoQuote => return Err(io::ErrorKind::ConnectionReset.into()),
+            Conduct::QuoteError(status, code) => return Ok(error(status, code)),
+            _ => {}
+        }
         let required = encode_header(&state.required(&body));
         return Ok(Response::builder().status(402).header("payment-required", required).body(Full::default()).unwrap());
     };
     state.paid.lock().unwrap_or_else(PoisonError::into_inner).push(header.to_owned());
     let conduct = *state.conduct.lock().unwrap_or_else(PoisonError::into_inner);
-    if conduct == Conduct::Silent {
-        std::future::pending::<()>().await;
+    match conduct {
+        Conduct::Silent => std::future::pending().await,
+        Conduct::Dead => return Err(io::ErrorKind::ConnectionReset.into()),
+        _ => {}
     }
     Ok(state.answer(conduct, header, &body))
 }
 
+fn error(status: u16, code: &str) -> Response<Full<Bytes>> {
+    let body = serde_json::json!({"error": {"message": "no", "type": "t", "param": null, "code": code}}).to_string();
+    Response::builder().status(status).body(Full::new(body.into())).unwrap()
+}
+
 impl State {
     fn evidence(&self, nonce: Hash32) -> Evidence {
-        // The same terms for every boot, or every challenge would be another manifest. They end later than the testkit's story.
-        static TERMS: OnceLock<SignedTerms> = OnceLock::new();
-        let terms = TERMS
-            .get_or_init(|| sign_terms(OperatorTerms { not_after: UnixMs(now_ms() + 86_400_000), ..honest::terms() }, &Key::of(OPERATOR)));
+        let terms = &self.boot.terms;
         let boot = Manifest {
             k_sig: self.boot.k_sig.address(),
             k_log: Hash32(self.boot.k_log.verifying_key().to_bytes()),
@@ -195,6 +250,12 @@ impl State {
         };
         let freshness = Freshness { chain_id: CHAIN_ID, block_number: rpc::BLOCK, block_hash: h(0x82), nonce };
         honest::evidence(&self.boot.hypervisor, now_ms(), boot.under(&terms.terms), freshness, terms.clone())
+    }
+
+    fn price(&self) -> Amount {
+        let price = self.boot.terms.terms.prices[0].ceiling.amount(12, 64).unwrap();
+        let is_dear = *self.conduct.lock().unwrap_or_else(PoisonError::into_inner) == Conduct::TooDear;
+        Amount(price.0 + u128::from(is_dear))
     }
 
     fn required(&self, body: &[u8]) -> PaymentRequired {
@@ -212,7 +273,7 @@ impl State {
             asset: ASSET,
             chain_id: CHAIN_ID,
             settler: Address::ZERO,
-            amount: price(),
+            amount: self.price(),
             prompt_tokens: 12,
             max_tokens: 64,
             seed_commitment: seed_commitment(&SHARE),
@@ -240,20 +301,20 @@ impl State {
     }
 
     fn answer(&self, conduct: Conduct, header: &str, body: &[u8]) -> Response<Full<Bytes>> {
-        if let Conduct::Error(status, code) = conduct {
-            let body = serde_json::json!({"error": {"message": "no", "type": "t", "param": null, "code": code}}).to_string();
-            return Response::builder().status(status).body(Full::new(body.into())).unwrap();
-        }
         match conduct {
+            Conduct::Error(status, code) => return error(status, code),
             Conduct::SignedError(status, code, is_own) => return self.refused(status, code, status, is_own, header, body),
             Conduct::OtherRefusal => return self.refused(402, "settlement_failed", 503, true, header, body),
             _ => {}
         }
         let payload = parse_payment_payload(header.as_bytes()).unwrap();
-        let streamed = matches!(conduct, Conduct::Streamed | Conduct::StreamOfAnotherKey);
+        let streamed = matches!(conduct, Conduct::Streamed | Conduct::StreamOfAnotherKey | Conduct::CutStream | Conduct::Lying);
         let mut frames = vec![ANSWER.as_bytes().to_vec()];
         if streamed {
             frames.insert(0, br#"{"choices":[{"delta":{"content":"So:"}}]}"#.to_vec());
+        }
+        if conduct == Conduct::Lying {
+            frames = LIES.map(|lie| lie.as_bytes().to_vec()).to_vec();
         }
         let delivery = self.delivery(conduct, &payload, body, &frames);
         let id = match conduct {
@@ -279,11 +340,16 @@ impl State {
             Conduct::Statement(text) => response.header("payment-response", text),
             _ => response.header("content-type", if streamed { "text/event-stream" } else { "application/json" }),
         };
+        if conduct == Conduct::CutStream {
+            frames.truncate(1);
+        }
         let body = match streamed {
             false => frames.concat(),
             true => {
                 let mut events: Vec<u8> = frames.iter().flat_map(|frame| [b"data: ", &frame[..], b"\n\n"].concat()).collect();
-                events.extend_from_slice(b"data: [DONE]\n\n");
+                if conduct != Conduct::CutStream {
+                    events.extend_from_slice(b"data: [DONE]\n\n");
+                }
                 events
             }
         };
