@@ -21,7 +21,7 @@ pub(crate) struct Deployed {
 }
 
 /// Which deployment.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub(crate) struct DeploymentArg {
     /// What `candor deploy` wrote. On the development chain the contracts of `candor chain`, if not said; on any other it is needed.
     #[arg(long, value_name = "FILE")]

@@ -116,19 +116,27 @@ fn open_hypervisor(tee: &Path) -> Result<Hypervisor, Failure> {
 
 /// What the software hypervisor measures: the bytes of this very program.
 pub(crate) fn measurements() -> Result<Measurements, Failure> {
-    let path = std::env::current_exe().map_err(|error| Failure::cannot(format!("no path to this program: {error}")))?;
+    measurements_of(&this_program()?)
+}
+
+/// The path of this very program.
+pub(crate) fn this_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| Failure::cannot(format!("no path to this program: {error}")))
+}
+
+fn measurements_of(path: &Path) -> Result<Measurements, Failure> {
     // Not read as a whole: it is large, and `serve`, which measures it more than once, would keep its size in memory as long as it runs.
-    let measured = std::fs::File::open(&path).and_then(Measurements::of_reader);
+    let measured = std::fs::File::open(path).and_then(Measurements::of_reader);
     measured.map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
 }
 
 /// The workload of this very program under this state's software hypervisor.
 pub(crate) fn workload(state: &Path) -> Result<Hash32, Failure> {
-    workload_under(&hypervisor(state)?.trust_root())
+    workload_under(&hypervisor(state)?.trust_root(), &this_program()?)
 }
 
-fn workload_under(root: &TrustRoot) -> Result<Hash32, Failure> {
-    Ok(workload_id(TeeKind::Nitro, &Hash32(root.fingerprint), &measurements()?.concatenated()))
+fn workload_under(root: &TrustRoot, program: &Path) -> Result<Hash32, Failure> {
+    Ok(workload_id(TeeKind::Nitro, &Hash32(root.fingerprint), &measurements_of(program)?.concatenated()))
 }
 
 /// SIMULATED evidence vouches for nothing where anything has value.
@@ -139,11 +147,16 @@ pub(crate) fn check_simulated(chain_id: u64) -> Result<(), Failure> {
 /// A policy that accepts this program, measured by this state's software hypervisor, and small payments in the test token, where there is
 /// one. For no chain on which anything has value: SIMULATED evidence vouches for nothing there.
 pub(crate) fn policy(tee: &Path, deployed: &Deployed, operator: Address) -> Result<PolicyFile, Failure> {
+    policy_for(&this_program()?, tee, deployed, operator)
+}
+
+/// The same that accepts another program.
+pub(crate) fn policy_for(program: &Path, tee: &Path, deployed: &Deployed, operator: Address) -> Result<PolicyFile, Failure> {
     let deployment = &deployed.addresses;
     let chain_id = deployment.chain_id;
     check_simulated(chain_id)?;
     let root = open_hypervisor(tee)?.trust_root();
-    let workload = workload_under(&root)?;
+    let workload = workload_under(&root, program)?;
     let policy = Policy {
         roots: vec![root],
         workloads: Workloads::Only(vec![workload]),

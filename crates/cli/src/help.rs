@@ -7,7 +7,7 @@ use crate::Cli;
 /// What somebody wants, and the commands for it, in the order in which they are needed.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Buy answers", &["ask", "chat", "proxy", "wallet", "policy", "nodes", "bundles"]),
-    ("Sell answers", &["init", "doctor", "serve", "status", "config", "terms", "prices", "funds", "access"]),
+    ("Sell answers", &["init", "doctor", "serve", "status", "config", "terms", "prices", "upgrade", "funds", "access"]),
     ("Check evidence", &["verify", "replay", "inspect", "registry", "log", "prove", "observe"]),
     ("Build and try", &["demo", "chain", "deploy", "attestor", "conformance", "state", "completions"]),
 ];

@@ -30,7 +30,7 @@ use crate::output::Failure;
 use crate::wallet::{self, Passphrase};
 
 /// Where the keys of a node are, over what its file says.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub(crate) struct NodeKeyArgs {
     /// Directory with the node's keys, as `candor wallet new` makes them: operator.json, registrar.json, gas.json, anchor.json, all with one
     /// passphrase. On the development chain keys that everybody knows, if not said; on any other it is needed.
@@ -75,6 +75,7 @@ pub(crate) struct NodeKeys {
 }
 
 /// What the host half signs with.
+#[derive(Clone)]
 pub(crate) struct HostKeys {
     pub(crate) registrar: Signer,
     pub(crate) gas: GasKeys,
@@ -97,14 +98,7 @@ pub(crate) fn load(part: &KeysPart, needs_operator: bool, chain_id: u64) -> Resu
     if part.directory.is_none() && development.is_none() {
         return Err(missing(OPERATOR, chain_id, "keys.directory or --keys DIR", "candor init, or each with candor wallet new"));
     }
-    let payee = match (part.payee, development) {
-        (Some(payee), _) => own(payee, "payee", chain_id)?,
-        (None, Some(development)) => development.address(Role::Payee),
-        (None, None) => {
-            let make = "candor wallet new FILE, which shows the address";
-            return Err(missing("payee", chain_id, "keys.payee or --payee ADDRESS", make));
-        }
-    };
+    let payee = payee(part, chain_id)?;
     let (operator, host) = match (&part.directory, development) {
         (Some(directory), _) => read(directory, part, needs_operator, chain_id)?,
         (None, Some(development)) => (Some(development.signer(Role::Operator)), HostKeys::development(development)),
@@ -124,6 +118,37 @@ pub(crate) fn one(part: &KeysPart, role: &str, chain_id: u64) -> Result<Signer, 
         Some(directory) => wallet::load(&keystore(directory, role), &Passphrase::of(part.passphrase_file.clone()), chain_id),
         None => known().ok_or_else(|| missing(role, chain_id, "keys.directory or --keys DIR", "candor init")),
     }
+}
+
+fn payee(part: &KeysPart, chain_id: u64) -> Result<Address, Failure> {
+    match (part.payee, Development::of(chain_id)) {
+        (Some(payee), _) => own(payee, "payee", chain_id),
+        (None, Some(development)) => Ok(development.address(Role::Payee)),
+        (None, None) => {
+            let make = "candor wallet new FILE, which shows the address";
+            Err(missing("payee", chain_id, "keys.payee or --payee ADDRESS", make))
+        }
+    }
+}
+
+/// The keys for another boot of a node that runs, whose host has its keys already. Nobody is asked for a passphrase: whoever runs `serve` may
+/// not be there.
+pub(crate) fn load_beside(part: &KeysPart, needs_operator: bool, host: &HostKeys, chain_id: u64) -> Result<NodeKeys, Failure> {
+    let operator = match (&part.directory, Development::of(chain_id)) {
+        _ if !needs_operator => None,
+        (Some(directory), _) if part.passphrase_file.is_some() => {
+            Some(wallet::load(&keystore(directory, OPERATOR), &Passphrase::of(part.passphrase_file.clone()), chain_id)?)
+        }
+        (Some(_), _) => {
+            return Err(Failure::cannot(
+                "the operator's key has a passphrase that this node was not given in a file; sign terms beforehand (candor terms renew, or \
+                 draft and sign) and give them: --terms FILE",
+            ));
+        }
+        (None, Some(development)) => Some(development.signer(Role::Operator)),
+        (None, None) => return Err(missing(OPERATOR, chain_id, "keys.directory or --keys DIR", "candor init")),
+    };
+    Ok(NodeKeys { operator, payee: payee(part, chain_id)?, host: host.clone() })
 }
 
 /// Takes the host's keystores for one node, until the files are dropped: two nodes with one account would replace each other's transactions.

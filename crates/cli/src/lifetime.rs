@@ -5,15 +5,17 @@
 //! - **Invariant:** every child of this program is started by [`Child::start`], and outlives its parent only after [`Child::leave`].
 
 use std::io::{BufRead as _, Read as _};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use crate::dev;
 use crate::output::Failure;
 
 /// What a parent writes before it goes if its child is to live on.
@@ -22,10 +24,18 @@ const STAY: &[u8] = b"stay\n";
 /// How long a child whose parent is gone may take to put its things in order.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// What a parent says meanwhile: lines, for whoever takes them.
+type Lines = (mpsc::UnboundedSender<String>, Mutex<Option<mpsc::UnboundedReceiver<String>>>);
+
+static PARENT_SAYS: LazyLock<Lines> = LazyLock::new(|| {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (sender, Mutex::new(Some(receiver)))
+});
+
 static PARENT_GONE: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
-/// Longest line that a parent hands over.
-const HANDED_MAX: u64 = 1024;
+/// Longest line that a parent hands over, and longer than any path.
+const HANDED_MAX: u64 = 8 << 10;
 
 /// The line that a parent hands over before its pipe becomes the lifeline. To be read before [`follow_parent`].
 pub(crate) fn handed_line() -> Result<String, Failure> {
@@ -39,16 +49,37 @@ pub(crate) fn handed_line() -> Result<String, Failure> {
 /// Starts to watch standard input: `--until-stdin-closes`.
 pub(crate) fn follow_parent() {
     std::thread::spawn(|| {
-        let mut said = Vec::new();
-        // A read that fails is no sign of life either.
-        drop(std::io::stdin().lock().take(STAY.len() as u64).read_to_end(&mut said));
-        if said != STAY {
-            PARENT_GONE.send_replace(true);
-            std::thread::sleep(GRACE);
-            #[expect(clippy::disallowed_methods, reason = "it was asked to end and hangs; nobody is left to end it from outside")]
-            std::process::exit(2);
+        loop {
+            let mut said = String::new();
+            // A read that fails is no sign of life either, nor is a line that does not end.
+            drop(std::io::stdin().lock().take(HANDED_MAX).read_line(&mut said));
+            match said.strip_suffix('\n') {
+                Some(_) if said.as_bytes() == STAY => return,
+                // Whoever takes none has not been told to expect any.
+                Some(line) => drop(PARENT_SAYS.0.send(line.to_owned())),
+                None => break,
+            }
         }
+        PARENT_GONE.send_replace(true);
+        std::thread::sleep(GRACE);
+        #[expect(clippy::disallowed_methods, reason = "it was asked to end and hangs; nobody is left to end it from outside")]
+        std::process::exit(2);
     });
+}
+
+/// The lines that the parent says after the first one. For one taker: later ones wait for ever.
+pub(crate) async fn parent_says(lines: &mut Option<mpsc::UnboundedReceiver<String>>) -> String {
+    if lines.is_none() {
+        *lines = PARENT_SAYS.1.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+    match lines {
+        Some(lines) => match lines.recv().await {
+            Some(line) => line,
+            // The sender is never dropped.
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
 }
 
 /// Resolves when this process is to end: INT (Ctrl-C), TERM, HUP, or its parent is gone. To be made once per process, so that none is missed.
@@ -98,8 +129,12 @@ pub(crate) struct Child {
 impl Child {
     /// The command line of this very program; arguments are the caller's.
     pub(crate) fn command() -> Result<Command, Failure> {
-        let program = std::env::current_exe().map_err(|error| Failure::cannot(format!("no path to this program: {error}")))?;
-        Ok(Command::new(program))
+        Ok(Self::command_of(&dev::this_program()?))
+    }
+
+    /// The same of another program, which takes the same arguments.
+    pub(crate) fn command_of(program: &Path) -> Command {
+        Command::new(program)
     }
 
     /// Starts a command line of this program.
@@ -136,6 +171,11 @@ impl Child {
 
     /// Lets it end, and ends it if it does not within this time.
     pub(crate) async fn stop(mut self, within: Duration) {
+        self.end(within).await;
+    }
+
+    /// The same of one whose place is taken by another.
+    pub(crate) async fn end(&mut self, within: Duration) {
         drop(self.lifeline.take());
         if tokio::time::timeout(within, self.process.wait()).await.is_err() {
             drop(self.process.kill().await);

@@ -379,6 +379,11 @@ pub(crate) fn notice(notice: &Notice) {
             EventLevel::Info => told_by_enclave!(INFO, event),
         },
         Notice::Trouble { part, .. } | Notice::Recovered { part } => about_a_part(notice, part),
+        Notice::HandedOver { from, to } => {
+            told!(INFO, "host", "handed_over", notice, from = display(from), log_id = display(to))
+        }
+        Notice::Drained { log_id } => told!(INFO, "host", "drained", notice, log_id = display(log_id)),
+        Notice::BootRefused { .. } => told!(ERROR, "host", "boot_refused", notice),
         // One that a later version adds is told too.
         _ => told!(INFO, "host", "notice", notice),
     }
@@ -424,6 +429,21 @@ pub(crate) fn half_ended(half: Half, how: &str) {
         }
         Half::Host => told!(WARN, "serve", "host_ended", format_args!("the host ended ({how}); starting it again, its log goes on")),
     }
+}
+
+/// The enclave beside the one that sells ended. `what` says which it was, for people.
+pub(crate) fn beside_ended(what: &str, how: &str) {
+    told!(WARN, "serve", "enclave_beside_ended", format_args!("{what} ended ({how})"));
+}
+
+/// A second enclave was started, which is to take over.
+pub(crate) fn upgrading(program: &Path) {
+    told!(INFO, "serve", "upgrading", format_args!("started a second enclave ({}), which is to take over", program.display()));
+}
+
+/// `serve` said something to its host that it does not understand, which is a bug of ours.
+pub(crate) fn no_order() {
+    told!(WARN, "host", "no_order", "standard input: expected what to do, got something else; nothing was done");
 }
 
 /// A policy was written for clients on this machine.

@@ -134,6 +134,8 @@ enum Command {
     Policy(policy::Args),
     /// List, find, show, export and prune what is kept of answers.
     Bundles(bundles::Args),
+    /// New terms or a new release for a running node, without a pause.
+    Upgrade(node::UpgradeArgs),
     /// Set what a running node sells at, within its terms, or show it.
     Prices(prices::Args),
     /// Show what a node's accounts hold. Sweep the payee's forwarder; withdraw ether.
@@ -222,6 +224,7 @@ fn main() -> ExitCode {
             Command::Log(args) => log::run(args, &state, json).await,
             Command::Policy(args) => policy::run(args, &state, json).await,
             Command::Bundles(args) => bundles::run(args, &state, json).await,
+            Command::Upgrade(args) => node::upgrade(args, &state, json).await,
             Command::Prices(args) => prices::run(args, &state, json),
             Command::Funds(args) => funds::run(args, &state, json).await,
             Command::Access(args) => access::run(args, json),

@@ -3,6 +3,8 @@
 //! Where verdicts come from is one of two: an attestor inside this process, for the development chain, or members of the quorum over HTTP.
 //! Either way the registrar judges its own evidence first, by the node's own policy: attestors agree with what it found, or do not count.
 
+use std::sync::Arc;
+
 use candor_attestor::{Attestor, AttestorUrl, NotAttested, Quorum, collect, document_time, is_takeable, judge};
 use candor_chain::{ChainClient, KeyStatus, Signer, Submission, Verdict, renew_calldata};
 use candor_host::{Registering, Registrar, RegistrarError, Renewed, Renewing};
@@ -69,9 +71,9 @@ pub(crate) struct NodeRegistrar {
     pub(crate) policy: Policy,
     pub(crate) quorum: Quorum,
     pub(crate) attestors: Attestors,
-    /// One transaction of the key at a time: the boot that runs and those that have gone are shown to the registry by tasks of their own, and two
+    /// One transaction of the key at a time: boots that run and those that have gone are shown to the registry by tasks of their own, and two
     /// with one nonce would replace each other.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Registrar for NodeRegistrar {

@@ -178,6 +178,26 @@ fn print_live(live: &Value, well: &dyn Fn(&str, String), warn: &dyn Fn(&str, Str
         (Some(true), None) => well("registry", "registered".to_owned()),
         _ => warn("registry", "not registered yet".to_owned()),
     }
+    // One boot needs no line of its own: all the others are about it.
+    for boot in live["boots"].as_array().into_iter().flatten().filter(|boot| boot["stage"] != "selling") {
+        let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+        let (stage, log) = (text(&boot["stage"]), text(&boot["log"]["id"]));
+        let found = match stage.as_str() {
+            "coming" if boot["registered"] == true => {
+                format!("another one, log {log}, is registered and takes over when that is in a block that stays")
+            }
+            "coming" => format!("another one is coming: {}; the one that sells is as before", text(&boot["phase"])),
+            _ => match boot["waits_for"].as_str() {
+                Some("connections") => {
+                    format!("the former one, log {log}, ends when its clients have gone: {} connections", boot["connections"])
+                }
+                Some("answers") => format!("the former one, log {log}, finishes its answers"),
+                Some(_) => format!("the former one, log {log}, does not answer; it may be gone"),
+                None => format!("the former one, log {log}, ends now"),
+            },
+        };
+        warn("boot", found);
+    }
     let log = &live["log"];
     if log.is_object() {
         let (size, anchored) = (log["checkpoint"].as_u64().unwrap_or_default(), log["anchored"].as_u64().unwrap_or_default());

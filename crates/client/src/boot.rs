@@ -52,6 +52,12 @@ impl VerifiedBoot {
         Err(self.another(&format!("manifest {}", one_line(&short))))
     }
 
+    /// It said that another boot of its node sells now: from then on nothing is sent to it by anybody who shares this.
+    pub(crate) fn has_handed_over(&self) -> ClientError {
+        self.is_over.store(true, Ordering::Release);
+        self.another("its word that another boot of its node sells now")
+    }
+
     fn another(&self, got: &str) -> ClientError {
         ClientError::AnotherBoot { expected: self.manifest, got: got.to_owned() }
     }
@@ -70,6 +76,13 @@ mod tests {
     }
 
     const OWN: &str = "0x0101010101010101010101010101010101010101010101010101010101010101";
+
+    #[test]
+    fn a_boot_that_has_handed_over_is_over_for_every_connection() {
+        let boot = VerifiedBoot::new(Hash32([1; 32]));
+        assert!(matches!(boot.has_handed_over(), ClientError::AnotherBoot { .. }));
+        assert!(boot.check().is_err());
+    }
 
     #[test]
     fn its_own_manifest_or_none_says_nothing_and_any_other_ends_it_for_good() {

@@ -21,6 +21,9 @@ use crate::cut::asked_tokens;
 use crate::error::ClientError;
 use crate::resolve::VerifiedNode;
 
+/// What a boot says that sells no more because another one of its node does.
+const HANDED_OVER: &str = "candor_boot_handed_over";
+
 /// Where a price list lies, by its hash.
 const PRICE_LIST_PATH: &str = "/candor/price-list/";
 
@@ -50,7 +53,16 @@ pub(crate) async fn ask_unpaid(
     match response.status() {
         StatusCode::OK => Ok(Told::Given(response)),
         StatusCode::PAYMENT_REQUIRED if !shows_key => priced(node, buyer, body, response).await,
-        _ => Err(node_error(node, response).await),
+        _ => Err(unpriced(node, response).await),
+    }
+}
+
+/// Why there is no price. Nothing was signed. A boot's word that another one sells can end what was believed of it, and begin nothing: the other
+/// one is verified like any.
+async fn unpriced(node: &VerifiedNode, response: hyper::Response<Incoming>) -> ClientError {
+    match node_error(node, response).await {
+        ClientError::Node { status: 503, code, .. } if code == HANDED_OVER => node.has_handed_over(),
+        error => error,
     }
 }
 
@@ -78,7 +90,7 @@ pub async fn quote(node: &mut VerifiedNode, policy: &Policy, spend: &SpendPolicy
             let refusal = choose(&required, &verified, spend, clock::now()).err().map(|error| error.to_string());
             Ok(Some(Quote { offer: verified.offer().clone(), refusal }))
         }
-        _ => Err(node_error(node, response).await),
+        _ => Err(unpriced(node, response).await),
     }
 }
 

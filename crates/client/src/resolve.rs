@@ -61,6 +61,11 @@ impl VerifiedNode {
         })
     }
 
+    /// It said that another boot of its node sells now: it is asked nothing more, and whoever asks there looks for the other one.
+    pub(crate) fn has_handed_over(&self) -> ClientError {
+        self.boot.has_handed_over()
+    }
+
     /// Reconnects, pinned to the attested key, if the connection has closed.
     ///
     /// # Errors
@@ -245,8 +250,29 @@ pub(crate) async fn resolve_each(
     before: &(dyn Fn(&Address) -> Before + Sync),
     found: &mut (dyn FnMut(Address, Result<VerifiedNode, String>) + Send),
 ) -> Result<(), ClientError> {
+    let mut search = Search::default();
+    let mut count = look(place, most, before, found, &mut search).await?;
+    if count == 0 && search.has_moved() {
+        // The newer of two boots was asked while the older one still answered there, and the older one when it did not any more.
+        search = Search::default();
+        count = look(place, most, before, found, &mut search).await?;
+    }
+    match count {
+        0 => Err(search.nothing(&format!("registry {} on chain {}", place.registry, place.chain.chain_id()))),
+        _ => Ok(()),
+    }
+}
+
+/// One search; how many were found.
+async fn look(
+    place: &Place<'_>,
+    most: usize,
+    before: &(dyn Fn(&Address) -> Before + Sync),
+    found: &mut (dyn FnMut(Address, Result<VerifiedNode, String>) + Send),
+    search: &mut Search,
+) -> Result<usize, ClientError> {
     let Place { chain, registry, policy, listed } = *place;
-    let (mut search, mut count) = (Search::default(), 0_usize);
+    let mut count = 0_usize;
     let deadline = Instant::now() + SEARCH_MAX;
     let lists = match (listed, policy.operators.named()) {
         ([], []) => vec![RegistrationList::All],
@@ -302,14 +328,11 @@ pub(crate) async fn resolve_each(
             }
         }
     }
-    if 0 < count {
-        return Ok(());
-    }
     search.broken = walk.broken.first().map(ToString::to_string);
-    if search.has_seen_nobody() && !walk.is_of_all() {
+    if count == 0 && search.has_seen_nobody() && !walk.is_of_all() {
         search.others = count_others(chain, registry).await;
     }
-    Err(search.nothing(&format!("registry {registry} on chain {}", chain.chain_id())))
+    Ok(count)
 }
 
 /// How many others are registered, for who finds nobody among those that the policy names.
@@ -350,6 +373,10 @@ struct Search {
     passed: Vec<(Address, String)>,
     // The chain alone failed at so many of them.
     chainless: usize,
+    // Keys of servers where another one was expected.
+    met: Vec<Hash32>,
+    // Keys of the boots that were tried, each where it was expected.
+    expected: Vec<Hash32>,
     // Why a list was not walked to its end, if one was not.
     broken: Option<String>,
     // Registered by operators, or under ids, that the policy does not name.
@@ -406,7 +433,17 @@ impl Search {
     fn failed(&mut self, k_sig: &Address, error: &ClientError) {
         self.tried = self.tried.saturating_add(1);
         self.chainless = self.chainless.saturating_add(usize::from(matches!(error, ClientError::Chain(_))));
+        // Not more of them than tries.
+        if let ClientError::WrongKey { expected, got } = error {
+            self.met.push(*got);
+            self.expected.push(*expected);
+        }
         drop(self.pass(k_sig, error));
+    }
+
+    /// Whether one boot answered where another was expected, and did not where it was: it took over, or was taken over from, meanwhile.
+    fn has_moved(&self) -> bool {
+        self.met.iter().any(|met| self.expected.contains(met))
     }
 
     fn pass(&mut self, k_sig: &Address, error: &ClientError) -> Option<VerifiedEnclave> {
@@ -636,6 +673,17 @@ mod tests {
         let mut down = Search::default();
         (0..TRIES_MAX).for_each(|_| down.failed(&k_sig, &silent));
         assert!(down.is_over() && matches!(down.nothing("here"), ClientError::NoNode(_)));
+    }
+
+    #[test]
+    fn a_boot_that_was_met_elsewhere_than_where_it_was_expected_has_moved() {
+        let wrong = |expected: u8, got: u8| ClientError::WrongKey { expected: Hash32([expected; 32]), got: Hash32([got; 32]) };
+        let k_sig = Address([1; 20]);
+        for (errors, has_moved) in [(vec![], false), (vec![wrong(1, 9), wrong(2, 9)], false), (vec![wrong(2, 1), wrong(1, 2)], true)] {
+            let mut search = Search::default();
+            errors.iter().for_each(|error| search.failed(&k_sig, error));
+            assert_eq!(search.has_moved(), has_moved, "{errors:?}");
+        }
     }
 
     #[test]

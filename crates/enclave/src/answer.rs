@@ -66,6 +66,8 @@ pub(crate) struct Job {
     whom: Whom,
     /// If the answer is to be kept: its place is held until its receipt is logged.
     keep: Option<Keep>,
+    // Counted by what hands over to another boot.
+    _running: Arc<()>,
 }
 
 /// The right to have one answer made.
@@ -155,7 +157,8 @@ impl Job {
         };
         let (stop_at, whom) = (execution.stop_at().ms(), payer);
         let question = Question { request, prompt, seed, head };
-        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place: None, whom, keep };
+        let (place, _running) = (None, serving.running());
+        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, whom, keep, _running };
         (job, Right::Paid(execution))
     }
 
@@ -180,8 +183,8 @@ impl Job {
             public,
         };
         let question = Question { request, prompt, seed, head };
-        let (stop_at, place) = (UnixMs(u64::MAX), Some(place));
-        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, whom, keep: None };
+        let (stop_at, place, keep, _running) = (UnixMs(u64::MAX), Some(place), None, serving.running());
+        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, whom, keep, _running };
         (job, Right::Free(right))
     }
 

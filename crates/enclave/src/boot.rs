@@ -247,6 +247,17 @@ impl Boot {
                 }
                 other => Err(wrong_phase(other)),
             },
+            HostRequest::HandOver => match &*state {
+                State::Ready(serving) => Ok(EnclaveReply::HandedOver { is_idle: serving.hand_over() }),
+                other => Err(wrong_phase(other)),
+            },
+            HostRequest::TakeOver => match &*state {
+                State::Ready(serving) => {
+                    serving.take_over();
+                    Ok(EnclaveReply::Done)
+                }
+                other => Err(wrong_phase(other)),
+            },
         }
     }
 }

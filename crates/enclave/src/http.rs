@@ -168,7 +168,7 @@ async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) ->
             }
         },
     };
-    if let Err(why) = serving.takes_work() {
+    if let Err(why) = serving.takes_work(pay::names_own_offer(serving, asked.payment.as_ref())) {
         return Err(ended(session, asked.payment.as_ref(), why));
     }
     if serving.ledger().is_over() {
@@ -194,6 +194,7 @@ async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) ->
         return unpaid(session, &quote, &asked.path, &refusal);
     };
     serving.ledger().has_room()?;
+    let elsewhere = pay::perhaps_elsewhere(serving, &payment);
     match pay::claim(serving, &quote, payment, || reserve(serving, &quote, sought.as_ref(), room)).await {
         // The connection was ended for another one while the chain was asked: a claim would charge for an answer that nobody reads.
         Ok((paid, _)) if !session.paid() => {
@@ -210,7 +211,12 @@ async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) ->
             {
                 return Ok(reply::held(*response, look));
             }
+            if refusal.wants_payment() {
+                pay::check_elsewhere(serving, elsewhere).await?;
+            }
             match refusal.wants_payment() {
+                // An offer would promise what another boot sells now.
+                true if serving.takes_work(false) == Err(Ended::HandedOver) => Err(Ended::HandedOver.into()),
                 true => unpaid(session, &anew(serving, quote)?, &asked.path, &refusal),
                 false => Err(refusal),
             }
@@ -234,17 +240,7 @@ fn ended(session: &Session, payment: Option<&Result<PaymentPayload, ProtocolErro
     let signed = payment.and_then(|payment| signed_by_payer(payment.as_ref().ok()?, &Libsecp));
     match signed.map(|signed| session.serving().check_taken(&signed.payment_id)) {
         Some(Err(taken)) => taken.into(),
-        Some(Ok(())) | None => match why {
-            Ended::Key => {
-                let message =
-                    "The operator of this node ended its key, so what it answers from now on could not be proven. Nothing was charged.";
-                Refusal::new(503, message).code("candor_node_ended")
-            }
-            Ended::Terms => {
-                let message = "The operator's terms end before an answer would. Nothing was charged; ask another node.";
-                Refusal::new(503, message).code("candor_terms_ended")
-            }
-        },
+        Some(Ok(())) | None => why.into(),
     }
 }
 
@@ -291,7 +287,7 @@ async fn free(session: &Session, counted: Counted, who: Who) -> Result<ApiRespon
     let waited = tokio::time::timeout(serving.config().free_wait_max, serving.place(Pays::Nobody)).await;
     let place = waited.ok().flatten().filter(|_| is_there).ok_or_else(access::busy)?;
     // Again: its turn may have come late.
-    if let Err(why) = serving.takes_work() {
+    if let Err(why) = serving.takes_work(false) {
         return Err(ended(session, None, why));
     }
     let salts = Salts::random().map_err(|_| Refusal::new(500, "The system gives no randomness."))?;

@@ -20,6 +20,7 @@ use crate::guard::Whom;
 use crate::quote::Quote;
 use crate::refusal::Refusal;
 use crate::serving::Serving;
+use crate::settle::Elsewhere;
 
 /// How long the host may take to ask its chain about a payer.
 const PAYER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,7 +89,7 @@ fn verify(serving: &Serving, quote: &Quote, payload: &PaymentPayload) -> Result<
         requirements: &quote.requirements,
         candidates: &candidates,
         now: clock::now().seconds(),
-        boot: serving.booted_at(),
+        boot: serving.epoch(),
         generation_seconds: quote.generation_seconds,
         keeps_answer: quote.blob_max.is_some(),
         recover: &Libsecp,
@@ -104,6 +105,37 @@ fn check_taken(serving: &Serving, quote: &Quote, payload: &PaymentPayload) -> Re
         Some(signed) => Ok(serving.check_taken(&signed.payment_id)?),
         None => Ok(()),
     }
+}
+
+/// The payment of a header, signed by its payer, while a boot that lives beside this one may be at work for it.
+pub(crate) fn perhaps_elsewhere(serving: &Serving, payment: &Result<PaymentPayload, ProtocolError>) -> Option<Hash32> {
+    let payload = payment.as_ref().ok().filter(|_| serving.may_live_beside())?;
+    signed_by_payer(payload, &Libsecp).map(|signed| signed.payment_id)
+}
+
+/// Why another payment is not asked for now: the boot beside this one has this one. Who signed anew would pay twice.
+pub(crate) async fn check_elsewhere(serving: &Serving, payment_id: Option<Hash32>) -> Result<(), Refusal> {
+    let Some(payment_id) = payment_id else { return Ok(()) };
+    match serving.elsewhere(payment_id).await {
+        None => Ok(()),
+        Some(Elsewhere::AtWork) => {
+            let message =
+                "Another boot of this node may be at work for this payment. Send the same request with it again; do not sign anew.";
+            Err(Refusal::under_way(message).code("candor_payment_in_flight"))
+        }
+        Some(Elsewhere::Charged) => {
+            let message = "Another boot of this node has executed this payment, and its answer is not kept.";
+            Err(Refusal::under_way(message).code("candor_payment_already_executed"))
+        }
+    }
+}
+
+/// Whether a payment names an offer of this boot by its nonce, as the client says: no other boot takes it, and this one promised to.
+pub(crate) fn names_own_offer(serving: &Serving, payment: Option<&Result<PaymentPayload, ProtocolError>>) -> bool {
+    let parsed = payment.and_then(|payment| parse_payment(payment.as_ref().ok()?).ok());
+    parsed.is_some_and(|(payment, signed)| {
+        payment.client_salt.is_some() && signed.is_some_and(|signed| signed.offer.manifest_hash == serving.manifest_hash())
+    })
 }
 
 /// The price list of the offer in a payment header, as the client says; zero for the ceiling.

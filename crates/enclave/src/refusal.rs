@@ -13,6 +13,7 @@ use candor_x402::{Libsecp, PaymentError};
 
 use crate::clock;
 use crate::ledger::LedgerError;
+use crate::serving::Ended;
 use crate::session::Session;
 
 /// An error to send back, and after how many seconds the same request may do better.
@@ -22,6 +23,9 @@ pub(crate) struct Refusal {
     retry_after_s: Option<u64>,
     allow: Option<&'static str>,
 }
+
+/// Of a boot that sells no more because another one of its node does.
+const HANDED_OVER: &str = "candor_boot_handed_over";
 
 /// Seconds after which a node that is busy may have room.
 const BUSY_SECONDS: u64 = 5;
@@ -97,6 +101,11 @@ impl Refusal {
         self.retry_after_s
     }
 
+    /// Whether its connection can be of no more use.
+    pub(crate) fn is_last(&self) -> bool {
+        self.error.code == Some(HANDED_OVER)
+    }
+
     pub(crate) fn allow(&self) -> Option<&'static str> {
         self.allow
     }
@@ -116,6 +125,28 @@ impl Refusal {
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
         Self { error, retry_after_s: None, allow: None }
+    }
+}
+
+/// No new work.
+impl From<Ended> for Refusal {
+    fn from(why: Ended) -> Self {
+        match why {
+            Ended::Key => {
+                let message =
+                    "The operator of this node ended its key, so what it answers from now on could not be proven. Nothing was charged.";
+                Self::new(503, message).code("candor_node_ended")
+            }
+            Ended::HandedOver => {
+                let message = "Another boot of this node sells now. Nothing was charged; send the request again over another connection, without \
+                               this payment if it carried one.";
+                Self::unavailable(message).code(HANDED_OVER).after(Some(1))
+            }
+            Ended::Terms => {
+                let message = "The operator's terms end before an answer would. Nothing was charged; ask another node.";
+                Self::new(503, message).code("candor_terms_ended")
+            }
+        }
     }
 }
 

@@ -11,10 +11,11 @@ use candor_engine::Model;
 use candor_link::BlockHead;
 use candor_verify::bytes::Hash32;
 use candor_verify::manifest::Manifest;
-use candor_verify::payment::{MAX_SKEW_SECONDS, SETTLE_MARGIN_SECONDS};
+use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
 use candor_verify::terms::{OperatorTerms, Price, SignedTerms, ways};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::claims::{Balance, BalanceQuestion, ClaimError, ClaimLimits, Ending};
+use candor_x402::exact::Binding;
 use candor_x402::{Claim, ClaimSet, Execution, VerifiedPayment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -26,7 +27,8 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::prices::{InForce, Prices, Taken};
 use crate::queue::{Pays, Place, Queue};
-use crate::settle::{Standing, Transfer, Transfers, Wait};
+use crate::refusal::Refusal;
+use crate::settle::{Elsewhere, Standing, Transfer, Transfers, Wait};
 use crate::shares::{ShareLimits, Shares};
 use crate::source::Source;
 use crate::speed::Speed;
@@ -40,6 +42,9 @@ const ATTESTING_MAX: usize = 2;
 
 /// Long requests read at once: whoever sends them has not paid, and takes no core from those who have.
 const READING_MAX: usize = 2;
+
+/// How long an offer is good: two buckets of its salt. For so long a boot that handed over may still begin an answer.
+const OFFER_SECONDS: u64 = 120;
 
 /// What a boot hands over when it begins to serve.
 pub(crate) struct Parts {
@@ -73,6 +78,8 @@ pub(crate) struct Served {
 pub(crate) enum Ended {
     /// The operator ended the key.
     Key,
+    /// Another boot of this node sells now.
+    HandedOver,
     /// The terms end before an answer that begins now would have to.
     Terms,
 }
@@ -89,6 +96,10 @@ pub(crate) struct Serving {
     terms: SignedTerms,
     served: HashMap<String, Arc<Served>>,
     booted_at: UnixMs,
+    // When it took over from a boot that lived beside it.
+    took_over: RwLock<Option<UnixSeconds>>,
+    // Held by each answer until it is over; counted.
+    running: Arc<()>,
     ledger: Ledger,
     transfers: Transfers,
     metrics: Metrics,
@@ -100,13 +111,20 @@ pub(crate) struct Serving {
     shares: Shares,
     attesting: Arc<Semaphore>,
     reading: Arc<Semaphore>,
-    // Guards: claims; held for one synchronous step, never across an await.
-    claims: Mutex<ClaimSet>,
+    // Guards: claims, and whether one may still be made that names no offer of this boot; held for one synchronous step, never across an await.
+    claims: Mutex<Claims>,
     // Guards: the newest head and evidence; replaced whole.
     head: RwLock<BlockHead>,
     evidence: RwLock<Arc<[u8]>>,
     // The registry says that this boot's key was ended. Never taken back: an operator that ends a key boots another.
     has_ended: AtomicBool,
+}
+
+/// The payments of this boot.
+struct Claims {
+    set: ClaimSet,
+    // Another boot of this node sells now. Never taken back.
+    is_handed_over: bool,
 }
 
 impl Serving {
@@ -122,6 +140,7 @@ impl Serving {
             per_key: parts.config.max_free_per_key,
             per_address: parts.config.max_free_per_address,
         };
+        let booted_at = clock::now();
         Arc::new(Self {
             served: served(&parts.terms.terms, &parts.models, parts.config.speed),
             caps: Caps::new(parts.terms.terms.guard.clone()),
@@ -135,10 +154,12 @@ impl Serving {
             tls: parts.tls,
             manifest_hash: parts.manifest.hash(),
             manifest: parts.manifest,
-            booted_at: clock::now(),
+            booted_at,
+            took_over: RwLock::default(),
+            running: Arc::default(),
             ledger,
             metrics: Metrics::new(clock::now()),
-            claims: Mutex::new(ClaimSet::new(limits)),
+            claims: Mutex::new(Claims { set: ClaimSet::new(limits), is_handed_over: false }),
             answers: Answers::default(),
             prices: RwLock::default(),
             head: RwLock::new(parts.head),
@@ -238,7 +259,7 @@ impl Serving {
 
     /// Whether a payment could be claimed now. Takes nothing, so a client that leaves afterwards undoes nothing.
     pub(crate) fn check_claim(&self, payment: &VerifiedPayment) -> Result<(), ClaimError> {
-        self.claims().check(payment, clock::now().seconds())
+        self.claims().set.check(payment, clock::now().seconds())
     }
 
     /// Takes no new work from now on.
@@ -246,10 +267,53 @@ impl Serving {
         self.has_ended.store(true, Ordering::Relaxed);
     }
 
-    /// Whether new work is taken: not after the key was ended, and not where the longest answer would be cut by the end of the terms.
-    pub(crate) fn takes_work(&self) -> Result<(), Ended> {
+    /// Another boot of this node sells from now on. From when this returns, nothing is claimed that the other could claim too. True if no answer
+    /// is being made.
+    pub(crate) fn hand_over(&self) -> bool {
+        self.claims().is_handed_over = true;
+        Arc::strong_count(&self.running) == 1
+    }
+
+    /// Another boot of this node sold until now, and claimed until now what names no boot.
+    pub(crate) fn take_over(&self) {
+        let now = clock::now().seconds();
+        let mut took_over = self.took_over.write().unwrap_or_else(PoisonError::into_inner);
+        *took_over = Some(took_over.map_or(now, |before| now.max(before)));
+    }
+
+    fn took_over(&self) -> Option<UnixSeconds> {
+        *self.took_over.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From when on no earlier boot can have claimed what names no boot: when this one began, or took over.
+    pub(crate) fn epoch(&self) -> UnixSeconds {
+        self.took_over().map_or(self.booted_at(), |at| at.max(self.booted_at()))
+    }
+
+    /// Whether the boot from which this one took over may still be at work.
+    pub(crate) fn may_live_beside(&self) -> bool {
+        let until = |at: UnixSeconds| at.saturating_add(OFFER_SECONDS + MAX_TIMEOUT_SECONDS + MAX_SKEW_SECONDS);
+        self.took_over().is_some_and(|at| clock::now().seconds() < until(at))
+    }
+
+    /// What became of a payment at the boot beside this one; `None` if nothing, as far as the host says.
+    pub(crate) async fn elsewhere(&self, payment_id: Hash32) -> Option<Elsewhere> {
+        self.transfers.elsewhere(payment_id).await
+    }
+
+    /// To be held by an answer until it is over.
+    pub(crate) fn running(&self) -> Arc<()> {
+        Arc::clone(&self.running)
+    }
+
+    /// Whether new work is taken: not after the key was ended, not where the longest answer would be cut by the end of the terms, and after
+    /// another boot took over only what was promised: a payment that names an offer of this boot, which no other boot takes.
+    pub(crate) fn takes_work(&self, is_promised: bool) -> Result<(), Ended> {
         if self.has_ended.load(Ordering::Relaxed) {
             return Err(Ended::Key);
+        }
+        if !is_promised && self.claims().is_handed_over {
+            return Err(Ended::HandedOver);
         }
         let longest = clock::now().saturating_add(self.config.generation_cap_s.saturating_mul(1000));
         if self.ends_at() < longest { Err(Ended::Terms) } else { Ok(()) }
@@ -257,39 +321,44 @@ impl Serving {
 
     /// Whether this boot has not taken the payment before.
     pub(crate) fn check_taken(&self, payment_id: &Hash32) -> Result<(), ClaimError> {
-        self.claims().check_taken(payment_id)
+        self.claims().set.check_taken(payment_id)
     }
 
     /// Before the chain is asked for the payer's balance.
     pub(crate) fn ask_balance(&self, payment: &VerifiedPayment) -> Result<BalanceQuestion, ClaimError> {
-        self.claims().ask_balance(payment, clock::now().seconds())
+        self.claims().set.ask_balance(payment, clock::now().seconds())
     }
 
     /// Takes a payment for one execution, and its amount from what its payer can still spend.
-    pub(crate) fn claim(&self, payment: &VerifiedPayment, balance: Balance, now: UnixSeconds) -> Result<Claim, ClaimError> {
-        self.claims().claim(payment, balance, now)
+    pub(crate) fn claim(&self, payment: &VerifiedPayment, balance: Balance, now: UnixSeconds) -> Result<Claim, Refusal> {
+        let mut claims = self.claims();
+        // Again, and under the lock of the claims: whoever is told that this boot has handed over relies on it from that moment on.
+        if claims.is_handed_over && payment.binding() == Binding::EqualPriceOnly {
+            return Err(Ended::HandedOver.into());
+        }
+        Ok(claims.set.claim(payment, balance, now)?)
     }
 
     /// Gives a claim back before anything ran.
     pub(crate) fn release(&self, claim: Claim) {
-        self.claims().release(claim);
+        self.claims().set.release(claim);
     }
 
     /// The right to run once for a claimed payment.
     pub(crate) fn execute(&self, claim: Claim) -> Execution {
-        self.claims().start(claim)
+        self.claims().set.start(claim)
     }
 
     /// Ends an execution.
     pub(crate) fn finish(&self, execution: Execution, ending: Ending) {
-        self.claims().finish(execution, ending);
+        self.claims().set.finish(execution, ending);
     }
 
     /// Waits for the transfer of an answer and says where it stands. One that is seen frees the payer's credit.
     pub(crate) async fn settle(&self, transfer: &Transfer, wait: Wait) -> Standing {
         let standing = self.transfers.standing(transfer, wait).await;
         if let Standing::Settled { .. } = standing {
-            self.claims().settled(&transfer.payment_id);
+            self.claims().set.settled(&transfer.payment_id);
         }
         standing
     }
@@ -299,11 +368,11 @@ impl Serving {
         // Then the claim is forgotten, and its credit with it.
         let until = valid_before.saturating_add(MAX_SKEW_SECONDS);
         if self.transfers.seen(payment_id, until).await {
-            self.claims().settled(&payment_id);
+            self.claims().set.settled(&payment_id);
         }
     }
 
-    fn claims(&self) -> MutexGuard<'_, ClaimSet> {
+    fn claims(&self) -> MutexGuard<'_, Claims> {
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -55,6 +55,15 @@ pub(crate) enum Standing {
     Failed(SettlementFailure),
 }
 
+/// What another boot of this node does with a payment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Elsewhere {
+    /// It may be at work for it, or its transfer is on its way.
+    AtWork,
+    /// It was charged.
+    Charged,
+}
+
 /// What became of transfers, as the host says.
 pub(crate) struct Transfers {
     port: HostPort,
@@ -108,6 +117,15 @@ impl Transfers {
             pause = pause.saturating_mul(2).min(longest);
         }
         Standing::Pending { tx_hash: tx }
+    }
+
+    /// Asks once what another boot does with a payment. Trust: a lie makes a client wait, or pay anew, as a host can in other ways.
+    pub(crate) async fn elsewhere(&self, payment_id: Hash32) -> Option<Elsewhere> {
+        match self.ask(payment_id, Duration::ZERO).await? {
+            SettlementState::Pending { .. } => Some(Elsewhere::AtWork),
+            SettlementState::Settled { .. } => Some(Elsewhere::Charged),
+            SettlementState::Failed { .. } => None,
+        }
     }
 
     /// Asks once, when it is this question's turn. `None` if there are no turns any more.

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::notice::Notice;
 use crate::publish;
 use crate::shared::Shared;
+use crate::slot::Slot;
 use crate::store::{AnchorRow, OpenLog, Store, StoreError};
 
 /// Between looks for an edge that is missing.
@@ -34,7 +35,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Anchors until stopped.
 pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let (interval, mut stored) = (shared.config.timing.anchor, shared.stored.subscribe());
-    let mut rounds = Rounds { shared, former: None, linked: None, looked: None, current: None };
+    let mut rounds = Rounds { shared, former: None, linked: Vec::new(), looked: None, open: Vec::new() };
     loop {
         tokio::select! {
             changed = stored.changed() => if changed.is_err() { return },
@@ -43,10 +44,11 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
         }
         // A chain that does not answer is told of already.
         let is_away = rounds.shared.head.borrow().is_none();
-        if let Some(current) = rounds.shared.current().filter(|_| !is_away) {
+        let open = rounds.shared.open_logs();
+        if !open.is_empty() && !is_away {
             // Crash: what was sent is found on the chain by the next round, of this process or another.
             tokio::select! {
-                () = rounds.round(&current) => {}
+                () = rounds.round(&open) => {}
                 _ = stopped.changed() => return,
             }
         }
@@ -63,20 +65,24 @@ struct Rounds {
     shared: Arc<Shared>,
     // Former logs that may; `None` until the store has said which.
     former: Option<Vec<Hash32>>,
-    // Whose edge to a predecessor there is nothing more to do for, and when it was looked for last.
-    linked: Option<Hash32>,
+    // Whose edges to a predecessor there is nothing more to do for, and when they were looked for last.
+    linked: Vec<Hash32>,
     looked: Option<Instant>,
-    // The current log of the last round: with another one, that became a former log, and may hold more than was anchored.
-    current: Option<Hash32>,
+    // The open logs of the last round: one that is none any more became a former log, and may hold more than was anchored.
+    open: Vec<Hash32>,
 }
 
 impl Rounds {
-    /// First what former logs still hold, then the current one.
-    async fn round(&mut self, current: &OpenLog) {
-        let current_id = current.row().manifest.log_id();
-        if self.current.replace(current_id) != Some(current_id) {
+    /// First what former logs still hold, then the open ones.
+    async fn round(&mut self, open: &[(Arc<Slot>, OpenLog)]) {
+        let ids: Vec<_> = open.iter().map(|(_, open)| open.row().manifest.log_id()).collect();
+        let before = std::mem::replace(&mut self.open, ids.clone());
+        if before != ids {
             self.former = None;
-            self.shared.update(|status| (status.anchored_size, status.anchored_at) = (0, None));
+            self.linked.retain(|linked| ids.contains(linked));
+            for (slot, _) in open.iter().zip(&ids).filter(|(_, id)| !before.contains(id)).map(|(row, _)| row) {
+                slot.update(|status| (status.anchored_size, status.anchored_at) = (0, None));
+            }
         }
         if self.former.is_none() {
             // Without an answer the next round asks again.
@@ -84,64 +90,68 @@ impl Rounds {
         }
         if let Some(former) = self.former.take() {
             let mut left = Vec::new();
-            for log_id in former.into_iter().filter(|log_id| *log_id != current_id) {
+            for log_id in former.into_iter().filter(|log_id| !ids.contains(log_id)) {
                 if !self.anchor_former(&log_id).await {
                     left.push(log_id);
                 }
             }
             self.former = Some(left);
         }
-        let outcome = self.anchor(current).await;
-        match outcome {
-            Ok(Anchoring::Anchored { size, .. }) => {
-                self.shared.count_anew();
-                let now = clock::now().seconds();
-                self.shared.update(|status| (status.anchored_size, status.anchored_at) = (size, Some(now)));
-            }
-            Ok(Anchoring::NotRegistered) => {
-                // A key that the registry does not know has no anchor.
-                self.shared.update(|status| status.anchored_size = 0);
-                self.shared.look.notify_one();
-            }
-            Ok(Anchoring::UpToDate(Some(anchor))) => {
-                self.shared.update(|status| (status.anchored_size, status.anchored_at) = (anchor.tree.size, Some(anchor.anchored_at)));
-            }
-            Ok(Anchoring::UpToDate(None)) | Err(_) => {}
+        let mut trouble = None;
+        for (slot, open) in open {
+            trouble = self.anchor_open(slot, open).await.or(trouble);
         }
-        self.note_unanchored(current);
-        self.close_gap(current).await;
-        // A registration that is not made yet is trouble of its own, and told there.
-        let is_early = outcome == Ok(Anchoring::NotRegistered) && !self.shared.status().is_registered;
-        match trouble_of(&current_id, &outcome).filter(|_| !is_early) {
+        self.close_gaps(open).await;
+        match trouble {
             Some(message) => self.shared.trouble_once("anchor", message),
             None => self.shared.clear_trouble("anchor"),
         }
     }
 
-    /// Makes the edge to the log that the current one continues, if its registration could not: the chain had lost what it needs, for a moment.
-    async fn close_gap(&mut self, current: &OpenLog) {
-        let log_id = current.row().manifest.log_id();
-        let is_due = self.looked.is_none_or(|at| LOOK_FOR_GAP <= at.elapsed());
-        if self.linked == Some(log_id) || !is_due {
-            return;
-        }
-        self.looked = Some(Instant::now());
-        match self.shared.anchorer.lock().await.close_gap(current).await {
-            Ok(true) => self.linked = Some(log_id),
-            Ok(false) => {}
-            Err(message) => {
-                self.shared.notice(&Notice::Trouble { part: "anchor", message: format!("the edge to the former log: {message}") })
+    /// Anchors the log of a slot. What the operator is to be told of it, if it is trouble.
+    async fn anchor_open(&self, slot: &Slot, open: &OpenLog) -> Option<String> {
+        let outcome = self.anchor(open).await;
+        match outcome {
+            Ok(Anchoring::Anchored { size, .. }) => {
+                slot.count_anew();
+                let now = clock::now().seconds();
+                slot.update(|status| (status.anchored_size, status.anchored_at) = (size, Some(now)));
             }
+            Ok(Anchoring::NotRegistered) => {
+                // A key that the registry does not know has no anchor.
+                slot.update(|status| status.anchored_size = 0);
+                slot.look.notify_one();
+            }
+            Ok(Anchoring::UpToDate(Some(anchor))) => {
+                slot.update(|status| (status.anchored_size, status.anchored_at) = (anchor.tree.size, Some(anchor.anchored_at)));
+            }
+            Ok(Anchoring::UpToDate(None)) | Err(_) => {}
         }
+        note_unanchored(slot, open);
+        // A registration that is not made yet is trouble of its own, and told there.
+        let is_early = outcome == Ok(Anchoring::NotRegistered) && !slot.status().is_registered;
+        trouble_of(&open.row().manifest.log_id(), &outcome).filter(|_| !is_early)
     }
 
-    /// Since when the newest checkpoint is not anchored.
-    fn note_unanchored(&self, current: &OpenLog) {
-        let signed = current.read().checkpoint().map_or(0, |signed| signed.checkpoint.tree.size);
-        self.shared.update(|status| match status.anchored_size < signed {
-            true => drop(status.unanchored_since.get_or_insert_with(|| clock::now().seconds())),
-            false => status.unanchored_since = None,
-        });
+    /// Makes the edge to the log that an open one continues, if its registration could not: the chain had lost what it needs, for a moment.
+    async fn close_gaps(&mut self, open: &[(Arc<Slot>, OpenLog)]) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK_FOR_GAP) {
+            return;
+        }
+        for (_, open) in open {
+            let log_id = open.row().manifest.log_id();
+            if self.linked.contains(&log_id) {
+                continue;
+            }
+            self.looked = Some(Instant::now());
+            match self.shared.anchorer.lock().await.close_gap(open).await {
+                Ok(true) => self.linked.push(log_id),
+                Ok(false) => {}
+                Err(message) => {
+                    self.shared.notice(&Notice::Trouble { part: "anchor", message: format!("the edge to the former log: {message}") })
+                }
+            }
+        }
     }
 
     /// Anchors what a former log still holds. False if the next round is to look again.
@@ -151,7 +161,8 @@ impl Rounds {
             Ok(None) => return true,
             Err(_) => return false,
         };
-        let (m, terms) = (&open.row().manifest, &self.shared.terms.terms);
+        let (m, seller) = (&open.row().manifest, self.shared.seller());
+        let terms = &seller.terms.terms;
         if (m.registry, m.anchor_chain_id) != (terms.registry, terms.anchor_chain_id) {
             // Its anchors are on a chain that this host does not write to.
             return true;
@@ -189,6 +200,15 @@ impl Rounds {
         }
         outcome
     }
+}
+
+/// Since when the newest checkpoint is not anchored.
+fn note_unanchored(slot: &Slot, open: &OpenLog) {
+    let signed = open.read().checkpoint().map_or(0, |signed| signed.checkpoint.tree.size);
+    slot.update(|status| match status.anchored_size < signed {
+        true => drop(status.unanchored_since.get_or_insert_with(|| clock::now().seconds())),
+        false => status.unanchored_since = None,
+    });
 }
 
 /// Publishes a log, then anchors it.

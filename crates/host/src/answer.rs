@@ -10,11 +10,13 @@ use candor_link::{
     Refused, SettlementState, StoredReceipt,
 };
 use candor_verify::Hash32;
+use candor_verify::payment::Authorization;
 use candor_x402::settlement::Intent;
 use tokio::time::{Instant, timeout_at};
 
 use crate::settle::state_of;
 use crate::shared::{QUESTION, Shared};
+use crate::slot::{Slot, Stage};
 use crate::store::{StoreError, Waiting, log_state};
 
 /// A disk that refuses is the operator's to mend, so the operator is told; the enclave asks again by itself.
@@ -32,8 +34,8 @@ fn no_log_yet() -> Refused {
     Refused::new(RefusalCode::Unavailable, "the log is not open yet")
 }
 
-pub(crate) async fn queue_append(shared: &Shared, request: AppendRequest) -> Queued<u64> {
-    let log_id = shared.current_id().ok_or_else(no_log_yet)?;
+pub(crate) async fn queue_append(shared: &Shared, slot: &Slot, request: AppendRequest) -> Queued<u64> {
+    let log_id = slot.current_id().ok_or_else(no_log_yet)?;
     shared.store.append(log_id, request).await.map_err(|error| error.refusal())
 }
 
@@ -50,8 +52,12 @@ pub(crate) async fn appended(shared: &Shared, queued: Queued<u64>) -> HostReply 
     }
 }
 
-pub(crate) async fn queue_checkpoint(shared: &Shared, request: Box<CheckpointRequest>) -> Queued<(CheckpointStored, Vec<Intent>)> {
-    let log_id = shared.current_id().ok_or_else(no_log_yet)?;
+pub(crate) async fn queue_checkpoint(
+    shared: &Shared,
+    slot: &Slot,
+    request: Box<CheckpointRequest>,
+) -> Queued<(CheckpointStored, Vec<Intent>)> {
+    let log_id = slot.current_id().ok_or_else(no_log_yet)?;
     // A settlement on a chain that this host cannot reach would never happen; the enclave learns it before anything is stored.
     if let Some(unknown) = request.settlements.iter().find(|s| !shared.settlers.contains_key(&s.chain_id)) {
         return Err(Refused::new(RefusalCode::Malformed, format!("this host settles nothing on chain {}", unknown.chain_id)));
@@ -80,11 +86,16 @@ pub(crate) async fn checkpoint_stored(shared: &Shared, queued: Queued<(Checkpoin
 }
 
 /// Everything that does not write to the log. A piece of an answer needs no order: the enclave waits for each before it sends the next.
-pub(crate) async fn answer(shared: &Arc<Shared>, request: EnclaveRequest) -> HostReply {
+pub(crate) async fn answer(shared: &Arc<Shared>, slot: &Slot, request: EnclaveRequest) -> HostReply {
     match request {
         EnclaveRequest::Head => shared.head().await.map_or_else(HostReply::Refused, HostReply::Head),
-        EnclaveRequest::PayerState(query) => payer_state(shared, &query).await,
-        EnclaveRequest::AwaitSettlement { payment_id, timeout_ms } => await_settlement(shared, payment_id, timeout_ms).await,
+        // Without it nothing is claimed: a boot that drains and has connected again is told so first.
+        EnclaveRequest::PayerState(_) if slot.stage() == Stage::Draining && slot.link().is_none() => HostReply::Refused(no_log_yet()),
+        EnclaveRequest::PayerState(query) => {
+            slot.ask_about(id_of(&query));
+            payer_state(shared, &query).await
+        }
+        EnclaveRequest::AwaitSettlement { payment_id, timeout_ms } => await_settlement(shared, slot, payment_id, timeout_ms).await,
         EnclaveRequest::FetchReceipt { receipt_id } => match fetch_receipt(shared, receipt_id).await {
             Ok(stored) => HostReply::Receipt(stored.map(Box::new)),
             Err(error) => refuse(shared, &error),
@@ -114,6 +125,12 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: EnclaveRequest) -> Hos
     }
 }
 
+/// The id of the payment that is asked about: it leaves out all that is not asked.
+fn id_of(query: &PayerQuery) -> Hash32 {
+    let authorization = Authorization { from: query.payer, nonce: query.nonce, ..Authorization::default() };
+    authorization.payment_id(query.chain_id, &query.asset)
+}
+
 async fn payer_state(shared: &Shared, query: &PayerQuery) -> HostReply {
     let Some(chain) = shared.chains.get(&query.chain_id) else {
         let message = format!("this host does not know chain {}", query.chain_id);
@@ -134,7 +151,7 @@ async fn payer_state(shared: &Shared, query: &PayerQuery) -> HostReply {
     }
 }
 
-async fn await_settlement(shared: &Shared, payment_id: Hash32, timeout_ms: u64) -> HostReply {
+async fn await_settlement(shared: &Shared, slot: &Slot, payment_id: Hash32, timeout_ms: u64) -> HostReply {
     let deadline = Instant::now() + Duration::from_millis(timeout_ms);
     loop {
         // Before the look, so that an end between look and wait is not missed.
@@ -144,6 +161,12 @@ async fn await_settlement(shared: &Shared, payment_id: Hash32, timeout_ms: u64) 
             Err(error) => return refuse(shared, &error),
         };
         let mut state = state_of(record.as_ref());
+        if record.is_none()
+            && shared.slots().iter().any(|other| !std::ptr::eq(&raw const **other, slot) && other.has_asked_about(&payment_id))
+        {
+            // The boot beside this one may be at work for it.
+            state = SettlementState::Pending { tx_hash: None };
+        }
         if matches!(state, SettlementState::Pending { .. })
             && let Some(included) = shared.settlers.values().find_map(|settler| settler.included(&payment_id))
         {

@@ -10,15 +10,18 @@ use std::time::{Duration, Instant};
 use candor_chain::ChainError;
 use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready};
 use candor_verify::Hash32;
+use candor_verify::tlog::{Tree, empty_root};
 
 use crate::anchor::anchor;
 use crate::calls::{CallError, Link};
 use crate::config::ModelFile;
 use crate::notice::Notice;
+use crate::overlap;
 use crate::prices::keep_priced;
 use crate::registration::{keep_registered, remember_evidence};
 use crate::shared::{Shared, block_head};
-use crate::store::{OpenLog, StoreError};
+use crate::slot::{Slot, Stage};
+use crate::store::StoreError;
 
 /// Former logs that are looked at for a predecessor.
 const FORMER: usize = 8;
@@ -71,44 +74,45 @@ impl From<ChainError> for DriveError {
 }
 
 /// Brings the enclave from where it stands into service: booted, with its log open.
-pub(crate) async fn bring_into_service(shared: &Arc<Shared>, link: &Link, phase: Phase) -> Result<Ready, DriveError> {
-    shared.gate.send_replace(shared.config.serve_unregistered);
-    let ready = boot(shared, link, phase).await?;
-    let open = open_log(shared, &ready).await?;
+pub(crate) async fn bring_into_service(shared: &Arc<Shared>, slot: &Arc<Slot>, link: &Link, phase: Phase) -> Result<Ready, DriveError> {
+    shared.set_gate(slot, shared.config.serve_unregistered);
+    let ready = boot(shared, slot, link, phase).await?;
+    overlap::keep_from_selling(slot, link).await?;
+    let log_id = open_log(shared, slot, &ready).await?;
     // Before a client is let in; nothing is said where the list is empty, as at a boot that was never told of one.
-    if !shared.config.denied.is_empty() {
-        let payers = shared.config.denied.clone();
+    if !slot.boot.denied.is_empty() {
+        let payers = slot.boot.denied.clone();
         done(link.call(HostRequest::DenyPayers { payers }, shared.config.timing.request).await?)?;
     }
-    shared.update(|status| status.phase = "ready");
-    shared.current.send_replace(Some(open));
-    shared.notice(&Notice::Ready { log_id: ready.manifest.log_id() });
+    slot.update(|status| status.phase = "ready");
+    slot.set_link(Some(link.clone()));
+    shared.notice(&Notice::Ready { log_id });
     Ok(ready)
 }
 
 /// Keeps it in service until something fails: new blocks, the registration, fresh evidence.
-pub(crate) async fn keep_in_service(shared: &Arc<Shared>, link: &Link, ready: Ready) -> DriveError {
+pub(crate) async fn keep_in_service(shared: &Arc<Shared>, slot: &Arc<Slot>, link: &Link, ready: Ready) -> DriveError {
     tokio::select! {
         error = heads(shared, link) => error,
-        error = counts(shared, link) => error,
-        error = keep_priced(shared, link) => error,
-        error = keep_registered(shared, link, ready) => error,
+        error = counts(shared, slot, link) => error,
+        error = keep_priced(shared, slot, link) => error,
+        error = keep_registered(shared, slot, link, ready) => error,
     }
 }
 
-async fn boot(shared: &Arc<Shared>, link: &Link, phase: Phase) -> Result<Ready, DriveError> {
+async fn boot(shared: &Arc<Shared>, slot: &Arc<Slot>, link: &Link, phase: Phase) -> Result<Ready, DriveError> {
     if let Phase::Ready(ready) = phase {
-        return of_these_terms(shared, *ready);
+        return of_these_terms(slot, *ready);
     }
     if phase == Phase::AwaitingTerms {
-        shared.update(|status| status.phase = "booting");
-        let predecessor = predecessor(shared).await?;
-        let boot = BootRequest { signed_terms: shared.config.signed_terms.clone(), head: shared.fresh_head().await?, predecessor };
+        slot.update(|status| status.phase = "booting");
+        let predecessor = predecessor(shared, slot).await?;
+        let boot = BootRequest { signed_terms: slot.boot.signed_terms.clone(), head: shared.fresh_head().await?, predecessor };
         done(link.call(HostRequest::Boot(Box::new(boot)), shared.config.timing.request).await?)?;
     }
-    shared.update(|status| status.phase = "loading models");
-    for model in &shared.terms.terms.models {
-        let file = shared.config.models.iter().find(|file| file.digest == model.digest);
+    slot.update(|status| status.phase = "loading models");
+    for model in &slot.terms.terms.models {
+        let file = slot.boot.models.iter().find(|file| file.digest == model.digest);
         let missing = || DriveError::Model { digest: model.digest, message: format!("the terms list {}, no file is given", model.id) };
         send_model(link, file.ok_or_else(missing)?, shared.config.timing.boot_step).await?;
     }
@@ -119,8 +123,8 @@ async fn boot(shared: &Arc<Shared>, link: &Link, phase: Phase) -> Result<Ready, 
 }
 
 /// An enclave that booted before this host has the terms of then. Under others this host would show an end and prices that are not its own.
-fn of_these_terms(shared: &Shared, ready: Ready) -> Result<Ready, DriveError> {
-    let (expected, got) = (shared.terms.terms.digest(), ready.manifest.terms_hash);
+fn of_these_terms(slot: &Slot, ready: Ready) -> Result<Ready, DriveError> {
+    let (expected, got) = (slot.terms.terms.digest(), ready.manifest.terms_hash);
     if expected == got { Ok(ready) } else { Err(DriveError::Terms { expected, got }) }
 }
 
@@ -166,11 +170,15 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
     }
 }
 
-/// The newest log of this operator that nobody continued yet, at an anchored size. What it still holds is anchored first.
-async fn predecessor(shared: &Arc<Shared>) -> Result<Option<Predecessor>, DriveError> {
-    let terms = &shared.terms.terms;
+/// The newest log of this operator that nobody continued yet, at an anchored size. What it still holds is anchored first. That may be the log of
+/// a boot that goes on beside this one: it grows beyond the size that is named, and is anchored beyond it.
+async fn predecessor(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Result<Option<Predecessor>, DriveError> {
+    let terms = &slot.terms.terms;
     let ids = shared.store.log_ids().await.map_err(DriveError::Store)?;
-    for log_id in ids.iter().rev().take(FORMER) {
+    let slots = shared.slots();
+    let later: Vec<_> = slots.iter().skip_while(|other| !Arc::ptr_eq(other, slot)).filter_map(|other| other.current_id()).collect();
+    // An enclave that is started again while another is to take over from it is not that one's successor.
+    for log_id in ids.iter().rev().filter(|log_id| !later.contains(log_id)).take(FORMER) {
         let Some(open) = shared.store.log(log_id).await.map_err(DriveError::Store)? else { continue };
         let m = &open.row().manifest;
         if (m.operator, m.registry, m.anchor_chain_id) != (terms.operator, terms.registry, terms.anchor_chain_id) {
@@ -186,17 +194,23 @@ async fn predecessor(shared: &Arc<Shared>) -> Result<Option<Predecessor>, DriveE
             shared.trouble("anchor", message);
         }
         let held = shared.anchorer.lock().await.refresh(&open, None).await.map_err(DriveError::Anchor)?;
-        if let Some((_, Some(anchor))) = held {
-            return Ok(Some(Predecessor { log_id: *log_id, tree: anchor.tree }));
+        if let Some((_, anchor)) = held {
+            // One that is registered and never answered anything is continued at its beginning.
+            let tree = anchor.map_or(Tree { size: 0, root: empty_root() }, |anchor| anchor.tree);
+            return Ok(Some(Predecessor { log_id: *log_id, tree }));
         }
     }
     Ok(None)
 }
 
 /// A full disk at boot is waited for: the enclave has its keys already, and a new boot would need the same disk.
-async fn open_log(shared: &Arc<Shared>, ready: &Ready) -> Result<OpenLog, DriveError> {
+async fn open_log(shared: &Arc<Shared>, slot: &Arc<Slot>, ready: &Ready) -> Result<Hash32, DriveError> {
+    // One slot after another: which logs stay open beside this one is known when each has said which is its own.
+    let opening = shared.opening.lock().await;
     let opened = loop {
-        match shared.store.open_log(&ready.manifest, ready.evidence.clone()).await {
+        let others = shared.slots().into_iter().filter(|other| !Arc::ptr_eq(other, slot));
+        let beside = others.filter_map(|other| other.current_id()).collect();
+        match shared.store.open_log_beside(&ready.manifest, ready.evidence.clone(), beside).await {
             Ok(open) => break open,
             Err(error @ (StoreError::Full | StoreError::Io(_))) => {
                 shared.trouble_once("store", error.to_string());
@@ -205,21 +219,28 @@ async fn open_log(shared: &Arc<Shared>, ready: &Ready) -> Result<OpenLog, DriveE
             Err(error) => return Err(DriveError::Store(error)),
         }
     };
+    shared.set_current(slot, Some(opened.clone()));
+    drop(opening);
     remember_evidence(shared, ready).await;
     // What the chain holds of it: after a restart of the host, perhaps more than the database says.
     let mut anchorer = shared.anchorer.lock().await;
     if let Err(message) = anchorer.refresh(&opened, None).await {
         shared.trouble("anchor", message);
     }
-    Ok(opened)
+    Ok(ready.manifest.log_id())
 }
 
 /// Between two questions for what the enclave counts: it shows a new snapshot once a minute.
 const COUNTS_EVERY: Duration = Duration::from_secs(15);
 
 /// Fetches what the enclave counts. Ends only with the connection.
-async fn counts(shared: &Shared, link: &Link) -> DriveError {
+async fn counts(shared: &Shared, slot: &Slot, link: &Link) -> DriveError {
     loop {
+        if slot.stage() != Stage::Selling {
+            // Of two boots those of the one that sells are shown.
+            tokio::time::sleep(COUNTS_EVERY).await;
+            continue;
+        }
         match link.call(HostRequest::Metrics, shared.config.timing.request).await {
             Ok(EnclaveReply::Metrics(counts)) => shared.counts.enclave(&counts),
             Err(error @ CallError::Lost) => return error.into(),

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +22,7 @@ use tokio::time::{Instant, timeout};
 use crate::config::ClientLimits;
 use crate::metrics::{HostCounts, Turned};
 use crate::notice::{Notice, NoticeSink};
+use crate::slot::Slot;
 
 /// Bytes copied at a time and direction.
 const BUFFER: usize = 16 << 10;
@@ -30,13 +30,24 @@ const BUFFER: usize = 16 << 10;
 /// Connections that the enclave has ended and whose client may still take the last bytes. More are cut at once.
 const LINGERING: usize = 256;
 
-/// Where clients are led to.
-#[derive(Clone, Debug)]
-pub(crate) struct Door {
-    /// The enclave.
-    pub(crate) socket: PathBuf,
-    /// Whether it may be reached: before its registration is in a block that stays, what it sells could turn out to be unprovable.
-    pub(crate) open: watch::Receiver<bool>,
+/// Where clients are led to: nowhere before the registration of a boot is in a block that stays, because what it sells could turn out to be
+/// unprovable.
+pub(crate) type Door = watch::Receiver<Option<Arc<Slot>>>;
+
+/// A connection that leads to a slot's enclave, counted there.
+struct Led(Arc<Slot>);
+
+impl Led {
+    fn to(slot: Arc<Slot>) -> Self {
+        slot.connections.send_modify(|count| *count = count.saturating_add(1));
+        Self(slot)
+    }
+}
+
+impl Drop for Led {
+    fn drop(&mut self) {
+        self.0.connections.send_modify(|count| *count = count.saturating_sub(1));
+    }
 }
 
 /// Accepts clients until stopped.
@@ -174,13 +185,14 @@ impl Drop for Pass {
 async fn carry(client: TcpStream, mut door: Door, limits: &ClientLimits, pass: Pass, counts: &HostCounts) -> io::Result<()> {
     client.set_nodelay(true)?;
     // A moment more may be all that is missing; whoever comes too early by more is let go.
-    if !timeout(limits.dial, door.open.wait_for(|open| *open)).await.is_ok_and(|open| open.is_ok()) {
+    let open = timeout(limits.dial, door.wait_for(Option::is_some)).await.ok().and_then(|open| open.ok()?.clone());
+    let Some(led) = open.map(Led::to) else {
         counts.turned(Turned::NotOpen);
         return Ok(());
-    }
+    };
     let hello = Hello { role: Role::Client(pass.party) };
     let dial = async {
-        let mut enclave = UnixStream::connect(&door.socket).await?;
+        let mut enclave = UnixStream::connect(&led.0.boot.enclave_socket).await?;
         enclave.write_all(&hello.encode()).await?;
         io::Result::Ok(enclave)
     };
@@ -191,6 +203,7 @@ async fn carry(client: TcpStream, mut door: Door, limits: &ClientLimits, pass: P
     let (mut client_read, client_write) = client.into_split();
     let (enclave_read, enclave_write) = enclave.into_split();
     both_ways((&mut client_read, client_write), (enclave_read, enclave_write), limits).await?;
+    drop(led);
     // The client has its end. Closed while it still sends, the connection would be reset, and bytes on their way to it lost.
     if let Some(_pass) = pass.linger() {
         drop(timeout(limits.linger, swallow(client_read)).await);

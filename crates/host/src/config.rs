@@ -117,12 +117,36 @@ impl Default for SettlementConfig {
     }
 }
 
+/// One boot: which enclave, under which terms, with what. A host has one; a second one can begin beside it ([`crate::Host::begin`]).
+#[derive(Clone)]
+#[expect(clippy::exhaustive_structs, reason = "complete: any value is tried, and refused by name if it does not work")]
+pub struct BootConfig {
+    /// Unix socket on which the enclave listens.
+    pub enclave_socket: PathBuf,
+    /// The operator's signed terms, CBOR.
+    pub signed_terms: Vec<u8>,
+    /// Files of the models that the terms list.
+    pub models: Vec<ModelFile>,
+    /// Payers that are not served, 4,096 at most.
+    pub denied: Vec<Address>,
+    /// Registers the boot, and renews those that have gone.
+    pub registrar: Arc<dyn Registrar>,
+}
+
+impl BootConfig {
+    /// A boot without models and without a registrar.
+    #[must_use]
+    pub fn new(enclave_socket: PathBuf, signed_terms: Vec<u8>) -> Self {
+        Self { enclave_socket, signed_terms, models: Vec::new(), denied: Vec::new(), registrar: Arc::new(NoRegistrar) }
+    }
+}
+
 /// Everything a host is told.
 #[derive(Clone)]
 #[expect(clippy::exhaustive_structs, reason = "complete: any value is tried, and refused by name if it does not work")]
 pub struct HostConfig {
-    /// Unix socket on which the enclave listens.
-    pub enclave_socket: PathBuf,
+    /// The boot that sells.
+    pub boot: BootConfig,
     /// Where clients connect.
     pub client_listen: SocketAddr,
     /// Where the log is served, plain HTTP, read-only.
@@ -133,14 +157,8 @@ pub struct HostConfig {
     pub metrics_remote: bool,
     /// Database, published logs. Created with mode 0700.
     pub data_dir: PathBuf,
-    /// The operator's signed terms, CBOR.
-    pub signed_terms: Vec<u8>,
     /// Where the operator's tool puts price lists, one at a time. `None`: the prices are those of the terms.
     pub price_list: Option<PathBuf>,
-    /// Payers that are not served, 4,096 at most.
-    pub denied: Vec<Address>,
-    /// Files of the models that the terms list.
-    pub models: Vec<ModelFile>,
     /// Chain of registry and anchors.
     pub anchor_chain: ChainClient,
     /// Further chains on which payments settle.
@@ -160,8 +178,6 @@ pub struct HostConfig {
     pub gas_key: Signer,
     /// Pays for anchors. Another account than `gas_key`, for the same reason.
     pub anchor_key: Signer,
-    /// Registers boots.
-    pub registrar: Arc<dyn Registrar>,
     /// What happened, for the operator's eyes.
     pub notices: NoticeSink,
     /// Clients.
@@ -179,16 +195,13 @@ impl HostConfig {
     #[must_use]
     pub fn new(enclave_socket: PathBuf, data_dir: PathBuf, signed_terms: Vec<u8>, anchor_chain: ChainClient, keys: GasKeys) -> Self {
         Self {
-            enclave_socket,
+            boot: BootConfig::new(enclave_socket, signed_terms),
             client_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             http_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             metrics_listen: None,
             metrics_remote: false,
             data_dir,
-            signed_terms,
             price_list: None,
-            denied: Vec::new(),
-            models: Vec::new(),
             anchor_chain,
             payment_chains: Vec::new(),
             finality: Finality::Depth(2),
@@ -197,7 +210,6 @@ impl HostConfig {
             head_depth: 2,
             gas_key: keys.gas,
             anchor_key: keys.anchor,
-            registrar: Arc::new(NoRegistrar),
             notices: Arc::new(|_: &Notice| {}),
             clients: ClientLimits::default(),
             timing: Timing::default(),
@@ -207,10 +219,16 @@ impl HostConfig {
     }
 }
 
+impl std::fmt::Debug for BootConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BootConfig").field("enclave_socket", &self.enclave_socket).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for HostConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HostConfig")
-            .field("enclave_socket", &self.enclave_socket)
+            .field("enclave_socket", &self.boot.enclave_socket)
             .field("client_listen", &self.client_listen)
             .field("http_listen", &self.http_listen)
             .field("data_dir", &self.data_dir)

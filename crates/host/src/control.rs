@@ -25,6 +25,7 @@ use crate::boot::DriveError;
 use crate::calls::{CallError, Link};
 use crate::notice::Notice;
 use crate::shared::Shared;
+use crate::slot::Slot;
 use crate::{answer, boot};
 
 /// Frames that may wait to be written; beyond it answers wait, which is back-pressure.
@@ -40,21 +41,33 @@ const WELCOME: Duration = Duration::from_secs(10);
 /// is ready. The pause between dials grows, so these take some seconds.
 const QUIET_DIALS: u32 = 4;
 
-/// Keeps a control connection until stopped, or until the enclave refuses what this host has to offer: then the refusal.
-pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) -> Option<Refused> {
-    let mut attempts = Attempts::default();
+/// Why a slot is driven no more.
+pub(crate) enum Over {
+    /// The host stops.
+    Stopped,
+    /// The slot is gone.
+    SlotEnded,
+    /// The enclave refuses what this host has to offer, and would again.
+    Refused(Refused),
+}
+
+/// Keeps a control connection to the enclave of a slot.
+pub(crate) async fn run(shared: &Arc<Shared>, slot: &Arc<Slot>, mut stopped: watch::Receiver<bool>) -> Over {
+    let (mut attempts, mut ended) = (Attempts::default(), slot.ended.subscribe());
     loop {
         let session = tokio::select! {
-            session = session(&shared) => session,
-            _ = stopped.changed() => return None,
+            session = session(shared, slot) => session,
+            _ = stopped.changed() => return Over::Stopped,
+            _ = ended.wait_for(|ended| *ended) => return Over::SlotEnded,
         };
-        shared.current.send_replace(None);
-        shared.update(|status| (status.phase, status.is_registered) = ("enclave not connected", false));
+        shared.set_current(slot, None);
+        slot.set_link(None);
+        slot.update(|status| (status.phase, status.is_registered) = ("enclave not connected", false));
         let reason = match session.ended {
             Ended::Lost(reason) => reason,
             Ended::Refused(refused) => {
                 shared.trouble("enclave", CallError::Refused(refused.clone()).to_string());
-                return Some(refused);
+                return Over::Refused(refused);
             }
         };
         if let Some(news) = attempts.ended(session.reached, reason) {
@@ -62,7 +75,8 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
         }
         tokio::select! {
             () = tokio::time::sleep(attempts.pause(shared.config.timing.retry)) => {}
-            _ = stopped.changed() => return None,
+            _ = stopped.changed() => return Over::Stopped,
+            _ = ended.wait_for(|ended| *ended) => return Over::SlotEnded,
         }
     }
 }
@@ -143,8 +157,8 @@ impl From<DriveError> for Ended {
 }
 
 /// One connection from hello to end.
-async fn session(shared: &Arc<Shared>) -> Session {
-    let (mut reader, writer, phase) = match timeout(WELCOME, dial(shared)).await {
+async fn session(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Session {
+    let (mut reader, writer, phase) = match timeout(WELCOME, dial(slot)).await {
         Ok(Ok(connected)) => connected,
         Ok(Err(error)) => return Session { reached: Reached::Nothing, ended: Ended::Lost(error.to_string()) },
         Err(_) => {
@@ -161,20 +175,20 @@ async fn session(shared: &Arc<Shared>) -> Session {
     // One future for all of the session: a request that was read is taken whole, also when the enclave comes into service meanwhile.
     let mut carry = pin!(async {
         tokio::select! {
-            ended = read(shared, &link, &mut reader, &mut tasks) => ended,
+            ended = read(shared, slot, &link, &mut reader, &mut tasks) => ended,
             error = write(writer, frames) => format!("writing to the enclave: {error}"),
         }
     });
     let booted = tokio::select! {
         reason = carry.as_mut() => Err(Ended::Lost(reason)),
-        booted = boot::bring_into_service(shared, &link, phase) => booted.map_err(Ended::from),
+        booted = boot::bring_into_service(shared, slot, &link, phase) => booted.map_err(Ended::from),
     };
     let session = match booted {
         Err(ended) => Session { reached: Reached::Welcome, ended },
         Ok(ready) => {
             let ended = tokio::select! {
                 reason = carry.as_mut() => Ended::Lost(reason),
-                error = boot::keep_in_service(shared, &link, ready) => error.into(),
+                error = boot::keep_in_service(shared, slot, &link, ready) => error.into(),
             };
             Session { reached: Reached::Service, ended }
         }
@@ -183,8 +197,8 @@ async fn session(shared: &Arc<Shared>) -> Session {
     session
 }
 
-async fn dial(shared: &Shared) -> io::Result<(Frames, OwnedWriteHalf, Phase)> {
-    let stream = UnixStream::connect(&shared.config.enclave_socket).await?;
+async fn dial(slot: &Slot) -> io::Result<(Frames, OwnedWriteHalf, Phase)> {
+    let stream = UnixStream::connect(&slot.boot.enclave_socket).await?;
     let (read, mut write) = stream.into_split();
     write.write_all(&Hello { role: Role::Control }.encode()).await?;
     let mut frames = Frames { stream: read, decoder: FrameDecoder::new(), buffer: vec![0; BUFFER] };
@@ -229,7 +243,7 @@ async fn write(mut stream: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>) 
     io::ErrorKind::BrokenPipe.into()
 }
 
-async fn read(shared: &Arc<Shared>, link: &Link, frames: &mut Frames, tasks: &mut JoinSet<()>) -> String {
+async fn read(shared: &Arc<Shared>, slot: &Arc<Slot>, link: &Link, frames: &mut Frames, tasks: &mut JoinSet<()>) -> String {
     let in_flight = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     loop {
         // Joined as they end, so that the set does not grow.
@@ -252,7 +266,7 @@ async fn read(shared: &Arc<Shared>, link: &Link, frames: &mut Frames, tasks: &mu
                     }
                     continue;
                 };
-                take(shared, link, id, request, permit, tasks).await;
+                take((shared, slot), link, id, request, permit, tasks).await;
             }
         }
     }
@@ -260,40 +274,40 @@ async fn read(shared: &Arc<Shared>, link: &Link, frames: &mut Frames, tasks: &mu
 
 /// Starts the answer to one request. Writes to the log enter the store's queue here, in the order in which they came (LINK-8).
 async fn take(
-    shared: &Arc<Shared>,
+    (shared, slot): (&Arc<Shared>, &Arc<Slot>),
     link: &Link,
     id: u64,
     request: EnclaveRequest,
     permit: tokio::sync::OwnedSemaphorePermit,
     tasks: &mut JoinSet<()>,
 ) {
-    let (shared, link) = (Arc::clone(shared), link.clone());
+    let (shared, slot, link) = (Arc::clone(shared), Arc::clone(slot), link.clone());
     match request {
         EnclaveRequest::Append(append) => {
-            let charged = shared.charged(&append.entries);
-            let queued = answer::queue_append(&shared, append).await;
+            let charged = if shared.config.anchor_value.is_some() { slot.charged(&append.entries) } else { 0 };
+            let queued = answer::queue_append(&shared, &slot, append).await;
             tasks.spawn(async move {
                 let reply = answer::appended(&shared, queued).await;
                 if matches!(reply, HostReply::Appended { .. }) {
-                    shared.count(charged);
+                    slot.count(charged);
                 }
                 let _connection_gone = link.reply(id, reply).await;
                 drop(permit);
             });
         }
         EnclaveRequest::Checkpoint(checkpoint) => {
-            let queued = answer::queue_checkpoint(&shared, checkpoint).await;
+            let queued = answer::queue_checkpoint(&shared, &slot, checkpoint).await;
             // On its own and not in `tasks`: once durable its intents must reach the settler, whatever becomes of this connection.
             tokio::spawn(async move {
                 let reply = answer::checkpoint_stored(&shared, queued).await;
-                shared.anchor_if_worth_it();
+                shared.anchor_if_worth_it(&slot);
                 let _connection_gone = link.reply(id, reply).await;
                 drop(permit);
             });
         }
         other => {
             tasks.spawn(async move {
-                let reply = answer::answer(&shared, other).await;
+                let reply = answer::answer(&shared, &slot, other).await;
                 let _connection_gone = link.reply(id, reply).await;
                 drop(permit);
             });

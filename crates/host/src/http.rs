@@ -39,6 +39,7 @@ use crate::config::ClientLimits;
 use crate::prices;
 use crate::publish::{log_directory, log_name};
 use crate::shared::Shared;
+use crate::slot::{Slot, WaitsFor};
 use crate::store::OpenLog;
 
 /// Connections at once. Readers are few; more are closed.
@@ -101,8 +102,9 @@ async fn answer(node: &Arc<Shared>, request: &Request<Incoming>) -> Answer {
         return status(node).await;
     }
     if path == CANDOR_PATH {
-        return match node.current() {
-            Some(open) => json_answer(&candor_document(&node.terms.terms, &open.row().manifest)),
+        let seller = node.seller();
+        return match seller.current() {
+            Some(open) => json_answer(&candor_document(&seller.terms.terms, &open.row().manifest)),
             None => refusal(StatusCode::SERVICE_UNAVAILABLE, "no enclave serves here now"),
         };
     }
@@ -134,9 +136,10 @@ async fn answer(node: &Arc<Shared>, request: &Request<Incoming>) -> Answer {
 
 /// The price lists of the terms that this node serves under: their numbers, or one of them. Kept ones never change.
 async fn price_lists(node: &Arc<Shared>, rest: &str) -> Answer {
-    let directory = prices::directory(node);
+    let seller = node.seller();
+    let directory = prices::directory(node, &seller);
     let number = rest.strip_prefix('/').map(|text| text.parse::<u64>().ok().filter(|number| number.to_string() == text));
-    let terms = node.terms.terms.digest();
+    let terms = seller.terms.terms.digest();
     let found = tokio::task::spawn_blocking(move || match number {
         None => {
             let rows = prices::numbers(&directory).into_iter().filter_map(|number| prices::read(&directory, number));
@@ -206,33 +209,52 @@ fn proof(open: &OpenLog, kind: &str, query: &str) -> Answer {
     }
 }
 
+/// The log of a slot's boot, once it is open.
+fn log_of(slot: &Slot) -> Option<Value> {
+    let (status, open) = (slot.status(), slot.current()?);
+    let (state, manifest) = (open.read().state(), &open.row().manifest);
+    Some(json!({
+        "id": manifest.log_id().to_string(),
+        "path": format!("/log/{}", log_name(&manifest.log_id())),
+        "k_sig": manifest.k_sig.to_string(),
+        "size": state.tree.size,
+        "checkpoint": state.checkpoint_size,
+        "published": status.published_size,
+        "anchored": status.anchored_size,
+    }))
+}
+
+/// One boot of this host: there are two while one hands over to the other.
+fn boot_of(slot: &Slot) -> Value {
+    let status = slot.status();
+    json!({
+        "stage": slot.stage().as_str(),
+        "phase": status.phase,
+        "registered": status.is_registered,
+        "terms": slot.terms.terms.digest().to_string(),
+        "log": log_of(slot),
+        "connections": *slot.connections.borrow(),
+        "waits_for": status.waits_for.map(WaitsFor::as_str),
+    })
+}
+
 async fn status(node: &Arc<Shared>) -> Answer {
-    let status = node.status();
+    let (status, seller) = (node.status(), node.seller());
+    let sells = seller.status();
     let head = *node.head.borrow();
-    let log = node.current().map(|open| {
-        let state = open.read().state();
-        json!({
-            "id": open.row().manifest.log_id().to_string(),
-            "path": format!("/log/{}", log_name(&open.row().manifest.log_id())),
-            "k_sig": open.row().manifest.k_sig.to_string(),
-            "size": state.tree.size,
-            "checkpoint": state.checkpoint_size,
-            "published": status.published_size,
-            "anchored": status.anchored_size,
-        })
-    });
     let (endpoints, well) = node.config.anchor_chain.health();
     let now = clock::now().seconds();
     let account = |at: &Address| json!({ "address": at.to_string(), "wei": status.balances.get(at).map(ToString::to_string) });
     json_answer(&json!({
-        "phase": status.phase,
-        "registered": status.is_registered,
+        "phase": sells.phase,
+        "registered": sells.is_registered,
         "head": head.map(|head| json!({ "chain_id": head.chain_id, "number": head.number, "hash": head.hash.to_string() })),
-        "log": log,
-        "open": *node.gate.borrow(),
-        "valid_until": status.valid_until.map(|until| until.0),
-        "lapses_in_s": status.valid_until.map(|until| until.saturating_add(STALE_SECONDS).since(now)),
-        "unanchored_s": status.unanchored_since.map(|since| now.since(since)),
+        "log": log_of(&seller),
+        "boots": node.slots().iter().map(|slot| boot_of(slot)).collect::<Vec<_>>(),
+        "open": node.door.borrow().is_some(),
+        "valid_until": sells.valid_until.map(|until| until.0),
+        "lapses_in_s": sells.valid_until.map(|until| until.saturating_add(STALE_SECONDS).since(now)),
+        "unanchored_s": sells.unanchored_since.map(|since| now.since(since)),
         "gas_account": account(&node.config.gas_key.address()),
         "anchor_account": account(&node.config.anchor_key.address()),
         "settlement_wei": status.settlement_wei.map(|wei| wei.to_string()),

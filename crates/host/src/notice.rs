@@ -47,6 +47,23 @@ pub enum Notice {
     },
     /// The registration is in a block that stays: clients are served.
     Open,
+    /// A newer boot of this node sells from now on; the older one ends when nothing is left to do.
+    HandedOver {
+        /// Log of the older one; zero if its enclave had ended.
+        from: Hash32,
+        /// Log of the newer one.
+        to: Hash32,
+    },
+    /// A boot that sold no more has ended.
+    Drained {
+        /// Its log.
+        log_id: Hash32,
+    },
+    /// The enclave that was to take over refused its terms or a model. The one that sells goes on.
+    BootRefused {
+        /// Why.
+        message: String,
+    },
     /// A checkpoint is on the chain.
     Anchored {
         /// Log.
@@ -144,6 +161,9 @@ impl fmt::Display for Notice {
             Self::Ready { log_id } => write!(f, "enclave ready, log {log_id:#}"),
             Self::Registered { log_id } => write!(f, "registered, log {log_id:#}"),
             Self::Open => f.write_str("clients are served"),
+            Self::HandedOver { from, to } => write!(f, "log {from:#} has handed over to log {to:#}, which sells now"),
+            Self::Drained { log_id } => write!(f, "log {log_id:#} has nothing left to do; its enclave ends"),
+            Self::BootRefused { message } => write!(f, "the boot that was to take over is refused: {message}"),
             Self::Anchored { log_id, size, tx_hash, gas_used } => {
                 write!(f, "anchored log {log_id:#} at size {size} in {tx_hash:#} ({gas_used} gas)")
             }

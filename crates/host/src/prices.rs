@@ -22,6 +22,7 @@ use crate::boot::DriveError;
 use crate::calls::{CallError, Link};
 use crate::clock;
 use crate::shared::Shared;
+use crate::slot::{Slot, Stage};
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -30,11 +31,11 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) const LISTS_MAX: usize = 1_000;
 
 /// Looks for new lists and gives the enclave the newest, until the connection ends.
-pub(crate) async fn keep_priced(shared: &Arc<Shared>, link: &Link) -> DriveError {
+pub(crate) async fn keep_priced(shared: &Arc<Shared>, slot: &Arc<Slot>, link: &Link) -> DriveError {
     // Of this connection. An enclave that has it already says so.
     let mut given = 0;
     loop {
-        match look(shared).await {
+        match look(shared, slot).await {
             Ok(Some(newest)) if given < newest.list.number => {
                 given = newest.list.number;
                 let call = link.call(HostRequest::PutPriceList { signed: newest.encode() }, shared.config.timing.request).await;
@@ -52,9 +53,10 @@ pub(crate) async fn keep_priced(shared: &Arc<Shared>, link: &Link) -> DriveError
 }
 
 /// Takes what lies in the file, and says which of the kept lists is in force now.
-async fn look(shared: &Arc<Shared>) -> Result<Option<SignedPriceList>, String> {
-    let (directory, file) = (directory(shared), shared.config.price_list.clone());
-    let terms = shared.terms.terms.digest();
+async fn look(shared: &Arc<Shared>, slot: &Slot) -> Result<Option<SignedPriceList>, String> {
+    // What the operator's tool writes is for the boot that sells; one of the same terms beside it is given what is kept.
+    let file = shared.config.price_list.clone().filter(|_| slot.stage() == Stage::Selling);
+    let (directory, terms) = (directory(shared, slot), slot.terms.terms.digest());
     let looked = tokio::task::spawn_blocking(move || {
         if let Some(file) = &file {
             pick_up(&directory, file, &terms)?;
@@ -64,9 +66,9 @@ async fn look(shared: &Arc<Shared>) -> Result<Option<SignedPriceList>, String> {
     looked.await.map_err(|error| error.to_string())?
 }
 
-/// Where the lists of these terms are kept.
-pub(crate) fn directory(shared: &Shared) -> PathBuf {
-    shared.config.data_dir.join("price-lists").join(shared.terms.terms.digest().to_string())
+/// Where the lists of a slot's terms are kept.
+pub(crate) fn directory(shared: &Shared, slot: &Slot) -> PathBuf {
+    shared.config.data_dir.join("price-lists").join(slot.terms.terms.digest().to_string())
 }
 
 fn pick_up(directory: &Path, file: &Path, terms: &Hash32) -> Result<(), String> {

@@ -22,6 +22,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::time::Instant;
 
 use crate::shared::Shared;
+use crate::slot::Slot;
 use crate::store::OpenLog;
 
 /// From the first checkpoint that is not published to its publication. Busy nodes sign some hundred checkpoints in this time.
@@ -32,14 +33,13 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Publishes until stopped, and then once more.
 pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let mut stored = shared.stored.subscribe();
-    let mut current = shared.current.subscribe();
-    // Also after its enclave has ended: it may have left checkpoints that are not published.
-    let mut open = shared.current();
-    let mut due = open.is_some().then(Instant::now);
+    let (mut stored, mut changes) = (shared.stored.subscribe(), shared.logs.subscribe());
+    // Also after their enclaves have ended: they may have left checkpoints that are not published.
+    let mut logs = Vec::new();
+    keep_open(&shared, &mut logs);
+    let mut due = (!logs.is_empty()).then(Instant::now);
     let mut is_stopped = false;
     while !is_stopped {
-        let mut next = None;
         tokio::select! {
             changed = stored.changed(), if due.is_none() => {
                 if changed.is_err() {
@@ -48,47 +48,69 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
                 due = Some(Instant::now() + PUBLISH_DELAY);
                 continue;
             }
-            changed = current.changed() => {
+            changed = changes.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                next = current.borrow_and_update().clone();
             }
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             _ = stopped.changed() => is_stopped = true,
         }
         if due.is_some() || stored.has_changed().unwrap_or_default() {
-            // Before it is read: what is stored meanwhile counts as new.
+            // Before they are read: what is stored meanwhile counts as new.
             stored.mark_unchanged();
-            let is_done = match &open {
-                Some(open) => bring_up_to_date(&shared, open).await,
-                None => true,
-            };
+            let mut is_done = true;
+            for (slot, open) in &logs {
+                is_done &= bring_up_to_date(&shared, slot, open).await;
+            }
             due = (!is_done).then(|| Instant::now() + RETRY);
         }
-        if next.is_some() {
-            (open, due) = (next, Some(Instant::now() + PUBLISH_DELAY));
+        if keep_open(&shared, &mut logs) {
+            due = Some(Instant::now() + PUBLISH_DELAY);
         }
     }
+}
+
+/// Adds the logs that are open, and forgets one whose slot has another or is gone. True if one was added.
+fn keep_open(shared: &Shared, logs: &mut Vec<(Arc<Slot>, OpenLog)>) -> bool {
+    let (open, slots) = (shared.open_logs(), shared.slots());
+    let id = |open: &OpenLog| open.row().manifest.log_id();
+    logs.retain(|(slot, log)| {
+        let is_there = slots.iter().any(|other| Arc::ptr_eq(other, slot));
+        is_there && slot.current_id().is_none_or(|current| current == id(log))
+    });
+    let new: Vec<_> = open.into_iter().filter(|(_, log)| !logs.iter().any(|(_, known)| id(known) == id(log))).collect();
+    let is_any = !new.is_empty();
+    logs.extend(new);
+    is_any
 }
 
 /// Publishes what a log has, if that is more than what it has published. For logs that are about to be anchored.
 pub(crate) async fn before_anchor(shared: &Shared, open: &OpenLog) {
+    let id = open.row().manifest.log_id();
+    let slot = shared.slots().into_iter().find(|slot| slot.current_id() == Some(id));
     let newest = open.read().checkpoint().map(|signed| signed.checkpoint.tree.size);
-    let is_behind = newest.is_some_and(|size| !shared.publisher.is_published(&open.row().manifest.log_id(), size));
+    let is_behind = newest.is_some_and(|size| !shared.publisher.is_published(&id, size));
     if is_behind {
         // A failure is told, and is no reason not to anchor.
-        bring_up_to_date(shared, open).await;
+        publish_one(shared, slot.as_deref(), open).await;
     }
 }
 
-/// Publishes a log up to its newest checkpoint. Tells the operator of a failure; false if there was one.
-async fn bring_up_to_date(shared: &Shared, open: &OpenLog) -> bool {
+/// Publishes the log of a slot up to its newest checkpoint. Tells the operator of a failure; false if there was one.
+async fn bring_up_to_date(shared: &Shared, slot: &Slot, open: &OpenLog) -> bool {
+    let newest = open.read().checkpoint().map(|signed| signed.checkpoint.tree.size);
+    // Of two logs mostly one has grown.
+    let is_done = newest.is_none_or(|size| shared.publisher.is_published(&open.row().manifest.log_id(), size));
+    is_done || publish_one(shared, Some(slot), open).await
+}
+
+async fn publish_one(shared: &Shared, slot: Option<&Slot>, open: &OpenLog) -> bool {
     match shared.publisher.publish(&shared.config.data_dir, open).await {
         Ok(size) => {
             shared.clear_trouble("publish");
-            if shared.current_id() == Some(open.row().manifest.log_id()) {
-                shared.update(|status| status.published_size = size);
+            if let Some(slot) = slot {
+                slot.update(|status| status.published_size = size);
             }
             true
         }
@@ -104,13 +126,13 @@ async fn bring_up_to_date(shared: &Shared, open: &OpenLog) -> bool {
 pub(crate) struct Publisher {
     // The directory that was written last; holds its lock. One publication at a time.
     directory: AsyncMutex<Option<(Hash32, Arc<DirStore>)>>,
-    // Log and size of the last publication. Guarded for moments.
-    last: Mutex<Option<(Hash32, u64)>>,
+    // Sizes of the last publications, of two logs at most. Guarded for moments.
+    last: Mutex<Vec<(Hash32, u64)>>,
 }
 
 impl Publisher {
     fn is_published(&self, log_id: &Hash32, size: u64) -> bool {
-        self.last().is_some_and(|(last_id, last_size)| last_id == *log_id && size <= last_size)
+        self.last().iter().any(|(last_id, last_size)| last_id == log_id && size <= *last_size)
     }
 
     /// Brings the published log up to the newest checkpoint. Returns the published size.
@@ -129,11 +151,15 @@ impl Publisher {
             }
         };
         let size = blocking(move || write_missing(&open, &store)).await?;
-        *self.last() = Some((log_id, size));
+        let mut last = self.last();
+        last.retain(|(last_id, _)| *last_id != log_id);
+        let excess = last.len().saturating_sub(1);
+        last.drain(..excess);
+        last.push((log_id, size));
         Ok(size)
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<(Hash32, u64)>> {
+    fn last(&self) -> MutexGuard<'_, Vec<(Hash32, u64)>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

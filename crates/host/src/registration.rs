@@ -20,6 +20,8 @@ use crate::clock;
 use crate::notice::Notice;
 use crate::registrar::Renewed;
 use crate::shared::Shared;
+use crate::slot::{Slot, Stage};
+use crate::store::OpenLog;
 
 /// Between looks for this boot in the registry. One question, for what is rare, and noticed at once if the chain was seen to go back.
 const LOOK: Duration = Duration::from_secs(30);
@@ -41,14 +43,14 @@ pub(crate) async fn remember_evidence(shared: &Shared, ready: &Ready) {
 
 /// Registers with the boot's evidence, has fresh evidence made every interval, renews when it is due, and registers again if the registry
 /// forgot. Each retry has fresh evidence too, because a registry takes a first document about its last blocks only.
-pub(crate) async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready: Ready) -> DriveError {
+pub(crate) async fn keep_registered(shared: &Arc<Shared>, slot: &Arc<Slot>, link: &Link, mut ready: Ready) -> DriveError {
     let timing = shared.config.timing;
     let mut failures = 0_u32;
     // When the registry was last shown evidence; `None` if it has to be shown some.
     let mut shown: Option<Instant> = None;
     let (mut is_first, mut has_ended) = (true, false);
     // A host that was started again finds its boot registered, and keeps nobody waiting.
-    look(shared, &ready).await.ok();
+    look(shared, slot, &ready).await.ok();
     loop {
         if !is_first {
             match attest(shared, link).await {
@@ -68,7 +70,7 @@ pub(crate) async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready
         }
         is_first = false;
         if shown.is_none_or(|at| timing.renew <= at.elapsed()) {
-            if let Err(error) = shared.config.registrar.submit(&ready).await {
+            if let Err(error) = slot.boot.registrar.submit(&ready).await {
                 shared.trouble("registration", error.message);
                 let pause = if error.is_temporary { timing.retry.saturating_mul(1 << failures.min(8)) } else { timing.attest };
                 failures = failures.saturating_add(1);
@@ -77,12 +79,12 @@ pub(crate) async fn keep_registered(shared: &Arc<Shared>, link: &Link, mut ready
             }
             failures = 0;
             shared.clear_trouble("registration");
-            shared.update(|status| status.is_registered = true);
+            slot.update(|status| status.is_registered = true);
             if shown.replace(Instant::now()).is_none() {
                 shared.notice(&Notice::Registered { log_id: ready.manifest.log_id() });
             }
         }
-        match until_due(shared, &ready, has_ended).await {
+        match until_due(shared, slot, &ready, has_ended).await {
             Due::Evidence => {}
             Due::Registration => shown = None,
             Due::End => {
@@ -109,12 +111,12 @@ enum Due {
 
 /// Waits until fresh evidence is due, until its operator ends the key of this boot, or until the registry that knew this boot knows it no more: its chain was reset, or took back the
 /// block of the registration.
-async fn until_due(shared: &Shared, ready: &Ready, has_ended: bool) -> Due {
+async fn until_due(shared: &Shared, slot: &Arc<Slot>, ready: &Ready, has_ended: bool) -> Due {
     let due = Instant::now() + shared.config.timing.attest;
     // Not before it was: somebody else may register this node, and take time for it.
     let (mut was_listed, mut misses) = (false, 0_u32);
     loop {
-        match look(shared, ready).await {
+        match look(shared, slot, ready).await {
             Ok(Some(status)) if !has_ended && (status.invalid_from.is_some() || status.revoked_at.is_some() || status.is_forked) => {
                 return Due::End;
             }
@@ -122,9 +124,9 @@ async fn until_due(shared: &Shared, ready: &Ready, has_ended: bool) -> Due {
             // An endpoint behind others, or a chain that goes back by a block, says so for a moment.
             Ok(None) if was_listed && misses < MISSES => misses = misses.saturating_add(1),
             Ok(None) if was_listed => {
-                shared.update(|status| status.is_registered = false);
+                slot.update(|status| status.is_registered = false);
                 // Nobody new is led to it until it is there again.
-                shared.gate.send_replace(shared.config.serve_unregistered);
+                shared.set_gate(slot, shared.config.serve_unregistered);
                 shared.trouble("registration", "the registry knows this boot no more; it is registered again".to_owned());
                 return Due::Registration;
             }
@@ -133,24 +135,26 @@ async fn until_due(shared: &Shared, ready: &Ready, has_ended: bool) -> Due {
         }
         tokio::select! {
             () = tokio::time::sleep_until(due) => return Due::Evidence,
-            () = tokio::time::sleep(if misses == 0 && *shared.gate.borrow() { LOOK } else { shared.config.timing.retry.saturating_mul(8) }) => {}
-            () = shared.look.notified() => {}
+            () = tokio::time::sleep(if misses == 0 && *slot.gate.borrow() { LOOK } else { shared.config.timing.retry.saturating_mul(8) }) => {}
+            () = slot.look.notified() => {}
         }
     }
 }
 
 /// How the registry has this boot. Opens the door to clients once it has it in a block that stays; it is closed again when the registry knows the boot no
 /// more.
-async fn look(shared: &Shared, ready: &Ready) -> Result<Option<KeyStatus>, ChainError> {
+async fn look(shared: &Shared, slot: &Slot, ready: &Ready) -> Result<Option<KeyStatus>, ChainError> {
     let chain = &shared.config.anchor_chain;
     let status = chain.key_status(&ready.manifest.registry, &ready.manifest.k_sig).await?;
-    shared.update(|shown| shown.valid_until = status.map(|status| status.valid_until));
+    slot.update(|shown| shown.valid_until = status.map(|status| status.valid_until));
     if let Some(status) = status
-        && !*shared.gate.borrow()
+        && !*slot.gate.borrow()
         && status.registered_block <= chain.safe(shared.config.finality).await?.number
     {
-        shared.gate.send_replace(true);
-        shared.notice(&Notice::Open);
+        shared.set_gate(slot, true);
+        if slot.stage() == Stage::Selling {
+            shared.notice(&Notice::Open);
+        }
     }
     Ok(status)
 }
@@ -166,24 +170,35 @@ async fn attest(shared: &Arc<Shared>, link: &Link) -> Result<Vec<u8>, DriveError
 /// Shows the registry the last evidence of each boot that has gone, until stopped.
 // Crash: a host that was started again begins anew with all of them; what raises nothing is not sent.
 pub(crate) async fn renew_former(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let mut current = shared.current.subscribe();
+    let mut logs = shared.logs.subscribe();
     let mut shown = Shown::default();
     loop {
         let changed = tokio::select! {
             _ = stopped.changed() => return,
-            changed = current.changed() => changed.is_ok(),
+            changed = logs.changed() => changed.is_ok(),
             () = tokio::time::sleep(shared.config.timing.gone) => false,
         };
-        let id = shared.current_id();
-        if changed && id.is_none() {
+        let slots = shared.slots();
+        let ids: Vec<_> = slots.iter().filter_map(|slot| slot.current_id()).collect();
+        if changed && ids.len() < slots.len() {
             // Lost a moment ago: it may be back soon.
             continue;
         }
-        if let Some(id) = id {
+        for id in &ids {
             // Its evidence grows; when it has gone, its last one is shown.
-            shown.forget(id);
+            shown.forget(*id);
         }
-        renew_those_that_left(&shared, id, &mut shown).await;
+        renew_those_that_left(&shared, &ids, &mut shown).await;
+    }
+}
+
+/// Shows the registry the last evidence of a boot that ends in order, by its own registrar: that of the boot after it may accept other code.
+pub(crate) async fn renew_last(shared: &Shared, slot: &Slot, open: &OpenLog) {
+    let newest = shared.store.evidence(open.row().manifest.hash(), u64::MAX >> 1).await;
+    let Ok(Some(evidence)) = newest else { return };
+    if let Err(error) = slot.boot.registrar.renew(&evidence).await {
+        let message = format!("the last evidence of log {:#}: {error}", open.row().manifest.log_id());
+        shared.notice(&Notice::Trouble { part: "registration", message });
     }
 }
 
@@ -231,19 +246,19 @@ impl Shown {
 }
 
 /// One look at every former boot that is not done with.
-async fn renew_those_that_left(shared: &Shared, current: Option<Hash32>, shown: &mut Shown) {
+async fn renew_those_that_left(shared: &Shared, open: &[Hash32], shown: &mut Shown) {
     // A store that does not answer is told of elsewhere.
     let Ok(ids) = shared.store.log_ids().await else { return };
-    let former = ids.into_iter().rev().take(FORMER).filter(|id| Some(*id) != current);
+    let former = ids.into_iter().rev().take(FORMER).filter(|id| !open.contains(id));
     for id in former {
         if !shown.is_due(id, shared.config.timing.stays) {
             continue;
         }
-        let Ok(Some(open)) = shared.store.log(&id).await else { continue };
-        let newest = shared.store.evidence(open.row().manifest.hash(), u64::MAX >> 1).await;
+        let Ok(Some(former)) = shared.store.log(&id).await else { continue };
+        let newest = shared.store.evidence(former.row().manifest.hash(), u64::MAX >> 1).await;
         let Ok(newest) = newest else { continue };
-        let evidence = newest.unwrap_or_else(|| open.row().evidence.clone());
-        match shared.config.registrar.renew(&evidence).await {
+        let evidence = newest.unwrap_or_else(|| former.row().evidence.clone());
+        match shared.seller().boot.registrar.renew(&evidence).await {
             // In a block, which the chain may take back: looked at again when it would have.
             Ok(Renewed::Sent) => shown.sent(id),
             Ok(Renewed::Stands) => shown.done(id),

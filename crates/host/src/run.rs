@@ -12,18 +12,19 @@ use candor_link::Refused;
 use candor_verify::cbor::CborError;
 use candor_verify::terms::SignedTerms;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex as AsyncMutex, Notify, oneshot, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::anchor::Anchorer;
-use crate::config::HostConfig;
+use crate::config::{BootConfig, HostConfig};
 use crate::metrics::{self, HostCounts};
 use crate::notice::Notice;
 use crate::publish::Publisher;
 use crate::settle::Settler;
-use crate::shared::{Shared, Status, follow_head};
+use crate::shared::{Shared, follow_head};
+use crate::slot::{Slot, Stage};
 use crate::store::{Store, StoreError, StoreOptions};
-use crate::{accounts, anchor, clients, clock, control, http, publish, registration};
+use crate::{accounts, anchor, clients, clock, control, http, overlap, publish, registration};
 
 /// Between two looks for kept answers whose time is over: an hour is little beside a week.
 const ERASE_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -87,7 +88,9 @@ pub struct Host {
     // Each gives its name when it returns, which it should not before the stop.
     tasks: JoinSet<&'static str>,
     // The control task says here why it was refused, before it ends.
-    refused: oneshot::Receiver<Refused>,
+    refuse: mpsc::Sender<Refused>,
+    refused: mpsc::Receiver<Refused>,
+    shared: Arc<Shared>,
 }
 
 impl Host {
@@ -96,8 +99,8 @@ impl Host {
     /// # Errors
     /// [`HostError`]: nothing was started.
     pub async fn start(config: HostConfig) -> Result<Self, HostError> {
-        let terms = SignedTerms::parse(&config.signed_terms).map_err(HostError::Terms)?;
-        check(&config, &terms)?;
+        check(&config)?;
+        let terms = check_boot(&config, &config.boot)?;
         let make = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
         make.map_err(|error| HostError::Directory { path: config.data_dir.clone(), error })?;
         let options = StoreOptions { quota_bytes: config.quota_bytes };
@@ -133,8 +136,13 @@ impl Host {
             settlers.insert(*chain_id, settler);
         }
         let anchorer = Anchorer::new(config.anchor_chain.clone(), config.anchor_key.clone(), store.clone(), config.finality);
+        let slot = Arc::new(Slot::new(config.boot.clone(), terms, Stage::Selling, config.serve_unregistered));
         let shared = Arc::new(Shared {
-            terms,
+            door: watch::Sender::new(config.serve_unregistered.then(|| Arc::clone(&slot))),
+            seller: watch::Sender::new(Arc::clone(&slot)),
+            slots: watch::Sender::new(vec![Arc::clone(&slot)]),
+            opening: AsyncMutex::default(),
+            logs: watch::Sender::new(0),
             store,
             chains,
             settlers,
@@ -142,13 +150,9 @@ impl Host {
             publisher: Publisher::default(),
             head: watch::Sender::new(None),
             resets,
-            unanchored_value: Mutex::new(0),
             worth: Notify::new(),
-            look: Notify::new(),
-            gate: watch::Sender::new(config.serve_unregistered),
-            current: watch::Sender::new(None),
             stored: watch::Sender::new(0),
-            status: Mutex::new(Status { phase: "enclave not connected", ..Status::default() }),
+            status: Mutex::default(),
             counts: Arc::clone(&counts),
             started: clock::now().seconds(),
             config,
@@ -158,10 +162,9 @@ impl Host {
             shared.notice(&Notice::Metrics { address });
             tasks.spawn(named("metrics", metrics::serve(listener, Arc::clone(&shared), stopped.clone())));
         }
-        let config = &shared.config;
-        let (socket, notices) = (config.enclave_socket.clone(), Arc::clone(&config.notices));
-        let door = clients::Door { socket, open: shared.gate.subscribe() };
-        tasks.spawn(named("clients", clients::serve(clients, door, config.clients, notices, counts, stopped.clone())));
+        let (config, notices) = (&shared.config, Arc::clone(&shared.config.notices));
+        tasks.spawn(named("clients", clients::serve(clients, shared.door.subscribe(), config.clients, notices, counts, stopped.clone())));
+        tasks.spawn(named("overlap", overlap::run(Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("accounts", accounts::watch(Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("http", http::serve(readers, Arc::clone(&shared), stopped.clone())));
         tasks.spawn(named("chain", follow_head(Arc::clone(&shared), stopped.clone())));
@@ -171,15 +174,52 @@ impl Host {
         tasks.spawn(named("store", writer_ended(shared.store.clone(), stopped.clone())));
         tasks.spawn(named("disk", probe(shared.store.clone(), stopped.clone())));
         tasks.spawn(named("answers", erase_ended(Arc::clone(&shared), stopped.clone())));
-        let (refuse, refused) = oneshot::channel();
+        let (refuse, refused) = mpsc::channel(1);
+        let mut host = Self { client_address, http_address, metrics_address, stop, tasks, refuse, refused, shared };
+        host.drive(slot);
+        Ok(host)
+    }
+
+    /// Drives the enclave of a slot, until the slot ends.
+    fn drive(&mut self, slot: Arc<Slot>) {
+        let (shared, mut stopped, refuse) = (Arc::clone(&self.shared), self.stop.subscribe(), self.refuse.clone());
         let control = async move {
-            if let Some(refusal) = control::run(shared, stopped).await {
-                // A host that was dropped has nobody left to ask why it ended.
-                let _host_gone = refuse.send(refusal);
+            match control::run(&shared, &slot, stopped.clone()).await {
+                control::Over::Stopped => return,
+                // It was not needed yet: whoever asked for it is told, and the one that sells goes on.
+                control::Over::Refused(refused) if slot.stage() == Stage::Coming => {
+                    overlap::end_beside(&shared);
+                    shared.clear_trouble("enclave");
+                    shared.notice(&Notice::BootRefused { message: refused.to_string() });
+                }
+                control::Over::Refused(refused) => {
+                    // A host that was dropped has nobody left to ask why it ended.
+                    let _host_gone = refuse.try_send(refused);
+                    return;
+                }
+                control::Over::SlotEnded => {}
             }
+            drop((shared, slot));
+            // A task that returns ends the host.
+            let _until_the_stop = stopped.changed().await;
         };
-        tasks.spawn(named("control", control));
-        Ok(Self { client_address, http_address, metrics_address, stop, tasks, refused })
+        self.tasks.spawn(named("control", control));
+    }
+
+    /// Begins to drive another enclave beside the one that sells: one that is to take over (`Coming`), or one that has handed over to it already
+    /// (`Draining`), of which a host that was started again is told.
+    ///
+    /// # Errors
+    /// [`HostError::Config`], [`HostError::Terms`]: nothing has changed.
+    pub fn begin(&mut self, boot: BootConfig, stage: Stage) -> Result<(), HostError> {
+        let slot = overlap::begin(&self.shared, boot, stage)?;
+        self.drive(slot);
+        Ok(())
+    }
+
+    /// The enclave beside the one that sells has ended.
+    pub fn end_beside(&self) {
+        overlap::end_beside(&self.shared);
     }
 
     /// Starts, and runs until the future is dropped.
@@ -289,9 +329,13 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), HostEr
 }
 
 /// What can be said about terms before an enclave reads them.
-fn check(config: &HostConfig, terms: &SignedTerms) -> Result<(), HostError> {
+///
+/// # Errors
+/// `Config`, `Terms`.
+pub(crate) fn check_boot(config: &HostConfig, boot: &BootConfig) -> Result<SignedTerms, HostError> {
     let refuse = |message: String| Err(HostError::Config(message));
-    let terms = &terms.terms;
+    let signed = SignedTerms::parse(&boot.signed_terms).map_err(HostError::Terms)?;
+    let terms = &signed.terms;
     if let Err(rule) = terms.check_consistent() {
         return refuse(format!("the signed terms: {rule}"));
     }
@@ -302,6 +346,21 @@ fn check(config: &HostConfig, terms: &SignedTerms) -> Result<(), HostError> {
             config.anchor_chain.chain_id()
         ));
     }
+    for model in &terms.models {
+        if !boot.models.iter().any(|file| file.digest == model.digest) {
+            return refuse(format!("the terms list model {} ({}), no file is given for it", model.id, model.digest));
+        }
+    }
+    let reachable = |chain_id: u64| config.payment_chains.iter().chain([&config.anchor_chain]).any(|chain| chain.chain_id() == chain_id);
+    if let Some(asset) = terms.assets.iter().find(|asset| !reachable(asset.chain_id)) {
+        return refuse(format!("the terms price in an asset of chain {}, no endpoint is given for it", asset.chain_id));
+    }
+    Ok(signed)
+}
+
+/// What can be said about a configuration without its terms.
+fn check(config: &HostConfig) -> Result<(), HostError> {
+    let refuse = |message: String| Err(HostError::Config(message));
     if let Some(address) = config.metrics_listen.filter(|address| !config.metrics_remote && !address.ip().is_loopback()) {
         return refuse(format!(
             "metrics at {address}: expected a loopback address, because they say what this node earns; to let other machines ask, say so \
@@ -310,15 +369,6 @@ fn check(config: &HostConfig, terms: &SignedTerms) -> Result<(), HostError> {
     }
     if config.gas_key.address() == config.anchor_key.address() {
         return refuse("gas key and anchor key must be two accounts: each owner numbers its account's transactions".to_owned());
-    }
-    for model in &terms.models {
-        if !config.models.iter().any(|file| file.digest == model.digest) {
-            return refuse(format!("the terms list model {} ({}), no file is given for it", model.id, model.digest));
-        }
-    }
-    let reachable = |chain_id: u64| config.payment_chains.iter().chain([&config.anchor_chain]).any(|chain| chain.chain_id() == chain_id);
-    if let Some(asset) = terms.assets.iter().find(|asset| !reachable(asset.chain_id)) {
-        return refuse(format!("the terms price in an asset of chain {}, no endpoint is given for it", asset.chain_id));
     }
     Ok(())
 }

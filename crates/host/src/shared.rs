@@ -1,13 +1,11 @@
-//! What the tasks of one host share: the store, the chains, the newest block, the current log, and a status for `/status`.
+//! What the tasks of one host share: its slots, the store, the chains, the newest block, and a status for `/status`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use candor_chain::{ChainClient, ChainError, Head};
-use candor_link::{BlockHead, LoggedReceipt, RefusalCode, Refused};
-use candor_verify::receipt::Receipt;
-use candor_verify::terms::SignedTerms;
+use candor_link::{BlockHead, RefusalCode, Refused};
 use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Amount, Hash32};
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
@@ -18,6 +16,7 @@ use crate::metrics::HostCounts;
 use crate::notice::{Notice, Trouble};
 use crate::publish::Publisher;
 use crate::settle::Settler;
+use crate::slot::{Slot, Stage};
 use crate::store::{OpenLog, Store};
 
 /// Longest wait for the chain where somebody waits. An enclave gives up after 5 s: before that it is told, and tells its client, why.
@@ -26,7 +25,16 @@ pub(crate) const QUESTION: Duration = Duration::from_secs(3);
 /// The state of one running host.
 pub(crate) struct Shared {
     pub(crate) config: HostConfig,
-    pub(crate) terms: SignedTerms,
+    /// The one of them that sells.
+    pub(crate) seller: watch::Sender<Arc<Slot>>,
+    /// Where enclaves are driven, the older boot first: one, or two while one hands over to the other.
+    pub(crate) slots: watch::Sender<Vec<Arc<Slot>>>,
+    /// Where new connections of clients are led: the slot that sells, while its registration is in a block that stays.
+    pub(crate) door: watch::Sender<Option<Arc<Slot>>>,
+    /// Held while the log of a slot is opened.
+    pub(crate) opening: AsyncMutex<()>,
+    /// Counts changes of the logs that are open.
+    pub(crate) logs: watch::Sender<u64>,
     pub(crate) store: Store,
     pub(crate) chains: HashMap<u64, ChainClient>,
     pub(crate) settlers: HashMap<u64, Settler>,
@@ -37,16 +45,8 @@ pub(crate) struct Shared {
     pub(crate) head: watch::Sender<Option<Head>>,
     /// Counts how often another chain came in the place of the anchor chain: a development chain that was started anew.
     pub(crate) resets: watch::Sender<u64>,
-    // Charged in this log since its last anchor, of the first asset of the terms. Guarded for moments.
-    pub(crate) unanchored_value: Mutex<u128>,
     /// So much was charged that an anchor is due at once.
     pub(crate) worth: Notify,
-    /// The registry may not know this boot any more: look.
-    pub(crate) look: Notify,
-    /// Whether clients are served: the registration of the boot that is connected is in a block that stays.
-    pub(crate) gate: watch::Sender<bool>,
-    /// The log of the enclave that is connected, once it is open.
-    pub(crate) current: watch::Sender<Option<OpenLog>>,
     /// Counts stored checkpoints; wakes the publisher.
     pub(crate) stored: watch::Sender<u64>,
     // Guarded for moments.
@@ -55,19 +55,9 @@ pub(crate) struct Shared {
     pub(crate) started: UnixSeconds,
 }
 
-/// What `/status` says. Nothing per client.
+/// What `/status` says of the host itself. Nothing per client.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Status {
-    pub(crate) phase: &'static str,
-    pub(crate) is_registered: bool,
-    pub(crate) published_size: u64,
-    pub(crate) anchored_size: u64,
-    /// Since when its newest checkpoint waits for an anchor.
-    pub(crate) unanchored_since: Option<UnixSeconds>,
-    /// Until when the registration is good, by the newest document on chain.
-    pub(crate) valid_until: Option<UnixSeconds>,
-    /// When the newest anchor of this log was made.
-    pub(crate) anchored_at: Option<UnixSeconds>,
     /// The least that each account of this host should hold, in wei, as last read.
     pub(crate) needed_wei: Option<Amount>,
     /// Wei that one settlement costs, as last read.
@@ -76,6 +66,12 @@ pub(crate) struct Status {
     pub(crate) balances: HashMap<Address, Amount>,
     /// By part. Anybody reads its code in `/status`; its message may quote what was asked, and is the operator's.
     pub(crate) troubles: HashMap<&'static str, Trouble>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("slots", &self.slots()).finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -100,31 +96,11 @@ impl Shared {
         }
     }
 
-    /// What these receipts charged, of the first asset of the terms; nothing if nobody counts it.
-    pub(crate) fn charged(&self, entries: &[LoggedReceipt]) -> u128 {
-        let (Some(_), Some(asset)) = (self.config.anchor_value, self.terms.terms.assets.first()) else { return 0 };
-        let charged = entries.iter().filter_map(|entry| Receipt::parse(&entry.receipt).ok()).map(|receipt| receipt.money);
-        let charged = charged.filter(|money| (money.chain_id, money.asset) == (asset.chain_id, asset.asset));
-        charged.fold(0, |sum, money| sum.saturating_add(money.charged.0))
-    }
-
-    /// Receipts that charged so much are in the log.
-    pub(crate) fn count(&self, charged: u128) {
-        let mut value = self.unanchored_value.lock().unwrap_or_else(PoisonError::into_inner);
-        *value = value.saturating_add(charged);
-    }
-
     /// A checkpoint is stored: whether what waits for an anchor is worth one at once.
-    pub(crate) fn anchor_if_worth_it(&self) {
-        let value = *self.unanchored_value.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.config.anchor_value.is_some_and(|most| most.0 <= value) {
+    pub(crate) fn anchor_if_worth_it(&self, slot: &Slot) {
+        if self.config.anchor_value.is_some_and(|most| most.0 <= slot.unanchored()) {
             self.worth.notify_one();
         }
-    }
-
-    /// An anchor was made: what is charged from now on is counted anew.
-    pub(crate) fn count_anew(&self) {
-        *self.unanchored_value.lock().unwrap_or_else(PoisonError::into_inner) = 0;
     }
 
     pub(crate) fn clear_trouble(&self, part: &'static str) {
@@ -178,12 +154,38 @@ impl Shared {
         }
     }
 
-    pub(crate) fn current(&self) -> Option<OpenLog> {
-        self.current.borrow().clone()
+    /// Every slot, the older boot first.
+    pub(crate) fn slots(&self) -> Vec<Arc<Slot>> {
+        self.slots.borrow().clone()
     }
 
-    pub(crate) fn current_id(&self) -> Option<Hash32> {
-        self.current().map(|open| open.row().manifest.log_id())
+    /// The slot that sells, or did until a hand-over that is under way.
+    pub(crate) fn seller(&self) -> Arc<Slot> {
+        Arc::clone(&self.seller.borrow())
+    }
+
+    /// The logs that are open, each with its slot.
+    pub(crate) fn open_logs(&self) -> Vec<(Arc<Slot>, OpenLog)> {
+        self.slots().into_iter().filter_map(|slot| slot.current().map(|open| (slot, open))).collect()
+    }
+
+    /// Another log is open in a slot, or none.
+    pub(crate) fn set_current(&self, slot: &Slot, open: Option<OpenLog>) {
+        slot.current.send_replace(open);
+        self.logs.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Whether clients may be led to this slot's boot.
+    pub(crate) fn set_gate(&self, slot: &Slot, is_open: bool) {
+        slot.gate.send_replace(is_open);
+        self.lead_clients();
+    }
+
+    /// Opens the door to the slot that sells, if its gate is open.
+    pub(crate) fn lead_clients(&self) {
+        let seller = self.seller();
+        let is_open = seller.stage() == Stage::Selling && *seller.gate.borrow() && !*seller.must_take_over.borrow();
+        self.door.send_replace(is_open.then_some(seller));
     }
 }
 
@@ -251,7 +253,9 @@ async fn look_closer(shared: &Shared, chain: &ChainClient, past: &mut Past) {
         shared.notice(&Notice::Trouble { part: "chain", message });
         shared.resets.send_modify(|count| *count = count.wrapping_add(1));
     }
-    shared.look.notify_one();
+    for slot in shared.slots() {
+        slot.look.notify_one();
+    }
 }
 
 /// How often the chain is asked for its newest block.

@@ -75,6 +75,13 @@ pub enum HostRequest {
         /// At most [`crate::MAX_DENIED`].
         payers: Vec<Address>,
     },
+    /// Another boot of this node sells from now on: make no offer, and claim no payment but one that names an offer of this boot. `HandedOver`;
+    /// asked again and again, until nothing is left to do. A lie stops the service; a host that withholds it can have one stock payment
+    /// executed by two boots, at the operator's cost.
+    HandOver,
+    /// The boot that sold until now was told so: sell from now on, and refuse what that one could have claimed until now. `Done`. A lie costs
+    /// service, or the operator what it costs to withhold `HandOver`.
+    TakeOver,
 }
 
 /// What the host answers. [`HostReply::Refused`] may answer anything.
@@ -126,6 +133,8 @@ mod kind {
     pub(super) const STOP_SELLING: u64 = 22;
     pub(super) const PUT_PRICE_LIST: u64 = 23;
     pub(super) const DENY_PAYERS: u64 = 24;
+    pub(super) const HAND_OVER: u64 = 25;
+    pub(super) const TAKE_OVER: u64 = 26;
     pub(super) const HEAD: u64 = 48;
     pub(super) const PAYER_STATE: u64 = 49;
     pub(super) const APPENDED: u64 = 50;
@@ -143,7 +152,14 @@ mod kind {
 
 fn fields_of(kind: u64) -> Option<u64> {
     Some(match kind {
-        kind::START | kind::PING | kind::METRICS | kind::STOP_SELLING | kind::ANSWER_ERASED | kind::UPSTREAM_OPENED => 0,
+        kind::START
+        | kind::PING
+        | kind::METRICS
+        | kind::STOP_SELLING
+        | kind::HAND_OVER
+        | kind::TAKE_OVER
+        | kind::ANSWER_ERASED
+        | kind::UPSTREAM_OPENED => 0,
         kind::PUT_PRICE_LIST
         | kind::DENY_PAYERS
         | kind::HEAD_UPDATE
@@ -190,7 +206,7 @@ impl ToEnclave {
             }
             match kind {
                 kind::HEAD_UPDATE => Ok(Self::HeadUpdate(read_head(r)?)),
-                kind::BOOT..=kind::DENY_PAYERS => Ok(Self::Request { id, request: read_request(kind, r)? }),
+                kind::BOOT..=kind::TAKE_OVER => Ok(Self::Request { id, request: read_request(kind, r)? }),
                 _ => Ok(Self::Reply { id, reply: read_reply(kind, r)? }),
             }
         })
@@ -237,6 +253,8 @@ fn write_request(id: u64, request: &HostRequest) -> Writer {
             }
             w
         }
+        HostRequest::HandOver => message(kind::HAND_OVER, id, 0),
+        HostRequest::TakeOver => message(kind::TAKE_OVER, id, 0),
     }
 }
 
@@ -258,6 +276,8 @@ fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<HostRequest> {
         kind::STOP_SELLING => HostRequest::StopSelling,
         kind::PUT_PRICE_LIST => HostRequest::PutPriceList { signed: r.bytes(PRICE_LIST_MAX)?.to_vec() },
         kind::DENY_PAYERS => HostRequest::DenyPayers { payers: r.list(MAX_DENIED, Reader::address)? },
+        kind::HAND_OVER => HostRequest::HandOver,
+        kind::TAKE_OVER => HostRequest::TakeOver,
         got => return Err(MessageError::Kind { got }),
     })
 }

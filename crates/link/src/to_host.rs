@@ -10,8 +10,8 @@ use candor_verify::time::UnixSeconds;
 use candor_verify::{Hash32, Signature65};
 
 use crate::codec::{
-    MessageError, Parsed, check_piece, field, hash_run, message, parse_message, read_ready, read_refused, write_hash_run, write_optional,
-    write_ready, write_refused,
+    MessageError, Parsed, check_piece, field, hash_run, message, parse_message, read_bool, read_ready, read_refused, write_hash_run,
+    write_optional, write_ready, write_refused,
 };
 use crate::counts::{EnclaveCounts, Tally};
 use crate::event::{EnclaveEvent, LogEvent, MAX_EVENT_INTEGERS};
@@ -108,7 +108,7 @@ pub enum EnclaveRequest {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: a reply more is another version")]
 pub enum EnclaveReply {
-    /// Answers `Boot`, `ModelPart`, `Ping`, `StopSelling`, `PutPriceList`, `DenyPayers`.
+    /// Answers `Boot`, `ModelPart`, `Ping`, `StopSelling`, `PutPriceList`, `DenyPayers`, `TakeOver`.
     Done,
     /// Answers `Start`.
     Ready(Box<Ready>),
@@ -116,6 +116,11 @@ pub enum EnclaveReply {
     Evidence(Vec<u8>),
     /// Answers `Metrics`: sums over many requests.
     Metrics(Box<EnclaveCounts>),
+    /// Answers `HandOver`: no offer is made any more.
+    HandedOver {
+        /// Whether no answer is being made, logged or waiting for its transfer. More than that, of one request, the host is not told.
+        is_idle: bool,
+    },
     /// Not done.
     Refused(Refused),
 }
@@ -139,13 +144,14 @@ mod kind {
     pub(super) const READY: u64 = 65;
     pub(super) const EVIDENCE: u64 = 66;
     pub(super) const METRICS: u64 = 67;
+    pub(super) const HANDED_OVER: u64 = 68;
     pub(super) const REFUSED: u64 = 79;
 }
 
 fn fields_of(kind: u64) -> Option<u64> {
     Some(match kind {
         kind::HEAD | kind::DONE => 0,
-        kind::FETCH_RECEIPT | kind::LOG_STATE | kind::ACK_ANSWER | kind::EVIDENCE => 1,
+        kind::FETCH_RECEIPT | kind::LOG_STATE | kind::ACK_ANSWER | kind::EVIDENCE | kind::HANDED_OVER => 1,
         kind::APPEND | kind::AWAIT_SETTLEMENT | kind::FETCH_ANSWER | kind::FETCH_EVIDENCE | kind::METRICS | kind::REFUSED => 2,
         kind::READY | kind::CHECKPOINT | kind::OPEN_UPSTREAM => 3,
         kind::WELCOME | kind::LOG | kind::PAYER_STATE | kind::STORE_ANSWER => 4,
@@ -447,6 +453,11 @@ fn write_reply(id: u64, reply: &EnclaveReply) -> Writer {
             w
         }
         EnclaveReply::Metrics(counts) => write_counts(id, counts),
+        EnclaveReply::HandedOver { is_idle } => {
+            let mut w = message(kind::HANDED_OVER, id, 1);
+            w.u64((*is_idle).into());
+            w
+        }
         EnclaveReply::Refused(refused) => {
             let mut w = message(kind::REFUSED, id, 2);
             write_refused(&mut w, refused);
@@ -461,6 +472,7 @@ fn read_reply(kind: u64, r: &mut Reader<'_>) -> Parsed<EnclaveReply> {
         kind::READY => EnclaveReply::Ready(Box::new(read_ready(r)?)),
         kind::EVIDENCE => EnclaveReply::Evidence(r.bytes(EVIDENCE_MAX)?.to_vec()),
         kind::METRICS => EnclaveReply::Metrics(Box::new(read_counts(r)?)),
+        kind::HANDED_OVER => EnclaveReply::HandedOver { is_idle: read_bool(r, "is_idle")? },
         kind::REFUSED => EnclaveReply::Refused(read_refused(r)?),
         got => return Err(MessageError::Kind { got }),
     })

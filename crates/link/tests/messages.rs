@@ -99,7 +99,9 @@ fn host_request() -> impl Strategy<Value = HostRequest> {
         Just(HostRequest::Metrics),
         vec(any::<u8>(), 0..64).prop_map(|signed| HostRequest::PutPriceList { signed }),
         vec(address(), 0..5).prop_map(|payers| HostRequest::DenyPayers { payers }),
-        Just(HostRequest::StopSelling)
+        Just(HostRequest::StopSelling),
+        Just(HostRequest::HandOver),
+        Just(HostRequest::TakeOver)
     ]
 }
 
@@ -262,6 +264,7 @@ fn to_host() -> impl Strategy<Value = ToHost> {
         ready().prop_map(|ready| EnclaveReply::Ready(Box::new(ready))),
         vec(any::<u8>(), 0..300).prop_map(EnclaveReply::Evidence),
         counts().prop_map(|counts| EnclaveReply::Metrics(Box::new(counts))),
+        any::<bool>().prop_map(|is_idle| EnclaveReply::HandedOver { is_idle }),
         refused().prop_map(EnclaveReply::Refused),
     ];
     let phase =

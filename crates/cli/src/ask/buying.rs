@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
+use candor_chain::ChainClient;
 use candor_client::{
     AccessKey, Again, Buyer, ClientError, Endpoint, Keep, OwnChain, PolicyFile, Progress, SpendBook, VerifiedNode, VerifiedResponse,
     Wallet, ask, ask_if, frame_text, needs_wallet, resolve, verify_live,
@@ -61,6 +62,7 @@ pub(crate) struct Shop {
     wallet: Option<Wallet>,
     book: SpendBook,
     pub(crate) keep: Keep,
+    state: PathBuf,
 }
 
 impl Buying {
@@ -72,17 +74,21 @@ impl Buying {
         let policy = policy::to_ask_by(self.policy.as_deref(), self.node.as_deref(), state, chain.chain_id(), json_output).await?;
         // Not before: somebody may have been asked.
         let _spinner = Spinner::start(!json_output, "looking for a node, and at what it shows");
-        let registry = policy::registry(&policy, self.policy.as_deref(), state)?;
         // A chain in trouble is told as that, and not as a node that is not there.
         let _well = own.check().await.map_err(ClientError::from)?;
+        let node = self.find(chain, &policy, state).await?;
+        let book = dev::book(state)?;
+        book.settle_up(chain).await;
+        Ok(Shop { policy, node, pay_again: false, key, wallet: None, book, keep, own, state: state.to_owned() })
+    }
+
+    async fn find(&self, chain: &ChainClient, policy: &PolicyFile, state: &Path) -> Result<VerifiedNode, Failure> {
+        let registry = policy::registry(policy, self.policy.as_deref(), state)?;
         let found = match &self.node {
             None => resolve(chain, &registry, &policy.policy, &policy.find).await,
             Some(url) => verify_live(chain, &policy.policy, Endpoint::parse(url)?, None).await,
         };
-        let node = found.map_err(|error| policy::explain(error, self.node.as_deref(), self.policy.as_deref(), state))?;
-        let book = dev::book(state)?;
-        book.settle_up(chain).await;
-        Ok(Shop { policy, node, pay_again: false, key, wallet: None, book, keep, own })
+        found.map_err(|error| policy::explain(error, self.node.as_deref(), self.policy.as_deref(), state))
     }
 }
 
@@ -105,7 +111,17 @@ impl Shop {
 
     /// Asks, shows the price where somebody looks, and the answer as it streams.
     pub(crate) async fn ask(&mut self, body: &[u8], by: &Buying, is_shown: bool) -> Result<VerifiedResponse, Failure> {
-        let Self { own, policy, node, pay_again, key, wallet, book, keep } = self;
+        let mut response = self.ask_node(body, by, is_shown).await;
+        // Before anything was paid: another boot has taken over from the one that was verified.
+        if let Err(ClientError::AnotherBoot { .. } | ClientError::WrongKey { .. }) = response {
+            self.node = by.find(self.own.client(), &self.policy, &self.state).await?;
+            response = self.ask_node(body, by, is_shown).await;
+        }
+        Ok(response?)
+    }
+
+    async fn ask_node(&mut self, body: &[u8], by: &Buying, is_shown: bool) -> Result<VerifiedResponse, ClientError> {
+        let Self { own, policy, node, pay_again, key, wallet, book, keep, .. } = self;
         let buyer = Buyer {
             chain: own,
             wallet: wallet.as_ref(),
@@ -140,7 +156,7 @@ impl Shop {
         if has_begun {
             say!();
         }
-        Ok(response?)
+        response
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,21 +12,23 @@ use candor_chain::{ChainClient, Finality};
 use candor_devtee::{Hypervisor, Measurements, Request, permitted_chain};
 use candor_enclave::{Attester, AttesterError};
 use candor_engine::merkle_root;
-use candor_host::{ClientLimits, Host, HostConfig, HostError, ModelFile, Timing};
+use candor_host::{BootConfig, ClientLimits, Host, HostConfig, HostError, ModelFile, Notice, Stage, Timing};
 use candor_report::{LimitsPart, NodeText};
 use candor_verify::attest::parse_document;
 use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::terms::SignedTerms;
 use candor_verify::time::UnixMs;
+use serde_json::{Value, json};
 
+use super::{BOOT, DRAINED, HANDED_OVER, REFUSED};
 use crate::config::{Settings, rpc_of, within_ceiling};
 use crate::deployment::Deployed;
 use crate::dev::{self, Development};
 use crate::keys::{self, HostKeys};
-use crate::lifetime::asked_to_stop;
+use crate::lifetime::{asked_to_stop, parent_says};
 use crate::listeners::MetricsListen;
 use crate::logging::{self, LogArgs};
-use crate::output::{Done, Failure, read};
+use crate::output::{Done, Failure, read, say};
 use crate::registrar::{Attestors, NodeRegistrar};
 use crate::{prices, terms};
 
@@ -173,15 +176,15 @@ pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> 
     let policy = own_policy(&settings, state, &deployed, &signed_terms)?;
     let attestors = Attestors::of(settings.attestors()?, &deployed, &policy, &chain)?;
     let socket = args.socket.unwrap_or_else(|| settings.socket());
-    let mut config = HostConfig::new(socket, text.node.data.join("host"), signed_terms, chain.clone(), gas);
-    put_settings(&mut config, text)?;
+    let mut config = HostConfig::new(socket.clone(), text.node.data.join("host"), Vec::new(), chain.clone(), gas);
+    put_settings(&mut config, text);
+    let registers = Registers { chain, key: registrar, quorum: deployed.quorum(), turn: Arc::default() };
+    config.boot = boot_config(text, socket, signed_terms, registers.registrar(policy, attestors))?;
     config.payment_chains = payment_chains(text).await?;
     config.price_list = Some(data.join(prices::FILE));
-    config.denied.clone_from(&text.guard.deny);
     config.serve_unregistered = args.serve_unregistered;
     config.anchor_value = args.anchor_value.map(|units| Amount(units.into())).or_else(|| text.anchor_value());
-    config.registrar = Arc::new(registrar_of(chain, registrar, policy, deployed.quorum(), attestors));
-    config.notices = Arc::new(logging::notice);
+    config.notices = if handed.is_some() { Arc::new(tell) } else { Arc::new(logging::notice) };
     // A chain without a tag for what stays: two blocks, as many as the enclave's newest lies below the head.
     config.finality = config.anchor_chain.finality(config.head_depth).await?;
     if is_dev {
@@ -191,7 +194,19 @@ pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> 
         config.finality = Finality::Depth(0);
         config.settlement.poll = Duration::from_millis(50);
     }
-    run_host(config).await
+    run_host(config, &registers, state).await
+}
+
+/// What a host tells whoever started it, beside the log.
+fn tell(notice: &Notice) {
+    logging::notice(notice);
+    let said = match notice {
+        Notice::HandedOver { to, .. } => json!({"said": HANDED_OVER, "log_id": to.to_string()}),
+        Notice::Drained { .. } => json!({"said": DRAINED}),
+        Notice::BootRefused { message } => json!({"said": REFUSED, "why": message}),
+        _ => return,
+    };
+    say!("{BOOT}{said}");
 }
 
 /// What a host needs that nobody started for its enclave: keys of its own, held, and terms that say what its file says. Other terms than the
@@ -206,29 +221,107 @@ fn alone(settings: &Settings, deployed: &Deployed, has_other_terms: bool, chain_
     Ok((keys.host, held))
 }
 
-async fn run_host(config: HostConfig) -> Done {
+async fn run_host(config: HostConfig, registers: &Registers, state: &Path) -> Done {
     let mut host = Host::start(config).await.map_err(|error| Failure::cannot(error.to_string()))?;
-    let ended = tokio::select! {
-        () = asked_to_stop() => Ok(ExitCode::SUCCESS),
-        error = host.ended() => match error {
-            // A notice has said it.
-            HostError::Refused(_) => Ok(ExitCode::from(2)),
-            error => Err(Failure::cannot(error.to_string())),
-        },
+    let (mut stop, mut lines) = (pin!(asked_to_stop()), None);
+    let ended = loop {
+        let line = tokio::select! {
+            () = &mut stop => break Ok(ExitCode::SUCCESS),
+            error = host.ended() => break match error {
+                // A notice has said it.
+                HostError::Refused(_) => Ok(ExitCode::from(2)),
+                error => Err(Failure::cannot(error.to_string())),
+            },
+            line = parent_says(&mut lines) => line,
+        };
+        match Beside::from_line(&line) {
+            Some(Beside::Begin(stage, config)) => {
+                if let Err(failure) = begin(&mut host, &config, stage, registers, state).await {
+                    tell(&Notice::BootRefused { message: failure.message().to_owned() });
+                }
+            }
+            Some(Beside::End) => host.end_beside(),
+            None => logging::no_order(),
+        }
     };
     host.stop().await;
     ended
 }
 
+/// What `serve` tells its host of a boot beside the one that sells.
+pub(super) enum Beside {
+    /// Drive the enclave that this file names: it is to take over, or has handed over.
+    Begin(Stage, PathBuf),
+    /// There is none any more.
+    End,
+}
+
+impl Beside {
+    /// As one line between the two.
+    pub(super) fn to_line(&self) -> String {
+        match self {
+            Self::Begin(stage, config) => json!({"stage": stage.as_str(), "config": config}).to_string(),
+            Self::End => json!({"stage": null}).to_string(),
+        }
+    }
+
+    fn from_line(line: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(line).ok()?;
+        let stage = [Stage::Coming, Stage::Draining].into_iter().find(|stage| value["stage"] == stage.as_str());
+        match (stage, value["config"].as_str()) {
+            (Some(stage), Some(config)) => Some(Self::Begin(stage, config.into())),
+            (None, None) if value["stage"].is_null() && value.is_object() => Some(Self::End),
+            _ => None,
+        }
+    }
+}
+
+/// Begins to drive the enclave that this file names.
+async fn begin(host: &mut Host, config: &Path, stage: Stage, registers: &Registers, state: &Path) -> Result<(), Failure> {
+    let settings = Settings::read(config)?;
+    let deployed = settings.deployed(registers.chain.chain_id())?;
+    let text = &settings.text;
+    let path = text.terms.file.as_ref().ok_or_else(|| Failure::cannot("terms.file: expected the signed terms, got none"))?;
+    let signed_terms = read(path)?;
+    let policy = own_policy(&settings, state, &deployed, &signed_terms)?;
+    let attestors = Attestors::of(settings.attestors()?, &deployed, &policy, &registers.chain)?;
+    let boot = boot_config(text, settings.socket(), signed_terms, registers.registrar(policy, attestors))?;
+    host.begin(boot, stage).map_err(|error| Failure::cannot(error.to_string()))
+}
+
+/// What every boot of a node is registered with: one account, whose transactions go one after another.
+struct Registers {
+    chain: ChainClient,
+    key: candor_chain::Signer,
+    quorum: Quorum,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Registers {
+    fn registrar(&self, policy: candor_verify::policy::Policy, attestors: Attestors) -> Arc<NodeRegistrar> {
+        let Self { chain, key, quorum, turn } = self;
+        let (chain, key, quorum, turn) = (chain.clone(), key.clone(), quorum.clone(), Arc::clone(turn));
+        Arc::new(NodeRegistrar { chain, key, policy, quorum, attestors, turn })
+    }
+}
+
+/// What a file says of one boot.
+fn boot_config(text: &NodeText, socket: PathBuf, signed_terms: Vec<u8>, registrar: Arc<NodeRegistrar>) -> Result<BootConfig, Failure> {
+    let mut boot = BootConfig::new(socket, signed_terms);
+    boot.denied.clone_from(&text.guard.deny);
+    boot.registrar = registrar;
+    for path in text.models.iter().filter_map(|model| model.file.as_ref()) {
+        // The digest is enough here: whether it is a model, the enclave says.
+        boot.models.push(ModelFile { digest: Hash32(merkle_root(&read(path)?)), path: path.clone() });
+    }
+    Ok(boot)
+}
+
 /// What the file says of the host itself.
-fn put_settings(config: &mut HostConfig, text: &NodeText) -> Result<(), Failure> {
+fn put_settings(config: &mut HostConfig, text: &NodeText) {
     config.client_listen = text.node.listen;
     config.http_listen = text.node.log_listen;
     (config.metrics_listen, config.metrics_remote) = (text.metrics.listen, text.metrics.remote);
-    for path in text.models.iter().filter_map(|model| model.file.as_ref()) {
-        // The digest is enough here: whether it is a model, the enclave says.
-        config.models.push(ModelFile { digest: Hash32(merkle_root(&read(path)?)), path: path.clone() });
-    }
     let usual = Timing::default();
     config.timing = Timing {
         anchor: text.anchor.seconds.map_or(usual.anchor, Duration::from_secs),
@@ -239,7 +332,6 @@ fn put_settings(config: &mut HostConfig, text: &NodeText) -> Result<(), Failure>
     let max_connections = text.limits.connections.saturating_add(text.limits.connections / 4);
     config.clients = ClientLimits { max_connections, max_per_address: text.limits.connections_per_address, ..ClientLimits::default() };
     config.quota_bytes = text.storage.quota_mib.map(|mib| mib.saturating_mul(MIB));
-    Ok(())
 }
 
 /// Chains on which payments settle and no boot is registered.
@@ -258,14 +350,4 @@ fn own_policy(settings: &Settings, state: &Path, deployed: &Deployed, terms: &[u
     }
     let terms = SignedTerms::parse(terms).map_err(|error| Failure::cannot(format!("the signed terms: {error}")))?;
     Ok(dev::policy(&settings.tee(state), deployed, terms.terms.operator)?.policy)
-}
-
-fn registrar_of(
-    chain: ChainClient,
-    key: candor_chain::Signer,
-    policy: candor_verify::policy::Policy,
-    quorum: Quorum,
-    attestors: Attestors,
-) -> NodeRegistrar {
-    NodeRegistrar { chain, key, policy, quorum, attestors, turn: tokio::sync::Mutex::default() }
 }

@@ -3,7 +3,9 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | here | the options, and who starts whom again |
+//! | here | the options |
+//! | `running` | who starts whom again, and one boot beside another |
+//! | `upgrade` | `candor upgrade`, and how it reaches a running `serve` |
 //! | `setup` | what follows from node.toml, options and chain: the files that both halves read |
 //! | `halves` | the two processes |
 //!
@@ -12,26 +14,24 @@
 
 mod halves;
 mod reach;
+mod running;
 mod setup;
+mod upgrade;
 
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use candor_attestor::AttestorUrl;
 use candor_report::{ChainPart, NodeModel, NodeText};
 use candor_verify::bytes::{Address, Hash32};
-use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::ChildStdout;
 
 pub(crate) use self::halves::{EnclaveArgs, HostArgs, enclave, host};
 use self::setup::set_up;
 pub(crate) use self::setup::{Sold, complete, models};
+pub(crate) use self::upgrade::{UpgradeArgs, upgrade};
 use crate::config::{ConfigArg, Settings, UNKNOWN, chain_part, from_here};
 use crate::deployment::DeploymentArg;
 use crate::dev;
@@ -39,26 +39,14 @@ use crate::keys::{NodeKeyArgs, address};
 use crate::lifetime::asked_to_stop;
 use crate::listeners::{self, MetricsListen};
 use crate::logging::{self, LogArgs};
-use crate::output::{Done, Failure, say};
+use crate::output::{Done, Failure};
 use crate::rpc::RpcArgs;
 
 /// The lock of a node's directory.
 pub(crate) const LOCK: &str = "serve.lock";
 
-/// Pause before a half that ended is started again.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
-
-/// How often a host may end in a row before that is an error of its own: a full disk does not go away by trying.
-const HOST_ENDS_MAX: u32 = 5;
-
-/// A host that ran this long was well; what ends it now is something new.
-const HOST_IS_WELL: Duration = Duration::from_secs(60);
-
-/// Time for a half to end by itself; less than the demo gives `serve`.
-const HALF_GRACE: Duration = Duration::from_secs(3);
-
 /// The options of `candor serve`: each goes over what node.toml says.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     config: ConfigArg,
@@ -186,7 +174,7 @@ fn first_model(text: &mut NodeText) -> &mut NodeModel {
 
 /// Runs a node until interrupted.
 pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> Done {
-    let settings = args.settings(state)?;
+    let settings = args.clone().settings(state)?;
     logging::start(&settings.text.log)?;
     listeners::check(&settings.text)?;
     dev::make_state(state)?;
@@ -194,73 +182,10 @@ pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> D
     candor_client::private_directory(&directory)?;
     // Before anything of the directory is touched: it may be another node's.
     let _held = hold(&directory)?;
-    let mut stop = pin!(asked_to_stop());
+    let stop = pin!(asked_to_stop());
     let chain = settings.connect().await?;
     let setup = set_up(settings, state, &chain).await?;
-    let mut enclave = setup.start_enclave()?;
-    let mut host = setup.start_host().await?;
-    let mut lines = BufReader::new(host.stdout()?).lines();
-    // Ends only if the node must not go on.
-    let mut reach: reach::Reach;
-    tokio::select! {
-        biased;
-        () = &mut stop => return Ok(ExitCode::SUCCESS),
-        ended = enclave.ended() => return Err(Failure::cannot(format!("the enclave ended before the node was registered ({ended})"))),
-        announced = announce(&mut lines, json_output) => {
-            let announced = announced?;
-            setup.say(&announced, &enclave, &host, json_output);
-            reach = setup.reach();
-        }
-    }
-    let mut host_lines = tokio::spawn(forward(lines, json_output));
-    let (mut host_ends, mut host_started) = (0, Instant::now());
-    loop {
-        let half = tokio::select! {
-            biased;
-            () = &mut stop => break,
-            ended = host.ended() => {
-                host_ends = if host_started.elapsed() < HOST_IS_WELL { host_ends + 1 } else { 1 };
-                if HOST_ENDS_MAX < host_ends {
-                    let message = format!("the host ended {host_ends} times in a row, at last with {ended}; what it said is above. \
-                                           Nothing acknowledged is lost: start `candor serve` again when the cause is gone");
-                    return Err(Failure::cannot(message));
-                }
-                Half::Host(ended)
-            }
-            ended = enclave.ended() => Half::Enclave(ended),
-            failure = &mut reach => return Err(failure),
-        };
-        // On Ctrl-C the halves end with us, not before us.
-        tokio::select! {
-            biased;
-            () = &mut stop => break,
-            () = tokio::time::sleep(RESTART_PAUSE) => {}
-        }
-        match half {
-            Half::Host(ended) => {
-                logging::half_ended(logging::Half::Host, &format!("{ended}; {host_ends} of at most {HOST_ENDS_MAX} in a row"));
-                host = setup.start_host().await?;
-                host_started = Instant::now();
-                host_lines = tokio::spawn(forward(BufReader::new(host.stdout()?).lines(), json_output));
-            }
-            Half::Enclave(ended) => {
-                logging::half_ended(logging::Half::Enclave, &ended);
-                enclave = setup.start_enclave()?;
-                // Another boot has another key.
-                reach = setup.reach();
-            }
-        }
-    }
-    logging::stopping();
-    tokio::join!(host.stop(HALF_GRACE), enclave.stop(HALF_GRACE));
-    drop(host_lines.await);
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Which half ended, and how.
-enum Half {
-    Enclave(String),
-    Host(String),
+    running::run(setup, stop, &|| args.clone().settings(state), json_output).await
 }
 
 /// Takes the lock of a node's directory. The system lets it go when the process ends, however it ends.
@@ -289,33 +214,10 @@ pub(crate) fn hold(directory: &Path) -> Result<File, Failure> {
 /// Before the JSON line in which the host tells `serve` of a registration.
 pub(crate) const REGISTERED: &str = "registered ";
 
-fn registered_prose(registered: &Value) -> String {
-    let text = |key: &str| registered[key].as_str().unwrap_or_default().to_owned();
-    format!("registered {} through {}, log {}, gas {}", text("k_sig"), text("attested_by"), text("log_id"), registered["gas"])
-}
+/// Before the JSON line in which the host tells `serve` of two boots.
+const BOOT: &str = "boot ";
 
-/// Waits for the host's word that the boot is registered.
-async fn announce(lines: &mut Lines<BufReader<ChildStdout>>, json_output: bool) -> Result<Value, Failure> {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    let why = if json_output { "why is on standard error" } else { "why is above" };
-    loop {
-        let line = tokio::time::timeout_at(deadline, lines.next_line()).await;
-        let cannot = |what: &str| Failure::cannot(format!("{what}; {why}"));
-        let line = line.map_err(|_| cannot("the node was not registered within a minute"))?;
-        let line = line.ok().flatten().ok_or_else(|| cannot("the host ended before the node was registered"))?;
-        if let Some(json) = line.strip_prefix(REGISTERED) {
-            return Ok(serde_json::from_str(json).unwrap_or_default());
-        }
-    }
-}
-
-/// Passes on what the host announces, for people, until it ends. What it logs goes to standard error by itself.
-async fn forward(mut lines: Lines<BufReader<ChildStdout>>, json_output: bool) {
-    while let Ok(Some(line)) = lines.next_line().await {
-        if let Some(Ok(registered)) = line.strip_prefix(REGISTERED).map(serde_json::from_str)
-            && !json_output
-        {
-            say!("{}", registered_prose(&registered));
-        }
-    }
-}
+// What it says in it.
+const HANDED_OVER: &str = "handed_over";
+const DRAINED: &str = "drained";
+const REFUSED: &str = "refused";

@@ -3,18 +3,22 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use candor_chain::ChainClient;
+use candor_client::PolicyFile;
 use candor_engine::Model;
 use candor_report::{AssetPart, Decimal, NodeModel, NodeText, PricePart};
 use candor_verify::bytes::Hash32;
+use candor_verify::terms::SignedTerms;
 use serde_json::{Value, json};
 
+use super::halves::Beside;
 use super::reach::{self, Reach};
-use super::registered_prose;
+use super::running::registered_prose;
 use crate::config::Settings;
 use crate::deployment::Deployed;
-use crate::keys::{self, HostKeys};
+use crate::keys::{self, HostKeys, NodeKeys};
 use crate::lifetime::Child;
 use crate::listeners::fixed;
 use crate::logging;
@@ -22,14 +26,59 @@ use crate::output::{Failure, print_json, read, say};
 use crate::registrar::Attestors;
 use crate::{dev, policy, terms, tokens};
 
-/// What both halves are started with, and started again with.
+/// One boot: what its two halves are started with, and started again with.
 pub(super) struct Setup {
     settings: Settings,
     state: PathBuf,
+    terms: SignedTerms,
+    // What the registrar accepts as this boot's enclave; `None` where the operator's file says it.
+    judge: Option<PolicyFile>,
+    // The program that is the enclave.
+    program: PathBuf,
+    place: Place,
+    node: Arc<Held>,
+}
+
+/// What all boots of one `serve` have in common.
+struct Held {
     // The operator's key is not among them: it has signed.
-    host_keys: HostKeys,
+    keys: HostKeys,
     // As long as this node runs no other has its accounts.
-    _held: Vec<File>,
+    _files: Vec<File>,
+    // Of the first boot. The next has another one, and the one after it this again.
+    socket: PathBuf,
+}
+
+/// The files of one boot: what both halves read, its terms, what its registrar accepts.
+const FILES: [&str; 3] = ["in-force.toml", "terms.cbor", "own-policy.toml"];
+
+/// Which boot the files of a directory are of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Place {
+    /// The one that sells: what `candor status` and `candor prices` read.
+    InForce,
+    /// The one that is to take over.
+    Next,
+    /// The one that has handed over.
+    Former,
+}
+
+impl Place {
+    fn path(self, directory: &Path, name: &str) -> PathBuf {
+        directory.join(match self {
+            Self::InForce => name.to_owned(),
+            Self::Next => format!("next-{name}"),
+            Self::Former => format!("former-{name}"),
+        })
+    }
+}
+
+/// What the next boot is to be, beside what node.toml says now.
+pub(super) struct Asked {
+    /// Signed terms, instead of what node.toml says of them.
+    pub(super) terms: Option<PathBuf>,
+    /// The program that is its enclave.
+    pub(super) program: PathBuf,
 }
 
 /// Writes the files that the halves read. Addresses are fixed here.
@@ -40,44 +89,46 @@ pub(super) async fn set_up(mut settings: Settings, state: &Path, chain: &ChainCl
     let deployed = complete(&mut settings, chain_id)?;
     let needs_operator = settings.text.terms.file.is_none();
     let keys = keys::load(&settings.text.keys, needs_operator, chain_id)?;
-    let held = keys::hold(&settings.text.keys)?;
-    let directory = settings.text.node.data.clone();
+    let files = keys::hold(&settings.text.keys)?;
     let node = &mut settings.text.node;
     node.listen = fixed(node.listen, "--listen").await?;
     node.log_listen = fixed(node.log_listen, "--log-listen").await?;
     if let Some(listen) = &mut settings.text.metrics.listen {
         *listen = fixed(*listen, "--metrics-listen").await?;
     }
-    let sold = models(&mut settings, &directory)?;
-    let signed = terms::for_node(&settings, &deployed, &keys, &sold)?;
-    let operator = signed.terms.operator;
-    let judge = dev::policy(&settings.tee(state), &deployed, operator)?;
-    Attestors::of(settings.attestors()?, &deployed, &judge.policy, chain)?;
-    deployed.check_there(chain).await?;
-    tokens::check(&settings.text, chain).await?;
-    let path = directory.join("terms.cbor");
-    std::fs::write(&path, signed.encode()).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
-    settings.text.terms.file = Some(path);
-    if settings.text.node.policy.is_none() {
-        let path = directory.join("own-policy.toml");
-        candor_client::write_private(&path, candor_client::template(&judge).as_bytes())?;
-        settings.text.node.policy = Some(path);
-    }
-    settings.text.node.tee = Some(settings.tee(state));
-    settings.text.node.socket = Some(settings.socket());
-    settings.write(&in_force(&directory))?;
+    let socket = settings.socket();
+    settings.text.node.socket = Some(socket.clone());
+    let (terms, judge) = decide(&mut settings, state, &deployed, (&keys, &dev::this_program()?), chain).await?;
+    let operator = terms.terms.operator;
+    let node = Arc::new(Held { keys: keys.host, _files: files, socket });
+    let mut setup = Setup { settings, state: state.to_owned(), terms, judge, program: dev::this_program()?, place: Place::InForce, node };
+    setup.write(Place::InForce)?;
     // Clients on this machine find a policy that accepts what runs here; it says SIMULATED in its first lines.
     if !policy::default_path(state).exists() {
         let path = policy::default_path(state);
         policy::write_dev(&path, state, &deployed, operator)?;
         logging::wrote_policy(&path, chain_id);
     }
-    Ok(Setup { settings, state: state.to_owned(), host_keys: keys.host, _held: held })
+    Ok(setup)
 }
 
-/// What both halves of a node in this directory read.
-fn in_force(directory: &Path) -> PathBuf {
-    directory.join("in-force.toml")
+/// The terms of a boot, and whom its registrar accepts; `None` where the operator's file says it. What has to be there is looked for.
+async fn decide(
+    settings: &mut Settings,
+    state: &Path,
+    deployed: &Deployed,
+    (keys, program): (&NodeKeys, &Path),
+    chain: &ChainClient,
+) -> Result<(SignedTerms, Option<PolicyFile>), Failure> {
+    let directory = settings.text.node.data.clone();
+    let sold = models(settings, &directory)?;
+    let signed = terms::for_node(settings, deployed, keys, &sold)?;
+    let judge = dev::policy_for(program, &settings.tee(state), deployed, signed.terms.operator)?;
+    Attestors::of(settings.attestors()?, deployed, &judge.policy, chain)?;
+    deployed.check_there(chain).await?;
+    tokens::check(&settings.text, chain).await?;
+    settings.text.node.tee = Some(settings.tee(state));
+    Ok((signed, settings.text.node.policy.is_none().then_some(judge)))
 }
 
 /// Fills in what was left open and follows from the chain; the contracts there.
@@ -170,24 +221,106 @@ pub(super) fn sold(settings: &Settings) -> Result<Vec<Sold>, Failure> {
 }
 
 impl Setup {
+    /// The boot that is to take over from this one, by what node.toml says now.
+    pub(super) async fn next(&self, mut settings: Settings, asked: Asked) -> Result<Self, Failure> {
+        if let Some(file) = asked.terms {
+            settings.text.terms.file = Some(file);
+        }
+        let chain = settings.connect().await?;
+        let deployed = complete(&mut settings, chain.chain_id())?;
+        self.keep_addresses(&mut settings)?;
+        let needs_operator = settings.text.terms.file.is_none();
+        let keys = keys::load_beside(&settings.text.keys, needs_operator, &self.node.keys, chain.chain_id())?;
+        let base = &self.node.socket;
+        let other = PathBuf::from(format!("{}.2", base.display()));
+        settings.text.node.socket = Some(if self.settings.socket() == *base { other } else { base.clone() });
+        let (terms, judge) = decide(&mut settings, &self.state, &deployed, (&keys, &asked.program), &chain).await?;
+        let (state, program, node) = (self.state.clone(), asked.program, Arc::clone(&self.node));
+        let mut next = Self { settings, state, terms, judge, program, place: Place::Next, node };
+        next.write(Place::Next)?;
+        Ok(next)
+    }
+
+    /// Two boots of one host are behind one door.
+    fn keep_addresses(&self, settings: &mut Settings) -> Result<(), Failure> {
+        let running = &self.settings.text;
+        let moved = |field: &str, expected: &dyn std::fmt::Display, got: &dyn std::fmt::Display| {
+            Failure::cannot(format!(
+                "{field}: expected {expected}, where this node serves, got {got}; to serve elsewhere, end it and start it again"
+            ))
+        };
+        let text = &mut settings.text;
+        let rows = [
+            ("node.listen", &mut text.node.listen, running.node.listen),
+            ("node.log_listen", &mut text.node.log_listen, running.node.log_listen),
+        ];
+        for (field, listen, expected) in rows {
+            // Port 0 is any port: the one that was found.
+            if listen.port() != 0 && *listen != expected {
+                return Err(moved(field, &expected, listen));
+            }
+            *listen = expected;
+        }
+        if text.node.data != running.node.data {
+            return Err(moved("node.data", &running.node.data.display(), &text.node.data.display()));
+        }
+        text.metrics = running.metrics;
+        Ok(())
+    }
+
+    /// Writes this boot's files to a place. From then on its halves are started with them.
+    pub(super) fn write(&mut self, place: Place) -> Result<(), Failure> {
+        let directory = self.settings.text.node.data.clone();
+        let [in_force, terms, own_policy] = FILES.map(|name| place.path(&directory, name));
+        std::fs::write(&terms, self.terms.encode()).map_err(|error| Failure::cannot(format!("{}: {error}", terms.display())))?;
+        self.settings.text.terms.file = Some(terms);
+        if let Some(judge) = &self.judge {
+            candor_client::write_private(&own_policy, candor_client::template(judge).as_bytes())?;
+            self.settings.text.node.policy = Some(own_policy);
+        }
+        self.place = place;
+        self.settings.write(&in_force)
+    }
+
+    /// Removes the files of a place at which no boot is any more: they may hold keys of endpoints.
+    pub(super) fn clear(&self, place: Place) {
+        for name in FILES {
+            drop(std::fs::remove_file(place.path(self.directory(), name)));
+        }
+    }
+
+    /// What both halves of this boot read.
+    pub(super) fn config(&self) -> PathBuf {
+        self.place.path(self.directory(), FILES[0])
+    }
+
+    /// Where this node keeps its things.
+    pub(super) fn directory(&self) -> &Path {
+        &self.settings.text.node.data
+    }
+
     pub(super) fn start_enclave(&self) -> Result<Child, Failure> {
-        let mut command = Child::command()?;
-        command.arg("enclave").arg("--config").arg(in_force(&self.settings.text.node.data));
+        let mut command = Child::command_of(&self.program);
+        command.arg("enclave").arg("--config").arg(self.config());
         if let Some(seconds) = self.settings.confirm_seconds {
             command.arg("--confirm-seconds").arg(seconds.to_string());
         }
         Child::start(command)
     }
 
-    pub(super) async fn start_host(&self) -> Result<Child, Failure> {
+    /// The host, which is told of a boot beside this one if there is one.
+    pub(super) async fn start_host(&self, beside: Option<Beside>) -> Result<Child, Failure> {
         let mut command = Child::command()?;
-        command.arg("--state").arg(&self.state).arg("host").arg("--config").arg(in_force(&self.settings.text.node.data));
+        command.arg("--state").arg(&self.state).arg("host").arg("--config").arg(self.config());
         if let Some(units) = self.settings.anchor_units {
             command.arg("--anchor-value").arg(units.to_string());
         }
         command.arg("--keys-follow").stdout(Stdio::piped());
         let mut host = Child::start(command)?;
-        host.hand_over(&self.host_keys.to_line()).await?;
+        host.hand_over(&self.node.keys.to_line()).await?;
+        if let Some(beside) = beside {
+            host.hand_over(&beside.to_line()).await?;
+        }
         Ok(host)
     }
 
@@ -214,5 +347,15 @@ impl Setup {
         }
         let published = if node.urls.is_empty() { String::new() } else { format!("   published as {}", node.urls.join(", ")) };
         say!("serving {api}{published}   log {log}   SIMULATED");
+    }
+
+    /// The program that is this boot's enclave.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Of its terms.
+    pub(super) fn terms_digest(&self) -> Hash32 {
+        self.terms.terms.digest()
     }
 }

@@ -15,7 +15,7 @@ use hyper::Method;
 
 use crate::support::http::{CHAT, Frames, Http, Reply, chat, first_frames, get};
 use crate::support::payer::{Offered, Payer, Signed, buy, question};
-use crate::support::process::{Process, signal};
+use crate::support::process::{Process, children_of, signal};
 use crate::support::split::{Split, log_status};
 use crate::support::{PATIENCE, World, eventually};
 
@@ -505,13 +505,6 @@ async fn a_second_serve_of_the_same_state_is_refused_and_the_first_goes_on() {
     let third = crate::support::process::run(&other, &["serve", "--rpc", &rpc, "--listen", &listen, "--log-listen", "127.0.0.1:0"]);
     assert!(third.code == 2 && third.json["error"].as_str().unwrap().contains("--listen"), "{third:?}");
     std::fs::remove_dir_all(other).unwrap();
-}
-
-/// The children of a process, whichever of its threads started them.
-fn children_of(parent: u32) -> Vec<u32> {
-    let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
-    let of_task = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-    tasks.flat_map(|task| of_task(task).split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 #[tokio::test]

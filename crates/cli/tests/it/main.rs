@@ -21,6 +21,7 @@ mod misuse;
 mod observed;
 mod one_payment;
 mod operator;
+mod overlap;
 mod page;
 mod plaintext;
 mod policies;

@@ -143,7 +143,7 @@ fn the_dashboard_has_its_data_source_and_its_node_as_variables_and_nothing_of_a_
 }
 
 /// Every event that a line may be of, but those of the enclave.
-const EVENTS: [&str; 19] = [
+const EVENTS: [&str; 24] = [
     "listening",
     "metrics_listening",
     "enclave_connected",
@@ -157,7 +157,12 @@ const EVENTS: [&str; 19] = [
     "trouble",
     "recovered",
     "notice",
+    "handed_over",
+    "drained",
+    "boot_refused",
     "enclave_ended",
+    "enclave_beside_ended",
+    "upgrading",
     "host_ended",
     "policy_written",
     "terms_end",

@@ -201,6 +201,7 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
         ),
         ("replay", vec![line(&["replay", &bundle]), line(&["replay", &bundle, "--unsigned"]), line(&["replay", &policy])]),
         ("serve", vec![line(&["serve", "--rpc", &rpc]), line(&["serve", "--listen", TEXT])]),
+        ("upgrade", vec![line(&["upgrade", "--terms", nowhere]), line(&["upgrade", "--config", &of_text, "--program", TEXT])]),
         ("state reset", vec![line(&["state", "reset"]), line(&["state", "reset", TEXT])]),
         (
             "verify",

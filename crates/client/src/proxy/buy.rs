@@ -262,11 +262,12 @@ impl Buying<'_> {
             }
             Err(error) => {
                 match &error {
-                    ClientError::AnotherBoot { .. } => {
+                    // A boot that took over has another TLS key too.
+                    ClientError::AnotherBoot { .. } | ClientError::WrongKey { .. } => {
                         shared.tell("another boot answered in the place of the verified one: it is verified before it is asked".into());
                         shared.nodes.drop_node(&tried.kept);
                     }
-                    ClientError::WrongKey { .. } | ClientError::Refused(_) | ClientError::Dishonest { .. } => {
+                    ClientError::Refused(_) | ClientError::Dishonest { .. } => {
                         shared.nodes.drop_node(&tried.kept);
                     }
                     // When the chain is back it may be another one, on which these nodes were never verified.

@@ -9,6 +9,7 @@ mod cut;
 mod descriptors;
 mod free;
 mod guard;
+mod hand_over;
 mod payments;
 mod places;
 mod prices;

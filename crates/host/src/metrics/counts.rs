@@ -157,6 +157,9 @@ impl HostCounts {
             | Notice::Ready { .. }
             | Notice::Registered { .. }
             | Notice::Open
+            | Notice::HandedOver { .. }
+            | Notice::Drained { .. }
+            | Notice::BootRefused { .. }
             | Notice::Trouble { .. }
             | Notice::Recovered { .. } => {}
         }

@@ -65,11 +65,11 @@ struct Conditions {
 
 impl Conditions {
     fn of(shared: &Shared) -> Self {
-        let status = shared.status();
+        let seller = shared.seller();
         Self {
-            enclave: shared.current.borrow().is_some(),
-            registered: status.is_registered,
-            open: *shared.gate.borrow(),
+            enclave: seller.current.borrow().is_some(),
+            registered: seller.status().is_registered,
+            open: shared.door.borrow().is_some(),
             store: shared.store.is_alive() && shared.store.health().is_writable(),
         }
     }

@@ -30,7 +30,8 @@ pub(super) fn page(shared: &Shared, conditions: &Conditions) -> String {
 }
 
 fn node(text: &mut Text, shared: &Shared, conditions: &Conditions) {
-    let status = shared.status();
+    let (status, seller) = (shared.status(), shared.seller());
+    let sells = seller.status();
     text.family("build_info", Kind::Gauge, "Version of the host; always 1.").sample(&[("version", VERSION)], 1);
     text.one("start_time_seconds", Kind::Gauge, "When this process started, in Unix seconds.", shared.started.0);
     text.one("ready", Kind::Gauge, "Whether clients are served.", u8::from(conditions.is_ready()));
@@ -42,16 +43,16 @@ fn node(text: &mut Text, shared: &Shared, conditions: &Conditions) {
     for part in PARTS {
         family.sample(&[("part", part)], u8::from(status.troubles.contains_key(part)));
     }
-    let terms = &shared.terms.terms;
+    let terms = &seller.terms.terms;
     text.one("terms_not_after_seconds", Kind::Gauge, "When the operator's terms end, in Unix seconds.", terms.not_after.seconds().0);
-    let until = status.valid_until.map_or(0, |until| until.0);
+    let until = sells.valid_until.map_or(0, |until| until.0);
     text.one(
         "registration_valid_until_seconds",
         Kind::Gauge,
         "Until when the registration is good by the newest document on chain, in Unix seconds; 0 if there is none.",
         until,
     );
-    let lapse = status.valid_until.map_or(0, |until| until.saturating_add(STALE_SECONDS).0);
+    let lapse = sells.valid_until.map_or(0, |until| until.saturating_add(STALE_SECONDS).0);
     text.one("registration_lapse_time_seconds", Kind::Gauge, "From when on clients pay this boot no more if no newer document is shown to the registry, in Unix seconds; 0 if it is not registered.", lapse);
     let mut family = text.family("model_info", Kind::Gauge, "Models of the operator's terms; always 1.");
     for model in &terms.models {
@@ -115,7 +116,7 @@ fn money(text: &mut Text, shared: &Shared) {
         family.sample(&[("chain_id", &chain_id), ("state", "sent")], sent);
     }
     let tables = shared.counts.tables();
-    let mut assets: Vec<(u64, Address)> = shared.terms.terms.assets.iter().map(|asset| (asset.chain_id, asset.asset)).collect();
+    let mut assets: Vec<(u64, Address)> = shared.seller().terms.terms.assets.iter().map(|asset| (asset.chain_id, asset.asset)).collect();
     assets.extend(tables.income.keys());
     assets.sort_unstable();
     assets.dedup();
@@ -154,8 +155,9 @@ fn money(text: &mut Text, shared: &Shared) {
 }
 
 fn log(text: &mut Text, shared: &Shared) {
-    let status = shared.status();
-    let state = shared.current().map(|open| open.read().state());
+    let seller = shared.seller();
+    let status = seller.status();
+    let state = seller.current().map(|open| open.read().state());
     let (leaves, signed) = state.map_or((0, 0), |state| (state.tree.size, state.checkpoint_size));
     text.one("log_leaves", Kind::Gauge, "Receipts in the log of the boot that is connected.", leaves);
     text.one("log_signed_leaves", Kind::Gauge, "Those of them under its newest checkpoint.", signed);

@@ -1,4 +1,4 @@
-//! The logs in memory: the current one, which the writer changes, and a few former ones, which readers load for proofs.
+//! The logs in memory: the open ones, which the writer changes, and a few former ones, which readers load for proofs.
 //!
 //! Loading costs time and 96 bytes per leaf, and anybody may ask for a proof of any log. So former logs are loaded on a connection of their
 //! own, one at a time, and never by the writer: a reader can make other readers wait, never a write.
@@ -63,10 +63,6 @@ fn load(connection: &Connection, row: &LogRow) -> Result<HostLog, StoreError> {
     let checkpoint = read::newest_checkpoint(connection, &keys.log_id())?;
     let mut log =
         HostLog::load(&Libsecp, keys, leaves, checkpoint).map_err(|error| StoreError::Contradiction(format!("stored log: {error}")))?;
-    if read::has_later_log(connection, &keys.log_id())? {
-        // Its enclave is gone: the log ended at its last checkpoint. The rows behind it stay; nobody was promised them.
-        let _ended = log.end();
-    }
     if let Some(anchor) = read::newest_anchor(connection, &keys.log_id())? {
         log.set_anchored(anchor.tree).map_err(|error| StoreError::Contradiction(format!("stored anchor: {error}")))?;
     }
@@ -84,10 +80,11 @@ pub(super) struct Logs {
 
 #[derive(Debug, Default)]
 struct Held {
-    current: Option<OpenLog>,
-    // Oldest use first; never the current one.
+    // One, or two while a boot hands over to another.
+    open: Vec<OpenLog>,
+    // Oldest use first; never an open one.
     former: Vec<OpenLog>,
-    // Counts changes of the current log: what was loaded before one may be old after it.
+    // Counts changes of the open logs: what was loaded before one may be old after it.
     opened: u64,
 }
 
@@ -121,6 +118,11 @@ impl Logs {
             let snapshot = connection.unchecked_transaction()?;
             let Some(row) = read::log_row(&snapshot, log_id)? else { return Ok(None) };
             let open = OpenLog::load(&snapshot, row)?;
+            if read::has_later_log(&snapshot, log_id)? {
+                // Its enclave is gone: the log ended at its last checkpoint. The rows behind it stay; nobody was promised them. (Were it
+                // there all the same, beside a later boot, its log would be opened anew, with them.)
+                let _ended = open.update(HostLog::end);
+            }
             drop(snapshot);
             let mut held = self.lock();
             // Otherwise a boot began meanwhile, which is rare: this may be its log now, or have ended by it.
@@ -134,20 +136,23 @@ impl Logs {
         }
     }
 
-    pub(super) fn current(&self) -> Option<OpenLog> {
-        self.lock().current.clone()
+    pub(super) fn open(&self) -> Vec<OpenLog> {
+        self.lock().open.clone()
     }
 
-    /// Makes this the current log. With `is_new_boot` the one before it has ended, also for those who still hold it.
-    pub(super) fn set_current(&self, open: &OpenLog, is_new_boot: bool) {
+    /// Makes this an open log, beside these. With `is_new_boot` every other one has ended, also for those who still hold it.
+    pub(super) fn set_open(&self, open: &OpenLog, is_new_boot: bool, beside: &[Hash32]) {
         let mut held = self.lock();
-        if held.current.as_ref().is_some_and(|current| current.id() == open.id()) {
+        if held.open.iter().any(|other| other.id() == open.id()) {
             return;
         }
-        let before = held.current.replace(open.clone());
+        let (stay, over) = std::mem::take(&mut held.open).into_iter().partition(|other| beside.contains(&other.id()));
+        held.open = stay;
+        held.open.push(open.clone());
         held.former.clear();
         held.opened = held.opened.wrapping_add(1);
-        if let Some(before) = before.filter(|_| is_new_boot) {
+        let over: Vec<OpenLog> = over;
+        for before in over.iter().filter(|_| is_new_boot) {
             let _ended = before.update(HostLog::end);
         }
     }
@@ -159,8 +164,8 @@ impl Logs {
 
 impl Held {
     fn find(&mut self, log_id: &Hash32) -> Option<OpenLog> {
-        if let Some(current) = self.current.as_ref().filter(|current| current.id() == *log_id) {
-            return Some(current.clone());
+        if let Some(open) = self.open.iter().find(|open| open.id() == *log_id) {
+            return Some(open.clone());
         }
         let at = self.former.iter().position(|open| open.id() == *log_id)?;
         let open = self.former.remove(at);

@@ -214,8 +214,16 @@ impl Store {
     /// # Errors
     /// `Contradiction` if what is stored is not a log, or the log has another manifest.
     pub async fn open_log(&self, manifest: &Manifest, evidence: Vec<u8>) -> Result<OpenLog, StoreError> {
+        self.open_log_beside(manifest, evidence, Vec::new()).await
+    }
+
+    /// The same, while the logs of these boots stay open beside it. Every other log has ended.
+    ///
+    /// # Errors
+    /// As [`Self::open_log`].
+    pub async fn open_log_beside(&self, manifest: &Manifest, evidence: Vec<u8>, beside: Vec<Hash32>) -> Result<OpenLog, StoreError> {
         let row = LogRow { manifest: manifest.clone(), evidence };
-        self.submit(|reply| Job::OpenLog { row: Box::new(row), reply }).await?.wait().await
+        self.submit(|reply| Job::OpenLog { row: Box::new(row), beside, reply }).await?.wait().await
     }
 
     /// A log that is in memory, or loaded now: current and former ones. Loads wait for each other, and no write waits for a load.

@@ -31,7 +31,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// A write, and where its outcome goes.
 #[derive(Debug)]
 pub(super) enum Job {
-    OpenLog { row: Box<LogRow>, reply: Reply<OpenLog> },
+    OpenLog { row: Box<LogRow>, beside: Vec<Hash32>, reply: Reply<OpenLog> },
     Append { log_id: Hash32, request: AppendRequest, reply: Reply<u64> },
     Checkpoint { log_id: Hash32, request: Box<CheckpointRequest>, reply: Reply<(CheckpointStored, Vec<Intent>)> },
     PutIntent { record: Box<StoredIntent>, reply: Reply<()> },
@@ -68,6 +68,7 @@ enum After {
     OpenLog {
         open: OpenLog,
         is_new_boot: bool,
+        beside: Vec<Hash32>,
         reply: Reply<OpenLog>,
     },
     PutAnchor {
@@ -123,7 +124,7 @@ impl Writer {
 
     fn commit(&mut self, group: Vec<Job>) {
         if self.is_stale {
-            let reloaded = self.logs.current().map_or(Ok(()), |open| open.reload(&self.connection));
+            let reloaded = self.logs.open().iter().try_for_each(|open| open.reload(&self.connection));
             match reloaded {
                 Ok(()) => self.is_stale = false,
                 Err(error) => return group.into_iter().for_each(|job| refuse(job, error.clone())),
@@ -195,8 +196,8 @@ impl Writer {
 
     fn write_inner(&self, job: Job) -> Result<After, ()> {
         match job {
-            Job::OpenLog { row, reply } => match self.open_log(*row) {
-                Ok((open, is_new_boot)) => Ok(After::OpenLog { open, is_new_boot, reply }),
+            Job::OpenLog { row, beside, reply } => match self.open_log(*row, !beside.is_empty()) {
+                Ok((open, is_new_boot)) => Ok(After::OpenLog { open, is_new_boot, beside, reply }),
                 Err(error) => self.answer(reply, error),
             },
             Job::Append { log_id, request, reply } => match self.append(&log_id, &request) {
@@ -248,8 +249,8 @@ impl Writer {
         }
     }
 
-    /// The log of a boot, and whether the boot is new: then the logs before it have ended.
-    fn open_log(&self, row: LogRow) -> Result<(OpenLog, bool), StoreError> {
+    /// The log of a boot, and whether the boot is new: then the logs before it have ended, but for those that are open beside it.
+    fn open_log(&self, row: LogRow, has_others: bool) -> Result<(OpenLog, bool), StoreError> {
         let log_id = row.manifest.log_id();
         let (row, is_new_boot) = match read::log_row(&self.connection, &log_id)? {
             Some(held) if held.manifest != row.manifest => {
@@ -259,8 +260,10 @@ impl Writer {
             None => {
                 let sql = "INSERT INTO logs (log_id, manifest, evidence) VALUES (?1, ?2, ?3)";
                 self.connection.prepare_cached(sql)?.execute(params![&log_id.0[..], row.manifest.encode(), row.evidence])?;
-                // The boot before is gone: what no checkpoint of it names was never charged.
-                answers::erase_unnamed(&self.connection)?;
+                if !has_others {
+                    // The boot before is gone: what no checkpoint of it names was never charged.
+                    answers::erase_unnamed(&self.connection)?;
+                }
                 (row, true)
             }
         };
@@ -268,10 +271,10 @@ impl Writer {
         Ok((open, is_new_boot))
     }
 
-    /// Only the current log grows.
+    /// Only an open log grows.
     fn get(&self, log_id: &Hash32) -> Result<OpenLog, StoreError> {
-        let current = self.logs.current().filter(|open| open.row().manifest.log_id() == *log_id);
-        current.ok_or_else(|| StoreError::Malformed(format!("log {log_id:#} is not open")))
+        let open = self.logs.open().into_iter().find(|open| open.row().manifest.log_id() == *log_id);
+        open.ok_or_else(|| StoreError::Malformed(format!("log {log_id:#} is not open")))
     }
 
     fn append(&self, log_id: &Hash32, request: &AppendRequest) -> Result<(OpenLog, AppendPlan), StoreError> {
@@ -451,8 +454,8 @@ impl Writer {
                 });
                 send(reply, stored.map(|stored| (stored, intents)));
             }
-            After::OpenLog { open, is_new_boot, reply } => {
-                self.logs.set_current(&open, is_new_boot);
+            After::OpenLog { open, is_new_boot, beside, reply } => {
+                self.logs.set_open(&open, is_new_boot, &beside);
                 send(reply, Ok(open));
             }
             After::PutAnchor { open, anchor, reply } => {

@@ -7,6 +7,7 @@ mod crash;
 mod finality;
 mod node;
 mod observed;
+mod overlap;
 mod renewal;
 mod reset;
 mod store;

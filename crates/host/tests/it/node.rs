@@ -550,9 +550,9 @@ async fn configurations_that_cannot_work_are_refused_by_name() {
     let mut same_key = good();
     same_key.anchor_key = same_key.gas_key.clone();
     let mut no_model = good();
-    no_model.models.clear();
+    no_model.boot.models.clear();
     let mut bad_terms = good();
-    bad_terms.signed_terms.push(0);
+    bad_terms.boot.signed_terms.push(0);
     for config in [same_key, no_model, bad_terms] {
         let refused = Host::start(config).await;
         assert!(matches!(refused, Err(HostError::Config(_) | HostError::Terms(_))), "{refused:?}");

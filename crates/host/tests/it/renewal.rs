@@ -15,7 +15,7 @@ type Shown = Arc<Mutex<Vec<Vec<u8>>>>;
 fn configured(world: &Arc<World>, scratch: &Scratch, enclave: &FakeEnclave) -> (HostConfig, Shown) {
     let mut config = config(world, scratch, &enclave.socket, b"weights");
     let shown = Shown::default();
-    config.registrar = Arc::new(WorldRegistrar(Arc::clone(world), Arc::clone(&shown)));
+    config.boot.registrar = Arc::new(WorldRegistrar(Arc::clone(world), Arc::clone(&shown)));
     config.timing.attest = Duration::from_millis(50);
     (config, shown)
 }

@@ -356,6 +356,39 @@ async fn a_new_boot_ends_the_former_log_at_its_checkpoint() {
 }
 
 #[tokio::test]
+async fn two_logs_grow_beside_each_other_also_after_a_restart_in_any_order() {
+    let scratch = Scratch::new("beside");
+    let (mut older, mut newer) = (Boot::offline(1), Boot::offline(2));
+    let store = open(&scratch, &older).await;
+    let grow = async |store: &Store, boot: &mut Boot, index: u64, name: u8| {
+        let entry = boot.entry(Hash32([name; 32]));
+        assert_eq!(append(store, boot, index, &[entry]).await, Ok(index + 1));
+        checkpoint(store, boot, index, boot.checkpoint(), &[]).await.unwrap();
+    };
+    grow(&store, &mut older, 0, 1).await;
+    // A leaf that is under no checkpoint yet, and is offered again.
+    let open_leaf = older.entry(Hash32([2; 32]));
+    append(&store, &older, 1, std::slice::from_ref(&open_leaf)).await.unwrap();
+    store.open_log_beside(&newer.manifest, vec![], vec![older.log_id()]).await.unwrap();
+    grow(&store, &mut newer, 0, 3).await;
+    assert_eq!(append(&store, &older, 1, std::slice::from_ref(&open_leaf)).await, Ok(2));
+    checkpoint(&store, &older, 1, older.checkpoint(), &[]).await.unwrap();
+    drop(store);
+
+    // The later log first: the earlier one has not ended by it.
+    let store = open(&scratch, &newer).await;
+    assert_eq!(store.log(&older.log_id()).await.unwrap().unwrap().read().state().checkpoint_size, 2);
+    store.open_log_beside(&older.manifest, vec![], vec![newer.log_id()]).await.unwrap();
+    grow(&store, &mut older, 2, 4).await;
+    grow(&store, &mut newer, 1, 5).await;
+    // Alone again, the other has ended.
+    let next = Boot::offline(3);
+    store.open_log(&next.manifest, vec![]).await.unwrap();
+    let late = newer.entry(Hash32([6; 32]));
+    assert!(matches!(append(&store, &newer, 2, &[late]).await, Err(StoreError::Malformed(_))));
+}
+
+#[tokio::test]
 async fn reading_former_logs_asks_nothing_of_the_writer() {
     let (scratch, mut boot) = (Scratch::new("readers"), Boot::offline(1));
     let store = open(&scratch, &boot).await;

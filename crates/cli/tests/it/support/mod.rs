@@ -83,9 +83,15 @@ impl World {
 
     /// A new one whose node reaches the chain through another endpoint, which is made when the chain is there. Clients ask the chain.
     pub(crate) fn start_through(serve: &[&str], endpoint: impl FnOnce(&str) -> String) -> Self {
+        Self::start_after(serve, endpoint, |_, _| ())
+    }
+
+    /// The same, after something was put into the state directory, which gets the address of the test token.
+    pub(crate) fn start_after(serve: &[&str], endpoint: impl FnOnce(&str) -> String, prepare: impl FnOnce(&Path, &str)) -> Self {
         let state = process::new_directory();
         let chain = Process::start(&state, &["chain", "--port", "0"]);
         let rpc = endpoint(&chain.text("url"));
+        prepare(&state, &chain.text("test_usd"));
         let mut arguments = vec!["serve", "--rpc", &rpc, "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"];
         arguments.extend_from_slice(serve);
         let node = Process::start(&state, &arguments);

@@ -174,6 +174,13 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
 }
 
+/// The children of a process, whichever of its threads started them.
+pub(crate) fn children_of(parent: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let of_task = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+    tasks.flat_map(|task| of_task(task).split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
 /// Runs the program to its end with `--json`.
 pub(crate) fn run(state: &Path, arguments: &[&str]) -> Ran {
     let output = Command::new(PROGRAM).arg("--json").arg("--state").arg(state).args(arguments).stdin(Stdio::null()).output().unwrap();

@@ -78,6 +78,14 @@ pub(crate) fn sign(payer: &Key, unpaid: &Reply, valid_before: u64) -> String {
     sign_with(payer, unpaid, valid_before, |_| {})
 }
 
+/// The same by a stock client: its nonce names no offer.
+pub(crate) fn sign_stock(payer: &Key, unpaid: &Reply, nonce: Hash32, valid_before: u64) -> String {
+    let mut draft = Draft::new(&Offered::read(unpaid), payer.address(), Hash32([5; 32]), valid_before);
+    draft.extensions = Value::Null;
+    draft.authorization.nonce = nonce;
+    draft.header(&payer.sign(&draft.digest()))
+}
+
 fn sign_with(payer: &Key, unpaid: &Reply, valid_before: u64, change: impl FnOnce(&mut Value)) -> String {
     let mut draft = Draft::new(&Offered::read(unpaid), payer.address(), Hash32([5; 32]), valid_before);
     change(&mut draft.extensions["candor"]["info"]);

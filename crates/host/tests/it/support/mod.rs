@@ -181,7 +181,12 @@ pub(crate) struct Control {
 
 impl FakeEnclave {
     pub(crate) fn listen(scratch: &Scratch) -> Self {
-        let socket = scratch.path().join("enclave.sock");
+        Self::listen_at(scratch, "enclave.sock")
+    }
+
+    /// Another one beside it.
+    pub(crate) fn listen_at(scratch: &Scratch, name: &str) -> Self {
+        let socket = scratch.path().join(name);
         let _old = std::fs::remove_file(&socket);
         Self { listener: UnixListener::bind(&socket).unwrap(), socket }
     }
@@ -351,8 +356,8 @@ pub(crate) fn config(world: &Arc<World>, scratch: &Scratch, socket: &Path, model
     std::fs::write(&path, model).unwrap();
     let keys = GasKeys { gas: world.gas.clone(), anchor: world::dev_signer(6) };
     let mut config = HostConfig::new(socket.to_owned(), scratch.path().join("host"), world.terms().encode(), world.client.clone(), keys);
-    config.models = vec![ModelFile { digest: MODEL, path }];
-    config.registrar = Arc::new(WorldRegistrar(Arc::clone(world), Arc::default()));
+    config.boot.models = vec![ModelFile { digest: MODEL, path }];
+    config.boot.registrar = Arc::new(WorldRegistrar(Arc::clone(world), Arc::default()));
     (config.head_depth, config.finality) = (0, Finality::Depth(0));
     config.serve_unregistered = true;
     config.timing = Timing {
