@@ -13,7 +13,7 @@ use candor_verify::bytes::Amount;
 use candor_verify::verdict::LogLevel;
 use serde_json::{Value, json};
 
-use crate::ask::{Buying, SETTLE_WAIT, Sampling, Settled, Shop, keep_upgraded, settle, user};
+use crate::ask::{Buying, SETTLE_WAIT, Sampling, Settled, Shop, answer_json, finish, user};
 use crate::output::{Done, Failure, note, print_json, write_err};
 use crate::paint::Line;
 use crate::spinner::Spinner;
@@ -40,16 +40,19 @@ const HELP: &str = "/new forgets the conversation, /spent says what it cost, /qu
 struct Talk {
     messages: Vec<Value>,
     answers: Vec<VerifiedResponse>,
+    /// Of the questions that have no answer.
+    failed: Vec<ExitCode>,
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     args.sampling.check()?;
+    args.keep.check_copy(json_output)?;
     let mut shop = args.buying.open(state, args.keep.place(KeepMode::Full, None, state)?, json_output).await?;
     shop.open_wallet(Some(args.sampling.model.as_deref()), &args.buying, state)?;
     if !json_output {
         note!("{}\n{HELP}", crate::ask::describe(&shop.node));
     }
-    let mut talk = Talk { messages: Vec::new(), answers: Vec::new() };
+    let mut talk = Talk { messages: Vec::new(), answers: Vec::new(), failed: Vec::new() };
     while let Some(line) = next_line(json_output)? {
         match line.trim() {
             "" => {}
@@ -64,8 +67,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             question => talk.turn(question, &args, &mut shop, json_output).await?,
         }
     }
-    let all_verified = talk.end(&shop, json_output).await;
-    Ok(if all_verified { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    Ok(talk.end(&shop, json_output).await)
 }
 
 /// A line of whoever talks; `None` at the end.
@@ -93,26 +95,23 @@ impl Talk {
             Ok(response) => response,
             Err(failure) => {
                 drop(self.messages.pop());
-                let _told = failure.report(json_output);
+                self.failed.push(failure.report(json_output));
                 return Ok(());
             }
         };
         self.messages.push(json!({"role": "assistant", "content": response.text}));
         self.answers.push(response);
-        self.tell(shop, json_output);
+        self.tell(shop, args.keep.is_proof(), json_output);
         Ok(())
     }
 
     /// What stands under the answer that just came.
-    fn tell(&self, shop: &Shop, json_output: bool) {
+    fn tell(&self, shop: &Shop, has_copy: bool, json_output: bool) {
         let Some(response) = self.answers.last() else { return };
         if json_output {
-            let receipt = &response.bundle.delivery.receipt;
-            return print_json(&json!({
-                "text": response.text, "receipt_id": response.receipt_id, "bundle": response.path.as_ref().map(|path| path.display().to_string()),
-                "charged": receipt.money.charged.to_string(), "charge": charged(&response.bundle), "outcome": receipt.work.outcome.as_str(),
-                "cut": cut_notice(&response.bundle), "verdict": candor_report::verdict_json(&response.verdict), "spent": self.spent(),
-            }));
+            let mut value = answer_json(response, &response.verdict, has_copy);
+            value["spent"] = self.spent().into();
+            return print_json(&value);
         }
         let told = self.told(response, shop.policy.policy.require_level);
         told.headline().note();
@@ -145,21 +144,19 @@ impl Talk {
         format!("{} for {answers} answer{}", if text.is_empty() { "nothing" } else { &text }, if answers == 1 { "" } else { "s" })
     }
 
-    /// Upgrades what was kept, and says how it ended. Whether all of it is verified.
-    async fn end(mut self, shop: &Shop, json_output: bool) -> bool {
+    /// Upgrades what was kept, and says how it ended. The exit code is that of the worst answer, or of a question that was not answered.
+    async fn end(mut self, shop: &Shop, json_output: bool) -> ExitCode {
         let spinner = Spinner::start(!json_output, "waiting for transfers and anchors; Ctrl-C leaves the bundles as they are");
-        let mut is_verified = true;
+        let mut ends = std::mem::take(&mut self.failed);
         let begun = Instant::now();
         for response in &mut self.answers {
             let left = SETTLE_WAIT.saturating_sub(begun.elapsed());
-            let settled = settle(shop.own.client(), &shop.node, response, &shop.policy.policy, left).await;
-            let Ok(Settled { facts, verdict, .. }) = settled else {
-                is_verified = false;
-                continue;
-            };
-            is_verified &= verify::exit_code(&verdict) == ExitCode::SUCCESS;
-            if keep_upgraded(&shop.keep, response, &verdict, &shop.node, facts.transfer_tx).is_ok() {
-                response.verdict = verdict;
+            match finish(shop.own.client(), &shop.node, response, &shop.policy.policy, &shop.keep, left).await {
+                Ok(Settled { verdict, .. }) => {
+                    ends.push(verify::exit_code(&verdict));
+                    response.verdict = verdict;
+                }
+                Err(failure) => ends.push(failure.report(json_output)),
             }
         }
         drop(spinner);
@@ -172,6 +169,7 @@ impl Talk {
                     .note();
             }
         }
-        is_verified
+        // A refusal is worse than not to know.
+        [1, 2].map(ExitCode::from).into_iter().find(|worst| ends.contains(worst)).unwrap_or(ExitCode::SUCCESS)
     }
 }

@@ -235,7 +235,8 @@ pub(crate) fn registry(policy: &PolicyFile, named: Option<&Path>, state: &Path) 
     policy.registry.map(|(_, address)| address).ok_or_else(|| {
         let path = path_of(named, state);
         if !path.exists() {
-            let suggest = format!("candor policy suggest{}", of_state(state));
+            // Of which chain, its endpoint says.
+            let suggest = format!("candor policy suggest --chain-id ID{}", of_state(state));
             return Failure::cannot(format!("no policy at {}: nobody is accepted; `{suggest}` shows what one could be", path.display()));
         }
         Failure::cannot(format!(

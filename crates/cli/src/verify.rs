@@ -5,13 +5,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_client::{Facts, KeptError, KeptFile, chain_facts, cut_notice, facts_without_texts, load_kept, saved_frames};
+use candor_client::{Facts, KeptError, KeptFile, chain_facts, cut_notice, facts_without_texts, load_kept, proxied_request, saved_frames};
 use candor_report::{bundle_json, explained_json};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Hash32;
 use candor_verify::cbor::CborError;
 use candor_verify::eip712::K256;
 use candor_verify::explain::explain;
+use candor_verify::proof::Proof;
+use candor_verify::transcript::request_commitment;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
 use serde_json::{Value, json};
 
@@ -124,10 +126,21 @@ impl Args {
             }
             (Some(proof), Some(request), Some(response)) => {
                 let frames = saved_frames(&read(response)?).map_err(|error| Failure::cannot(format!("{}: {error}", response.display())))?;
-                let bundle = proof.to_bundle(read(request)?, frames).map_err(|error| Failure::cannot(error.to_string()))?;
+                let request = as_committed(proof, read(request)?);
+                let bundle = proof.to_bundle(request, frames).map_err(|error| Failure::cannot(error.to_string()))?;
                 Ok(KeptFile::of(bundle))
             }
         }
+    }
+}
+
+/// The request that a proof is about: as it was saved, or as a proxy sent it on. Which one, the commitment in the receipt says.
+fn as_committed(proof: &Proof, saved: Vec<u8>) -> Vec<u8> {
+    let committed = proof.delivery.receipt.work.request_commitment;
+    let sent_on = proxied_request(&saved);
+    match request_commitment(&proof.salt, &proof.method, &proof.path, &sent_on) == committed {
+        true => sent_on,
+        false => saved,
     }
 }
 

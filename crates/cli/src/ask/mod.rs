@@ -18,11 +18,11 @@ use candor_client::{KeepMode, VerifiedNode, VerifiedResponse, cut_notice, quote}
 use candor_report::verdict_json;
 use candor_verify::bytes::Hash32;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(crate) use self::buying::{Buying, Price, Shop, stream};
 pub(crate) use self::question::{Sampling, text, user};
-pub(crate) use self::settled::{Settled, keep_upgraded, settle};
+pub(crate) use self::settled::{Settled, finish, keep_upgraded, settle};
 use crate::output::{Done, note, print_json, read, say};
 use crate::paint::Line;
 use crate::spinner::Spinner;
@@ -86,6 +86,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     if let Some(out) = &args.html {
         page::may_be_written(out)?;
     }
+    args.keep.check_copy(json_output)?;
     let keep = args.keep.place(KeepMode::Full, args.bundle.clone(), state)?;
     keep.check_free()?;
     let mut shop = args.buying.open(state, keep, json_output).await?;
@@ -105,15 +106,9 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     shop.pay_again = args.pay_again;
     let mut response = shop.ask(&body, &args.buying, !json_output).await?;
     let spinner = Spinner::start(!json_output, "verified; waiting for the transfer and the anchor");
-    let settled = settle(shop.own.client(), &shop.node, &mut response, &shop.policy.policy, SETTLE_WAIT).await;
+    let settled = finish(shop.own.client(), &shop.node, &mut response, &shop.policy.policy, &shop.keep, SETTLE_WAIT).await;
     drop(spinner);
-    // It is paid for and on disk, whatever is said of it from here on.
-    let Settled { facts, verdict, trouble, .. } =
-        settled.map_err(|failure| response.path.iter().fold(failure, |failure, path| failure.about(path)))?;
-    match verdict.refused() {
-        Some(check) => response.path = Some(shop.keep.turn_refused(response.path.as_deref(), &response.bundle, check.id)?),
-        None => keep_upgraded(&shop.keep, &response, &verdict, &shop.node, facts.transfer_tx)?,
-    }
+    let Settled { facts, verdict, trouble, .. } = settled?;
     let required = shop.policy.policy.require_level;
     if let Some(out) = &args.html {
         let bytes = response.bundle.encode();
@@ -125,7 +120,11 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         )?;
     }
     match json_output {
-        true => print_answer(&response, &verdict, trouble.as_deref()),
+        true => {
+            let mut value = answer_json(&response, &verdict, args.keep.is_proof());
+            value["trouble"] = trouble.as_deref().into();
+            print_json(&value);
+        }
         false => report(&response, &verdict, trouble.as_deref(), required, args.verbose),
     }
     Ok(verify::exit_code(&verdict))
@@ -163,15 +162,22 @@ async fn tell_quote(shop: &mut Shop, model: Option<Option<&str>>, body: &[u8], j
     Ok(std::process::ExitCode::SUCCESS)
 }
 
-fn print_answer(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>) {
+/// An answer for programs. With `has_copy` also its texts as they travelled, for who keeps a proof of it.
+pub(crate) fn answer_json(response: &VerifiedResponse, verdict: &Verdict, has_copy: bool) -> Value {
     let receipt = &response.bundle.delivery.receipt;
-    print_json(&json!({
+    let mut value = json!({
         "text": response.text, "receipt_id": response.receipt_id, "bundle": response.path.as_ref().map(|path| path.display().to_string()),
         "charged": receipt.money.charged.to_string(), "charge": charged(&response.bundle), "asset": receipt.money.asset.to_string(),
         "prompt_tokens": receipt.work.prompt_tokens, "completion_tokens": receipt.work.completion_tokens,
         "outcome": receipt.work.outcome.as_str(), "cut": cut_notice(&response.bundle), "verdict": verdict_json(verdict),
-        "trouble": trouble,
-    }));
+    });
+    if has_copy {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let frames = response.bundle.response.frames.iter().map(|frame| format!("data: {}\n\n", text(frame)));
+        value["request"] = text(&response.bundle.request.body).into();
+        value["response"] = frames.chain(["data: [DONE]\n\n".to_owned()]).collect::<String>().into();
+    }
+    value
 }
 
 /// What stands under an answer: three lines, and where its evidence is. The answer alone goes to standard output, for pipes.

@@ -32,6 +32,27 @@ pub(crate) struct Settled {
     pub(crate) trouble: Option<String>,
 }
 
+/// Follows a kept answer to its end: settles it, and keeps it upgraded, or, if the chain refuses it, whole as evidence.
+///
+/// # Errors
+/// What was paid for is on disk, whatever is said of it from here on; the error names the file.
+pub(crate) async fn finish(
+    chain: &ChainClient,
+    node: &VerifiedNode,
+    response: &mut VerifiedResponse,
+    policy: &Policy,
+    keep: &Keep,
+    wait: Duration,
+) -> Result<Settled, Failure> {
+    let done = settle(chain, node, response, policy, wait).await;
+    let settled = done.map_err(|failure| response.path.iter().fold(failure, |failure, path| failure.about(path)))?;
+    match settled.verdict.refused() {
+        Some(check) => response.path = Some(keep.turn_refused(response.path.as_deref(), &response.bundle, check.id)?),
+        None => keep_upgraded(keep, response, &settled.verdict, node, settled.facts.transfer_tx)?,
+    }
+    Ok(settled)
+}
+
 /// Waits until the transfer is seen and a tree that holds the receipt is anchored, upgrades the bundle to it, and judges it. A chain that
 /// cannot be asked ends the waiting and not the command: the answer is paid for and there.
 pub(crate) async fn settle(

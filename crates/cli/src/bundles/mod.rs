@@ -90,6 +90,24 @@ impl KeepArg {
     }
 }
 
+impl KeepArg {
+    /// A proof is worth something beside a copy of the texts. Of a question that was typed in, only `--json` gives one.
+    pub(crate) fn check_copy(&self, json_output: bool) -> Result<(), Failure> {
+        match (self.keep, json_output) {
+            (Some(KeepMode::Proof), false) => Err(Failure::cannot(
+                "--keep proof keeps neither question nor answer, and without --json nobody has them as they travelled, so that nothing could be \
+                 verified later; with --json they are `request` and `response`",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether proofs are kept.
+    pub(crate) fn is_proof(&self) -> bool {
+        self.keep == Some(KeepMode::Proof)
+    }
+}
+
 fn keep_mode(word: &str) -> Result<KeepMode, &'static str> {
     KeepMode::parse(word).ok_or("expected full, proof or none")
 }

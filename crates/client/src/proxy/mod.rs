@@ -58,6 +58,7 @@ use self::page::{ANSWERS_PATH, Records, is_browser};
 use self::record::Begun;
 pub use self::record::{ProxyAnswer, ProxyEnd, ProxyEvent, ProxyRecord};
 use self::wishes::Wishes;
+pub use self::wishes::proxied_request;
 use crate::ask::CHAT_PATH;
 use crate::error::ClientError;
 use crate::free::AccessKey;

@@ -76,6 +76,12 @@ struct Read {
     stream: Option<bool>,
 }
 
+/// A request as a proxy sends it on, without what was wished of the proxy: for a copy that somebody saved before it.
+#[must_use]
+pub fn proxied_request(body: &[u8]) -> Vec<u8> {
+    Wishes::take(Bytes::copy_from_slice(body)).map_or_else(|_| body.to_vec(), |(_, rest)| rest.to_vec())
+}
+
 impl Wishes {
     /// Reads a request, and gives what is sent of it. A body that is no object is the node's to refuse.
     pub(super) fn take(body: Bytes) -> Result<(Self, Bytes), WishError> {
