@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_reset_moves_everything_aside_and_keeps_the_wallet_where_it_is_if_asked_to() {
         let state = directory("reset");
-        for name in [wallet::KEYSTORE, "policy.toml", dev::DATABASE, VERSION_FILE] {
+        for name in [wallet::KEYSTORE, wallet::FILES[1], "policy.toml", dev::DATABASE, VERSION_FILE] {
             std::fs::write(state.join(name), name).unwrap();
         }
         std::fs::create_dir(state.join("bundles")).unwrap();

@@ -6,6 +6,8 @@ use candor_chain::ChainClient;
 use candor_report::{AssetPart, NodeText};
 use candor_verify::bytes::Address;
 use candor_verify::payment::TokenDomain;
+use candor_verify::terms::{Asset, OperatorTerms};
+use candor_x402::client::SpendPolicy;
 
 use crate::config::chain_of;
 use crate::output::Failure;
@@ -47,6 +49,28 @@ fn token(symbol: &str, chain_id: u64, address: Address, name: &str) -> AssetPart
 pub(crate) async fn check(text: &NodeText, chain: &ChainClient) -> Result<(), Failure> {
     for asset in &text.assets {
         check_one(asset, &chain_of(text, asset.chain_id, chain).await?).await?;
+    }
+    Ok(())
+}
+
+/// Holds the decimals of signed terms to what each token says, of those that may be paid with on this chain, and to what is known of the others: by
+/// them a price is shown and compared, and nothing that an operator signs makes one true.
+pub(crate) async fn check_terms(terms: &OperatorTerms, spend: &SpendPolicy, chain: &ChainClient) -> Result<(), Failure> {
+    let is_payable = |asset: &&Asset| spend.assets.iter().any(|limit| (limit.network.0, limit.asset) == (asset.chain_id, asset.asset));
+    for asset in terms.assets.iter().filter(is_payable) {
+        let known = usdc(asset.chain_id).filter(|known| known.address == asset.asset).map(|known| known.decimals);
+        let expected = match known {
+            None if asset.chain_id == chain.chain_id() => Some(chain.token_words(&asset.asset).await?.decimals),
+            known => known,
+        };
+        if expected.is_some_and(|expected| expected != asset.decimals) {
+            let (expected, got) = (expected.unwrap_or_default(), asset.decimals);
+            let what = format!("asset {}: expected {expected} decimals, as the token has, got {got} in the operator's terms", asset.asset);
+            return Err(Failure::refused(
+                "terms.decimals",
+                format!("{what}: its prices would be shown off by powers of ten. Nothing was paid"),
+            ));
+        }
     }
     Ok(())
 }

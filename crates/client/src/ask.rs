@@ -76,6 +76,8 @@ pub enum Progress<'a> {
     Sent(&'a SentPayment),
     /// What was paid is not answered: the same payment is sent again.
     Troubled(&'a ClientError),
+    /// It is being answered, or worked on: the trouble is over, if there was any.
+    Reached,
 }
 
 /// Whether a request may be paid for while an earlier payment for it is unresolved. Both may be charged.
@@ -346,7 +348,7 @@ pub(crate) fn judge(bundle: &Bundle, policy: &Policy) -> Judged {
 }
 
 /// Names a request in the book: the same each time the same is asked.
-fn request_key(body: &[u8]) -> Hash32 {
+pub(crate) fn request_key(body: &[u8]) -> Hash32 {
     sha256(&[b"POST ", CHAT_PATH.as_bytes(), b"\n", body])
 }
 

@@ -123,10 +123,18 @@ fn versions(connection: &Connection) -> Result<(i64, i64), Stop> {
     Ok((number("user_version")?, number("application_id")?))
 }
 
+/// Whether anything is in it: what somebody else put there says no version either.
+fn has_tables(connection: &Connection) -> Result<bool, Stop> {
+    Ok(connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0))? != 0)
+}
+
 /// Makes the tables, unless another process just did.
 fn make(transaction: &Transaction<'_>, path: &Path) -> Result<(), Stop> {
     match versions(transaction)? {
         (SCHEMA_VERSION, APPLICATION_ID) => Ok(()),
+        (0, 0) if has_tables(transaction)? => {
+            Err(file_error(path, &"is a database of another program; `candor state reset --keep-wallet` moves it aside").into())
+        }
         (0, 0) => {
             let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};");
             // Crash: one transaction; without it the file is empty and made again.

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::ClientError;
 
@@ -28,7 +29,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), ClientError> {
     if !directory.is_dir() {
         return Err(file_error(path, &format!("there is no directory {}", directory.display())));
     }
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let temporary = path.with_extension(format!("{}.tmp", unique()));
     let write = || -> std::io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
@@ -51,19 +52,36 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<bool, ClientError> {
     if path.symlink_metadata().is_ok() {
         return Ok(false);
     }
-    let whole = path.with_extension(format!("{}.new", std::process::id()));
+    let whole = path.with_extension(format!("{}.new", unique()));
     write_private(&whole, bytes)?;
     // A link takes a name only if nobody has it; somebody may have taken it since we looked.
     let linked = match fs::hard_link(&whole, path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-        // A file system without links.
-        Err(_) => return fs::rename(&whole, path).map(|()| true).map_err(|error| file_error(path, &error)),
+        // A file system without links: then the name is taken first, and a crash leaves half a file, which no reader takes for a whole one.
+        Err(_) => write_under(path, bytes),
     };
     // Crash: a second name of a whole file, which nobody reads.
     drop(fs::remove_file(&whole));
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     linked.and_then(|is_ours| File::open(directory)?.sync_all().map(|()| is_ours)).map_err(|error| file_error(path, &error))
+}
+
+/// A name that no other write of this machine has, also of the same file at the same time.
+fn unique() -> String {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Writes under a name that nobody has. Whether it was ours to take.
+fn write_under(path: &Path, bytes: &[u8]) -> std::io::Result<bool> {
+    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(fs::remove_file(path))).map(|()| true)
 }
 
 pub(crate) fn file_error(path: &Path, what: &dyn std::fmt::Display) -> ClientError {

@@ -233,6 +233,14 @@ pub struct BundleIndex {
     directory: PathBuf,
 }
 
+/// The check of what is refused by its name alone.
+const KEPT_AS_REFUSED: &str = "kept as refused";
+
+/// Whether a file was kept as refused: `NAME.refused.candor`.
+fn is_refused_by_name(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".refused.candor"))
+}
+
 impl BundleIndex {
     /// Opens the index in this database, of the bundles in this directory.
     ///
@@ -399,7 +407,11 @@ impl BundleIndex {
         for path in open.difference(&known).cloned() {
             match load_kept(&path) {
                 Ok(file) => {
-                    let verdict = WhenKept::of(&file.judge(policy, ChainFacts::default()));
+                    // What a chain or a connection refused, nobody finds out again from the file: its name says so.
+                    let verdict = match is_refused_by_name(&path) {
+                        true => WhenKept::refused(KEPT_AS_REFUSED),
+                        false => WhenKept::of(&file.judge(policy, ChainFacts::default())),
+                    };
                     let size = u64::try_from(file.bytes.len()).unwrap_or(u64::MAX);
                     self.put(&IndexedAnswer::of(&file.bundle, Some(path.clone()), file.mode(), size, verdict).naming(file.named))?;
                     synced.read = synced.read.saturating_add(1);

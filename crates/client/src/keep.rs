@@ -87,6 +87,16 @@ impl Keep {
         Self { index, mode, at: Some(file) }
     }
 
+    /// Keeps an answer whole that nobody has read, whatever is kept of others: its texts are nowhere else. Where it is.
+    pub(crate) fn unread(&self, bundle: &Bundle, verdict: &Verdict) -> Result<PathBuf, ClientError> {
+        let bytes = bundle.encode();
+        let path = self.write("candor", bundle, &bytes)?;
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        // The file is there, and the index is made from the files.
+        drop(self.index.put(&IndexedAnswer::of(bundle, Some(path.clone()), KeepMode::Full, size, WhenKept::of(verdict))));
+        Ok(path)
+    }
+
     /// The file of an answer in the directory, if one is there.
     pub(crate) fn find(&self, receipt_id: &str) -> Option<PathBuf> {
         let names = ["candor", "proof.candor"].map(|extension| self.index.directory().join(format!("{receipt_id}.{extension}")));

@@ -64,7 +64,10 @@ pub(crate) async fn send_paid(
             Err(error) => Err(error),
         };
         let error = match sent {
-            Ok(response) if response.status() == StatusCode::OK => return Ok(response),
+            Ok(response) if response.status() == StatusCode::OK => {
+                on_progress(Progress::Reached);
+                return Ok(response);
+            }
             Ok(response) => {
                 let shown = refusals::Shown::of(response.status().as_u16(), response.headers());
                 let error = node_error(node, response).await;
@@ -92,6 +95,9 @@ pub(crate) async fn send_paid(
         }
         if matches!(&error, ClientError::Unreachable { .. } | ClientError::Node { status: 503, .. }) {
             on_progress(Progress::Troubled(&error));
+        }
+        if matches!(&error, ClientError::Node { status: 409, .. }) {
+            on_progress(Progress::Reached);
         }
         tokio::time::sleep(RESEND_PAUSE).await;
     }

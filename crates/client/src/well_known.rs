@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::error::ClientError;
 use crate::plain;
+use crate::tls::Endpoint;
 
 /// Where it is, on the host's log port and on the node itself.
 const PATH: &str = "/.well-known/candor.json";
@@ -30,7 +31,9 @@ pub async fn discover(url: &str) -> Result<String, ClientError> {
 
 fn endpoint(body: &[u8]) -> Option<String> {
     let document: Document = serde_json::from_slice(body).ok()?;
-    document.endpoints.into_iter().find(|url| url.starts_with("https://"))
+    // Of what it says only a place: the text around one could be anything.
+    let place = |url: &String| Some(url).filter(|url| url.starts_with("https://")).and_then(|url| Endpoint::parse(url).ok());
+    document.endpoints.iter().find_map(place).map(|endpoint| format!("https://{}", endpoint.authority()))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use candor_verify::text::one_line;
 use crate::output::{Failure, is_confirmed, note, say, write_out};
 use crate::rpc::RpcArgs;
 use crate::spinner::Spinner;
-use crate::{access, dev, policy, wallet};
+use crate::{access, dev, policy, tokens, wallet};
 
 /// Who is asked, who pays, and how much at most.
 #[derive(clap::Args)]
@@ -88,7 +88,9 @@ impl Buying {
             None => resolve(chain, &registry, &policy.policy, &policy.find).await,
             Some(url) => verify_live(chain, &policy.policy, Endpoint::parse(url)?, None).await,
         };
-        found.map_err(|error| policy::explain(error, self.node.as_deref(), self.policy.as_deref(), state))
+        let node = found.map_err(|error| policy::explain(error, self.node.as_deref(), self.policy.as_deref(), state))?;
+        tokens::check_terms(node.enclave.terms(), &policy.spend, chain).await?;
+        Ok(node)
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use candor_client::{Endpoint, PolicyFile, discover, template, write_private};
+use candor_client::{Endpoint, PolicyFile, discover, template, write_new};
 use candor_report::{Decimal, KnownPlace, KnownText};
 use candor_verify::payment::MAX_UNRESOLVED;
 use candor_verify::policy::Policy;
@@ -147,7 +147,11 @@ impl Suggestion {
 
     fn write(&self, path: &Path, state: &Path) -> Result<(), Failure> {
         dev::make_state(state)?;
-        Ok(write_private(path, self.text.as_bytes())?)
+        // Somebody may have written one while the question stood there.
+        match write_new(path, self.text.as_bytes())? {
+            true => Ok(()),
+            false => Err(Failure::cannot(format!("{} is there already and was not touched", path.display()))),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use super::errors::{PROXY_CODE, error_body, failure, refusal, refusal_of, whole}
 use super::record::{Begun, ProxyEnd, short};
 use super::wishes::{WishError, Wishes};
 use super::{ProxyBody, Shared};
-use crate::ask::VerifiedResponse;
+use crate::ask::{VerifiedResponse, request_key};
 use crate::error::ClientError;
 use crate::unknown::Dropped;
 
@@ -76,12 +76,21 @@ async fn forwarded(shared: Arc<Shared>, order: Arc<Order>, mut begun: Begun) -> 
         };
         // Told here, where it ends, whether or not the SDK is still there.
         shared.over(begun.ended(result.as_ref().map(|bought| &bought.response).map_err(|failed| &*failed.error)));
-        result.map(|Bought { response, node }| Answered { carried: Carried::of(&response, &node), response })
+        match result {
+            // Whoever asked is gone, and may ask the same again.
+            Ok(bought) if sender.is_closed() => {
+                shared.unread(&bought.response, &bought.node);
+                shared.late.deliver(request_key(&order.body), bought);
+                Err(own(ClientError::Usage("whoever asked is gone".into())))
+            }
+            result => result.map(|Bought { response, node }| Answered { carried: Carried::of(&response, &node), response }),
+        }
     });
     if !is_streamed {
         let Answered { response, carried } = join(task).await?;
         let body = response.bundle.response.frames.first().cloned().unwrap_or_default();
-        let mut answer = whole(StatusCode::OK, carried.put_into(&body).into());
+        let body = carried.put_into(&body).ok_or_else(|| own(unreadable(&response)))?;
+        let mut answer = whole(StatusCode::OK, body.into());
         answer.headers_mut().extend(carried.headers());
         return Ok(answer);
     }
@@ -122,25 +131,35 @@ async fn stream(
     }
     let end = match join(task).await {
         // A comment, which SDKs skip, for readers of lines.
-        Ok(Answered { carried, .. }) => vec![
-            Ok(sse(&carried.put_into(&held))),
-            Ok(Frame::data(carried.comment().into())),
-            Ok(Frame::data(Bytes::from_static(b"data: [DONE]\n\n"))),
-        ],
+        Ok(Answered { carried, response }) => match carried.put_into(&held) {
+            Some(last) => {
+                vec![Ok(sse(&last)), Ok(Frame::data(carried.comment().into())), Ok(Frame::data(Bytes::from_static(b"data: [DONE]\n\n")))]
+            }
+            None => cut(&own(unreadable(&response)), out).await,
+        },
         // SDKs raise an `error` member as it is; the cut after it says to everybody else that this is no end.
-        Err(failed) => {
-            let (_, body) = error_body(&failed.error, &failed.tried);
-            drop(out.send(Ok(sse(body.to_string().as_bytes()))).await);
-            // The server drops what it has not sent yet when a body fails.
-            tokio::time::sleep(FLUSH_PAUSE).await;
-            vec![Err(std::io::Error::other(failed.error.to_string()))]
-        }
+        Err(failed) => cut(&failed, out).await,
     };
     for item in end {
         if out.send(item).await.is_err() {
             return;
         }
     }
+}
+
+/// The error of a stream, and its cut.
+async fn cut(failed: &NotBought, out: &mpsc::Sender<Item>) -> Vec<Item> {
+    let (_, body) = error_body(&failed.error, &failed.tried);
+    drop(out.send(Ok(sse(body.to_string().as_bytes()))).await);
+    // The server drops what it has not sent yet when a body fails.
+    tokio::time::sleep(FLUSH_PAUSE).await;
+    vec![Err(std::io::Error::other(failed.error.to_string()))]
+}
+
+/// An answer that verified, and that no SDK could be given without being told a node's word as ours.
+fn unreadable(response: &VerifiedResponse) -> ClientError {
+    let kept = response.path.as_ref().map_or_else(String::new, |path| format!("; it is kept in {}", path.display()));
+    ClientError::Dishonest { check: "response.form", what: format!("the answer was paid for, and its end is no JSON object{kept}") }
 }
 
 fn own(error: ClientError) -> NotBought {

@@ -21,15 +21,17 @@ use std::time::{Duration, Instant};
 
 use candor_verify::bytes::Hash32;
 use candor_verify::offer::Offer;
+use candor_verify::payment::MAX_TIMEOUT_SECONDS;
 use candor_verify::time::UnixSeconds;
 use hyper::body::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout_at;
 
 use super::Shared;
+use super::late::Earlier;
 use super::nodes::{Kept, Look};
 use super::wishes::{Size, Wishes};
-use crate::ask::{Again, Buyer, Progress, VerifiedResponse, ask_if, take_up};
+use crate::ask::{Again, Buyer, Progress, VerifiedResponse, ask_if, request_key, take_up};
 use crate::clock;
 use crate::cut::cut_notice;
 use crate::error::ClientError;
@@ -75,12 +77,17 @@ impl Order {
         ![NOBODY, number].contains(&self.winner.load(Ordering::Acquire))
     }
 
+    fn has_won(&self, number: usize) -> bool {
+        self.winner.load(Ordering::Acquire) == number
+    }
+
     fn is_won(&self) -> bool {
         self.winner.load(Ordering::Acquire) != NOBODY
     }
 }
 
 /// A verified answer, and whose it is.
+#[derive(Debug)]
 pub(super) struct Bought {
     pub(super) response: VerifiedResponse,
     pub(super) node: String,
@@ -105,6 +112,25 @@ pub(super) async fn buy(
     order: &Arc<Order>,
     frames: &UnboundedSender<(String, Vec<u8>)>,
 ) -> Result<Bought, NotBought> {
+    let request = request_key(&order.body);
+    match shared.late.earlier(&request) {
+        Earlier::Answer(bought) => {
+            for frame in bought.response.bundle.response.frames.iter().filter(|_| order.wishes.is_streamed) {
+                drop(frames.send((bought.node.clone(), frame.clone())));
+            }
+            return Ok(*bought);
+        }
+        Earlier::Held(until) => {
+            let what =
+                "a payment for this very request was sent and may still be answered; ask the same again later, and it is not paid again"
+                    .into();
+            let until = until.unwrap_or_else(|| clock::now().seconds().saturating_add(MAX_TIMEOUT_SECONDS));
+            return Err(NotBought { error: Box::new(ClientError::Held { until, what }), tried: Vec::new() });
+        }
+        Earlier::Nothing => {}
+    }
+    // Whoever asks the same while nobody waits here any more is told so, and pays for nothing twice.
+    let _running = shared.late.run(request, frames.clone());
     let closing = |_| NotBought { error: Box::new(ClientError::Usage("the proxy is closing".into())), tried: Vec::new() };
     let _permit = shared.running.acquire().await.map_err(closing)?;
     let (sender, steps) = unbounded_channel();
@@ -120,6 +146,7 @@ enum Step {
     Priced(u64),
     Sent,
     Troubled,
+    Reached,
     Over(Box<Result<VerifiedResponse, ClientError>>),
 }
 
@@ -234,14 +261,17 @@ impl Buying<'_> {
                 }
                 Step::Priced(took_ms) => tried.kept.measured(took_ms),
                 Step::Sent => tried.is_paid = true,
+                // It is at work again.
+                Step::Reached if current == Some(number) => moves_on_at = None,
+                Step::Reached => {}
                 Step::Troubled if current == Some(number) && !self.order.is_won() => {
                     moves_on_at.get_or_insert(tokio::time::Instant::now() + PATIENCE);
                 }
                 Step::Troubled => {}
                 Step::Over(result) => match self.over(number, *result) {
                     Some(bought) => return Waited::Bought(Box::new(bought)),
-                    // Its frames are out: nobody else's can follow.
-                    None if self.order.is_won() => return Waited::End,
+                    // Its frames are out: nobody else's can follow. Of a try that lost, the winner's answer is still waited for.
+                    None if self.order.has_won(number) => return Waited::End,
                     None if current == Some(number) => return self.after(number),
                     None => {}
                 },
@@ -389,10 +419,11 @@ impl Attempt {
             if let Some(notice) = cut_notice(&response.bundle) {
                 self.shared.tell(format!("receipt {}: {notice}", response.receipt_id));
             }
-            if !self.order.is_won_by(self.number) {
-                return self.kept_late(response);
-            }
         }
+        let result = match result {
+            Ok(response) if !self.order.is_won_by(self.number) => return self.kept_late(response, false),
+            result => result,
+        };
         self.step(Step::Over(Box::new(result)));
         if let Some(sent) = open {
             self.follow(sent, &body).await;
@@ -403,7 +434,7 @@ impl Attempt {
         let mut node = self.kept.node.another().await?;
         let asked_at = Instant::now();
         let mut on_progress = |progress: Progress<'_>| match progress {
-            Progress::Frame(frame) if self.order.wishes.is_streamed && self.order.is_won_by(self.number) => {
+            Progress::Frame(frame) | Progress::Body(frame) if self.order.wishes.is_streamed && self.order.is_won_by(self.number) => {
                 self.step(Step::Frame(frame.to_vec()));
             }
             Progress::Paying(_) => self.step(Step::Priced(u64::try_from(asked_at.elapsed().as_millis()).unwrap_or(u64::MAX))),
@@ -419,6 +450,7 @@ impl Attempt {
                 }
                 self.step(Step::Troubled);
             }
+            Progress::Reached => self.step(Step::Reached),
             _ => {}
         };
         ask_if(&mut node, &self.buyer(), body, &mut |offer| self.may_be_paid(offer), &mut on_progress).await
@@ -461,6 +493,10 @@ impl Attempt {
     /// Asks for the answer to a payment that was left, where it may be: at its own boot, and at others for the same payee.
     async fn follow(&self, sent: SentTo, body: &[u8]) {
         let Ok(_place) = self.shared.following.try_acquire() else { return };
+        let _followed = {
+            let (order, number) = (Arc::clone(&self.order), self.number);
+            self.shared.late.follow(request_key(&self.order.body), sent.until, move || !order.is_lost_for(number))
+        };
         let payee = self.kept.node.enclave.manifest().payee;
         let mut pause = FOLLOW_PAUSE_MIN;
         while clock::now().seconds() < sent.until.saturating_add(FOLLOW_SECONDS) {
@@ -473,7 +509,7 @@ impl Attempt {
                 }
                 let Ok(mut node) = kept.node.another().await else { continue };
                 match take_up(&mut node, &self.buyer(), body).await {
-                    Ok(Some(response)) => return self.kept_late(&response),
+                    Ok(Some(response)) => return self.kept_late(response, !self.order.is_lost_for(self.number)),
                     Err(ClientError::RefusedAnswer { .. } | ClientError::CannotTell(_)) => return,
                     Ok(None) | Err(_) => {}
                 }
@@ -482,10 +518,15 @@ impl Attempt {
         self.shared.config.book.settle_up(self.shared.config.chain.client()).await;
     }
 
-    fn kept_late(&self, response: &VerifiedResponse) {
+    /// An answer that nobody waits for. Its texts are nowhere else, so it is kept whole whatever is kept of others; and whoever asks the same
+    /// again gets it, unless another node's answer was given.
+    fn kept_late(&self, response: VerifiedResponse, is_wanted: bool) {
         self.kept.answered();
-        let kept = response.path.as_ref().map_or_else(String::new, |path| format!(", which is kept in {}", path.display()));
-        self.shared.tell(format!("{} answered late, and was paid; nobody waits for its answer{kept}", self.kept.authority()));
+        let node = self.kept.authority();
+        self.shared.unread(&response, &node);
+        if is_wanted {
+            self.shared.late.deliver(request_key(&self.order.body), Bought { response, node });
+        }
     }
 }
 

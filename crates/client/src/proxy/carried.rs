@@ -8,6 +8,7 @@
 use candor_report::{Charge, headline_words};
 use candor_verify::text::one_line;
 use hyper::header::{HeaderName, HeaderValue};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::ask::VerifiedResponse;
@@ -85,9 +86,10 @@ impl Carried {
         values.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 
-    /// The last frame of a stream, or the body of a whole answer: the node's, with ours at its end. What is no object has no place for it.
-    pub(super) fn put_into(&self, frame: &[u8]) -> Vec<u8> {
-        let Some(mut members) = without_ours(frame) else { return frame.to_vec() };
+    /// The last frame of a stream, or the body of a whole answer: the node's, with ours at its end. `None` of what is no object that we can read: it
+    /// has no place for ours, and may hold a node's word that an SDK reads as ours.
+    pub(super) fn put_into(&self, frame: &[u8]) -> Option<Vec<u8>> {
+        let mut members = without_ours(frame)?;
         if let Some(dollars) = &self.dollars {
             members.change(USAGE, |usage| {
                 let mut usage = Members::parse(usage.get().as_bytes())?;
@@ -96,7 +98,7 @@ impl Carried {
             });
         }
         members.put(MEMBER, self.member.to_string());
-        one_event(members.encode())
+        Some(one_event(members.encode()))
     }
 
     /// The same as a comment, for whoever reads the stream by lines: the head was sent before there was a receipt.
@@ -119,6 +121,11 @@ pub(crate) fn as_the_node_sent(frame: &[u8]) -> Option<Vec<u8>> {
 fn without_ours(frame: &[u8]) -> Option<Members<'_>> {
     let mut members = Members::parse(frame)?;
     members.remove(MEMBER);
+    // One that we cannot look into may have a cost in it.
+    let is_opaque = |usage: &RawValue| usage.get() != "null" && Members::parse(usage.get().as_bytes()).is_none();
+    if members.all(USAGE).any(is_opaque) {
+        members.remove(USAGE);
+    }
     members.change(USAGE, |usage| {
         let mut usage = Members::parse(usage.get().as_bytes())?;
         usage.remove(COST).then(|| usage.encode())
@@ -154,7 +161,7 @@ mod tests {
     }
 
     fn put(frame: &str, dollars: Option<&str>) -> String {
-        String::from_utf8(carried(dollars).put_into(frame.as_bytes())).unwrap()
+        String::from_utf8(carried(dollars).put_into(frame.as_bytes()).unwrap()).unwrap()
     }
 
     #[test]

@@ -49,10 +49,15 @@ pub(super) fn failure(error: &ClientError, tried: &[Tried]) -> Response<ProxyBod
     response
 }
 
+/// Codes that say what the proxy did.
+const OURS: [&str; 3] = ["candor_unresolved", "candor_answer_refused", PROXY_CODE];
+
 /// Status and body of an error, with the nodes that were asked if there were several.
 pub(super) fn error_body(error: &ClientError, tried: &[Tried]) -> (StatusCode, serde_json::Value) {
     let (status, code) = match error {
-        ClientError::Node { status, code, .. } => (*status, code.clone()),
+        // A node's word for something of ours would be taken for ours.
+        ClientError::Node { status, code, .. } if (400..600).contains(status) && !OURS.contains(&code.as_str()) => (*status, code.clone()),
+        ClientError::Node { .. } => (502, "candor_node".to_owned()),
         // 402 is not retried by SDKs: a second try would be a second payment while the first may still be charged.
         ClientError::Unresolved { .. } | ClientError::Held { .. } => (402, "candor_unresolved".to_owned()),
         ClientError::RefusedAnswer { .. } => (402, "candor_answer_refused".to_owned()),

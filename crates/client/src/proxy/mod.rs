@@ -22,6 +22,7 @@ mod answer;
 mod buy;
 mod carried;
 mod errors;
+mod late;
 mod nodes;
 mod page;
 mod rank;
@@ -53,13 +54,14 @@ use self::answer::chat;
 use self::buy::FOLLOWED_MAX;
 pub(crate) use self::carried::as_the_node_sent;
 use self::errors::{PROXY_CODE, failure, refusal, whole};
+use self::late::Late;
 use self::nodes::{Look, Nodes};
 use self::page::{ANSWERS_PATH, Records, is_browser};
 use self::record::Begun;
 pub use self::record::{ProxyAnswer, ProxyEnd, ProxyEvent, ProxyRecord};
 use self::wishes::Wishes;
 pub use self::wishes::proxied_request;
-use crate::ask::CHAT_PATH;
+use crate::ask::{CHAT_PATH, VerifiedResponse};
 use crate::error::ClientError;
 use crate::free::AccessKey;
 use crate::keep::Keep;
@@ -171,6 +173,7 @@ struct Shared {
     nodes: Nodes,
     left: Left,
     following: Semaphore,
+    late: Late,
     told: Told,
     records: Records,
     // Guards what was last found out; held while it is found out again, so that it happens once.
@@ -204,6 +207,7 @@ impl Proxy {
             nodes: Nodes::default(),
             left: Left::default(),
             following: Semaphore::new(FOLLOWED_MAX),
+            late: Late::default(),
             told: Told::default(),
             records: Records::default(),
             health: Mutex::new(None),
@@ -256,6 +260,15 @@ impl Proxy {
 }
 
 impl Shared {
+    /// An answer that was paid for, and that nobody has read: kept whole, and told of.
+    fn unread(&self, response: &VerifiedResponse, node: &str) {
+        let kept = match self.config.keep.unread(&response.bundle, &response.verdict) {
+            Ok(path) => format!("it is kept in {}", path.display()),
+            Err(error) => format!("it could not be kept: {error}"),
+        };
+        self.tell(format!("{node} answered late, and was paid; nobody waits for its answer: {kept}"));
+    }
+
     /// A line for whoever runs the proxy, if anybody listens.
     fn tell(&self, line: String) {
         drop(self.config.events.send(ProxyEvent::Notice(line)));

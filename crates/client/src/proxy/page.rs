@@ -103,7 +103,9 @@ impl Shared {
         // Of this run: then the connection of this answer was ours.
         let remembered = self.records.bundle(id);
         let is_live = remembered.is_some();
-        let Some(path) = remembered.or_else(|| self.config.keep.find(id)) else { return missing() };
+        let Some(path) = remembered.or_else(|| self.config.token.as_ref().and_then(|_| self.config.keep.find(id))) else {
+            return missing();
+        };
         let is_small = std::fs::metadata(&path).is_ok_and(|file| file.len() <= BUNDLE_MAX as u64);
         if !is_small {
             return missing();

@@ -28,6 +28,10 @@ struct Several {
 
 impl Several {
     async fn new(count: u8, max_unresolved: u32) -> Self {
+        Self::keeping(count, max_unresolved, KeepMode::Full).await
+    }
+
+    async fn keeping(count: u8, max_unresolved: u32, mode: KeepMode) -> Self {
         let mut scene = Scene::new();
         let mut nodes = Vec::new();
         for at in 0..count {
@@ -47,7 +51,7 @@ impl Several {
             wallet: Some(wallet()),
             key: None,
             book: scene.book(),
-            keep: Keep::new(scene.index(), KeepMode::Full),
+            keep: Keep::new(scene.index(), mode),
             token: None,
             drops_unknown: false,
             events,
@@ -149,6 +153,34 @@ async fn a_node_that_dies_with_the_payment_is_left_another_is_paid_and_the_late_
     assert_eq!(several.payments(), [1, 1]);
     let notices = several.notices();
     assert!(notices.contains("its payment is followed") && notices.contains("answered late"), "{notices}");
+}
+
+#[tokio::test]
+async fn whoever_asks_again_while_their_payment_is_followed_pays_no_second_time_and_gets_the_late_answer() {
+    let mut several = Several::keeping(1, 1, KeepMode::Proof).await;
+    several.nodes[0].conduct(Conduct::Error(402, "insufficient_funds"));
+    for _ in 0..3 {
+        let reply = several.ask(json!({})).await;
+        assert_eq!((reply.status, reply.error_code().as_str()), (402, "candor_unresolved"), "{reply:?}");
+        assert_eq!(several.scene.rows().len(), 1, "one payment, whoever asks");
+    }
+    several.nodes[0].conduct(Conduct::Honest);
+    let mut said = String::new();
+    for _ in 0..200 {
+        said.push_str(&several.notices());
+        if said.contains("answered late") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Its texts were read by nobody: it is kept whole, though proofs are kept of others.
+    let kept = several.scene.kept();
+    assert!(kept.iter().any(|name| name.ends_with(".candor") && !name.ends_with(".proof.candor")), "{kept:?} {said}");
+    let reply = several.ask(json!({})).await;
+    assert_eq!((reply.status, several.scene.rows().len(), several.scene.rows()[0].state), (200, 1, CHARGED), "{reply:?}");
+    // That one was given; another is another answer.
+    assert_eq!(several.ask(json!({})).await.status, 200);
+    assert_eq!(several.scene.rows().len(), 2);
 }
 
 #[tokio::test]
