@@ -116,7 +116,7 @@ enum Command {
     Observe(prove::ObserveArgs),
     /// Run the model again and compare the answer byte for byte.
     Replay(replay::Args),
-    /// An OpenAI endpoint on loopback that verifies and pays for SDKs. It keeps a bundle of each answer.
+    /// An OpenAI endpoint on loopback that verifies and pays for SDKs. It keeps a proof of each answer, or with --keep full the bundle.
     Proxy(proxy::Args),
     /// Show who answers at an endpoint, and judge its evidence. Its certificate too.
     Inspect(inspect::Args),

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::logging::LogArgs;
 use crate::output::{Done, Failure, free_address, print_json, read, say};
 use crate::rpc::RpcArgs;
-use crate::{access, bundles, dev, lifetime, logging, policy, wallet};
+use crate::{access, bundles, dev, lifetime, logging, policy, tokens, wallet};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -77,6 +77,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         listen,
         registry,
         nodes: args.nodes.iter().map(|url| Endpoint::parse(url)).collect::<Result<_, _>>()?,
+        decimals: tokens::decimals(&judge.spend, own.client()).await?,
         policy: judge,
         wallet,
         key,
@@ -101,7 +102,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         let key = token_file.map_or("any API key".to_owned(), |file| format!("the API key in {}", file.display()));
         let pays = payer.map_or("pays nothing".to_owned(), |payer| format!("pays from {payer}"));
         let page = url.trim_end_matches("/v1");
-        say!("proxy at {url}   use it as base_url with {key}\n{pays}   bundles in {bundles}\nwhat it does: {page}/ in a browser");
+        say!("proxy at {url}   use it as base_url with {key}\n{pays}   answers kept in {bundles}\nwhat it does: {page}/ in a browser");
     }
     let telling = async {
         while let Some(event) = told.recv().await {

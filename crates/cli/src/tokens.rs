@@ -2,11 +2,13 @@
 //!
 //! A slip in a domain's name makes every payment invalid: `candor doctor` asks the token on its chain for the hash of its domain.
 
+use std::collections::BTreeMap;
+
 use candor_chain::ChainClient;
 use candor_report::{AssetPart, NodeText};
 use candor_verify::bytes::Address;
 use candor_verify::payment::TokenDomain;
-use candor_verify::terms::{Asset, OperatorTerms};
+use candor_verify::terms::OperatorTerms;
 use candor_x402::client::SpendPolicy;
 
 use crate::config::chain_of;
@@ -53,18 +55,29 @@ pub(crate) async fn check(text: &NodeText, chain: &ChainClient) -> Result<(), Fa
     Ok(())
 }
 
+/// Decimals of the assets that a policy spends: as known here, else as the token says on this chain. Of a token of another chain that is not known here
+/// there are none.
+pub(crate) async fn decimals(spend: &SpendPolicy, chain: &ChainClient) -> Result<BTreeMap<(u64, Address), u8>, Failure> {
+    let mut out = BTreeMap::new();
+    for limit in &spend.assets {
+        let known = usdc(limit.network.0).filter(|known| known.address == limit.asset).map(|known| known.decimals);
+        let decimals = match known {
+            None if limit.network.0 == chain.chain_id() => Some(chain.token_words(&limit.asset).await?.decimals),
+            known => known,
+        };
+        out.extend(decimals.map(|decimals| ((limit.network.0, limit.asset), decimals)));
+    }
+    Ok(out)
+}
+
 /// Holds the decimals of signed terms to what each token says, of those that may be paid with on this chain, and to what is known of the others: by
 /// them a price is shown and compared, and nothing that an operator signs makes one true.
 pub(crate) async fn check_terms(terms: &OperatorTerms, spend: &SpendPolicy, chain: &ChainClient) -> Result<(), Failure> {
-    let is_payable = |asset: &&Asset| spend.assets.iter().any(|limit| (limit.network.0, limit.asset) == (asset.chain_id, asset.asset));
-    for asset in terms.assets.iter().filter(is_payable) {
-        let known = usdc(asset.chain_id).filter(|known| known.address == asset.asset).map(|known| known.decimals);
-        let expected = match known {
-            None if asset.chain_id == chain.chain_id() => Some(chain.token_words(&asset.asset).await?.decimals),
-            known => known,
-        };
-        if expected.is_some_and(|expected| expected != asset.decimals) {
-            let (expected, got) = (expected.unwrap_or_default(), asset.decimals);
+    let known = decimals(spend, chain).await?;
+    for asset in &terms.assets {
+        let Some(expected) = known.get(&(asset.chain_id, asset.asset)) else { continue };
+        if *expected != asset.decimals {
+            let got = asset.decimals;
             let what = format!("asset {}: expected {expected} decimals, as the token has, got {got} in the operator's terms", asset.asset);
             return Err(Failure::refused(
                 "terms.decimals",

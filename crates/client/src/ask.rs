@@ -182,6 +182,10 @@ pub async fn ask_if(
             resumed => resumed?,
         },
     };
+    if let Some((sent, _in_flight)) = &resumed {
+        // It may have been written down and never sent: then this is the first time that its price counts.
+        approve(&sent.signed_offer().offer)?;
+    }
     if let Some((sent, _in_flight)) = &resumed
         && let Some(response) = redeem(node, buyer, sent, None, body, Tries::UntilItsEnd, on_progress).await?
     {

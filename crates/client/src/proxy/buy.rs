@@ -415,10 +415,10 @@ impl Attempt {
         if let Some(sent) = open {
             left.get_or_insert_with(|| self.shared.left.add(sent.nonce));
         }
-        if let Ok(response) = &result {
-            if let Some(notice) = cut_notice(&response.bundle) {
-                self.shared.tell(format!("receipt {}: {notice}", response.receipt_id));
-            }
+        if let Ok(response) = &result
+            && let Some(notice) = cut_notice(&response.bundle)
+        {
+            self.shared.tell(format!("receipt {}: {notice}", response.receipt_id));
         }
         let result = match result {
             Ok(response) if !self.order.is_won_by(self.number) => return self.kept_late(response, false),
@@ -478,7 +478,12 @@ impl Attempt {
         let caps = &self.order.wishes.max_price;
         let size = Size { prompt_tokens: offer.prompt_tokens, completion_tokens: offer.max_tokens };
         let terms = self.kept.node.enclave.terms();
-        let allowed = terms.asset(offer.chain_id, &offer.asset).is_some_and(|asset| caps.allows_amount(offer.amount, size, asset));
+        let asset = terms.asset(offer.chain_id, &offer.asset);
+        if !asset.is_some_and(|asset| self.shared.config.agrees(asset)) {
+            let what = "expected the decimals that the token has in the operator's terms, got others".to_owned();
+            return Err(ClientError::Dishonest { check: "terms.decimals", what });
+        }
+        let allowed = asset.is_some_and(|asset| caps.allows_amount(offer.amount, size, asset));
         if caps.is_none() || allowed {
             return Ok(());
         }

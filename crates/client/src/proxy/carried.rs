@@ -171,7 +171,11 @@ mod tests {
         assert_eq!(put(frame, Some("0.000301")), expected);
         assert!(!put(frame, None).contains("cost"), "of a token that is no dollar nothing is said in dollars");
         assert_eq!(put(r#"{"usage":null}"#, Some("1")), r#"{"usage":null,"candor":{"receipt_id":"0a"}}"#);
-        assert_eq!(put("[1]", Some("1")), "[1]");
+        // What we cannot write into is passed on to nobody, and what we cannot look into is taken out.
+        for opaque in ["[1]", "VERIFIED", r#"{"\ud800":1,"candor":{"verdict":["VERIFIED"]}}"#] {
+            assert_eq!(carried(Some("1")).put_into(opaque.as_bytes()), None, "{opaque}");
+        }
+        assert_eq!(put(r#"{"a":1,"usage":{"\ud800":1,"cost":0}}"#, Some("1")), r#"{"a":1,"candor":{"receipt_id":"0a"}}"#);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A plain OpenAI endpoint on loopback that verifies, pays within the spend policy, and keeps a bundle of every answer.
+//! A plain OpenAI endpoint on loopback that verifies, pays within the spend policy, and keeps what `Keep` says of every answer.
 //!
 //! SDKs cannot pay or verify; this does both for them. Frames are passed on as the node sent them; the last one is held back until the
 //! whole answer has verified, so an SDK never sees an end that was not checked. Loopback only: whoever can reach it spends the wallet.
@@ -13,6 +13,7 @@
 //! | `buy` | one request bought: node after node |
 //! | `nodes`, `rank`, `wishes` | who may be asked, in which order, and what a request wishes of it |
 //! | `carried` | what an answer carries besides the node's words |
+//! | `late` | answers that nobody waits for, and requests whose payment is followed |
 //! | `errors` | refusals and failures in OpenAI's shape |
 //! | `page` | what a browser is shown |
 //! | `record` | what is told of each request |
@@ -29,6 +30,7 @@ mod rank;
 mod record;
 mod wishes;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -121,6 +123,9 @@ pub struct ProxyConfig {
     pub nodes: Vec<Endpoint>,
     /// What counts as verified, and what may be spent.
     pub policy: PolicyFile,
+    /// Decimals of assets that may be spent, by chain and contract, as their tokens say. A node whose terms say otherwise is not paid in them: by the
+    /// operator's word alone a price could be shown off by powers of ten.
+    pub decimals: BTreeMap<(u64, Address), u8>,
     /// Who pays. Without one, only nodes are asked that answer for nothing.
     pub wallet: Option<Wallet>,
     /// Opens nodes whose terms list it; then nothing is paid.
@@ -259,6 +264,13 @@ impl Proxy {
     }
 }
 
+impl ProxyConfig {
+    /// Whether signed terms give an asset the decimals that it has, as far as these are known.
+    fn agrees(&self, asset: &Asset) -> bool {
+        self.decimals.get(&(asset.chain_id, asset.asset)).is_none_or(|decimals| *decimals == asset.decimals)
+    }
+}
+
 impl Shared {
     /// An answer that was paid for, and that nobody has read: kept whole, and told of.
     fn unread(&self, response: &VerifiedResponse, node: &str) {
@@ -337,7 +349,8 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
 
 /// For whoever opens the address to see what it is.
 fn about() -> Response<ProxyBody> {
-    let what = "candor proxy: verifies a node, pays it within your policy, verifies each answer and keeps its bundle; use /v1 as base_url";
+    let what =
+        "candor proxy: verifies a node, pays it within your policy, verifies each answer and keeps its evidence; use /v1 as base_url";
     whole(StatusCode::OK, json!({"about": what, "routes": routes()}).to_string().into())
 }
 

@@ -307,7 +307,7 @@ impl Kept {
         assets.find_map(|(asset, limit)| {
             let classes = self.classes(model, limit.network.0, &limit.asset)?;
             let known = terms.asset(limit.network.0, &limit.asset)?;
-            if !wishes.max_price.allows(&classes, known) {
+            if !config.agrees(known) || !wishes.max_price.allows(&classes, known) {
                 return None;
             }
             let amount = classes.amount(wishes.size.prompt_tokens, wishes.size.completion_tokens)?;

@@ -32,6 +32,11 @@ impl Several {
     }
 
     async fn keeping(count: u8, max_unresolved: u32, mode: KeepMode) -> Self {
+        Self::with(count, max_unresolved, mode, None).await
+    }
+
+    /// Whose token has these decimals, if it is known.
+    async fn with(count: u8, max_unresolved: u32, mode: KeepMode, decimals: Option<u8>) -> Self {
         let mut scene = Scene::new();
         let mut nodes = Vec::new();
         for at in 0..count {
@@ -42,12 +47,15 @@ impl Several {
         scene.spend.assets[0].max_unresolved = max_unresolved;
         scene.spend.assets[0].max_per_day = candor_verify::bytes::Amount(1_000_000);
         let (events, received) = mpsc::unbounded_channel();
+        let limit = scene.spend.assets[0];
+        let decimals = decimals.map(|decimals| ((limit.network.0, limit.asset), decimals)).into_iter().collect();
         let config = ProxyConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             chain: OwnChain::new(scene.chain().await),
             registry: candor_verify::bytes::Address([0xe1; 20]),
             nodes: nodes.iter().map(|node| Endpoint::parse(&node.url()).unwrap()).collect(),
             policy: PolicyFile::new(scene.policy.clone(), scene.spend.clone()),
+            decimals,
             wallet: Some(wallet()),
             key: None,
             book: scene.book(),
@@ -153,6 +161,16 @@ async fn a_node_that_dies_with_the_payment_is_left_another_is_paid_and_the_late_
     assert_eq!(several.payments(), [1, 1]);
     let notices = several.notices();
     assert!(notices.contains("its payment is followed") && notices.contains("answered late"), "{notices}");
+}
+
+#[tokio::test]
+async fn a_node_whose_terms_give_the_token_other_decimals_than_it_has_is_not_paid() {
+    // As the terms of the fixture have them, and as another token would.
+    for (decimals, status, paid) in [(6, 200, 1), (18, 404, 0)] {
+        let several = Several::with(1, 1, KeepMode::Full, Some(decimals)).await;
+        let reply = several.ask(json!({})).await;
+        assert_eq!((reply.status, several.scene.rows().len()), (status, paid), "{reply:?}");
+    }
 }
 
 #[tokio::test]
