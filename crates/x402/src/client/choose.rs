@@ -6,7 +6,7 @@
 use std::fmt;
 
 use candor_verify::Hash32;
-use candor_verify::offer::{Offer, VerifiedOffer};
+use candor_verify::offer::VerifiedOffer;
 use candor_verify::receipt::Scheme;
 use candor_verify::time::UnixMs;
 
@@ -122,7 +122,7 @@ pub fn choose(required: &PaymentRequired, verified: &VerifiedOffer, policy: &Spe
     }
     let mut reasons = Vec::new();
     for entry in &required.accepts {
-        match check_entry(entry, policy, &signed.offer) {
+        match check_entry(entry, policy, verified) {
             Err(reason) => reasons.push(reason),
             Ok((requirements, limit)) => {
                 return Ok(Choice {
@@ -139,13 +139,20 @@ pub fn choose(required: &PaymentRequired, verified: &VerifiedOffer, policy: &Spe
     Err(ChooseError::NoEntry(reasons))
 }
 
-fn check_entry(entry: &PaymentRequirements, policy: &SpendPolicy, offer: &Offer) -> Result<(ExactRequirements, AssetLimit), SkipReason> {
+fn check_entry(
+    entry: &PaymentRequirements,
+    policy: &SpendPolicy,
+    verified: &VerifiedOffer,
+) -> Result<(ExactRequirements, AssetLimit), SkipReason> {
+    let offer = verified.offer();
     let requirements = ExactRequirements::parse(entry).map_err(SkipReason::Requirements)?;
     let limit = policy.check(&requirements).map_err(SkipReason::Policy)?;
     let is_the_offer = offer.scheme == Scheme::ExactEip3009
         && offer.payee == requirements.pay_to
         && offer.asset == requirements.asset
         && offer.chain_id == requirements.network.0
-        && offer.amount == requirements.amount;
+        && offer.amount == requirements.amount
+        // The domain is what a signer is shown, and the terms are signed.
+        && requirements.domain() == *verified.token();
     if is_the_offer { Ok((requirements, limit)) } else { Err(SkipReason::NotTheOffer) }
 }
