@@ -42,11 +42,12 @@ use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
 use crate::keep::Keep;
 use crate::left::Left;
 use crate::own_chain::{ChainIsWell, OwnChain};
+use crate::proxy::{Budget, Caller};
 use crate::quote::{Told, ask_unpaid, named_list, no_wallet};
 use crate::resolve::{VerifiedNode, random32};
 use crate::send::{PENDING_SECONDS, Paid, Tries, send_paid};
 use crate::signer::SignerError;
-use crate::spend::{InFlight, SpendBook};
+use crate::spend::{By, InFlight, SpendBook};
 use crate::wallet::Wallet;
 
 /// Seconds after the payment's end from which a node that knows of no answer is believed: no chain's clock is so far behind that it could still
@@ -141,6 +142,8 @@ pub struct Buyer<'a> {
     pub keep: &'a Keep,
     /// Whether to pay while an earlier payment for the same request is unresolved.
     pub again: Again<'a>,
+    /// Who asks through a proxy that has keys, and may spend so much; `None` is bound by `spend` alone.
+    pub caller: Option<&'a Caller>,
 }
 
 /// Asks a verified node and verifies the answer.
@@ -212,8 +215,12 @@ pub async fn ask_if(
         approved = Some(offer.clone());
         node.reconnect().await?;
     };
+    let budget = match buyer.caller {
+        None => None,
+        Some(caller) => Some(caller.budget(choice.requirements().amount, decimals(node, &choice))?),
+    };
     on_progress(Progress::Paying(&choice));
-    let (sent, _in_flight) = sign(buyer, wallet, choice, request, well).await?;
+    let (sent, _in_flight) = sign(buyer, wallet, choice, request, budget.as_ref(), well).await?;
     let given_up = || ClientError::Usage("a payment that was just made is long over: look at the clock of this machine".into());
     redeem(node, buyer, &sent, price_list, body, Tries::UntilItsEnd, on_progress).await?.ok_or_else(given_up)
 }
@@ -225,6 +232,12 @@ pub(crate) async fn take_up(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[
     let seller = Seller { boot: node.enclave.manifest().hash(), payee: node.enclave.manifest().payee };
     let Some((sent, _in_flight)) = buyer.book.resume(&request_key(body), &seller)? else { return Ok(None) };
     redeem(node, buyer, &sent, None, body, Tries::Once, &mut |_| {}).await
+}
+
+/// Decimals of what is paid, by the signed terms.
+fn decimals(node: &VerifiedNode, choice: &Choice) -> u8 {
+    let requirements = choice.requirements();
+    node.enclave.terms().asset(requirements.network.0, &requirements.asset).map_or(0, |asset| asset.decimals)
 }
 
 /// Whether an offer asks no more than the one that was approved, of the same money and for the same payee.
@@ -361,6 +374,7 @@ async fn sign(
     wallet: &Wallet,
     choice: Choice,
     request: Hash32,
+    budget: Option<&Budget>,
     _well: ChainIsWell,
 ) -> Result<(SentPayment, InFlight), ClientError> {
     let purchase = Purchase { request, payer: wallet.address(), client_salt: random32()? };
@@ -370,7 +384,7 @@ async fn sign(
         Again::Beside(left) => Some(left),
         Again::No | Again::Always => None,
     };
-    let (reservation, in_flight) = buyer.book.reserve(purchase, choice, left)?;
+    let (reservation, in_flight) = buyer.book.reserve(purchase, choice, &By { left, budget })?;
     let (nonce, (authorization, domain)) = (reservation.nonce(), reservation.to_sign());
     let offer_ends = reservation.offer_ends();
     let signed = wallet.sign(&authorization, &domain).await.and_then(|signature| {

@@ -83,6 +83,8 @@ pub enum ClientError {
     },
     /// The spend policy says no.
     Spend(String),
+    /// What a proxy's key may spend in an hour or a day is spent: how much of it is left.
+    Budget(String),
     /// A payment was sent and nobody knows yet whether it will be charged. Not paid again before its deadline.
     Unresolved {
         /// Payment id.
@@ -159,6 +161,7 @@ impl ClientError {
             | Self::RefusedGift { .. }
             | Self::Dishonest { .. }
             | Self::Spend(_)
+            | Self::Budget(_)
             | Self::Signer(SignerError::TooLong { .. } | SignerError::Malformed | SignerError::OtherKey { .. }) => 1,
             Self::Usage(_)
             | Self::File { .. }
@@ -228,7 +231,7 @@ impl fmt::Display for ClientError {
             Self::Dishonest { check, what } => write!(f, "refused {check}: {what}"),
             Self::Node { status, code, message, .. } if code.is_empty() => write!(f, "the node answered {status}: {message}"),
             Self::Node { status, code, message, .. } => write!(f, "the node answered {status} {code}: {message}"),
-            Self::Spend(what) => write!(f, "not paid: {what}"),
+            Self::Spend(what) | Self::Budget(what) => write!(f, "not paid: {what}"),
             Self::Unresolved { payment_id, until, what } => {
                 write!(f, "{what}; payment {payment_id:#} is unresolved until {until} (Unix seconds) and is not paid again before that")
             }

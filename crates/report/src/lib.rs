@@ -40,6 +40,7 @@ mod known;
 mod node;
 mod page;
 mod policy;
+mod proxy_keys;
 mod verdict;
 mod wallet;
 
@@ -57,5 +58,6 @@ pub use page::{
     LIVE_REQUESTS_MAX, LiveEnd, LiveNode, LivePage, LiveRequest, LiveSpend, PAGE_BEGINNING, PageContent, ends, live_page, verdict_page,
 };
 pub use policy::{PolicyText, PolicyTextError, SpendLimit};
+pub use proxy_keys::{PROXY_KEYS_MAX, ProxyKeyText, ProxyKeysError, ProxyKeysText, is_key_name};
 pub use verdict::{bundle_json, headline, headline_words, verdict_json};
 pub use wallet::{WalletText, WalletTextError};

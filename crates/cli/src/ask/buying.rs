@@ -133,6 +133,7 @@ impl Shop {
             policy: &policy.policy,
             keep,
             again: if *pay_again { Again::Always } else { Again::No },
+            caller: None,
         };
         let terms = node.enclave.terms().clone();
         let spinner = Spinner::start(is_shown, "asking for the price");

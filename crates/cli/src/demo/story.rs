@@ -42,6 +42,7 @@ pub(super) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
         policy: &stage.policy.policy,
         keep: &keep,
         again: Again::No,
+        caller: None,
     };
     screen::asked(question);
     let asked = Instant::now();

@@ -59,6 +59,62 @@ async fn with_a_token_only_its_holders_are_served_and_a_page_is_not_even_then() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_buys_within_its_budget_and_no_more_and_is_refused_when_it_is_taken_away() {
+    let world = World::start(&[]);
+    let proxy = start(&world, &[]);
+    let at = authority(&proxy);
+    let ask = async |key: &str, further: Value| {
+        let bearer = format!("Bearer {key}");
+        send(&at, Method::POST, CHAT, &[JSON, ("authorization", &bearer)], question(further)).await
+    };
+    let first = ask("any", json!({})).await;
+    assert_eq!(first.status, 200, "without keys, anybody: {first:?}");
+    let charge = &first.json()["candor"]["charge"];
+    let text = charge["text"].as_str().unwrap().split(' ').next().unwrap().to_owned();
+    let (out, outside) = (world.state.join("ci.key"), world.state.join("other.key"));
+    let new = |name: &str, further: &[&str]| world.candor(&[&["proxy", "key", "new", name][..], further].concat());
+    assert_eq!(new("none", &[]).code, 2, "a key without a budget is asked for by that name");
+    assert_eq!(new("ci", &["--per-day", &text, "--model", "candor-mini", "--out", out.to_str().unwrap()]).code, 0);
+    assert_eq!(new("ci", &["--no-budget"]).code, 2, "no two of one name");
+    let other_payee = "0x00000000000000000000000000000000000000aa";
+    assert_eq!(new("other", &["--no-budget", "--payee", other_payee, "--out", outside.to_str().unwrap()]).code, 0);
+    let keys = std::fs::read_to_string(world.state.join("proxy-keys.toml")).unwrap();
+    for file in [&out, &outside, &world.state.join("proxy-keys.toml")] {
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let key = |file: &Path| std::fs::read_to_string(file).unwrap().trim().to_owned();
+    let (ci, other) = (key(&out), key(&outside));
+    assert!(!keys.contains(&ci) && keys.contains("per_day"));
+    // The proxy that runs takes them at once.
+    let stranger = ask("any", json!({"seed": 2})).await;
+    assert_eq!((stranger.status, stranger.error_code().as_str()), (401, "invalid_api_key"));
+    let page = send(&at, Method::GET, "/", &[("accept", "text/html")], Vec::new()).await;
+    assert_eq!(page.status, 403, "what others asked is for whoever has the token");
+    let model = ask(&ci, json!({"model": "another"})).await;
+    assert_eq!((model.status, model.error_code().as_str()), (403, "model_not_allowed"));
+    let whole = ask(&ci, json!({"seed": 3})).await;
+    assert_eq!(whole.status, 200, "{whole:?}");
+    for _ in 0..2 {
+        let spent = ask(&ci, json!({"seed": 4})).await;
+        assert_eq!((spent.status, spent.error_code().as_str(), spent.header("x-should-retry")), (429, "insufficient_quota", Some("false")));
+        let message = spent.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(&format!("key \"ci\" has 0.000000 left of {text} in any 24 hours")), "{message}");
+    }
+    let payee = ask(&other, json!({"seed": 5})).await;
+    assert!(payee.status == 502 && payee.json()["error"]["message"].as_str().unwrap().contains("may not pay"), "{payee:?}");
+    let list = world.candor(&["proxy", "key", "list"]);
+    assert_eq!(
+        (list.code, list.json[0]["per_day"].as_str(), &list.json[0]["models"]),
+        (0, Some(text.as_str()), &json!(["candor-mini"])),
+        "{list:?}"
+    );
+    assert_eq!(list.json[1]["payees"][0], other_payee);
+    assert_eq!(world.candor(&["proxy", "key", "remove", "ci"]).code, 0);
+    assert_eq!(world.candor(&["proxy", "key", "remove", "ci"]).code, 2);
+    assert_eq!(ask(&ci, json!({"seed": 6})).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_looks_is_told_what_it_is_and_what_it_serves() {
     let world = World::shared();
     let proxy = start(&world, &[]);

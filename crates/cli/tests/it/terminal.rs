@@ -179,6 +179,17 @@ fn attacks(state: &Path, files: &Path) -> Attacks {
         ),
         ("proxy", vec![line(&["proxy", "--rpc", &rpc]), line(&["proxy", "--token", nowhere])]),
         (
+            "proxy key new",
+            vec![
+                line(&["proxy", "key", "new", TEXT, "--no-budget"]),
+                line(&["proxy", "key", "new", "a", "--per-day", TEXT]),
+                line(&["proxy", "key", "new", "a", "--no-budget", "--model", TEXT, "--out", nowhere]),
+                line(&["proxy", "key", "new", "a", "--no-budget", "--model", TEXT]),
+            ],
+        ),
+        ("proxy key list", vec![line(&["proxy", "key", "list"])]),
+        ("proxy key remove", vec![line(&["proxy", "key", "remove", TEXT])]),
+        (
             "registry list",
             vec![line(&["registry", "list", "--rpc", &rpc]), line(&["registry", "list", "--policy", &policy, "--rpc", &rpc])],
         ),
@@ -274,9 +285,9 @@ fn no_command_lets_a_stranger_write_on_the_terminal() {
     std::fs::remove_dir_all(files).unwrap();
 }
 
-/// Every command that has none below it, from the program's own help.
+/// Every command that does something, which are those with none below them, and the proxy, from the program's own help.
 fn commands() -> BTreeSet<String> {
-    let (mut found, mut open) = (BTreeSet::new(), vec![String::new()]);
+    let (mut found, mut open) = (BTreeSet::from(["proxy".to_owned()]), vec![String::new()]);
     while let Some(name) = open.pop() {
         let below = below(&name);
         if below.is_empty() {

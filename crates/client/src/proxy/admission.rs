@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use candor_report::ProxyKeyText;
 use candor_verify::bytes::{Hash32, to_hex};
 use candor_verify::hash::sha256;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
@@ -11,6 +12,7 @@ use hyper::{Method, Response, StatusCode};
 
 use super::ProxyBody;
 use super::errors::{PROXY_CODE, refusal};
+use super::keys::{Caller, holder, is_equal};
 use super::page::is_browser;
 use crate::error::ClientError;
 use crate::resolve::random32;
@@ -58,9 +60,7 @@ impl ProxyToken {
             }
             _ => return false,
         };
-        let got = sha256(&[&text]);
-        let differing = self.0.0.iter().zip(got.0).fold(0, |differing, (ours, theirs)| differing | (ours ^ theirs));
-        differing == 0
+        is_equal(&self.0, &sha256(&[&text]))
     }
 }
 
@@ -70,9 +70,48 @@ impl fmt::Debug for ProxyToken {
     }
 }
 
+/// Who asks: with a key of its own, or as anybody who may. With a token or keys, nobody else may.
+pub(super) fn admit(
+    headers: &HeaderMap,
+    method: &Method,
+    token: Option<&ProxyToken>,
+    keys: Option<&[ProxyKeyText]>,
+) -> Result<Option<Caller>, Box<Response<ProxyBody>>> {
+    if let Some(refused) = refuse_strangers(headers, method) {
+        return Err(Box::new(refused));
+    }
+    if token.is_some_and(|token| token.admits(headers, method)) {
+        return Ok(None);
+    }
+    if let Some(caller) = bearer(headers).zip(keys).and_then(|(key, keys)| holder(keys, key)) {
+        return Ok(Some(caller));
+    }
+    let is_open_page = token.is_none() && matches!(*method, Method::GET | Method::HEAD);
+    if token.is_none() && (keys.is_none() || is_open_page) {
+        return Ok(None);
+    }
+    let message = match token.is_some() {
+        true => {
+            "this proxy was started with --token: send that token, or a key of this proxy, as your API key (Authorization: Bearer TOKEN)"
+        }
+        false => "this proxy has keys (candor proxy key): send one as your API key (Authorization: Bearer KEY)",
+    };
+    let mut refused = refusal(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message);
+    if is_browser(headers) {
+        refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"candor proxy: the token is the password\""));
+    }
+    Err(Box::new(refused))
+}
+
+/// What stands where SDKs send their API key.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let (scheme, text) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| text.trim().as_bytes())
+}
+
 /// Web pages can send requests to loopback, and names can be rebound to it: neither may spend the wallet, nor learn that it is there. SDKs
 /// send neither Origin nor `Sec-Fetch-Site`, and the JSON content type forces a page into a preflight that is never answered.
-pub(super) fn refuse_strangers(headers: &HeaderMap, method: &Method, token: Option<&ProxyToken>) -> Option<Response<ProxyBody>> {
+fn refuse_strangers(headers: &HeaderMap, method: &Method) -> Option<Response<ProxyBody>> {
     let header = |name: &str| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let refuse = |status: StatusCode, message: &str| Some(refusal(status, Some(PROXY_CODE), message));
     // A page's plain GET has no Origin; browsers say of it where it comes from. Another port of loopback is the same site, and somebody else's.
@@ -84,16 +123,6 @@ pub(super) fn refuse_strangers(headers: &HeaderMap, method: &Method, token: Opti
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name);
     if !matches!(name, "127.0.0.1" | "localhost" | "[::1]") {
         return refuse(StatusCode::FORBIDDEN, "the Host header must name loopback");
-    }
-    if token.is_some_and(|token| !token.admits(headers, method)) {
-        let message = "this proxy was started with --token: send that token as your API key (Authorization: Bearer TOKEN)";
-        let mut refused = refusal(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message);
-        if is_browser(headers) {
-            refused
-                .headers_mut()
-                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"candor proxy: the token is the password\""));
-        }
-        return Some(refused);
     }
     let kind = header("content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default();
     let is_json = kind.trim().eq_ignore_ascii_case("application/json");
@@ -116,7 +145,7 @@ mod tests {
     const OURS: (&str, &str) = ("host", "127.0.0.1:8080");
 
     fn status_of(of: &[(&'static str, &str)], token: Option<&ProxyToken>) -> Option<u16> {
-        refuse_strangers(&headers(of), &Method::GET, token).map(|refused| refused.status().as_u16())
+        admit(&headers(of), &Method::GET, token, None).err().map(|refused| refused.status().as_u16())
     }
 
     #[test]
@@ -139,7 +168,7 @@ mod tests {
         let basic = |password: &str| format!("Basic {}", STANDARD.encode(format!("anybody:{password}")));
         let status = |method: Method, value: &str| {
             let of = headers(&[OURS, ("authorization", value), ("accept", "text/html"), ("content-type", "application/json")]);
-            refuse_strangers(&of, &method, Some(&token))
+            admit(&of, &method, Some(&token), None).err()
         };
         assert!(status(Method::GET, &basic(&text)).is_none() && status(Method::HEAD, &basic(&text)).is_none());
         assert_eq!(status(Method::POST, &basic(&text)).unwrap().status().as_u16(), 401, "what a browser sends by itself buys nothing");
@@ -148,6 +177,36 @@ mod tests {
         for value in ["Basic", "Basic !", &format!("Basic {}", STANDARD.encode(&text))] {
             assert!(status(Method::GET, value).is_some(), "{value}");
         }
+    }
+
+    #[test]
+    fn where_there_are_keys_their_holders_are_admitted_by_name_and_strangers_only_look() {
+        let key = |name: &str, key: &str| ProxyKeyText {
+            name: name.into(),
+            hash: sha256(&[key.as_bytes()]),
+            per_request: None,
+            per_hour: None,
+            per_day: None,
+            models: Vec::new(),
+            payees: Vec::new(),
+        };
+        let keys = [key("a", "one"), key("b", "two")];
+        let text = ProxyToken::random().unwrap();
+        let token = ProxyToken::new(&text).unwrap();
+        let name = |method: Method, value: &str, token: Option<&ProxyToken>, keys: &[ProxyKeyText]| {
+            let of = headers(&[OURS, ("authorization", value), ("content-type", "application/json")]);
+            let caller = admit(&of, &method, token, Some(keys)).map_err(|refused| refused.status().as_u16())?;
+            Ok(caller.map(|caller| caller.name().to_owned()))
+        };
+        for token in [None, Some(&token)] {
+            assert_eq!(name(Method::POST, "Bearer two", token, &keys), Ok(Some("b".into())));
+            for wrong in ["", "Bearer", "Bearer three", "Basic two", "two"] {
+                assert_eq!(name(Method::POST, wrong, token, &keys), Err(401), "{wrong}");
+            }
+            assert_eq!(name(Method::POST, "Bearer one", token, &[]), Err(401), "all keys were taken away");
+        }
+        assert_eq!(name(Method::POST, &format!("Bearer {text}"), Some(&token), &keys), Ok(None), "the token has no budget of its own");
+        assert_eq!((name(Method::GET, "", None, &keys), name(Method::GET, "", Some(&token), &keys)), (Ok(None), Err(401)));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::buy::{Bought, NotBought, Order, buy};
 use super::carried::{Carried, NODE, forwardable};
 use super::errors::{PROXY_CODE, error_body, failure, refusal, refusal_of, whole};
+use super::keys::Caller;
 use super::record::{Begun, ProxyEnd, short};
 use super::wishes::{WishError, Wishes};
 use super::{ProxyBody, Shared};
@@ -30,7 +31,7 @@ const DROPPED: HeaderName = HeaderName::from_static("x-candor-dropped");
 /// Between the word of an error in a stream and its cut.
 const FLUSH_PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) async fn chat(shared: Arc<Shared>, request: Request<Incoming>, mut begun: Begun) -> Response<ProxyBody> {
+pub(super) async fn chat(shared: Arc<Shared>, request: Request<Incoming>, mut begun: Begun, caller: Option<Caller>) -> Response<ProxyBody> {
     let refused =
         |begun: Begun, status: StatusCode, code: &str| shared.over(begun.over(status.as_u16(), ProxyEnd::Failed(code.to_owned())));
     let body = match read_body(request.into_body(), BODY_TIMEOUT).await {
@@ -48,8 +49,13 @@ pub(super) async fn chat(shared: Arc<Shared>, request: Request<Incoming>, mut be
         }
     };
     begun.model = wishes.model.as_deref().map(short);
+    if let Some(caller) = caller.as_ref().filter(|caller| !caller.may_ask(wishes.model.as_deref())) {
+        refused(begun, StatusCode::FORBIDDEN, "model_not_allowed");
+        let message = format!("key {:?} may not ask this model", caller.name());
+        return refusal(StatusCode::FORBIDDEN, Some("model_not_allowed"), &message);
+    }
     let dropped = Dropped::default();
-    let order = Order::new(body, wishes, dropped.clone());
+    let order = Order::new(body, wishes, dropped.clone(), caller);
     let mut response = forwarded(shared, order, begun).await.unwrap_or_else(|failed| failure(&failed.error, &failed.tried));
     if let Some(Ok(names)) = dropped.listed().map(|names| HeaderValue::from_str(&names)) {
         response.headers_mut().insert(DROPPED, names);

@@ -28,6 +28,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout_at;
 
 use super::Shared;
+use super::keys::Caller;
 use super::late::Earlier;
 use super::nodes::{Kept, Look};
 use super::wishes::{Size, Wishes};
@@ -56,6 +57,8 @@ pub(super) struct Order {
     pub(super) body: Bytes,
     pub(super) wishes: Wishes,
     pub(super) dropped: Dropped,
+    /// Who asks, with a key of its own.
+    caller: Option<Caller>,
     // The number of the try whose answer it is, or `NOBODY`.
     winner: AtomicUsize,
 }
@@ -63,8 +66,8 @@ pub(super) struct Order {
 const NOBODY: usize = usize::MAX;
 
 impl Order {
-    pub(super) fn new(body: Bytes, wishes: Wishes, dropped: Dropped) -> Arc<Self> {
-        Arc::new(Self { body, wishes, dropped, winner: AtomicUsize::new(NOBODY) })
+    pub(super) fn new(body: Bytes, wishes: Wishes, dropped: Dropped, caller: Option<Caller>) -> Arc<Self> {
+        Arc::new(Self { body, wishes, dropped, caller, winner: AtomicUsize::new(NOBODY) })
     }
 
     /// Whether this try's answer is the request's: the first that has one.
@@ -362,7 +365,11 @@ fn moves_on(error: &ClientError) -> bool {
     match error {
         ClientError::Node { status, .. } => !(400..500).contains(status) || matches!(status, 401 | 402 | 403 | 408 | 409 | 429),
         // It was paid for and is there, or nothing can be paid at all.
-        ClientError::CannotTell(_) | ClientError::Chain(_) | ClientError::ChainTrouble(_) | ClientError::File { .. } => false,
+        ClientError::CannotTell(_)
+        | ClientError::Chain(_)
+        | ClientError::ChainTrouble(_)
+        | ClientError::File { .. }
+        | ClientError::Budget(_) => false,
         _ => true,
     }
 }
@@ -467,6 +474,7 @@ impl Attempt {
             policy: &config.policy.policy,
             keep: &config.keep,
             again: if self.is_beside { Again::Beside(&self.shared.left) } else { Again::No },
+            caller: self.order.caller.as_ref(),
         }
     }
 
@@ -474,6 +482,9 @@ impl Attempt {
     fn may_be_paid(&self, offer: &Offer) -> Result<(), ClientError> {
         if self.order.is_lost_for(self.number) {
             return Err(ClientError::Spend("another node answers already".into()));
+        }
+        if let Some(caller) = self.order.caller.as_ref().filter(|caller| !caller.may_pay(&offer.payee)) {
+            return Err(ClientError::Spend(format!("key {:?} may not pay {}", caller.name(), offer.payee)));
         }
         let caps = &self.order.wishes.max_price;
         let size = Size { prompt_tokens: offer.prompt_tokens, completion_tokens: offer.max_tokens };

@@ -61,6 +61,8 @@ pub(super) fn error_body(error: &ClientError, tried: &[Tried]) -> (StatusCode, s
         // 402 is not retried by SDKs: a second try would be a second payment while the first may still be charged.
         ClientError::Unresolved { .. } | ClientError::Held { .. } => (402, "candor_unresolved".to_owned()),
         ClientError::RefusedAnswer { .. } => (402, "candor_answer_refused".to_owned()),
+        // As OpenAI says it of an account whose money is spent.
+        ClientError::Budget(_) => (429, "insufficient_quota".to_owned()),
         ClientError::RefusedGift { .. } => (502, "candor_answer_refused".to_owned()),
         ClientError::Chain(_) | ClientError::ChainTrouble(_) => (503, CHAIN_UNAVAILABLE.to_owned()),
         other => (502, other.check().unwrap_or(PROXY_CODE).to_owned()),

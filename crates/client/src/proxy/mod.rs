@@ -23,6 +23,7 @@ mod answer;
 mod buy;
 mod carried;
 mod errors;
+mod keys;
 mod late;
 mod nodes;
 mod page;
@@ -51,11 +52,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 pub use self::admission::ProxyToken;
-use self::admission::refuse_strangers;
+use self::admission::admit;
 use self::answer::chat;
 use self::buy::FOLLOWED_MAX;
 pub(crate) use self::carried::as_the_node_sent;
 use self::errors::{PROXY_CODE, failure, refusal, whole};
+pub(crate) use self::keys::Budget;
+pub use self::keys::{Caller, ProxyKeys};
 use self::late::Late;
 use self::nodes::{Look, Nodes};
 use self::page::{ANSWERS_PATH, Records, is_browser};
@@ -136,6 +139,8 @@ pub struct ProxyConfig {
     pub keep: Keep,
     /// What every request must bring; `None` takes all.
     pub token: Option<ProxyToken>,
+    /// Who may ask besides, each within a budget of its own. Once there is a file of keys, whoever has neither one nor the token is refused.
+    pub keys: Option<ProxyKeys>,
     /// Take out of a request what the node refuses as unknown, instead of passing the refusal on.
     pub drops_unknown: bool,
     /// What whoever runs the proxy is told: each request that is over, answers that were cut, fields that were taken out.
@@ -326,21 +331,33 @@ type ProxyBody = BoxBody<Bytes, std::io::Error>;
 async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<ProxyBody>, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let begun = Begun::now(&method, &path);
-    if let Some(refused) = refuse_strangers(request.headers(), &method, shared.config.token.as_ref()) {
+    let keys = match shared.config.keys.as_ref().map(ProxyKeys::now).transpose() {
+        Ok(keys) => keys.flatten(),
+        // Nobody is admitted by guessing.
+        Err(error) => return Ok(failure(&error, &[])),
+    };
+    let admitted = admit(request.headers(), &method, shared.config.token.as_ref(), keys.as_ref().map(|keys| keys.as_slice()));
+    if let Err(refused) = admitted {
         let code = if refused.status() == StatusCode::UNAUTHORIZED { "invalid_api_key" } else { PROXY_CODE };
         shared.over(begun.over(refused.status().as_u16(), ProxyEnd::Failed(code.to_owned())));
-        return Ok(refused);
+        return Ok(*refused);
     }
+    let caller = admitted.unwrap_or_default();
+    let sees_all = caller.is_none() && (keys.is_none() || shared.config.token.is_some());
     let is_read = matches!(method, Method::GET | Method::HEAD);
     let answer = path.strip_prefix(ANSWERS_PATH);
     let response = match path.as_str() {
         // It tells itself when it is over.
-        CHAT_PATH if method == Method::POST => return Ok(chat(shared, request, begun).await),
+        CHAT_PATH if method == Method::POST => return Ok(chat(shared, request, begun, caller).await),
         MODELS_PATH if is_read => models(&shared).await.unwrap_or_else(|error| failure(&error, &[])),
         HEALTH_PATH if is_read => shared.health().await,
+        // They show what everybody asked: not for whoever has a key of their own, nor for strangers where there are keys.
+        "/" if is_read && is_browser(request.headers()) && !sees_all => {
+            refusal(StatusCode::FORBIDDEN, Some(PROXY_CODE), "the page is for whoever has the proxy's token: start it with --token")
+        }
         "/" if is_read && is_browser(request.headers()) => shared.live_page(request.uri().query()),
         "/" if is_read => about(),
-        _ if is_read && answer.is_some() => shared.answer_page(answer.unwrap_or_default()),
+        _ if is_read && answer.is_some() && sees_all => shared.answer_page(answer.unwrap_or_default()),
         _ => not_served(&path),
     };
     shared.over(begun.over(response.status().as_u16(), ProxyEnd::Served));

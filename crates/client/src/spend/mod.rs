@@ -21,7 +21,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use candor_chain::ChainClient;
+use candor_report::decimal_text;
 use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::time::UnixSeconds;
 use candor_x402::client::{
     Choice, DAY_SECONDS, Ledger, LedgerError, Purchase, Reservation, Resolution, Seller, SentPayment, Spend, SpendState,
 };
@@ -32,6 +34,7 @@ use crate::clock;
 use crate::database::{Database, Stop};
 use crate::error::ClientError;
 use crate::left::Left;
+use crate::proxy::Budget;
 
 pub(crate) use self::rows::SCHEMA;
 pub(crate) use self::waiting::InFlight;
@@ -91,19 +94,20 @@ impl SpendBook {
         })
     }
 
-    /// Reserves a payment, durably, and says that somebody waits for it. With `left`, beside payments that were left unanswered: those of this
-    /// process, and those for which nobody waits any more.
+    /// Reserves a payment, durably, and says that somebody waits for it: beside payments that were left unanswered, those of this process and those
+    /// for which nobody waits any more, and within the budget of whoever asks, if `by` says so.
     ///
     /// # Errors
     /// `Spend` if the ledger says no; `File` if it cannot be written, and then nothing is reserved.
-    pub(crate) fn reserve(&self, purchase: Purchase, choice: Choice, left: Option<&Left>) -> Result<(Reservation, InFlight), ClientError> {
+    pub(crate) fn reserve(&self, purchase: Purchase, choice: Choice, by: &By<'_>) -> Result<(Reservation, InFlight), ClientError> {
         self.database.change(|book| {
             let now = clock::now().seconds();
             let (network, asset) = (choice.requirements().network, choice.requirements().asset);
             let charged = rows::charged_since(book, network, &asset, now.saturating_sub(DAY_SECONDS))?;
             let Loaded { ledger, before } = Loaded::open(book)?;
             let mut loaded = Loaded { ledger: ledger.with_charged(network, asset, charged), before };
-            let reserved = match left {
+            let amount = choice.requirements().amount;
+            let reserved = match by.left {
                 None => loaded.ledger.reserve(purchase, choice, now),
                 Some(left) => {
                     let in_flight = self.waiting.among(loaded.before.keys())?;
@@ -117,9 +121,13 @@ impl SpendBook {
             if rows::one(book, &nonce)?.is_some() {
                 return Err(refusal(LedgerError::AlreadyPaid).into());
             }
+            if let Some(budget) = by.budget {
+                check_budget(book, budget, (network, &asset), amount, now)?;
+                rows::put_caller(book, &nonce, &budget.caller, now)?;
+            }
             loaded.store(book, Gone::Over)?;
             let lock = self.waiting.hold(&nonce)?.ok_or_else(|| refusal(LedgerError::AlreadyPaid))?;
-            let lock = match left {
+            let lock = match by.left {
                 Some(left) => lock.beside(left.add(nonce)),
                 None => lock,
             };
@@ -262,6 +270,33 @@ impl Loaded {
         Ok(())
     }
 }
+
+/// For whom a payment is made, and beside which.
+#[derive(Debug, Default)]
+pub(crate) struct By<'a> {
+    /// Payments that were left unanswered.
+    pub(crate) left: Option<&'a Left>,
+    /// What whoever asks may spend.
+    pub(crate) budget: Option<&'a Budget>,
+}
+
+/// Whether so much more is within a budget.
+fn check_budget(book: &Connection, budget: &Budget, of: (Eip155, &Address), amount: Amount, now: UnixSeconds) -> Result<(), Stop> {
+    let Budget { caller, per_hour, per_day, decimals } = budget;
+    for (limit, seconds, time) in [(per_hour, HOUR_SECONDS, "hour"), (per_day, DAY_SECONDS, "24 hours")] {
+        let Some(limit) = *limit else { continue };
+        let spent = rows::spent_by(book, caller, of.0, of.1, now.saturating_sub(seconds))?;
+        if spent.checked_add(amount).is_none_or(|sum| limit < sum) {
+            let money = |amount: Amount| decimal_text(amount, *decimals);
+            let (left, limit) = (money(limit.checked_sub(spent).unwrap_or(Amount::ZERO)), money(limit));
+            let what = format!("key {caller:?} has {left} left of {limit} in any {time}, and this request costs {}", money(amount));
+            return Err(ClientError::Budget(what).into());
+        }
+    }
+    Ok(())
+}
+
+const HOUR_SECONDS: u64 = 3_600;
 
 /// What the ledger refuses, by what to do next.
 fn refusal(error: LedgerError) -> ClientError {

@@ -27,6 +27,12 @@ pub(crate) const SCHEMA: &str = "
         payment TEXT
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX spends_state ON spends (state, chain_id, asset, reserved_at, amount);
+    CREATE TABLE callers (
+        nonce BLOB NOT NULL PRIMARY KEY,
+        caller TEXT NOT NULL,
+        reserved_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX callers_time ON callers (caller, reserved_at);
 ";
 
 const RESERVED: i64 = 0;
@@ -67,6 +73,32 @@ pub(super) fn charged_since(connection: &Connection, network: Eip155, asset: &Ad
     Ok(sum)
 }
 
+/// Says who asked for a payment, where a proxy has keys.
+pub(super) fn put_caller(connection: &Connection, nonce: &Hash32, caller: &str, reserved_at: UnixSeconds) -> Result<(), Stop> {
+    let mut statement = connection.prepare_cached("INSERT INTO callers (nonce, caller, reserved_at) VALUES (?1, ?2, ?3)")?;
+    statement.execute(params![nonce.0, caller, integer(reserved_at.0)?])?;
+    Ok(())
+}
+
+/// What somebody has spent of an asset since then: what was charged, and what may still be.
+pub(super) fn spent_by(
+    connection: &Connection,
+    caller: &str,
+    network: Eip155,
+    asset: &Address,
+    since: UnixSeconds,
+) -> Result<Amount, Stop> {
+    let mut statement = connection.prepare_cached(
+        "SELECT amount FROM callers JOIN spends USING (nonce) WHERE caller = ?1 AND callers.reserved_at > ?2 AND chain_id = ?3 AND asset = ?4",
+    )?;
+    let mut rows = statement.query(params![caller, integer(since.0)?, integer(network.0)?, asset.0])?;
+    let mut sum = Amount::ZERO;
+    while let Some(row) = rows.next()? {
+        sum = sum.checked_add(Amount(u128::from_be_bytes(row.get(0)?))).unwrap_or(Amount(u128::MAX));
+    }
+    Ok(sum)
+}
+
 /// Writes a payment over what is there of it.
 pub(super) fn put(connection: &Connection, spend: &Spend) -> Result<(), Stop> {
     let (state, payment) = match &spend.state {
@@ -95,6 +127,7 @@ pub(super) fn put(connection: &Connection, spend: &Spend) -> Result<(), Stop> {
 /// Deletes a payment that moved nothing, and can move nothing any more.
 pub(super) fn delete(connection: &Connection, nonce: &Hash32) -> Result<(), Stop> {
     connection.prepare_cached("DELETE FROM spends WHERE nonce = ?1")?.execute([nonce.0])?;
+    connection.prepare_cached("DELETE FROM callers WHERE nonce = ?1")?.execute([nonce.0])?;
     Ok(())
 }
 

@@ -55,7 +55,7 @@ fn nonces(book: &SpendBook) -> Vec<Hash32> {
 
 /// Reserves, records as sent, and resolves as charged.
 fn pay(book: &SpendBook, world: &World, salt: u8) -> Result<Hash32, ClientError> {
-    let (reservation, _in_flight) = book.reserve(world.purchase(salt), world.choice(), None)?;
+    let (reservation, _in_flight) = book.reserve(world.purchase(salt), world.choice(), &By::default())?;
     let nonce = reservation.nonce();
     book.sent(world.sent(reservation))?;
     book.resolve(&nonce, Resolution::Charged)?;
@@ -78,10 +78,60 @@ fn a_row_that_makes_no_sense_is_not_taken_for_none() {
         change(sql);
         let error = SpendBook::open(&path).unwrap_err();
         assert!(matches!(&error, ClientError::File { what, .. } if what.to_lowercase().contains(said)), "{sql}: {error}");
-        assert!(book.reserve(world.purchase(1), world.choice(), None).is_err(), "{sql}: nothing is paid");
+        assert!(book.reserve(world.purchase(1), world.choice(), &By::default()).is_err(), "{sql}: nothing is paid");
     }
     change("UPDATE spends SET amount = zeroblob(16)");
     assert!(SpendBook::open(&path).is_ok());
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_callers_budget_holds_what_it_reserved_and_what_it_paid_and_nobody_elses() {
+    let (directory, world) = (directory("callers"), World::new());
+    let book = SpendBook::open(&directory.join("client.db")).unwrap();
+    let price = world.choice().requirements().amount;
+    let of = |caller: &str, per_hour: Option<u128>, per_day: Option<u128>| {
+        let answers = |count: Option<u128>| count.map(|count| Amount(price.0 * count));
+        Budget { caller: caller.into(), per_hour: answers(per_hour), per_day: answers(per_day), decimals: 6 }
+    };
+    let pay = |salt: u8, budget: &Budget, resolution: Resolution| {
+        let by = By { left: None, budget: Some(budget) };
+        let (reservation, _in_flight) = book.reserve(world.purchase(salt), world.choice(), &by)?;
+        let nonce = reservation.nonce();
+        if resolution == Resolution::Charged {
+            book.sent(world.sent(reservation))?;
+        }
+        book.resolve(&nonce, resolution)
+    };
+    let refused = |salt: u8, budget: &Budget| match pay(salt, budget, Resolution::Charged) {
+        Err(ClientError::Budget(what)) => what,
+        other => panic!("{other:?}"),
+    };
+    let (hourly, daily) = (of("ci", Some(1), Some(9)), of("ci", None, Some(1)));
+    // What a payment that moved nothing had reserved is there again.
+    pay(1, &hourly, Resolution::NeverSent).unwrap();
+    pay(2, &hourly, Resolution::Charged).unwrap();
+    assert!(refused(3, &hourly).contains("in any hour"), "{}", refused(3, &hourly));
+    assert!(refused(3, &daily).contains("\"ci\" has 0.000000 left"), "{}", refused(3, &daily));
+    let count = nonces(&book).len();
+    // Another's payments do not count, nor do those of nobody.
+    pay(4, &of("app", Some(1), None), Resolution::Charged).unwrap();
+    super::tests::pay(&book, &world, 5).unwrap();
+    assert_eq!(nonces(&book).len(), count + 2, "what was refused reserved nothing");
+    // An hour later the day still counts, and a day later nothing does.
+    let ago = |seconds: u64| {
+        book.database
+            .change(|rows| Ok(rows.execute("UPDATE callers SET reserved_at = reserved_at - ?1", [i64::try_from(seconds).unwrap()])?))
+            .unwrap();
+    };
+    ago(HOUR_SECONDS);
+    assert!(refused(6, &daily).contains("in any 24 hours"));
+    pay(6, &hourly, Resolution::Charged).unwrap();
+    ago(DAY_SECONDS);
+    pay(7, &daily, Resolution::Charged).unwrap();
+    // A budget that is less than one answer buys none, and says so in money.
+    let tiny = Budget { per_day: Some(Amount(1)), ..of("other", None, None) };
+    assert!(refused(8, &tiny).contains("has 0.000001 left of 0.000001"), "{}", refused(8, &tiny));
     fs::remove_dir_all(directory).unwrap();
 }
 
@@ -106,7 +156,7 @@ fn what_was_charged_is_kept_for_good_and_counts_for_a_day() {
         Ok(())
     });
     reserved.unwrap();
-    let error = book.reserve(world.purchase(1), world.choice(), None).unwrap_err();
+    let error = book.reserve(world.purchase(1), world.choice(), &By::default()).unwrap_err();
     assert!(matches!(&error, ClientError::Spend(what) if what.contains("was made already")), "{error}");
     fs::remove_dir_all(directory).unwrap();
 }
@@ -165,7 +215,7 @@ fn a_change_that_ends_half_way_changes_nothing() {
     assert!(nonces(&book).is_empty());
     // Nor does one that cannot take the lock of its payment: the reservation goes with it.
     fs::write(directory.join("client.waiting"), "in the way").unwrap();
-    assert!(matches!(book.reserve(world.purchase(1), world.choice(), None), Err(ClientError::File { .. })));
+    assert!(matches!(book.reserve(world.purchase(1), world.choice(), &By::default()), Err(ClientError::File { .. })));
     assert!(nonces(&book).is_empty());
     fs::remove_dir_all(directory).unwrap();
 }

@@ -61,6 +61,7 @@ impl Several {
             book: scene.book(),
             keep: Keep::new(scene.index(), mode),
             token: None,
+            keys: None,
             drops_unknown: false,
             events,
         };

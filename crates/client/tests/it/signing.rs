@@ -42,7 +42,8 @@ fn program(first: &str, byte: u8) -> Wallet {
 async fn buy(scene: &Scene, wallet: &Wallet) -> Result<(), ClientError> {
     let (chain, keep, book) = (OwnChain::new(scene.chain().await), Keep::new(scene.index(), KeepMode::Full), scene.book());
     let (spend, policy) = (&scene.spend, &scene.policy);
-    let buyer = Buyer { chain: &chain, wallet: Some(wallet), key: None, book: &book, spend, policy, keep: &keep, again: Again::No };
+    let buyer =
+        Buyer { chain: &chain, wallet: Some(wallet), key: None, book: &book, spend, policy, keep: &keep, again: Again::No, caller: None };
     ask(&mut scene.verified().await, &buyer, BODY, &mut |_| {}).await.map(drop)
 }
 

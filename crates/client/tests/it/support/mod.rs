@@ -115,6 +115,7 @@ impl Scene {
             policy,
             keep: &keep,
             again: if self.pay_again { Again::Always } else { Again::No },
+            caller: None,
         };
         ask(node, &buyer, body, &mut |_| {}).await
     }

@@ -1,10 +1,13 @@
-//! `candor proxy`: a plain OpenAI endpoint on loopback for SDKs that cannot pay or verify; with `--token` for those only who have it.
+//! `candor proxy`: a plain OpenAI endpoint on loopback for SDKs that cannot pay or verify; with `--token` for those only who have it, and with keys
+//! for each within a budget.
+
+mod keys;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_client::{Endpoint, KeepMode, Proxy, ProxyConfig, ProxyEvent, ProxyToken, write_private};
+use candor_client::{Endpoint, KeepMode, Proxy, ProxyConfig, ProxyEvent, ProxyKeys, ProxyToken, write_private};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -14,7 +17,22 @@ use crate::rpc::RpcArgs;
 use crate::{access, bundles, dev, lifetime, logging, policy, tokens, wallet};
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Keys of this proxy, each with a budget of its own: made, listed, taken away.
+    Key(keys::Args),
+}
+
+#[derive(clap::Args)]
+struct ServeArgs {
     /// Where to listen; loopback only.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -60,6 +78,13 @@ fn token(named: PathBuf, state: &Path) -> Result<(ProxyToken, PathBuf), Failure>
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    match args.command {
+        Some(Command::Key(args)) => keys::run(args, state, json_output),
+        None => serve(args.serve, state, json_output).await,
+    }
+}
+
+async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> Done {
     let (token, token_file) = args.token.map(|named| token(named, state)).transpose()?.unzip();
     logging::start(&args.log.part())?;
     let key = args.key.load()?;
@@ -85,6 +110,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         keep: args.keep.place(KeepMode::Proof, None, state)?,
         chain: own,
         token,
+        keys: Some(ProxyKeys::open(&keys::path(state))?),
         drops_unknown: args.drop_unknown,
         events,
     };
@@ -99,7 +125,11 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             &json!({"url": url, "page": format!("{}/", url.trim_end_matches("/v1")), "bundles": bundles, "payer": payer, "token_file": token_file.map(|file| file.display().to_string())}),
         );
     } else {
-        let key = token_file.map_or("any API key".to_owned(), |file| format!("the API key in {}", file.display()));
+        let key = match token_file {
+            Some(file) => format!("the API key in {}", file.display()),
+            None if keys::path(state).exists() => "a key of `candor proxy key`".to_owned(),
+            None => "any API key".to_owned(),
+        };
         let pays = payer.map_or("pays nothing".to_owned(), |payer| format!("pays from {payer}"));
         let page = url.trim_end_matches("/v1");
         say!("proxy at {url}   use it as base_url with {key}\n{pays}   answers kept in {bundles}\nwhat it does: {page}/ in a browser");

@@ -1,0 +1,193 @@
+//! `candor proxy key`: who may ask through a proxy, and how much each may spend.
+//!
+//! - **Invariant:** a key is no argument of any command and is in no file of the state, which has its SHA-256: it is printed once, or lies in a
+//!   file of its owner's.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use candor_client::{ProxyToken, write_private};
+use candor_report::{Decimal, PROXY_KEYS_MAX, ProxyKeyText, ProxyKeysText, is_key_name};
+use candor_verify::bytes::Address;
+use candor_verify::hash::sha256;
+use serde_json::{Value, json};
+
+use crate::output::{Done, Failure, print_json, read, say};
+use crate::{dev, keys};
+
+/// The file of the state that has them.
+const FILE: &str = "proxy-keys.toml";
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Make a key with a budget, and print it once: a program sends it as its API key. A running proxy takes it at once, and from then on serves
+    /// only who has a key or the token.
+    New(NewArgs),
+    /// Show the keys, and what each may do.
+    List,
+    /// Take a key away: a running proxy refuses it from the next request on.
+    Remove {
+        /// The key's name.
+        name: String,
+    },
+}
+
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("budget").required(true).multiple(true)))]
+struct NewArgs {
+    /// Whose it is: 1 to 64 letters, digits, -, _ and .
+    #[arg(value_parser = name)]
+    name: String,
+    /// Most that one request may cost, in the money of the asset that is paid.
+    #[arg(long, value_name = "AMOUNT", value_parser = money, group = "budget")]
+    per_request: Option<Decimal>,
+    /// Most that may be spent with it in any hour.
+    #[arg(long, value_name = "AMOUNT", value_parser = money, group = "budget")]
+    per_hour: Option<Decimal>,
+    /// Most that may be spent with it in any 24 hours.
+    #[arg(long, value_name = "AMOUNT", value_parser = money, group = "budget")]
+    per_day: Option<Decimal>,
+    /// No budget of its own: whoever has it can spend all that the policy allows.
+    #[arg(long, group = "budget", conflicts_with_all = ["per_request", "per_hour", "per_day"])]
+    no_budget: bool,
+    /// A model that may be asked, once for each; any, if none is named.
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
+    /// A payee that may be paid, once for each; any of the policy's, if none is named.
+    #[arg(long = "payee", value_name = "ADDRESS", value_parser = keys::address)]
+    payees: Vec<Address>,
+    /// Write the key to this file, which must not exist yet, instead of printing it.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+fn money(text: &str) -> Result<Decimal, String> {
+    Decimal::parse(text).map_err(|error| format!("expected {error}"))
+}
+
+fn name(text: &str) -> Result<String, &'static str> {
+    is_key_name(text).then(|| text.to_owned()).ok_or("expected 1 to 64 letters, digits, -, _ and .")
+}
+
+/// Where the keys of a state are.
+pub(super) fn path(state: &Path) -> PathBuf {
+    state.join(FILE)
+}
+
+pub(super) fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    match args.command {
+        Command::New(args) => new(args, state, json_output),
+        Command::List => list(&open(state)?, json_output),
+        Command::Remove { name } => remove(&name, state, json_output),
+    }
+}
+
+fn open(state: &Path) -> Result<ProxyKeysText, Failure> {
+    let path = path(state);
+    if !path.exists() {
+        return Ok(ProxyKeysText::default());
+    }
+    ProxyKeysText::parse(&String::from_utf8_lossy(&read(&path)?)).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
+}
+
+fn new(args: NewArgs, state: &Path, json_output: bool) -> Done {
+    let NewArgs { name, per_request, per_hour, per_day, no_budget: _, models, payees, out } = args;
+    let mut known = open(state)?;
+    if known.keys.iter().any(|key| key.name == name) {
+        return Err(Failure::cannot(format!("there is a key {name:?} already; `candor proxy key remove {name}` takes it away")));
+    }
+    if PROXY_KEYS_MAX <= known.keys.len() {
+        return Err(Failure::cannot(format!("expected at most {PROXY_KEYS_MAX} keys, got one more: remove some")));
+    }
+    if let Some(path) = out.as_ref().filter(|path| path.symlink_metadata().is_ok()) {
+        return Err(Failure::cannot(format!("{} is there already and was not touched", path.display())));
+    }
+    let key = ProxyToken::random()?;
+    known.keys.push(ProxyKeyText { name: name.clone(), hash: sha256(&[key.as_bytes()]), per_request, per_hour, per_day, models, payees });
+    // What is written has to be what a proxy reads.
+    let text = known.to_toml();
+    ProxyKeysText::parse(&text).map_err(|error| Failure::cannot(error.to_string()))?;
+    dev::make_state(state)?;
+    // Crash: a file with a key that nobody admits yet; a second try names another file.
+    if let Some(path) = &out {
+        write_private(path, format!("{key}\n").as_bytes())?;
+    }
+    write_private(&path(state), text.as_bytes())?;
+    let file = out.map(|path| path.display().to_string());
+    if json_output {
+        let shown = file.is_none().then_some(&key);
+        print_json(&json!({"name": name, "key": shown, "file": file}));
+        return Ok(ExitCode::SUCCESS);
+    }
+    match file {
+        None => say!("{key}\nkey {name:?}, shown once: the API key of whoever may ask with it"),
+        Some(file) => say!("key {name:?} in {file}: the API key of whoever may ask with it"),
+    }
+    say!("A proxy of this state serves keys and its token only, from now on.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(known: &ProxyKeysText, json_output: bool) -> Done {
+    if json_output {
+        print_json(&Value::Array(known.keys.iter().map(as_json).collect()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if known.keys.is_empty() {
+        say!("No keys: `candor proxy key new NAME --per-day AMOUNT` makes one.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for key in &known.keys {
+        say!("{}   {}", key.name, may(key));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(key: &ProxyKeyText) -> Value {
+    let amount = |amount: &Option<Decimal>| amount.map(|amount| amount.to_string());
+    json!({
+        "name": key.name,
+        "per_request": amount(&key.per_request),
+        "per_hour": amount(&key.per_hour),
+        "per_day": amount(&key.per_day),
+        "models": key.models,
+        "payees": key.payees.iter().map(Address::to_string).collect::<Vec<_>>(),
+    })
+}
+
+/// What somebody may do with a key, in words.
+fn may(key: &ProxyKeyText) -> String {
+    let limits = [(key.per_request, "a request"), (key.per_hour, "an hour"), (key.per_day, "a day")];
+    let mut words: Vec<String> = limits.iter().filter_map(|(limit, of)| limit.map(|limit| format!("{limit} {of}"))).collect();
+    if words.is_empty() {
+        words.push("no budget: all that the policy allows".into());
+    }
+    if !key.models.is_empty() {
+        words.push(format!("asks {}", key.models.join(", ")));
+    }
+    if !key.payees.is_empty() {
+        words.push(format!("pays {}", key.payees.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")));
+    }
+    words.join("; ")
+}
+
+fn remove(name: &str, state: &Path, json_output: bool) -> Done {
+    let mut known = open(state)?;
+    let count = known.keys.len();
+    known.keys.retain(|key| key.name != name);
+    if known.keys.len() == count {
+        return Err(Failure::cannot(format!("there is no key {name:?}; `candor proxy key list` shows those that are there")));
+    }
+    write_private(&path(state), known.to_toml().as_bytes())?;
+    if json_output {
+        print_json(&json!({"removed": name}));
+    } else {
+        say!("key {name:?} is refused from now on");
+    }
+    Ok(ExitCode::SUCCESS)
+}
