@@ -25,7 +25,7 @@ const bundles = () => readdirSync(join(world.state, "bundles")).filter((name) =>
 
 before(async () => {
   world = await startNode();
-  proxy = await start(world.state, "proxy", "--rpc", world.rpc, "--listen", "127.0.0.1:0");
+  proxy = await start(world.state, "proxy", "--rpc", world.rpc, "--listen", "127.0.0.1:0", "--keep", "full");
   at = proxy.up.url.replace("/v1", "");
   assert.equal((await ask(at, {})).status, 200);
   assert.equal((await ask(at, { model: HOSTILE })).status, 404);

@@ -268,6 +268,11 @@ async fn a_proxy_keeps_no_text_unless_told_to_and_its_proofs_verify_with_the_cal
         let kept = comment.map(|kept| serde_json::from_str::<Value>(kept).unwrap()["bundle"].as_str().unwrap().to_owned());
         let proof = kept.unwrap_or_else(|| reply.header("x-candor-bundle").unwrap().to_owned());
         assert!(proof.ends_with(".proof.candor") && !holds(&proof, asked) && !holds(&proof, "chat.completion"), "{proof}");
+        let id = Path::new(&proof).file_name().unwrap().to_str().unwrap().trim_end_matches(".proof.candor").to_owned();
+        let shown = send(&authority(&proxy), Method::GET, &format!("/answers/{id}"), &[("accept", "text/html")], Vec::new()).await;
+        let shown = shown.text();
+        assert!(shown.contains("<span>Cannot tell</span>") && shown.contains("A proof holds neither question nor answer"), "{shown}");
+        assert!(shown.contains("Your own copy of both") && !shown.contains("What was read from a chain"));
         let alone = world.candor(&["verify", &proof]);
         assert_eq!((alone.code, &alone.json["outcome"], &alone.json["refused"]), (2, &"cannot tell".into(), &Value::Null), "{alone:?}");
         assert!(alone.json["facts"].is_null() && alone.json["claims"].is_object(), "{alone:?}");
@@ -395,7 +400,7 @@ async fn of_two_nodes_the_cheaper_is_paid_and_when_it_dies_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_is_shown_each_request_and_the_verdict_of_each_answer_and_programs_are_not() {
     let world = World::shared();
-    let proxy = start(&world, &[]);
+    let proxy = start(&world, &["--keep", "full"]);
     let at = authority(&proxy);
     let hostile = json!({"model": "<script>alert(1)</script>"});
     assert_eq!(send(&at, Method::POST, CHAT, &[JSON], question(hostile)).await.status, 404);

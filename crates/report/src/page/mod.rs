@@ -196,11 +196,19 @@ impl<'a> Page<'a> {
         match (self.verdict.outcome(), refused) {
             (Outcome::Verified, _) => format!("Everything in this file holds together: {counts}."),
             (_, Some(check)) => format!("{} {counts}.", questions::why(check.step)),
+            _ if self.lacks_texts() => {
+                format!("A proof holds neither question nor answer, so that nothing was compared with them: {counts}.")
+            }
             _ if reached < required => {
                 format!("The policy asks for {}, and what was shown is {}: {counts}.", required.as_str(), reached.as_str())
             }
             _ => format!("What was read from a chain leaves something open: {counts}."),
         }
+    }
+
+    /// A proof: the texts that it speaks of are somewhere else.
+    fn lacks_texts(&self) -> bool {
+        self.check(Step::RequestCommitment).is_some_and(|check| check.status == Status::NotChecked)
     }
 
     fn case_data(&self) -> String {
@@ -234,6 +242,9 @@ impl<'a> Page<'a> {
         let (required, reached) = (self.content.required, self.verdict.log_level());
         let words = format!("Required: <b>{}</b>. Shown: <b>{}</b>.", required.as_str(), reached.as_str());
         let level = match (required, self.content.asked_chain) {
+            _ if self.lacks_texts() => {
+                "Your own copy of both: <code>candor verify PROOF --request FILE --response FILE --html PAGE</code>.".to_owned()
+            }
             _ if required <= reached => {
                 "What the chain showed so far leaves something open, whatever level is required; more of it may settle that.".to_owned()
             }
