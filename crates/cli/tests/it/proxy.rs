@@ -184,7 +184,7 @@ async fn a_whole_answer_shows_receipt_bundle_charge_and_verdict_in_its_head_and_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_shows_the_same_in_its_last_frame_and_in_a_comment() {
     let world = World::shared();
-    let proxy = start(&world, &[]);
+    let proxy = start(&world, &["--keep", "full"]);
     let options = json!({"stream": true, "stream_options": {"include_usage": true}});
     let streamed = send(&authority(&proxy), Method::POST, CHAT, &[JSON], question(options)).await;
     assert_eq!(streamed.header("x-candor-node"), Some(world.api().trim_start_matches("https://")));
