@@ -28,7 +28,7 @@ pub(super) struct Args {
 enum Command {
     /// Make a key with a budget, and print it once: a program sends it as its API key. A running proxy takes it at once, and from then on serves
     /// only who has a key or the token.
-    New(NewArgs),
+    New(Box<NewArgs>),
     /// Show the keys, and what each may do.
     List,
     /// Take a key away: a running proxy refuses it from the next request on.
@@ -82,7 +82,7 @@ pub(super) fn path(state: &Path) -> PathBuf {
 
 pub(super) fn run(args: Args, state: &Path, json_output: bool) -> Done {
     match args.command {
-        Command::New(args) => new(args, state, json_output),
+        Command::New(args) => new(*args, state, json_output),
         Command::List => list(&open(state)?, json_output),
         Command::Remove { name } => remove(&name, state, json_output),
     }
