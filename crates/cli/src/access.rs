@@ -5,11 +5,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use candor_client::{AccessKey, write_private};
+use candor_client::AccessKey;
 use serde_json::json;
 
 use crate::keys;
-use crate::output::{Done, Failure, print_json, read, say};
+use crate::output::{Done, Failure, print_json, read, say, write_once};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -32,10 +32,7 @@ pub(crate) fn run(args: Args, json_output: bool) -> Done {
     let key = AccessKey::random()?;
     let hash = key.hash();
     if let Some(path) = &out {
-        if path.symlink_metadata().is_ok() {
-            return Err(Failure::cannot(format!("{} is there already and was not touched", path.display())));
-        }
-        write_private(path, format!("{}\n", key.reveal()).as_bytes())?;
+        write_once(path, format!("{}\n", key.reveal()).as_bytes())?;
     }
     let path = out.map(|path| path.display().to_string());
     if json_output {

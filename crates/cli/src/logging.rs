@@ -270,6 +270,23 @@ fn details(event: &LogEvent) -> String {
     Value::Object(fields).to_string()
 }
 
+/// What every line about a request has.
+macro_rules! told_of_request {
+    ($level:ident, $record:expr, $message:expr $(, $field:ident = $value:expr)* $(,)?) => {
+        told!(
+            $level,
+            PROXY,
+            "request",
+            one_line($message),
+            method = $record.method.as_str(),
+            path = $record.path.as_str(),
+            status = u64::from($record.status),
+            ms = $record.took_ms
+            $(, $field = $value)*
+        )
+    };
+}
+
 /// Puts one request of a proxy into the log: a line that says what it cost and where its receipt is, and no word of what was asked.
 pub(crate) fn proxied(record: &ProxyRecord) {
     let ProxyRecord { method, path, status, took_ms, .. } = record;
@@ -282,14 +299,10 @@ pub(crate) fn proxied(record: &ProxyRecord) {
             let message = format!(
                 "{method} {path} {status} {model} {prompt_tokens} + {completion_tokens} tokens, {charge}, {verdict}, {took_ms} ms, receipt {receipt_id}"
             );
-            told!(
+            told_of_request!(
                 INFO,
-                PROXY,
-                "request",
-                one_line(&message),
-                method = method.as_str(),
-                path = path.as_str(),
-                status = u64::from(*status),
+                record,
+                &message,
                 model = model,
                 node = node,
                 prompt_tokens = *prompt_tokens,
@@ -297,38 +310,16 @@ pub(crate) fn proxied(record: &ProxyRecord) {
                 charge = charge.as_str(),
                 verdict = verdict.as_str(),
                 outcome = *outcome,
-                ms = *took_ms,
                 receipt_id = receipt_id.as_str(),
                 bundle = bundle.as_str(),
             );
         }
         ProxyEnd::Failed(code) => {
             let message = format!("{method} {path} {status} {code} {model}, {took_ms} ms");
-            told!(
-                WARN,
-                PROXY,
-                "request",
-                one_line(&message),
-                method = method.as_str(),
-                path = path.as_str(),
-                status = u64::from(*status),
-                model = model,
-                node = node,
-                code = code.as_str(),
-                ms = *took_ms,
-            );
+            told_of_request!(WARN, record, &message, model = model, node = node, code = code.as_str());
         }
         // Lists, pages, health: nothing is bought, and a page looks every few seconds.
-        _ => told!(
-            DEBUG,
-            PROXY,
-            "request",
-            one_line(&format!("{method} {path} {status}, {took_ms} ms")),
-            method = method.as_str(),
-            path = path.as_str(),
-            status = u64::from(*status),
-            ms = *took_ms,
-        ),
+        _ => told_of_request!(DEBUG, record, &format!("{method} {path} {status}, {took_ms} ms")),
     }
 }
 

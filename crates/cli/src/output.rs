@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candor_client::ClientError;
+use candor_client::{ClientError, write_new};
 use candor_verify::text::{is_control, visible};
 use serde_json::{Value, json};
 
@@ -220,8 +220,16 @@ pub(crate) fn ask(question: &str) -> Result<String, Failure> {
 const ANSWER_MAX: u64 = 4096;
 
 /// Reads a whole file, naming it if it cannot be read.
-pub(crate) fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
+}
+
+/// Writes a file that only its owner can read, unless there is one: that is never overwritten, also not one that came a moment ago.
+pub(crate) fn write_once(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    match write_new(path, bytes)? {
+        true => Ok(()),
+        false => Err(Failure::cannot(format!("{} is there already and was not touched", path.display()))),
+    }
 }
 
 /// The address if it can be listened on, with a free port for `:0`; else the flag that chooses another.

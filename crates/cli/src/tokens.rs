@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use candor_chain::ChainClient;
-use candor_report::{AssetPart, NodeText};
+use candor_report::{AssetPart, Decimal, NodeText};
 use candor_verify::bytes::Address;
 use candor_verify::payment::TokenDomain;
 use candor_verify::terms::OperatorTerms;
@@ -30,6 +30,11 @@ const USDC: [(u64, &str, &str); 10] = [
     (11_155_111, "0x1c7d4b196cb0c7b01d743fbc6116a902379c7238", "USDC"),
     (11_155_420, "0x5fd84259d66cd46123540766be93dfe6d43130d7", "USDC"),
 ];
+
+/// An amount on the command line, in a token's money.
+pub(crate) fn amount(text: &str) -> Result<Decimal, String> {
+    Decimal::parse(text).map_err(|error| format!("expected {error}"))
+}
 
 /// USDC on a chain, if it is known here.
 pub(crate) fn usdc(chain_id: u64) -> Option<AssetPart> {

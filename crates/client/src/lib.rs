@@ -60,9 +60,7 @@ pub use own_chain::{ChainIsWell, OwnChain};
 pub use policy_file::{PolicyFile, template};
 pub use prices::{price_list, price_now};
 pub use prove::{Provable, public_answer};
-pub use proxy::{
-    Caller, Proxy, ProxyAnswer, ProxyConfig, ProxyEnd, ProxyEvent, ProxyKeys, ProxyNode, ProxyRecord, ProxyToken, proxied_request,
-};
+pub use proxy::{Caller, Proxy, ProxyAnswer, ProxyConfig, ProxyEnd, ProxyEvent, ProxyKeys, ProxyRecord, ProxyToken, proxied_request};
 pub use quote::{Quote, quote};
 pub use resolve::{Candidate, VerifiedNode, candidates, inspect, resolve, verify_live};
 pub use signer::{SignerError, SignerProgram};

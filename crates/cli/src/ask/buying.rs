@@ -34,10 +34,10 @@ pub(crate) struct Buying {
     #[arg(long, value_name = "URL")]
     node: Option<String>,
     /// Pay no more than this for one answer, in the asset's own money, such as 0.01. The policy's caps hold besides.
-    #[arg(long, value_name = "AMOUNT", value_parser = money)]
+    #[arg(long, value_name = "AMOUNT", value_parser = tokens::amount)]
     max_price: Option<Decimal>,
     /// On a terminal, ask before more than this is paid for one answer.
-    #[arg(long, value_name = "AMOUNT", default_value = "0.01", value_parser = money)]
+    #[arg(long, value_name = "AMOUNT", default_value = "0.01", value_parser = tokens::amount)]
     ask_above: Decimal,
     /// Pay what the policy and --max-price allow without asking.
     #[arg(long, short)]
@@ -46,10 +46,6 @@ pub(crate) struct Buying {
     key: access::KeyArg,
     #[command(flatten)]
     passphrase: wallet::Passphrase,
-}
-
-fn money(text: &str) -> Result<Decimal, String> {
-    Decimal::parse(text).map_err(|error| format!("expected {error}"))
 }
 
 /// Where is bought: a verified node, and everything of whoever buys.

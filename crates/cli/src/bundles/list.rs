@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{answer_json, charge, directory, money, synced};
 use crate::output::{Done, print_json, say};
 use crate::verify::FORM;
-use crate::{calendar, dev, policy};
+use crate::{calendar, dev, policy, tokens};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -37,10 +37,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERDICT")]
     verdict: Option<String>,
     /// Charged more than this, in the token's unit: 0.01.
-    #[arg(long, value_name = "AMOUNT", value_parser = Decimal::parse)]
+    #[arg(long, value_name = "AMOUNT", value_parser = tokens::amount)]
     over: Option<Decimal>,
     /// Charged less than this.
-    #[arg(long, value_name = "AMOUNT", value_parser = Decimal::parse)]
+    #[arg(long, value_name = "AMOUNT", value_parser = tokens::amount)]
     under: Option<Decimal>,
     /// The newest so many.
     #[arg(long, value_name = "COUNT")]

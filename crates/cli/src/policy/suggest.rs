@@ -9,7 +9,7 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use candor_client::{Endpoint, PolicyFile, discover, template, write_new};
+use candor_client::{Endpoint, PolicyFile, discover, template};
 use candor_report::{Decimal, KnownPlace, KnownText};
 use candor_verify::payment::MAX_UNRESOLVED;
 use candor_verify::policy::Policy;
@@ -21,7 +21,7 @@ use serde_json::json;
 use super::words::{self, Money};
 use super::{OF_ONE_BUILD, default_path, nobody, of_state};
 use crate::dev::{self, Development, Role};
-use crate::output::{Done, Failure, can_ask, is_confirmed, print_json, say};
+use crate::output::{Done, Failure, can_ask, is_confirmed, print_json, say, write_once};
 use crate::rpc::RpcArgs;
 use crate::trust::{self, Found};
 
@@ -148,10 +148,7 @@ impl Suggestion {
     fn write(&self, path: &Path, state: &Path) -> Result<(), Failure> {
         dev::make_state(state)?;
         // Somebody may have written one while the question stood there.
-        match write_new(path, self.text.as_bytes())? {
-            true => Ok(()),
-            false => Err(Failure::cannot(format!("{} is there already and was not touched", path.display()))),
-        }
+        write_once(path, self.text.as_bytes())
     }
 }
 

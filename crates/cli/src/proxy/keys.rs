@@ -3,6 +3,8 @@
 //! - **Invariant:** a key is no argument of any command and is in no file of the state, which has its SHA-256: it is printed once, or lies in a
 //!   file of its owner's.
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,11 +14,13 @@ use candor_verify::bytes::Address;
 use candor_verify::hash::sha256;
 use serde_json::{Value, json};
 
-use crate::output::{Done, Failure, print_json, read, say};
-use crate::{dev, keys};
+use crate::output::{Done, Failure, print_json, read, say, write_once};
+use crate::{dev, keys, tokens};
 
 /// The file of the state that has them.
 const FILE: &str = "proxy-keys.toml";
+
+const LOCK: &str = "proxy-keys.lock";
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -45,13 +49,13 @@ struct NewArgs {
     #[arg(value_parser = name)]
     name: String,
     /// Most that one request may cost, in the money of the asset that is paid.
-    #[arg(long, value_name = "AMOUNT", value_parser = money, group = "budget")]
+    #[arg(long, value_name = "AMOUNT", value_parser = tokens::amount, group = "budget")]
     per_request: Option<Decimal>,
     /// Most that may be spent with it in any hour.
-    #[arg(long, value_name = "AMOUNT", value_parser = money, group = "budget")]
+    #[arg(long, value_name = "AMOUNT", value_parser = tokens::amount, group = "budget")]
     per_hour: Option<Decimal>,
     /// Most that may be spent with it in any 24 hours.
-    #[arg(long, value_name = "AMOUNT", value_parser = money, group = "budget")]
+    #[arg(long, value_name = "AMOUNT", value_parser = tokens::amount, group = "budget")]
     per_day: Option<Decimal>,
     /// No budget of its own: whoever has it can spend all that the policy allows.
     #[arg(long, group = "budget", conflicts_with_all = ["per_request", "per_hour", "per_day"])]
@@ -65,10 +69,6 @@ struct NewArgs {
     /// Write the key to this file, which must not exist yet, instead of printing it.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-}
-
-fn money(text: &str) -> Result<Decimal, String> {
-    Decimal::parse(text).map_err(|error| format!("expected {error}"))
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
@@ -88,6 +88,16 @@ pub(super) fn run(args: Args, state: &Path, json_output: bool) -> Done {
     }
 }
 
+/// Held while the file is read and written anew: of two commands at once neither is lost.
+fn lock(state: &Path) -> Result<File, Failure> {
+    let path = state.join(LOCK);
+    let locked = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).and_then(|file| {
+        file.lock()?;
+        Ok(file)
+    });
+    locked.map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
+}
+
 fn open(state: &Path) -> Result<ProxyKeysText, Failure> {
     let path = path(state);
     if !path.exists() {
@@ -98,6 +108,8 @@ fn open(state: &Path) -> Result<ProxyKeysText, Failure> {
 
 fn new(args: NewArgs, state: &Path, json_output: bool) -> Done {
     let NewArgs { name, per_request, per_hour, per_day, no_budget: _, models, payees, out } = args;
+    dev::make_state(state)?;
+    let _lock = lock(state)?;
     let mut known = open(state)?;
     if known.keys.iter().any(|key| key.name == name) {
         return Err(Failure::cannot(format!("there is a key {name:?} already; `candor proxy key remove {name}` takes it away")));
@@ -105,18 +117,14 @@ fn new(args: NewArgs, state: &Path, json_output: bool) -> Done {
     if PROXY_KEYS_MAX <= known.keys.len() {
         return Err(Failure::cannot(format!("expected at most {PROXY_KEYS_MAX} keys, got one more: remove some")));
     }
-    if let Some(path) = out.as_ref().filter(|path| path.symlink_metadata().is_ok()) {
-        return Err(Failure::cannot(format!("{} is there already and was not touched", path.display())));
-    }
     let key = ProxyToken::random()?;
     known.keys.push(ProxyKeyText { name: name.clone(), hash: sha256(&[key.as_bytes()]), per_request, per_hour, per_day, models, payees });
     // What is written has to be what a proxy reads.
     let text = known.to_toml();
     ProxyKeysText::parse(&text).map_err(|error| Failure::cannot(error.to_string()))?;
-    dev::make_state(state)?;
     // Crash: a file with a key that nobody admits yet; a second try names another file.
     if let Some(path) = &out {
-        write_private(path, format!("{key}\n").as_bytes())?;
+        write_once(path, format!("{key}\n").as_bytes())?;
     }
     write_private(&path(state), text.as_bytes())?;
     let file = out.map(|path| path.display().to_string());
@@ -177,6 +185,8 @@ fn may(key: &ProxyKeyText) -> String {
 }
 
 fn remove(name: &str, state: &Path, json_output: bool) -> Done {
+    dev::make_state(state)?;
+    let _lock = lock(state)?;
     let mut known = open(state)?;
     let count = known.keys.len();
     known.keys.retain(|key| key.name != name);

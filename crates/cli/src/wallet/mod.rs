@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_chain::{Deployment, Signer, mint_calldata};
-use candor_client::write_private;
 use candor_report::WalletText;
 use candor_verify::bytes::Address;
 use candor_verify::payment::{Authorization, TokenDomain};
@@ -22,7 +21,7 @@ use serde_json::json;
 use crate::chain::WALLET_START;
 use crate::dev::{self, Development, Role, usd};
 use crate::keys::{self, missing};
-use crate::output::{Done, Failure, note, print_json, say};
+use crate::output::{Done, Failure, note, print_json, say, write_once};
 use crate::rpc::RpcArgs;
 
 pub(crate) use file::{FILES, KEYSTORE, decrypt, is_there, load, open, signer};
@@ -205,7 +204,8 @@ async fn name_program(address: Address, command: Vec<String>, path: &Path) -> Re
     let nothing = Authorization { from: address, to: address, valid_before: UnixSeconds(1), ..Authorization::default() };
     let domain = TokenDomain { name: "Candor trial".into(), version: "1".into(), chain_id: 0, asset: Address::default() };
     file::of_program(text.clone()).sign(&nothing, &domain).await?;
-    write_private(path, text.to_toml().as_bytes())?;
+    // Somebody may have made one while the program was asked.
+    write_once(path, text.to_toml().as_bytes())?;
     Ok(address)
 }
 

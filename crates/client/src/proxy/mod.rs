@@ -37,9 +37,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use candor_report::LiveNode;
 use candor_verify::bytes::{Address, Amount};
-use candor_verify::terms::{Asset, Classes};
-use candor_verify::time::UnixMs;
+use candor_verify::terms::Asset;
 use candor_verify::verdict::LogLevel;
 use candor_x402::client::AssetLimit;
 use http_body_util::combinators::BoxBody;
@@ -145,28 +145,6 @@ pub struct ProxyConfig {
     pub drops_unknown: bool,
     /// What whoever runs the proxy is told: each request that is over, answers that were cut, fields that were taken out.
     pub events: mpsc::UnboundedSender<ProxyEvent>,
-}
-
-/// A verified node, as it is shown.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ProxyNode {
-    /// Host and port.
-    pub authority: String,
-    /// Who runs it.
-    pub operator: Address,
-    /// Whether its evidence is SIMULATED.
-    pub is_simulated: bool,
-    /// When it was verified.
-    pub verified_at: UnixMs,
-    /// What it sells, at which prices now, in which token.
-    pub prices: Vec<(String, Classes, Asset)>,
-    /// How long it takes to name a price, on average.
-    pub latency_ms: Option<u64>,
-    /// Answers so far.
-    pub answers: u64,
-    /// Why it is asked after the others, if it is.
-    pub failing: Option<String>,
 }
 
 /// A bound proxy.
@@ -420,7 +398,7 @@ impl Shared {
         };
         let (status, word) = if needs.is_empty() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
         let payer = self.config.wallet.as_ref().map(|wallet| wallet.address().to_string());
-        let row = |node: ProxyNode| json!({"node": node.authority, "operator": node.operator.to_string(), "failing": node.failing});
+        let row = |node: LiveNode| json!({"node": node.authority, "operator": node.operator.to_string(), "failing": node.failing});
         let nodes: Vec<Value> = self.nodes.shown().into_iter().map(row).collect();
         whole(status, json!({"status": word, "needs": needs, "payer": payer, "nodes": nodes}).to_string().into())
     }

@@ -8,16 +8,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use candor_report::LiveNode;
 use candor_verify::bytes::{Address, Amount};
 use candor_verify::eip712::K256;
 use candor_verify::terms::{Classes, Model, SignedPriceList};
 use candor_verify::time::UnixMs;
 use tokio::task::JoinSet;
 
+use super::ProxyConfig;
 use super::rank::{Known, Price, rank};
 use super::record::short;
 use super::wishes::Wishes;
-use super::{ProxyConfig, ProxyNode};
 use crate::clock;
 use crate::error::ClientError;
 use crate::resolve::{Before, Place, VerifiedNode, random32, resolve_each, verify_live};
@@ -199,7 +200,7 @@ impl Nodes {
     }
 
     /// What is known of each, for people.
-    pub(super) fn shown(&self) -> Vec<ProxyNode> {
+    pub(super) fn shown(&self) -> Vec<LiveNode> {
         self.fresh().iter().map(|kept| kept.shown()).collect()
     }
 
@@ -336,7 +337,7 @@ impl Kept {
         }
     }
 
-    fn shown(&self) -> ProxyNode {
+    fn shown(&self) -> LiveNode {
         let terms = self.node.enclave.terms();
         let mut prices = Vec::new();
         for price in &terms.prices {
@@ -349,7 +350,7 @@ impl Kept {
         let state = self.lock();
         let (latency_ms, answers) = (state.latency_ms, state.answers);
         drop(state);
-        ProxyNode {
+        LiveNode {
             authority: self.authority(),
             operator: terms.operator,
             is_simulated: self.node.enclave.is_simulated(),

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use candor_report::{LIVE_REQUESTS_MAX, LiveEnd, LiveNode, LivePage, LiveRequest, LiveSpend, PageContent, live_page, verdict_page};
+use candor_report::{LIVE_REQUESTS_MAX, LiveEnd, LivePage, LiveRequest, LiveSpend, PageContent, live_page, verdict_page};
 use candor_verify::bundle::BUNDLE_MAX;
 use candor_verify::check::ChainFacts;
 use http_body_util::BodyExt;
@@ -17,7 +17,7 @@ use hyper::{Response, StatusCode};
 
 use super::errors::refusal;
 use super::record::{ProxyAnswer, ProxyEnd, ProxyRecord};
-use super::{ProxyBody, ProxyNode, Shared};
+use super::{ProxyBody, Shared};
 use crate::clock;
 use crate::keep::load_kept;
 
@@ -83,7 +83,6 @@ impl Shared {
                 .collect(),
             Err(error) => return refusal(StatusCode::INTERNAL_SERVER_ERROR, None, &error.to_string()),
         };
-        let nodes: Vec<LiveNode> = nodes.into_iter().map(node).collect();
         let page = LivePage { at: clock::now(), requests: &requests, spend: &spend, nodes: &nodes, refreshes_s };
         let mut response = html(live_page(&page));
         if let Some(Ok(value)) = refreshes_s.map(|seconds| HeaderValue::from_str(&seconds.to_string())) {
@@ -172,9 +171,4 @@ fn shown(record: &ProxyRecord) -> LiveRequest {
         ProxyEnd::Served => LiveEnd::Failed { status: record.status, code: String::new() },
     };
     LiveRequest { at: record.at, took_ms: record.took_ms, model: record.model.clone(), node: record.node.clone(), end }
-}
-
-fn node(node: ProxyNode) -> LiveNode {
-    let ProxyNode { authority, operator, is_simulated, verified_at, prices, latency_ms, answers, failing } = node;
-    LiveNode { authority, operator, is_simulated, verified_at, prices, latency_ms, answers, failing }
 }
