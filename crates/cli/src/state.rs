@@ -12,7 +12,7 @@ use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use serde_json::json;
 
 use crate::output::{Done, Failure, print_json, say};
-use crate::{calendar, dev, node, wallet};
+use crate::{calendar, dev, node, proxy, wallet};
 
 /// Version of the state that this program reads and writes. Raised by whoever changes a file in it so that older ones cannot be read.
 const VERSION: &str = "3";
@@ -20,7 +20,7 @@ const VERSION: &str = "3";
 const VERSION_FILE: &str = "VERSION";
 
 /// What shows that a directory without a version is a state: another's files beside it do not.
-const PARTS: [&str; 7] = ["bundles", dev::DATABASE, "node", "policy.toml", "proxy.token", "spends.json", "tee"];
+const PARTS: [&str; 8] = ["bundles", dev::DATABASE, "node", "policy.toml", proxy::keys::FILE, "proxy.token", "spends.json", "tee"];
 
 /// What earlier resets left.
 const ASIDE: &str = "aside-";
@@ -38,7 +38,7 @@ pub(crate) struct Args {
 enum Command {
     /// Begin anew: move what the state directory holds into a dated directory in it. Nothing is deleted.
     Reset {
-        /// Leave the wallet where it is.
+        /// Leave the wallet where it is, and the keys of its proxy: without them anybody could spend it.
         #[arg(long)]
         keep_wallet: bool,
     },
@@ -105,7 +105,8 @@ fn reset(state: &Path, keep_wallet: bool) -> Result<(PathBuf, Vec<String>), Fail
     let mut names = Vec::new();
     for entry in std::fs::read_dir(state).map_err(|error| cannot(state, error))? {
         let name = entry.map_err(|error| cannot(state, error))?.file_name();
-        let is_kept = keep_wallet && wallet::FILES.iter().any(|file| name == *file);
+        // Trust: the keys of a proxy are kept with what they guard. Without their file a proxy serves everybody.
+        let is_kept = keep_wallet && wallet::FILES.iter().chain([&proxy::keys::FILE]).any(|file| name == *file);
         if !is_kept && !name.to_string_lossy().starts_with(ASIDE) {
             names.push(name);
         }

@@ -35,6 +35,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use tokio::time::Instant;
 
+use crate::caller::{Budget, Caller};
 use crate::clock;
 use crate::error::ClientError;
 use crate::free::{self, AccessKey};
@@ -42,7 +43,6 @@ use crate::http::{SseEvent, SseSplitter, is_event_stream, next_chunk};
 use crate::keep::Keep;
 use crate::left::Left;
 use crate::own_chain::{ChainIsWell, OwnChain};
-use crate::proxy::{Budget, Caller};
 use crate::quote::{Told, ask_unpaid, named_list, no_wallet};
 use crate::resolve::{VerifiedNode, random32};
 use crate::send::{PENDING_SECONDS, Paid, Tries, send_paid};
@@ -173,7 +173,7 @@ pub async fn ask_if(
 ) -> Result<VerifiedResponse, ClientError> {
     node.reconnect().await?;
     let key = free::shown_to(node, buyer.key)?;
-    let request = request_key(body);
+    let request = request_key(body, buyer.caller);
     let seller = Seller { boot: node.enclave.manifest().hash(), payee: node.enclave.manifest().payee };
     // The lock says to everybody else that this payment is waited for; it lasts as long as this function.
     let resumed = match buyer.again {
@@ -215,10 +215,7 @@ pub async fn ask_if(
         approved = Some(offer.clone());
         node.reconnect().await?;
     };
-    let budget = match buyer.caller {
-        None => None,
-        Some(caller) => Some(caller.budget(choice.requirements().amount, decimals(node, &choice))?),
-    };
+    let budget = buyer.caller.map(|caller| caller.budget(decimals(node, &choice)));
     on_progress(Progress::Paying(&choice));
     let (sent, _in_flight) = sign(buyer, wallet, choice, request, budget.as_ref(), well).await?;
     let given_up = || ClientError::Usage("a payment that was just made is long over: look at the clock of this machine".into());
@@ -230,7 +227,7 @@ pub async fn ask_if(
 pub(crate) async fn take_up(node: &mut VerifiedNode, buyer: &Buyer<'_>, body: &[u8]) -> Result<Option<VerifiedResponse>, ClientError> {
     node.reconnect().await?;
     let seller = Seller { boot: node.enclave.manifest().hash(), payee: node.enclave.manifest().payee };
-    let Some((sent, _in_flight)) = buyer.book.resume(&request_key(body), &seller)? else { return Ok(None) };
+    let Some((sent, _in_flight)) = buyer.book.resume(&request_key(body, buyer.caller), &seller)? else { return Ok(None) };
     redeem(node, buyer, &sent, None, body, Tries::Once, &mut |_| {}).await
 }
 
@@ -364,9 +361,11 @@ pub(crate) fn judge(bundle: &Bundle, policy: &Policy) -> Judged {
     }
 }
 
-/// Names a request in the book: the same each time the same is asked.
-pub(crate) fn request_key(body: &[u8]) -> Hash32 {
-    sha256(&[b"POST ", CHAT_PATH.as_bytes(), b"\n", body])
+/// Names a request in the book: the same each time the same is asked, by the same caller. One caller's payment, its answer, and that it asked, are
+/// nothing to another.
+pub(crate) fn request_key(body: &[u8], caller: Option<&Caller>) -> Hash32 {
+    let request = sha256(&[b"POST ", CHAT_PATH.as_bytes(), b"\n", body]);
+    caller.map_or(request, |caller| sha256(&[&request.0, caller.name().as_bytes()]))
 }
 
 async fn sign(
@@ -461,7 +460,7 @@ async fn read_stream(
 ) -> Result<Vec<Vec<u8>>, ClientError> {
     let broken = |what: String| ClientError::Unreachable { endpoint: node.endpoint.authority(), what };
     let mut splitter = SseSplitter::default();
-    let mut frames: Vec<Vec<u8>> = Vec::new();
+    let (mut frames, mut bytes) = (Vec::<Vec<u8>>::new(), 0_usize);
     while let Some(chunk) = next_chunk(&mut body).await.map_err(broken)? {
         for event in splitter.push(&chunk).map_err(broken)? {
             match event {
@@ -470,10 +469,10 @@ async fn read_stream(
                     if unsplice(&frame).is_none() {
                         on_progress(Progress::Frame(&frame));
                     }
+                    bytes = bytes.saturating_add(frame.len());
                     frames.push(frame);
                 }
             }
-            let bytes: usize = frames.iter().map(Vec::len).sum();
             if candor_verify::bundle::FRAMES_MAX < frames.len() || candor_verify::bundle::BUNDLE_MAX < bytes {
                 return Err(broken("more than an answer can have".into()));
             }
@@ -540,6 +539,18 @@ pub(crate) fn answer_text(frames: &[Vec<u8>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_asked_by_two_callers_is_two_requests() {
+        let caller = |name: &str| {
+            let text = format!("[[key]]\nname = \"{name}\"\nhash = \"{}\"\n", Hash32([1; 32]));
+            Caller::of(candor_report::ProxyKeysText::parse(&text).unwrap().keys.remove(0))
+        };
+        let keys = [None, Some(&caller("a")), Some(&caller("b"))].map(|caller| request_key(b"{}", caller));
+        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
+        assert_eq!(keys[1], request_key(b"{}", Some(&caller("a"))));
+        assert_ne!(keys[1], request_key(b"{ }", Some(&caller("a"))));
+    }
 
     #[test]
     fn an_answer_is_given_up_when_its_payment_is_long_over_and_the_node_has_none_and_not_while_it_is_waited_for() {

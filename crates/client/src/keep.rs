@@ -89,12 +89,7 @@ impl Keep {
 
     /// Keeps an answer whole that nobody has read, whatever is kept of others: its texts are nowhere else. Where it is.
     pub(crate) fn unread(&self, bundle: &Bundle, verdict: &Verdict) -> Result<PathBuf, ClientError> {
-        let bytes = bundle.encode();
-        let path = self.write("candor", bundle, &bytes)?;
-        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        // The file is there, and the index is made from the files.
-        drop(self.index.put(&IndexedAnswer::of(bundle, Some(path.clone()), KeepMode::Full, size, WhenKept::of(verdict))));
-        Ok(path)
+        self.keep_whole("candor", bundle, WhenKept::of(verdict))
     }
 
     /// The file of an answer in the directory, if one is there.
@@ -143,16 +138,15 @@ impl Keep {
 
     /// Keeps a refused answer, whole; if that fails, says why, because the refusal is what the caller must hear.
     pub(crate) fn refused(&self, bundle: &Bundle, check: &str) -> Result<PathBuf, String> {
-        self.keep_refused(bundle, check).map_err(|error| error.to_string())
+        self.keep_whole("refused.candor", bundle, WhenKept::refused(check)).map_err(|error| error.to_string())
     }
 
-    fn keep_refused(&self, bundle: &Bundle, check: &str) -> Result<PathBuf, ClientError> {
+    fn keep_whole(&self, extension: &str, bundle: &Bundle, when_kept: WhenKept) -> Result<PathBuf, ClientError> {
         let bytes = bundle.encode();
-        let path = self.write("refused.candor", bundle, &bytes)?;
+        let path = self.write(extension, bundle, &bytes)?;
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let answer = IndexedAnswer::of(bundle, Some(path.clone()), KeepMode::Full, size, WhenKept::refused(check));
         // The file is there, and the index is made from the files.
-        drop(self.index.put(&answer));
+        drop(self.index.put(&IndexedAnswer::of(bundle, Some(path.clone()), KeepMode::Full, size, when_kept)));
         Ok(path)
     }
 
@@ -178,7 +172,7 @@ impl Keep {
     /// `File`.
     pub fn turn_refused(&self, path: Option<&Path>, bundle: &Bundle, check: &str) -> Result<PathBuf, ClientError> {
         // Crash: both files are there, never neither.
-        let refused = self.keep_refused(bundle, check)?;
+        let refused = self.keep_whole("refused.candor", bundle, WhenKept::refused(check))?;
         if let Some(path) = path {
             fs::remove_file(path).map_err(|error| file_error(path, &error))?;
             self.index.forget(path)?;

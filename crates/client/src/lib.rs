@@ -13,6 +13,7 @@
 mod ask;
 mod awaited;
 mod boot;
+mod caller;
 mod chain_health;
 mod clock;
 mod cut;
@@ -46,6 +47,7 @@ mod well_known;
 
 pub use ask::{Again, Buyer, CHAT_PATH, Progress, VerifiedResponse, ask, ask_if, frame_text};
 pub use awaited::Awaited;
+pub use caller::Caller;
 pub use chain_health::ChainTrouble;
 pub use cut::cut_notice;
 pub use error::{ClientError, RefusedEvidence};
@@ -60,7 +62,7 @@ pub use own_chain::{ChainIsWell, OwnChain};
 pub use policy_file::{PolicyFile, template};
 pub use prices::{price_list, price_now};
 pub use prove::{Provable, public_answer};
-pub use proxy::{Caller, Proxy, ProxyAnswer, ProxyConfig, ProxyEnd, ProxyEvent, ProxyKeys, ProxyRecord, ProxyToken, proxied_request};
+pub use proxy::{Proxy, ProxyAnswer, ProxyConfig, ProxyEnd, ProxyEvent, ProxyKeys, ProxyRecord, ProxyToken, proxied_request};
 pub use quote::{Quote, quote};
 pub use resolve::{Candidate, VerifiedNode, candidates, inspect, resolve, verify_live};
 pub use signer::{SignerError, SignerProgram};

@@ -4,6 +4,7 @@
 //!   file of its owner's.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ use crate::output::{Done, Failure, print_json, read, say, write_once};
 use crate::{dev, keys, tokens};
 
 /// The file of the state that has them.
-const FILE: &str = "proxy-keys.toml";
+pub(crate) const FILE: &str = "proxy-keys.toml";
 
 const LOCK: &str = "proxy-keys.lock";
 
@@ -100,7 +101,8 @@ fn lock(state: &Path) -> Result<File, Failure> {
 
 fn open(state: &Path) -> Result<ProxyKeysText, Failure> {
     let path = path(state);
-    if !path.exists() {
+    // Only a file that is not there is one without keys: of another the keys would be written over.
+    if path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         return Ok(ProxyKeysText::default());
     }
     ProxyKeysText::parse(&String::from_utf8_lossy(&read(&path)?)).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))

@@ -1,13 +1,13 @@
 //! `candor proxy`: a plain OpenAI endpoint on loopback for SDKs that cannot pay or verify; with `--token` for those only who have it, and with keys
 //! for each within a budget.
 
-mod keys;
+pub(crate) mod keys;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_client::{Endpoint, KeepMode, Proxy, ProxyConfig, ProxyEvent, ProxyKeys, ProxyToken, write_private};
+use candor_client::{Endpoint, KeepMode, Proxy, ProxyConfig, ProxyEvent, ProxyKeys, ProxyToken, write_new};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -69,7 +69,8 @@ fn token(named: PathBuf, state: &Path) -> Result<(ProxyToken, PathBuf), Failure>
     let path = if is_auto { state.join("proxy.token") } else { named };
     if is_auto && !path.exists() {
         dev::make_state(state)?;
-        write_private(&path, format!("{}\n", ProxyToken::random()?).as_bytes())?;
+        // Another proxy may have made one a moment ago: that one counts.
+        write_new(&path, format!("{}\n", ProxyToken::random()?).as_bytes())?;
     }
     let bytes = read(&path)?;
     let text = String::from_utf8_lossy(&bytes);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::support::http::{CHAT, Http, Reply, get};
-use crate::support::process::{Process, new_directory};
+use crate::support::process::{Process, new_directory, run};
 use crate::support::{World, eventually};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -89,7 +89,16 @@ async fn a_key_buys_within_its_budget_and_no_more_and_is_refused_when_it_is_take
     let stranger = ask("any", json!({"seed": 2})).await;
     assert_eq!((stranger.status, stranger.error_code().as_str()), (401, "invalid_api_key"));
     let page = send(&at, Method::GET, "/", &[("accept", "text/html")], Vec::new()).await;
+    assert_eq!(page.status, 401, "a browser has no key");
+    assert!(page.header("www-authenticate").is_none(), "there is no token to ask for");
+    for path in ["/", "/v1/models", "/health"] {
+        assert_eq!(send(&at, Method::GET, path, &[], Vec::new()).await.status, 401, "{path}");
+    }
+    let holder = format!("Bearer {ci}");
+    let page = send(&at, Method::GET, "/", &[("accept", "text/html"), ("authorization", &holder)], Vec::new()).await;
     assert_eq!(page.status, 403, "what others asked is for whoever has the token");
+    let id = first.header("x-receipt-id").unwrap();
+    assert_eq!(send(&at, Method::GET, &format!("/answers/{id}"), &[("authorization", &holder)], Vec::new()).await.status, 403);
     let model = ask(&ci, json!({"model": "another"})).await;
     assert_eq!((model.status, model.error_code().as_str()), (403, "model_not_allowed"));
     let whole = ask(&ci, json!({"seed": 3})).await;
@@ -101,7 +110,8 @@ async fn a_key_buys_within_its_budget_and_no_more_and_is_refused_when_it_is_take
         assert!(message.contains(&format!("key \"ci\" has 0.000000 left of {text} in any 24 hours")), "{message}");
     }
     let payee = ask(&other, json!({"seed": 5})).await;
-    assert!(payee.status == 502 && payee.json()["error"]["message"].as_str().unwrap().contains("may not pay"), "{payee:?}");
+    assert_eq!((payee.status, payee.error_code().as_str()), (404, "no_provider"), "its node is not even asked: {payee:?}");
+    assert!(payee.json()["error"]["message"].as_str().unwrap().contains("that this key may pay"), "{payee:?}");
     let list = world.candor(&["proxy", "key", "list"]);
     assert_eq!(
         (list.code, list.json[0]["per_day"].as_str(), &list.json[0]["models"]),
@@ -112,6 +122,32 @@ async fn a_key_buys_within_its_budget_and_no_more_and_is_refused_when_it_is_take
     assert_eq!(world.candor(&["proxy", "key", "remove", "ci"]).code, 0);
     assert_eq!(world.candor(&["proxy", "key", "remove", "ci"]).code, 2);
     assert_eq!(ask(&ci, json!({"seed": 6})).await.status, 401);
+    // With the wallet stay the keys: their file is what closes the proxy.
+    assert_eq!(world.candor(&["proxy", "key", "new", "last", "--no-budget"]).code, 0);
+    let broken = world.state.join("proxy-keys.toml");
+    let whole = std::fs::read(&broken).unwrap();
+    std::fs::write(&broken, "[[key]]\n").unwrap();
+    assert_eq!(ask(&other, json!({"seed": 7})).await.status, 401, "of a broken file no key counts");
+    assert!(proxy.logged(|line| line.contains("no key is admitted")).contains("proxy-keys.toml"));
+    assert_eq!(world.candor(&["proxy", "key", "new", "more", "--no-budget"]).code, 2, "and none is written over it");
+    std::fs::write(&broken, whole).unwrap();
+}
+
+#[test]
+fn keys_that_are_made_at_once_are_all_there_and_a_reset_that_keeps_the_wallet_keeps_them() {
+    let state = new_directory();
+    std::thread::scope(|scope| {
+        for name in ["a", "b", "c", "d", "e", "f"] {
+            let state = &state;
+            scope.spawn(move || assert_eq!(run(state, &["proxy", "key", "new", name, "--no-budget"]).code, 0));
+        }
+    });
+    assert_eq!(run(&state, &["proxy", "key", "list"]).json.as_array().unwrap().len(), 6);
+    assert_eq!(run(&state, &["state", "reset", "--keep-wallet"]).code, 0);
+    assert_eq!(run(&state, &["proxy", "key", "list"]).json.as_array().unwrap().len(), 6);
+    assert_eq!(run(&state, &["state", "reset"]).code, 0);
+    assert_eq!(run(&state, &["proxy", "key", "list"]).json, json!([]));
+    std::fs::remove_dir_all(state).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

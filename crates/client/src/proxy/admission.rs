@@ -12,8 +12,9 @@ use hyper::{Method, Response, StatusCode};
 
 use super::ProxyBody;
 use super::errors::{PROXY_CODE, refusal};
-use super::keys::{Caller, holder, is_equal};
+use super::keys::{holder, is_equal};
 use super::page::is_browser;
+use crate::caller::Caller;
 use crate::error::ClientError;
 use crate::resolve::random32;
 
@@ -86,8 +87,7 @@ pub(super) fn admit(
     if let Some(caller) = bearer(headers).zip(keys).and_then(|(key, keys)| holder(keys, key)) {
         return Ok(Some(caller));
     }
-    let is_open_page = token.is_none() && matches!(*method, Method::GET | Method::HEAD);
-    if token.is_none() && (keys.is_none() || is_open_page) {
+    if token.is_none() && keys.is_none() {
         return Ok(None);
     }
     let message = match token.is_some() {
@@ -97,7 +97,7 @@ pub(super) fn admit(
         false => "this proxy has keys (candor proxy key): send one as your API key (Authorization: Bearer KEY)",
     };
     let mut refused = refusal(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message);
-    if is_browser(headers) {
+    if token.is_some() && is_browser(headers) {
         refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"candor proxy: the token is the password\""));
     }
     Err(Box::new(refused))
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_are_keys_their_holders_are_admitted_by_name_and_strangers_only_look() {
+    fn where_there_are_keys_their_holders_are_admitted_by_name_and_nobody_else_is() {
         let key = |name: &str, key: &str| ProxyKeyText {
             name: name.into(),
             hash: sha256(&[key.as_bytes()]),
@@ -206,7 +206,7 @@ mod tests {
             assert_eq!(name(Method::POST, "Bearer one", token, &[]), Err(401), "all keys were taken away");
         }
         assert_eq!(name(Method::POST, &format!("Bearer {text}"), Some(&token), &keys), Ok(None), "the token has no budget of its own");
-        assert_eq!((name(Method::GET, "", None, &keys), name(Method::GET, "", Some(&token), &keys)), (Ok(None), Err(401)));
+        assert_eq!((name(Method::GET, "", None, &keys), name(Method::GET, "", Some(&token), &keys)), (Err(401), Err(401)));
     }
 
     #[test]

@@ -14,11 +14,11 @@ use tokio::task::JoinHandle;
 use super::buy::{Bought, NotBought, Order, buy};
 use super::carried::{Carried, NODE, forwardable};
 use super::errors::{PROXY_CODE, error_body, failure, refusal, refusal_of, whole};
-use super::keys::Caller;
 use super::record::{Begun, ProxyEnd, short};
 use super::wishes::{WishError, Wishes};
 use super::{ProxyBody, Shared};
-use crate::ask::{VerifiedResponse, request_key};
+use crate::ask::VerifiedResponse;
+use crate::caller::Caller;
 use crate::error::ClientError;
 use crate::unknown::Dropped;
 
@@ -41,7 +41,7 @@ pub(super) async fn chat(shared: Arc<Shared>, request: Request<Incoming>, mut be
             return refusal(status, Some(PROXY_CODE), &message);
         }
     };
-    let (wishes, body) = match Wishes::take(body) {
+    let (mut wishes, body) = match Wishes::take(body) {
         Ok(taken) => taken,
         Err(WishError { param, expected }) => {
             refused(begun, StatusCode::BAD_REQUEST, "invalid_value");
@@ -54,6 +54,7 @@ pub(super) async fn chat(shared: Arc<Shared>, request: Request<Incoming>, mut be
         let message = format!("key {:?} may not ask this model", caller.name());
         return refusal(StatusCode::FORBIDDEN, Some("model_not_allowed"), &message);
     }
+    wishes.payees = caller.as_ref().map(|caller| caller.payees().to_vec()).unwrap_or_default();
     let dropped = Dropped::default();
     let order = Order::new(body, wishes, dropped.clone(), caller);
     let mut response = forwarded(shared, order, begun).await.unwrap_or_else(|failed| failure(&failed.error, &failed.tried));
@@ -86,7 +87,7 @@ async fn forwarded(shared: Arc<Shared>, order: Arc<Order>, mut begun: Begun) -> 
             // Whoever asked is gone, and may ask the same again.
             Ok(bought) if sender.is_closed() => {
                 shared.unread(&bought.response, &bought.node);
-                shared.late.deliver(request_key(&order.body), bought);
+                shared.late.deliver(order.request, bought);
                 Err(own(ClientError::Usage("whoever asked is gone".into())))
             }
             result => result.map(|Bought { response, node }| Answered { carried: Carried::of(&response, &node), response }),

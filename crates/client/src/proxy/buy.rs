@@ -28,11 +28,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout_at;
 
 use super::Shared;
-use super::keys::Caller;
 use super::late::Earlier;
 use super::nodes::{Kept, Look};
 use super::wishes::{Size, Wishes};
 use crate::ask::{Again, Buyer, Progress, VerifiedResponse, ask_if, request_key, take_up};
+use crate::caller::Caller;
 use crate::clock;
 use crate::cut::cut_notice;
 use crate::error::ClientError;
@@ -55,6 +55,8 @@ pub(super) const FOLLOWED_MAX: usize = 64;
 /// One request, and how it stands.
 pub(super) struct Order {
     pub(super) body: Bytes,
+    /// The same whenever the same caller asks the same.
+    pub(super) request: Hash32,
     pub(super) wishes: Wishes,
     pub(super) dropped: Dropped,
     /// Who asks, with a key of its own.
@@ -67,7 +69,8 @@ const NOBODY: usize = usize::MAX;
 
 impl Order {
     pub(super) fn new(body: Bytes, wishes: Wishes, dropped: Dropped, caller: Option<Caller>) -> Arc<Self> {
-        Arc::new(Self { body, wishes, dropped, caller, winner: AtomicUsize::new(NOBODY) })
+        let request = request_key(&body, caller.as_ref());
+        Arc::new(Self { body, request, wishes, dropped, caller, winner: AtomicUsize::new(NOBODY) })
     }
 
     /// Whether this try's answer is the request's: the first that has one.
@@ -115,8 +118,7 @@ pub(super) async fn buy(
     order: &Arc<Order>,
     frames: &UnboundedSender<(String, Vec<u8>)>,
 ) -> Result<Bought, NotBought> {
-    let request = request_key(&order.body);
-    match shared.late.earlier(&request) {
+    match shared.late.earlier(&order.request) {
         Earlier::Answer(bought) => {
             for frame in bought.response.bundle.response.frames.iter().filter(|_| order.wishes.is_streamed) {
                 drop(frames.send((bought.node.clone(), frame.clone())));
@@ -133,7 +135,7 @@ pub(super) async fn buy(
         Earlier::Nothing => {}
     }
     // Whoever asks the same while nobody waits here any more is told so, and pays for nothing twice.
-    let _running = shared.late.run(request, frames.clone());
+    let _running = shared.late.run(order.request, frames.clone());
     let closing = |_| NotBought { error: Box::new(ClientError::Usage("the proxy is closing".into())), tried: Vec::new() };
     let _permit = shared.running.acquire().await.map_err(closing)?;
     let (sender, steps) = unbounded_channel();
@@ -349,11 +351,19 @@ impl Buying<'_> {
         let of = |tries: &mut Vec<Try>, is_it: fn(&Try) -> bool| {
             tries.iter_mut().rev().filter(|tried| is_it(tried)).find_map(|tried| tried.error.take())
         };
-        let error = of(&mut self.tries, |tried| tried.is_paid).or(self.looked_in_vain).or_else(|| of(&mut self.tries, |_| true));
+        let is_over_budget = |tried: &Try| matches!(tried.error, Some(ClientError::Budget(_)));
+        let paid = of(&mut self.tries, |tried| tried.is_paid).or_else(|| of(&mut self.tries, is_over_budget));
+        let error = paid.or(self.looked_in_vain).or_else(|| of(&mut self.tries, |_| true));
+        let has_payees = !self.order.wishes.payees.is_empty();
         let nobody = || ClientError::Node {
             status: 404,
             code: "no_provider".into(),
-            message: "No verified node is what 'provider' asks for: see order, only and max_price; GET /health lists the nodes.".into(),
+            message: match has_payees {
+                false => "No verified node is what 'provider' asks for: see order, only and max_price; GET /health lists the nodes.".into(),
+                true => {
+                    "No verified node of a payee that this key may pay is what 'provider' asks for; GET /health lists the nodes.".into()
+                }
+            },
             param: Some("provider".into()),
         };
         NotBought { error: Box::new(error.unwrap_or_else(nobody)), tried }
@@ -365,11 +375,7 @@ fn moves_on(error: &ClientError) -> bool {
     match error {
         ClientError::Node { status, .. } => !(400..500).contains(status) || matches!(status, 401 | 402 | 403 | 408 | 409 | 429),
         // It was paid for and is there, or nothing can be paid at all.
-        ClientError::CannotTell(_)
-        | ClientError::Chain(_)
-        | ClientError::ChainTrouble(_)
-        | ClientError::File { .. }
-        | ClientError::Budget(_) => false,
+        ClientError::CannotTell(_) | ClientError::Chain(_) | ClientError::ChainTrouble(_) | ClientError::File { .. } => false,
         _ => true,
     }
 }
@@ -483,9 +489,6 @@ impl Attempt {
         if self.order.is_lost_for(self.number) {
             return Err(ClientError::Spend("another node answers already".into()));
         }
-        if let Some(caller) = self.order.caller.as_ref().filter(|caller| !caller.may_pay(&offer.payee)) {
-            return Err(ClientError::Spend(format!("key {:?} may not pay {}", caller.name(), offer.payee)));
-        }
         let caps = &self.order.wishes.max_price;
         let size = Size { prompt_tokens: offer.prompt_tokens, completion_tokens: offer.max_tokens };
         let terms = self.kept.node.enclave.terms();
@@ -494,8 +497,15 @@ impl Attempt {
             let what = "expected the decimals that the token has in the operator's terms, got others".to_owned();
             return Err(ClientError::Dishonest { check: "terms.decimals", what });
         }
-        let allowed = asset.is_some_and(|asset| caps.allows_amount(offer.amount, size, asset));
-        if caps.is_none() || allowed {
+        // A budget is in money, and nothing that an operator signs says how much money a unit is.
+        let is_known = self.shared.config.decimals.contains_key(&(offer.chain_id, offer.asset));
+        if !is_known && self.order.caller.as_ref().is_some_and(Caller::has_budget) {
+            return Err(ClientError::Spend(format!(
+                "the decimals of {} are not known here, so that no budget in it can be kept",
+                offer.asset
+            )));
+        }
+        if asset.is_some_and(|asset| caps.allows_amount(offer.amount, size, asset)) {
             return Ok(());
         }
         Err(ClientError::Spend(format!("the price of {} is above the request's provider.max_price", self.kept.authority())))
@@ -511,7 +521,7 @@ impl Attempt {
         let Ok(_place) = self.shared.following.try_acquire() else { return };
         let _followed = {
             let (order, number) = (Arc::clone(&self.order), self.number);
-            self.shared.late.follow(request_key(&self.order.body), sent.until, move || !order.is_lost_for(number))
+            self.shared.late.follow(self.order.request, sent.until, move || !order.is_lost_for(number))
         };
         let payee = self.kept.node.enclave.manifest().payee;
         let mut pause = FOLLOW_PAUSE_MIN;
@@ -541,7 +551,7 @@ impl Attempt {
         let node = self.kept.authority();
         self.shared.unread(&response, &node);
         if is_wanted {
-            self.shared.late.deliver(request_key(&self.order.body), Bought { response, node });
+            self.shared.late.deliver(self.order.request, Bought { response, node });
         }
     }
 }

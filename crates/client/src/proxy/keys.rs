@@ -1,16 +1,14 @@
-//! Who asks through a proxy, if it has keys: a name, budgets, and lists of models and payees. Keys can come and go while it runs: the file is read again when it
-//! is another.
-//!
-//! What was spent by whom is in the book of payments, counted in the step that reserves one: two that ask at once cannot exceed a budget together.
+//! The keys of a proxy, by which it knows who asks. They can come and go while it runs: the file is read again when it is another.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use candor_report::{Decimal, ProxyKeyText, ProxyKeysText, decimal_text};
-use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_report::{ProxyKeyText, ProxyKeysText};
+use candor_verify::bytes::Hash32;
 use candor_verify::hash::sha256;
 
+use crate::caller::Caller;
 use crate::error::ClientError;
 use crate::files::file_error;
 
@@ -71,56 +69,12 @@ impl ProxyKeys {
 /// Whose key this is.
 pub(super) fn holder(keys: &[ProxyKeyText], key: &[u8]) -> Option<Caller> {
     let hash = sha256(&[key]);
-    keys.iter().find(|known| is_equal(&known.hash, &hash)).cloned().map(Caller)
+    keys.iter().find(|known| is_equal(&known.hash, &hash)).cloned().map(Caller::of)
 }
 
 /// How long two hashes take to compare says nothing about a key.
 pub(super) fn is_equal(ours: &Hash32, theirs: &Hash32) -> bool {
     ours.0.iter().zip(theirs.0).fold(0, |differing, (ours, theirs)| differing | (ours ^ theirs)) == 0
-}
-
-/// Who asks through a proxy, with a key of its own.
-#[derive(Clone, Debug)]
-pub struct Caller(ProxyKeyText);
-
-/// What a caller may spend of one asset, in its smallest unit.
-#[derive(Clone, Debug)]
-pub(crate) struct Budget {
-    /// Whose, as the book has it.
-    pub(crate) caller: String,
-    /// Most in any hour, and in any day.
-    pub(crate) per_hour: Option<Amount>,
-    pub(crate) per_day: Option<Amount>,
-    pub(crate) decimals: u8,
-}
-
-impl Caller {
-    pub(super) fn name(&self) -> &str {
-        &self.0.name
-    }
-
-    pub(super) fn may_ask(&self, model: Option<&str>) -> bool {
-        self.0.models.is_empty() || model.is_some_and(|model| self.0.models.iter().any(|known| known == model))
-    }
-
-    pub(super) fn may_pay(&self, payee: &Address) -> bool {
-        self.0.payees.is_empty() || self.0.payees.contains(payee)
-    }
-
-    /// What it may spend of an asset with so many decimals, if this much may be paid for one request at all.
-    ///
-    /// # Errors
-    /// `Spend`: another node may be cheaper.
-    pub(crate) fn budget(&self, amount: Amount, decimals: u8) -> Result<Budget, ClientError> {
-        let ProxyKeyText { name, per_request, per_hour, per_day, .. } = &self.0;
-        // A limit finer than the asset's money is below it; one that cannot be counted is no limit.
-        let units = |limit: &Option<Decimal>| limit.map(|limit| limit.units(decimals).unwrap_or(Amount::ZERO));
-        if units(per_request).is_some_and(|limit| limit < amount) {
-            let (limit, price) = (per_request.map_or_else(String::new, |limit| limit.to_string()), decimal_text(amount, decimals));
-            return Err(ClientError::Spend(format!("key {name:?} may pay {limit} for one request, and this one costs {price}")));
-        }
-        Ok(Budget { caller: name.clone(), per_hour: units(per_hour), per_day: units(per_day), decimals })
-    }
 }
 
 #[cfg(test)]
@@ -131,11 +85,11 @@ mod tests {
         ProxyKeyText {
             name: name.into(),
             hash: sha256(&[text.as_bytes()]),
-            per_request: Some(Decimal::parse("0.001").unwrap()),
+            per_request: None,
             per_hour: None,
-            per_day: Some(Decimal::parse("2").unwrap()),
-            models: vec!["mini".into()],
-            payees: vec![Address([7; 20])],
+            per_day: None,
+            models: Vec::new(),
+            payees: Vec::new(),
         }
     }
 
@@ -161,20 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_is_whoever_has_the_key_and_is_held_to_its_lists_and_limits() {
+    fn a_caller_is_whoever_has_the_key() {
         let keys = [key("a", "one"), key("b", "two")];
-        let caller = holder(&keys, b"two").unwrap();
-        assert_eq!(caller.name(), "b");
+        assert_eq!(holder(&keys, b"two").unwrap().name(), "b");
         assert!(holder(&keys, b"two ").is_none() && holder(&keys, b"").is_none() && holder(&[], b"one").is_none());
-        assert!(caller.may_ask(Some("mini")) && !caller.may_ask(Some("maxi")) && !caller.may_ask(None));
-        assert!(caller.may_pay(&Address([7; 20])) && !caller.may_pay(&Address([8; 20])));
-        let budget = caller.budget(Amount(1_000), 6).unwrap();
-        assert_eq!((budget.per_hour, budget.per_day), (None, Some(Amount(2_000_000))));
-        let dear = caller.budget(Amount(1_001), 6).unwrap_err().to_string();
-        assert!(dear.contains("may pay 0.001 for one request, and this one costs 0.001001"), "{dear}");
-        assert!(caller.budget(Amount(1), 0).is_err(), "a limit below the smallest unit is below any price");
-        let open = Caller(ProxyKeyText { per_request: None, per_day: None, models: Vec::new(), payees: Vec::new(), ..key("c", "three") });
-        assert!(open.may_ask(None) && open.may_pay(&Address([8; 20])));
-        assert_eq!(open.budget(Amount(u128::MAX), 6).unwrap().per_day, None);
     }
 }

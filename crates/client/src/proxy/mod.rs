@@ -37,7 +37,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use candor_report::LiveNode;
+use candor_report::{LiveNode, ProxyKeyText};
 use candor_verify::bytes::{Address, Amount};
 use candor_verify::terms::Asset;
 use candor_verify::verdict::LogLevel;
@@ -57,8 +57,7 @@ use self::answer::chat;
 use self::buy::FOLLOWED_MAX;
 pub(crate) use self::carried::as_the_node_sent;
 use self::errors::{PROXY_CODE, failure, refusal, whole};
-pub(crate) use self::keys::Budget;
-pub use self::keys::{Caller, ProxyKeys};
+pub use self::keys::ProxyKeys;
 use self::late::Late;
 use self::nodes::{Look, Nodes};
 use self::page::{ANSWERS_PATH, Records, is_browser};
@@ -264,6 +263,14 @@ impl Shared {
         self.tell(format!("{node} answered late, and was paid; nobody waits for its answer: {kept}"));
     }
 
+    /// The keys that count now; `None` if there never were any. Of a file that cannot be read none counts: nobody is admitted by guessing.
+    fn keys(&self) -> Option<Arc<Vec<ProxyKeyText>>> {
+        self.config.keys.as_ref()?.now().unwrap_or_else(|error| {
+            self.tell(format!("no key is admitted: {error}"));
+            Some(Arc::default())
+        })
+    }
+
     /// A line for whoever runs the proxy, if anybody listens.
     fn tell(&self, line: String) {
         drop(self.config.events.send(ProxyEvent::Notice(line)));
@@ -309,11 +316,7 @@ type ProxyBody = BoxBody<Bytes, std::io::Error>;
 async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<ProxyBody>, Infallible> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let begun = Begun::now(&method, &path);
-    let keys = match shared.config.keys.as_ref().map(ProxyKeys::now).transpose() {
-        Ok(keys) => keys.flatten(),
-        // Nobody is admitted by guessing.
-        Err(error) => return Ok(failure(&error, &[])),
-    };
+    let keys = shared.keys();
     let admitted = admit(request.headers(), &method, shared.config.token.as_ref(), keys.as_ref().map(|keys| keys.as_slice()));
     if let Err(refused) = admitted {
         let code = if refused.status() == StatusCode::UNAUTHORIZED { "invalid_api_key" } else { PROXY_CODE };
@@ -321,21 +324,21 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
         return Ok(*refused);
     }
     let caller = admitted.unwrap_or_default();
-    let sees_all = caller.is_none() && (keys.is_none() || shared.config.token.is_some());
     let is_read = matches!(method, Method::GET | Method::HEAD);
     let answer = path.strip_prefix(ANSWERS_PATH);
+    let is_page = answer.is_some() || (path == "/" && is_browser(request.headers()));
     let response = match path.as_str() {
         // It tells itself when it is over.
         CHAT_PATH if method == Method::POST => return Ok(chat(shared, request, begun, caller).await),
         MODELS_PATH if is_read => models(&shared).await.unwrap_or_else(|error| failure(&error, &[])),
         HEALTH_PATH if is_read => shared.health().await,
-        // They show what everybody asked: not for whoever has a key of their own, nor for strangers where there are keys.
-        "/" if is_read && is_browser(request.headers()) && !sees_all => {
-            refusal(StatusCode::FORBIDDEN, Some(PROXY_CODE), "the page is for whoever has the proxy's token: start it with --token")
+        // They show what everybody asked: not for whoever has a key of their own.
+        _ if is_read && is_page && caller.is_some() => {
+            refusal(StatusCode::FORBIDDEN, Some(PROXY_CODE), "pages are for whoever has the proxy's token: start it with --token")
         }
-        "/" if is_read && is_browser(request.headers()) => shared.live_page(request.uri().query()),
+        "/" if is_read && is_page => shared.live_page(request.uri().query()),
         "/" if is_read => about(),
-        _ if is_read && answer.is_some() && sees_all => shared.answer_page(answer.unwrap_or_default()),
+        _ if is_read && answer.is_some() => shared.answer_page(answer.unwrap_or_default()),
         _ => not_served(&path),
     };
     shared.over(begun.over(response.status().as_u16(), ProxyEnd::Served));

@@ -162,8 +162,12 @@ impl Nodes {
 
     /// Those that may be asked for this, in their order, by what is wished.
     pub(super) fn ranked(&self, wishes: &Wishes, config: &ProxyConfig) -> Vec<Arc<Kept>> {
+        // A node that may not be paid sees no prompt either. The policy pays the attested payee alone.
+        let may_be_paid = |kept: &Kept| wishes.payees.is_empty() || wishes.payees.contains(&kept.node.enclave.manifest().payee);
         let is_wished = |kept: &Arc<Kept>| {
-            is_one_of(kept, wishes.only.as_deref()) && (wishes.max_price.is_none() || kept.price(wishes, config).is_some())
+            may_be_paid(kept)
+                && is_one_of(kept, wishes.only.as_deref())
+                && (wishes.max_price.is_none() || kept.price(wishes, config).is_some())
         };
         let fresh: Vec<Arc<Kept>> = self.fresh().into_iter().filter(is_wished).collect();
         let sells = |kept: &&Arc<Kept>| wishes.model.as_deref().is_none_or(|name| kept.model(name).is_some());

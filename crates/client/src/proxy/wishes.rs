@@ -6,7 +6,7 @@
 //! Not here: who is asked in the end (`rank`, `buy`).
 
 use candor_report::{Decimal, is_dollar};
-use candor_verify::bytes::Amount;
+use candor_verify::bytes::{Address, Amount};
 use candor_verify::terms::{Asset, Classes};
 use hyper::body::Bytes;
 use serde::Deserialize;
@@ -44,6 +44,8 @@ pub(super) struct Wishes {
     /// Whether others are asked when the first one, or all of `order`, do not answer.
     pub(super) allow_fallbacks: bool,
     pub(super) max_price: MaxPrice,
+    /// Nodes of these payees only, by the key of whoever asks; of any, if there is none.
+    pub(super) payees: Vec<Address>,
 }
 
 /// How large a request is, for comparing prices.

@@ -21,20 +21,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use candor_chain::ChainClient;
-use candor_report::decimal_text;
 use candor_verify::bytes::{Address, Amount, Hash32};
-use candor_verify::time::UnixSeconds;
 use candor_x402::client::{
     Choice, DAY_SECONDS, Ledger, LedgerError, Purchase, Reservation, Resolution, Seller, SentPayment, Spend, SpendState,
 };
 use candor_x402::protocol::Eip155;
 use rusqlite::Connection;
 
+use crate::caller::{Budget, Spent};
 use crate::clock;
 use crate::database::{Database, Stop};
 use crate::error::ClientError;
 use crate::left::Left;
-use crate::proxy::Budget;
 
 pub(crate) use self::rows::SCHEMA;
 pub(crate) use self::waiting::InFlight;
@@ -106,7 +104,7 @@ impl SpendBook {
             let charged = rows::charged_since(book, network, &asset, now.saturating_sub(DAY_SECONDS))?;
             let Loaded { ledger, before } = Loaded::open(book)?;
             let mut loaded = Loaded { ledger: ledger.with_charged(network, asset, charged), before };
-            let amount = choice.requirements().amount;
+            let (request, amount) = (purchase.request, choice.requirements().amount);
             let reserved = match by.left {
                 None => loaded.ledger.reserve(purchase, choice, now),
                 Some(left) => {
@@ -122,8 +120,12 @@ impl SpendBook {
                 return Err(refusal(LedgerError::AlreadyPaid).into());
             }
             if let Some(budget) = by.budget {
-                check_budget(book, budget, (network, &asset), amount, now)?;
-                rows::put_caller(book, &nonce, &budget.caller, now)?;
+                let same = |spend: &&Spend| (spend.request, spend.network, spend.asset) == (request, network, asset);
+                let open = loaded.before.values().filter(same).map(|spend| spend.amount);
+                let for_request = open.fold(Amount::ZERO, |sum, amount| sum.checked_add(amount).unwrap_or(Amount(u128::MAX)));
+                let (in_hour, in_day) = rows::spent_by(book, &budget.caller, network, &asset, now)?;
+                budget.check(amount, Spent { for_request, in_hour, in_day })?;
+                rows::put_caller(book, &nonce, &budget.caller, (network, &asset), amount, now)?;
             }
             loaded.store(book, Gone::Over)?;
             let lock = self.waiting.hold(&nonce)?.ok_or_else(|| refusal(LedgerError::AlreadyPaid))?;
@@ -279,24 +281,6 @@ pub(crate) struct By<'a> {
     /// What whoever asks may spend.
     pub(crate) budget: Option<&'a Budget>,
 }
-
-/// Whether so much more is within a budget.
-fn check_budget(book: &Connection, budget: &Budget, of: (Eip155, &Address), amount: Amount, now: UnixSeconds) -> Result<(), Stop> {
-    let Budget { caller, per_hour, per_day, decimals } = budget;
-    for (limit, seconds, time) in [(per_hour, HOUR_SECONDS, "hour"), (per_day, DAY_SECONDS, "24 hours")] {
-        let Some(limit) = *limit else { continue };
-        let spent = rows::spent_by(book, caller, of.0, of.1, now.saturating_sub(seconds))?;
-        if spent.checked_add(amount).is_none_or(|sum| limit < sum) {
-            let money = |amount: Amount| decimal_text(amount, *decimals);
-            let (left, limit) = (money(limit.checked_sub(spent).unwrap_or(Amount::ZERO)), money(limit));
-            let what = format!("key {caller:?} has {left} left of {limit} in any {time}, and this request costs {}", money(amount));
-            return Err(ClientError::Budget(what).into());
-        }
-    }
-    Ok(())
-}
-
-const HOUR_SECONDS: u64 = 3_600;
 
 /// What the ledger refuses, by what to do next.
 fn refusal(error: LedgerError) -> ClientError {

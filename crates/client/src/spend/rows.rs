@@ -3,7 +3,7 @@
 
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::time::UnixSeconds;
-use candor_x402::client::{SentPayment, Spend, SpendState};
+use candor_x402::client::{DAY_SECONDS, SentPayment, Spend, SpendState};
 use candor_x402::protocol::Eip155;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
@@ -30,10 +30,15 @@ pub(crate) const SCHEMA: &str = "
     CREATE TABLE callers (
         nonce BLOB NOT NULL PRIMARY KEY,
         caller TEXT NOT NULL,
+        chain_id INTEGER NOT NULL,
+        asset BLOB NOT NULL,
+        amount BLOB NOT NULL,
         reserved_at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX callers_time ON callers (caller, reserved_at);
+    CREATE INDEX callers_spent ON callers (caller, chain_id, asset, reserved_at, amount);
 ";
+
+pub(super) const HOUR_SECONDS: u64 = 3_600;
 
 const RESERVED: i64 = 0;
 const UNRESOLVED: i64 = 1;
@@ -74,29 +79,43 @@ pub(super) fn charged_since(connection: &Connection, network: Eip155, asset: &Ad
 }
 
 /// Says who asked for a payment, where a proxy has keys.
-pub(super) fn put_caller(connection: &Connection, nonce: &Hash32, caller: &str, reserved_at: UnixSeconds) -> Result<(), Stop> {
-    let mut statement = connection.prepare_cached("INSERT INTO callers (nonce, caller, reserved_at) VALUES (?1, ?2, ?3)")?;
-    statement.execute(params![nonce.0, caller, integer(reserved_at.0)?])?;
+pub(super) fn put_caller(
+    connection: &Connection,
+    nonce: &Hash32,
+    caller: &str,
+    (network, asset): (Eip155, &Address),
+    amount: Amount,
+    reserved_at: UnixSeconds,
+) -> Result<(), Stop> {
+    let mut statement = connection
+        .prepare_cached("INSERT INTO callers (nonce, caller, chain_id, asset, amount, reserved_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    statement.execute(params![nonce.0, caller, integer(network.0)?, asset.0, amount.0.to_be_bytes(), integer(reserved_at.0)?])?;
     Ok(())
 }
 
-/// What somebody has spent of an asset since then: what was charged, and what may still be.
+/// What somebody has spent of an asset in the last hour and in the last day: what was charged, and what may still be.
 pub(super) fn spent_by(
     connection: &Connection,
     caller: &str,
     network: Eip155,
     asset: &Address,
-    since: UnixSeconds,
-) -> Result<Amount, Stop> {
+    now: UnixSeconds,
+) -> Result<(Amount, Amount), Stop> {
+    let (hour, day) = (integer(now.saturating_sub(HOUR_SECONDS).0)?, integer(now.saturating_sub(DAY_SECONDS).0)?);
     let mut statement = connection.prepare_cached(
-        "SELECT amount FROM callers JOIN spends USING (nonce) WHERE caller = ?1 AND callers.reserved_at > ?2 AND chain_id = ?3 AND asset = ?4",
+        "SELECT amount, reserved_at FROM callers WHERE caller = ?1 AND chain_id = ?2 AND asset = ?3 AND reserved_at > ?4",
     )?;
-    let mut rows = statement.query(params![caller, integer(since.0)?, integer(network.0)?, asset.0])?;
-    let mut sum = Amount::ZERO;
+    let mut rows = statement.query(params![caller, integer(network.0)?, asset.0, day])?;
+    let add = |sum: Amount, amount: Amount| sum.checked_add(amount).unwrap_or(Amount(u128::MAX));
+    let (mut in_hour, mut in_day) = (Amount::ZERO, Amount::ZERO);
     while let Some(row) = rows.next()? {
-        sum = sum.checked_add(Amount(u128::from_be_bytes(row.get(0)?))).unwrap_or(Amount(u128::MAX));
+        let amount = Amount(u128::from_be_bytes(row.get(0)?));
+        in_day = add(in_day, amount);
+        if hour < row.get(1)? {
+            in_hour = add(in_hour, amount);
+        }
     }
-    Ok(sum)
+    Ok((in_hour, in_day))
 }
 
 /// Writes a payment over what is there of it.

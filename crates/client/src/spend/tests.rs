@@ -92,7 +92,7 @@ fn a_callers_budget_holds_what_it_reserved_and_what_it_paid_and_nobody_elses() {
     let price = world.choice().requirements().amount;
     let of = |caller: &str, per_hour: Option<u128>, per_day: Option<u128>| {
         let answers = |count: Option<u128>| count.map(|count| Amount(price.0 * count));
-        Budget { caller: caller.into(), per_hour: answers(per_hour), per_day: answers(per_day), decimals: 6 }
+        Budget { caller: caller.into(), per_request: None, per_hour: answers(per_hour), per_day: answers(per_day), decimals: 6 }
     };
     let pay = |salt: u8, budget: &Budget, resolution: Resolution| {
         let by = By { left: None, budget: Some(budget) };
@@ -124,11 +124,23 @@ fn a_callers_budget_holds_what_it_reserved_and_what_it_paid_and_nobody_elses() {
             .change(|rows| Ok(rows.execute("UPDATE callers SET reserved_at = reserved_at - ?1", [i64::try_from(seconds).unwrap()])?))
             .unwrap();
     };
-    ago(HOUR_SECONDS);
+    ago(rows::HOUR_SECONDS);
     assert!(refused(6, &daily).contains("in any 24 hours"));
     pay(6, &hourly, Resolution::Charged).unwrap();
     ago(DAY_SECONDS);
     pay(7, &daily, Resolution::Charged).unwrap();
+    // One request that is not answered yet counts against its own limit, and another does not.
+    let once = Budget { per_request: Some(price), ..of("patient", None, None) };
+    let by = By { left: None, budget: Some(&once) };
+    let same = Purchase { request: Hash32([3; 32]), ..world.purchase(21) };
+    let (reservation, in_flight) = book.reserve(same, world.choice(), &by).unwrap();
+    book.sent(world.sent(reservation)).unwrap();
+    drop(in_flight);
+    let left = Left::default();
+    let beside = By { left: Some(&left), budget: Some(&once) };
+    let again = book.reserve(Purchase { client_salt: Hash32([22; 32]), ..same }, world.choice(), &beside).unwrap_err();
+    assert!(matches!(&again, ClientError::Spend(what) if what.contains("that may still be charged for it")), "{again}");
+    drop(book.reserve(world.purchase(23), world.choice(), &beside).unwrap());
     // A budget that is less than one answer buys none, and says so in money.
     let tiny = Budget { per_day: Some(Amount(1)), ..of("other", None, None) };
     assert!(refused(8, &tiny).contains("has 0.000001 left of 0.000001"), "{}", refused(8, &tiny));

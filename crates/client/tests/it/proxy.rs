@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use candor_client::{Endpoint, Keep, KeepMode, OwnChain, PolicyFile, Proxy, ProxyConfig, ProxyEvent};
+use candor_client::{Endpoint, Keep, KeepMode, OwnChain, PolicyFile, Proxy, ProxyConfig, ProxyEvent, ProxyKeys};
 use candor_testhttp::{Http, Reply};
 use candor_testkit::fresh_hypervisor;
+use candor_verify::hash::sha256;
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -32,11 +33,11 @@ impl Several {
     }
 
     async fn keeping(count: u8, max_unresolved: u32, mode: KeepMode) -> Self {
-        Self::with(count, max_unresolved, mode, None).await
+        Self::with(count, max_unresolved, mode, None, "").await
     }
 
-    /// Whose token has these decimals, if it is known.
-    async fn with(count: u8, max_unresolved: u32, mode: KeepMode, decimals: Option<u8>) -> Self {
+    /// Whose token has these decimals, if it is known; and with a file of keys.
+    async fn with(count: u8, max_unresolved: u32, mode: KeepMode, decimals: Option<u8>, keys: &str) -> Self {
         let mut scene = Scene::new();
         let mut nodes = Vec::new();
         for at in 0..count {
@@ -61,7 +62,11 @@ impl Several {
             book: scene.book(),
             keep: Keep::new(scene.index(), mode),
             token: None,
-            keys: None,
+            keys: (!keys.is_empty()).then(|| {
+                let file = scene.state.join("proxy-keys.toml");
+                std::fs::write(&file, keys).unwrap();
+                ProxyKeys::open(&file).unwrap()
+            }),
             drops_unknown: false,
             events,
         };
@@ -71,9 +76,14 @@ impl Several {
     }
 
     async fn ask(&self, further: Value) -> Reply {
+        self.ask_as("nobody", further).await
+    }
+
+    async fn ask_as(&self, key: &str, further: Value) -> Reply {
         let mut body = json!({"model": "fixture", "messages": [{"role": "user", "content": "What is a receipt?"}], "max_tokens": 64});
         body.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
-        let headers = [("content-type", "application/json")];
+        let bearer = format!("Bearer {key}");
+        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
         Http::connect(&self.url).await.unwrap().send(Method::POST, CHAT, &headers, body.to_string().into_bytes()).await
     }
 
@@ -168,10 +178,53 @@ async fn a_node_that_dies_with_the_payment_is_left_another_is_paid_and_the_late_
 async fn a_node_whose_terms_give_the_token_other_decimals_than_it_has_is_not_paid() {
     // As the terms of the fixture have them, and as another token would.
     for (decimals, status, paid) in [(6, 200, 1), (18, 502, 0)] {
-        let several = Several::with(1, 1, KeepMode::Full, Some(decimals)).await;
+        let several = Several::with(1, 1, KeepMode::Full, Some(decimals), "").await;
         let reply = several.ask(json!({})).await;
         assert_eq!((reply.status, several.scene.rows().len()), (status, paid), "{reply:?}");
     }
+}
+
+/// A file with one key of this name, which is the key too.
+fn key(name: &str, limits: &str) -> String {
+    format!("[[key]]\nname = \"{name}\"\nhash = \"{}\"\n{limits}\n", sha256(&[name.as_bytes()]))
+}
+
+#[tokio::test]
+async fn a_budget_that_is_too_small_for_one_node_buys_from_a_cheaper_one() {
+    let several = Several::with(2, 2, KeepMode::Full, Some(6), &key("a", "")).await;
+    let price = several.ask_as("a", json!({})).await.json()["candor"]["charge"]["amount"].as_str().unwrap().parse().unwrap();
+    for (limit, amount, status) in
+        [("per_request", price, 200), ("per_day", price, 200), ("per_hour", price - 1, 429), ("per_request", price - 1, 502)]
+    {
+        let amount = candor_report::decimal_text(candor_verify::bytes::Amount(amount), 6);
+        let several = Several::with(2, 2, KeepMode::Full, Some(6), &key("a", &format!("{limit} = \"{amount}\""))).await;
+        let dear_first = several.ask_as("a", json!({"provider": {"order": [several.authority(1)]}})).await;
+        assert_eq!(dear_first.status, status, "{limit} {amount}: {dear_first:?}");
+        assert_eq!(several.payments(), [usize::from(status == 200), 0]);
+        if status == 200 && limit == "per_day" {
+            let spent = several.ask_as("a", json!({"seed": 1})).await;
+            assert_eq!((spent.status, spent.error_code().as_str()), (429, "insufficient_quota"), "{spent:?}");
+        }
+    }
+    // Without the token's own decimals nobody knows how much money a unit is.
+    for (limits, status) in [("per_day = \"1000\"", 502), ("", 200)] {
+        let unknown = Several::with(1, 2, KeepMode::Full, None, &key("a", limits)).await;
+        let reply = unknown.ask_as("a", json!({})).await;
+        assert_eq!((reply.status, unknown.scene.rows().len()), (status, usize::from(status == 200)), "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_one_caller_asked_and_paid_is_nothing_to_another() {
+    let keys = key("a", "") + &key("b", "");
+    let several = Several::with(1, 2, KeepMode::Full, Some(6), &keys).await;
+    several.nodes[0].conduct(Conduct::Error(402, "insufficient_funds"));
+    let held = several.ask_as("a", json!({})).await;
+    assert_eq!((held.status, held.error_code().as_str()), (402, "candor_unresolved"), "{held:?}");
+    several.nodes[0].conduct(Conduct::Honest);
+    let other = several.ask_as("b", json!({})).await;
+    assert_eq!((other.status, several.scene.rows().len()), (200, 2), "a payment of its own: {other:?}");
+    assert_eq!(several.ask_as("c", json!({})).await.status, 401);
 }
 
 #[tokio::test]
