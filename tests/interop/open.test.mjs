@@ -19,7 +19,7 @@ test("an open node answers a stock client, and its answer is paid by nobody to b
     assert.equal(said.refused, undefined);
     assert.ok(said.whole.length > 0 && said.streamed === said.whole);
     const env = { ...process.env, BASE_URL: `${world.node.api}/v1`, SSL_CERT_FILE: world.pem };
-    assert.match(execFileSync(python(), [join(import.meta.dirname, "openai_client.py")], { env, encoding: "utf8" }), /ok whole\nok stream/);
+    assert.match(execFileSync(python(), [join(import.meta.dirname, "openai_client.py")], { env, encoding: "utf8" }), /^ok whole\ncost - verdict -\nok stream\n$/);
 
     const asked = candor(world.state, "ask", "Who pays?", "--rpc", world.rpc, "--max-tokens", "8");
     assert.equal(asked.verdict.grades.paid, "NOBODY PAID");

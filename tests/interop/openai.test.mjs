@@ -59,7 +59,7 @@ test("an unknown model is a 404 in OpenAI's shape, and nothing is paid", async (
 
 test("openai for Python, unchanged", () => {
   const out = execFileSync(python(), [join(import.meta.dirname, "openai_client.py")], { env: { ...process.env, BASE_URL: proxy.up.url }, encoding: "utf8" });
-  assert.match(out, /ok whole\nok stream/);
+  assert.match(out, /^ok whole\ncost 0\.\d*[1-9]\d* verdict VERIFIED\nok stream\n$/);
 });
 
 test("every answer left a bundle that verifies in a fresh process", () => {

@@ -1,4 +1,4 @@
-"""The openai package from PyPI, unchanged, against `candor proxy` at BASE_URL. Prints what worked; raises otherwise."""
+"""The openai package from PyPI, unchanged, against `candor proxy` or an open node at BASE_URL. Prints what worked; raises otherwise."""
 
 import os
 
@@ -9,8 +9,9 @@ messages = [{"role": "user", "content": "Hi"}]
 
 whole = client.chat.completions.create(model="candor-mini", messages=messages, max_tokens=8, temperature=0)
 assert whole.usage.completion_tokens > 0, whole
-assert whole.usage.cost > 0 and whole.candor["verdict"][0] == "VERIFIED", whole
 print("ok whole")
+# What a proxy alone says, in members that the package knows nothing of: `-` where they are missing.
+print("cost", getattr(whole.usage, "cost", "-"), "verdict", getattr(whole, "candor", {}).get("verdict", ["-"])[0])
 
 text = ""
 for chunk in client.chat.completions.create(model="candor-mini", messages=messages, max_tokens=8, temperature=0, stream=True):
