@@ -14,7 +14,7 @@ use candor_verify::verdict::LogLevel;
 use serde_json::{Value, json};
 
 use crate::ask::{Buying, SETTLE_WAIT, Sampling, Settled, Shop, answer_json, finish, user};
-use crate::output::{Done, Failure, note, print_json, write_err};
+use crate::output::{Done, Failure, note, print_json, prose_aside, write_err};
 use crate::paint::Line;
 use crate::spinner::Spinner;
 use crate::told::{Told, charged};
@@ -40,11 +40,12 @@ const HELP: &str = "/new forgets the conversation, /spent says what it cost, /qu
 struct Talk {
     messages: Vec<Value>,
     answers: Vec<VerifiedResponse>,
-    /// Of the questions that have no answer.
+    /// Of the questions that have no answer, and of a line that could not be read.
     failed: Vec<ExitCode>,
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    prose_aside();
     args.sampling.check()?;
     args.keep.check_copy(json_output)?;
     let mut shop = args.buying.open(state, args.keep.place(KeepMode::Full, None, state)?, json_output).await?;
@@ -53,7 +54,16 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         note!("{}\n{HELP}", crate::ask::describe(&shop.node));
     }
     let mut talk = Talk { messages: Vec::new(), answers: Vec::new(), failed: Vec::new() };
-    while let Some(line) = next_line(json_output)? {
+    loop {
+        let line = match next_line(json_output) {
+            Ok(Some(line)) => line,
+            Ok(None) => break,
+            // What was paid for is settled and kept all the same.
+            Err(failure) => {
+                talk.failed.push(failure.report(json_output));
+                break;
+            }
+        };
         match line.trim() {
             "" => {}
             "/quit" | "/exit" => break,
@@ -64,7 +74,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             }
             "/spent" => note!("{}", talk.spent()),
             command if command.starts_with('/') => note!("no such command: {HELP}"),
-            question => talk.turn(question, &args, &mut shop, json_output).await?,
+            question => talk.turn(question, &args, &mut shop, json_output).await,
         }
     }
     Ok(talk.end(&shop, json_output).await)
@@ -79,30 +89,34 @@ fn next_line(json_output: bool) -> Result<Option<String>, Failure> {
     let read = std::io::stdin().lock().take(LINE_MAX).read_until(b'\n', &mut line);
     match read.map_err(|error| Failure::cannot(format!("standard input: {error}")))? {
         0 => Ok(None),
-        _ if line.len() as u64 == LINE_MAX && line.last() != Some(&b'\n') => {
-            Err(Failure::cannot(format!("expected lines of at most {LINE_MAX} bytes, got a longer one; nothing was asked")))
-        }
-        _ => String::from_utf8(line).map(Some).map_err(|_| Failure::cannot("expected text in UTF-8; nothing was asked")),
+        _ if line.len() as u64 == LINE_MAX && line.last() != Some(&b'\n') => Err(Failure::cannot(format!(
+            "expected lines of at most {LINE_MAX} bytes, got a longer one, which was not asked; the conversation ends"
+        ))),
+        _ => String::from_utf8(line)
+            .map(Some)
+            .map_err(|_| Failure::cannot("expected text in UTF-8; the line was not asked, and the conversation ends")),
     }
 }
 
 impl Talk {
     /// One question and its answer. What fails is told, and the conversation goes on without that question.
-    async fn turn(&mut self, question: &str, args: &Args, shop: &mut Shop, json_output: bool) -> Result<(), Failure> {
+    async fn turn(&mut self, question: &str, args: &Args, shop: &mut Shop, json_output: bool) {
         self.messages.push(user(question));
-        let body = args.sampling.body(&shop.node, &self.messages, None)?;
-        let response = match shop.ask(&body, &args.buying, !json_output).await {
-            Ok(response) => response,
+        let asked = match args.sampling.body(&shop.node, &self.messages, None) {
+            Ok(body) => shop.ask(&body, &args.buying, !json_output).await,
+            Err(failure) => Err(failure),
+        };
+        match asked {
+            Ok(response) => {
+                self.messages.push(json!({"role": "assistant", "content": response.text}));
+                self.answers.push(response);
+                self.tell(shop, args.keep.is_proof(), json_output);
+            }
             Err(failure) => {
                 drop(self.messages.pop());
                 self.failed.push(failure.report(json_output));
-                return Ok(());
             }
-        };
-        self.messages.push(json!({"role": "assistant", "content": response.text}));
-        self.answers.push(response);
-        self.tell(shop, args.keep.is_proof(), json_output);
-        Ok(())
+        }
     }
 
     /// What stands under the answer that just came.

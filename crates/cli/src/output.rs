@@ -2,7 +2,7 @@
 //!
 //! Everything goes through [`say!`] and [`note!`]: whoever reads may have heard enough (`candor verify FILE | head -3`), and that must
 //! neither stop a payment half-way nor change a verdict's exit code.
-//! - **Invariant:** no byte leaves but through the three functions that write, and they let no terminal be told what to do: names, errors and
+//! - **Invariant:** no byte leaves but through the functions here that write, and they let no terminal be told what to do: names, errors and
 //!   answers are texts of strangers, and one that clears a line can write VERIFIED on it. Escape sequences are `paint`'s alone.
 
 use std::fmt;
@@ -35,8 +35,8 @@ pub(crate) use {note, say};
 /// Something that was said did not arrive, and not because its reader had enough.
 static IS_LOST: AtomicBool = AtomicBool::new(false);
 
-/// Prose goes to standard error: standard output is for one JSON value.
-static IS_JSON_ONLY: AtomicBool = AtomicBool::new(false);
+/// Prose goes to standard error: standard output is for what was asked for alone.
+static IS_PROSE_ASIDE: AtomicBool = AtomicBool::new(false);
 
 /// A command that did not succeed.
 #[derive(Debug)]
@@ -120,9 +120,14 @@ impl From<candor_chain::ChainError> for Failure {
 
 /// Behind [`say!`].
 pub(crate) fn write_out(text: fmt::Arguments<'_>) {
-    if IS_JSON_ONLY.load(Ordering::Relaxed) {
+    if IS_PROSE_ASIDE.load(Ordering::Relaxed) {
         return write_err(text);
     }
+    write_stdout(&visible(&text.to_string()));
+}
+
+/// What somebody asked for, and takes into a file: on standard output, also where prose is not.
+pub(crate) fn write_result(text: fmt::Arguments<'_>) {
     write_stdout(&visible(&text.to_string()));
 }
 
@@ -133,7 +138,7 @@ pub(crate) fn write_err(text: fmt::Arguments<'_>) {
 
 /// Behind [`Line::say`].
 pub(crate) fn write_line(line: &Line) {
-    if IS_JSON_ONLY.load(Ordering::Relaxed) {
+    if IS_PROSE_ASIDE.load(Ordering::Relaxed) {
         return write_err_line(line);
     }
     write_stdout(&line.render(Screen::of(false)));
@@ -161,9 +166,9 @@ pub(crate) fn clear() {
     }
 }
 
-/// From here on standard output carries JSON only.
-pub(crate) fn json_only() {
-    IS_JSON_ONLY.store(true, Ordering::Relaxed);
+/// From here on standard output carries JSON and [`write_result`] only.
+pub(crate) fn prose_aside() {
+    IS_PROSE_ASIDE.store(true, Ordering::Relaxed);
 }
 
 /// Prints a JSON value on one line.
@@ -204,9 +209,9 @@ pub(crate) fn is_confirmed(json_output: bool, question: &str) -> Result<bool, Fa
     Ok(matches!(ask(question)?.as_str(), "y" | "Y" | "yes"))
 }
 
-/// Asks for a line on the terminal.
+/// Asks for a line on the terminal: on standard error, because standard output may be a file.
 pub(crate) fn ask(question: &str) -> Result<String, Failure> {
-    write_out(format_args!("{question}"));
+    write_err(format_args!("{question}"));
     let mut answer = String::new();
     let read = std::io::stdin().lock().take(ANSWER_MAX).read_line(&mut answer);
     match read {

@@ -17,7 +17,7 @@ use candor_verify::offer::Offer;
 use candor_verify::terms::OperatorTerms;
 use candor_verify::text::one_line;
 
-use crate::output::{Failure, is_confirmed, note, say, write_out};
+use crate::output::{Failure, is_confirmed, note, write_result};
 use crate::rpc::RpcArgs;
 use crate::spinner::Spinner;
 use crate::{access, dev, policy, tokens, wallet};
@@ -146,14 +146,14 @@ impl Shop {
             Progress::Frame(frame) | Progress::Body(frame) if is_shown => {
                 spinner.clear();
                 has_begun = true;
-                write_out(format_args!("{}", frame_text(frame)));
+                write_result(format_args!("{}", frame_text(frame)));
             }
             _ => {}
         };
         let response = ask_if(node, &buyer, body, &mut approve, &mut show).await;
         spinner.clear();
         if has_begun {
-            say!();
+            write_result(format_args!("\n"));
         }
         response
     }

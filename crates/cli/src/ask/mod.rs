@@ -1,5 +1,7 @@
 //! `candor ask "…"`: resolve a node, verify it, see the price, pay, stream, verify the answer, keep the bundle.
 //!
+//! - **Invariant:** standard output has the answer alone, or the price with `--quote`, or one JSON value.
+//!
 //! | file | what |
 //! |---|---|
 //! | here | the options, and one question from beginning to end |
@@ -17,13 +19,14 @@ use std::time::Duration;
 use candor_client::{KeepMode, VerifiedNode, VerifiedResponse, cut_notice, quote};
 use candor_report::verdict_json;
 use candor_verify::bytes::Hash32;
+use candor_verify::offer::Offer;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
 use serde_json::{Value, json};
 
 pub(crate) use self::buying::{Buying, Price, Shop, stream};
 pub(crate) use self::question::{Sampling, text, user};
 pub(crate) use self::settled::{Settled, finish, keep_upgraded, settle};
-use crate::output::{Done, note, print_json, read, say};
+use crate::output::{Done, note, print_json, prose_aside, read, write_result};
 use crate::paint::Line;
 use crate::spinner::Spinner;
 use crate::told::{Told, charged};
@@ -77,6 +80,7 @@ fn task(text: &str) -> Result<Hash32, &'static str> {
 }
 
 pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
+    prose_aside();
     // Before anybody is asked: what cannot be right costs nothing.
     args.sampling.check()?;
     let question = match &args.body {
@@ -141,7 +145,7 @@ async fn tell_quote(shop: &mut Shop, model: Option<Option<&str>>, body: &[u8], j
     let Some(quoted) = quoted else {
         match json_output {
             true => print_json(&json!({"node": node, "free": true})),
-            false => say!("it costs nothing at {node}"),
+            false => write_result(format_args!("it costs nothing at {node}\n")),
         }
         return Ok(std::process::ExitCode::SUCCESS);
     };
@@ -153,11 +157,12 @@ async fn tell_quote(shop: &mut Shop, model: Option<Option<&str>>, body: &[u8], j
             "max_tokens": offer.max_tokens, "valid_until": offer.valid_until.0, "refused_by_policy": quoted.refusal,
         }));
     } else {
-        say!("{price} for {} tokens read and at most {} written, whatever comes", offer.prompt_tokens, offer.max_tokens);
-        say!("to {}, the payee that {node} is attested with, on chain {}; nothing was paid", offer.payee, offer.chain_id);
-        if let Some(refusal) = &quoted.refusal {
-            say!("your policy would not pay it: {refusal}");
-        }
+        let Offer { prompt_tokens, max_tokens, payee, chain_id, .. } = offer;
+        let refusal = quoted.refusal.map(|refusal| format!("your policy would not pay it: {refusal}\n")).unwrap_or_default();
+        write_result(format_args!(
+            "{price} for {prompt_tokens} tokens read and at most {max_tokens} written, whatever comes\n\
+             to {payee}, the payee that {node} is attested with, on chain {chain_id}; nothing was paid\n{refusal}"
+        ));
     }
     Ok(std::process::ExitCode::SUCCESS)
 }
@@ -180,14 +185,14 @@ pub(crate) fn answer_json(response: &VerifiedResponse, verdict: &Verdict, has_co
     value
 }
 
-/// What stands under an answer: three lines, and where its evidence is. The answer alone goes to standard output, for pipes.
+/// What stands under an answer: three lines, or every check, and where its evidence is.
 fn report(response: &VerifiedResponse, verdict: &Verdict, trouble: Option<&str>, required: LogLevel, is_verbose: bool) {
     let told = Told { bundle: &response.bundle, verdict, required, is_live: true };
     note!("");
     let is_whole = is_verbose || verdict.outcome() != Outcome::Verified;
     match is_whole {
         true => told.whole(),
-        false => told.brief().iter().for_each(Line::note),
+        false => told.brief().iter().for_each(Line::say),
     }
     for notice in told.caveat().map(str::to_owned).into_iter().chain(cut_notice(&response.bundle)) {
         note!("{notice}");

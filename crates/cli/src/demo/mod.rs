@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::dev::{self, Development, Role};
 use crate::lifetime::asked_to_stop;
-use crate::output::{Done, Failure, json_only, note, print_json, say};
+use crate::output::{Done, Failure, note, print_json, prose_aside, say};
 use crate::policy;
 use process::Child;
 
@@ -65,7 +65,7 @@ impl Stage {
 
 pub(crate) async fn run(args: Args, json_output: bool) -> Done {
     if json_output {
-        json_only();
+        prose_aside();
     }
     screen::title();
     // Dropped at a signal, the play takes its processes with it.

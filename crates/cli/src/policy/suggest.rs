@@ -109,8 +109,8 @@ pub(super) async fn first(node: Option<&str>, chain_id: u64, state: &Path, json_
         Some(url) => of_node(url, state).await?,
         None => of_chain(&known()?, chain_id, state)?,
     };
-    // Shown and asked on standard output: into a file, nobody would see the question.
-    if !can_ask(json_output) || !std::io::stdout().is_terminal() {
+    // Shown and asked on standard error: into a file, nobody would see the question.
+    if !can_ask(json_output) || !std::io::stderr().is_terminal() {
         let what = format!("no policy at {}, so that nobody is accepted and nothing is spent, and there is nobody to ask", path.display());
         return Err(Failure::cannot(format!(
             "{what}; look at `{command}`, and write it with `{command} --write{}`",

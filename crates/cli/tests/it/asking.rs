@@ -138,22 +138,51 @@ async fn on_a_terminal_a_price_above_the_threshold_is_paid_only_after_a_yes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn standard_output_is_the_answer_alone_whatever_is_shown_and_asked_beside_it() {
+    let world = World::shared();
+    let file = world.state.join("answer.txt");
+    let (said, paid) = on_a_terminal(&world, "y", &format!("--verbose --ask-above 0.000001 > {}", file.display())).await;
+    assert!(said.contains("[y/N]") && said.contains("receipt.signature") && said.contains("kept in") && paid, "{said}");
+    let bought = ask(&world, &["On a terminal y?"]);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), format!("{}\n", bought.json["text"].as_str().unwrap()));
+    // For programs one value, whatever else was asked for.
+    let state = world.state.to_str().unwrap();
+    let arguments = ["--json", "--state", state, "ask", "Who?", "--verbose", "--max-tokens", "4", "--rpc", &world.rpc()];
+    let output = Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    assert_eq!(value["verdict"]["outcome"], "verified");
+}
+
+/// How a conversation of these lines ends, and what it says for programs.
+fn chatted(world: &World, input: &[u8]) -> (i32, Vec<Value>) {
+    let mut child = Command::new(PROGRAM)
+        .args(["--json", "--state", world.state.to_str().unwrap(), "chat", "--max-tokens", "8", "--rpc", &world.rpc()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (output.status.code().unwrap(), lines)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_cannot_be_read_ends_a_conversation_and_what_was_paid_for_is_settled_and_kept() {
+    let world = World::shared();
+    let (code, said) = chatted(&world, b"Was it settled?\n\xff\xfe\nNot asked\n");
+    assert_eq!((code, said.len()), (2, 2), "{said:?}");
+    assert!(said[1]["error"].as_str().unwrap().contains("UTF-8"), "{said:?}");
+    let bundle = Path::new(said[0]["bundle"].as_str().unwrap());
+    let hints: Value = serde_json::from_slice(&std::fs::read(bundle.with_extension("hints.json")).unwrap()).unwrap();
+    assert!(hints["transfer"].is_string() && hints["log"] == world.log(), "{hints}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_keeps_a_bundle_for_each_answer_and_says_what_it_cost() {
     let world = World::shared();
-    let ran = |input: &str| -> Vec<Value> {
-        let mut child = Command::new(PROGRAM)
-            .args(["--json", "--state", world.state.to_str().unwrap(), "chat", "--max-tokens", "8", "--rpc", &world.rpc()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
-    let answers = ran("What is a receipt?\n\nAnd an anchor?\n/new\nWhat is a log?\n");
-    assert_eq!(answers.len(), 3, "{answers:?}");
+    let (code, answers) = chatted(&world, b"What is a receipt?\n\nAnd an anchor?\n/new\nWhat is a log?\n");
+    assert_eq!((code, answers.len()), (0, 3), "{answers:?}");
     let messages = |answer: &Value| {
         let bundle = Bundle::parse(&std::fs::read(Path::new(answer["bundle"].as_str().unwrap())).unwrap()).unwrap();
         serde_json::from_slice::<Value>(&bundle.request.body).unwrap()["messages"].as_array().unwrap().clone()
