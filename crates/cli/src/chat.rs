@@ -165,7 +165,7 @@ impl Talk {
         let begun = Instant::now();
         for response in &mut self.answers {
             let left = SETTLE_WAIT.saturating_sub(begun.elapsed());
-            match finish(shop.own.client(), &shop.node, response, &shop.policy.policy, &shop.keep, left).await {
+            match finish(shop.own.client(), response, &shop.policy.policy, &shop.keep, left).await {
                 Ok(Settled { verdict, .. }) => {
                     ends.push(verify::exit_code(&verdict));
                     response.verdict = verdict;

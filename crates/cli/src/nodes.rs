@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use candor_chain::Standing;
-use candor_client::{Candidate, PolicyFile, candidates, price_list, price_now};
+use candor_chain::{ChainClient, Standing};
+use candor_client::{Candidate, PolicyFile, api_url, candidates, price_list, price_now};
 use candor_report::decimal_text;
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
@@ -172,7 +172,7 @@ impl Row {
     }
 
     fn endpoint(&self) -> Option<&str> {
-        self.terms()?.endpoints.iter().map(String::as_str).find(|url| url.starts_with("https://"))
+        api_url(self.terms()?)
     }
 
     fn say(&self) {

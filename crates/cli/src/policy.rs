@@ -10,7 +10,7 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_client::{ClientError, PolicyFile, template, write_private};
+use candor_client::{ClientError, PolicyFile, api_url, template, write_private};
 use candor_verify::attest::{Freshness, TrustRoot, VerifiedDocument, parse_document, verify_document};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Address, Hash32};
@@ -303,8 +303,7 @@ pub(crate) fn advice(verdict: &Verdict, evidence: &Evidence, name: &str, named: 
 /// Why no node was found. If the policy refuses what is there, that is a refusal and not an absence, with what to do about it.
 pub(crate) fn explain(error: ClientError, node: Option<&str>, named: Option<&Path>, state: &Path) -> Failure {
     let (ClientError::Refused(refused) | ClientError::Untrusted { newest: refused, .. }) = &error else { return error.into() };
-    let endpoints = &refused.evidence.terms.terms.endpoints;
-    let url = node.or_else(|| endpoints.iter().map(String::as_str).find(|url| url.starts_with("https://")));
+    let url = node.or_else(|| api_url(&refused.evidence.terms.terms));
     // What nobody verified is not put into a command for people to copy, unless it can be nothing but a place.
     let name = url.filter(|url| url.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/.-_[]".contains(&byte))).unwrap_or("URL");
     let advice = advice(&refused.verdict, &refused.evidence, name, named, state);

@@ -64,7 +64,7 @@ pub use prices::{price_list, price_now};
 pub use prove::{Provable, public_answer};
 pub use proxy::{Proxy, ProxyAnswer, ProxyConfig, ProxyEnd, ProxyEvent, ProxyKeys, ProxyRecord, ProxyToken, proxied_request};
 pub use quote::{Quote, quote};
-pub use resolve::{Candidate, VerifiedNode, candidates, inspect, resolve, verify_live};
+pub use resolve::{Candidate, VerifiedNode, api_url, candidates, inspect, log_url, resolve, verify_live};
 pub use signer::{SignerError, SignerProgram};
 pub use spend::SpendBook;
 pub use tls::Endpoint;

@@ -12,7 +12,7 @@ use candor_verify::bytes::{Address, Hash32, Signature65};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
 use candor_verify::policy::Policy;
-use candor_verify::terms::SignedTerms;
+use candor_verify::terms::{OperatorTerms, SignedTerms};
 use candor_verify::verdict::Verdict;
 use tokio::time::Instant;
 
@@ -39,12 +39,6 @@ pub struct VerifiedNode {
 }
 
 impl VerifiedNode {
-    /// Where its host serves the log, if the signed terms say so.
-    #[must_use]
-    pub fn log_url(&self) -> Option<&str> {
-        self.enclave.terms().endpoints.iter().map(String::as_str).find(|url| url.starts_with("http://"))
-    }
-
     /// The same verified enclave over a connection of its own, pinned to the attested key.
     ///
     /// # Errors
@@ -76,6 +70,23 @@ impl VerifiedNode {
         }
         self.boot.check()
     }
+}
+
+/// Where an enclave is reached, if its terms say so.
+#[must_use]
+pub fn api_url(terms: &OperatorTerms) -> Option<&str> {
+    terms.endpoints.iter().map(String::as_str).find(|url| url.starts_with("https://"))
+}
+
+/// Where its host serves its log, if its terms say so. Of a kept answer only its own evidence knows: another boot may have other terms by now.
+#[must_use]
+pub fn log_url(terms: &OperatorTerms) -> Option<&str> {
+    terms.endpoints.iter().map(String::as_str).find(|url| url.starts_with("http://"))
+}
+
+/// Where a verified enclave is connected to.
+pub(crate) fn endpoint_of(enclave: &VerifiedEnclave) -> Result<Endpoint, ClientError> {
+    Endpoint::parse(api_url(enclave.terms()).ok_or_else(|| ClientError::NoNode("the terms have no https endpoint".into()))?)
 }
 
 /// One registered enclave, as the chain shows it. Nothing is believed yet.
@@ -516,10 +527,8 @@ fn grouped(passed: &[(Address, String)]) -> Vec<String> {
 
 /// Connects to an enclave that the chain shows, and verifies it live.
 async fn open(chain: &ChainClient, policy: &Policy, registry: &Address, enclave: &VerifiedEnclave) -> Result<VerifiedNode, ClientError> {
-    let url = enclave.terms().endpoints.iter().find(|url| url.starts_with("https://"));
-    let endpoint = Endpoint::parse(url.ok_or_else(|| ClientError::NoNode("the terms have no https endpoint".into()))?)?;
     let pinned = enclave.manifest().tls_spki_hash;
-    let node = live(chain, policy, endpoint, Some(pinned)).await?;
+    let node = live(chain, policy, endpoint_of(enclave)?, Some(pinned)).await?;
     if node.enclave.manifest().hash() != enclave.manifest().hash() {
         let what = format!("expected manifest {}, got {}", enclave.manifest().hash(), node.enclave.manifest().hash());
         return Err(ClientError::Dishonest { check: "registry.listed", what });

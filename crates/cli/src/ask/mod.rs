@@ -110,7 +110,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     shop.pay_again = args.pay_again;
     let mut response = shop.ask(&body, &args.buying, !json_output).await?;
     let spinner = Spinner::start(!json_output, "verified; waiting for the transfer and the anchor");
-    let settled = finish(shop.own.client(), &shop.node, &mut response, &shop.policy.policy, &shop.keep, SETTLE_WAIT).await;
+    let settled = finish(shop.own.client(), &mut response, &shop.policy.policy, &shop.keep, SETTLE_WAIT).await;
     drop(spinner);
     let Settled { facts, verdict, trouble, .. } = settled?;
     let required = shop.policy.policy.require_level;

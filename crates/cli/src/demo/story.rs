@@ -50,9 +50,9 @@ pub(super) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
     let mut response = ask::stream(&mut node, &buyer, &body).await?;
     let seconds = asked.elapsed().as_secs_f64();
 
-    let settled = ask::settle(chain, &node, &mut response, &stage.policy.policy, SETTLE_WAIT).await?;
+    let settled = ask::settle(chain, &mut response, &stage.policy.policy, SETTLE_WAIT).await?;
     let (judged, receipt) = (&settled.verdict, &response.bundle.delivery.receipt);
-    ask::keep_upgraded(&keep, &response, judged, &node, settled.facts.transfer_tx)?;
+    ask::keep_upgraded(&keep, &response, judged, settled.facts.transfer_tx)?;
     screen::answered(&response.bundle, seconds, settled.facts.transfer_tx);
     screen::verdict(&response.bundle, judged, stage.policy.policy.require_level);
     if settled.verified.is_none() || judged.outcome() != Outcome::Verified {
