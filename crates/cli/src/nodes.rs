@@ -6,17 +6,20 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use candor_chain::{ChainClient, Standing};
 use candor_client::{Candidate, PolicyFile, api_url, candidates, price_list, price_now};
 use candor_report::decimal_text;
+use candor_verify::bytes::{Address, Hash32};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
 use candor_verify::terms::{OperatorTerms, Price, SignedPriceList};
 use candor_verify::text::one_line;
 use candor_x402::protocol::Eip155;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::output::{Done, print_json, say};
@@ -38,15 +41,19 @@ pub(crate) struct Args {
     newest: u16,
 }
 
-/// How long all of them together are asked for the prices in force; those of whom nothing came are shown with their ceilings.
+/// How long the chain is asked for the evidence of one.
+const EVIDENCE_WAIT: Duration = Duration::from_secs(10);
+
+/// How long one is asked for the prices in force; if nothing came it is shown with its ceilings.
 const PRICES_WAIT: Duration = Duration::from_secs(5);
 
-/// How many of the newest are asked: each is a connection.
-const ASKED_MAX: usize = 32;
+/// How many are looked at at once: each is some calls of the chain, and a connection.
+const AT_ONCE: usize = 16;
 
 /// A registration as a buyer looks at it.
 struct Row {
     candidate: Candidate,
+    evidence: Result<Evidence, String>,
     judged: Judged,
     list: Option<SignedPriceList>,
 }
@@ -55,7 +62,7 @@ struct Row {
 enum Judged {
     /// Its registration ended: who pays it is refused.
     Ended,
-    /// The chain shows no evidence of it.
+    /// The chain shows no evidence of it, or not in time.
     Unreadable(String),
     /// By which check, in words.
     Refused {
@@ -73,11 +80,12 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let judge = policy::to_buy_by(args.policy.as_deref(), state, chain.chain_id())?;
     let registry = policy::registry(&judge, args.policy.as_deref(), state)?;
     let mut found = candidates(&chain, &registry, usize::from(args.newest)).await?;
-    found.reverse();
     let total = found.len();
-    let rows = found.into_iter().map(|candidate| Row { judged: judged(&candidate, &judge), candidate, list: None });
-    let mut rows: Vec<Row> = rows.filter(|row| args.all || row.candidate.standing == Standing::Valid).collect();
-    ask_prices(&mut rows).await;
+    found.retain(|candidate| args.all || candidate.standing == Standing::Valid);
+    found.reverse();
+    let hidden = total - found.len();
+    let chain_id = chain.chain_id();
+    let rows = look_at(found, Place { chain, registry, judge }).await;
     if json_output {
         print_json(&rows.iter().map(Row::json).collect());
         return Ok(ExitCode::SUCCESS);
@@ -85,26 +93,63 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let header = ("OPERATOR", "ENDPOINT", "SELLS UNTIL", "WOULD YOUR POLICY ACCEPT IT?");
     say!("{:<12} {:<32} {:<21} {}", header.0, header.1, header.2, header.3);
     rows.iter().for_each(Row::say);
-    let hidden = total - rows.len();
     let ended = if hidden == 0 { String::new() } else { format!("; {hidden} ended or lapsed (--all)") };
-    say!(
-        "{} in registry {registry} on chain {}{ended}. Policy: {}",
-        rows.len(),
-        chain.chain_id(),
-        policy::name(args.policy.as_deref(), state)
-    );
+    say!("{} in registry {registry} on chain {chain_id}{ended}. Policy: {}", rows.len(), policy::name(args.policy.as_deref(), state));
     Ok(ExitCode::SUCCESS)
 }
 
-fn judged(candidate: &Candidate, judge: &PolicyFile) -> Judged {
-    let evidence = match &candidate.evidence {
-        Err(what) => return Judged::Unreadable(what.clone()),
-        Ok(evidence) => evidence,
-    };
+/// Where they are registered, and who judges them.
+struct Place {
+    chain: ChainClient,
+    registry: Address,
+    judge: PolicyFile,
+}
+
+/// Looks at each of those that are shown, some at once, in their order.
+async fn look_at(candidates: Vec<Candidate>, place: Place) -> Vec<Row> {
+    let (place, places) = (Arc::new(place), Arc::new(Semaphore::new(AT_ONCE)));
+    let mut looking = JoinSet::new();
+    for (at, candidate) in candidates.into_iter().enumerate() {
+        let (place, places) = (Arc::clone(&place), Arc::clone(&places));
+        looking.spawn(async move {
+            let _one_of_some = places.acquire().await;
+            (at, place.look(candidate).await)
+        });
+    }
+    let mut rows = looking.join_all().await;
+    rows.sort_by_key(|(at, _)| *at);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+impl Place {
+    /// What the chain shows of one, what the policy says of that, and, if it accepts it, what it sells at.
+    async fn look(&self, candidate: Candidate) -> Row {
+        let shown = tokio::time::timeout(EVIDENCE_WAIT, candidate.evidence(&self.chain, &self.registry)).await;
+        let evidence = match shown {
+            Ok(Ok(evidence)) => evidence,
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("the chain did not show its evidence within {} s", EVIDENCE_WAIT.as_secs())),
+        };
+        let judged = match &evidence {
+            Ok(evidence) => judged(&candidate, evidence, &self.judge),
+            Err(what) => Judged::Unreadable(what.clone()),
+        };
+        let list = match &judged {
+            // One that does not answer has its ceilings, and is shown all the same.
+            Judged::Accepted { enclave, .. } => {
+                tokio::time::timeout(PRICES_WAIT, price_list(enclave)).await.ok().and_then(Result::ok).flatten()
+            }
+            Judged::Ended | Judged::Unreadable(_) | Judged::Refused { .. } => None,
+        };
+        Row { candidate, evidence, judged, list }
+    }
+}
+
+fn judged(candidate: &Candidate, evidence: &Evidence, judge: &PolicyFile) -> Judged {
     let (verdict, enclave) = verify_evidence(evidence, &judge.policy, Moment::OwnTime, &K256);
     match (enclave, verdict.refused()) {
-        (Some(enclave), _) if enclave.manifest().hash() != candidate.record.manifest_hash => {
-            let why = format!("expected manifest {}, got {}", candidate.record.manifest_hash, enclave.manifest().hash());
+        (Some(enclave), _) if enclave.manifest().hash() != candidate.registered.record.manifest_hash => {
+            let why = format!("expected manifest {}, got {}", candidate.registered.record.manifest_hash, enclave.manifest().hash());
             Judged::Refused { check: "registry.listed", why }
         }
         (Some(_), _) if candidate.standing != Standing::Valid => Judged::Ended,
@@ -120,30 +165,6 @@ fn judged(candidate: &Candidate, judge: &PolicyFile) -> Judged {
         (None, Some(check)) => Judged::Refused { check: check.id, why: format!("expected {}, got {}", check.expected, check.got) },
         (None, None) => Judged::Unreadable("it was not judged to the end".into()),
     }
-}
-
-/// Asks those that the policy accepts what they sell at, all at once.
-async fn ask_prices(rows: &mut [Row]) {
-    let mut asking = JoinSet::new();
-    for (at, row) in rows.iter().enumerate() {
-        if let Judged::Accepted { enclave, .. } = &row.judged
-            && asking.len() < ASKED_MAX
-        {
-            let enclave = enclave.clone();
-            asking.spawn(async move { (at, price_list(&enclave).await) });
-        }
-    }
-    let all = async {
-        while let Some(asked) = asking.join_next().await {
-            // One that does not answer has its ceilings, and is shown all the same.
-            if let Ok((at, Ok(list))) = asked
-                && let Some(row) = rows.get_mut(at)
-            {
-                row.list = list;
-            }
-        }
-    };
-    drop(tokio::time::timeout(PRICES_WAIT, all).await);
 }
 
 impl Judged {
@@ -168,7 +189,7 @@ impl Judged {
 
 impl Row {
     fn terms(&self) -> Option<&OperatorTerms> {
-        self.candidate.evidence.as_ref().ok().map(|evidence: &Evidence| &evidence.terms.terms)
+        self.evidence.as_ref().ok().map(|evidence| &evidence.terms.terms)
     }
 
     fn endpoint(&self) -> Option<&str> {
@@ -177,7 +198,8 @@ impl Row {
 
     fn say(&self) {
         let until = self.terms().map_or("unknown".into(), |terms| calendar::utc(terms.not_after.0));
-        let (endpoint, operator) = (one_line(self.endpoint().unwrap_or("unknown")), format!("{:#}", self.candidate.record.operator));
+        let (endpoint, operator) =
+            (one_line(self.endpoint().unwrap_or("unknown")), format!("{:#}", self.candidate.registered.record.operator));
         let standing = match self.candidate.standing {
             Standing::Valid => String::new(),
             standing => format!(" ({})", standing.as_str()),
@@ -208,7 +230,7 @@ impl Row {
     }
 
     fn json(&self) -> Value {
-        let (record, status) = (&self.candidate.record, &self.candidate.status);
+        let (record, status) = (&self.candidate.registered.record, &self.candidate.status);
         let models =
             self.terms().map(|terms| terms.models.iter().map(|model| self.model_json(terms, &model.digest, &model.id)).collect::<Vec<_>>());
         json!({
@@ -220,7 +242,7 @@ impl Row {
         })
     }
 
-    fn model_json(&self, terms: &OperatorTerms, digest: &candor_verify::bytes::Hash32, id: &str) -> Value {
+    fn model_json(&self, terms: &OperatorTerms, digest: &Hash32, id: &str) -> Value {
         let prices = terms.prices.iter().filter(|price| price.model == *digest).map(|price| {
             let (asset, now) = (terms.asset(price.chain_id, &price.asset), price_now(price, self.list.as_ref()));
             json!({

@@ -8,7 +8,7 @@ use candor_chain::{Record, retire_calldata, revoke_calldata};
 use candor_client::{Candidate, candidates};
 use candor_verify::bytes::Address;
 use candor_verify::eip712::K256;
-use candor_verify::evidence::{Moment, verify_evidence};
+use candor_verify::evidence::{Evidence, Moment, verify_evidence};
 use candor_verify::policy::Policy;
 use candor_verify::text::one_line;
 use serde_json::{Value, json};
@@ -107,7 +107,10 @@ async fn list(rpc: &RpcArgs, policy: Option<&Path>, newest: usize, state: &Path,
     let judge = policy::to_buy_by(policy, state, chain.chain_id())?;
     let registry = policy::registry(&judge, policy, state)?;
     let found = candidates(&chain, &registry, newest).await?;
-    let rows: Vec<Value> = found.iter().map(|candidate| row(candidate, &judge.policy)).collect();
+    let mut rows = Vec::new();
+    for candidate in &found {
+        rows.push(row(candidate, &candidate.evidence(&chain, &registry).await?, &judge.policy));
+    }
     if json_output {
         print_json(&Value::from(rows));
         return Ok(ExitCode::SUCCESS);
@@ -131,8 +134,8 @@ async fn list(rpc: &RpcArgs, policy: Option<&Path>, newest: usize, state: &Path,
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(candidate: &Candidate, policy: &Policy) -> Value {
-    let (judged, endpoint) = match &candidate.evidence {
+fn row(candidate: &Candidate, evidence: &Result<Evidence, String>, policy: &Policy) -> Value {
+    let (judged, endpoint) = match evidence {
         Err(what) => (format!("unreadable: {what}"), None),
         Ok(evidence) => {
             let (verdict, enclave) = verify_evidence(evidence, policy, Moment::OwnTime, &K256);
@@ -142,10 +145,11 @@ fn row(candidate: &Candidate, policy: &Policy) -> Value {
         }
     };
     // From the evidence, for `candor log check`; the registry's record has only its part in the log's id.
-    let k_log = candidate.evidence.as_ref().ok().map(|evidence| evidence.manifest.k_log.to_string());
+    let k_log = evidence.as_ref().ok().map(|evidence| evidence.manifest.k_log.to_string());
+    let record = &candidate.registered.record;
     json!({
-        "k_log": k_log, "k_sig": candidate.record.k_sig.to_string(), "status": candidate.standing.as_str(), "policy": judged,
-        "listed_id": candidate.record.listed_id().to_string(), "operator": candidate.record.operator.to_string(), "log_id": candidate.record.log_id.to_string(),
-        "valid_from": candidate.record.valid_from.0, "valid_until": candidate.status.valid_until.0, "endpoint": endpoint,
+        "k_log": k_log, "k_sig": record.k_sig.to_string(), "status": candidate.standing.as_str(), "policy": judged,
+        "listed_id": record.listed_id().to_string(), "operator": record.operator.to_string(), "log_id": record.log_id.to_string(),
+        "valid_from": record.valid_from.0, "valid_until": candidate.status.valid_until.0, "endpoint": endpoint,
     })
 }

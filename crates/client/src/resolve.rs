@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use candor_chain::{ChainClient, ChainError, KeyStatus, Record, Registered, RegistrationList, Standing};
+use candor_chain::{ChainClient, ChainError, KeyStatus, Registered, RegistrationList, Standing};
 use candor_verify::bytes::{Address, Hash32, Signature65};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
@@ -93,17 +93,25 @@ pub(crate) fn endpoint_of(enclave: &VerifiedEnclave) -> Result<Endpoint, ClientE
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Candidate {
-    /// What the registry holds of it for good.
-    pub record: Record,
+    /// What the registry holds of it for good, and what was sent with it.
+    pub registered: Registered,
     /// What of it changes.
     pub status: KeyStatus,
     /// Where it stands now.
     pub standing: Standing,
-    /// Evidence rebuilt from the chain alone; `Err` says what is wrong with it.
-    pub evidence: Result<Evidence, String>,
 }
 
-/// The newest enclaves of a registry, `most` of them at most, oldest first, with their evidence from the chain.
+impl Candidate {
+    /// Evidence rebuilt from the chain alone; the inner error says what is wrong with it.
+    ///
+    /// # Errors
+    /// `Chain`.
+    pub async fn evidence(&self, chain: &ChainClient, registry: &Address) -> Result<Result<Evidence, String>, ClientError> {
+        from_chain(chain, registry, &self.registered, &self.status).await
+    }
+}
+
+/// The newest enclaves of a registry, `most` of them at most, oldest first.
 ///
 /// # Errors
 /// `Chain`, also if the endpoint does not show what the registry says is there.
@@ -113,10 +121,8 @@ pub async fn candidates(chain: &ChainClient, registry: &Address, most: usize) ->
     while out.len() < most
         && let Some(registered) = walk.next().await?
     {
-        let record = registered.record;
-        let Some(status) = chain.key_status(registry, &record.k_sig).await.map_err(chain_error)? else { continue };
-        let evidence = from_chain(chain, registry, &registered, &status).await?;
-        out.push(Candidate { record, status, standing: status.standing(clock::now().seconds()), evidence });
+        let Some(status) = chain.key_status(registry, &registered.record.k_sig).await.map_err(chain_error)? else { continue };
+        out.push(Candidate { registered, status, standing: status.standing(clock::now().seconds()) });
     }
     if let Some(error) = walk.broken.pop() {
         return Err(chain_error(error));

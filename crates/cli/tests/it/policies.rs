@@ -10,6 +10,7 @@ use hyper::{Request, Response};
 use serde_json::{Value, json};
 
 use crate::support::http::{get, post};
+use crate::support::liar::Liar;
 use crate::support::process::{PROGRAM, Process, new_directory, run};
 use crate::support::{Ran, World};
 
@@ -192,6 +193,24 @@ fn nodes_shows_who_sells_at_which_price_and_whether_the_policy_would_accept_it()
     let unpaid = changed(&world, "unpaid.toml", &world.token().to_string(), "0x0000000000000000000000000000000000000001");
     let listed = world.candor(&["nodes", "--rpc", &world.rpc(), "--policy", text(&unpaid)]);
     assert_eq!((&listed.json[0]["accepted"], &listed.json[0]["payable"]), (&true.into(), &false.into()), "{listed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_asks_for_the_evidence_of_those_that_it_shows_and_of_no_others() {
+    let world = World::start(&[]);
+    let k_sig = world.node.text("k_sig");
+    let ended = world.candor(&["registry", "revoke", &k_sig, "--rpc", &world.rpc()]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let chain = Liar::start(&world.rpc());
+    let row = |more: &[&str]| {
+        let listed = world.candor(&[&["nodes", "--rpc", &chain.url][..], more].concat());
+        assert_eq!(listed.code, 0, "{listed:?}");
+        listed.json.as_array().unwrap().iter().find(|row| row["k_sig"] == *k_sig).cloned()
+    };
+    let named = k_sig.trim_start_matches("0x");
+    assert_eq!((row(&[]), chain.calls("eth_getLogs", named)), (None, 0));
+    assert_eq!(row(&["--all"]).unwrap()["standing"], "revoked");
+    assert!(0 < chain.calls("eth_getLogs", named));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,6 +63,8 @@ struct State {
     lie: Lie,
     // Hashes of transactions that were kept back, with the transfer that they would have made.
     kept_back: Vec<(Hash32, Transfer)>,
+    // Every call, as JSON.
+    calls: Vec<String>,
 }
 
 /// The endpoint, until the test process ends.
@@ -84,6 +86,12 @@ impl Liar {
     /// From now on.
     pub(crate) fn tell(&self, lie: Lie) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).lie = lie;
+    }
+
+    /// How many calls of this method named this.
+    pub(crate) fn calls(&self, method: &str, named: &str) -> usize {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.calls.iter().filter(|call| call.contains(method) && call.contains(named)).count()
     }
 
     /// How many transactions were kept back.
@@ -119,6 +127,7 @@ async fn answer(chain: String, state: Arc<Mutex<State>>, request: Request<Bytes>
 
 /// What is said to one call.
 async fn say(chain: &str, state: &Mutex<State>, lie: Lie, asked: &Value, asked_at: &str) -> io::Result<Value> {
+    state.lock().unwrap_or_else(PoisonError::into_inner).calls.push(asked.to_string());
     let invented = match lie {
         Lie::Quotes(Form::Result) if asked["method"] != "eth_chainId" => Some(json!(quote(asked_at))),
         Lie::Quotes(Form::Error) if asked["method"] != "eth_chainId" => {
