@@ -8,14 +8,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use candor_chain::{ChainClient, sweep_calldata};
-use candor_report::{Decimal, NodeText, decimal_text};
+use candor_report::{ChainPart, Decimal, NodeText, decimal_text};
 use candor_verify::bytes::{Address, Amount};
 use candor_verify::text::one_line;
 use serde_json::{Value, json};
 
-use crate::config::{ConfigArg, Settings, chain_of};
+use crate::config::{ConfigArg, Settings, UNKNOWN, chain_of, chain_part, rpc_of};
 use crate::dev::{self, Development};
-use crate::keys::{self, HOST_ROLES, NodeKeys};
+use crate::keys::{self, HOST_ROLES};
 use crate::output::{Done, Failure, is_confirmed, print_json, say};
 use crate::wallet::{self, Passphrase};
 use crate::{costs, node};
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Show what each account holds on each chain of the file, and what waits at the payee's forwarder.
+    /// Show what each account holds on each chain of the file, and what waits at the payee's forwarder. Exit code 1: a chain could not tell.
     Show {
         #[command(flatten)]
         config: ConfigArg,
@@ -144,40 +144,57 @@ fn tokens(text: &NodeText, settings: &Settings, chain_id: u64) -> Vec<(String, A
 }
 
 async fn show(settings: &Settings, json_output: bool) -> Done {
-    let first = settings.connect().await?;
-    let known = NodeKeys::addresses(&settings.text.keys, first.chain_id())?;
-    let ids = settings.text.chains.iter().map(|part| part.id).filter(|id| *id != first.chain_id());
-    let mut rows: Vec<Value> = Vec::new();
-    for id in std::iter::once(first.chain_id()).chain(ids) {
-        let chain = chain_of(&settings.text, id, &first).await?;
-        // Boots are registered and anchored on the first chain only.
-        for (role, account) in known.iter().filter(|(role, _)| id == first.chain_id() || *role == "gas") {
-            let wei = chain.native_balance(account).await?;
-            rows.push(json!({"chain_id": id, "whose": role, "address": account.to_string(), "unit": "ether",
-                "amount": wei.to_string(), "shown": costs::ether_held(wei.0)}));
-        }
-        let at = At { settings: settings.clone(), chain };
-        let Ok(payee) = at.payee() else { continue };
-        // A deployment is of one chain; elsewhere there is no forwarder of ours to look at.
-        let forwarder = at.forwarder(&payee).await.ok().map(|(_, forwarder)| ("forwarder", forwarder));
-        for (symbol, token, decimals) in tokens(&settings.text, settings, id) {
-            for (whose, account) in std::iter::once(("payee", payee)).chain(forwarder) {
-                let held = at.chain.token_balance(&token, &account).await?;
-                rows.push(json!({"chain_id": id, "whose": whose, "address": account.to_string(), "unit": symbol,
-                    "amount": held.to_string(), "shown": decimal_text(held, decimals)}));
-            }
+    let parts = match settings.text.chains.as_slice() {
+        [] => vec![chain_part(UNKNOWN)],
+        parts => parts.to_vec(),
+    };
+    let (mut rows, mut code) = (Vec::new(), ExitCode::SUCCESS);
+    for (at, part) in parts.iter().enumerate() {
+        // One that does not answer hides none of the others, nor what it said before.
+        if let Err(failure) = held_on(part, at == 0, settings, &mut rows).await {
+            rows.push(json!({"chain_id": part.id, "trouble": failure.message()}));
+            code = ExitCode::from(1);
         }
     }
     if json_output {
         print_json(&json!({"funds": rows}));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(code);
     }
     for row in &rows {
         let text = |key: &str| row[key].as_str().unwrap_or_default();
-        say!("chain {:<8} {:<10} {}  {:>16} {}", row["chain_id"].to_string(), text("whose"), text("address"), text("shown"), text("unit"));
+        let chain = format!("chain {:<8}", row["chain_id"].to_string());
+        match row["trouble"].as_str() {
+            Some(trouble) => say!("{chain} not known: {trouble}"),
+            None => say!("{chain} {:<10} {}  {:>16} {}", text("whose"), text("address"), text("shown"), text("unit")),
+        }
     }
     say!("what waits at the forwarder goes to the payee with: candor funds sweep");
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+/// A row for each account of the node on one chain.
+async fn held_on(part: &ChainPart, is_first: bool, settings: &Settings, rows: &mut Vec<Value>) -> Result<(), Failure> {
+    let chain = ChainClient::connect(rpc_of(part)?, Some(part.id).filter(|id| *id != UNKNOWN)).await?;
+    let chain_id = chain.chain_id();
+    // Boots are registered and anchored on the first chain only.
+    for role in HOST_ROLES.into_iter().filter(|role| is_first || *role == "gas") {
+        let account = keys::address_of(&settings.text.keys, role, chain_id)?;
+        let wei = chain.native_balance(&account).await?;
+        rows.push(json!({"chain_id": chain_id, "whose": role, "address": account.to_string(), "unit": "ether",
+            "amount": wei.to_string(), "shown": costs::ether_held(wei.0)}));
+    }
+    let at = At { settings: settings.clone(), chain };
+    let Ok(payee) = at.payee() else { return Ok(()) };
+    // A deployment is of one chain; elsewhere there is no forwarder of ours to look at.
+    let forwarder = at.forwarder(&payee).await.ok().map(|(_, forwarder)| ("forwarder", forwarder));
+    for (symbol, token, decimals) in tokens(&settings.text, settings, chain_id) {
+        for (whose, account) in std::iter::once(("payee", payee)).chain(forwarder) {
+            let held = at.chain.token_balance(&token, &account).await?;
+            rows.push(json!({"chain_id": chain_id, "whose": whose, "address": account.to_string(), "unit": symbol,
+                "amount": held.to_string(), "shown": decimal_text(held, decimals)}));
+        }
+    }
+    Ok(())
 }
 
 async fn sweep(at: &At, payee: &Address, key: Option<&Path>, passphrase: &Passphrase, json_output: bool) -> Done {

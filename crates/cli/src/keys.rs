@@ -196,14 +196,11 @@ fn read(directory: &Path, part: &KeysPart, needs_operator: bool, chain_id: u64) 
     Ok((needs_operator.then(|| load(OPERATOR)).transpose()?, host))
 }
 
-impl NodeKeys {
-    /// Of the host's roles, from their keystores, without opening them.
-    pub(crate) fn addresses(part: &KeysPart, chain_id: u64) -> Result<Vec<(&'static str, Address)>, Failure> {
-        let of = |role: &'static str| {
-            let Some(directory) = &part.directory else { return one(part, role, chain_id).map(|signer| (role, signer.address())) };
-            Ok((role, address_in(&keystore(directory, role))?))
-        };
-        HOST_ROLES.into_iter().map(of).collect()
+/// The account of one role of the host, from its keystore, which is not opened.
+pub(crate) fn address_of(part: &KeysPart, role: &str, chain_id: u64) -> Result<Address, Failure> {
+    match &part.directory {
+        Some(directory) => address_in(&keystore(directory, role)),
+        None => Ok(one(part, role, chain_id)?.address()),
     }
 }
 

@@ -42,6 +42,25 @@ async fn what_lies_at_a_forwarder_goes_to_its_payee_whoever_sends_it() {
     assert_eq!((world.balance(&payee).await, world.balance(&forwarder).await), (Amount(1_234), Amount::ZERO));
 }
 
+#[test]
+fn a_chain_that_does_not_answer_is_a_row_and_hides_no_other() {
+    let world = World::shared();
+    let deaf = |name: &str, first: &str, second: &str| {
+        let path = world.state.join(name);
+        std::fs::write(&path, format!("version = 1\n[node]\ndata = \"elsewhere\"\n{first}{second}")).unwrap();
+        world.candor(&["funds", "show", "--config", path.to_str().unwrap()])
+    };
+    let well = format!("[[chain]]\nid = 31337\nrpc = [{:?}]\n", world.rpc());
+    let away = "[[chain]]\nid = 84532\nrpc = [\"http://127.0.0.1:1\"]\n";
+    for (name, first, second) in [("second.toml", well.as_str(), away), ("first.toml", away, well.as_str())] {
+        let shown = deaf(name, first, second);
+        let rows = shown.json["funds"].as_array().unwrap_or_else(|| panic!("{shown:?}"));
+        let trouble: Vec<_> = rows.iter().filter(|row| row["trouble"].is_string()).map(|row| &row["chain_id"]).collect();
+        assert_eq!((shown.code, trouble), (1, vec![&Value::from(84532)]), "{shown:?}");
+        assert!(["gas", "payee"].iter().all(|whose| rows.iter().any(|row| row["whose"] == *whose)), "{shown:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ether_goes_back_from_an_account_that_no_running_node_uses() {
     let world = World::start(&[]);
