@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_chain::Signer;
-use candor_client::write_private;
+use candor_client::{is_in_force, price_now, write_private};
 use candor_report::{Decimal, decimal_text};
 use candor_verify::bytes::Amount;
 use candor_verify::eip712::K256;
@@ -128,8 +128,7 @@ impl Node {
 
     /// The list that is in force now.
     fn current(&self) -> Option<&SignedPriceList> {
-        let now = dev::now();
-        self.newest.as_ref().filter(|newest| newest.list.from <= now && now < newest.list.until)
+        self.newest.as_ref().filter(|newest| is_in_force(&newest.list, dev::now()))
     }
 
     fn registrar(&self, settings: &Settings) -> Result<Signer, Failure> {
@@ -143,8 +142,7 @@ impl Node {
 
     /// What is in force for a price of the terms.
     fn classes(&self, price: &Price) -> Classes {
-        let listed = self.current().and_then(|current| current.list.price(&price.model, price.chain_id, &price.asset));
-        listed.copied().unwrap_or(price.ceiling)
+        *price_now(price, self.current())
     }
 
     fn changed(&self, set: &SetArgs) -> Result<Vec<ListedPrice>, Failure> {

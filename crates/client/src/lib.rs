@@ -60,7 +60,7 @@ pub use keep::{Keep, KeepMode, KeptError, KeptFile, load_kept};
 pub use left::Left;
 pub use own_chain::{ChainIsWell, OwnChain};
 pub use policy_file::{PolicyFile, template};
-pub use prices::{price_list, price_now};
+pub use prices::{is_in_force, price_list, price_now};
 pub use prove::{Provable, public_answer};
 pub use proxy::{Proxy, ProxyAnswer, ProxyConfig, ProxyEnd, ProxyEvent, ProxyKeys, ProxyRecord, ProxyToken, proxied_request};
 pub use quote::{Quote, quote};

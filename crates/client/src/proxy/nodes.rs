@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use candor_report::LiveNode;
 use candor_verify::bytes::{Address, Amount};
-use candor_verify::eip712::K256;
 use candor_verify::terms::{Classes, Model, SignedPriceList};
 use candor_verify::time::UnixMs;
 use tokio::task::JoinSet;
@@ -21,6 +20,7 @@ use super::record::short;
 use super::wishes::Wishes;
 use crate::clock;
 use crate::error::ClientError;
+use crate::prices::{is_in_force, list_of, price_now};
 use crate::resolve::{Before, Place, VerifiedNode, random32, resolve_each, verify_live};
 
 /// Nodes that are kept: each is verified again and again, and a registry may hold any number.
@@ -38,10 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// So long a node that failed is asked after the others, and one that could not be verified is not tried again in the background.
 const FAILING_MS: u64 = 60 * 1000;
 
-/// Where the price list in force lies.
-const PRICE_LIST_PATH: &str = "/candor/price-list";
-
-/// Longest wait for it: the ceiling of the terms stands in for it.
+/// Longest wait for the price list in force: the ceiling of the terms stands in for it.
 const PRICE_LIST_WAIT: Duration = Duration::from_secs(5);
 
 /// Failures that are remembered: a registry may hold any number of dead boots.
@@ -322,19 +319,17 @@ impl Kept {
 
     /// What a model costs now: by the list in force, or the ceiling.
     pub(super) fn classes(&self, model: &Model, chain_id: u64, asset: &Address) -> Option<Classes> {
-        let ceiling = self.node.enclave.terms().price(&model.digest, chain_id, asset)?.ceiling;
-        let (state, now) = (self.lock(), clock::now());
-        let list = state.price_list.as_ref().map(|signed| &signed.list).filter(|list| list.from <= now && now < list.until);
-        Some(list.and_then(|list| list.price(&model.digest, chain_id, asset)).copied().unwrap_or(ceiling))
+        let price = self.node.enclave.terms().price(&model.digest, chain_id, asset)?;
+        let state = self.lock();
+        let list = state.price_list.as_ref().filter(|signed| is_in_force(&signed.list, clock::now()));
+        Some(*price_now(price, list))
     }
 
     /// Reads the list in force. Only the order of nodes follows from it: what is paid is what the offer says, which is held to its own list.
     async fn read_prices(&self) {
         let read = async {
             let mut node = self.node.another().await.ok()?;
-            let (status, body) = node.http.get(PRICE_LIST_PATH).await.ok()?;
-            let signed = (status == hyper::StatusCode::OK).then(|| SignedPriceList::parse(&body).ok()).flatten();
-            Some(signed.filter(|signed| signed.check(self.node.enclave.terms(), &K256).is_ok()))
+            list_of(&mut node.http, self.node.enclave.terms()).await.ok()
         };
         if let Ok(Some(list)) = tokio::time::timeout(PRICE_LIST_WAIT, read).await {
             self.lock().price_list = list;
