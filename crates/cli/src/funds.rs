@@ -201,11 +201,7 @@ async fn sweep(at: &At, payee: &Address, key: Option<&Path>, passphrase: &Passph
     let chain_id = at.chain.chain_id();
     let (factory, forwarder) = at.forwarder(payee).await?;
     let waiting = tokens(&at.settings.text, &at.settings, chain_id);
-    let signer = match (key, Development::of(chain_id)) {
-        (Some(path), _) => wallet::load(path, passphrase, chain_id)?,
-        (None, Some(development)) => development.signer(dev::Role::Faucet),
-        (None, None) => return Err(keys::missing("sweeper", chain_id, "--key FILE", "candor wallet new FILE, and some ether for gas")),
-    };
+    let signer = wallet::gas_payer(key, passphrase, chain_id)?;
     let mut swept = Vec::new();
     for (symbol, token, decimals) in waiting {
         let held = at.chain.token_balance(&token, &forwarder).await?;

@@ -134,6 +134,15 @@ pub(crate) fn load(path: &Path, passphrase: &Passphrase, chain_id: u64) -> Resul
     Ok(signer)
 }
 
+/// Who pays for a transaction that anybody may send: the keystore that is named, else on the development chain an account that everybody knows.
+pub(crate) fn gas_payer(key: Option<&Path>, passphrase: &Passphrase, chain_id: u64) -> Result<Signer, Failure> {
+    match (key, Development::of(chain_id)) {
+        (Some(path), _) => load(path, passphrase, chain_id),
+        (None, Some(development)) => Ok(development.signer(Role::Faucet)),
+        (None, None) => Err(missing("sender", chain_id, "--key FILE", "candor wallet new FILE, and give it some ether for gas")),
+    }
+}
+
 /// A keystore whose passphrase is known.
 pub(crate) fn decrypt(path: &Path, passphrase: &str) -> Result<Signer, Failure> {
     Signer::load(path, passphrase).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))

@@ -20,11 +20,11 @@ use serde_json::json;
 
 use crate::chain::WALLET_START;
 use crate::dev::{self, Development, Role, usd};
-use crate::keys::{self, missing};
+use crate::keys;
 use crate::output::{Done, Failure, note, print_json, say, write_once};
 use crate::rpc::RpcArgs;
 
-pub(crate) use file::{FILES, KEYSTORE, decrypt, is_there, load, open, signer};
+pub(crate) use file::{FILES, KEYSTORE, decrypt, gas_payer, is_there, load, open, signer};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -214,18 +214,9 @@ async fn fund(at: &Whose, key: Option<&Path>, state: &Path, json_output: bool) -
     let chain_id = chain.chain_id();
     candor_devchain::check_chain_id(chain_id)
         .map_err(|error| Failure::cannot(format!("only the play money of a development chain is minted here: {error}")))?;
-    let faucet = match (key, Development::of(chain_id)) {
-        (Some(path), _) => load(path, &at.passphrase, chain_id)?,
-        (None, Some(development)) => development.signer(Role::Faucet),
-        (None, None) => return Err(missing("faucet", chain_id, "--key FILE", "candor wallet new FILE, and give it some ether")),
-    };
+    let faucet = gas_payer(key, &at.passphrase, chain_id)?;
     let (address, token) = (at.find(state, chain_id)?, play_money()?);
-    let sent = chain.send_and_wait(&faucet, Some(&token), &mint_calldata(&address, WALLET_START)).await?;
-    if !sent.is_success {
-        return Err(Failure::cannot(format!(
-            "TestUSD at {token} refused to mint; was this chain set up by `candor chain`, or by `candor deploy --test-usd`?"
-        )));
-    }
+    chain.send_and_wait(&faucet, Some(&token), &mint_calldata(&address, WALLET_START)).await?;
     let balance = chain.token_balance(&token, &address).await?;
     answer(
         json_output,

@@ -115,7 +115,7 @@ fn each_role_without_a_key_of_its_own_refuses_to_start_on_a_test_network() {
     assert_refused(&serve(&paid), &["attestor", CHAIN_ID, "--attestor URL", "candor attestor"]);
     // Whoever else signs.
     assert_refused(&keys.candor(&["attestor", "--rpc", rpc, "--deployment", &deployment]), &["attestor", CHAIN_ID, "--key FILE", own]);
-    assert_refused(&keys.candor(&["wallet", "fund", "--rpc", rpc]), &["faucet", CHAIN_ID, "--key FILE", own]);
+    assert_refused(&keys.candor(&["wallet", "fund", "--rpc", rpc]), &["sender", CHAIN_ID, "--key FILE", own]);
     assert_refused(&keys.candor(&["wallet", "show", "--rpc", rpc]), &["wallet", CHAIN_ID, own]);
     for end in ["retire", "revoke"] {
         assert_refused(&keys.candor(&["registry", end, &payee, "--rpc", rpc]), &["operator", CHAIN_ID, "--key FILE", own]);
