@@ -7,6 +7,8 @@
 use candor_verify::bytes::{Address, Hash32};
 use serde::Deserialize;
 
+use crate::toml_text::list;
+
 /// What a deployment file says.
 ///
 /// ```
@@ -134,12 +136,11 @@ impl DeploymentText {
     #[must_use]
     pub fn to_toml(&self) -> String {
         let Self { chain_id, threshold, attestors, contracts } = self;
-        let attestors: Vec<String> = attestors.iter().map(|attestor| format!("\"{attestor}\"")).collect();
         let mut out = format!(
             "# Contracts of Candor on chain {chain_id}, in the order of their deployment: CREATE2 by 0x4e59b44847b379578588920ca78fbf26c0b4956c, salt 0.\n\
              # Anybody can check it: candor deploy --check --rpc URL --threshold {threshold} and an --attestor for each.\n\
-             chain_id = {chain_id}\n\n[quorum]\nthreshold = {threshold}\nattestors = [{}]\n",
-            attestors.join(", ")
+             chain_id = {chain_id}\n\n[quorum]\nthreshold = {threshold}\nattestors = {}\n",
+            list(attestors)
         );
         for ContractText { name, address, init_code_hash, code_hash } in contracts {
             out.push_str(&format!(

@@ -262,7 +262,7 @@ impl Spend {
 impl Release {
     fn known(&self) -> Result<KnownRelease, KnownTextError> {
         let workloads = policy::hashes("release.workloads", &self.workloads)?;
-        Ok(KnownRelease { version: self.version.clone(), root: policy::root(&self.root)?, workloads })
+        Ok(KnownRelease { version: self.version.clone(), root: policy::root("release.root", &self.root)?, workloads })
     }
 }
 
@@ -318,7 +318,8 @@ mod tests {
         assert!(matches!(of("name = \"test\"", "name = \"test\"\nof_this_build = true"), KnownTextError::Place { .. }));
         assert!(matches!(of("\"0.01\"", "\"0.0000001\""), KnownTextError::Amount(_)));
         assert!(matches!(of("operators", "operator"), KnownTextError::Toml(_)));
-        assert!(matches!(of("0x0404", "0x04"), KnownTextError::Value(_)));
+        assert!(of("0x0404", "0x04").to_string().starts_with("release.workloads"));
+        assert!(of("aws-nitro-g1", "aws").to_string().starts_with("release.root"), "by its own field, and not that of a policy");
         let twice = format!("{PUBLIC}\n[[deployment]]\nname = \"again\"\nchain_id = 84532\nof_this_build = true");
         assert_eq!(KnownText::parse(&twice), Err(KnownTextError::Twice { chain_id: 84_532 }));
     }

@@ -41,6 +41,7 @@ mod node;
 mod page;
 mod policy;
 mod proxy_keys;
+mod toml_text;
 mod verdict;
 mod wallet;
 

@@ -13,6 +13,7 @@ use candor_verify::verdict::LogLevel;
 use serde::Deserialize;
 
 use crate::node::meant;
+use crate::toml_text::{list, quoted};
 
 /// What a policy file says.
 ///
@@ -209,7 +210,7 @@ impl PolicyText {
         let Document { accept, log, find, spend } = document;
         let default = Policy::default();
         let policy = Policy {
-            roots: accept.roots.iter().map(|text| root(text)).collect::<Result<_, _>>()?,
+            roots: accept.roots.iter().map(|text| root("accept.roots", text)).collect::<Result<_, _>>()?,
             workloads: accept.workloads.map_or(Ok(default.workloads), |given| workloads(&given))?,
             operators: accepted("accept.operators", accept.operators, default.operators, |text| address("accept.operators", text))?,
             registries: accepted("accept.registries", accept.registries, default.registries, Registry::pair)?,
@@ -249,21 +250,21 @@ impl PolicyText {
             require_level,
             require_offer_binding,
         } = &self.policy;
-        let roots = quoted(&roots.iter().map(root_text).collect::<Vec<_>>());
+        let roots = list(&roots.iter().map(root_text).collect::<Vec<_>>());
         let workloads = match workloads {
-            Workloads::DangerousAny => "\"dangerous-any\"".to_owned(),
-            Workloads::Only(listed) => format!("[{}]", quoted(listed)),
+            Workloads::DangerousAny => quoted(&DANGEROUS_ANY.0),
+            Workloads::Only(listed) => list(listed),
         };
         let registry = |(chain_id, address): &(u64, Address)| format!("{{ chain_id = {chain_id}, address = \"{address}\" }}");
         let registries = any_or(registries, registry);
-        let (operators, models) = (any_or(operators, |item| format!("\"{item}\"")), any_or(models, |item| format!("\"{item}\"")));
-        let (witnesses, find) = (quoted(witnesses), quoted(&self.find));
+        let (operators, models) = (any_or(operators, quoted), any_or(models, quoted));
+        let (witnesses, find) = (list(witnesses), list(&self.find));
         let level = level_text(*require_level);
         let mut out = format!(
             "# What you accept as verified, and what may be spent in your name. Unknown fields are refused.\n\n\
              [accept]\n\
              # Roots of attestation: \"aws-nitro-g1\", or the SHA-256 of a root certificate. Anything but a hardware root is SIMULATED.\n\
-             roots = [{roots}]\n\
+             roots = {roots}\n\
              # Workload ids: kind, root and measurements in one hash. An empty list accepts none. For development only, \"dangerous-any\"\n\
              # accepts whatever is measured under an accepted root, and the verdict says so.\n\
              workloads = {workloads}\n\
@@ -284,12 +285,12 @@ impl PolicyText {
              # What counts as verified: \"self-logged\", \"witnessed\" or \"anchored\" (needs --rpc).\n\
              require_level = \"{level}\"\n\
              # Ed25519 keys of witnesses, and how many must have cosigned; 0: nothing is ever \"witnessed\".\n\
-             witnesses = [{witnesses}]\n\
+             witnesses = {witnesses}\n\
              witness_threshold = {witness_threshold}\n\n\
              [find]\n\
              # Listed ids (verifier contract, its code and workload in one hash) under which nodes are looked for on chain: strangers who\n\
              # register by verifiers of their own are not even read. Empty: whoever an accepted operator registered.\n\
-             listed = [{find}]\n"
+             listed = {find}\n"
         );
         for SpendLimit { chain_id, asset, max_per_request, max_per_day, max_unresolved } in &self.spend {
             out.push_str(&format!(
@@ -322,11 +323,11 @@ impl Spend {
     }
 }
 
-pub(crate) fn root(text: &str) -> Result<TrustRoot, PolicyTextError> {
+pub(crate) fn root(field: &'static str, text: &str) -> Result<TrustRoot, PolicyTextError> {
     if text == AWS_NITRO_G1 {
         return Ok(TrustRoot::AWS_NITRO_G1);
     }
-    let hash = Hash32::from_hex(text).ok_or_else(|| malformed("accept.roots", "\"aws-nitro-g1\" or a SHA-256 in hex", text))?;
+    let hash = Hash32::from_hex(text).ok_or_else(|| malformed(field, "\"aws-nitro-g1\" or a SHA-256 in hex", text))?;
     Ok(TrustRoot { fingerprint: hash.0 })
 }
 
@@ -377,11 +378,6 @@ fn level_text(level: LogLevel) -> &'static str {
 
 fn malformed(field: &'static str, expected: &'static str, got: &str) -> PolicyTextError {
     PolicyTextError::Value { field, expected, got: got.to_owned() }
-}
-
-/// The members of a TOML list of texts. None of them has anything to escape: they are hex, or a name of ours.
-fn quoted<T: fmt::Display>(items: &[T]) -> String {
-    items.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// The hardware root by name, so that nobody has to compare 64 digits.

@@ -7,6 +7,7 @@ use std::fmt;
 use candor_verify::bytes::{Address, Hash32};
 use serde::Deserialize;
 
+use crate::toml_text::{bare, list, quoted, section};
 use crate::{Decimal, DecimalError};
 
 /// Most keys of one proxy: each is compared with what a request brings.
@@ -120,18 +121,19 @@ impl ProxyKeysText {
     pub fn to_toml(&self) -> String {
         let head =
             "# Who may ask through `candor proxy`, written by `candor proxy key`. Amounts are in the money of the asset that is paid.\n";
-        let amount = |name: &str, amount: Option<Decimal>| amount.map_or_else(String::new, |amount| format!("{name} = \"{amount}\"\n"));
-        let list = |name: &str, values: Vec<String>| match values.is_empty() {
-            true => String::new(),
-            false => format!("{name} = {}\n", toml::Value::from(values)),
-        };
-        let row = |key: &ProxyKeyText| {
+        self.keys.iter().fold(head.to_owned(), |mut out, key| {
             let ProxyKeyText { name, hash, per_request, per_hour, per_day, models, payees } = key;
-            let (request, hour, day) = (amount("per_request", *per_request), amount("per_hour", *per_hour), amount("per_day", *per_day));
-            let (models, payees) = (list("models", models.clone()), list("payees", payees.iter().map(Address::to_string).collect()));
-            format!("\n[[key]]\nname = {}\nhash = \"{hash}\"\n{request}{hour}{day}{models}{payees}", toml::Value::from(name.as_str()))
-        };
-        format!("{head}{}", self.keys.iter().map(row).collect::<String>())
+            section(&mut out, "[[key]]", "");
+            bare(&mut out, "name", &quoted(name));
+            bare(&mut out, "hash", &quoted(hash));
+            for (name, limit) in [("per_request", per_request), ("per_hour", per_hour), ("per_day", per_day)] {
+                limit.iter().for_each(|limit| bare(&mut out, name, &quoted(limit)));
+            }
+            for (name, only) in [("models", list(models)), ("payees", list(payees))].iter().filter(|(_, only)| only != "[]") {
+                bare(&mut out, name, only);
+            }
+            out
+        })
     }
 }
 

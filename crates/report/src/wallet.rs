@@ -7,6 +7,8 @@ use std::fmt;
 use candor_verify::bytes::Address;
 use serde::Deserialize;
 
+use crate::toml_text::{list, quoted};
+
 /// What a `wallet.toml` says.
 ///
 /// ```
@@ -110,13 +112,12 @@ impl WalletText {
     /// The text of a `wallet.toml`, commented.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let words: Vec<String> = self.command.iter().map(|word| toml::Value::from(word.as_str()).to_string()).collect();
         format!(
             "# A wallet whose key is elsewhere. Each payment is shown to this program on its standard input, and it prints a signature: see\n\
              # docs/wallet.md. It runs as you, without a shell; whoever can write this file can run programs as you.\n\
-             address = \"{}\"\ncommand = [{}]\n",
-            self.address,
-            words.join(", ")
+             address = {}\ncommand = {}\n",
+            quoted(&self.address),
+            list(&self.command)
         )
     }
 }

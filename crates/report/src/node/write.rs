@@ -1,9 +1,9 @@
 //! The commented `node.toml`: every field with what it means. A field that has no value stands in a comment, so that it can be found.
 
-use std::fmt::{Display, Write as _};
 use std::path::PathBuf;
 
 use super::{AssetPart, ChainPart, CheckUrls, LogFormat, NodeModel, NodeText, PricePart};
+use crate::toml_text::{bare, field, list, maybe, quoted, section};
 
 impl NodeText {
     /// The text of a file with these values.
@@ -205,42 +205,4 @@ impl NodeModel {
             bare(out, "request", &quoted(request));
         }
     }
-}
-
-fn section(out: &mut String, name: &str, about: &str) {
-    let comment = if about.is_empty() { String::new() } else { format!("# {about}\n") };
-    push(out, format_args!("\n{comment}{name}\n"));
-}
-
-fn field(out: &mut String, about: &str, name: &str, value: &dyn Display) {
-    push(out, format_args!("# {about}\n{name} = {value}\n"));
-}
-
-fn bare(out: &mut String, name: &str, value: &dyn Display) {
-    push(out, format_args!("{name} = {value}\n"));
-}
-
-/// A field that may have no value: then an example stands in a comment.
-fn maybe(out: &mut String, about: &str, name: &str, value: Option<String>, example: &str) {
-    if !about.is_empty() {
-        push(out, format_args!("# {about}\n"));
-    }
-    match value {
-        Some(value) => bare(out, name, &value),
-        None => push(out, format_args!("# {name} = {example}\n")),
-    }
-}
-
-fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
-    let _infallible = out.write_fmt(text);
-}
-
-/// A TOML text: what stands in it may be a path of anybody's.
-fn quoted(value: &impl Display) -> String {
-    toml::Value::String(value.to_string()).to_string()
-}
-
-fn list<T: Display>(items: &[T]) -> String {
-    format!("[{}]", items.iter().map(quoted).collect::<Vec<_>>().join(", "))
 }
