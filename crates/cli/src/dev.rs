@@ -99,13 +99,7 @@ pub(crate) fn book(state: &Path) -> Result<SpendBook, Failure> {
     Ok(SpendBook::open(&state.join(DATABASE))?)
 }
 
-/// The software hypervisor of this state directory. SIMULATED.
-pub(crate) fn hypervisor(state: &Path) -> Result<Hypervisor, Failure> {
-    make_state(state)?;
-    open_hypervisor(&tee(state))
-}
-
-/// Where it lies.
+/// Where the software hypervisor of this state directory lies. SIMULATED.
 pub(crate) fn tee(state: &Path) -> PathBuf {
     state.join("tee")
 }
@@ -130,9 +124,11 @@ fn measurements_of(path: &Path) -> Result<Measurements, Failure> {
     measured.map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
 }
 
-/// The workload of this very program under this state's software hypervisor.
-pub(crate) fn workload(state: &Path) -> Result<Hash32, Failure> {
-    workload_under(&hypervisor(state)?.trust_root(), &this_program()?)
+/// The workload of this very program under this state's software hypervisor; `None` if it has none: whoever only looks makes none.
+pub(crate) fn workload(state: &Path) -> Option<Hash32> {
+    let tee = tee(state);
+    let hypervisor = tee.is_dir().then(|| open_hypervisor(&tee).ok())??;
+    workload_under(&hypervisor.trust_root(), &this_program().ok()?).ok()
 }
 
 fn workload_under(root: &TrustRoot, program: &Path) -> Result<Hash32, Failure> {

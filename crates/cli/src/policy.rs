@@ -280,7 +280,7 @@ pub(crate) fn advice(verdict: &Verdict, evidence: &Evidence, name: &str, named: 
         Step::PolicyWorkload => {
             let policy = load(named, state).ok()?.policy;
             let found = workload_of(&under(&policy.roots).ok()?);
-            let is_this_build = is_of_one_build(&path) && dev::workload(state).is_ok_and(|workload| workload == found);
+            let is_this_build = is_of_one_build(&path) && dev::workload(state) == Some(found);
             Some(match is_this_build {
                 true => other_build(&path, named, state),
                 false => {

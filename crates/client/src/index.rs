@@ -188,6 +188,13 @@ impl IndexedAnswer {
         Self { evidence: evidence.map(|hash| hash.to_string()), ..self }
     }
 
+    /// Where the evidence of a proof should be, if it is not there: without it nobody can judge the proof.
+    #[must_use]
+    pub fn lost_evidence(&self) -> Option<PathBuf> {
+        let (file, hash) = (self.file.as_ref()?, self.evidence.as_ref()?);
+        Some(evidence_path(file.parent()?, Some(hash))).filter(|path| !path.exists())
+    }
+
     /// Whether nobody paid for it.
     #[must_use]
     pub fn is_unpaid(&self) -> bool {
@@ -222,7 +229,7 @@ pub struct Synced {
     pub gone: usize,
     /// Files that are no bundle and no proof.
     pub unreadable: Vec<(PathBuf, CborError)>,
-    /// Proofs whose evidence is not beside them.
+    /// Proofs that are not in the index, because their evidence is not beside them.
     pub incomplete: Vec<PathBuf>,
 }
 
@@ -387,8 +394,10 @@ impl BundleIndex {
     /// `File` if the directory or the database cannot be read.
     pub fn sync(&self, policy: &Policy, anew: bool) -> Result<Synced, ClientError> {
         let (mut synced, mut known, mut open) = (Synced::default(), BTreeSet::new(), BTreeSet::from_iter(files(&self.directory)?));
+        let mut in_index = BTreeSet::new();
         for answer in self.answers(UnixMs(0), UnixMs(u64::MAX))? {
             let Some(path) = answer.file.clone() else { continue };
+            in_index.insert(path.clone());
             match fs::metadata(&path) {
                 Ok(file) if file.len() == answer.bytes && !anew => {
                     known.insert(path);
@@ -420,6 +429,8 @@ impl BundleIndex {
                     self.forget(&path)?;
                     synced.unreadable.push((path, error));
                 }
+                // The row of one that was read before is all that is known of it.
+                Err(KeptError::Evidence { .. }) if in_index.contains(&path) => {}
                 Err(KeptError::Evidence { .. }) => synced.incomplete.push(path),
                 Err(KeptError::File(error)) => return Err(error),
             }
@@ -464,7 +475,7 @@ impl BundleIndex {
         let is_partial = |path: &PathBuf| path.extension().is_some_and(|extension| PARTIAL.iter().any(|partial| extension == *partial));
         let partial = paths(&self.directory).into_iter().filter(is_partial);
         let mut freed = 0_u64;
-        for path in paths(&evidence_path(&self.directory, None)).into_iter().chain(partial) {
+        for path in paths(&evidence_path(&self.directory, None::<&str>)).into_iter().chain(partial) {
             let Some(hash) = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else { continue };
             // Looked at and erased while nobody can write a row.
             freed = freed.saturating_add(self.database.change(|rows| {

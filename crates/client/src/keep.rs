@@ -10,8 +10,8 @@
 //! One mode for all files: a bundle holds prompt and answer in clear, and its owner alone may read it. Nothing is written over another
 //! answer. Not here: the verdict, and finding a file again (`index`).
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Hash32, to_hex};
@@ -246,7 +246,7 @@ fn refused_path(path: &Path) -> PathBuf {
 }
 
 /// Where evidence lies that proofs in this directory name.
-pub(crate) fn evidence_path(directory: &Path, hash: Option<&Hash32>) -> PathBuf {
+pub(crate) fn evidence_path(directory: &Path, hash: Option<impl fmt::Display>) -> PathBuf {
     let evidence = directory.join("evidence");
     hash.map_or(evidence.clone(), |hash| evidence.join(format!("{hash}.cbor")))
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{answer_json, charge, directory, money, synced};
 use crate::output::{Done, print_json, say};
-use crate::verify::FORM;
+use crate::verify::{FORM, unkept};
 use crate::{calendar, dev, policy, tokens};
 
 #[derive(clap::Args)]
@@ -57,21 +57,25 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, state: &Path, json_output: bool) -> Done {
-    let (index, found) = synced(args.policy.as_deref(), state, args.reindex)?;
     let (since, until) = (args.since.unwrap_or_default(), args.until.unwrap_or(UnixMs(u64::MAX)));
-    let mut answers = index.answers(since, until)?;
+    let (mut answers, found) = match synced(args.policy.as_deref(), state, args.reindex)? {
+        Some((index, found)) => (index.answers(since, until)?, found),
+        None => Default::default(),
+    };
     answers.retain(|answer| args.takes(answer));
     let hidden = args.limit.map_or(0, |limit| answers.len().saturating_sub(limit));
     let answers = answers.split_off(hidden);
     // What is none says nothing of when, what and how much.
-    let unreadable = if args.is_filtered() { Vec::new() } else { found.unreadable };
+    let (unreadable, incomplete) = if args.is_filtered() { Default::default() } else { (found.unreadable, found.incomplete) };
     if args.judge {
         let policy = policy::load(args.policy.as_deref(), state)?.policy;
-        return judged(&answers, unreadable.into_iter().map(|(path, _)| path), &policy, state, json_output);
+        let others = unreadable.into_iter().map(|(path, _)| path).chain(incomplete);
+        return judged(&answers, others, &policy, state, json_output);
     }
     if json_output {
-        let none = |path: &Path| json!({"file": path.display().to_string(), "when_kept": {"outcome": "refused", "refused": FORM}});
-        print_json(&answers.iter().map(answer_json).chain(unreadable.iter().map(|(path, _)| none(path))).collect::<Value>());
+        let none = unreadable.iter().map(|(path, _)| json!({"file": path.display().to_string(), "when_kept": {"outcome": "refused", "refused": FORM}}));
+        let lost = incomplete.iter().map(|path| json!({"file": path.display().to_string(), "trouble": NEVER_READ}));
+        print_json(&answers.iter().map(answer_json).chain(none).chain(lost).collect::<Value>());
         return Ok(ExitCode::SUCCESS);
     }
     if !answers.is_empty() {
@@ -85,6 +89,7 @@ pub(crate) fn run(args: &Args, state: &Path, json_output: bool) -> Done {
     for (path, error) in &unreadable {
         say!("REFUSED {FORM}   {}: {error}", path.display());
     }
+    incomplete.iter().for_each(|path| say!("{EVIDENCE_GONE}   {}: {NEVER_READ}", path.display()));
     let sums = sums(&answers);
     let charged = if sums.is_empty() { String::new() } else { format!(", charged {}", sums.join(" and ")) };
     let more = if hidden == 0 { String::new() } else { format!(" ({hidden} older ones are not shown)") };
@@ -97,6 +102,12 @@ fn row(cells: [&str; 6]) {
     say!("{time:<20}  {verdict:<26}  {model:<14}  {tokens:>11}  {charge:>15}  {file}");
 }
 
+/// Of a proof that nobody can judge any more.
+const EVIDENCE_GONE: &str = "EVIDENCE GONE";
+
+/// Of one that was not read before.
+const NEVER_READ: &str = "the evidence that this proof names is not beside it, in evidence/";
+
 /// Most characters of a cell: names are the operator's to choose.
 const CELL_MAX: usize = 120;
 
@@ -107,6 +118,7 @@ fn shown(file: &Path, state: &Path) -> String {
 
 fn verdict(answer: &IndexedAnswer) -> String {
     match &answer.when_kept.refused {
+        _ if answer.lost_evidence().is_some() => EVIDENCE_GONE.to_owned(),
         Some(check) => format!("REFUSED {check}"),
         None => format!("{}, {}", answer.when_kept.outcome, answer.when_kept.log_level),
     }
@@ -163,15 +175,16 @@ fn judged(answers: &[IndexedAnswer], unreadable: impl Iterator<Item = PathBuf>, 
     let (mut rows, mut count) = (Vec::new(), 0_usize);
     let kept = answers.iter().filter_map(|answer| Some((answer.file.clone()?, Some(answer))));
     for (path, answer) in kept.chain(unreadable.map(|path| (path, None))) {
-        let verdict = match load_kept(&path) {
-            Ok(file) => Some(file.judge(policy, ChainFacts::default())),
-            Err(KeptError::Form(_)) => None,
-            Err(error) => return Err(crate::verify::unkept(&path, error)),
+        let judged = match load_kept(&path) {
+            Ok(file) => Judged::Verdict(file.judge(policy, ChainFacts::default())),
+            Err(KeptError::Form(_)) => Judged::NoBundle,
+            // One that cannot be judged hides none of the others.
+            Err(error) => Judged::CannotTell(unkept(&path, error).message().to_owned()),
         };
         if json_output {
-            rows.push(judged_json(&path, verdict.as_ref(), answer));
+            rows.push(judged_json(&path, &judged, answer));
         } else {
-            say_judged(&path, verdict.as_ref(), answer, state);
+            say_judged(&path, &judged, answer, state);
         }
         count = count.saturating_add(1);
     }
@@ -183,33 +196,65 @@ fn judged(answers: &[IndexedAnswer], unreadable: impl Iterator<Item = PathBuf>, 
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is found of one file now.
+enum Judged {
+    Verdict(Verdict),
+    /// It is none.
+    NoBundle,
+    /// Why it cannot be judged.
+    CannotTell(String),
+}
+
+impl Judged {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Verdict(verdict) => verdict.outcome(),
+            Self::NoBundle => Outcome::Refused,
+            Self::CannotTell(_) => Outcome::CannotTell,
+        }
+    }
+
+    fn refused(&self) -> Option<&'static str> {
+        match self {
+            Self::Verdict(verdict) => verdict.refused().map(|check| check.id),
+            Self::NoBundle => Some(FORM),
+            Self::CannotTell(_) => None,
+        }
+    }
+
+    fn binding(&self) -> Option<PaymentBinding> {
+        if let Self::Verdict(verdict) = self { verdict.payment_binding() } else { None }
+    }
+}
+
 /// What the file says is a fact only if it is verified, and is shown behind its verdict for that reason.
-fn judged_json(path: &Path, verdict: Option<&Verdict>, answer: Option<&IndexedAnswer>) -> Value {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let Some(verdict) = verdict else {
-        return json!({"file": name, "path": path.display().to_string(), "outcome": Outcome::Refused.as_str(), "refused": FORM});
-    };
+fn judged_json(path: &Path, judged: &Judged, answer: Option<&IndexedAnswer>) -> Value {
     let mut value = json!({
-        "file": name, "path": path.display().to_string(), "outcome": verdict.outcome().as_str(),
-        "refused": verdict.refused().map(|check| check.id), "log_level": verdict.log_level().as_str(),
-        "payment_binding": verdict.payment_binding().map(PaymentBinding::as_str),
+        "file": path.file_name().unwrap_or_default().to_string_lossy(), "path": path.display().to_string(),
+        "outcome": judged.outcome().as_str(), "refused": judged.refused(), "payment_binding": judged.binding().map(PaymentBinding::as_str),
     });
+    match judged {
+        Judged::Verdict(verdict) => value["log_level"] = verdict.log_level().as_str().into(),
+        Judged::NoBundle => {}
+        Judged::CannotTell(why) => value["trouble"] = why.as_str().into(),
+    }
     if let Some(answer) = answer {
-        let key = if verdict.outcome() == Outcome::Verified { "facts" } else { "claims" };
+        let key = if judged.outcome() == Outcome::Verified { "facts" } else { "claims" };
         value[key] = answer_json(answer)["claims"].take();
     }
     value
 }
 
-fn say_judged(path: &Path, verdict: Option<&Verdict>, answer: Option<&IndexedAnswer>, state: &Path) {
-    let said = match verdict.map(|verdict| (verdict, verdict.refused())) {
-        None => format!("REFUSED {FORM}"),
-        Some((_, Some(check))) => format!("REFUSED {}", check.id),
-        Some((verdict, None)) => format!("{}, {}", verdict.outcome().as_str(), verdict.log_level().as_str()),
+fn say_judged(path: &Path, judged: &Judged, answer: Option<&IndexedAnswer>, state: &Path) {
+    let said = match (judged, judged.refused()) {
+        (_, Some(check)) => format!("REFUSED {check}"),
+        (Judged::Verdict(verdict), None) => format!("{}, {}", verdict.outcome().as_str(), verdict.log_level().as_str()),
+        (Judged::CannotTell(why), _) => return say!("{:<32}   {why}", judged.outcome().as_str()),
+        (Judged::NoBundle, None) => String::new(),
     };
     let file = shown(path, state);
     let Some(answer) = answer else { return say!("{said:<32}   {file}") };
-    let is_equal_price = verdict.and_then(Verdict::payment_binding) == Some(PaymentBinding::EqualPriceOnly);
+    let is_equal_price = judged.binding() == Some(PaymentBinding::EqualPriceOnly);
     let binding = if is_equal_price { "   equal price only" } else { "" };
     let (time, model) = (calendar::utc(answer.finished_at.0), one_line(&answer.model));
     say!("{said:<32}   {time}   {model}   {}   {}   {file}{binding}", charge(answer), answer.ended);

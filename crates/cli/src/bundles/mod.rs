@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use candor_client::{BundleIndex, IndexedAnswer, Keep, KeepMode, Synced, VerifiedResponse};
 use candor_verify::bytes::Amount;
 use candor_verify::text::one_line;
+use candor_verify::time::UnixMs;
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, note, print_json, say};
@@ -125,30 +126,42 @@ pub(crate) fn directory(state: &Path) -> PathBuf {
     state.join("bundles")
 }
 
-/// The index of this state directory.
+/// The index of this state directory, made if it is not there: for whoever keeps an answer.
 pub(crate) fn index(state: &Path) -> Result<BundleIndex, Failure> {
     dev::make_state(state)?;
     Ok(BundleIndex::open(&state.join(dev::DATABASE), &directory(state))?)
 }
 
-/// The index, made what the files are. Unknown ones are judged by the policy.
-fn synced(named: Option<&Path>, state: &Path, anew: bool) -> Result<(BundleIndex, Synced), Failure> {
+/// The index of a state directory that has one, or bundles: whoever only looks makes none.
+fn index_of(state: &Path) -> Result<Option<BundleIndex>, Failure> {
+    let is_there = state.join(dev::DATABASE).exists() || directory(state).is_dir();
+    is_there.then(|| index(state)).transpose()
+}
+
+/// The index, made what the files are; `None` if nothing was ever kept. Unknown files are judged by the policy.
+fn synced(named: Option<&Path>, state: &Path, anew: bool) -> Result<Option<(BundleIndex, Synced)>, Failure> {
     let policy = policy::load(named, state)?.policy;
-    let index = index(state)?;
+    let Some(index) = index_of(state)? else { return Ok(None) };
     let synced = index.sync(&policy, anew)?;
-    for path in &synced.incomplete {
-        note!("{}: the evidence that this proof names is not beside it, in evidence/", path.display());
+    Ok(Some((index, synced)))
+}
+
+/// Every answer that is kept, oldest first.
+fn all(state: &Path) -> Result<Vec<IndexedAnswer>, Failure> {
+    match synced(None, state, false)? {
+        Some((index, _)) => Ok(index.answers(UnixMs(0), UnixMs(u64::MAX))?),
+        None => Ok(Vec::new()),
     }
-    Ok((index, synced))
 }
 
 /// The one answer with this id; `None` if there is none.
 fn by_id(id: &str, state: &Path) -> Result<Option<IndexedAnswer>, Failure> {
-    let index = index(state)?;
+    let Some(index) = index_of(state)? else { return Ok(None) };
     let mut found = index.find(id)?;
     if found.iter().all(|answer| answer.file.as_ref().is_none_or(|file| !file.exists())) {
         // Kept by hand, or moved, since somebody looked last.
-        found = synced(None, state, false)?.0.find(id)?;
+        drop(synced(None, state, false)?);
+        found = index.find(id)?;
     }
     match found.as_slice() {
         [] => Ok(None),
@@ -201,8 +214,14 @@ fn find(id: &str, state: &Path, json_output: bool) -> Done {
         print_json(&answer_json(&answer));
     } else {
         say!("{}", file.display());
+        trouble(&answer).iter().for_each(|trouble| note!("{trouble}"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why a proof cannot be judged, if that is seen without reading it.
+fn trouble(answer: &IndexedAnswer) -> Option<String> {
+    answer.lost_evidence().map(|path| format!("the evidence that this proof names is gone: it should be in {}", path.display()))
 }
 
 /// A row for programs. What the file says stands under `claims`: nobody judged it now.
@@ -210,7 +229,7 @@ fn answer_json(answer: &IndexedAnswer) -> Value {
     let when = &answer.when_kept;
     json!({
         "file": answer.file.as_ref().map(|file| file.display().to_string()), "keep": answer.keep.as_str(), "bytes": answer.bytes,
-        "receipt_id": answer.receipt_id, "response_id": answer.response_id, "payment_id": answer.payment_id,
+        "receipt_id": answer.receipt_id, "response_id": answer.response_id, "payment_id": answer.payment_id, "trouble": trouble(answer),
         "when_kept": {
             "outcome": when.outcome, "refused": when.refused, "log_level": when.log_level, "judged_at": when.judged_at.0,
         },

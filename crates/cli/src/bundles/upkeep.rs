@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_client::{IndexedAnswer, load_kept, write_new};
+use candor_client::{BundleIndex, IndexedAnswer, load_kept, write_new};
 use candor_verify::bytes::Hash32;
 use candor_verify::time::UnixMs;
 use serde_json::json;
 
-use super::{by_id, directory, nothing_kept, synced};
+use super::{all, by_id, directory, index, nothing_kept};
 use crate::output::{Done, Failure, is_confirmed, print_json, read, say};
 use crate::verify::unkept;
 use crate::{calendar, dev};
@@ -35,10 +35,7 @@ pub(crate) fn export(args: &ExportArgs, state: &Path, json_output: bool) -> Done
             let answer = by_id(id, state)?.ok_or_else(|| Failure::cannot("no answer with this id is kept"))?;
             vec![answer.file.ok_or_else(|| nothing_kept(&answer.receipt_id))?]
         }
-        None => {
-            let (index, _) = synced(None, state, false)?;
-            index.answers(UnixMs(0), UnixMs(u64::MAX))?.into_iter().filter_map(|answer| answer.file).collect()
-        }
+        None => all(state)?.into_iter().filter_map(|answer| answer.file).collect(),
     };
     if args.all && !args.to.is_dir() {
         return Err(Failure::cannot(format!("{}: expected a directory, for every answer a file", args.to.display())));
@@ -82,30 +79,26 @@ pub(crate) struct PruneArgs {
 }
 
 pub(crate) fn prune(args: &PruneArgs, state: &Path, json_output: bool) -> Done {
-    let (index, _) = synced(None, state, false)?;
-    let unresolved = dev::book(state)?.unresolved()?;
-    let all = index.answers(UnixMs(0), UnixMs(u64::MAX))?;
+    let all = all(state)?;
+    let unresolved = if all.is_empty() { Vec::new() } else { dev::book(state)?.unresolved()? };
     let chosen = args.choose(&all, &unresolved, &directory(state), dev::now());
     let bytes: u64 = chosen.iter().map(|answer| answer.bytes).sum();
     let left: u64 = all.iter().map(|answer| answer.bytes).sum::<u64>().saturating_sub(bytes);
     let is_too_much = args.quota.is_some_and(|quota| quota < left);
-    let question = format!("erase {} answers, {bytes} bytes, from {}? [y/N] ", chosen.len(), directory(state).display());
-    let mut freed = 0_u64;
-    let is_done = !args.dry_run && !chosen.is_empty() && (args.yes || is_confirmed(json_output, &question)?);
-    if is_done {
+    if !json_output {
+        // Before anybody is asked.
         for answer in &chosen {
-            freed = freed.saturating_add(index.erase(answer)?);
+            let file = answer.file.as_deref().unwrap_or(Path::new("")).display();
+            say!("{}  {:>10} bytes  {file}", calendar::utc(answer.finished_at.0), answer.bytes);
         }
-        freed = freed.saturating_add(index.erase_leftovers()?);
     }
+    let question = format!("erase {} answers, {bytes} bytes, from {}? [y/N] ", chosen.len(), directory(state).display());
+    let is_done = !args.dry_run && !chosen.is_empty() && (args.yes || is_confirmed(json_output, &question)?);
+    let freed = if is_done { erase(&chosen, &index(state)?)? } else { 0 };
     if json_output {
         let files: Vec<_> = chosen.iter().filter_map(|answer| Some(answer.file.as_ref()?.display().to_string())).collect();
         print_json(&json!({"files": files, "bytes": bytes, "erased": is_done, "freed": freed, "left": left, "above_quota": is_too_much}));
         return Ok(ExitCode::SUCCESS);
-    }
-    for answer in &chosen {
-        let file = answer.file.as_deref().unwrap_or(Path::new("")).display();
-        say!("{}  {:>10} bytes  {file}", calendar::utc(answer.finished_at.0), answer.bytes);
     }
     match is_done {
         true => say!("erased {} answers; {freed} bytes are free, {left} are kept", chosen.len()),
@@ -115,6 +108,15 @@ pub(crate) fn prune(args: &PruneArgs, state: &Path, json_output: bool) -> Done {
         say!("that is more than the quota: what is left is refused or unresolved, or lies elsewhere");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many bytes that freed.
+fn erase(chosen: &[&IndexedAnswer], index: &BundleIndex) -> Result<u64, Failure> {
+    let mut freed = 0_u64;
+    for answer in chosen {
+        freed = freed.saturating_add(index.erase(answer)?);
+    }
+    Ok(freed.saturating_add(index.erase_leftovers()?))
 }
 
 impl PruneArgs {

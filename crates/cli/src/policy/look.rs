@@ -119,7 +119,7 @@ fn warnings(file: &PolicyFile, path: &Path, is_there: bool, state: &Path) -> Vec
     let mut out = words::warnings(file);
     // A build is accepted by what it measures: the next one is another.
     let is_expired =
-        is_there && is_of_one_build(path) && dev::workload(state).is_ok_and(|workload| !file.policy.workloads.accepts(&workload));
+        is_there && is_of_one_build(path) && dev::workload(state).is_some_and(|workload| !file.policy.workloads.accepts(&workload));
     if is_expired {
         out.push("accept.workloads: expired: written for another build of candor (candor policy new --dev --force)".into());
     }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::support::http::{CHAT, Reply, chat};
 use crate::support::payer::{Offered, Payer, buy, is_pending, question};
-use crate::support::process::{new_directory, run};
+use crate::support::process::{at_terminal, new_directory, run};
 use crate::support::{World, eventually};
 
 /// What a stock client sent and got, in files, as somebody would save it.
@@ -318,6 +318,74 @@ fn pruning_erases_what_is_old_and_nothing_that_may_still_be_needed() {
     assert_eq!(all.json["files"].as_array().unwrap().len(), 3, "{all:?}");
     assert_eq!(run(&state, &["bundles", "list"]).json, json!([]));
     fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
+fn what_goes_is_shown_before_anybody_is_asked() {
+    let world = World::shared();
+    let state = state_like(&world);
+    let kept = run(&state, &["ask", "Erase me?", "--rpc", &world.rpc(), "--max-tokens", "4"]);
+    let name = Path::new(text(&kept.json, "bundle")).file_name().unwrap().to_str().unwrap().to_owned();
+    let (code, screen) = at_terminal(&state, &["bundles", "prune", "--quota", "0"], "n\n");
+    let at = |word: &str| screen.find(word).unwrap_or_else(|| panic!("no {word}: {screen}"));
+    assert!(code == 0 && at(&name) < at("[y/N]") && at("[y/N]") < at("nothing was erased"), "{screen}");
+    assert!(Path::new(text(&kept.json, "bundle")).exists());
+    fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
+fn a_proof_whose_evidence_is_gone_is_a_row_that_says_so_and_hides_no_other() {
+    let world = World::shared();
+    let state = state_like(&world);
+    let ask = |question: &str, further: &[&str]| {
+        run(&state, &[&["ask", question, "--rpc", &world.rpc(), "--max-tokens", "4"][..], further].concat())
+    };
+    let (whole, proof) = (ask("Keep all of me", &[]), ask("Keep a proof of me", &["--keep", "proof"]));
+    let (receipt, file) = (text(&proof.json, "receipt_id"), text(&proof.json, "bundle"));
+    let evidence = state.join("bundles/evidence");
+    fs::remove_dir_all(&evidence).unwrap();
+    let row = |more: &[&str], file: &str| -> Value {
+        let listed = run(&state, &[&["bundles", "list"][..], more].concat());
+        assert_eq!((listed.code, listed.json.as_array().map(Vec::len)), (0, Some(2)), "{listed:?}");
+        let named = |row: &&Value| [&row["file"], &row["path"]].iter().any(|name| **name == file);
+        listed.json.as_array().unwrap().iter().find(named).cloned().unwrap_or_else(|| panic!("{listed:?}"))
+    };
+    for more in [&[][..], &["--reindex"], &["--judge"]] {
+        let lost = row(more, file);
+        assert!(text(&lost, "trouble").contains(evidence.to_str().unwrap()), "{more:?}: {lost}");
+        let other = row(more, text(&whole.json, "bundle"));
+        assert!(other["trouble"].is_null(), "{more:?}: {other}");
+    }
+    assert_eq!(row(&["--judge"], file)["outcome"], "cannot tell");
+    let found = run(&state, &["bundles", "find", receipt]);
+    assert!(found.code == 0 && text(&found.json, "trouble").contains("is gone"), "{found:?}");
+    let shown = run(&state, &["bundles", "show", receipt]);
+    assert!(shown.code == 2 && text(&shown.json, "error").contains(evidence.to_str().unwrap()), "{shown:?}");
+    // One that no index has read yet.
+    fs::remove_file(state.join("client.db")).unwrap();
+    assert!(text(&row(&[], file), "trouble").contains("evidence/"));
+    fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
+fn whoever_only_looks_makes_no_state() {
+    let state = new_directory().join("none");
+    let none = run(&state, &["bundles", "list"]);
+    assert_eq!((none.code, &none.json), (0, &json!([])), "{none:?}");
+    assert_eq!(run(&state, &["bundles", "prune", "--quota", "0", "--yes"]).json["erased"], false);
+    for looks in [&["bundles", "find", "chatcmpl-nothing"][..], &["bundles", "show", "0000000000"], &["proxy", "key", "list"], &["policy", "show"]] {
+        run(&state, looks);
+        assert!(!state.exists(), "{looks:?}");
+    }
+    // Nor a root of attestation, to see whether a policy is of this build.
+    let world = World::shared();
+    let policy = state.with_file_name("policy.toml");
+    fs::copy(world.state.join("policy.toml"), &policy).unwrap();
+    for command in [&["policy", "check", policy.to_str().unwrap()][..], &["policy", "show", "--policy", policy.to_str().unwrap()]] {
+        let looked = run(&state, command);
+        assert!(!looked.json["warnings"].as_array().unwrap().is_empty() && !state.exists(), "{looked:?}");
+    }
+    fs::remove_dir_all(state.parent().unwrap()).unwrap();
 }
 
 #[test]
