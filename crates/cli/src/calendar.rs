@@ -1,7 +1,9 @@
 //! Unix time as people read it: UTC, in the one form that sorts. For lists and for names of directories; nothing is decided by it.
 
-/// A day, in milliseconds.
-pub(crate) const DAY_MS: u64 = 86_400_000;
+/// A minute, an hour and a day, in milliseconds.
+pub(crate) const MINUTE_MS: u64 = 60_000;
+pub(crate) const HOUR_MS: u64 = 60 * MINUTE_MS;
+pub(crate) const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// `2026-02-12T09:30:00Z`, of Unix milliseconds.
 pub(crate) fn utc(unix_ms: u64) -> String {
@@ -33,7 +35,7 @@ pub(crate) fn month(text: &str) -> Option<(u64, u64)> {
     let begins = |year: u64, month: u64| -> Option<u64> {
         // Years of 365 days and months of 28 are too early, by the leap days and the longer months: the calendar itself says by how much.
         let least = (year - 1970) * 365 + (month - 1) * 28;
-        (least..least + 2_200).find(|days| date(*days) == (year, month, 1)).map(|days| days * 86_400_000)
+        (least..least + 2_200).find(|days| date(*days) == (year, month, 1)).map(|days| days * DAY_MS)
     };
     let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
     Some((begins(year, month)?, begins(next.0, next.1)?))
@@ -45,7 +47,7 @@ pub(crate) fn moment(text: &str) -> Option<u64> {
     let (from, until) = month(day.get(..7)?)?;
     let number =
         |part: &str| (part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit())).then(|| part.parse::<u64>().ok()).flatten();
-    let day = from + number(day.get(7..)?.strip_prefix('-')?)?.checked_sub(1)? * 86_400_000;
+    let day = from + number(day.get(7..)?.strip_prefix('-')?)?.checked_sub(1)? * DAY_MS;
     let parts: Vec<u64> = time.strip_suffix('Z')?.split(':').map(number).collect::<Option<_>>()?;
     let [hour, minute, second] = parts[..] else { return None };
     let is_time = hour < 24 && minute < 60 && second < 60;
@@ -55,9 +57,9 @@ pub(crate) fn moment(text: &str) -> Option<u64> {
 /// Milliseconds of a time such as `30d`, `12h` or `45m`.
 pub(crate) fn duration_ms(text: &str) -> Option<u64> {
     let unit: u64 = match text.chars().last()? {
-        'd' => 86_400_000,
-        'h' => 3_600_000,
-        'm' => 60_000,
+        'd' => DAY_MS,
+        'h' => HOUR_MS,
+        'm' => MINUTE_MS,
         _ => return None,
     };
     let number = text.get(..text.len() - 1)?;

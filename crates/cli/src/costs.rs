@@ -15,7 +15,10 @@ pub(crate) const RENEW_GAS: u64 = 220_000;
 /// One anchor.
 pub(crate) const ANCHOR_GAS: u64 = 90_000;
 
-const WEI_PER_ETHER: u128 = 1_000_000_000_000_000_000;
+/// Digits of an ether after its point.
+pub(crate) const ETHER_DECIMALS: u8 = 18;
+
+const WEI_PER_ETHER: u128 = 10_u128.pow(ETHER_DECIMALS as u32);
 
 /// The unit of gas prices.
 pub(crate) const WEI_PER_GWEI: u128 = 1_000_000_000;

@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Show what each account holds on each chain of the file, and what waits at the payee's forwarder. Exit code 1: a chain could not tell.
+    /// Show what each account holds on each chain of the file, and what waits at the payee's forwarder. Exit code 2: one did not answer.
     Show {
         #[command(flatten)]
         config: ConfigArg,
@@ -71,11 +71,9 @@ enum Command {
     },
 }
 
-/// Digits of an ether.
-const ETHER_DECIMALS: u8 = 18;
-
 fn ether(text: &str) -> Result<Amount, String> {
-    let amount = Decimal::parse(text).and_then(|amount| amount.units(ETHER_DECIMALS)).map_err(|error| format!("expected {error}"))?;
+    let amount =
+        Decimal::parse(text).and_then(|amount| amount.units(costs::ETHER_DECIMALS)).map_err(|error| format!("expected {error}"))?;
     if amount == Amount::ZERO { Err("expected more than nothing".into()) } else { Ok(amount) }
 }
 
@@ -153,7 +151,7 @@ async fn show(settings: &Settings, json_output: bool) -> Done {
         // One that does not answer hides none of the others, nor what it said before.
         if let Err(failure) = held_on(part, at == 0, settings, &mut rows).await {
             rows.push(json!({"chain_id": part.id, "trouble": failure.message()}));
-            code = ExitCode::from(1);
+            code = ExitCode::from(2);
         }
     }
     if json_output {
@@ -242,7 +240,7 @@ async fn withdraw(at: &At, role: &str, to: &Address, amount: Option<Amount>, yes
             costs::ether(fee)
         )));
     }
-    let shown = decimal_text(wei, ETHER_DECIMALS);
+    let shown = decimal_text(wei, costs::ETHER_DECIMALS);
     let question = format!("send {shown} ether of {role} ({from}) to {to} on chain {}? [y/N] ", at.chain.chain_id());
     if !yes && !is_confirmed(json_output, &question)? {
         return Err(Failure::cannot("you did not say yes; nothing was sent"));

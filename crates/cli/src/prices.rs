@@ -16,6 +16,7 @@ use candor_verify::terms::{Classes, ListedPrice, OperatorTerms, Price, PriceList
 use candor_verify::time::UnixMs;
 use serde_json::{Value, json};
 
+use crate::calendar::HOUR_MS;
 use crate::config::{ConfigArg, Settings};
 use crate::dev;
 use crate::keys;
@@ -23,8 +24,6 @@ use crate::output::{Done, Failure, print_json, read, say};
 
 /// Name of the file in a node's directory.
 pub(crate) const FILE: &str = "price-list.cbor";
-
-const HOUR_MS: u64 = 3_600_000;
 
 /// Offers last two minutes, and none outlives its list: a shorter one would never be used.
 const HOURS: std::ops::RangeInclusive<i64> = 1..=168;

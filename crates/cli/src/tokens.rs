@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use candor_chain::ChainClient;
-use candor_report::{AssetPart, Decimal, NodeText};
-use candor_verify::bytes::Address;
+use candor_chain::{ChainClient, Deployment, TokenWords};
+use candor_report::{AssetPart, Decimal, NodeText, money_text};
+use candor_verify::bytes::{Address, Amount};
 use candor_verify::payment::TokenDomain;
 use candor_verify::terms::OperatorTerms;
 use candor_x402::client::SpendPolicy;
@@ -42,6 +42,28 @@ pub(crate) fn usdc(chain_id: u64) -> Option<AssetPart> {
     Some(token("USDC", chain_id, Address::from_hex(address)?, name))
 }
 
+/// A token whose address this program knows.
+pub(crate) fn known(chain_id: u64, asset: &Address) -> Option<TokenWords> {
+    let is_play_money = || Deployment::play_money().is_ok_and(|address| address == *asset);
+    let usdc = usdc(chain_id).filter(|known| known.address == *asset);
+    let AssetPart { symbol, name, decimals, .. } = usdc.or_else(|| is_play_money().then(|| play_money(chain_id, *asset)))?;
+    Some(TokenWords { name, symbol, decimals })
+}
+
+/// What a token says of itself on its chain; `None` if it says nothing, or is none.
+pub(crate) async fn words(chain: &ChainClient, asset: &Address) -> Result<Option<TokenWords>, Failure> {
+    match chain.token_words(asset).await {
+        Ok(words) => Ok(Some(words)),
+        Err(error) if error.is_temporary() => Err(error.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// An amount in a token's money, as far as somebody knows it.
+pub(crate) fn money(amount: Amount, words: Option<&TokenWords>, asset: &Address) -> String {
+    money_text(amount, words.map(|words| (words.symbol.as_str(), words.decimals)), asset)
+}
+
 /// The play money of a deployment: it calls itself USDC, as what it stands for does.
 pub(crate) fn play_money(chain_id: u64, address: Address) -> AssetPart {
     token(TEST_USD, chain_id, address, "USDC")
@@ -65,12 +87,12 @@ pub(crate) async fn check(text: &NodeText, chain: &ChainClient) -> Result<(), Fa
 pub(crate) async fn decimals(spend: &SpendPolicy, chain: &ChainClient) -> Result<BTreeMap<(u64, Address), u8>, Failure> {
     let mut out = BTreeMap::new();
     for limit in &spend.assets {
-        let known = usdc(limit.network.0).filter(|known| known.address == limit.asset).map(|known| known.decimals);
-        let decimals = match known {
-            None if limit.network.0 == chain.chain_id() => Some(chain.token_words(&limit.asset).await?.decimals),
+        let words = match known(limit.network.0, &limit.asset) {
+            // One that says none is none that could be paid with.
+            None if limit.network.0 == chain.chain_id() => Some(chain.token_words(&limit.asset).await?),
             known => known,
         };
-        out.extend(decimals.map(|decimals| ((limit.network.0, limit.asset), decimals)));
+        out.extend(words.map(|words| ((limit.network.0, limit.asset), words.decimals)));
     }
     Ok(out)
 }

@@ -3,7 +3,7 @@
 //! What is said comes from the verdict's typed values; of a bundle that is not verified it is called a claim. Not here: its JSON and its page
 //! (`candor-report`).
 
-use candor_report::{Charge, decimal_text, ends, headline};
+use candor_report::{Charge, ends, headline};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Amount;
 use candor_verify::grade::Grade;
@@ -165,11 +165,7 @@ pub(crate) fn charged(bundle: &Bundle) -> String {
 
 /// An amount of the money that an answer was paid with.
 pub(crate) fn money(bundle: &Bundle, amount: Amount) -> String {
-    let money = &bundle.delivery.receipt.money;
-    match bundle.evidence.terms.terms.asset(money.chain_id, &money.asset) {
-        Some(asset) => format!("{} {}", decimal_text(amount, asset.decimals), one_line(&asset.name)),
-        None => format!("{amount} units of {}", money.asset),
-    }
+    Charge::of(bundle).amount(amount)
 }
 
 fn refusal(verdict: &Verdict) -> Option<String> {

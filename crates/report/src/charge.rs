@@ -2,6 +2,8 @@
 //!
 //! The amount is what the receipt charges. Not here: whether the receipt holds (the verdict), and whether the money moved (a chain).
 
+use std::fmt;
+
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Amount;
 use candor_verify::receipt::Money;
@@ -44,14 +46,13 @@ impl<'a> Charge<'a> {
     /// `0.000301 USDC`; `301 units of 0x…` of a token that the terms do not list; `nobody paid`.
     #[must_use]
     pub fn text(&self) -> String {
-        match (self.is_sold, self.asset) {
-            (false, _) => "nobody paid".to_owned(),
-            (true, Some(asset)) => {
-                let name: String = one_line(&asset.name).chars().take(NAME_MAX).collect();
-                format!("{} {name}", decimal_text(self.money.charged, asset.decimals))
-            }
-            (true, None) => format!("{} units of {}", self.money.charged, self.money.asset),
-        }
+        if self.is_sold { self.amount(self.money.charged) } else { "nobody paid".to_owned() }
+    }
+
+    /// Another amount of the same money.
+    #[must_use]
+    pub fn amount(&self, amount: Amount) -> String {
+        money_text(amount, self.asset.map(|asset| (asset.name.as_str(), asset.decimals)), &self.money.asset)
     }
 
     /// In US dollars, as a number of JSON; `None` of a token that is not known to be one each.
@@ -72,6 +73,19 @@ impl<'a> Charge<'a> {
         let decimals = self.asset.map(|asset| asset.decimals);
         let (asset, chain_id) = if self.is_sold { (json!(asset.to_string()), json!(chain_id)) } else { (Value::Null, Value::Null) };
         json!({"text": self.text(), "amount": charged.to_string(), "decimals": decimals, "asset": asset, "chain_id": chain_id})
+    }
+}
+
+/// An amount for people, in the decimals and by the name of its token, which are somebody's word: `0.000301 USDC`; `301 units of 0x…` of a token of
+/// which neither is known. Of one line, however it is named.
+#[must_use]
+pub fn money_text(amount: Amount, token: Option<(&str, u8)>, asset: &dyn fmt::Display) -> String {
+    match token.filter(|(_, decimals)| *decimals <= DECIMALS_MAX) {
+        Some((name, decimals)) => {
+            let name: String = one_line(name).chars().take(NAME_MAX).collect();
+            format!("{} {name}", decimal_text(amount, decimals))
+        }
+        None => format!("{amount} units of {asset}"),
     }
 }
 
@@ -115,5 +129,6 @@ mod tests {
         let hostile = asset(&format!("US\r\nD\u{1b}[2K{}", "x".repeat(500)));
         let text = charge(&money, Some(&hostile)).text();
         assert!(!text.chars().any(char::is_control) && text.chars().count() < 60, "{text:?}");
+        assert_eq!(money_text(Amount(1), Some(("X", 255)), &"a token"), "1 units of a token", "no number is wider than a line");
     }
 }

@@ -45,7 +45,7 @@ mod toml_text;
 mod verdict;
 mod wallet;
 
-pub use charge::{Charge, is_dollar};
+pub use charge::{Charge, is_dollar, money_text};
 pub use deployment::{ContractText, DeploymentText, DeploymentTextError};
 pub use endpoints::{EndpointText, EndpointsText, EndpointsTextError};
 pub use explain::explained_json;

@@ -11,11 +11,10 @@ use candor_client::{
     AccessKey, Again, Buyer, ClientError, Endpoint, Keep, OwnChain, PolicyFile, Progress, SpendBook, VerifiedNode, VerifiedResponse,
     Wallet, ask, ask_if, frame_text, needs_wallet, resolve, verify_live,
 };
-use candor_report::{Decimal, decimal_text, ends};
-use candor_verify::bytes::Amount;
+use candor_report::{Decimal, decimal_text, ends, money_text};
+use candor_verify::bytes::{Address, Amount};
 use candor_verify::offer::Offer;
 use candor_verify::terms::OperatorTerms;
-use candor_verify::text::one_line;
 
 use crate::output::{Failure, is_confirmed, note, write_result};
 use crate::rpc::RpcArgs;
@@ -162,7 +161,7 @@ impl Shop {
 impl Buying {
     /// Whether this price is paid.
     fn approve(&self, price: &Price, offer: &Offer, is_asked: bool, spinner: &Spinner) -> Result<(), ClientError> {
-        let above = |limit: &Decimal| limit.units(price.decimals).map(|limit| limit < offer.amount);
+        let above = |limit: &Decimal| limit.units(price.decimals()).map(|limit| limit < offer.amount);
         if let Some(limit) = &self.max_price {
             let is_above = above(limit).map_err(|error| ClientError::Usage(format!("--max-price: {error}; nothing was paid")))?;
             if is_above {
@@ -191,27 +190,34 @@ impl Buying {
 /// A price for people.
 pub(crate) struct Price {
     amount: Amount,
-    decimals: u8,
-    pub(crate) name: String,
+    asset: Address,
+    // Name and decimals, if the terms list it.
+    token: Option<(String, u8)>,
 }
 
 impl Price {
     /// By the terms that list its asset.
     pub(crate) fn of(offer: &Offer, terms: &OperatorTerms) -> Self {
-        match terms.asset(offer.chain_id, &offer.asset) {
-            Some(asset) => Self { amount: offer.amount, decimals: asset.decimals, name: one_line(&asset.name).into_owned() },
-            None => Self { amount: offer.amount, decimals: 0, name: format!("units of {}", offer.asset) },
-        }
+        let token = terms.asset(offer.chain_id, &offer.asset).map(|asset| (asset.name.clone(), asset.decimals));
+        Self { amount: offer.amount, asset: offer.asset, token }
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.token.as_ref().map(|(name, _)| name.as_str())
+    }
+
+    fn decimals(&self) -> u8 {
+        self.token.as_ref().map_or(0, |(_, decimals)| *decimals)
     }
 
     pub(crate) fn decimal(&self) -> String {
-        decimal_text(self.amount, self.decimals)
+        decimal_text(self.amount, self.decimals())
     }
 }
 
 impl fmt::Display for Price {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.decimal(), self.name)
+        f.write_str(&money_text(self.amount, self.name().map(|name| (name, self.decimals())), &self.asset))
     }
 }
 

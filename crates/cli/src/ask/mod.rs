@@ -153,7 +153,7 @@ async fn tell_quote(shop: &mut Shop, model: Option<Option<&str>>, body: &[u8], j
     if json_output {
         print_json(&json!({
             "node": node, "free": false, "price": price.decimal(), "amount": offer.amount.to_string(), "asset": offer.asset.to_string(),
-            "asset_name": price.name, "chain_id": offer.chain_id, "payee": offer.payee.to_string(), "prompt_tokens": offer.prompt_tokens,
+            "asset_name": price.name(), "chain_id": offer.chain_id, "payee": offer.payee.to_string(), "prompt_tokens": offer.prompt_tokens,
             "max_tokens": offer.max_tokens, "valid_until": offer.valid_until.0, "refused_by_policy": quoted.refusal,
         }));
     } else {

@@ -73,7 +73,9 @@ pub(crate) fn run(args: &Args, state: &Path, json_output: bool) -> Done {
         return judged(&answers, others, &policy, state, json_output);
     }
     if json_output {
-        let none = unreadable.iter().map(|(path, _)| json!({"file": path.display().to_string(), "when_kept": {"outcome": "refused", "refused": FORM}}));
+        let none = unreadable
+            .iter()
+            .map(|(path, _)| json!({"file": path.display().to_string(), "when_kept": {"outcome": "refused", "refused": FORM}}));
         let lost = incomplete.iter().map(|path| json!({"file": path.display().to_string(), "trouble": NEVER_READ}));
         print_json(&answers.iter().map(answer_json).chain(none).chain(lost).collect::<Value>());
         return Ok(ExitCode::SUCCESS);

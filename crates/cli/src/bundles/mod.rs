@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_client::{BundleIndex, IndexedAnswer, Keep, KeepMode, Synced, VerifiedResponse};
+use candor_report::money_text;
 use candor_verify::bytes::Amount;
 use candor_verify::text::one_line;
 use candor_verify::time::UnixMs;
@@ -248,8 +249,5 @@ fn charge(answer: &IndexedAnswer) -> String {
 
 /// An amount of the token that an answer was paid in.
 fn money(amount: Amount, answer: &IndexedAnswer) -> String {
-    match &answer.token {
-        Some((name, decimals)) => format!("{} {}", candor_report::decimal_text(amount, *decimals), one_line(name)),
-        None => format!("{amount} units of {}", answer.asset),
-    }
+    money_text(amount, answer.token.as_ref().map(|(name, decimals)| (name.as_str(), *decimals)), &answer.asset)
 }

@@ -9,8 +9,9 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use candor_chain::TokenWords;
 use candor_client::{Endpoint, PolicyFile, discover, template};
-use candor_report::{Decimal, KnownPlace, KnownText};
+use candor_report::{Decimal, KnownPlace, KnownSpend, KnownText};
 use candor_verify::payment::MAX_UNRESOLVED;
 use candor_verify::policy::Policy;
 use candor_verify::terms::OperatorTerms;
@@ -18,7 +19,7 @@ use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
 use serde_json::json;
 
-use super::words::{self, Money};
+use super::words;
 use super::{OF_ONE_BUILD, default_path, nobody, of_state};
 use crate::dev::{self, Development, Role};
 use crate::output::{Done, Failure, can_ask, is_confirmed, print_json, say, write_once};
@@ -59,7 +60,7 @@ pub(super) struct Suggestion {
     /// What a node showed, if it is of one.
     found: Option<Found>,
     /// The tokens of its limits.
-    moneys: Vec<Option<Money>>,
+    moneys: Vec<Option<TokenWords>>,
 }
 
 pub(super) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
@@ -131,7 +132,7 @@ pub(super) async fn first(node: Option<&str>, chain_id: u64, state: &Path, json_
 
 impl Suggestion {
     fn new(file: PolicyFile, of: String, found: Option<Found>, sources: &Sources) -> Self {
-        let moneys = file.spend.assets.iter().map(Money::known).collect();
+        let moneys = file.spend.assets.iter().map(words::known).collect();
         Self { text: annotated(&template(&file), sources), file, of, found, moneys }
     }
 
@@ -182,8 +183,10 @@ fn of_chain(known: &KnownText, chain_id: u64, state: &Path) -> Result<Suggestion
             let policy = known.policy(chain_id).ok_or_else(|| nothing("no release on the deployment"))?;
             let source = format!("known.toml of candor {version}, {}", deployment.name);
             let sources = Sources { accepted: source.clone(), find: source.clone(), spend: source.clone() };
-            let moneys = spend.iter().map(|spend| Some(Money::new(&spend.symbol, spend.decimals))).collect();
-            Ok(Suggestion { moneys, ..Suggestion::new(policy.into(), source, None, &sources) })
+            let moneys = spend.iter().map(|KnownSpend { symbol, decimals, .. }| {
+                Some(TokenWords { name: symbol.clone(), symbol: symbol.clone(), decimals: *decimals })
+            });
+            Ok(Suggestion { moneys: moneys.collect(), ..Suggestion::new(policy.into(), source, None, &sources) })
         }
     }
 }
@@ -222,8 +225,8 @@ fn limits(terms: &OperatorTerms) -> Vec<AssetLimit> {
             max_unresolved: MAX_UNRESOLVED,
         };
         let is_new = !limits.iter().any(|known| (known.network, known.asset) == (limit.network, limit.asset));
-        if let Some(money) = Money::known(&limit).filter(|_| is_new) {
-            let units = |text: &str| Decimal::parse(text).and_then(|amount| amount.units(money.decimals())).unwrap_or_default();
+        if let Some(money) = words::known(&limit).filter(|_| is_new) {
+            let units = |text: &str| Decimal::parse(text).and_then(|amount| amount.units(money.decimals)).unwrap_or_default();
             limits.push(AssetLimit { max_per_request: units(REQUEST), max_per_day: units(DAY), ..limit });
         }
     }

@@ -1,70 +1,38 @@
 //! A policy in words: whom it accepts, what it may spend in money, what it asks for; and which of its values are risky.
 
-use candor_chain::{ChainClient, Deployment};
+use candor_chain::{ChainClient, TokenWords};
 use candor_client::PolicyFile;
 use candor_report::{Decimal, decimal_text};
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::policy::{Accept, Policy, Workloads};
-use candor_verify::text::one_line;
 use candor_verify::verdict::LogLevel;
 use candor_x402::client::AssetLimit;
 use serde_json::{Value, json};
 
+use crate::calendar::{DAY_MS, HOUR_MS, MINUTE_MS};
 use crate::output::Failure;
 use crate::tokens;
 
-/// A token by name, as far as somebody knows it: an amount in it can be said in money.
-pub(crate) struct Money {
-    symbol: String,
-    decimals: u8,
-}
-
 /// The tokens of a policy's limits, in their order: those that are known here, the others as their chain says, if it is asked.
-pub(crate) async fn moneys(file: &PolicyFile, chain: Option<&ChainClient>) -> Result<Vec<Option<Money>>, Failure> {
+pub(crate) async fn moneys(file: &PolicyFile, chain: Option<&ChainClient>) -> Result<Vec<Option<TokenWords>>, Failure> {
     let mut out = Vec::new();
     for limit in &file.spend.assets {
-        let known = Money::known(limit);
-        let asked = chain.filter(|chain| known.is_none() && chain.chain_id() == limit.network.0);
-        out.push(match asked {
+        let known = known(limit);
+        out.push(match chain.filter(|chain| known.is_none() && chain.chain_id() == limit.network.0) {
             None => known,
-            Some(chain) => match chain.token_words(&limit.asset).await {
-                Ok(words) => Some(Money::new(&words.symbol, words.decimals)),
-                Err(error) if error.is_temporary() => return Err(error.into()),
-                Err(_) => None,
-            },
+            Some(chain) => tokens::words(chain, &limit.asset).await?,
         });
     }
     Ok(out)
 }
 
-impl Money {
-    pub(crate) fn new(symbol: &str, decimals: u8) -> Self {
-        Self { symbol: one_line(symbol).into_owned(), decimals }
-    }
-
-    /// A token whose address this program knows.
-    pub(crate) fn known(limit: &AssetLimit) -> Option<Self> {
-        let chain_id = limit.network.0;
-        let play_money = || Deployment::play_money().ok().filter(|address| *address == limit.asset);
-        let usdc = tokens::usdc(chain_id).filter(|known| known.address == limit.asset);
-        let token = usdc.or_else(|| Some(tokens::play_money(chain_id, play_money()?)))?;
-        Some(Self::new(&token.symbol, token.decimals))
-    }
-
-    pub(crate) fn decimals(&self) -> u8 {
-        self.decimals
-    }
-
-    pub(crate) fn say(money: Option<&Self>, amount: Amount) -> String {
-        match money {
-            Some(Self { symbol, decimals }) => format!("{} {symbol}", decimal_text(amount, *decimals)),
-            None => format!("{amount} of its smallest unit"),
-        }
-    }
+/// The token of a limit, if this program knows its address.
+pub(crate) fn known(limit: &AssetLimit) -> Option<TokenWords> {
+    tokens::known(limit.network.0, &limit.asset)
 }
 
 /// Whom a policy accepts, what it asks for and what it may spend: question and answer.
-pub(crate) fn rows(file: &PolicyFile, moneys: &[Option<Money>]) -> Vec<(&'static str, String)> {
+pub(crate) fn rows(file: &PolicyFile, moneys: &[Option<TokenWords>]) -> Vec<(&'static str, String)> {
     // Named one by one: a new field of the policy is not forgotten here.
     let Policy {
         roots,
@@ -120,7 +88,7 @@ pub(crate) fn rows(file: &PolicyFile, moneys: &[Option<Money>]) -> Vec<(&'static
     }
     for (limit, money) in file.spend.assets.iter().zip(moneys) {
         let AssetLimit { network, asset, max_per_request, max_per_day, max_unresolved } = limit;
-        let (each, day) = (Money::say(money.as_ref(), *max_per_request), Money::say(money.as_ref(), *max_per_day));
+        let [each, day] = [max_per_request, max_per_day].map(|amount| tokens::money(*amount, money.as_ref(), asset));
         rows.push((
             "may spend",
             format!(
@@ -175,7 +143,7 @@ pub(crate) fn warnings(file: &PolicyFile) -> Vec<String> {
 
 fn risky_limit(file: &PolicyFile, limit: &AssetLimit) -> Vec<String> {
     let AssetLimit { network, asset, max_per_request, max_per_day, .. } = limit;
-    let money = Money::known(limit);
+    let money = known(limit);
     let named = format!("spend {asset:#} on chain {}", network.0);
     let mut out = Vec::new();
     if *max_per_request == Amount::ZERO || *max_per_day == Amount::ZERO {
@@ -191,7 +159,7 @@ fn risky_limit(file: &PolicyFile, limit: &AssetLimit) -> Vec<String> {
     };
     let is_uncapped = high < *max_per_day;
     if is_uncapped {
-        let day = Money::say(money.as_ref(), *max_per_day);
+        let day = tokens::money(*max_per_day, money.as_ref(), asset);
         out.push(format!("{named}: max_per_day is {day}: as good as no limit for whoever gets at this wallet"));
     }
     let is_anywhere = file.policy.registries == Accept::Any;
@@ -207,10 +175,8 @@ const DAY_HIGH: u128 = 1_000;
 /// The same of a token that nobody knows: more than any of 6 decimals has.
 const UNITS_HIGH: u128 = 1 << 80;
 
-const DAY_MS: u64 = 86_400_000;
-
 /// For programs.
-pub(crate) fn json(file: &PolicyFile, moneys: &[Option<Money>]) -> Value {
+pub(crate) fn json(file: &PolicyFile, moneys: &[Option<TokenWords>]) -> Value {
     let policy = &file.policy;
     let texts = |items: &[Hash32]| items.iter().map(Hash32::to_string).collect::<Vec<_>>();
     let any_or = |accept: Option<Vec<String>>| accept.map_or_else(|| Value::from("any"), Value::from);
@@ -256,8 +222,8 @@ fn accepted<T>(accept: &Accept<T>, any: &str, none: &str, text: impl Fn(&T) -> S
 /// Milliseconds for people.
 fn time(ms: u64) -> String {
     match ms {
-        ms if ms % 3_600_000 == 0 && ms != 0 => format!("{} h", ms / 3_600_000),
-        ms if ms % 60_000 == 0 && ms != 0 => format!("{} min", ms / 60_000),
+        ms if ms % HOUR_MS == 0 && ms != 0 => format!("{} h", ms / HOUR_MS),
+        ms if ms % MINUTE_MS == 0 && ms != 0 => format!("{} min", ms / MINUTE_MS),
         ms => format!("{ms} ms"),
     }
 }
@@ -325,12 +291,12 @@ mod tests {
     #[test]
     fn amounts_are_said_in_money_where_the_token_is_known_and_in_its_smallest_unit_elsewhere() {
         let file = careful();
-        let said = |file: &PolicyFile, moneys: &[Option<Money>]| rows(file, moneys).last().unwrap().1.clone();
-        let known: Vec<Option<Money>> = file.spend.assets.iter().map(Money::known).collect();
-        assert!(said(&file, &known).starts_with("0.010000 USDC a request and 1.000000 USDC a day at most"));
+        let said = |file: &PolicyFile, moneys: &[Option<TokenWords>]| rows(file, moneys).last().unwrap().1.clone();
+        let moneys: Vec<Option<TokenWords>> = file.spend.assets.iter().map(known).collect();
+        assert!(said(&file, &moneys).starts_with("0.010000 USDC a request and 1.000000 USDC a day at most"));
         let mut other = careful();
         other.spend.assets[0].asset = Address([7; 20]);
-        assert!(Money::known(&other.spend.assets[0]).is_none());
-        assert!(said(&other, &[None]).starts_with("10000 of its smallest unit a request"));
+        assert!(known(&other.spend.assets[0]).is_none());
+        assert!(said(&other, &[None]).starts_with(&format!("10000 units of {} a request", Address([7; 20]))));
     }
 }

@@ -373,7 +373,9 @@ fn whoever_only_looks_makes_no_state() {
     let none = run(&state, &["bundles", "list"]);
     assert_eq!((none.code, &none.json), (0, &json!([])), "{none:?}");
     assert_eq!(run(&state, &["bundles", "prune", "--quota", "0", "--yes"]).json["erased"], false);
-    for looks in [&["bundles", "find", "chatcmpl-nothing"][..], &["bundles", "show", "0000000000"], &["proxy", "key", "list"], &["policy", "show"]] {
+    for looks in
+        [&["bundles", "find", "chatcmpl-nothing"][..], &["bundles", "show", "0000000000"], &["proxy", "key", "list"], &["policy", "show"]]
+    {
         run(&state, looks);
         assert!(!state.exists(), "{looks:?}");
     }
