@@ -10,7 +10,7 @@ use candor_chain::{DeployConfig, Deployment, PERMIT2, Piece, X402_UPTO};
 use candor_verify::bytes::{Address, Hash32};
 use serde_json::json;
 
-use crate::output::{Done, Failure, note, print_json, say};
+use crate::output::{Done, Failure, note, print_json, say, write_once};
 use crate::rpc::RpcArgs;
 use crate::wallet::{self, Passphrase};
 use crate::{deployment, keys};
@@ -70,7 +70,8 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     }
     if !args.check {
         let text = deployment::text(chain_id, &config, &pieces).to_toml();
-        std::fs::write(&args.out, text).map_err(|error| Failure::cannot(format!("{}: {error}", args.out.display())))?;
+        // Crash: the contracts are there, and whoever deploys them again sends nothing and writes it.
+        write_once(&args.out, text.as_bytes())?;
     }
     // A chain without the x402 contract has no settlers; nothing else depends on it.
     let is_whole = pieces.iter().all(|piece| piece.code_hash.is_some() || piece.name == "SettlerFactory");

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::config::{FILE, chain_part, deployment_of};
 use crate::keys::{self, HOST_ROLES, OPERATOR, keystore};
-use crate::output::{Done, Failure, ask, note, print_json, say};
+use crate::output::{Done, Failure, ask, note, print_json, say, write_once};
 use crate::wallet::Passphrase;
 use crate::{costs, dev, tokens};
 
@@ -114,7 +114,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         passphrase_file: made.passphrase_file.clone(),
         payee: Some(args.payee.unwrap_or(made.payee)),
     };
-    candor_client::write_private(&file, text.to_toml().as_bytes())?;
+    write_once(&file, text.to_toml().as_bytes())?;
     found.report(&args, &text, &made, &file, json_output);
     Ok(ExitCode::SUCCESS)
 }
@@ -331,7 +331,7 @@ fn make_keys(args: &Args, directory: &Path, key_directory: &Path) -> Result<Made
         None if args.yes => {
             // As long as a key, so that the keystores are no weaker than they.
             let made = candor_verify::bytes::Hash32(Signer::random().to_bytes()).to_string().trim_start_matches("0x").to_owned();
-            candor_client::write_private(&directory.join("passphrase"), format!("{made}\n").as_bytes())?;
+            write_once(&directory.join("passphrase"), format!("{made}\n").as_bytes())?;
             (made, Some(PathBuf::from("passphrase")))
         }
         None => (args.passphrase.get_twice("passphrase for the node's keys: ")?, None),

@@ -12,7 +12,7 @@ use candor_verify::text::one_line;
 use candor_verify::verdict::Outcome;
 use serde_json::json;
 
-use crate::output::{Done, Failure, print_json, say};
+use crate::output::{Done, print_json, say, write_once};
 use crate::{dev, policy, told, verify};
 
 #[derive(clap::Args)]
@@ -71,7 +71,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         return Ok(ExitCode::from(1));
     }
     if let Some(path) = args.pem {
-        std::fs::write(&path, pem).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
+        write_once(&path, pem.as_bytes())?;
         if !json_output {
             say!("wrote     {}", path.display());
         }

@@ -229,12 +229,15 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
 }
 
-/// Writes a file that only its owner can read, unless there is one: that is never overwritten, also not one that came a moment ago.
+/// Writes a file that only its owner can read, whole or not at all, and over nothing but itself: one that is there is never overwritten, also not
+/// one that came a moment ago.
 pub(crate) fn write_once(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    match write_new(path, bytes)? {
-        true => Ok(()),
-        false => Err(Failure::cannot(format!("{} is there already and was not touched", path.display()))),
+    // Of the same length, or it is not read: it may be anything.
+    let is_long = || std::fs::metadata(path).is_ok_and(|there| there.is_file() && there.len() == bytes.len() as u64);
+    if write_new(path, bytes)? || (is_long() && read(path)? == bytes) {
+        return Ok(());
     }
+    Err(Failure::cannot(format!("{} is there already and was not touched; name another file", path.display())))
 }
 
 /// The address if it can be listened on, with a free port for `:0`; else the flag that chooses another.
@@ -279,6 +282,22 @@ mod tests {
         let held = TcpListener::bind(any).unwrap();
         let taken = free_address(held.local_addr().unwrap(), "--x").unwrap_err();
         assert!(taken.message().contains("choose another with --x"), "{}", taken.message());
+    }
+
+    #[test]
+    fn nothing_is_written_over_another_file() {
+        let directory = std::env::temp_dir().join(format!("candor-once-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("key");
+        write_once(&path, b"one").unwrap();
+        write_once(&path, b"one").unwrap();
+        for other in [&b"two"[..], b"", b"longer"] {
+            assert!(write_once(&path, other).unwrap_err().message().contains("not touched"));
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        assert_eq!(std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap()) & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1, "nothing half written");
+        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]

@@ -25,7 +25,7 @@ use serde_json::json;
 use crate::deployment::{self, Deployed};
 use crate::dev::{self, Development, Role};
 use crate::keys::{self, missing};
-use crate::output::{Done, Failure, note, print_json, say};
+use crate::output::{Done, Failure, note, print_json, say, write_once};
 use crate::trust;
 
 /// First line of every policy that this program writes to accept itself.
@@ -139,7 +139,11 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             ..Policy::hardware()
         };
         let file = PolicyFile::new(policy, SpendPolicy::default());
-        write_private(&path, format!("{}{SPEND_EXAMPLE}", template(&file)).as_bytes())?;
+        let text = format!("{}{SPEND_EXAMPLE}", template(&file));
+        match force {
+            true => write_private(&path, text.as_bytes())?,
+            false => write_once(&path, text.as_bytes())?,
+        }
         let renew = format!("candor policy new --dev --force{}", of_state(state));
         format!("accepts no node and pays nothing until you fill it in; for your own development node: {renew}")
     };

@@ -4,14 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use candor_client::{CHAT_PATH, Endpoint, Exchange, KeptFile, assemble, inspect, load_kept, private_directory, write_new};
+use candor_client::{CHAT_PATH, Endpoint, Exchange, KeptFile, assemble, inspect, load_kept, private_directory};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::to_hex;
 use candor_verify::receipt::receipt_id;
 use candor_verify::step::Step;
 
 use super::directory;
-use crate::output::{Done, Failure, note, print_json, read};
+use crate::output::{Done, Failure, note, print_json, read, write_once};
 use crate::verify::{By, exit_code, unkept};
 use crate::{dev, policy};
 
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: &Args, state: &Path, json_output: bool) -> Done {
     let judged = args.by.judge_file(&file, &refused_path.display().to_string(), state).await?;
     let refused = judged.verdict.refused().map(|check| check.step);
     let path = if refused.is_some() { refused_path } else { path };
-    keep(&path, &file.whole())?;
+    write_once(&path, &file.whole())?;
     let policy = policy::load(args.by.policy(), state)?.policy;
     drop(super::index(state)?.sync(&policy, false)?);
     if json_output {
@@ -117,30 +117,4 @@ fn place(named: Option<&Path>, bundle: &Bundle, extension: &str, state: &Path) -
     private_directory(&directory)?;
     let id = to_hex(&receipt_id(&bundle.delivery.leaf_salt));
     Ok(directory.join(format!("{}.{extension}", id.trim_start_matches("0x"))))
-}
-
-/// Writes a file over nothing but itself: what is there is evidence of a payment, and may have been upgraded since.
-fn keep(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    if write_new(path, bytes)? || read(path).is_ok_and(|there| there == bytes) {
-        return Ok(());
-    }
-    let what = "is there already and was not touched; name another file with --bundle FILE";
-    Err(Failure::cannot(format!("{} {what}", path.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_written_over_another_file() {
-        let directory = std::env::temp_dir().join(format!("candor-bundles-{}", std::process::id()));
-        private_directory(&directory).unwrap();
-        let path = directory.join("a.candor");
-        keep(&path, b"one").unwrap();
-        keep(&path, b"one").unwrap();
-        assert!(keep(&path, b"other").unwrap_err().message().contains("not touched"));
-        assert_eq!(std::fs::read(&path).unwrap(), b"one");
-        std::fs::remove_dir_all(directory).unwrap();
-    }
 }

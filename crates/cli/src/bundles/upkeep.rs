@@ -6,13 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_client::{BundleIndex, IndexedAnswer, load_kept, write_new};
+use candor_client::{BundleIndex, IndexedAnswer, load_kept};
 use candor_verify::bytes::Hash32;
 use candor_verify::time::UnixMs;
 use serde_json::json;
 
 use super::{all, by_id, directory, index, nothing_kept};
-use crate::output::{Done, Failure, is_confirmed, print_json, read, say};
+use crate::output::{Done, Failure, is_confirmed, print_json, say, write_once};
 use crate::verify::unkept;
 use crate::{calendar, dev};
 
@@ -45,9 +45,7 @@ pub(crate) fn export(args: &ExportArgs, state: &Path, json_output: bool) -> Done
         let name = file.file_name().unwrap_or_default();
         let to = if args.to.is_dir() { args.to.join(name) } else { args.to.clone() };
         let whole = load_kept(&file).map_err(|error| unkept(&file, error))?.whole();
-        if !write_new(&to, &whole)? && read(&to)? != whole {
-            return Err(Failure::cannot(format!("{} is there already and was not touched", to.display())));
-        }
+        write_once(&to, &whole)?;
         if !json_output {
             say!("{}", to.display());
         }

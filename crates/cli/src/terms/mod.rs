@@ -22,7 +22,7 @@ use crate::config::{ConfigArg, Settings, deployment_of};
 use crate::deployment::Deployed;
 use crate::keys::{self, NodeKeys, OPERATOR, keystore};
 use crate::node::{Sold, complete, models};
-use crate::output::{Done, Failure, is_confirmed, print_json, read, say};
+use crate::output::{Done, Failure, is_confirmed, print_json, read, say, write_once};
 use crate::wallet::{self, Passphrase};
 use crate::{dev, logging};
 
@@ -88,7 +88,7 @@ pub(crate) fn run(args: Args, state: &Path, json_output: bool) -> Done {
         Command::Show { file, config } => show(file, &config, state, json_output),
         Command::Draft { file, config, operator } => {
             let terms = drafted(&mut config.load(state)?, operator)?;
-            write_new(&file, &SignedTerms { terms: terms.clone(), signature: UNSIGNED }.encode())?;
+            write_once(&file, &SignedTerms { terms: terms.clone(), signature: UNSIGNED }.encode())?;
             answer(
                 &terms,
                 None,
@@ -206,13 +206,6 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         )));
     }
     Ok(candor_client::write_private(path, bytes)?)
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    use std::io::Write as _;
-    let cannot = |error: std::io::Error| Failure::cannot(format!("{}: {error}", path.display()));
-    let mut file = std::fs::File::options().write(true).create_new(true).open(path).map_err(cannot)?;
-    file.write_all(bytes).map_err(cannot)
 }
 
 /// The terms that follow from a file, without asking a chain.

@@ -1,8 +1,6 @@
 //! `candor wallet export`: the wallet for another program: its keystore as a file, or the key itself on the screen of whoever asked twice.
 
-use std::fs::OpenOptions;
-use std::io::{IsTerminal as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::file::{self, Kind};
 use super::{Passphrase, answer};
-use crate::output::{Done, Failure, is_confirmed, note, read, say};
+use crate::output::{Done, Failure, is_confirmed, note, read, say, write_once};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -46,10 +44,7 @@ fn copy(keystore: &Path, path: &Path, json_output: bool) -> Done {
     if value["version"] != 3 || !value["crypto"].is_object() {
         return Err(Failure::cannot(format!("{}: expected a keystore (web3 v3 JSON), got another file", keystore.display())));
     }
-    let cannot = |error: std::io::Error| Failure::cannot(format!("{}: {error}; nothing was written over", path.display()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(cannot)?;
-    // Crash: a file that is cut short is no keystore to anybody; the wallet itself is not touched.
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(cannot)?;
+    write_once(path, &bytes)?;
     let shown = path.display().to_string();
     let text = format!("wrote {shown}: whoever has it and its passphrase can pay from this wallet");
     answer(json_output, &json!({"path": shown, "address": value["address"].as_str().map(|address| format!("0x{address}"))}), &text);
