@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candor_attestor::Quorum;
 use candor_chain::{ChainClient, DeployConfig, DeployError, Deployment, Piece};
+use candor_client::read_text;
 use candor_report::{ContractText, DeploymentText};
 
 use crate::dev::Development;
@@ -88,11 +89,13 @@ pub(crate) fn text(chain_id: u64, config: &DeployConfig, pieces: &[Piece]) -> De
     DeploymentText { chain_id, threshold: config.threshold, attestors, contracts: pieces.iter().filter_map(contract).collect() }
 }
 
+/// Largest file that is read, in bytes: thousands of attestors.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
 /// Reads a file and holds it to the code of this program.
 pub(crate) fn read(path: &Path) -> Result<Deployed, Failure> {
     let cannot = |what: String| Failure::cannot(format!("{}: {what}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
-    let text = DeploymentText::parse(&text).map_err(|error| cannot(error.to_string()))?;
+    let text = DeploymentText::parse(&read_text(path, FILE_BYTES_MAX)?).map_err(|error| cannot(error.to_string()))?;
     check(text).map_err(|failure| cannot(failure.message().to_owned()))
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use candor_chain::{ChainClient, Rpc, RpcEndpoint};
-use candor_client::OwnChain;
+use candor_client::{OwnChain, read_text};
 use candor_report::{ChainPart, EndpointText, EndpointsText};
 
 use crate::config::{Settings, UNKNOWN, chain_part, from_here};
@@ -75,13 +75,16 @@ impl RpcArgs {
     }
 }
 
+/// Largest file of endpoints that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 16;
+
 /// Reads a file of endpoints.
 pub(crate) fn read(path: &std::path::Path) -> Result<Rpc, Failure> {
     // It may hold keys.
     keys::check_private(path)?;
     let cannot = |what: String| Failure::cannot(format!("{}: {what}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
-    let EndpointsText { agree, endpoints } = EndpointsText::parse(&text).map_err(|error| cannot(error.to_string()))?;
+    let EndpointsText { agree, endpoints } =
+        EndpointsText::parse(&read_text(path, FILE_BYTES_MAX)?).map_err(|error| cannot(error.to_string()))?;
     let endpoints = endpoints.into_iter().map(|EndpointText { url, headers }| RpcEndpoint { url, headers: headers.into_iter().collect() });
     Ok(Rpc { endpoints: endpoints.collect(), agree })
 }

@@ -1,7 +1,7 @@
 //! Files of the state: for their owner only, and never half written.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,6 +84,45 @@ fn write_under(path: &Path, bytes: &[u8]) -> std::io::Result<bool> {
     written.inspect_err(|_| drop(fs::remove_file(path))).map(|()| true)
 }
 
+/// Reads a text of this many bytes at most: what somebody names may be any file, and a file without an end.
+///
+/// # Errors
+/// `File`: it cannot be read, is longer, or is no UTF-8.
+pub fn read_text(path: &Path, most: u64) -> Result<String, ClientError> {
+    text_of(File::open(path).map_err(|error| file_error(path, &error))?, path, most)
+}
+
+/// The same of what is open already; `name` is what an error calls it.
+///
+/// # Errors
+/// As of [`read_text`].
+pub fn text_of(from: impl Read, name: &Path, most: u64) -> Result<String, ClientError> {
+    let mut bytes = Vec::new();
+    from.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| file_error(name, &error))?;
+    if most < bytes.len() as u64 {
+        return Err(file_error(name, &format!("expected at most {most} bytes, got more")));
+    }
+    String::from_utf8(bytes).map_err(|_| file_error(name, &"expected text in UTF-8"))
+}
+
 pub(crate) fn file_error(path: &Path, what: &dyn std::fmt::Display) -> ClientError {
     ClientError::File { path: path.display().to_string(), what: what.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_read_up_to_its_limit_and_a_longer_one_is_refused_with_it() {
+        let path = std::env::temp_dir().join(format!("candor-text-{}", std::process::id()));
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(read_text(&path, 5).unwrap(), "12345");
+        let long = read_text(&path, 4).unwrap_err().to_string();
+        assert!(long.contains("expected at most 4 bytes") && long.contains("candor-text-"), "{long}");
+        assert!(read_text(Path::new("/dev/zero"), 4).is_err(), "a file without an end");
+        fs::write(&path, [0xff]).unwrap();
+        assert!(read_text(&path, 4).unwrap_err().to_string().contains("UTF-8"));
+        fs::remove_file(path).unwrap();
+    }
 }

@@ -52,7 +52,7 @@ pub use chain_health::ChainTrouble;
 pub use cut::cut_notice;
 pub use error::{ClientError, RefusedEvidence};
 pub use facts::{Facts, chain_facts, facts_without_texts, verified_facts};
-pub use files::{private_directory, write_new, write_private};
+pub use files::{private_directory, read_text, text_of, write_new, write_private};
 pub use free::{AccessKey, needs_wallet};
 pub use import::{Exchange, ImportError, Saved, assemble, saved_frames};
 pub use index::{BundleIndex, IndexedAnswer, Synced, WhenKept};

@@ -11,7 +11,7 @@ use candor_x402::client::{AssetLimit, SpendPolicy};
 use candor_x402::protocol::Eip155;
 
 use crate::error::ClientError;
-use crate::files::file_error;
+use crate::files::{file_error, read_text};
 
 /// A policy file: what counts as verified, and what may be spent.
 #[derive(Clone, Debug)]
@@ -28,12 +28,15 @@ pub struct PolicyFile {
 }
 
 impl PolicyFile {
+    /// Largest file that is read, in bytes: thousands of operators and models.
+    pub const BYTES_MAX: u64 = 1 << 20;
+
     /// Reads a policy file.
     ///
     /// # Errors
-    /// `File`, naming the field.
+    /// `File`, naming the field, or the limit.
     pub fn read(path: &Path) -> Result<Self, ClientError> {
-        let text = std::fs::read_to_string(path).map_err(|error| file_error(path, &error))?;
+        let text = read_text(path, Self::BYTES_MAX)?;
         PolicyText::parse(&text).map(Self::from).map_err(|error| file_error(path, &error))
     }
 
@@ -76,6 +79,15 @@ mod tests {
     use super::*;
     use candor_verify::bytes::Amount;
     use candor_verify::policy::Accept;
+
+    #[test]
+    fn a_file_that_no_policy_is_as_long_as_is_refused_with_the_limit() {
+        let path = std::env::temp_dir().join(format!("candor-policy-{}", std::process::id()));
+        std::fs::write(&path, vec![b'#'; usize::try_from(PolicyFile::BYTES_MAX).unwrap() + 1]).unwrap();
+        let refused = PolicyFile::read(&path).unwrap_err().to_string();
+        assert!(refused.contains("expected at most 1048576 bytes"), "{refused}");
+        std::fs::remove_file(path).unwrap();
+    }
 
     #[test]
     fn a_budget_and_the_first_registry_come_back_from_a_file() {

@@ -96,6 +96,9 @@ struct Row {
 }
 
 impl ProxyKeysText {
+    /// Largest file that is read, in bytes: of the most keys, with many models and payees each.
+    pub const BYTES_MAX: u64 = 1 << 24;
+
     /// Reads a file.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! What is asked, and how it is to be answered: the body of an OpenAI chat request. What cannot be right is refused here, before anything
 //! travels.
 
-use std::io::{IsTerminal as _, Read as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use candor_client::VerifiedNode;
+use candor_client::{VerifiedNode, read_text, text_of};
 use candor_verify::bytes::Hash32;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
@@ -135,18 +135,10 @@ fn is_stdin(path: &Path) -> bool {
 
 /// A text that a model can be sent.
 fn read(path: &Path) -> Result<String, Failure> {
-    let name = if is_stdin(path) { "standard input".to_owned() } else { path.display().to_string() };
-    let cannot = |what: String| Failure::cannot(format!("{name}: {what}"));
-    let mut bytes = Vec::new();
-    let read = match is_stdin(path) {
-        true => std::io::stdin().lock().take(TEXT_MAX.saturating_add(1)).read_to_end(&mut bytes),
-        false => std::fs::File::open(path).and_then(|file| file.take(TEXT_MAX.saturating_add(1)).read_to_end(&mut bytes)),
-    };
-    read.map_err(|error| cannot(error.to_string()))?;
-    if TEXT_MAX < bytes.len() as u64 {
-        return Err(cannot(format!("expected at most {TEXT_MAX} bytes, got more")));
-    }
-    String::from_utf8(bytes).map_err(|_| cannot("expected text in UTF-8".into()))
+    Ok(match is_stdin(path) {
+        true => text_of(std::io::stdin().lock(), Path::new("standard input"), TEXT_MAX)?,
+        false => read_text(path, TEXT_MAX)?,
+    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use candor_attestor::AttestorUrl;
 use candor_chain::{ChainClient, Rpc};
+use candor_client::read_text;
 use candor_report::{ChainPart, NodeText, node_fields};
 
 use crate::deployment::{Deployed, DeploymentArg};
@@ -74,13 +75,8 @@ impl Settings {
 
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        let cannot = |what: String| Failure::cannot(format!("{}: {what}", path.display()));
-        let length = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?.len();
-        if FILE_BYTES_MAX < length {
-            return Err(cannot(format!("expected at most {FILE_BYTES_MAX} bytes, got {length}")));
-        }
-        let written = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
-        let text = NodeText::parse(&written).map_err(|error| cannot(error.to_string()))?;
+        let written = read_text(path, FILE_BYTES_MAX)?;
+        let text = NodeText::parse(&written).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?;
         let said = node_fields(&written).into_iter().map(|(field, _)| field).collect();
         let mut settings = Self::of(text, Some(path.to_owned()), said);
         settings.begin_at(path.parent().unwrap_or(Path::new(".")))?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_client::PolicyFile;
+use candor_client::{PolicyFile, read_text};
 use candor_report::{PolicyText, PolicyTextError};
 use serde_json::json;
 
@@ -12,9 +12,6 @@ use super::{default_path, is_of_one_build, load, nobody, path_of};
 use crate::dev;
 use crate::output::{Done, Failure, print_json, say};
 use crate::rpc::RpcArgs;
-
-/// Largest policy file that is read, in bytes: thousands of operators and models.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(clap::Args)]
 pub(super) struct ShowArgs {
@@ -89,16 +86,9 @@ pub(super) fn check(args: &CheckArgs, state: &Path, json_output: bool) -> Done {
 
 /// Reads a file as every command does, and shows the place of what is wrong with it.
 fn read(path: &Path) -> Result<PolicyFile, Failure> {
-    let cannot = |what: String| Failure::cannot(format!("{}: {what}", path.display()));
-    let length = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?.len();
-    if FILE_BYTES_MAX < length {
-        return Err(cannot(format!("expected at most {FILE_BYTES_MAX} bytes, got {length}")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
-    match PolicyText::parse(&text) {
-        Ok(read) => Ok(read.into()),
-        Err(error) => Err(cannot(format!("{error}{}", place(&error, &text)))),
-    }
+    let text = read_text(path, PolicyFile::BYTES_MAX)?;
+    let wrong = |error: PolicyTextError| Failure::cannot(format!("{}: {error}{}", path.display(), place(&error, &text)));
+    PolicyText::parse(&text).map(PolicyFile::from).map_err(wrong)
 }
 
 /// Line and caret of a value that its field cannot have; the TOML reader shows the place of everything else itself.

@@ -9,13 +9,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_client::{ProxyToken, write_private};
+use candor_client::{ProxyToken, read_text, write_private};
 use candor_report::{Decimal, PROXY_KEYS_MAX, ProxyKeyText, ProxyKeysText, is_key_name};
 use candor_verify::bytes::Address;
 use candor_verify::hash::sha256;
 use serde_json::{Value, json};
 
-use crate::output::{Done, Failure, print_json, read, say, write_once};
+use crate::output::{Done, Failure, print_json, say, write_once};
 use crate::{dev, keys, tokens};
 
 /// The file of the state that has them.
@@ -105,7 +105,8 @@ fn open(state: &Path) -> Result<ProxyKeysText, Failure> {
     if path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         return Ok(ProxyKeysText::default());
     }
-    ProxyKeysText::parse(&String::from_utf8_lossy(&read(&path)?)).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
+    ProxyKeysText::parse(&read_text(&path, ProxyKeysText::BYTES_MAX)?)
+        .map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
 }
 
 fn new(args: NewArgs, state: &Path, json_output: bool) -> Done {

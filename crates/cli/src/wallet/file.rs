@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use candor_chain::{KeystoreError, Signer, keystore_address};
-use candor_client::{SignerProgram, Wallet};
+use candor_client::{SignerProgram, Wallet, read_text};
 use candor_report::WalletText;
 use candor_verify::bytes::Address;
 
@@ -79,12 +79,7 @@ fn read_program(path: &Path) -> Result<WalletText, Failure> {
     let cannot = |what: String| Failure::cannot(format!("{}: {what}", path.display()));
     // Whoever can write it runs programs as its owner.
     check_private(path)?;
-    let length = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?.len();
-    if FILE_BYTES_MAX < length {
-        return Err(cannot(format!("expected at most {FILE_BYTES_MAX} bytes, got {length}")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| cannot(error.to_string()))?;
-    WalletText::parse(&text).map_err(|error| cannot(error.to_string()))
+    WalletText::parse(&read_text(path, FILE_BYTES_MAX)?).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))
 }
 
 /// The wallet of this state directory, to pay with; on the development chain, without one, the development wallet.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candor_chain::{Deployment, Signer, mint_calldata};
+use candor_client::read_text;
 use candor_report::WalletText;
 use candor_verify::bytes::Address;
 use candor_verify::payment::{Authorization, TokenDomain};
@@ -85,6 +86,9 @@ struct Whose {
     passphrase: Passphrase,
 }
 
+/// Largest file whose first line is a passphrase, in bytes.
+const PASSPHRASE_BYTES_MAX: u64 = 1 << 16;
+
 /// How a passphrase is given.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Passphrase {
@@ -106,7 +110,7 @@ impl Passphrase {
 
     pub(crate) fn get(&self, prompt: &str) -> Result<String, Failure> {
         let text = match &self.passphrase_file {
-            Some(path) => std::fs::read_to_string(path).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))?,
+            Some(path) => read_text(path, PASSPHRASE_BYTES_MAX)?,
             None => rpassword::prompt_password(visible(prompt)).map_err(|error| {
                 let what = "a passphrase is needed, and there is no terminal to ask for it; give it with --passphrase-file FILE";
                 Failure::cannot(format!("{what} ({error})"))

@@ -10,7 +10,7 @@ use candor_verify::hash::sha256;
 
 use crate::caller::Caller;
 use crate::error::ClientError;
-use crate::files::file_error;
+use crate::files::{file_error, read_text};
 
 /// The keys of a proxy, in a file.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl ProxyKeys {
         if !is_there {
             return Ok(Vec::new());
         }
-        let text = std::fs::read_to_string(&self.path).map_err(|error| file_error(&self.path, &error))?;
+        let text = read_text(&self.path, ProxyKeysText::BYTES_MAX)?;
         ProxyKeysText::parse(&text).map(|text| text.keys).map_err(|error| file_error(&self.path, &error))
     }
 }
