@@ -44,12 +44,12 @@ impl Kind {
     }
 
     /// Who pays. No key is opened if the keystore shows its address.
-    pub(super) fn address(&self, chain_id: u64, passphrase: &Passphrase) -> Result<Address, Failure> {
+    pub(super) fn address(&self, passphrase: &Passphrase) -> Result<Address, Failure> {
         let cannot = |path: &Path, error: KeystoreError| Failure::cannot(format!("{}: {error}", path.display()));
         match self {
             Self::Keystore(path) => match keystore_address(path).map_err(|error| cannot(path, error))? {
                 Some(address) => Ok(address),
-                None => Ok(load(path, passphrase, chain_id)?.address()),
+                None => Ok(decrypt(path, &passphrase.get(&format!("passphrase of {}: ", path.display()))?)?.address()),
             },
             Self::Program(text) => Ok(text.address),
             Self::Development(development) => Ok(development.address(Role::Payer)),
@@ -57,8 +57,8 @@ impl Kind {
     }
 }
 
-/// What pays from this state directory.
-pub(super) fn find(state: &Path, chain_id: u64) -> Result<Kind, Failure> {
+/// What pays from this state directory, on whatever chain; `None`: no wallet of its own.
+pub(super) fn find_own(state: &Path) -> Result<Option<Kind>, Failure> {
     let [keystore, program] = FILES.map(|name| state.join(name));
     match (keystore.exists(), program.exists()) {
         (true, true) => Err(Failure::cannot(format!(
@@ -66,17 +66,19 @@ pub(super) fn find(state: &Path, chain_id: u64) -> Result<Kind, Failure> {
             keystore.display(),
             program.display()
         ))),
-        (true, false) => Ok(Kind::Keystore(keystore)),
-        (false, true) => Ok(Kind::Program(read_program(&program)?)),
-        (false, false) => {
-            let known = Development::of(chain_id).map(Kind::Development);
-            known.ok_or_else(|| missing("wallet", chain_id, &keystore.display().to_string(), "candor wallet new"))
-        }
+        (true, false) => Ok(Some(Kind::Keystore(keystore))),
+        (false, true) => Ok(Some(Kind::Program(read_program(&program)?))),
+        (false, false) => Ok(None),
     }
 }
 
+/// What pays from this state directory on this chain.
+pub(super) fn find(state: &Path, chain_id: u64) -> Result<Kind, Failure> {
+    let own = find_own(state)?.or_else(|| Development::of(chain_id).map(Kind::Development));
+    own.ok_or_else(|| missing("wallet", chain_id, &state.join(KEYSTORE).display().to_string(), "candor wallet new"))
+}
+
 fn read_program(path: &Path) -> Result<WalletText, Failure> {
-    let cannot = |what: String| Failure::cannot(format!("{}: {what}", path.display()));
     // Whoever can write it runs programs as its owner.
     check_private(path)?;
     WalletText::parse(&read_text(path, FILE_BYTES_MAX)?).map_err(|error| Failure::cannot(format!("{}: {error}", path.display())))

@@ -231,8 +231,18 @@ async fn fund(at: &Whose, key: Option<&Path>, state: &Path, json_output: bool) -
 }
 
 impl Whose {
+    /// Whose it is, and what signs, where no chain has to be asked: a named address, or a wallet of one's own. Of an address that somebody names, nobody
+    /// knows who signs.
+    fn own(&self, state: &Path) -> Result<Option<(Address, Option<&'static str>)>, Failure> {
+        match (self.address, file::find_own(state)?) {
+            (Some(address), _) => Ok(Some((address, None))),
+            (None, Some(kind)) => Ok(Some((kind.address(&self.passphrase)?, Some(kind.word())))),
+            (None, None) => Ok(None),
+        }
+    }
+
     fn find(&self, state: &Path, chain_id: u64) -> Result<Address, Failure> {
-        self.address.map_or_else(|| file::find(state, chain_id)?.address(chain_id, &self.passphrase), Ok)
+        self.address.map_or_else(|| file::find(state, chain_id)?.address(&self.passphrase), Ok)
     }
 }
 

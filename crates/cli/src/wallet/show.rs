@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use candor_chain::{ChainClient, TokenWords};
 use candor_client::{Endpoint, PolicyFile, VerifiedNode, price_list, price_now, resolve, verify_live};
-use candor_report::decimal_text;
 use candor_verify::bytes::{Address, Amount};
 use candor_verify::terms::SignedPriceList;
 use candor_verify::text::one_line;
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{Whose, file, qr};
 use crate::output::{Done, Failure, note, print_json, say};
-use crate::policy;
+use crate::{policy, tokens};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -49,33 +48,52 @@ const LOOK_PAUSE: Duration = Duration::from_secs(2);
 const QUESTION_TOKENS: u64 = 100;
 const ANSWER_TOKENS: u64 = 64;
 
-/// One asset that may be spent, and what there is of it.
+/// One asset that may be spent, and what there is of it, or why nobody could tell.
 struct Holding {
     limit: AssetLimit,
     words: Option<TokenWords>,
-    balance: Amount,
+    balance: Result<Amount, String>,
 }
 
+/// 2 if a balance could not be told.
 pub(super) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
-    let chain = args.at.rpc.connect().await?;
-    let chain_id = chain.chain_id();
-    let address = args.at.find(state, chain_id)?;
-    // Of an address that somebody names, nobody knows who signs.
-    let signer = match args.at.address {
-        Some(_) => None,
-        None => Some(file::find(state, chain_id)?.word()),
+    let own = args.at.own(state)?;
+    // At once: who only wants to know where to send money needs no chain.
+    let show = |address: &Address| {
+        if !json_output {
+            say!("{address}");
+            qr::say(address);
+        }
     };
-    let (spend, source) = policy::budget(args.policy.as_deref(), state, chain_id)?;
-    let (here, elsewhere): (Vec<AssetLimit>, Vec<AssetLimit>) = spend.assets.iter().partition(|limit| limit.network.0 == chain_id);
+    own.iter().for_each(|(address, _)| show(address));
+    let chain = match (args.at.rpc.connect().await, &own) {
+        (Ok(chain), _) => Ok(chain),
+        // Which chain it is, and so whether the wallet is the one that everybody knows, only the chain says.
+        (Err(failure), None) => return Err(failure),
+        (Err(failure), Some(_)) => Err(failure.message().to_owned()),
+    };
+    let chain_id = chain.as_ref().ok().map(ChainClient::chain_id);
+    let (address, signer) = match own {
+        Some(own) => own,
+        None => {
+            let kind = file::find(state, chain_id.unwrap_or_default())?;
+            let address = kind.address(&args.at.passphrase)?;
+            show(&address);
+            (address, Some(kind.word()))
+        }
+    };
+    let (spend, source) = policy::budget(args.policy.as_deref(), state, chain_id.unwrap_or_default())?;
+    let is_here = |limit: &AssetLimit| chain_id.is_none_or(|chain_id| limit.network.0 == chain_id);
+    let (here, elsewhere): (Vec<AssetLimit>, Vec<AssetLimit>) = spend.assets.iter().partition(|limit| is_here(limit));
     let mut held = Vec::new();
     for limit in here {
-        held.push(Holding::of(&chain, limit, &address).await?);
+        held.push(Holding::of(&chain, limit, &address).await);
     }
-    let judge = policy::load(args.policy.as_deref(), state)?;
-    let node = find_node(&chain, &judge, args.node.as_deref()).await?;
+    let node = match &chain {
+        Ok(chain) => find_node(chain, &policy::load(args.policy.as_deref(), state)?, args.node.as_deref()).await?,
+        Err(_) => None,
+    };
     if !json_output {
-        say!("{address}");
-        qr::say(&address);
         say!("needs no ether: payments are EIP-3009 authorisations, and the node pays the gas");
         say!("may spend by {source}:");
         held.iter().for_each(|holding| holding.say(node.as_ref()));
@@ -84,51 +102,53 @@ pub(super) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             say!("nothing: no [[spend]] names an asset (candor policy suggest; spec/policy.md)");
         }
     }
-    let arrived = match args.wait {
-        Some(minutes) => Some(wait(&chain, &address, &mut held, minutes).await?),
-        None => None,
+    let arrived = match (args.wait, &chain) {
+        (Some(minutes), Ok(chain)) => Some(wait(chain, &address, &mut held, minutes).await?),
+        (Some(_), Err(why)) => return Err(Failure::cannot(why.as_str())),
+        (None, _) => None,
     };
     if json_output {
         let assets: Vec<Value> = held.iter().map(|holding| holding.json(node.as_ref())).collect();
         print_json(&json!({
             "address": address.to_string(), "signer": signer, "needs_ether": false, "chain_id": chain_id, "policy": source,
             "assets": assets, "arrived": arrived.map(|(at, amount)| held.get(at).map(|holding| holding.arrived_json(amount))),
+            "trouble": chain.as_ref().err(),
         }));
-    } else if let Some(holding) = arrived.and_then(|(at, amount)| Some((held.get(at)?, amount))) {
-        let (holding, amount) = holding;
-        say!("arrived: {}; the wallet holds {}", holding.money(amount), holding.money(holding.balance));
-        if holding.balance < holding.beginning() {
+    } else if let Some((holding, amount)) = arrived.and_then(|(at, amount)| Some((held.get(at)?, amount))) {
+        let balance = holding.balance.clone().unwrap_or_default();
+        say!("arrived: {}; the wallet holds {}", holding.money(amount), holding.money(balance));
+        if balance < holding.beginning() {
             say!("that is less than {BEGINNING} answers may cost: {}", holding.money(holding.beginning()));
         }
     }
-    Ok(ExitCode::SUCCESS)
+    let is_known = chain.is_ok() && held.iter().all(|holding| holding.balance.is_ok());
+    Ok(ExitCode::from(if is_known { 0 } else { 2 }))
+}
+
+/// What a token says of itself, and a balance of it.
+async fn ask(chain: &ChainClient, limit: &AssetLimit, address: &Address) -> Result<(Option<TokenWords>, Amount), Failure> {
+    // Without code there is nothing to ask, and what is not a token says nothing of itself.
+    if !chain.has_code(&limit.asset).await? {
+        let what = format!("no contract there on chain {}; is this the chain that the policy means?", chain.chain_id());
+        return Err(Failure::cannot(format!("[[spend]] asset {}: {what}", limit.asset)));
+    }
+    Ok((tokens::words(chain, &limit.asset).await?, chain.token_balance(&limit.asset, address).await?))
 }
 
 impl Holding {
-    async fn of(chain: &ChainClient, limit: AssetLimit, address: &Address) -> Result<Self, Failure> {
-        // Without code there is nothing to ask, and what is not a token says nothing of itself.
-        if !chain.has_code(&limit.asset).await? {
-            return Err(Failure::cannot(format!(
-                "[[spend]] asset {}: no contract there on chain {}; is this the chain that the policy means?",
-                limit.asset,
-                chain.chain_id()
-            )));
-        }
-        let words = match chain.token_words(&limit.asset).await {
-            Ok(words) => Some(words),
-            Err(error) if error.is_temporary() => return Err(error.into()),
-            Err(_) => None,
+    async fn of(chain: &Result<ChainClient, String>, limit: AssetLimit, address: &Address) -> Self {
+        let asked = match chain {
+            Ok(chain) => ask(chain, &limit, address).await.map_err(|failure| failure.message().to_owned()),
+            Err(why) => Err(why.clone()),
         };
-        let balance = chain.token_balance(&limit.asset, address).await?;
-        Ok(Self { limit, words, balance })
+        match asked {
+            Ok((words, balance)) => Self { limit, words, balance: Ok(balance) },
+            Err(why) => Self { limit, words: tokens::known(limit.network.0, &limit.asset), balance: Err(why) },
+        }
     }
 
-    /// For people. A token that says no decimals is counted in its smallest unit.
     fn money(&self, amount: Amount) -> String {
-        match &self.words {
-            Some(words) => format!("{} {}", decimal_text(amount, words.decimals), one_line(&words.symbol)),
-            None => format!("{amount} units of {}", self.limit.asset),
-        }
+        tokens::money(amount, self.words.as_ref(), &self.limit.asset)
     }
 
     /// What ten answers cost at the policy's most.
@@ -138,18 +158,22 @@ impl Holding {
 
     /// Answers that the balance buys at a price; as many as there may be if they cost nothing.
     fn answers(&self, each: Amount) -> Option<u128> {
-        self.balance.0.checked_div(each.0)
+        self.balance.as_ref().ok()?.0.checked_div(each.0)
     }
 
     fn say(&self, node: Option<&Node>) {
         let AssetLimit { network, asset, max_per_request, max_per_day, .. } = self.limit;
         let name = self.words.as_ref().map_or("a token that does not name itself".to_owned(), |words| format!("{:?}", words.name));
-        say!("  {}   {asset} on chain {}, which calls itself {name}", self.money(self.balance), network.0);
-        if let Some(answers) = self.answers(max_per_request) {
-            let (each, day) = (self.money(max_per_request), self.money(max_per_day));
-            say!("    {answers} answers at the policy's most, {each} each; {day} a day at most");
-            say!("    for {BEGINNING} answers: {}", self.money(self.beginning()));
+        match &self.balance {
+            Ok(balance) => say!("  {}   {asset} on chain {}, which calls itself {name}", self.money(*balance), network.0),
+            Err(why) => say!("  not known   {asset} on chain {}: {why}", network.0),
         }
+        let (each, day) = (self.money(max_per_request), self.money(max_per_day));
+        match self.answers(max_per_request) {
+            Some(answers) => say!("    {answers} answers at the policy's most, {each} each; {day} a day at most"),
+            None => say!("    {each} for an answer and {day} a day at most"),
+        }
+        say!("    for {BEGINNING} answers: {}", self.money(self.beginning()));
         if let Some((node, price)) = node.and_then(|node| Some((node, node.price(&self.limit)?))) {
             let model = one_line(&node.model);
             let answers = self.answers(price).map_or("any number".to_owned(), |answers| answers.to_string());
@@ -163,7 +187,7 @@ impl Holding {
 
     fn json(&self, node: Option<&Node>) -> Value {
         let AssetLimit { network, asset, max_per_request, max_per_day, .. } = self.limit;
-        let words = self.words.as_ref();
+        let (words, balance) = (self.words.as_ref(), self.balance.as_ref().ok());
         let node = node.and_then(|node| {
             let price = node.price(&self.limit)?;
             Some(json!({
@@ -174,7 +198,8 @@ impl Holding {
         json!({
             "chain_id": network.0, "asset": asset.to_string(), "name": words.map(|words| &words.name),
             "symbol": words.map(|words| &words.symbol), "decimals": words.map(|words| words.decimals),
-            "balance": self.balance.to_string(), "money": self.money(self.balance), "max_per_request": max_per_request.to_string(),
+            "balance": balance.map(Amount::to_string), "money": balance.map(|balance| self.money(*balance)), "trouble": self.balance.as_ref().err(),
+            "max_per_request": max_per_request.to_string(),
             "max_per_day": max_per_day.to_string(), "answers": self.answers(max_per_request).map(|answers| answers.to_string()),
             "ten_answers": self.beginning().to_string(), "node": node,
         })
@@ -198,9 +223,7 @@ impl Node {
     fn price(&self, limit: &AssetLimit) -> Option<Amount> {
         let terms = self.node.enclave.terms();
         let model = terms.models.first()?.digest;
-        let of =
-            |price: &&candor_verify::terms::Price| price.model == model && price.chain_id == limit.network.0 && price.asset == limit.asset;
-        price_now(terms.prices.iter().find(of)?, self.list.as_ref()).amount(QUESTION_TOKENS, ANSWER_TOKENS)
+        price_now(terms.price(&model, limit.network.0, &limit.asset)?, self.list.as_ref()).amount(QUESTION_TOKENS, ANSWER_TOKENS)
     }
 }
 
@@ -226,8 +249,9 @@ async fn wait(chain: &ChainClient, address: &Address, held: &mut [Holding], minu
     if held.is_empty() {
         return Err(Failure::cannot("nothing to wait for: the policy may spend no asset of this chain (candor policy show)"));
     }
-    if let Some(at) = held.iter().position(|holding| Amount::ZERO < holding.balance && holding.beginning() <= holding.balance) {
-        return Ok((at, held.get(at).map_or(Amount::ZERO, |holding| holding.balance)));
+    let enough = |holding: &Holding| holding.balance.clone().ok().filter(|held| Amount::ZERO < *held && holding.beginning() <= *held);
+    if let Some(found) = held.iter().enumerate().find_map(|(at, holding)| Some((at, enough(holding)?))) {
+        return Ok(found);
     }
     let awaited: Vec<String> = held.iter().map(|holding| holding.money(holding.beginning())).collect();
     note!("waiting {minutes} min at most for {} or any other amount at {address}", awaited.join(" or "));
@@ -237,12 +261,12 @@ async fn wait(chain: &ChainClient, address: &Address, held: &mut [Holding], minu
         tokio::time::sleep(LOOK_PAUSE).await;
         for (at, holding) in held.iter_mut().enumerate() {
             match chain.token_balance(&holding.limit.asset, address).await {
-                Ok(now) if holding.balance < now => {
-                    let more = Amount(now.0 - holding.balance.0);
-                    holding.balance = now;
-                    return Ok((at, more));
+                Ok(now) => {
+                    let before = std::mem::replace(&mut holding.balance, Ok(now)).unwrap_or(now);
+                    if let Some(more) = now.checked_sub(before).filter(|more| *more != Amount::ZERO) {
+                        return Ok((at, more));
+                    }
                 }
-                Ok(now) => holding.balance = now,
                 // An endpoint that is away for a moment is asked again.
                 Err(error) if error.is_temporary() => trouble = Some(error.to_string()),
                 Err(error) => return Err(error.into()),

@@ -129,6 +129,33 @@ fn a_wallet_shows_what_it_holds_in_the_tokens_own_words_and_how_many_answers_tha
 }
 
 #[test]
+fn where_to_send_money_is_shown_without_a_chain_and_what_is_not_known_has_its_reason() {
+    let world = World::shared();
+    let state = new_directory();
+    let policy = text(&world.state.join("policy.toml")).to_owned();
+    let (_, address) = own(&state);
+    let away = ["wallet", "show", "--policy", &policy, "--rpc", "http://127.0.0.1:1"];
+    let shown = run(&state, &away);
+    let held = &shown.json["assets"][0];
+    assert_eq!(
+        (shown.code, &shown.json["address"], &held["balance"]),
+        (2, &address.as_str().into(), &serde_json::Value::Null),
+        "{shown:?}"
+    );
+    assert!(held["trouble"].as_str().unwrap().contains("127.0.0.1:1") && held["max_per_request"] == "10000", "{held}");
+    let output = std::process::Command::new(process::PROGRAM).args(["--state", text(&state)]).args(away).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with(&address) && said.contains("not known") && said.contains("0.010000 TestUSD"), "{said}");
+    // A contract that is not there is one row's reason too.
+    let other = state.join("other.toml");
+    let wrong = std::fs::read_to_string(&policy).unwrap().replace(&world.token().to_string(), "0x0000000000000000000000000000000000000001");
+    std::fs::write(&other, wrong).unwrap();
+    let shown = run(&state, &["wallet", "show", "--policy", text(&other), "--rpc", &world.rpc()]);
+    assert!(shown.code == 2 && shown.json["assets"][0]["trouble"].as_str().unwrap().contains("no contract there"), "{shown:?}");
+    std::fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
 fn a_terminal_gets_the_address_as_a_picture_and_json_does_not() {
     let world = World::shared();
     let (code, screen) = at_terminal(&world.state, &["wallet", "show", "--rpc", &world.rpc()], "");
