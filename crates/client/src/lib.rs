@@ -66,7 +66,7 @@ pub use proxy::{Proxy, ProxyAnswer, ProxyConfig, ProxyEnd, ProxyEvent, ProxyKeys
 pub use quote::{Quote, quote};
 pub use resolve::{Candidate, VerifiedNode, api_url, candidates, inspect, log_url, resolve, verify_live};
 pub use signer::{SignerError, SignerProgram};
-pub use spend::SpendBook;
+pub use spend::{SpendBook, SpentBy};
 pub use tls::Endpoint;
 pub use wallet::Wallet;
 pub use well_known::discover;

@@ -9,14 +9,16 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_client::{ProxyToken, read_text, write_private};
-use candor_report::{Decimal, PROXY_KEYS_MAX, ProxyKeyText, ProxyKeysText, is_key_name};
-use candor_verify::bytes::Address;
+use candor_chain::TokenWords;
+use candor_client::{ProxyToken, SpendBook, SpentBy, read_text, write_private};
+use candor_report::{Decimal, PROXY_KEYS_MAX, ProxyKeyText, ProxyKeysText, decimal_text, is_key_name};
+use candor_verify::bytes::{Address, Amount};
 use candor_verify::hash::sha256;
+use candor_x402::client::AssetLimit;
 use serde_json::{Value, json};
 
 use crate::output::{Done, Failure, print_json, say, write_once};
-use crate::{dev, keys, tokens};
+use crate::{dev, keys, policy, tokens};
 
 /// The file of the state that has them.
 pub(crate) const FILE: &str = "proxy-keys.toml";
@@ -34,7 +36,7 @@ enum Command {
     /// Make a key with a budget, and print it once: a program sends it as its API key. A running proxy takes it at once, and from then on serves
     /// only who has a key or the token.
     New(Box<NewArgs>),
-    /// Show the keys, and what each may do.
+    /// Show the keys, what each may do, and what is left of its hour and its day.
     List,
     /// Take a key away: a running proxy refuses it from the next request on.
     Remove {
@@ -84,7 +86,7 @@ pub(super) fn path(state: &Path) -> PathBuf {
 pub(super) fn run(args: Args, state: &Path, json_output: bool) -> Done {
     match args.command {
         Command::New(args) => new(*args, state, json_output),
-        Command::List => list(&open(state)?, json_output),
+        Command::List => list(&open(state)?, state, json_output),
         Command::Remove { name } => remove(&name, state, json_output),
     }
 }
@@ -144,24 +146,99 @@ fn new(args: NewArgs, state: &Path, json_output: bool) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(known: &ProxyKeysText, json_output: bool) -> Done {
+fn list(known: &ProxyKeysText, state: &Path, json_output: bool) -> Done {
+    // Whoever only looks makes no book.
+    let book = state.join(dev::DATABASE).exists().then(|| dev::book(state)).transpose()?;
+    let assets = policy::load(None, state)?.spend.assets;
+    let mut rows = Vec::new();
+    for key in &known.keys {
+        rows.push((key, Left::all(key, book.as_ref(), &assets)?));
+    }
     if json_output {
-        print_json(&Value::Array(known.keys.iter().map(as_json).collect()));
+        print_json(&Value::Array(rows.iter().map(|(key, left)| as_json(key, left)).collect()));
         return Ok(ExitCode::SUCCESS);
     }
     if known.keys.is_empty() {
         say!("No keys: `candor proxy key new NAME --per-day AMOUNT` makes one.");
-        return Ok(ExitCode::SUCCESS);
     }
-    for key in &known.keys {
+    for (key, left) in &rows {
         say!("{}   {}", key.name, may(key));
+        left.iter().for_each(|left| say!("   {}", left.words()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(key: &ProxyKeyText) -> Value {
+/// What is left of a key's hour and day in one asset. A limit is in the money of any asset, and holds for each by itself.
+struct Left {
+    spent: SpentBy,
+    words: Option<TokenWords>,
+    per_hour: Option<Decimal>,
+    per_day: Option<Decimal>,
+}
+
+impl Left {
+    /// In each asset of the policy, and in each that was paid with; of a key without such a budget, none.
+    fn all(key: &ProxyKeyText, book: Option<&SpendBook>, assets: &[AssetLimit]) -> Result<Vec<Self>, Failure> {
+        let ProxyKeyText { name, per_hour, per_day, .. } = key;
+        if per_hour.is_none() && per_day.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut spent = book.map_or(Ok(Vec::new()), |book| book.spent_by(name))?;
+        for AssetLimit { network, asset, .. } in assets {
+            if !spent.iter().any(|spent| (spent.network, spent.asset) == (*network, *asset)) {
+                spent.push(SpentBy { network: *network, asset: *asset, in_hour: Amount::ZERO, in_day: Amount::ZERO });
+            }
+        }
+        let left = |spent: SpentBy| {
+            let words = tokens::known(spent.network.0, &spent.asset);
+            Self { spent, words, per_hour: *per_hour, per_day: *per_day }
+        };
+        Ok(spent.into_iter().map(left).collect())
+    }
+
+    /// Of a limit, by the rules of the proxy; `None` without one, and of a token whose decimals are not known here.
+    fn of(&self, limit: Option<Decimal>, spent: Amount) -> Option<Amount> {
+        let units = limit?.units(self.words.as_ref()?.decimals).unwrap_or(Amount::ZERO);
+        Some(units.checked_sub(spent).unwrap_or(Amount::ZERO))
+    }
+
+    fn of_hour(&self) -> Option<Amount> {
+        self.of(self.per_hour, self.spent.in_hour)
+    }
+
+    fn of_day(&self) -> Option<Amount> {
+        self.of(self.per_day, self.spent.in_day)
+    }
+
+    fn money(&self, amount: Amount) -> String {
+        tokens::money(amount, self.words.as_ref(), &self.spent.asset)
+    }
+
+    fn words(&self) -> String {
+        let left = [(self.of_hour(), "hour"), (self.of_day(), "day")];
+        let left: Vec<String> = left.iter().filter_map(|(left, of)| left.map(|left| format!("{} of the {of}", self.money(left)))).collect();
+        match left.is_empty() {
+            true => format!("spent in 24 hours: {}", self.money(self.spent.in_day)),
+            false => format!("left: {}", left.join(", ")),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let SpentBy { network, asset, in_hour, in_day } = self.spent;
+        let words = self.words.as_ref();
+        let decimal = |amount: Option<Amount>| Some(decimal_text(amount?, words?.decimals));
+        json!({
+            "chain_id": network.0, "asset": asset.to_string(), "symbol": words.map(|words| &words.symbol),
+            "of_hour": decimal(self.of_hour()), "of_day": decimal(self.of_day()),
+            "spent_in_hour": in_hour.to_string(), "spent_in_day": in_day.to_string(),
+        })
+    }
+}
+
+fn as_json(key: &ProxyKeyText, left: &[Left]) -> Value {
     let amount = |amount: &Option<Decimal>| amount.map(|amount| amount.to_string());
     json!({
+        "left": left.iter().map(Left::json).collect::<Vec<_>>(),
         "name": key.name,
         "per_request": amount(&key.per_request),
         "per_hour": amount(&key.per_hour),

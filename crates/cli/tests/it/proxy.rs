@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::support::http::{CHAT, Http, Reply, get};
-use crate::support::process::{Process, new_directory, run};
+use crate::support::process::{PROGRAM, Process, new_directory, run};
 use crate::support::{World, eventually};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -119,6 +119,12 @@ async fn a_key_buys_within_its_budget_and_no_more_and_is_refused_when_it_is_take
         "{list:?}"
     );
     assert_eq!(list.json[1]["payees"][0], other_payee);
+    // What is left is what the proxy says: nothing of the day, and of an hour there is no limit.
+    let left = &list.json[0]["left"][0];
+    assert_eq!((&left["of_day"], &left["of_hour"], &left["symbol"]), (&json!("0.000000"), &Value::Null, &json!("TestUSD")), "{left}");
+    assert_eq!((&left["spent_in_day"], &list.json[1]["left"]), (&charge["amount"], &json!([])), "{left}");
+    let shown = Command::new(PROGRAM).args(["--state", world.state.to_str().unwrap(), "proxy", "key", "list"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("left: 0.000000 TestUSD of the day"), "{shown:?}");
     assert_eq!(world.candor(&["proxy", "key", "remove", "ci"]).code, 0);
     assert_eq!(world.candor(&["proxy", "key", "remove", "ci"]).code, 2);
     assert_eq!(ask(&ci, json!({"seed": 6})).await.status, 401);

@@ -49,6 +49,20 @@ pub struct SpendBook {
     refusals: PathBuf,
 }
 
+/// What counts against the budget of a key, of one asset in its smallest unit: what was charged, and what may still be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: of what, and how much in each time that a budget is of")]
+pub struct SpentBy {
+    /// Chain of the asset.
+    pub network: Eip155,
+    /// Token contract.
+    pub asset: Address,
+    /// In the last hour.
+    pub in_hour: Amount,
+    /// In the last 24 hours.
+    pub in_day: Amount,
+}
+
 /// What it means that a payment is in the book and, after a change, in the ledger no more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Gone {
@@ -73,6 +87,22 @@ impl SpendBook {
         let database = Database::open(path)?;
         drop(database.read(rows::open)?);
         Ok(Self { database, waiting: Waiting(path.with_extension("waiting")), refusals: path.with_file_name("refusals") })
+    }
+
+    /// What counts now against the budget of the key of this name, of each asset that was paid with in 24 hours.
+    ///
+    /// # Errors
+    /// `File`.
+    pub fn spent_by(&self, caller: &str) -> Result<Vec<SpentBy>, ClientError> {
+        self.database.read(|book| {
+            let now = clock::now().seconds();
+            let mut spent = Vec::new();
+            for (network, asset) in rows::assets_of(book, caller, now)? {
+                let (in_hour, in_day) = rows::spent_by(book, caller, network, &asset, now)?;
+                spent.push(SpentBy { network, asset, in_hour, in_day });
+            }
+            Ok(spent)
+        })
     }
 
     /// The payment that was sent for this request, nobody waits for any more, and this boot may answer; it is the caller's now.

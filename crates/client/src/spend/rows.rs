@@ -118,6 +118,19 @@ pub(super) fn spent_by(
     Ok((in_hour, in_day))
 }
 
+/// The assets that somebody paid with in the last day.
+pub(super) fn assets_of(connection: &Connection, caller: &str, now: UnixSeconds) -> Result<Vec<(Eip155, Address)>, Stop> {
+    let day = integer(now.saturating_sub(DAY_SECONDS).0)?;
+    let mut statement = connection.prepare_cached("SELECT DISTINCT chain_id, asset FROM callers WHERE caller = ?1 AND reserved_at > ?2")?;
+    let mut rows = statement.query(params![caller, day])?;
+    let mut assets = Vec::new();
+    while let Some(row) = rows.next()? {
+        let chain_id = u64::try_from(row.get::<_, i64>(0)?).map_err(|_| Stop::Malformed(format!("a row of {caller:?}")))?;
+        assets.push((Eip155(chain_id), Address(row.get(1)?)));
+    }
+    Ok(assets)
+}
+
 /// Writes a payment over what is there of it.
 pub(super) fn put(connection: &Connection, spend: &Spend) -> Result<(), Stop> {
     let (state, payment) = match &spend.state {

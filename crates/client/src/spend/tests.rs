@@ -113,6 +113,9 @@ fn a_callers_budget_holds_what_it_reserved_and_what_it_paid_and_nobody_elses() {
     pay(2, &hourly, Resolution::Charged).unwrap();
     assert!(refused(3, &hourly).contains("in any hour"), "{}", refused(3, &hourly));
     assert!(refused(3, &daily).contains("\"ci\" has 0.000000 left"), "{}", refused(3, &daily));
+    let spent = book.spent_by("ci").unwrap();
+    assert_eq!(spent.iter().map(|spent| (spent.in_hour, spent.in_day)).collect::<Vec<_>>(), [(price, price)]);
+    assert_eq!(book.spent_by("nobody").unwrap(), []);
     let count = nonces(&book).len();
     // Another's payments do not count, nor do those of nobody.
     pay(4, &of("app", Some(1), None), Resolution::Charged).unwrap();
@@ -125,6 +128,8 @@ fn a_callers_budget_holds_what_it_reserved_and_what_it_paid_and_nobody_elses() {
             .unwrap();
     };
     ago(rows::HOUR_SECONDS);
+    let spent = book.spent_by("ci").unwrap();
+    assert_eq!(spent.iter().map(|spent| (spent.in_hour, spent.in_day)).collect::<Vec<_>>(), [(Amount::ZERO, price)]);
     assert!(refused(6, &daily).contains("in any 24 hours"));
     pay(6, &hourly, Resolution::Charged).unwrap();
     ago(DAY_SECONDS);
