@@ -1,5 +1,11 @@
-//! `candor policy new`: a commented policy file. And what the other commands say about the one they judge by. Showing and checking one is in
-//! `policy/look.rs`, suggesting one in `policy/suggest.rs`.
+//! `candor policy new`: a commented policy file. And what the other commands say about the one they judge by.
+//!
+//! | file | what |
+//! |---|---|
+//! | here | writing one, loading the one in force, what to do about a refusal |
+//! | `look` | showing and checking one |
+//! | `suggest` | from none to one |
+//! | `words` | one in words, and which of its values are risky |
 //!
 //! Not here: adding to one what a bundle or a node shows (`trust.rs`), and the fields (`candor-report`).
 
