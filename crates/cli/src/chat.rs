@@ -12,6 +12,7 @@ use candor_client::{KeepMode, VerifiedResponse, cut_notice};
 use candor_verify::bytes::Amount;
 use candor_verify::verdict::LogLevel;
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::ask::{Buying, SETTLE_WAIT, Sampling, Settled, Shop, answer_json, finish, user};
 use crate::output::{Done, Failure, note, print_json, prose_aside, write_err};
@@ -53,6 +54,8 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     if !json_output {
         note!("{}\n{HELP}", crate::ask::describe(&shop.node));
     }
+    // A terminal that closes ends the input and not the program: what was paid for is settled first.
+    let _hangup = signal(SignalKind::hangup());
     let mut talk = Talk { messages: Vec::new(), answers: Vec::new(), failed: Vec::new() };
     loop {
         let line = match next_line(json_output) {

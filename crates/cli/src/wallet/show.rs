@@ -115,11 +115,7 @@ pub(super) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             "trouble": chain.as_ref().err(),
         }));
     } else if let Some((holding, amount)) = arrived.and_then(|(at, amount)| Some((held.get(at)?, amount))) {
-        let balance = holding.balance.clone().unwrap_or_default();
-        say!("arrived: {}; the wallet holds {}", holding.money(amount), holding.money(balance));
-        if balance < holding.beginning() {
-            say!("that is less than {BEGINNING} answers may cost: {}", holding.money(holding.beginning()));
-        }
+        holding.say_arrived(amount);
     }
     let is_known = chain.is_ok() && held.iter().all(|holding| holding.balance.is_ok());
     Ok(ExitCode::from(if is_known { 0 } else { 2 }))
@@ -203,6 +199,14 @@ impl Holding {
             "max_per_day": max_per_day.to_string(), "answers": self.answers(max_per_request).map(|answers| answers.to_string()),
             "ten_answers": self.beginning().to_string(), "node": node,
         })
+    }
+
+    fn say_arrived(&self, amount: Amount) {
+        let balance = self.balance.clone().unwrap_or_default();
+        say!("arrived: {}; the wallet holds {}", self.money(amount), self.money(balance));
+        if balance < self.beginning() {
+            say!("that is less than {BEGINNING} answers may cost: {}", self.money(self.beginning()));
+        }
     }
 
     fn arrived_json(&self, amount: Amount) -> Value {

@@ -1,7 +1,7 @@
 //! `candor ask` and `candor chat` as a buyer uses them: the price before it is paid, caps and consent, questions from files and pipes, a
 //! conversation with one bundle for each answer.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Address;
 use serde_json::{Value, json};
 
-use crate::support::process::{PROGRAM, new_directory};
+use crate::support::process::{PROGRAM, new_directory, signal};
 use crate::support::{Ran, World};
 
 /// The well-known account that `candor ask` pays from.
@@ -176,6 +176,27 @@ async fn a_line_that_cannot_be_read_ends_a_conversation_and_what_was_paid_for_is
     let bundle = Path::new(said[0]["bundle"].as_str().unwrap());
     let hints: Value = serde_json::from_slice(&std::fs::read(bundle.with_extension("hints.json")).unwrap()).unwrap();
     assert!(hints["transfer"].is_string() && hints["log"] == world.log(), "{hints}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_closes_ends_a_conversation_and_what_was_paid_for_is_settled_and_kept() {
+    let world = World::shared();
+    let mut child = Command::new(PROGRAM)
+        .args(["--json", "--state", world.state.to_str().unwrap(), "chat", "--max-tokens", "8", "--rpc", &world.rpc()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut typed = child.stdin.take().unwrap();
+    typed.write_all(b"Is anybody there?\n").unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    signal("HUP", child.id());
+    drop(typed);
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{line}");
+    let answer: Value = serde_json::from_str(&line).unwrap();
+    let hints = Path::new(answer["bundle"].as_str().unwrap()).with_extension("hints.json");
+    assert!(std::fs::read_to_string(hints).unwrap().contains("transfer"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

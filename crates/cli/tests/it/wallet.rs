@@ -205,7 +205,7 @@ fn a_keystore_is_exported_as_it_is_for_its_owner_only_and_over_no_file() {
     assert_eq!(Some(Signer::load(&copy, "correct horse").unwrap().address()), Address::from_hex(&address));
     std::fs::write(&copy, "mine").unwrap();
     let ran = run(&state, &["wallet", "export", text(&copy)]);
-    assert!(ran.code == 2 && ran.json["error"].as_str().unwrap().contains("nothing was written over"), "{ran:?}");
+    assert!(ran.code == 2 && ran.json["error"].as_str().unwrap().contains("not touched"), "{ran:?}");
     assert_eq!(std::fs::read_to_string(&copy).unwrap(), "mine");
     std::fs::remove_dir_all(state).unwrap();
     std::fs::remove_dir_all(outside).unwrap();
