@@ -56,6 +56,21 @@ fn nothing_is_paid_that_the_attested_key_did_not_sign() {
     assert!(matches!(choose_from(&late, &late.required()), Err(ChooseError::OfferExpired { .. })));
 }
 
+/// A wallet shows its owner the domain: one that the terms do not name could be another token's.
+#[test]
+fn an_entry_under_another_domain_than_the_signed_terms_is_not_chosen() {
+    let world = World::new();
+    for (field, other) in [("name", "USD Coin"), ("name", ""), ("version", "1"), ("version", "2 ")] {
+        let mut required = world.required();
+        let extra = &mut required.accepts[0].extra.as_mut().unwrap().0;
+        assert_ne!(extra.insert(field.into(), other.into()), Some(other.into()), "{field}");
+        assert_eq!(choose_from(&world, &required).err(), Some(ChooseError::NoEntry(vec![SkipReason::NotTheOffer])), "{field} {other:?}");
+        // An honest entry behind it is taken.
+        required.accepts.push(world.requirements.to_requirements());
+        assert_eq!(choose_from(&world, &required).unwrap().requirements(), &world.requirements);
+    }
+}
+
 #[test]
 fn the_policy_names_what_it_does_not_allow() {
     let world = World::new();
