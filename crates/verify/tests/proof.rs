@@ -4,30 +4,20 @@
 mod support;
 
 use std::fs;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use candor_testkit::proofs;
 use candor_verify::bundle::Bundle;
 use candor_verify::check::{ChainFacts, verify_bundle, verify_without_texts};
 use candor_verify::eip712::K256;
 use candor_verify::grade::Grade;
-use candor_verify::policy::Policy;
 use candor_verify::proof::{Kept, Proof, ProofEvidenceError, evidence_hash};
 use candor_verify::verdict::{Outcome, Question, Status, Verdict};
 use proptest::prelude::*;
 use serde_json::Value;
-use support::{Case, json, policy, read};
+use support::{Case, flipped, json, mutated, policy_of, read};
 
 fn bundle(name: &str) -> Bundle {
     Bundle::parse(&read(&format!("bundle/{name}.candor"))).expect("a bundle")
-}
-
-fn policy_of(name: &str) -> Policy {
-    let cases = json("bundle/cases.json");
-    let case = cases.as_array().and_then(|cases| cases.iter().find(|case| case["name"] == name)).expect("the case");
-    policy(&case["policy"])
 }
 
 fn cases() -> Vec<Case> {
@@ -143,43 +133,13 @@ fn any_flipped_byte_of_a_proof_is_noticed_by_who_has_the_copy() {
         end(&verify_bundle(&whole, &policy, ChainFacts::default(), &K256).0)
     };
     assert_eq!(judge(&bytes), "verified");
-    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
-                let mut flipped = bytes.clone();
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    if bytes.len() <= at {
-                        return;
-                    }
-                    flipped[at] ^= 1 << (at % 8);
-                    let end = judge(&flipped);
-                    if end == "verified" || end == "cannot tell" {
-                        wrong.lock().expect("no panic yet").push((at, end));
-                    }
-                    flipped[at] = bytes[at];
-                }
-            });
-        }
-    });
-    assert_eq!(wrong.into_inner().expect("no panic"), []);
+    let ends = flipped(&bytes, 0, |at| vec![1 << (at % 8)], judge);
+    assert_eq!((ends.get("verified"), ends.get("cannot tell")), (None, None));
 }
 
 proptest! {
     #[test]
-    fn mutated_proofs_never_panic_and_have_one_encoding(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, any::<u8>()), 1..6),
-    ) {
-        let mut bytes = read("proof/proof_that_names_its_evidence.candor");
-        for (at, kind, value) in edits {
-            let at = at.index(bytes.len());
-            match kind {
-                0 => bytes[at] = value,
-                1 => drop(bytes.drain(at..at + 1)),
-                _ => bytes.insert(at, value),
-            }
-        }
+    fn mutated_proofs_never_panic_and_have_one_encoding(bytes in mutated("proof/proof_that_names_its_evidence.candor")) {
         if let Ok(proof) = Proof::parse(&bytes) {
             prop_assert_eq!(proof.encode(), &bytes[..]);
         }

@@ -1,9 +1,14 @@
-//! Reading `vectors/` for the tests of this crate: JSON in, our types out. A missing file, key or case panics, never skips.
+//! Reading `vectors/` for the tests of this crate: JSON in, our types out. A missing file, key or case panics, never skips. And what tests of bytes do
+//! to them.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Address, Hash32, Signature65, from_hex};
@@ -12,6 +17,7 @@ use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads
 use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::LogLevel;
+use proptest::prelude::*;
 use serde_json::Value;
 
 pub fn path(name: &str) -> PathBuf {
@@ -131,6 +137,61 @@ pub fn policy(json: &Value) -> Policy {
         require_level: *levels.iter().find(|level| level.as_str() == json["require_level"]).expect("a level"),
         require_offer_binding: json["require_offer_binding"].as_bool().expect("a flag"),
     }
+}
+
+/// The policy of a case of `bundle/cases.json`.
+pub fn policy_of(name: &str) -> Policy {
+    let cases = json("bundle/cases.json");
+    let case = cases.as_array().and_then(|cases| cases.iter().find(|case| case["name"] == name)).expect("the case");
+    policy(&case["policy"])
+}
+
+/// A file of the vectors with up to five bytes replaced, taken out or put in.
+pub fn mutated(name: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
+    let original = read(name);
+    prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, any::<u8>()), 1..6).prop_map(move |edits| {
+        let mut bytes = original.clone();
+        for (at, kind, value) in edits {
+            let at = at.index(bytes.len());
+            match kind {
+                0 => bytes[at] = value,
+                1 => drop(bytes.drain(at..at + 1)),
+                _ => bytes.insert(at, value),
+            }
+        }
+        bytes
+    })
+}
+
+/// Flips every byte from `from` on, under each of its masks, and says by `end` which ended how.
+pub fn flipped(
+    bytes: &[u8],
+    from: usize,
+    masks: impl Fn(usize) -> Vec<u8> + Sync,
+    end: impl Fn(&[u8]) -> &'static str + Sync,
+) -> BTreeMap<&'static str, BTreeSet<usize>> {
+    let next = AtomicUsize::new(from);
+    let ends = Mutex::new(BTreeMap::<_, BTreeSet<usize>>::new());
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                let mut flipped = bytes.to_vec();
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if bytes.len() <= at {
+                        return;
+                    }
+                    for mask in masks(at) {
+                        flipped[at] ^= mask;
+                        let end = end(&flipped);
+                        ends.lock().expect("no panic yet").entry(end).or_default().insert(at);
+                        flipped[at] = bytes[at];
+                    }
+                }
+            });
+        }
+    });
+    ends.into_inner().expect("no panic")
 }
 
 /// What a caller read from a chain, with the lists that [`ChainFacts`] borrows.
