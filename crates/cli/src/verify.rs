@@ -127,7 +127,7 @@ impl Args {
             (Some(proof), Some(request), Some(response)) => {
                 let frames = saved_frames(&read(response)?).map_err(|error| Failure::cannot(format!("{}: {error}", response.display())))?;
                 let request = as_committed(proof, read(request)?);
-                let bundle = proof.to_bundle(request, frames).map_err(|error| Failure::cannot(error.to_string()))?;
+                let bundle = proof.with_copy(request, frames).map_err(|error| Failure::cannot(error.to_string()))?;
                 Ok(KeptFile::of(bundle))
             }
         }

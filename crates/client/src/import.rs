@@ -218,8 +218,8 @@ fn parse_answer(head: &HeaderMap, body: &[u8]) -> Result<(Vec<Vec<u8>>, Delivery
     Ok((frames, delivery))
 }
 
-/// The frames of an answer whose head was not saved, as they were hashed: of a stream of events, or of one body. What stands in the last one
-/// besides is cut out: the node's delivery, or what a proxy of ours wrote into it.
+/// The frames of an answer whose head was not saved, as the node sent them: of a stream of events, or of one body. What a proxy of ours wrote into
+/// the last one is taken out of it; the node's delivery stays, for [`Proof::with_copy`](candor_verify::proof::Proof::with_copy) to cut.
 ///
 /// # Errors
 /// `Missing` if a stream was cut before its end, `Limit`.
@@ -227,11 +227,9 @@ pub fn saved_frames(body: &[u8]) -> Result<Vec<Vec<u8>>, ImportError> {
     let is_one_body = body.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|first| *first == b'{');
     let mut frames = if is_one_body { vec![body.to_vec()] } else { parse_stream(body)? };
     if let Some(last) = frames.pop() {
-        let value = match unsplice(&last) {
-            Some((_, member)) if read_member(member).is_none() => as_the_node_sent(&last),
-            spliced => spliced.map(|(value, _)| value),
-        };
-        frames.push(value.unwrap_or(last));
+        let is_ours = unsplice(&last).is_some_and(|(_, member)| read_member(member).is_none());
+        let sent = if is_ours { as_the_node_sent(&last) } else { None };
+        frames.push(sent.unwrap_or(last));
     }
     Ok(frames)
 }

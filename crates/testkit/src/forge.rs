@@ -433,7 +433,7 @@ fn leaves(receipt_leaf: Hash32) -> Vec<Hash32> {
     (0..6_u8).map(|i| if i == 3 { receipt_leaf } else { leaf_hash(&[i; 32]) }).collect()
 }
 
-fn delivery(receipt: Receipt, decoding: Decoding, share: Hash32, lie: &Lie) -> Delivery {
+pub(crate) fn delivery(receipt: Receipt, decoding: Decoding, share: Hash32, lie: &Lie) -> Delivery {
     let (signature, leaf_salt) = (Key::of(lie.receipt_signer).sign(&receipt.digest()), Hash32([0x75; 32]));
     let leaves = leaves(leaf_hash(&leaf_data(&leaf_salt, &receipt.digest(), &signature).0));
     let [l0, l1, l2, l3, l4, l5] = <[Hash32; 6]>::try_from(leaves.clone()).expect("six leaves");

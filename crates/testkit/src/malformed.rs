@@ -4,6 +4,7 @@
 
 use candor_verify::bundle::Bundle;
 use candor_verify::cbor::Writer;
+use candor_verify::proof::Proof;
 
 /// A deviation and the bytes that have it.
 pub type Malformed = (&'static str, Vec<u8>);
@@ -48,6 +49,7 @@ pub fn all(honest: &Bundle) -> Vec<Malformed> {
         ("malformed_receipt_code", in_delivery(honest, |receipt| receipt[5 * 32 + 31] = 9)),
         ("malformed_receipt_high_bytes_in_an_address", in_delivery(honest, |receipt| receipt[6 * 32] = 1)),
         ("malformed_receipt_amount_above_2_128", in_delivery(honest, |receipt| receipt[12 * 32 + 15] = 1)),
+        ("malformed_proof_in_its_place", Proof::of(honest).encode()),
     ]
 }
 

@@ -23,6 +23,7 @@ use crate::delivery::Delivery;
 use crate::evidence::Evidence;
 use crate::hash::sha256;
 use crate::tags;
+use crate::transcript::{commitment_of, unsplice};
 
 /// The word behind the version, so that no proof is taken for anything else.
 const WORD: &str = "proof";
@@ -173,6 +174,24 @@ impl Proof {
             delivery: self.delivery.clone(),
             later_trees: self.later_trees.clone(),
         })
+    }
+
+    /// [`Proof::to_bundle`] of a copy that may be as it travelled, with the delivery as the last member of its last frame. Whether it is, the
+    /// commitment says: an answer may end in a member of that name by itself. Spec: bundle.md §8 (BNDL-11).
+    ///
+    /// # Errors
+    /// `NoEvidence`.
+    pub fn with_copy(&self, body: Vec<u8>, mut frames: Vec<Vec<u8>>) -> Result<Bundle, ProofEvidenceError> {
+        let committed = self.delivery.receipt.work.response_commitment;
+        let cut = frames.split_last().and_then(|(last, before)| {
+            let (value, _) = unsplice(last)?;
+            let frames = before.iter().map(Vec::as_slice).chain([value.as_slice()]);
+            (commitment_of(&self.seed, frames) == committed).then_some(value)
+        });
+        if let (Some(value), Some(last)) = (cut, frames.last_mut()) {
+            *last = value;
+        }
+        self.to_bundle(body, frames)
     }
 
     /// The one encoding.

@@ -1,38 +1,68 @@
-//! Proofs: every case of `vectors/proof/` ends as it says, alone and with the caller's copy; a proof is never verified alone; and no flipped byte of
-//! one goes unnoticed by who has the copy.
+//! Proofs: every case of `vectors/proof/` ends as it says; a proof is never verified alone; and no flipped byte of one goes unnoticed by who has the
+//! copy.
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use candor_testkit::proofs;
 use candor_verify::bundle::Bundle;
+use candor_verify::bytes::from_hex;
 use candor_verify::check::{ChainFacts, verify_bundle, verify_without_texts};
 use candor_verify::eip712::K256;
+use candor_verify::evidence::Evidence;
 use candor_verify::grade::Grade;
+use candor_verify::policy::Policy;
 use candor_verify::proof::{Kept, Proof, ProofEvidenceError, evidence_hash};
-use candor_verify::verdict::{Outcome, Question, Status, Verdict};
+use candor_verify::verdict::{LogLevel, Outcome, Question, Status, Verdict};
 use proptest::prelude::*;
-use serde_json::Value;
-use support::{Case, flipped, json, mutated, policy_of, read};
+use serde_json::{Value, json};
+use support::{Case, Facts, flipped, mutated, policy, policy_of, read};
 
 fn bundle(name: &str) -> Bundle {
     Bundle::parse(&read(&format!("bundle/{name}.candor"))).expect("a bundle")
 }
 
 fn cases() -> Vec<Case> {
-    let Value::Array(items) = json("proof/cases.json") else { panic!("no list") };
+    let Value::Array(items) = support::json("proof/cases.json") else { panic!("no list") };
     items.into_iter().map(Case).collect()
 }
 
 /// The proof of a case, whole; or none.
-fn proof(case: &Case, bytes: &[u8]) -> Option<Proof> {
-    let proof = Proof::parse(bytes).ok()?;
+fn proof(case: &Case) -> Option<Proof> {
+    let bytes = read(&format!("proof/{}", case.text("file")));
+    let proof = Proof::parse(&bytes).ok()?;
     assert_eq!(proof.encode(), bytes, "{}: one encoding", case.name());
-    match case.get("evidence_of").as_str() {
-        Some(name) => proof.holding(bundle(name).evidence).ok(),
-        None => Some(proof),
+    match case.get("evidence") {
+        Value::Null => Some(proof),
+        _ => proof.holding(Evidence::parse(&case.bytes("evidence")).expect("evidence")).ok(),
     }
+}
+
+/// Body and frames of the caller's copy, if the caller has one.
+fn copy(case: &Case) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
+    let copy = Case(case.get("copy").as_object().cloned()?.into());
+    let frames = copy.get("frames").as_array().expect("a list").iter();
+    Some((copy.bytes("body"), frames.map(|frame| frame.as_str().and_then(from_hex).expect("bytes")).collect()))
+}
+
+/// The verdict on a case, or none of bytes that are no proof.
+fn judge(case: &Case) -> Option<Verdict> {
+    let proof = proof(case)?;
+    let (policy, facts) = (policy(case.get("policy")), Facts::from_json(case.get("chain_facts")));
+    Some(match copy(case) {
+        None => alone(&proof, &policy, facts.as_chain_facts()),
+        Some((body, frames)) => {
+            let whole = proof.with_copy(body, frames).expect("it holds its evidence");
+            verify_bundle(&whole, &policy, facts.as_chain_facts(), &K256).0
+        }
+    })
+}
+
+fn alone(proof: &Proof, policy: &Policy, facts: ChainFacts<'_>) -> Verdict {
+    let hollow = proof.to_bundle(Vec::new(), Vec::new()).expect("it holds its evidence");
+    verify_without_texts(&hollow, policy, facts, &K256)
 }
 
 fn end(verdict: &Verdict) -> &'static str {
@@ -40,37 +70,39 @@ fn end(verdict: &Verdict) -> &'static str {
 }
 
 #[test]
-fn every_proof_ends_as_it_says_alone_and_with_the_callers_copy() {
+fn every_proof_ends_as_it_says() {
     let cases = cases();
-    assert!(25 < cases.len(), "cases.json lost its cases: {}", cases.len());
+    assert!(60 < cases.len(), "cases.json lost its cases: {}", cases.len());
+    let (mut wrong, mut names) = (Vec::new(), BTreeSet::new());
     for case in &cases {
-        let proof = proof(case, &read(&format!("proof/{}", case.text("file"))));
-        let policy = policy_of(case.text("policy_of"));
-        let (alone, with_copy) = match &proof {
-            None => ("parse", "parse"),
-            Some(proof) => {
-                let copy = bundle(case.text("copy_of"));
-                let hollow = proof.to_bundle(Vec::new(), Vec::new()).expect("it holds its evidence");
-                let whole = proof.to_bundle(copy.request.body, copy.response.frames).expect("it holds its evidence");
-                let alone = verify_without_texts(&hollow, &policy, ChainFacts::default(), &K256);
-                assert_ne!(alone.outcome(), Outcome::Verified, "{}", case.name());
-                (end(&alone), end(&verify_bundle(&whole, &policy, ChainFacts::default(), &K256).0))
-            }
+        let (name, verdict) = (case.name(), judge(case));
+        assert!(names.insert(name), "{name} twice");
+        let got = verdict.as_ref().map_or("parse", end);
+        if got != case.text("expect") {
+            wrong.push(format!("{name}: expected {}, got {got}", case.text("expect")));
+        }
+        let level = verdict.as_ref().map_or(LogLevel::None, Verdict::log_level);
+        assert_eq!(level.as_str(), case.text("log_level"), "{name}");
+        let grades = |verdict: &Verdict| -> Value {
+            Question::ALL.iter().map(|question| (question.key().to_owned(), json!(verdict.grade(*question).map(Grade::as_str)))).collect()
         };
-        assert_eq!((alone, with_copy), (case.text("alone"), case.text("expect")), "{}", case.name());
+        assert_eq!(&verdict.as_ref().map(grades).unwrap_or_default(), case.get("grades"), "{name}");
+        let is_verified = verdict.is_some_and(|verdict| verdict.outcome() == Outcome::Verified);
+        assert!(!is_verified || copy(case).is_some(), "{name}: verified alone");
     }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
 #[test]
 fn a_proof_with_the_copy_is_the_very_same_bundle() {
-    for case in cases().iter().filter(|case| case.text("expect") == "verified") {
-        let of = bundle(case.text("copy_of"));
-        let proof = proof(case, &read(&format!("proof/{}", case.text("file")))).expect("a proof");
-        let again = proof.to_bundle(of.request.body.clone(), of.response.frames.clone()).expect("whole");
-        assert_eq!(again.encode(), of.encode(), "{}", case.name());
+    for of in ["honest", "honest_upgraded_but_offline", "nobody_paid", "public_answer", "proxied_work", "aborted_before_the_first_frame"] {
+        let of = bundle(of);
+        let proof = Proof::of(&of);
+        let again = proof.with_copy(of.request.body.clone(), of.response.frames.clone()).expect("whole");
+        assert_eq!(again, of);
         let bytes = proof.encode();
         for text in of.response.frames.iter().chain([&of.request.body]) {
-            assert!(!bytes.windows(text.len()).any(|window| window == text), "{}: it holds a text", case.name());
+            assert!(!bytes.windows(text.len()).any(|window| window == text), "it holds a text");
         }
     }
 }
@@ -78,8 +110,7 @@ fn a_proof_with_the_copy_is_the_very_same_bundle() {
 #[test]
 fn a_proof_alone_says_what_it_needs_and_claims_no_more() {
     let proof = Proof::of(&bundle("honest"));
-    let hollow = proof.to_bundle(Vec::new(), Vec::new()).expect("whole");
-    let verdict = verify_without_texts(&hollow, &policy_of("honest"), ChainFacts::default(), &K256);
+    let verdict = alone(&proof, &policy_of("honest"), ChainFacts::default());
     for id in ["request.commitment", "response.commitment", "work.claim"] {
         let check = verdict.checks().iter().find(|check| check.id == id).expect("a row");
         assert!(check.status == Status::NotChecked && check.expected.contains("your copy"), "{check:?}");
@@ -87,6 +118,7 @@ fn a_proof_alone_says_what_it_needs_and_claims_no_more() {
     assert_eq!(verdict.grade(Question::Ran), Some(Grade::Local), "nobody can run again what is not there");
     assert!(verdict.not_proven()[0].starts_with("what was asked and what was answered"), "{:?}", verdict.not_proven());
     // And whoever takes it for a bundle is told that it is none.
+    let hollow = proof.to_bundle(Vec::new(), Vec::new()).expect("whole");
     let (taken, _) = verify_bundle(&hollow, &policy_of("honest"), ChainFacts::default(), &K256);
     assert_eq!(taken.refused().map(|check| check.id), Some("request.commitment"));
 }
@@ -115,12 +147,16 @@ fn a_file_is_a_bundle_or_a_proof_and_never_both() {
 #[test]
 fn the_vectors_are_what_the_generator_makes() {
     let made = proofs::all(&|name| read(&format!("bundle/{name}.candor")));
-    assert_eq!(fs::read_to_string(support::path("proof/cases.json")).expect("cases"), proofs::cases_text(&made));
+    let text = proofs::cases_text(&made, &support::json("bundle/cases.json"));
+    assert_eq!(fs::read_to_string(support::path("proof/cases.json")).expect("cases"), text);
+    let mut files = BTreeSet::from(["cases.json".to_owned()]);
     for case in &made {
-        assert_eq!(read(&format!("proof/{}.candor", case.name)), case.bytes, "{}", case.name);
+        assert_eq!(read(&format!("proof/{}.candor", case.file)), case.bytes, "{}", case.name);
+        files.insert(format!("{}.candor", case.file));
     }
-    let files = fs::read_dir(support::path("proof")).expect("vectors/proof").count();
-    assert_eq!(files, made.len() + 1, "a file that no case names");
+    let there = fs::read_dir(support::path("proof")).expect("vectors/proof");
+    let there: BTreeSet<_> = there.map(|entry| entry.expect("an entry").file_name().into_string().expect("text")).collect();
+    assert_eq!(there, files, "a file that no case names");
 }
 
 #[test]
@@ -129,8 +165,8 @@ fn any_flipped_byte_of_a_proof_is_noticed_by_who_has_the_copy() {
     let bytes = Proof::of(&of).encode();
     let judge = |bytes: &[u8]| {
         let Ok(proof) = Proof::parse(bytes) else { return "parse" };
-        let Ok(whole) = proof.to_bundle(of.request.body.clone(), of.response.frames.clone()) else { return "parse" };
-        end(&verify_bundle(&whole, &policy, ChainFacts::default(), &K256).0)
+        let whole = proof.with_copy(of.request.body.clone(), of.response.frames.clone());
+        whole.map_or("parse", |whole| end(&verify_bundle(&whole, &policy, ChainFacts::default(), &K256).0))
     };
     assert_eq!(judge(&bytes), "verified");
     let ends = flipped(&bytes, 0, |at| vec![1 << (at % 8)], judge);

@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use base64::Engine as _;
 use candor_client::{BundleIndex, KeepMode, KeptError, load_kept, saved_frames};
 use candor_verify::check::{ChainFacts, verify_bundle};
 use candor_verify::eip712::K256;
 use candor_verify::proof::{Kept, Proof, ProofEvidence};
 use candor_verify::time::UnixMs;
+use candor_verify::transcript::splice;
 use candor_verify::verdict::Outcome;
 
 use crate::support::node::Conduct;
@@ -41,11 +43,15 @@ async fn a_proof_holds_neither_text_and_with_the_callers_copy_is_the_very_same_b
     let alone = file.judge(&scene.policy, ChainFacts::default());
     assert_eq!((alone.outcome(), alone.refused()), (Outcome::CannotTell, None), "never verified by itself");
     // As a client saves it: the body, with the node's member or without it.
-    let frames = saved_frames(&response.bundle.response.frames[0]).unwrap();
-    let again = file.proof.unwrap().to_bundle(BODY.to_vec(), frames.clone()).unwrap();
-    assert_eq!(again.encode(), response.bundle.encode());
-    assert_eq!(verify_bundle(&again, &scene.policy, ChainFacts::default(), &K256).0.outcome(), Outcome::Verified);
-    let another = load_kept(&path).unwrap().proof.unwrap().to_bundle(b"{}".to_vec(), frames).unwrap();
+    let (proof, body) = (file.proof.unwrap(), &response.bundle.response.frames[0]);
+    let delivery = base64::engine::general_purpose::STANDARD.encode(response.bundle.delivery.encode());
+    let member = format!(r#""receipt_id":"{}","delivery":"{delivery}""#, response.receipt_id);
+    for sent in [body.clone(), splice(body, member.as_bytes()).unwrap()] {
+        let again = proof.with_copy(BODY.to_vec(), saved_frames(&sent).unwrap()).unwrap();
+        assert_eq!(again.encode(), response.bundle.encode());
+        assert_eq!(verify_bundle(&again, &scene.policy, ChainFacts::default(), &K256).0.outcome(), Outcome::Verified);
+    }
+    let another = proof.with_copy(b"{}".to_vec(), saved_frames(body).unwrap()).unwrap();
     let verdict = verify_bundle(&another, &scene.policy, ChainFacts::default(), &K256).0;
     assert_eq!(verdict.refused().map(|check| check.id), Some("request.commitment"));
     // Without its evidence, or with another, it is not judged at all; and the next answer of the boot writes it again.

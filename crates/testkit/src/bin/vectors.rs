@@ -36,9 +36,10 @@ fn write_proofs(dir: &Path, bundles: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let cases = proofs::all(&|name| fs::read(bundles.join(format!("{name}.candor"))).unwrap_or_default());
     for case in &cases {
-        fs::write(dir.join(format!("{}.candor", case.name)), &case.bytes)?;
+        fs::write(dir.join(format!("{}.candor", case.file)), &case.bytes)?;
     }
-    fs::write(dir.join("cases.json"), proofs::cases_text(&cases))
+    let judged = serde_json::from_slice(&fs::read(bundles.join("cases.json"))?)?;
+    fs::write(dir.join("cases.json"), proofs::cases_text(&cases, &judged))
 }
 
 fn write_bundles(dir: &Path) -> io::Result<()> {
