@@ -12,13 +12,16 @@ import { verifyDocument } from "./verifier/attestation.mjs";
 import { fromHex } from "./verifier/bytes.mjs";
 import { Malformed, Refused } from "./verifier/errors.mjs";
 import { readCheckpointFile } from "./verifier/log.mjs";
-import { parseJson, readChainFacts, readFields, readInteger, readPolicy } from "./verifier/policy.mjs";
-import { BUNDLE_FORM, STEPS, verifyBundle, verifyLive } from "./verifier/verify.mjs";
+import {
+  parseJson, readBeside, readChainFacts, readCopy, readFields, readInteger, readPolicy, WrongUsage,
+} from "./verifier/policy.mjs";
+import { BUNDLE_FORM, STEPS, verifyBundle, verifyLive, verifyProof } from "./verifier/verify.mjs";
 
 const ROOT = join(import.meta.dirname, "../..");
 const VECTORS = join(ROOT, "vectors");
 const json = (...path) => parseJson(readFileSync(join(VECTORS, ...path), "utf8"));
-const bundle = (file) => Uint8Array.from(readFileSync(join(VECTORS, "bundle", file)));
+const fileOf = (folder) => (file) => Uint8Array.from(readFileSync(join(VECTORS, folder, file)));
+const bundle = fileOf("bundle"), proof = fileOf("proof");
 const asIs = (value) => value;
 
 /** The cases of a list, each with exactly these fields: one that a reader does not know could change what the case says. */
@@ -56,6 +59,27 @@ test("a case with an unknown or a missing field is an error", () => {
   const { models: gone, ...policy } = one.policy;
   assert.equal(gone, "any");
   assert.throws(() => readFields({ ...without, policy }, BUNDLE_CASE), /no field models/);
+});
+
+const PROOF_CASE = { ...BUNDLE_CASE, evidence: readBeside, copy: readCopy };
+const proofCases = () => casesOf(json("proof", "cases.json"), PROOF_CASE);
+const judgeProof = (bytes, { evidence, copy, policy, chain_facts: facts }) => verifyProof(bytes, evidence, copy, policy, facts);
+
+test("every proof has, with its copy or alone, the result, the check, the level of the log and the grades that its case names", () => {
+  for (const one of proofCases()) {
+    const { name, file, expect, log_level: level, grades } = one;
+    const verdict = judgeProof(proof(file), one);
+    assert.deepEqual({ name, said: said(verdict), level: verdict.level, grades: verdict.grades }, { name, said: expect, level, grades });
+    assert.ok(one.copy !== null || verdict.outcome !== "verified", name);
+  }
+});
+
+test("a proof alone says in three checks that it needs the caller's copy, and without the evidence that it names it is not judged", () => {
+  const alone = proofCases().find(({ name }) => name === "alone_and_names_its_evidence");
+  const { checks } = judgeProof(proof(alone.file), alone);
+  const needing = checks.filter(({ outcome, note }) => outcome === "not checked" && note.startsWith("your copy"));
+  assert.deepEqual(needing.map(({ check }) => check), ["request.commitment", "response.commitment", "work.claim"]);
+  assert.throws(() => judgeProof(proof(alone.file), { ...alone, evidence: null }), WrongUsage);
 });
 
 test("the evidence inside a bundle has, at each moment, the result that its case names", () => {
@@ -149,28 +173,31 @@ test("a bundle with a flipped byte is refused, wherever the byte is", () => {
 const directory = mkdtempSync(join(tmpdir(), "candor-verifier-"));
 after(() => rmSync(directory, { recursive: true }));
 
-/** Runs the command with the policy and chain facts of a case. */
-function command(name, ...words) {
-  const { file, policy, chain_facts } = json("bundle", "cases.json").find((one) => one.name === name);
+/** Runs the command with all that a case of this folder says but its end. */
+function command(folder, name, ...words) {
+  const { file, policy, chain_facts, evidence, copy } = json(folder, "cases.json").find((one) => one.name === name);
   const path = join(directory, "policy.json");
-  writeFileSync(path, JSON.stringify({ policy, chain_facts }));
+  writeFileSync(path, JSON.stringify({ policy, chain_facts, evidence, copy })); // A bundle has neither of the last two.
   const main = join(import.meta.dirname, "verifier/main.mjs");
-  const given = [main, join(VECTORS, "bundle", file), "--policy", path, ...words];
+  const given = [main, join(VECTORS, folder, file), "--policy", path, ...words];
   const { status, stdout } = spawnSync(process.execPath, given, { encoding: "utf8" });
   return { status, lines: stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line)) };
 }
 
 test("as a command it prints each check and exits with 0 for verified, 1 for refused, 2 for cannot tell and wrong usage", () => {
-  const honest = command("honest");
+  const honest = command("bundle", "honest");
   assert.equal(honest.status, 0);
   assert.deepEqual(honest.lines.slice(0, -1).map(({ check }) => check), STEPS.map(([id]) => id));
   const count = (outcome) => honest.lines.filter((line) => line.outcome === outcome).length;
   assert.deepEqual([count("passed"), count("not checked"), count("not asked")], [28, 6, 1], "as the example of spec/bundle.md says");
-  const refused = command("answer_altered");
+  const refused = command("bundle", "answer_altered");
   assert.equal(refused.status, 1);
   assert.deepEqual(refused.lines.at(-1), { outcome: "refused", refused_by: "response.commitment", log_level: "NOT LOGGED" });
   assert.equal(refused.lines.at(-2).outcome, "not reached");
-  assert.equal(command("malformed_empty").status, 1);
-  assert.equal(command("offline_where_an_anchor_is_required").status, 2);
-  assert.equal(command("honest", "one word too many").status, 2);
+  assert.equal(command("bundle", "malformed_empty").status, 1);
+  assert.equal(command("bundle", "offline_where_an_anchor_is_required").status, 2);
+  assert.equal(command("bundle", "honest", "one word too many").status, 2);
+  assert.equal(command("proof", "proof_that_names_its_evidence").status, 0);
+  assert.equal(command("proof", "copy_of_another_answer").status, 1);
+  assert.equal(command("proof", "alone").status, 2);
 });

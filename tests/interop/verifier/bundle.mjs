@@ -7,15 +7,20 @@ import { readPriceList } from "./price-list.mjs";
 import { readDecoding, readReceipt, readSource, RECEIPT_BYTES } from "./receipt.mjs";
 
 const MIB = 1_048_576;
-const MAX = Object.freeze({
+export const MAX = Object.freeze({
   bundle: 24 * MIB, body: 4 * MIB, frames: 65_536, frame: 4 * MIB, method: 16, path: 2_048, cosignatures: 32, inclusion: 64,
   consistency: 65, laterTrees: 2, priceList: 65_536,
 });
 
 export const MAX_BUNDLE_BYTES = MAX.bundle;
 
+/** Of a bundle, and of a proof (§8). */
+export function checkSize(bytes) {
+  if (MAX.bundle < bytes.length) throw new Malformed(`${bytes.length} bytes, at most ${MAX.bundle}`);
+}
+
 export function readBundle(bytes) {
-  if (MAX.bundle < bytes.length) throw new Malformed(`a bundle of ${bytes.length} bytes, at most ${MAX.bundle}`);
+  checkSize(bytes);
   return readAll(bytes, (r) => {
     r.versioned(7);
     const evidence = readEvidence(r.bytes(MAX.bundle));
@@ -23,13 +28,18 @@ export function readBundle(bytes) {
     const request = { salt: r.hash(), method: r.text(MAX.method), path: r.text(MAX.path), body: r.bytes(MAX.body) };
     r.array(2);
     const answer = { seed: r.hash(), frames: r.list(MAX.frames, (inner) => inner.bytes(MAX.frame)) };
-    const sale = r.optional(readSale);
-    const delivery = readDelivery(r.bytes(MAX.bundle));
-    const laterTrees = r.list(MAX.laterTrees, readLaterTree);
-    // §5: the second is larger than the first. That the first is not smaller than the checkpoint is for `log.consistency` to say.
-    if (laterTrees.length === 2 && laterTrees[1].size <= laterTrees[0].size) throw new Malformed("the second later tree is not larger");
-    return { evidence, request, answer, sale, delivery, laterTrees };
+    return { evidence, request, answer, ...readTail(r) };
   });
+}
+
+/** The parts with which a bundle and a proof end. */
+export function readTail(r) {
+  const sale = r.optional(readSale);
+  const delivery = readDelivery(r.bytes(MAX.bundle));
+  const laterTrees = r.list(MAX.laterTrees, readLaterTree);
+  // §5: the second is larger than the first. That the first is not smaller than the checkpoint is for `log.consistency` to say.
+  if (laterTrees.length === 2 && laterTrees[1].size <= laterTrees[0].size) throw new Malformed("the second later tree is not larger");
+  return { sale, delivery, laterTrees };
 }
 
 function readSale(r) {
@@ -63,15 +73,15 @@ function readCheckpoint(r) {
   };
 }
 
-const readProof = (r) => r.list(MAX.consistency, (inner) => inner.hash());
+const readConsistency = (r) => r.list(MAX.consistency, (inner) => inner.hash());
 
 function readAnchor(r) {
   r.array(3);
-  return { size: r.uint(64), root: r.hash(), proof: readProof(r) };
+  return { size: r.uint(64), root: r.hash(), proof: readConsistency(r) };
 }
 
 /** §5 */
 function readLaterTree(r) {
   r.array(5);
-  return { size: r.uint(64), root: r.hash(), timestamp: r.uint(64), signature: r.bytesOf(65), proof: readProof(r) };
+  return { size: r.uint(64), root: r.hash(), timestamp: r.uint(64), signature: r.bytesOf(65), proof: readConsistency(r) };
 }

@@ -48,8 +48,11 @@ export function receiptTime({ bundle, policy, found }) {
 /** 14. receipt.md §4; bundle.md §4 (BNDL-9) */
 export const receiptBlock = ({ facts, found }) => blockOutcome(facts.receipt_block_known, found);
 
+/** What a proof alone cannot be held against. bundle.md §8 (BNDL-12) */
+const needsCopy = (what) => notChecked(`your copy of ${what}`);
+
 /** 15. transcript.md §1 (TR-1). The salt travels in the delivery if and only if nobody paid (bundle.md §2). */
-export function requestCommitment({ bundle }) {
+export function requestCommitment({ bundle, isAlone }) {
   const check = "request.commitment";
   const { request, delivery, sale } = bundle;
   if (sale === null) {
@@ -58,13 +61,15 @@ export function requestCommitment({ bundle }) {
   } else {
     require(delivery.requestSalt === null, check, "a salt in the delivery of a paid answer");
   }
+  if (isAlone) return needsCopy("the request's body");
   const commitment = commitRequest(request.salt, request.method, request.path, request.body);
   require(equal(commitment, delivery.receipt.work.requestCommitment), check, "another request");
   return passed();
 }
 
 /** 16. transcript.md §2 (TR-2) */
-export function responseCommitment({ bundle }) {
+export function responseCommitment({ bundle, isAlone }) {
+  if (isAlone) return needsCopy("the answer");
   const { answer, delivery } = bundle;
   const commitment = commitResponse(answer.seed, answer.frames);
   require(equal(commitment, delivery.receipt.work.responseCommitment), "response.commitment", "another answer");
@@ -82,23 +87,24 @@ export function workModel({ bundle, policy, found }) {
 }
 
 /** 18. receipt.md §4 (RCPT-6, RCPT-13) and §6 (RCPT-14) */
-export function workClaim({ bundle, found }) {
+export function workClaim({ bundle, found, isAlone }) {
   const check = "work.claim";
   const { work } = bundle.delivery.receipt;
   const isLocal = found.model.source === terms.LOCAL;
   const kinds = isLocal ? [receipts.KIND_LOCAL, receipts.KIND_LOCAL | receipts.KIND_REEXEC] : [receipts.KIND_PROXY];
   require(kinds.includes(work.kinds), check, "another kind of work than the terms say of the model");
-  const words = Object.entries(publicWords(bundle.request, bundle.answer.frames));
-  require(words.every(([name, word]) => equal(word, work[name])), check, "other words of a public answer than request and frames give");
   checkTokens(bundle, check);
   if (isLocal) {
     require(work.usageSource === receipts.COUNTED, check, "LOCAL work that was not counted by the enclave");
     require(work.outcome !== receipts.OUTCOME_UPSTREAM_ERROR, check, "LOCAL work that ended in an upstream error");
     require(isZero(work.sourceHash) && bundle.delivery.source === null, check, "LOCAL work with a source");
-    return passed();
+  } else {
+    const problem = sourceProblem(bundle, found.model);
+    if (problem !== null) throw new Refused(check, problem);
   }
-  const problem = sourceProblem(bundle, found.model);
-  if (problem !== null) throw new Refused(check, problem);
+  if (isAlone) return needsCopy("request and answer, for whether it is public as asked");
+  const words = Object.entries(publicWords(bundle.request, bundle.answer.frames));
+  require(words.every(([name, word]) => equal(word, work[name])), check, "other words of a public answer than request and frames give");
   return passed();
 }
 

@@ -13,6 +13,7 @@ export const keccak256 = (...parts) => keccak_256(concat(...parts));
 export const hmacSha256 = (key, ...parts) => Uint8Array.from(createHmac("sha256", key).update(concat(...parts)).digest());
 
 export const TAG = Object.freeze({
+  evidence: ascii("candor/evidence/1"),
   request: ascii("candor/request/1"),
   requestSalt: ascii("candor/request-salt/1"),
   response: ascii("candor/response/1"),

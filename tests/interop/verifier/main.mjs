@@ -2,16 +2,17 @@
 //
 //     node tests/interop/verifier/main.mjs FILE --policy POLICY.json
 //
-// FILE is a `.candor` bundle. POLICY.json has the form of a case of the vectors' bundle/cases.json without what is expected: {"policy":
-// {every field of policy.md §1}, "chain_facts": {what was read from a chain; nulls and empty lists if none was asked}}. Prints each check
-// as a line of JSON and then the verdict. Exit codes (policy.md §3): 0 verified, 1 refused, 2 cannot tell or wrong usage.
+// FILE is a `.candor` bundle, or a proof. POLICY.json has the form of a case of the vectors' bundle/cases.json without what is expected:
+// {"policy": {every field of policy.md §1}, "chain_facts": {what was read from a chain; nulls and empty lists if none was asked}}. With a
+// proof it has "evidence" and "copy" too, as proof/cases.json has them; with these FILE is judged as a proof, without them as a bundle.
+// Prints each check as a line of JSON and then the verdict. Exit codes (policy.md §3): 0 verified, 1 refused, 2 cannot tell or wrong usage.
 import { closeSync, openSync, readSync } from "node:fs";
 import { MAX_BUNDLE_BYTES } from "./bundle.mjs";
-import { parseJson, readChainFacts, readFields, readPolicy } from "./policy.mjs";
-import { verifyBundle } from "./verify.mjs";
+import { parseJson, readBeside, readChainFacts, readCopy, readFields, readPolicy } from "./policy.mjs";
+import { verifyBundle, verifyProof } from "./verify.mjs";
 
 const VERIFIED = 0, REFUSED = 1, CANNOT_TELL = 2;
-const MAX_POLICY_BYTES = 1_048_576;
+const MAX_POLICY_BYTES = 67_108_864; // With a proof it holds the copy, in hex.
 
 /** At most so many bytes of a file, and one more: what is longer than its limit is not read to its end, and is refused by who parses it. */
 function read(path, limit) {
@@ -26,6 +27,15 @@ function read(path, limit) {
   }
 }
 
+const JUDGED_BY = { policy: readPolicy, chain_facts: readChainFacts };
+const BESIDE_A_PROOF = { evidence: readBeside, copy: readCopy };
+
+function judge(bytes, json) {
+  const isProof = Object.keys(BESIDE_A_PROOF).some((name) => Object.hasOwn(json, name));
+  const { policy, chain_facts: facts, evidence, copy } = readFields(json, { ...JUDGED_BY, ...(isProof ? BESIDE_A_PROOF : {}) });
+  return isProof ? verifyProof(bytes, evidence, copy, policy, facts) : verifyBundle(bytes, policy, facts);
+}
+
 function main(words) {
   const at = words.indexOf("--policy");
   const [file, ...more] = words.filter((_, index) => at < 0 || (index !== at && index !== at + 1));
@@ -34,8 +44,7 @@ function main(words) {
   const bytes = read(words[at + 1], MAX_POLICY_BYTES);
   if (MAX_POLICY_BYTES < bytes.length) throw new Error(`a policy of more than ${MAX_POLICY_BYTES} bytes`);
   const json = parseJson(bytes.toString("utf8"));
-  const { policy, chain_facts: facts } = readFields(json, { policy: readPolicy, chain_facts: readChainFacts });
-  const { outcome, refusedBy, level, checks } = verifyBundle(Uint8Array.from(read(file, MAX_BUNDLE_BYTES)), policy, facts);
+  const { outcome, refusedBy, level, checks } = judge(Uint8Array.from(read(file, MAX_BUNDLE_BYTES)), json);
   for (const check of checks) console.log(JSON.stringify(check));
   console.log(JSON.stringify({ outcome, refused_by: refusedBy, log_level: level }));
   return { verified: VERIFIED, refused: REFUSED }[outcome] ?? CANNOT_TELL;

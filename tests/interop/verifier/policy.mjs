@@ -72,6 +72,12 @@ export const readPolicy = (value) => readFields(value, {
   require_offer_binding: readBoolean,
 });
 
+const bytes = (value) => fromHex(value);
+
+/** What lies beside a proof and its caller's copy, each null if there is none. bundle.md §8 */
+export const readBeside = orNull(bytes);
+export const readCopy = orNull((value) => readFields(value, { body: bytes, frames: listOf(bytes) }));
+
 const readSighting = (value) => readFields(value, { log_id: hash, size: readInteger, root: hash, at: readInteger });
 
 export const readChainFacts = (value) => readFields(value, {

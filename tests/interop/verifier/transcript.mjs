@@ -33,3 +33,13 @@ export function unsplice(spliced) {
   if (spliced.length - FRAME_END.length < at + MEMBER_START.length) throw new Malformed("the member is not closed");
   return { frame: spliced.slice(0, at) + "}", member };
 }
+
+/** A last frame without the member that travelled in it, or null if it ends in none. Bytes are cut as Latin-1, which has each of them. */
+export function cutMember(frame) {
+  try {
+    return Uint8Array.from(Buffer.from(unsplice(Buffer.from(frame).toString("latin1")).frame, "latin1"));
+  } catch (error) {
+    if (error instanceof Malformed) return null;
+    throw error;
+  }
+}

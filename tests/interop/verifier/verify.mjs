@@ -1,4 +1,4 @@
-// The verdict over one bundle: every step of bundle.md §4 in its order. Time, policy and chain facts are parameters; nothing is read from
+// The verdict over one bundle, or over one proof: every step of bundle.md §4 in its order. Time, policy and chain facts are parameters; nothing is read from
 // a clock, a file or the network. policy.md §3 and §4 say what the outcomes mean.
 import * as evidence from "./checks-evidence.mjs";
 import * as log from "./checks-log.mjs";
@@ -7,7 +7,8 @@ import * as work from "./checks-work.mjs";
 import { readBundle } from "./bundle.mjs";
 import { Malformed, Refused } from "./errors.mjs";
 import { notReached } from "./outcome.mjs";
-import { LEVELS } from "./policy.mjs";
+import { LEVELS, WrongUsage } from "./policy.mjs";
+import { bundleOf, readProof } from "./proof.mjs";
 import { KIND_LOCAL, KIND_REEXEC } from "./receipt.mjs";
 
 /** The name of the refusal of a file that does not parse, and of a fault of this program. */
@@ -97,12 +98,31 @@ export function verifyBundle(bytes, policy, facts) {
   } catch (error) {
     return unreadable(error);
   }
+  return judge(bundle, false, policy, facts);
+}
+
+/**
+ * Judges a proof in the same way: with a copy {body, frames} as the bundle that it then is, and alone if the copy is null. `beside` is the
+ * encoding of the evidence that lies beside it, or null. Throws WrongUsage if the proof names evidence that is not there. bundle.md §8.
+ */
+export function verifyProof(bytes, beside, copy, policy, facts) {
+  let bundle;
+  try {
+    bundle = bundleOf(readProof(bytes, beside), copy);
+  } catch (error) {
+    if (error instanceof WrongUsage) throw error;
+    return unreadable(error);
+  }
+  return judge(bundle, copy === null, policy, facts);
+}
+
+function judge(bundle, isAlone, policy, facts) {
   const found = { document: null, witnessed: false, anchored: false, undecided: false };
-  const { refusedBy, checks } = run(STEPS, { bundle, policy, facts, live: null, found });
+  const { refusedBy, checks } = run(STEPS, { bundle, isAlone, policy, facts, live: null, found });
   if (refusedBy !== null) return { outcome: "refused", refusedBy, level: NOT_LOGGED, grades: gradesOf(bundle, checks, NOT_LOGGED), checks };
   const level = found.anchored ? "ANCHORED" : found.witnessed ? "WITNESSED" : "SELF-LOGGED";
   const enough = LEVELS.indexOf(policy.require_level) <= LEVELS.indexOf(level);
-  const outcome = enough && !found.undecided ? "verified" : "cannot tell"; // POL-4, BNDL-8, BNDL-9
+  const outcome = enough && !found.undecided && !isAlone ? "verified" : "cannot tell"; // POL-4, BNDL-8, BNDL-9, BNDL-12
   return { outcome, refusedBy, level, grades: gradesOf(bundle, checks, level), checks };
 }
 
@@ -114,7 +134,7 @@ export function verifyLive(bytes, policy, now, nonce) {
   } catch (error) {
     return unreadable(error);
   }
-  const { refusedBy, checks } = run(LIVE_STEPS, { bundle, policy, facts: null, live: { now, nonce }, found: {} });
+  const { refusedBy, checks } = run(LIVE_STEPS, { bundle, isAlone: false, policy, facts: null, live: { now, nonce }, found: {} });
   return { outcome: refusedBy === null ? "verified" : "refused", refusedBy, checks };
 }
 
