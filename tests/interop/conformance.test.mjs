@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash, createHmac } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -20,10 +20,12 @@ const MIB = 1_048_576;
 const directory = mkdtempSync(join(tmpdir(), "candor-conformance-"));
 after(() => rmSync(directory, { recursive: true }));
 
-function front(words, input) {
-  const { status, stdout } = spawnSync(process.execPath, [FRONT, ...words], { encoding: "utf8", input });
+function ended(program, words, input) {
+  const { status, stdout } = spawnSync(program, words, { encoding: "utf8", input });
   return { status, lines: stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line)) };
 }
+const front = (words, input) => ended(process.execPath, [FRONT, ...words], input);
+const product = (words, input) => ended(CANDOR, ["conformance", ...words], input);
 
 const idCase = (receiptId) => JSON.stringify({ kind: "receipt-id", case: { leafSalt: "0x" + "00".repeat(32), receiptId } });
 const RIGHT = "0xc9ca50c69ce4da3df747b6b1cf811efc";
@@ -38,6 +40,27 @@ test("the second verifier speaks the contract: verdicts, exit codes, batches, er
   assert.deepEqual(lines.map((line) => line.verdict ?? line.error.code), ["accept", "unfit_case", "unknown_kind", "refuse"]);
 });
 
+/** A request of kind `proof`, as a driver makes it of a case, with some of it changed. */
+function proofCase(name, changed) {
+  const { file, ...given } = JSON.parse(readFileSync(join(VECTORS, "proof/cases.json"), "utf8")).find((one) => one.name === name);
+  return JSON.stringify({ kind: "proof", case: { ...given, bytes: hex(readFileSync(join(VECTORS, "proof", file))), ...changed } });
+}
+
+for (const [who, ask] of [["the second verifier", front], ["the product", product]]) {
+  test(`${who} takes a proof with a copy or alone, and none without the evidence that it names`, () => {
+    const whole = ask([], proofCase("proof_that_names_its_evidence"));
+    assert.deepEqual([whole.status, whole.lines[0].verdict, whole.lines[0].grades.ran], [0, "accept", "REPLAYABLE"]);
+    const alone = ask([], proofCase("proof_that_names_its_evidence", { copy: null }));
+    assert.deepEqual([alone.status, alone.lines[0].verdict, alone.lines[0].grades.ran], [20, "cannot_tell", "LOCAL"]);
+    const other = ask([], proofCase("evidence_that_it_does_not_name"));
+    assert.deepEqual([other.status, other.lines[0].check, other.lines[0].grades], [10, "parse", null]);
+    const unknown = ask([], proofCase("proof_that_names_its_evidence", { evidence: null }));
+    assert.deepEqual([unknown.status, unknown.lines[0].error.code], [30, "unfit_case"]);
+    const half = ask([], proofCase("proof_of_an_answer", { copy: { body: "0x" } }));
+    assert.deepEqual([half.status, half.lines[0].error.code], [30, "unfit_case"]);
+  });
+}
+
 test("the product drives the second verifier over every vector that it has a part of, and nothing differs", () => {
   const except = NOT_JUDGED.flatMap((kind) => ["--except", kind]);
   const words = ["--json", "conformance", "--all", VECTORS, "--batch", ...except, "--", process.execPath, FRONT];
@@ -46,6 +69,7 @@ test("the product drives the second verifier over every vector that it has a par
   assert.deepEqual(report.kinds.filter(({ different }) => 0 < different.length), []);
   assert.equal(status, 0);
   assert.ok(800 < report.cases);
+  assert.ok(report.kinds.some(({ kind, cases }) => kind === "proof" && 70 < cases));
   assert.deepEqual(report.except, NOT_JUDGED);
 });
 

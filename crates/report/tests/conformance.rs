@@ -154,3 +154,19 @@ fn a_policy_with_a_field_too_many_or_too_few_is_no_policy() {
         assert!(judge(&request, AROUND).expect_err("no case").message.contains(message));
     }
 }
+
+#[test]
+fn a_proof_without_the_evidence_that_it_names_and_half_a_copy_are_no_case() {
+    let proofs = suites().into_iter().find(|suite| suite.kind == "proof").expect("proofs");
+    let naming = &proofs.cases.iter().find(|case| case.name == "proof_that_names_its_evidence").expect("it").request;
+    for (key, value, message) in [
+        ("evidence", Value::Null, "names evidence"),
+        ("copy", json!({"body": "0x"}), "must have \"frames\""),
+        ("copy", json!({"body": "0x", "frames": [], "stream": "0x"}), "it has \"stream\""),
+    ] {
+        let mut request = naming.clone();
+        request["case"][key] = value;
+        let error = judge(&request, AROUND).expect_err("no case");
+        assert!(error.message.contains(message), "{error}");
+    }
+}

@@ -10,8 +10,8 @@ import { FLAT } from "../flat-vectors.mjs";
 import { verifyDocument } from "./attestation.mjs";
 import { fromHex } from "./bytes.mjs";
 import { Refused } from "./errors.mjs";
-import { parseJson, readChainFacts, readInteger, readPolicy, WrongUsage } from "./policy.mjs";
-import { BUNDLE_FORM, verifyBundle, verifyLive } from "./verify.mjs";
+import { parseJson, readBeside, readChainFacts, readCopy, readInteger, readPolicy, WrongUsage } from "./policy.mjs";
+import { BUNDLE_FORM, verifyBundle, verifyLive, verifyProof } from "./verify.mjs";
 
 const EXIT = { accept: 0, refuse: 10, cannot_tell: 20 };
 const UNFIT = 30;
@@ -19,7 +19,7 @@ const UNFIT = 30;
 const accept = { verdict: "accept", check: null };
 const refuse = (check) => ({ verdict: "refuse", check });
 
-/** A verdict over a bundle or its evidence. The contract says `parse` of bytes that are no bundle, as the vectors do. */
+/** A verdict over a bundle, its evidence, or a proof. The contract says `parse` of bytes that are none, as the vectors do. */
 function answerOf({ outcome, refusedBy, level, grades }) {
   const refused = () => refuse(refusedBy === BUNDLE_FORM ? "parse" : refusedBy);
   const answer = { verified: () => accept, refused, "cannot tell": () => ({ verdict: "cannot_tell", check: null }) }[outcome]();
@@ -53,6 +53,9 @@ const WHOLE = {
   bundle: (c) => answerOf(verifyBundle(fromHex(c.bytes), readPolicy(c.policy), readChainFacts(c.chain_facts))),
   live: (c) => answerOf(verifyLive(
     fromHex(c.bytes), readPolicy(c.policy), readInteger(c.now_ms), c.nonce === null ? null : fromHex(c.nonce, 32),
+  )),
+  proof: (c) => answerOf(verifyProof(
+    fromHex(c.bytes), readBeside(c.evidence), readCopy(c.copy), readPolicy(c.policy), readChainFacts(c.chain_facts),
   )),
   attestation,
 };

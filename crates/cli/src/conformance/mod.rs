@@ -127,7 +127,7 @@ fn unseal(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], chunk: &[u8]) -> Option<V
 /// What `--help` teaches.
 const HELP: &str = "\
 One request comes from FILE or standard input, as {\"kind\": \"receipt\", \"case\": {...}}: kind is a file of vectors/ without .json, or bundle,
-live, attestation; case is one of its cases. One line is printed: {\"verdict\": \"accept\" | \"refuse\" | \"cannot_tell\", \"check\": id or null}.
+live, proof, attestation; case is one of its cases. One line is printed: {\"verdict\": \"accept\" | \"refuse\" | \"cannot_tell\", \"check\": id or null}.
 
 Exit codes, of this command only: 0 accept, 10 refuse, 20 cannot tell, 30 no case or wrong usage. With --batch: 0 if each line got a verdict,
 30 if one was no case. With --all: 0 if nothing differs, 10 if something does.

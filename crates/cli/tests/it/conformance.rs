@@ -103,19 +103,20 @@ fn a_program_that_differs_is_reported_and_so_is_one_that_fails() {
     let folder = crate::support::process::new_directory();
     let case = json!({"name": "zeros", "leafSalt": format!("0x{}", "00".repeat(32)), "receiptId": RIGHT});
     let wrong = json!({"name": "wrong", "leafSalt": format!("0x{}", "00".repeat(32)), "receiptId": WRONG, "refusedBy": "receipt.id"});
-    for name in ["bundle", "attestation"] {
+    for name in ["bundle", "proof", "attestation"] {
         std::fs::create_dir(folder.join(name)).unwrap();
     }
     std::fs::write(folder.join("receipt-id.json"), json!({"cases": [case], "rejects": [wrong]}).to_string()).unwrap();
     let whole =
         json!([{"name": "nothing", "file": "x", "edits": [], "roots": [], "at_ms": 0, "mode": "historical", "expect": "attest.size"}]);
-    for (name, content) in [("bundle/cases.json", whole.clone()), ("bundle/live.json", whole.clone()), ("attestation/cases.json", whole)] {
-        std::fs::write(folder.join(name), content.to_string()).unwrap();
+    for name in ["bundle/cases.json", "bundle/live.json", "proof/cases.json", "attestation/cases.json"] {
+        std::fs::write(folder.join(name), whole.to_string()).unwrap();
         std::fs::write(folder.join(name).with_file_name("x"), "").unwrap();
     }
     let folder = folder.to_str().unwrap();
     let ask = |batch: bool, script: &str| {
-        let mut arguments = vec!["--json", "--all", folder, "--except", "bundle", "--except", "live", "--except", "attestation"];
+        let mut arguments = vec!["--json", "--all", folder];
+        arguments.extend(["bundle", "live", "proof", "attestation"].into_iter().flat_map(|kind| ["--except", kind]));
         arguments.extend(batch.then_some("--batch"));
         arguments.extend(["--", "sh", "-c", script]);
         let ended = conformance(&arguments, "");

@@ -9,7 +9,7 @@
 //! | `signed` | what somebody signs |
 //! | `hashed` | what is only hashed: ids, commitments, leaves, proofs |
 //! | `kept` | the kept answer |
-//! | `whole` | bundles, live evidence, attestation documents |
+//! | `whole` | bundles, proofs, live evidence, attestation documents |
 //! | `suite` | a folder of vectors as requests, each with the end that it must have |
 //!
 //! Not here: processes, files and exit codes (`crates/cli/src/conformance.rs`), and any rule: those are `candor-verify`'s.
@@ -79,9 +79,9 @@ pub struct Ruling {
     pub ending: CaseEnd,
     /// The check that refuses, by its id or by the word that the vectors have for it.
     pub check: Option<String>,
-    /// For bundles: the level of the log that the verdict names.
+    /// For bundles and proofs: the level of the log that the verdict names.
     pub log_level: Option<&'static str>,
-    /// For bundles: the grade of each question; null of bytes that are none.
+    /// For bundles and proofs: the grade of each question; null of bytes that are none.
     pub grades: Option<Value>,
     /// What differs, or what is missing. For people.
     pub why: Option<String>,

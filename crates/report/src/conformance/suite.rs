@@ -16,9 +16,9 @@ pub struct Expected {
     pub ending: CaseEnd,
     /// The check that refuses.
     pub check: Option<String>,
-    /// For bundles: the level of the log.
+    /// For bundles and proofs: the level of the log.
     pub log_level: Option<String>,
-    /// For bundles: the grade of each question, null of bytes that are none.
+    /// For bundles and proofs: the grade of each question, null of bytes that are none.
     pub grades: Option<Value>,
 }
 
@@ -79,8 +79,12 @@ pub struct Suite {
 
 impl Suite {
     /// Files in folders of their own: kind, folder, name.
-    pub const WHOLE: [(&'static str, &'static str, &'static str); 3] =
-        [("bundle", "bundle", "cases.json"), ("live", "bundle", "live.json"), ("attestation", "attestation", "cases.json")];
+    pub const WHOLE: [(&'static str, &'static str, &'static str); 4] = [
+        ("bundle", "bundle", "cases.json"),
+        ("live", "bundle", "live.json"),
+        ("proof", "proof", "cases.json"),
+        ("attestation", "attestation", "cases.json"),
+    ];
 
     /// The cases of a file with this content. `file` gives the bytes that cases name, by folder and name.
     ///

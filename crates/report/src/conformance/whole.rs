@@ -1,4 +1,4 @@
-//! Cases that are judged by a whole verdict: bundles, the evidence in one at a moment, and attestation documents.
+//! Cases that are judged by a whole verdict: bundles, proofs, the evidence in a bundle at a moment, and attestation documents.
 //!
 //! Policy and chain facts have every field of spec/policy.md §1 and vectors/README.md, and no other: a typing error must not turn *none*
 //! into *any*.
@@ -7,16 +7,17 @@ use candor_verify::attest::{Freshness, TrustRoot, parse_document, verify_documen
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::from_hex;
 use candor_verify::cbor::CborError;
-use candor_verify::check::{ChainFacts, Transfer, verify_bundle};
+use candor_verify::check::{ChainFacts, Transfer, verify_bundle, verify_without_texts};
 use candor_verify::eip712::K256;
-use candor_verify::evidence::{Moment, verify_evidence};
+use candor_verify::evidence::{Evidence, Moment, verify_evidence};
 use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
+use candor_verify::proof::Proof;
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
 use serde_json::Value;
 
-use super::case::{Case, PARSE, UnfitCase, as_address, as_hash, as_number};
+use super::case::{Case, PARSE, UnfitCase, as_address, as_bytes, as_hash, as_number};
 use super::{CaseEnd, Ruling, Surroundings};
 use crate::verdict::grades_json;
 
@@ -27,17 +28,24 @@ pub(super) fn judge_of(kind: &str) -> Option<WholeJudge> {
     match kind {
         "bundle" => Some(bundle),
         "live" => Some(live),
+        "proof" => Some(proof),
         "attestation" => Some(attestation),
         _ => None,
     }
 }
 
 fn bundle(case: &Case<'_>, around: Surroundings<'_>) -> Result<Ruling, UnfitCase> {
-    let (verdict, level, grades) = match judged_bundle(case, around)? {
-        Err(error) => (unreadable(&error.to_string()), LogLevel::None, Value::Null),
-        Ok(JudgedBundle { verdict, .. }) => (ruling(&verdict), verdict.log_level(), grades_json(&verdict)),
+    let verdict = judged_bundle(case, around)?.map(|judged| judged.verdict);
+    Ok(graded(verdict.map_err(|error| error.to_string())))
+}
+
+/// The ruling on a bundle or a proof, which tells its level and its grades; or on bytes that are neither.
+fn graded(verdict: Result<Verdict, String>) -> Ruling {
+    let (ruling, level, grades) = match verdict {
+        Err(error) => (unreadable(&error), LogLevel::None, Value::Null),
+        Ok(verdict) => (ruling(&verdict), verdict.log_level(), grades_json(&verdict)),
     };
-    Ok(Ruling { log_level: Some(level.as_str()), grades: Some(grades), ..verdict })
+    Ruling { log_level: Some(level.as_str()), grades: Some(grades), ..ruling }
 }
 
 /// A bundle of a case with the verdict on it.
@@ -64,6 +72,40 @@ pub(super) fn judged_bundle(case: &Case<'_>, around: Surroundings<'_>) -> Result
         let asked_chain = facts.is_any().then_some(bundle.evidence.manifest.anchor_chain_id);
         JudgedBundle { bytes, bundle, verdict, required: policy.require_level, asked_chain }
     }))
+}
+
+/// A proof with the evidence that lies beside it, if any does; by the caller's copy, or alone.
+fn proof(case: &Case<'_>, around: Surroundings<'_>) -> Result<Ruling, UnfitCase> {
+    let (policy, facts) = (policy(case.get("policy")?)?, Facts::read(case.get("chain_facts")?)?);
+    let bytes = bytes(case, "proof", around)?;
+    let beside = if case.get("evidence")?.is_null() { None } else { Some(case.bytes("evidence")?) };
+    let copy = match case.get("copy")? {
+        Value::Null => None,
+        copy => {
+            let copy = members(copy, "a copy", &["body", "frames"])?;
+            Some((copy.bytes("body")?, copy.list("frames", as_bytes)?))
+        }
+    };
+    let proof = match read_proof(&bytes, beside.as_deref()) {
+        Err(error) => return Ok(graded(Err(error))),
+        Ok(proof) => proof,
+    };
+    let is_alone = copy.is_none();
+    let (body, frames) = copy.unwrap_or_default();
+    // Evidence that nobody brings is an input that is missing, and no fault of the proof.
+    let bundle = proof.with_copy(body, frames).map_err(|error| UnfitCase::new(error.to_string()))?;
+    let facts = facts.as_chain_facts();
+    Ok(graded(Ok(match is_alone {
+        true => verify_without_texts(&bundle, &policy, facts, &K256),
+        false => verify_bundle(&bundle, &policy, facts, &K256).0,
+    })))
+}
+
+fn read_proof(bytes: &[u8], beside: Option<&[u8]>) -> Result<Proof, String> {
+    let proof = Proof::parse(bytes).map_err(|error| error.to_string())?;
+    let Some(beside) = beside else { return Ok(proof) };
+    let evidence = Evidence::parse(beside).map_err(|error| error.to_string())?;
+    proof.holding(evidence).map_err(|error| error.to_string())
 }
 
 fn live(case: &Case<'_>, around: Surroundings<'_>) -> Result<Ruling, UnfitCase> {
