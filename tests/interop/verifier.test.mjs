@@ -158,16 +158,43 @@ test("the steps are those of the specification's table, in its order", () => {
   assert.deepEqual([...table].map(([, number, id]) => [Number(number), id]), STEPS.map(([id], index) => [index + 1, id]));
 });
 
-test("a bundle with a flipped byte is refused, wherever the byte is", () => {
-  // Every byte would take minutes; a step that is a prime meets each part of the file at another place.
+/** The verdicts on a file under a flip here and there. Every byte would take minutes; a step that is a prime meets each part at another place. */
+function flips(bytes, judge) {
   const STRIDE = 41;
-  const { policy, chain_facts: facts } = bundleCases().find(({ name }) => name === "honest_cosigned");
-  const bytes = bundle("honest_cosigned.candor");
-  for (let at = 0; at < bytes.length; at += STRIDE) {
+  const places = Array.from({ length: Math.ceil(bytes.length / STRIDE) }, (_, index) => index * STRIDE);
+  return places.map((at) => {
     const flipped = Uint8Array.from(bytes);
     flipped[at] ^= 1 << (at % 8);
-    assert.equal(verifyBundle(flipped, policy, facts).outcome, "refused", `byte ${at}`);
-  }
+    return { at, verdict: judge(flipped) };
+  });
+}
+
+function assertRefused({ at, verdict: { outcome, refusedBy } }) {
+  assert.equal(outcome, "refused", `byte ${at}`);
+  assert.ok(refusedBy === BUNDLE_FORM || STEPS.some(([id]) => id === refusedBy) || refusedBy.startsWith("attest."), `byte ${at}: ${refusedBy}`);
+}
+
+test("a bundle with a flipped byte is refused by a named check, wherever the byte is", () => {
+  const { policy, chain_facts: facts } = bundleCases().find(({ name }) => name === "honest_cosigned");
+  flips(bundle("honest_cosigned.candor"), (bytes) => verifyBundle(bytes, policy, facts)).forEach(assertRefused);
+});
+
+test("a proof with a flipped byte is refused by a named check, wherever the byte is", () => {
+  const one = proofCases().find(({ name }) => name === "proof_that_names_its_evidence");
+  flips(proof(one.file), (bytes) => judgeProof(bytes, one)).forEach(assertRefused);
+});
+
+test("a proof with a flipped byte is refused alone, too, but where salt, method, path and seed are", () => {
+  const one = proofCases().find(({ name }) => name === "alone_and_names_its_evidence");
+  const bytes = proof(one.file);
+  // The four stand together, before the sale: bundle.md §8.
+  const path = "/v1/chat/completions";
+  const from = Buffer.from(bytes).indexOf("POST") - 33, to = Buffer.from(bytes).indexOf(path) + path.length + 34;
+  const judged = flips(bytes, (flipped) => judgeProof(flipped, one));
+  judged.filter(({ at }) => at < from || to <= at).forEach(assertRefused);
+  const unheld = judged.filter(({ verdict }) => verdict.outcome !== "refused");
+  assert.ok(0 < unheld.length);
+  assert.deepEqual([...new Set(unheld.map(({ verdict }) => verdict.outcome))], ["cannot tell"]);
 });
 
 const directory = mkdtempSync(join(tmpdir(), "candor-verifier-"));

@@ -1,9 +1,9 @@
 //! Proofs: every case of `vectors/proof/` ends as it says; a proof is never verified alone; and no flipped byte of one goes unnoticed by who has the
-//! copy.
+//! copy, nor by anybody else but where only a copy can tell.
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use candor_testkit::proofs;
@@ -159,17 +159,66 @@ fn the_vectors_are_what_the_generator_makes() {
     assert_eq!(there, files, "a file that no case names");
 }
 
+/// How this judge ends on each flip of a byte of this proof, whose evidence lies beside it.
+fn flips(of: &Bundle, proof: &Proof, judge: impl Fn(&Proof) -> Verdict + Sync) -> BTreeMap<&'static str, BTreeSet<usize>> {
+    flipped(
+        &proof.encode(),
+        0,
+        |at| vec![1 << (at % 8)],
+        |bytes| {
+            let proof = Proof::parse(bytes).ok().and_then(|proof| proof.holding(of.evidence.clone()).ok());
+            proof.as_ref().map_or("parse", |proof| end(&judge(proof)))
+        },
+    )
+}
+
 #[test]
-fn any_flipped_byte_of_a_proof_is_noticed_by_who_has_the_copy() {
-    let (of, policy) = (bundle("honest_cosigned"), policy_of("honest_cosigned"));
-    let bytes = Proof::of(&of).encode();
-    let judge = |bytes: &[u8]| {
-        let Ok(proof) = Proof::parse(bytes) else { return "parse" };
-        let whole = proof.with_copy(of.request.body.clone(), of.response.frames.clone());
-        whole.map_or("parse", |whole| end(&verify_bundle(&whole, &policy, ChainFacts::default(), &K256).0))
-    };
-    assert_eq!(judge(&bytes), "verified");
-    let ends = flipped(&bytes, 0, |at| vec![1 << (at % 8)], judge);
+fn any_flipped_byte_of_a_proof_is_refused_by_a_named_check_and_alone_all_but_what_only_a_copy_can_tell() {
+    for (name, parts) in [("honest_cosigned", ["log.witnesses", "payment.signature"]), ("nobody_paid", ["log.inclusion", "work.seed"])] {
+        let (of, policy) = (bundle(name), policy_of(name));
+        let (body, frames) = (&of.request.body, &of.response.frames);
+        let with_copy = |proof: &Proof| {
+            let whole = proof.with_copy(body.clone(), frames.clone()).expect("it holds its evidence");
+            verify_bundle(&whole, &policy, ChainFacts::default(), &K256).0
+        };
+        assert_eq!(end(&with_copy(&Proof::of(&of))), "verified");
+        let proof = Proof::of(&of).naming();
+        let ends = flips(&of, &proof, with_copy);
+        assert_eq!((ends.get("verified"), ends.get("cannot tell")), (None, None), "{name}");
+        for check in ["parse", "request.commitment", "response.commitment", "receipt.signature", "work.decoding"].iter().chain(&parts) {
+            assert!(ends.contains_key(check), "{name}: no flip was refused by {check}: {:?}", ends.keys());
+        }
+        // Salt (unless the delivery has it too), method, path and seed. A text that is not UTF-8 any more is refused.
+        let bytes = proof.encode();
+        let at = |part: &[u8]| {
+            let start = bytes.windows(part.len()).position(|window| window == part).expect("it has the part");
+            start..start + part.len()
+        };
+        let salt = at(&of.request.salt.0).filter(|_| of.sale.is_some());
+        let open = salt.chain(at(of.request.method.as_bytes())).chain(at(of.request.path.as_bytes())).chain(at(&of.response.seed.0));
+        let ends = flips(&of, &proof, |proof| alone(proof, &policy, ChainFacts::default()));
+        assert_eq!(ends.get("verified"), None, "{name}");
+        let unnoticed = ends.get("cannot tell").cloned().unwrap_or_default();
+        let not_utf8 = |at: &usize| ends.get("parse").is_some_and(|refused| refused.contains(at));
+        assert_eq!(unnoticed, open.filter(|at| !not_utf8(at)).collect(), "{name}");
+    }
+}
+
+#[test]
+fn any_flipped_byte_of_the_evidence_in_a_proof_is_refused_without_a_copy_too() {
+    let (of, policy) = (bundle("honest"), policy_of("honest"));
+    let proof = Proof::of(&of).encode();
+    let evidence = of.evidence.encode();
+    let start = proof.windows(evidence.len()).position(|window| window == evidence).expect("it holds it");
+    let (before, after) = (&proof[..start], &proof[start + evidence.len()..]);
+    let ends = flipped(
+        &evidence,
+        0,
+        |at| vec![1 << (at % 8)],
+        |evidence| {
+            Proof::parse(&[before, evidence, after].concat()).map_or("parse", |proof| end(&alone(&proof, &policy, ChainFacts::default())))
+        },
+    );
     assert_eq!((ends.get("verified"), ends.get("cannot tell")), (None, None));
 }
 
