@@ -34,7 +34,7 @@ use tokio::task::JoinHandle;
 use crate::body::{Cut, StreamItem};
 use crate::chunks::{self, Chunk, Passed};
 use crate::clock;
-use crate::guard::Whom;
+use crate::caps::Whom;
 use crate::kept::Keep;
 use crate::keys::{Blinding, Salts};
 use crate::ledger::{LedgerError, Logged};

@@ -36,7 +36,7 @@ use crate::access::{self, Brings};
 use crate::answer::{Gift, Job, Right, Whole};
 use crate::body::ApiBody;
 use crate::clock;
-use crate::guard::Whom;
+use crate::caps::Whom;
 use crate::handout::{self, Found};
 use crate::kept::{Keep, Sought};
 use crate::keys::Salts;

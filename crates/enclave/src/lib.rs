@@ -13,7 +13,7 @@
 //! | `access`, `shares`, `queue` | who gets an answer for nothing, how much of that at once, and whose turn it is |
 //! | `http`, `views` | routes; what can be read without paying |
 //! | `reply`, `refusal`, `body` | how answers and errors are said in HTTP |
-//! | `guard` | what one payer may have, and who is not served |
+//! | `caps` | what one payer may have, and who is not served |
 //! | `prices` | what a model costs now |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
 //! | `source`, `speed` | where an answer comes from; how fast |
@@ -44,11 +44,12 @@ mod answer;
 mod attester;
 mod body;
 mod boot;
+mod caps;
 mod chunks;
 mod clock;
 mod control;
 mod events;
-mod guard;
+
 mod handout;
 mod http;
 mod kept;

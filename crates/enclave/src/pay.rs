@@ -16,7 +16,7 @@ use candor_x402::{Claim, Libsecp};
 
 use crate::clock;
 use crate::control::AskError;
-use crate::guard::Whom;
+use crate::caps::Whom;
 use crate::quote::Quote;
 use crate::refusal::Refusal;
 use crate::serving::Serving;

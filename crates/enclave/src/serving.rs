@@ -20,7 +20,7 @@ use candor_x402::{Claim, ClaimSet, Execution, VerifiedPayment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::control::HostPort;
-use crate::guard::Caps;
+use crate::caps::Caps;
 use crate::kept::Answers;
 use crate::keys::{BootKeys, TlsIdentity};
 use crate::ledger::Ledger;
