@@ -206,7 +206,7 @@ impl Row {
         };
         say!("{operator:<12} {endpoint:<32} {until:<21} {}{standing}", self.judged.words());
         let Some(terms) = self.terms() else { return };
-        for model in &terms.models {
+        for model in terms.answering_models() {
             let mut prices = terms.prices.iter().filter(|price| price.model == model.digest).peekable();
             if prices.peek().is_none() {
                 say!("{:<12} {}: not for sale", "", one_line(&model.id));
@@ -231,8 +231,9 @@ impl Row {
 
     fn json(&self) -> Value {
         let (record, status) = (&self.candidate.registered.record, &self.candidate.status);
-        let models =
-            self.terms().map(|terms| terms.models.iter().map(|model| self.model_json(terms, &model.digest, &model.id)).collect::<Vec<_>>());
+        let models = self
+            .terms()
+            .map(|terms| terms.answering_models().map(|model| self.model_json(terms, &model.digest, &model.id)).collect::<Vec<_>>());
         json!({
             "operator": record.operator.to_string(), "k_sig": record.k_sig.to_string(), "endpoint": self.endpoint(),
             "models": models, "sells_until": self.terms().map(|terms| terms.not_after.0), "registered_until": status.valid_until.0,

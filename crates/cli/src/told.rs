@@ -7,6 +7,7 @@ use candor_report::{Charge, ends, headline};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Amount;
 use candor_verify::grade::Grade;
+use candor_verify::receipt;
 use candor_verify::text::one_line;
 use candor_verify::verdict::{Assurance, Check, LogLevel, Outcome, PaymentBinding, Question, Status, Verdict};
 
@@ -107,6 +108,9 @@ impl Told<'_> {
             Some(Grade::Sealed) => "to a key that only the enclave has".into(),
             Some(Grade::Settled) => "the signed price, to the attested payee".into(),
             Some(Grade::Signed) => "signed; no chain shows the transfer yet".into(),
+            Some(Grade::NobodyPaid) if receipt.work.outcome == receipt::Outcome::RefusedByGuard => {
+                "a guard refused it, and that costs nothing".into()
+            }
             Some(Grade::NobodyPaid) => "it was free".into(),
             Some(Grade::Anchored) => {
                 let at = self.verdict.anchored().map(|tree| calendar::utc(tree.at.0.saturating_mul(1000))).unwrap_or_default();

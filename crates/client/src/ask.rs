@@ -289,16 +289,23 @@ async fn redeem(
     };
     let (receipt_id, misnamed) = (answer.receipt_id(), answer.misnamed());
     let signed = sent.signed_offer();
-    let price_list = match price_list {
-        Some(list) => Some(list),
-        // Signed for earlier: if it is nowhere to be had any more, the verdict says that the price was not above the ceiling.
-        None => named_list(node, &signed.offer).await,
+    // What the node's guard refused nobody pays for, whatever was sent with it: the verdict judges it so.
+    let (salt, sale) = match answer.delivery.request_salt {
+        Some(salt) => (salt, None),
+        None => {
+            let price_list = match price_list {
+                Some(list) => Some(list),
+                // Signed for earlier: if it is nowhere to be had any more, the verdict says that the price was not above the ceiling.
+                None => named_list(node, &signed.offer).await,
+            };
+            (signed.request_salt, Some(Sale { offer: signed.offer.clone(), offer_signature: signed.signature, payment, price_list }))
+        }
     };
     let bundle = Bundle {
         evidence: evidence_of(node, &answer.delivery.receipt).await,
-        request: Request { salt: signed.request_salt, method: "POST".into(), path: CHAT_PATH.into(), body: body.to_vec() },
+        request: Request { salt, method: "POST".into(), path: CHAT_PATH.into(), body: body.to_vec() },
         response: Response { seed: answer.seed, frames: answer.frames },
-        sale: Some(Sale { offer: signed.offer.clone(), offer_signature: signed.signature, payment, price_list }),
+        sale,
         delivery: answer.delivery,
         later_trees: Vec::new(),
     };
@@ -311,8 +318,10 @@ async fn redeem(
     let (verdict, verified) = judged.map_err(|(check, what)| refused(check, what, buyer.keep.refused(&bundle, check)))?;
     // Kept before it is resolved: while the answer is not on disk, the same payment can be sent again for it.
     let path = buyer.keep.accepted(&bundle, &verdict)?;
-    buyer.book.resolve(&payment.authorization.nonce, Resolution::Charged)?;
-    if sent.echoes_salt() {
+    // What is charged to nobody may still move until its end, if the enclave is not what it was shown to be: it counts until the chain says otherwise.
+    let resolution = if bundle.sale.is_some() { Resolution::Charged } else { Resolution::TurnedAway };
+    buyer.book.resolve(&payment.authorization.nonce, resolution)?;
+    if sent.echoes_salt() && bundle.sale.is_some() {
         say_received(node, &headers).await;
     }
     let Some(verified) = verified else { return Err(ClientError::CannotTell(Box::new(verdict))) };

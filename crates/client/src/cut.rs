@@ -4,8 +4,9 @@
 
 use candor_verify::bundle::Bundle;
 use candor_verify::receipt::Outcome;
+use candor_verify::text::one_line;
 
-/// One line about an answer that was cut, or ended at a limit below the one asked for; `None` for a whole one.
+/// One line about an answer that was refused or cut, or ended at a limit below the one asked for; `None` for a whole one.
 #[must_use]
 pub fn cut_notice(bundle: &Bundle) -> Option<String> {
     let (work, money) = (&bundle.delivery.receipt.work, &bundle.delivery.receipt.money);
@@ -16,6 +17,10 @@ pub fn cut_notice(bundle: &Bundle) -> Option<String> {
         Outcome::Length => {
             let asked = asked_tokens(&bundle.request.body).filter(|asked| offered < *asked)?;
             format!("ended by the node's limit: {asked} tokens were asked for, {offered} were offered")
+        }
+        Outcome::RefusedByGuard => {
+            let guard = one_line(&bundle.evidence.terms.terms.guard.model);
+            return Some(format!("not answered: the node's guard {guard:?} refused this conversation; nobody pays for that"));
         }
         _ => return None,
     };
@@ -60,6 +65,7 @@ mod tests {
                 "{line}"
             );
         }
+        assert!(notice(Outcome::RefusedByGuard, 0, "{}").unwrap().contains("not answered: the node's guard"));
         assert_eq!(notice(Outcome::Complete, 3, r#"{"max_tokens":900}"#), None);
         assert_eq!(notice(Outcome::Length, 64, r#"{"max_tokens":64}"#), None);
         assert_eq!(notice(Outcome::Length, 64, "{}"), None);

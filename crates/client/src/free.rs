@@ -88,7 +88,7 @@ impl fmt::Debug for AccessKey {
 /// Whether who asks for this model needs a wallet, by what the operator signed. A price list may make less of it and never more.
 #[must_use]
 pub fn needs_wallet(terms: &OperatorTerms, model: Option<&str>, key: Option<&AccessKey>) -> bool {
-    let named = terms.models.iter().find(|listed| model.is_none_or(|id| listed.id == id));
+    let named = terms.answering_models().find(|listed| model.is_none_or(|id| listed.id == id));
     key.is_none() && named.is_none_or(|model| !terms.is_given_away(&model.digest))
 }
 

@@ -147,7 +147,7 @@ fn verified_offer(
     // The body went out as it is; what cannot be read from it is not held against the offer here, but the model must be named.
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let name = json["model"].as_str().unwrap_or_default();
-    let Some(model) = node.enclave.terms().models.iter().find(|model| model.id == name) else {
+    let Some(model) = node.enclave.terms().answering_models().find(|model| model.id == name) else {
         let what = format!("the terms list no model {name:?}");
         return Err(ClientError::Dishonest { check: Step::OfferTerms.id(), what });
     };

@@ -1,6 +1,6 @@
 //! Answers: have the source answer a claimed payment, stream what it says, log the receipt, splice it into the last frame.
 //!
-//! What nobody pays for goes the same way, and owes nothing at its end.
+//! What nobody pays for goes the same way, and owes nothing at its end. What the guard refuses nobody pays for, whoever wanted to.
 //!
 //! Under `exact` a stream owes the whole signed amount once its first frame was handed over, nothing before; a whole answer is settled
 //! before its body goes out (payment.md §6). A job runs in its own task: a client that goes away ends generation, not bookkeeping.
@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use candor_engine::Usage;
 use candor_engine::chat::{self, ChatRequest, Head};
 use candor_link::{EnclaveCounter, EnclaveEvent};
 use candor_verify::bytes::Hash32;
 use candor_verify::decoding::{SeedSource, seed_from_share, seed_of_server};
 use candor_verify::hash::keccak256;
 use candor_verify::public::answer_text;
-use candor_verify::receipt::{Channel, Outcome};
+use candor_verify::receipt::{Channel, Kinds, Outcome, UsageSource};
 use candor_verify::time::UnixMs;
 use candor_verify::transcript::{TranscriptBuilder, response_commitment, root_of, splice};
 use candor_x402::Execution;
@@ -32,9 +33,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::body::{Cut, StreamItem};
+use crate::caps::Whom;
 use crate::chunks::{self, Chunk, Passed};
 use crate::clock;
-use crate::caps::Whom;
+use crate::guard::{self, Conversation, Judgement};
 use crate::kept::Keep;
 use crate::keys::{Blinding, Salts};
 use crate::ledger::{LedgerError, Logged};
@@ -60,8 +62,10 @@ pub(crate) struct Job {
     started_at: UnixMs,
     /// When the time is over that the payment gives; never, without one.
     stop_at: UnixMs,
-    /// If it was waited for before anything was promised.
+    /// If it was waited for before anything was promised, or had to be judged.
     place: Option<Place>,
+    /// What the guard has not judged yet.
+    guarded: Option<Conversation>,
     /// Whose tokens they are.
     whom: Whom,
     /// If the answer is to be kept: its place is held until its receipt is logged.
@@ -130,6 +134,8 @@ pub(crate) enum Whole {
     NotLogged,
     /// Made for nothing, and logged: it is handed over as it is.
     Given(Bytes),
+    /// The guard refused it, and that is logged: this is handed over in its place, whole though it may be a stream.
+    TurnedAway { body: Bytes, is_stream: bool },
 }
 
 impl Job {
@@ -138,9 +144,9 @@ impl Job {
         let Paid { payment, claim, candidate } = paid;
         let payer = Whom::Payer(payment.authorization().from);
         let Quote { counted, requirements, .. } = quote;
-        let Counted { request, public, prompt, served, .. } = counted;
+        let Counted { request, public, prompt, guarded, served, .. } = counted;
         let execution = serving.execute(claim);
-        let (offer, started_at) = (candidate.offer, clock::now());
+        let (offer, request_salt, started_at) = (candidate.offer, candidate.request_salt, clock::now());
         let share = serving.keys().seed_share(&offer.request_commitment);
         let seed = seed_from_share(&share, &payment.authorization().nonce);
         let Blinding { transcript_seed, leaf_salt } = serving.keys().blinding(payment.authorization(), &requirements.domain());
@@ -149,6 +155,7 @@ impl Job {
             manifest_hash: serving.manifest_hash(),
             model_id: offer.model_id,
             request_commitment: offer.request_commitment,
+            request_salt,
             decoding: receipt::decoding(served.source.engine(), &request, &seed, SeedSource::ServerAndPayment),
             seed_share: request.seed.is_none().then_some(share),
             made_for: For::Payment(Box::new(Sold { offer, payment })),
@@ -158,14 +165,15 @@ impl Job {
         let (stop_at, whom) = (execution.stop_at().ms(), payer);
         let question = Question { request, prompt, seed, head };
         let (place, _running) = (None, serving.running());
-        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, whom, keep, _running };
+        let job =
+            Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, guarded, whom, keep, _running };
         (job, Right::Paid(execution))
     }
 
     /// A job that nobody pays for. Nothing of it is kept: who loses it asks again.
     pub(crate) fn free(serving: Arc<Serving>, channel: Channel, gift: Gift) -> (Self, Right) {
         let Gift { counted, place, share: right, salts, whom } = gift;
-        let Counted { request, public, prompt, served, asked, .. } = counted;
+        let Counted { request, public, prompt, guarded, served, asked, .. } = counted;
         let Salts { request_salt, blinding: Blinding { transcript_seed, leaf_salt } } = salts;
         let (request_commitment, started_at) = (asked.commitment(&request_salt), clock::now());
         let share = serving.keys().seed_share(&request_commitment);
@@ -176,15 +184,17 @@ impl Job {
             manifest_hash: serving.manifest_hash(),
             model_id: served.digest,
             request_commitment,
+            request_salt,
             decoding: receipt::decoding(served.source.engine(), &request, &seed, SeedSource::Server),
             seed_share: request.seed.is_none().then_some(share),
-            made_for: For::Nothing { payee: manifest.payee, anchor_chain_id: manifest.anchor_chain_id, request_salt },
+            made_for: For::Nothing { payee: manifest.payee, anchor_chain_id: manifest.anchor_chain_id },
             leaf_salt,
             public,
         };
         let question = Question { request, prompt, seed, head };
         let (stop_at, place, keep, _running) = (UnixMs(u64::MAX), Some(place), None, serving.running());
-        let job = Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, whom, keep, _running };
+        let job =
+            Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, guarded, whom, keep, _running };
         (job, Right::Free(right))
     }
 
@@ -216,14 +226,82 @@ impl Job {
         Ids { receipt_id: receipt::id(&self.agreed.leaf_salt), transcript_seed: self.transcript_seed, ignored }
     }
 
-    /// Waits for a place at the source. `None` if one comes too late: the payment could no longer be settled, so nothing runs.
-    async fn source_slot(&mut self) -> Option<SourceSlot> {
-        let last = self.stop_at.min(self.serving.ends_at());
-        let wait = Duration::from_millis(last.since(clock::now()));
-        let place = match self.place.take() {
-            Some(place) => place,
-            None => tokio::time::timeout(wait, self.serving.place(Pays::Somebody)).await.ok()??,
+    /// Whether it is to be judged before it may be answered.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guarded.is_some()
+    }
+
+    /// Has the guard judge the request, if there is one, in the place in which it will be answered. What it refuses is refused here.
+    pub(crate) async fn judged(mut self, right: Right) -> Result<(Self, Right), Whole> {
+        let Some((guard, conversation)) = self.serving.guard().cloned().zip(self.guarded.take()) else { return Ok((self, right)) };
+        let judgement = match self.place().await {
+            Some(place) => {
+                let (judgement, place) = guard.judge(conversation, place, self.last()).await;
+                self.place = place;
+                judgement
+            }
+            None => Judgement::Failed,
         };
+        match judgement {
+            Judgement::Passes => Ok((self, right)),
+            Judgement::Refused => Err(self.turn_away(right).await),
+            Judgement::Late => {
+                self.end(right, Ending::Wasted);
+                Err(Whole::Cut)
+            }
+            Judgement::Failed => {
+                self.serving.port().events().note(EnclaveEvent::AnswerFailed);
+                self.end(right, Ending::Forgiven);
+                Err(Whole::NotLogged)
+            }
+        }
+    }
+
+    /// Logs that the guard refused, and says so in the form of an answer. Nobody pays for it. The payment that came with it is used up all the
+    /// same, and open until it expires: being judged must not be had for nothing, again and again.
+    async fn turn_away(mut self, right: Right) -> Whole {
+        self.end(right, Ending::Wasted);
+        self.serving.metrics().count(EnclaveCounter::RefusedByGuard);
+        self.keep = None;
+        let (request, manifest) = (&self.question.request, self.serving.manifest());
+        // Not the share that an offer committed to: who pays for this request yet must not know it beforehand.
+        let share = self.serving.keys().seed_share(&self.agreed.leaf_salt);
+        self.agreed.decoding = receipt::decoding(self.served.source.engine(), request, &seed_of_server(&share), SeedSource::Server);
+        self.agreed.seed_share = request.seed.is_none().then_some(share);
+        self.agreed.made_for = For::Nothing { payee: manifest.payee, anchor_chain_id: manifest.anchor_chain_id };
+        let usage = Usage { prompt_tokens: u32::try_from(self.question.prompt.tokens()).unwrap_or(u32::MAX), completion_tokens: 0 };
+        let mut frames = chat::refusal(request, &self.question.head, guard::REFUSAL, usage);
+        let mut sent = self.nothing_sent();
+        frames.iter().for_each(|frame| sent.push(frame, 0));
+        let (is_stream, commitment) = (request.stream, sent.transcript.commitment());
+        let end = End { last_frame: frames.pop(), outcome: Outcome::RefusedByGuard, usage, usage_source: UsageSource::Counted };
+        let Ok(logged) = self.log(&end, commitment, sent).await else { return Whole::NotLogged };
+        let member = receipt::member(&receipt::delivery(&self.agreed, logged));
+        let last = end.last_frame.unwrap_or_default();
+        let body = match is_stream {
+            true => receipt::end_of_stream(&last, &member).map(|end| [receipt::sse(frames.iter().map(Vec::as_slice)), end].concat()),
+            false => splice(&last, &member),
+        };
+        body.map_or(Whole::NotLogged, |body| Whole::TurnedAway { body: body.into(), is_stream })
+    }
+
+    /// From when on nothing may run any more: the payment could no longer be settled, or the terms are over.
+    fn last(&self) -> UnixMs {
+        self.stop_at.min(self.serving.ends_at())
+    }
+
+    /// Waits for a place at the source. `None` if none comes in time.
+    async fn place(&mut self) -> Option<Place> {
+        let wait = Duration::from_millis(self.last().since(clock::now()));
+        match self.place.take() {
+            Some(place) => Some(place),
+            None => tokio::time::timeout(wait, self.serving.place(Pays::Somebody)).await.ok()?,
+        }
+    }
+
+    /// A place at the source, and its time. `None` if it comes too late, so that nothing runs.
+    async fn source_slot(&mut self) -> Option<SourceSlot> {
+        let (place, last) = (self.place().await?, self.last());
         let now_ms = clock::now();
         let cap_at = now_ms.saturating_add(self.serving.config().generation_cap_s.saturating_mul(1000));
         // The node's own time: its cap, or the end of its terms, after which no receipt may be.
@@ -382,7 +460,8 @@ impl Job {
         let text = || answer_text(frames.iter().flatten().map(Vec::as_slice));
         let answer_hash = self.agreed.public.and_then(|_| text()).map(|text| keccak256(&[text.as_bytes()]));
         let made = Made {
-            kinds: self.served.source.kinds(),
+            // What a guard refused is a judgement, and cannot be run again as an answer.
+            kinds: if end.outcome == Outcome::RefusedByGuard { Kinds::LOCAL } else { self.served.source.kinds() },
             channel: self.channel,
             usage_source: end.usage_source,
             outcome: end.outcome,

@@ -143,7 +143,8 @@ impl Boot {
             models: std::mem::take(&mut loading.models),
             head: loading.head,
             evidence,
-        });
+        })
+        .map_err(|reason| Refused::new(RefusalCode::ModelRefused, reason))?;
         *state = State::Ready(Arc::clone(&serving));
         self.serving.send_replace(Some(Arc::clone(&serving)));
         let models = count_of(&serving.terms().models);
@@ -271,7 +272,6 @@ pub fn not_done_here(terms: &OperatorTerms) -> Option<&'static str> {
         (!terms.secrets.is_empty(), "list secrets, which this build does not take"),
         (!terms.sealed.is_empty(), "offer sealed requests, which this build does not open"),
         (!terms.egress.is_empty(), "allow connections to others, which this build does not make"),
-        (!terms.guard.model.is_empty(), "name a guard model, which this build does not ask"),
         (!terms.guard.upstream.is_empty(), "name a guard upstream, which this build does not ask"),
         (terms.flags != 0, "allow upfront payments, which this build does not take"),
         (terms.storage & storage::CACHES_PROMPTS != 0, "let prompts be cached, which this build does not do"),

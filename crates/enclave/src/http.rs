@@ -35,8 +35,8 @@ use tokio::sync::mpsc;
 use crate::access::{self, Brings};
 use crate::answer::{Gift, Job, Right, Whole};
 use crate::body::ApiBody;
-use crate::clock;
 use crate::caps::Whom;
+use crate::clock;
 use crate::handout::{self, Found};
 use crate::kept::{Keep, Sought};
 use crate::keys::Salts;
@@ -201,7 +201,7 @@ async fn answer(session: &Session, asked: Asked, quoted: &mut Option<Quoted>) ->
             serving.release(paid.claim);
             Err(LedgerError::NotNow.into())
         }
-        Ok((paid, keep)) if quote.counted.request.stream => Ok(stream(session, quote, paid, keep)),
+        Ok((paid, keep)) if quote.counted.request.stream => Ok(stream(session, quote, paid, keep).await),
         Ok((paid, keep)) => Ok(whole(session, quote, paid, keep).await),
         Err(refusal) => {
             // Taken before: it may have been finished since it was looked for above.
@@ -295,20 +295,34 @@ async fn free(session: &Session, counted: Counted, who: Who) -> Result<ApiRespon
     let (is_stream, capped) = (counted.request.stream, counted.is_capped.then_some(counted.request.max_tokens));
     let (job, right) = Job::free(Arc::clone(serving), session.channel(), Gift { counted, place, share, salts, whom });
     let ids = job.ids();
-    if is_stream {
-        return Ok(reply::free_stream(streaming(job, right), &ids, capped));
-    }
-    // Held here, and not by the task: if the client hangs up, the engine stops. It has lost nothing, and nobody waits for it.
-    let (heartbeats, _held) = mpsc::channel(1);
-    let ended = tokio::spawn(job.whole(right, heartbeats)).await.unwrap_or(Whole::NotLogged);
+    let ended = match judged(job, right).await {
+        Ok((job, right)) if is_stream => return Ok(reply::free_stream(streaming(job, right), &ids, capped)),
+        Ok((job, right)) => {
+            // Held here, and not by the task: if the client hangs up, the engine stops. It has lost nothing, and nobody waits for it.
+            let (heartbeats, _held) = mpsc::channel(1);
+            tokio::spawn(job.whole(right, heartbeats)).await.unwrap_or(Whole::NotLogged)
+        }
+        Err(ended) => ended,
+    };
     Ok(reply::free_whole(serving, ended, &ids, capped))
 }
 
-fn stream(session: &Session, quote: Quote, paid: Paid, keep: Option<Keep>) -> ApiResponse {
+async fn stream(session: &Session, quote: Quote, paid: Paid, keep: Option<Keep>) -> ApiResponse {
     let is_kept = keep.is_some();
     let (job, right) = Job::paid(Arc::clone(session.serving()), session.channel(), quote, paid, keep);
     let ids = job.ids();
-    reply::stream(streaming(job, right), &ids, is_kept)
+    match judged(job, right).await {
+        Ok((job, right)) => reply::stream(streaming(job, right), &ids, is_kept),
+        Err(ended) => reply::whole(session.serving(), ended, &ids),
+    }
+}
+
+/// What the guard lets pass. In a task of its own: a client that hangs up does not undo what was claimed.
+async fn judged(job: Job, right: Right) -> Result<(Job, Right), Whole> {
+    match job.is_guarded() {
+        true => tokio::spawn(job.judged(right)).await.unwrap_or(Err(Whole::NotLogged)),
+        false => Ok((job, right)),
+    }
 }
 
 fn streaming(job: Job, right: Right) -> ApiBody {
@@ -325,7 +339,10 @@ async fn whole(session: &Session, quote: Quote, paid: Paid, keep: Option<Keep>) 
     // Its own task: a client that hangs up does not undo a claim or lose an answer that will be charged.
     let ended = tokio::spawn(async move {
         let (heartbeats, _held) = mpsc::channel(1);
-        job.whole(right, heartbeats).await
+        match job.judged(right).await {
+            Ok((job, right)) => job.whole(right, heartbeats).await,
+            Err(ended) => ended,
+        }
     });
     let ended = ended.await.unwrap_or(Whole::NotLogged);
     reply::whole(serving, ended, &ids)

@@ -14,6 +14,7 @@
 //! | `http`, `views` | routes; what can be read without paying |
 //! | `reply`, `refusal`, `body` | how answers and errors are said in HTTP |
 //! | `caps` | what one payer may have, and who is not served |
+//! | `guard` | who judges a request before a model answers it |
 //! | `prices` | what a model costs now |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
 //! | `source`, `speed` | where an answer comes from; how fast |
@@ -49,6 +50,7 @@ mod chunks;
 mod clock;
 mod control;
 mod events;
+mod guard;
 
 mod handout;
 mod http;

@@ -17,13 +17,14 @@ const SNAPSHOT_MS: u64 = 60_000;
 const CROWD: u64 = 5;
 
 /// What a request shows of itself; shown anew by a crowd of requests.
-const TRAFFIC: [EnclaveCounter; 7] = [
+const TRAFFIC: [EnclaveCounter; 8] = [
     EnclaveCounter::Requests,
     EnclaveCounter::Quotes,
     EnclaveCounter::PaymentsRefused,
     EnclaveCounter::Claims,
     EnclaveCounter::Free,
     EnclaveCounter::Aborted,
+    EnclaveCounter::RefusedByGuard,
     EnclaveCounter::HostUnavailable,
 ];
 

@@ -14,9 +14,9 @@ use candor_x402::protocol::{PaymentPayload, ProtocolError};
 use candor_x402::recovery::signed_by_payer;
 use candor_x402::{Claim, Libsecp};
 
+use crate::caps::Whom;
 use crate::clock;
 use crate::control::AskError;
-use crate::caps::Whom;
 use crate::quote::Quote;
 use crate::refusal::Refusal;
 use crate::serving::Serving;

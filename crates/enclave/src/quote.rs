@@ -26,6 +26,7 @@ use candor_x402::protocol::{Eip155, ExactRequirements, PaymentRequired, Resource
 use hyper::body::Bytes;
 
 use crate::clock;
+use crate::guard::Conversation;
 use crate::keys::{BootKeys, random32};
 use crate::prices::{InForce, Taken};
 use crate::receipt::Publicly;
@@ -73,6 +74,8 @@ pub(crate) struct Counted {
     /// If the answer is to be one that a contract can read.
     pub(crate) public: Option<Publicly>,
     pub(crate) prompt: Prompt,
+    /// What the guard is to judge first, if there is one.
+    pub(crate) guarded: Option<Conversation>,
     pub(crate) served: Arc<Served>,
     pub(crate) asked: Asked,
 }
@@ -140,16 +143,17 @@ impl Asked {
 
 /// Reads and counts a request. Nothing is priced here.
 pub(crate) async fn count(serving: &Arc<Serving>, method: &str, path: &str, body: &Bytes) -> Result<Counted, Refusal> {
-    let Read { request, public, served, prompt } =
+    let Read { request, public, served, prompt, guarded } =
         if body.len() <= SHORT_MAX { read(serving, body)? } else { read_long(serving, body).await? };
     // The same for this request as long as the boot lasts: the offer that a payment answers is made again.
     let asked_tokens = request.max_tokens;
-    let cap_ms = serving.config().generation_cap_s.saturating_mul(1000);
+    let judging_ms = serving.guard().zip(guarded.as_ref()).map_or(0, |(guard, conversation)| guard.milliseconds(conversation));
+    let cap_ms = serving.config().generation_cap_s.saturating_mul(1000).saturating_sub(judging_ms);
     let request = request.capped(served.speed.tokens_within(cap_ms, prompt.tokens()));
     let is_capped = request.max_tokens < asked_tokens;
     let public = public.map(|asked| Publicly { task_hash: asked.task, question_hash: question_hash(method, path, body) });
     let asked = Asked { method: method.to_owned(), path: path.to_owned(), body: body.clone(), names_seed: request.seed.is_some() };
-    Ok(Counted { request, is_capped, public, prompt, served, asked })
+    Ok(Counted { request, is_capped, public, prompt, guarded, served, asked })
 }
 
 /// What stands in a request.
@@ -158,6 +162,7 @@ struct Read {
     public: Option<public::PublicRequest>,
     served: Arc<Served>,
     prompt: Prompt,
+    guarded: Option<Conversation>,
 }
 
 /// Not on an async worker: others' answers would wait for it.
@@ -180,7 +185,8 @@ fn read(serving: &Serving, body: &[u8]) -> Result<Read, Refusal> {
     };
     let served = Arc::clone(serving.model(&request.model).ok_or_else(|| ApiError::model_not_found(&request.model))?);
     let prompt = served.source.prompt(&request)?;
-    Ok(Read { request, public, served, prompt })
+    let guarded = serving.guard().map(|guard| guard.read(&request)).transpose()?;
+    Ok(Read { request, public, served, prompt, guarded })
 }
 
 /// Prices a request by what its model is sold at. Nothing is signed here.

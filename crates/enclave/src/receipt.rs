@@ -37,6 +37,8 @@ pub(crate) struct Agreed {
     pub(crate) manifest_hash: Hash32,
     pub(crate) model_id: Hash32,
     pub(crate) request_commitment: Hash32,
+    /// Of that commitment.
+    pub(crate) request_salt: Hash32,
     pub(crate) made_for: For,
     pub(crate) decoding: Decoding,
     /// The server's share of the seed, which the delivery opens; `None` if the request named the seed.
@@ -49,11 +51,10 @@ pub(crate) struct Agreed {
 /// What an answer is made for.
 pub(crate) enum For {
     Payment(Box<Sold>),
-    /// Nobody pays. No 402 told the salt of the request, so the delivery does.
+    /// Nobody pays. The salt of the request is told by the delivery, which no 402 need have come before.
     Nothing {
         payee: Address,
         anchor_chain_id: u64,
-        request_salt: Hash32,
     },
 }
 
@@ -92,7 +93,7 @@ pub(crate) fn draft(agreed: &Agreed, made: &Made, frame_leaf_hashes: Vec<Hash32>
     let (money, settlement) = match &agreed.made_for {
         For::Payment(sold) => (money(&sold.offer, &sold.payment), Some(settlement(&sold.payment))),
         // Its payment id is that of its place in the log, and is written there (`Unplaced::placed`).
-        For::Nothing { payee, anchor_chain_id, .. } => (Money::unpaid(*anchor_chain_id, *payee, &Hash32::ZERO, 0), None),
+        For::Nothing { payee, anchor_chain_id } => (Money::unpaid(*anchor_chain_id, *payee, &Hash32::ZERO, 0), None),
     };
     let receipt = Unplaced { manifest_hash: agreed.manifest_hash, money, work: work(agreed, made) };
     Draft { receipt, leaf_salt: agreed.leaf_salt, frame_leaf_hashes, settlement, unsealed }
@@ -180,7 +181,7 @@ pub(crate) fn delivery(agreed: &Agreed, logged: Logged) -> Delivery {
         source: None,
         request_salt: match agreed.made_for {
             For::Payment(_) => None,
-            For::Nothing { request_salt, .. } => Some(request_salt),
+            For::Nothing { .. } => Some(agreed.request_salt),
         },
         checkpoint: logged.checkpoint,
         inclusion: logged.inclusion,
@@ -224,7 +225,8 @@ mod tests {
             manifest_hash: Hash32([1; 32]),
             model_id: Hash32([2; 32]),
             request_commitment: Hash32([3; 32]),
-            made_for: For::Nothing { payee: Address([4; 20]), anchor_chain_id: 31337, request_salt: Hash32([5; 32]) },
+            request_salt: Hash32([5; 32]),
+            made_for: For::Nothing { payee: Address([4; 20]), anchor_chain_id: 31337 },
             decoding: Decoding {
                 engine: "det/1".into(),
                 seed: Hash32([6; 32]),

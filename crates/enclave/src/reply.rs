@@ -67,6 +67,8 @@ const ALLOWED_HEADERS: &str = "authorization, content-type, payment-signature, *
 const EXPOSED_HEADERS: &str = "payment-required, payment-response, retry-after, x-receipt-id, x-candor-transcript-seed, x-candor-answer-recovery, x-candor-ignored, \
      x-candor-max-tokens, x-candor-manifest, x-candor-refusal";
 
+const EVENT_STREAM: &str = "text/event-stream";
+
 pub(crate) type ApiResponse = Response<ApiBody>;
 
 /// A response with this body.
@@ -195,7 +197,7 @@ pub(crate) fn free_stream(body: ApiBody, ids: &Ids, capped: Option<u32>) -> ApiR
 
 fn streamed(body: ApiBody, ids: &Ids) -> ApiResponse {
     let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
     set(response.headers_mut(), CACHE_CONTROL, &cache_control_paid(Some("no-cache")));
     with_ids(response, ids)
 }
@@ -208,6 +210,7 @@ pub(crate) fn free_whole(serving: &Serving, ended: Whole, ids: &Ids, capped: Opt
             set(response.headers_mut(), CACHE_CONTROL, &cache_control_paid(None));
             return with_max_tokens(with_ids(response, ids), capped);
         }
+        Whole::TurnedAway { body, is_stream } => return turned_away(body, is_stream, ids),
         Whole::Cut => {
             let cap = serving.config().generation_cap_s;
             let message = format!(
@@ -222,10 +225,18 @@ pub(crate) fn free_whole(serving: &Serving, ended: Whole, ids: &Ids, capped: Opt
     with_ids(refused(&refusal), ids)
 }
 
+/// What a guard refused: said in the form of an answer, since its receipt is in it.
+fn turned_away(body: Bytes, is_stream: bool, ids: &Ids) -> ApiResponse {
+    let mut response = with_body(StatusCode::OK, if is_stream { EVENT_STREAM } else { "application/json" }, body);
+    set(response.headers_mut(), CACHE_CONTROL, &cache_control_paid(None));
+    with_ids(response, ids)
+}
+
 /// What became of a whole answer that was claimed.
 pub(crate) fn whole(serving: &Serving, ended: Whole, ids: &Ids) -> ApiResponse {
     let refusal = match ended {
         Whole::Finished { finished, standing } => return self::finished(finished, &standing),
+        Whole::TurnedAway { body, is_stream } => return turned_away(body, is_stream, ids),
         Whole::Lost => {
             let message = "The log ended before the host confirmed this receipt. The payment may still be charged until its end. If it echoed \
                            a salt, send the same request with it again, later; otherwise ask a chain before you pay again.";

@@ -19,8 +19,9 @@ use candor_x402::exact::Binding;
 use candor_x402::{Claim, ClaimSet, Execution, VerifiedPayment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::control::HostPort;
 use crate::caps::Caps;
+use crate::control::HostPort;
+use crate::guard::Guard;
 use crate::kept::Answers;
 use crate::keys::{BootKeys, TlsIdentity};
 use crate::ledger::Ledger;
@@ -95,6 +96,7 @@ pub(crate) struct Serving {
     manifest_hash: Hash32,
     terms: SignedTerms,
     served: HashMap<String, Arc<Served>>,
+    guard: Option<Arc<Guard>>,
     booted_at: UnixMs,
     // When it took over from a boot that lived beside it.
     took_over: RwLock<Option<UnixSeconds>>,
@@ -128,7 +130,9 @@ struct Claims {
 }
 
 impl Serving {
-    pub(crate) fn start(parts: Parts) -> Arc<Self> {
+    /// An error names what keeps a boot from serving with these parts.
+    pub(crate) fn start(parts: Parts) -> Result<Arc<Self>, String> {
+        let guard = guard(&parts.terms.terms, &parts.models, parts.config.speed)?;
         let keys = Arc::new(parts.keys);
         let ledger = Ledger::start(&parts.runtime, parts.port.clone(), Arc::clone(&keys), &parts.manifest, &parts.config);
         let limits = ClaimLimits {
@@ -141,7 +145,8 @@ impl Serving {
             per_address: parts.config.max_free_per_address,
         };
         let booted_at = clock::now();
-        Arc::new(Self {
+        Ok(Arc::new(Self {
+            guard,
             served: served(&parts.terms.terms, &parts.models, parts.config.speed),
             caps: Caps::new(parts.terms.terms.guard.clone()),
             queue: queue(&parts.terms.terms, parts.config.max_running),
@@ -167,7 +172,7 @@ impl Serving {
             has_ended: AtomicBool::new(false),
             terms: parts.terms,
             config: parts.config,
-        })
+        }))
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -220,6 +225,11 @@ impl Serving {
 
     pub(crate) fn model(&self, id: &str) -> Option<&Arc<Served>> {
         self.served.get(id)
+    }
+
+    /// Who judges requests first, if anybody does.
+    pub(crate) fn guard(&self) -> Option<&Arc<Guard>> {
+        self.guard.as_ref()
     }
 
     /// Models for sale, in the terms' order.
@@ -419,9 +429,21 @@ fn queue(terms: &OperatorTerms, places: usize) -> Queue {
     Queue::new(places, if sells { places.div_ceil(2) } else { places })
 }
 
+/// The model that the terms name as the guard of the others.
+fn guard(terms: &OperatorTerms, models: &HashMap<Hash32, Arc<Model>>, speed: Option<Speed>) -> Result<Option<Arc<Guard>>, String> {
+    let id = &terms.guard.model;
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let listed = terms.models.iter().find(|listed| listed.id == *id);
+    let model = listed.and_then(|listed| models.get(&listed.digest)).ok_or_else(|| format!("the guard {id:?} is not here"))?;
+    let guard = Guard::new(Arc::clone(model), speed).map_err(|what| format!("the terms name {id:?} as their guard: {what}"))?;
+    Ok(Some(Arc::new(guard)))
+}
+
 /// The models that the terms list and that are here, if anybody gets their answers: who pays, by their price, or whoever the terms let in.
 fn served(terms: &OperatorTerms, models: &HashMap<Hash32, Arc<Model>>, speed: Option<Speed>) -> HashMap<String, Arc<Served>> {
-    let served = terms.models.iter().filter_map(|listed| {
+    let served = terms.answering_models().filter_map(|listed| {
         let price = terms.prices.iter().find(|price| price.model == listed.digest).filter(|_| terms.access.has(ways::PAID)).cloned();
         if price.is_none() && !terms.access.has(ways::KEYS | ways::OPEN) {
             return None;

@@ -47,10 +47,15 @@ impl Speed {
         Some(Self { prompt_per_1000_s, answer_per_1000_s })
     }
 
+    /// How long it takes to read and to make so many tokens.
+    pub(crate) fn milliseconds(self, prompt_tokens: u64, answer_tokens: u64) -> u64 {
+        let of = |tokens: u64, speed: u64| tokens.saturating_mul(1_000_000).checked_div(speed).unwrap_or(u64::MAX);
+        of(prompt_tokens, self.prompt_per_1000_s).saturating_add(of(answer_tokens, self.answer_per_1000_s))
+    }
+
     /// How many tokens of answer this time has room for, after a prompt; one at least.
     pub(crate) fn tokens_within(self, cap_ms: u64, prompt_tokens: u64) -> u32 {
-        let reading_ms = prompt_tokens.saturating_mul(1_000_000).checked_div(self.prompt_per_1000_s).unwrap_or(u64::MAX);
-        let left_ms = cap_ms.saturating_sub(reading_ms);
+        let left_ms = cap_ms.saturating_sub(self.milliseconds(prompt_tokens, 0));
         let tokens = u128::from(left_ms).saturating_mul(self.answer_per_1000_s.into()) / 1_000_000;
         u32::try_from(tokens).unwrap_or(u32::MAX).max(1)
     }

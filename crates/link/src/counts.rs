@@ -42,6 +42,7 @@ counters! {
     Claims "claims" "Payments claimed.";
     Free "free" "Answers begun that nobody pays for.";
     Aborted "aborted" "Answers cut by their client or by their time.";
+    RefusedByGuard "refused_by_guard" "Requests that the guard of the terms refused to have answered.";
     HostUnavailable "host_unavailable" "Requests refused because host or chain could not be reached.";
     Receipts "receipts" "Receipts logged.";
     PromptTokens "prompt_tokens" "Prompt tokens of logged receipts.";

@@ -443,8 +443,8 @@ fn counts_have_a_value_for_each_place_and_no_more() {
         }
         ToHost::parse(&bytes)
     };
-    assert_eq!(counts(10, 3, 9), Ok(ToHost::Reply { id: 1, reply: EnclaveReply::Metrics(Box::default()) }));
-    for (counters, histograms, buckets) in [(9, 3, 9), (11, 3, 9), (10, 2, 9), (10, 4, 9), (10, 3, 8), (10, 3, 10)] {
+    assert_eq!(counts(11, 3, 9), Ok(ToHost::Reply { id: 1, reply: EnclaveReply::Metrics(Box::default()) }));
+    for (counters, histograms, buckets) in [(10, 3, 9), (12, 3, 9), (11, 2, 9), (11, 4, 9), (11, 3, 8), (11, 3, 10)] {
         assert!(counts(counters, histograms, buckets).is_err(), "{counters} {histograms} {buckets}");
     }
 }

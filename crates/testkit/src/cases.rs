@@ -19,8 +19,8 @@ use candor_verify::verdict::LogLevel;
 
 use crate::forge::{Forge, Lie, NOW_MS, cosign, integer_seed, upgraded};
 use crate::lies::{
-    ask_publicly, attested_party_lies, by_an_upstream, deep_question, early, free_lies, half, in_plaintext, lies, not_public, proxied,
-    sealed,
+    ask_publicly, attested_party_lies, by_an_upstream, deep_question, early, free_lies, guarded, half, in_plaintext, lies, not_public,
+    proxied, sealed, turned_away,
 };
 use crate::malformed;
 
@@ -214,14 +214,15 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     let chosen_free =
         Lie { decoding: |d| (d.seed_source, d.seed) = (SeedSource::Request, integer_seed(42)), seed_share: |s| *s = None, ..Lie::free() };
     push("nobody_paid_and_the_request_named_the_seed", &forge.free_bundle(&chosen_free), forge.policy(), "verified", itself);
+    let turned_away = Lie { terms: guarded, receipt: turned_away, ..Lie::default() };
+    push("refused_by_a_guard", &forge.free_bundle(&turned_away), forge.policy(), "verified", itself);
     let booted = Lie { manifest: |m| m.booted_at = UnixSeconds(NOW_MS / 1000 + 120), ..Lie::default() };
     push("booted_when_it_answered_by_a_clock_that_is_ahead", &forge.bundle(&booted), forge.policy(), "verified", itself);
     type End = (&'static str, fn(&mut Receipt));
-    let ends: [End; 4] = [
+    let ends: [End; 3] = [
         ("cut_by_the_node", |r| r.work.outcome = Outcome::CutByNode),
         ("client_went_away", |r| r.work.outcome = Outcome::Aborted),
         ("refused_by_the_model", |r| r.work.outcome = Outcome::RefusedByModel),
-        ("refused_by_a_guard", |r| r.work.outcome = Outcome::RefusedByGuard),
     ];
     for (name, receipt) in ends {
         push(name, &forge.bundle(&Lie { receipt, ..Lie::default() }), forge.policy(), "verified", itself);

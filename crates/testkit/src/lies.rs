@@ -10,7 +10,7 @@ use candor_verify::manifest::{FurtherKey, keys_hash};
 use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, Scheme, UsageSource};
 use candor_verify::source::{Account, SourceRecord};
 use candor_verify::terms::{
-    Classes, ModelSource, OperatorTerms, Price, PriceList, Pricing, Route, SealedVersion, Secret, SignedPriceList, Trust, Upstream,
+    Classes, Model, ModelSource, OperatorTerms, Price, PriceList, Pricing, Route, SealedVersion, Secret, SignedPriceList, Trust, Upstream,
     UpstreamKind, ways,
 };
 use candor_verify::time::{UnixMs, UnixSeconds};
@@ -216,6 +216,17 @@ fn a_few_units(terms: &mut OperatorTerms) {
 }
 
 /// Terms that sell for nothing.
+/// Terms by which a model of its own judges each request first.
+pub(crate) fn guarded(terms: &mut OperatorTerms) {
+    terms.models.push(Model::local("guard", Hash32([0x96; 32]), 512));
+    terms.guard.model = "guard".into();
+}
+
+/// What a guard refused: no model answered it, and nobody pays for it.
+pub(crate) fn turned_away(receipt: &mut Receipt) {
+    (receipt.work.outcome, receipt.work.completion_tokens, receipt.work.kinds) = (Outcome::RefusedByGuard, 0, Kinds::LOCAL);
+}
+
 fn costs_nothing(terms: &mut OperatorTerms) {
     (terms.prices[0].ceiling, terms.prices[0].floor) = (Classes::default(), Classes::default());
 }
@@ -224,7 +235,17 @@ fn costs_nothing(terms: &mut OperatorTerms) {
 pub(crate) fn free_lies() -> Vec<Row> {
     let receipt = |name, expect, receipt: fn(&mut Receipt)| (name, expect, Lie { receipt, ..Lie::free() });
     let at_the_end = |name, expect, bundle: fn(&mut Bundle)| (name, expect, Lie { bundle, ..Lie::free() });
+    let refusal = |name, receipt: fn(&mut Receipt)| (name, "work.claim", Lie { terms: guarded, receipt, ..Lie::default() });
     vec![
+        ("refused_by_a_guard_that_the_terms_do_not_have", "work.claim", Lie { receipt: turned_away, ..Lie::default() }),
+        refusal("refused_by_a_guard_after_tokens_of_an_answer", |r| {
+            turned_away(r);
+            r.work.completion_tokens = 1;
+        }),
+        refusal("refused_by_a_guard_and_promised_to_be_run_again", |r| {
+            turned_away(r);
+            r.work.kinds = Kinds::LOCAL.and(Kinds::REEXEC);
+        }),
         receipt("free_work_with_another_payment_id", "receipt.payment", |r| r.money.payment_id = Hash32([1; 32])),
         receipt("free_work_with_a_payer", "receipt.payment", |r| r.money.payer = Address([1; 20])),
         receipt("free_work_for_another_payee", "receipt.payment", |r| r.money.payee = Address([1; 20])),
@@ -515,6 +536,7 @@ fn money_lies() -> Vec<Row> {
         paid("payment_open_for_too_long", "payment.terms", |a| a.valid_before = UnixSeconds(NOW_MS / 1000 + 100_000)),
         at_the_end("client_salt_altered", "payment.binding", |b| sale(b).payment.client_salt = Some(Hash32([1; 32]))),
         paid("payment_bound_to_nothing", "payment.binding", |a| a.nonce = Hash32([1; 32])),
+        ("refused_by_a_guard_and_charged", "receipt.charge", Lie { terms: guarded, receipt: turned_away, ..Lie::default() }),
         receipt("receipt_reused_for_another_payment", "receipt.payment", |r| r.money.payment_id = Hash32([1; 32])),
         receipt("receipt_for_another_offer", "receipt.payment", |r| r.money.offer_digest = Hash32([1; 32])),
         receipt("receipt_in_another_asset", "receipt.payment", |r| r.money.asset = Address([1; 20])),

@@ -25,7 +25,7 @@ const EVIDENCE_PATH: &str = "/candor/evidence";
 /// Who this is, where its evidence and its log are, and what it sells at most at. What is in force now, `/v1/models` says.
 #[must_use]
 pub fn candor_document(terms: &OperatorTerms, manifest: &Manifest) -> Value {
-    let models = terms.models.iter().map(|model| {
+    let models = terms.answering_models().map(|model| {
         let prices = terms.prices.iter().filter(|price| price.model == model.digest).map(|price| {
             json!({
                 "network": Eip155(price.chain_id).to_string(), "asset": price.asset.to_string(),
@@ -41,6 +41,7 @@ pub fn candor_document(terms: &OperatorTerms, manifest: &Manifest) -> Value {
         "registry": {"chain_id": manifest.anchor_chain_id, "address": manifest.registry.to_string()},
         "operator": terms.operator.to_string(), "k_sig": manifest.k_sig.to_string(), "manifest": manifest.hash().to_string(),
         "terms": terms.digest().to_string(), "terms_end": terms.not_after.0, "models": models.collect::<Vec<_>>(),
+        "guard": Some(&terms.guard.model).filter(|model| !model.is_empty()),
     })
 }
 

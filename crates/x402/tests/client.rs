@@ -211,6 +211,35 @@ fn an_answer_that_was_given_up_is_asked_for_first_and_holds_up_nothing() {
 }
 
 #[test]
+fn what_a_guard_refused_is_sent_to_nobody_again_and_counts_until_a_chain_shows_it_unused() {
+    let world = World { recovery: AnswerRecovery::Echo { salt: Hash32([7; 32]) }, ..World::new() };
+    let mut ledger = Ledger::default();
+    let reservation = world.reserve(&mut ledger, 1);
+    let (nonce, ends) = (reservation.nonce(), reservation.valid_before());
+    assert_eq!(ledger.resolve(&nonce, Resolution::TurnedAway), Err(LedgerError::Unknown), "it was sent to nobody");
+    let sent = world.sent(reservation);
+    ledger.sent(sent.clone()).unwrap();
+    for _ in 0..2 {
+        ledger.resolve(&nonce, Resolution::TurnedAway).unwrap();
+    }
+    let mut ledger = restarted(&ledger);
+    assert_eq!(ledger.resume(&REQUEST, &seller(&world), &[], UnixSeconds(NOW)), Ok(None));
+    assert_eq!(
+        (ledger.sent(sent), ledger.resolve(&nonce, Resolution::NeverSent)),
+        (Err(LedgerError::AlreadyPaid), Err(LedgerError::AlreadyPaid))
+    );
+    let day = ledger.day_total(world.requirements.network, &world.requirements.asset, UnixSeconds(NOW));
+    assert_eq!((day, ledger.open().count()), (Amount(1000), 1));
+    // If the enclave was not what it was shown to be, it moved; else it never will.
+    let mut moved = restarted(&ledger);
+    assert_eq!((moved.resolve(&nonce, Resolution::Charged), moved.open().count()), (Ok(()), 0));
+    let early = Resolution::UnusedAt { block_time: ends.saturating_sub(1) };
+    assert_eq!(ledger.resolve(&nonce, early), Err(LedgerError::TooEarly { at_least: ends, got: ends.saturating_sub(1) }));
+    assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_time: ends }), Ok(()));
+    assert_eq!(ledger.spends().count(), 0);
+}
+
+#[test]
 fn a_request_that_was_answered_may_be_bought_again() {
     let world = World::new();
     let mut ledger = Ledger::default();

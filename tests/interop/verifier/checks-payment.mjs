@@ -6,7 +6,7 @@ import { TAG } from "./hashes.mjs";
 import { notAsked, notChecked, passed } from "./outcome.mjs";
 import * as payments from "./payment.mjs";
 import { amountOf, priceListDigest, priceListProblem } from "./price-list.mjs";
-import { SCHEME_EXACT, SCHEME_NONE, unpaidId } from "./receipt.mjs";
+import { OUTCOME_REFUSED_BY_GUARD, SCHEME_EXACT, SCHEME_NONE, unpaidId } from "./receipt.mjs";
 import { recover } from "./signatures.mjs";
 import { CLASSES, findAsset, findPrice, WAY_ANYBODY, WAY_KEY, WAY_PAY } from "./terms.mjs";
 import { seconds } from "./time-rule.mjs";
@@ -142,18 +142,21 @@ function checkUnpaidMoney({ logId, sequence, money }, manifest, check) {
   require(words.every(isZero) && amounts.every((amount) => amount === 0n), check, "money, and nobody paid");
 }
 
-/** 29. receipt.md §3 (RCPT-5; where nobody paid, that the terms give the work away, RCPT-12) */
+/** 29. receipt.md §3 (RCPT-5; where nobody paid, that the terms give the work away, or a guard refused it, RCPT-12) */
 export function receiptCharge({ bundle }) {
   const check = "receipt.charge";
   const { money, work } = bundle.delivery.receipt;
   const { manifest, terms } = bundle.evidence;
+  const byGuard = work.outcome === OUTCOME_REFUSED_BY_GUARD;
   if (bundle.sale === null) {
+    if (byGuard) return passed("a guard refused it");
     if ((terms.access.ways & (WAY_ANYBODY | WAY_KEY)) !== 0n) return passed("the terms give it away");
     const free = terms.prices.some((price) => equal(price.model, work.modelId) && CLASSES.every((name) => price.floor[name] === 0n));
     require(free, check, "the terms do not give this work away");
     return passed("a price list may say so, and is not shown");
   }
   const { value } = bundle.sale.payment;
+  require(!byGuard, check, "charged for what a guard refused");
   require(money.maxAmount === value && money.charged === value, check, "another amount than was signed");
   require(equal(money.payee, manifest.payee), check, "charged to another payee");
   require(money.cumulativeBefore === 0n && money.cumulativeAfter === 0n, check, "fields of a channel under exact");

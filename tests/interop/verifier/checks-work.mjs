@@ -94,6 +94,7 @@ export function workClaim({ bundle, found, isAlone }) {
   const kinds = isLocal ? [receipts.KIND_LOCAL, receipts.KIND_LOCAL | receipts.KIND_REEXEC] : [receipts.KIND_PROXY];
   require(kinds.includes(work.kinds), check, "another kind of work than the terms say of the model");
   checkTokens(bundle, check);
+  checkGuard(work, bundle.evidence.terms.guard, check);
   if (isLocal) {
     require(work.usageSource === receipts.COUNTED, check, "LOCAL work that was not counted by the enclave");
     require(work.outcome !== receipts.OUTCOME_UPSTREAM_ERROR, check, "LOCAL work that ended in an upstream error");
@@ -114,6 +115,14 @@ function checkTokens({ sale, delivery }, check) {
   require(sale === null || promptTokens === sale.offer.promptTokens, check, "another count of prompt tokens than offered");
   require(completionTokens <= most, check, "more tokens than offered");
   require(outcome !== receipts.OUTCOME_LENGTH || completionTokens === most, check, "ended by a length that was not reached");
+}
+
+/** RCPT-6: what a guard refused no model answered. */
+function checkGuard({ outcome, completionTokens, kinds }, guard, check) {
+  if (outcome !== receipts.OUTCOME_REFUSED_BY_GUARD) return;
+  require(guard.model !== "" || guard.upstream !== "", check, "refused by a guard that the terms do not have");
+  require(completionTokens === 0n, check, "refused by a guard after tokens of an answer");
+  require((kinds & receipts.KIND_REEXEC) === 0n, check, "refused by a guard, and promised to be run again");
 }
 
 /** RCPT-14: what of a source record the terms do not allow, or null. */

@@ -10,7 +10,7 @@ export const SCHEME_NONE = 0n, SCHEME_EXACT = 1n;
 export const KIND_LOCAL = 1n, KIND_PROXY = 2n, KIND_REEXEC = 4n;
 export const SEALED = 1n, TLS = 2n;
 export const COUNTED = 1n;
-export const OUTCOME_LENGTH = 2n, OUTCOME_UPSTREAM_ERROR = 7n;
+export const OUTCOME_LENGTH = 2n, OUTCOME_REFUSED_BY_GUARD = 6n, OUTCOME_UPSTREAM_ERROR = 7n;
 export const SEED_OF_REQUEST = 1n, SEED_OF_BOTH = 2n, SEED_OF_SERVER = 3n;
 export const ACCOUNT_OPERATOR = 1n, ACCOUNT_BUYER = 2n;
 

@@ -72,10 +72,10 @@ impl Sampling {
 
     /// The request that asks these messages. `public` is the task of a public answer, or zero.
     pub(crate) fn body(&self, node: &VerifiedNode, messages: &[Value], public: Option<Hash32>) -> Result<Vec<u8>, Failure> {
-        let models = &node.enclave.terms().models;
+        let mut models = node.enclave.terms().answering_models();
         let model = match &self.model {
             Some(model) => model,
-            None => models.first().map(|model| &model.id).ok_or_else(|| Failure::cannot("the node lists no model"))?,
+            None => models.next().map(|model| &model.id).ok_or_else(|| Failure::cannot("the node lists no model"))?,
         };
         let system = self.system.iter().map(|text| json!({"role": "system", "content": text}));
         let mut body = json!({

@@ -147,14 +147,17 @@ pub(crate) fn complete(settings: &mut Settings, chain_id: u64) -> Result<Deploye
     if text.models.is_empty() {
         text.models.push(built_in());
     }
-    let unpriced = text.models.iter().find(|model| model.prices.is_empty()).map(|model| model.id.clone());
+    let guard = text.guard.model.clone();
+    // The guard is asked, and not sold.
+    let is_unpriced = |model: &NodeModel| model.prices.is_empty() && guard.as_ref() != Some(&model.id);
+    let unpriced = text.models.iter().find(|model| is_unpriced(model)).map(|model| model.id.clone());
     if let Some(id) = unpriced.filter(|_| text.access.paid) {
         // Money that somebody named has prices that somebody named; only play money has usual ones.
         if !text.assets.is_empty() {
             return Err(Failure::cannot(format!("model {id:?}: expected a [[model.price]] in an [[asset]], got none")));
         }
         let asset = play_money(&deployed)?;
-        for model in text.models.iter_mut().filter(|model| model.prices.is_empty()) {
+        for model in text.models.iter_mut().filter(|model| is_unpriced(model)) {
             model.prices.push(usual_price(asset.symbol.clone()));
         }
         text.assets.push(asset);

@@ -226,7 +226,7 @@ impl Node {
     /// Of one answer in an asset, if its first model is sold for it.
     fn price(&self, limit: &AssetLimit) -> Option<Amount> {
         let terms = self.node.enclave.terms();
-        let model = terms.models.first()?.digest;
+        let model = terms.answering_models().next()?.digest;
         price_now(terms.price(&model, limit.network.0, &limit.asset)?, self.list.as_ref()).amount(QUESTION_TOKENS, ANSWER_TOKENS)
     }
 }
@@ -244,7 +244,7 @@ async fn find_node(chain: &ChainClient, judge: &PolicyFile, named: Option<&str>)
     };
     // Without the list the ceilings count: no answer costs more.
     let list = tokio::time::timeout(NODE_WAIT, price_list(&node.enclave)).await.ok().and_then(Result::ok).flatten();
-    let model = node.enclave.terms().models.first().map(|model| model.id.clone()).unwrap_or_default();
+    let model = node.enclave.terms().answering_models().next().map(|model| model.id.clone()).unwrap_or_default();
     Ok(Some(Node { endpoint: node.endpoint.authority(), model, node, list }))
 }
 

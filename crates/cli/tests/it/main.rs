@@ -15,6 +15,7 @@ mod demo;
 mod faults;
 mod free;
 mod funds;
+mod guarded;
 mod kept;
 mod lying_chain;
 mod misuse;

@@ -289,7 +289,7 @@ impl Kept {
     }
 
     pub(super) fn model(&self, name: &str) -> Option<&Model> {
-        self.node.enclave.terms().models.iter().find(|model| model.id == name)
+        self.node.enclave.terms().answering_models().find(|model| model.id == name)
     }
 
     fn known(&self, wishes: &Wishes, config: &ProxyConfig) -> Known {
@@ -301,7 +301,7 @@ impl Kept {
     /// What it asks for a request of this size, in the first asset of the policy that it takes.
     fn price(&self, wishes: &Wishes, config: &ProxyConfig) -> Option<Price> {
         let terms = self.node.enclave.terms();
-        let model = wishes.model.as_deref().map_or_else(|| terms.models.first(), |name| self.model(name))?;
+        let model = wishes.model.as_deref().map_or_else(|| terms.answering_models().next(), |name| self.model(name))?;
         if config.key.is_some() || terms.is_given_away(&model.digest) {
             return Some(Price { asset: 0, amount: Amount::ZERO });
         }

@@ -239,7 +239,7 @@ impl SpendBook {
         let spends = self.database.read(rows::open)?;
         let sent = spends.iter().filter_map(|spend| match &spend.state {
             SpendState::Unresolved(sent) | SpendState::GivenUp(sent) => Some(sent.payment_id()),
-            SpendState::Reserved | SpendState::Charged => None,
+            SpendState::Reserved | SpendState::TurnedAway | SpendState::Charged => None,
         });
         Ok(sent.collect())
     }

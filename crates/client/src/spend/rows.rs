@@ -11,7 +11,7 @@ use crate::database::Stop;
 use crate::error::ClientError;
 
 /// `state` is the code of [`SpendState`]; `payment` the value of `PAYMENT-SIGNATURE`, of states that may be sent again. `amount` is 16 bytes,
-/// big-endian. The one index serves what is open (`state < 3`) and the sums of a day.
+/// big-endian. The one index serves what is open (`state < 4`) and the sums of a day.
 pub(crate) const SCHEMA: &str = "
     CREATE TABLE spends (
         nonce BLOB NOT NULL PRIMARY KEY,
@@ -43,7 +43,8 @@ pub(super) const HOUR_SECONDS: u64 = 3_600;
 const RESERVED: i64 = 0;
 const UNRESOLVED: i64 = 1;
 const GIVEN_UP: i64 = 2;
-const CHARGED: i64 = 3;
+const TURNED_AWAY: i64 = 3;
+const CHARGED: i64 = 4;
 
 const COLUMNS: &str = "nonce, request, boot, payer, chain_id, asset, amount, reserved_at, valid_before, state, payment";
 
@@ -137,6 +138,7 @@ pub(super) fn put(connection: &Connection, spend: &Spend) -> Result<(), Stop> {
         SpendState::Reserved => (RESERVED, None),
         SpendState::Unresolved(sent) => (UNRESOLVED, Some(sent.header())),
         SpendState::GivenUp(sent) => (GIVEN_UP, Some(sent.header())),
+        SpendState::TurnedAway => (TURNED_AWAY, None),
         SpendState::Charged => (CHARGED, None),
     };
     let mut statement = connection.prepare_cached(&format!("INSERT OR REPLACE INTO spends ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"))?;
@@ -173,6 +175,7 @@ fn read(row: &Row<'_>) -> Result<Spend, Stop> {
         (RESERVED, None) => SpendState::Reserved,
         (UNRESOLVED, Some(Some(sent))) => SpendState::Unresolved(sent),
         (GIVEN_UP, Some(Some(sent))) => SpendState::GivenUp(sent),
+        (TURNED_AWAY, None) => SpendState::TurnedAway,
         (CHARGED, None) => SpendState::Charged,
         _ => return Err(malformed()),
     };

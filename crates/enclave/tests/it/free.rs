@@ -1,6 +1,5 @@
 //! Answers that nobody pays for: who gets them, what their receipts say, and that they keep nobody who pays from being served.
 
-use base64::Engine as _;
 use candor_enclave::{Config, Speed};
 use candor_link::Party;
 use candor_testhttp::chat_bytes;
@@ -17,7 +16,7 @@ use candor_verify::transcript::request_commitment;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::client::{Reply, ask_on, question, rest, without_salt};
+use crate::support::client::{Reply, ask_on, delivery, question, rest, without_salt};
 use crate::support::{Key, SOMEBODY, World, now};
 
 /// The fixture does not end its answer to this before it has to.
@@ -62,13 +61,6 @@ fn seedless(name: &str, max_tokens: u32, stream: bool) -> Value {
     let mut body = question(name, max_tokens, stream);
     body.as_object_mut().unwrap().remove("seed");
     body
-}
-
-fn delivery(reply: &Reply) -> Delivery {
-    let text = reply.text().into_owned();
-    let (_, after) = text.split_once(r#""delivery":""#).unwrap_or_else(|| panic!("no delivery: {reply:?}"));
-    let encoded = after.split('"').next().unwrap();
-    Delivery::parse(&base64::engine::general_purpose::STANDARD.decode(encoded).unwrap()).unwrap()
 }
 
 fn assert_refused(reply: &Reply, status: u16, code: &str) {

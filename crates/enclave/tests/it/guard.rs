@@ -1,73 +1,130 @@
-//! The guard: caps on what one payer has, by the terms, and payers that the operator does not serve. A refusal charges nothing.
+//! The guard: a model that judges each request before another answers it. What it refuses has a receipt, and nobody pays for it.
 
-use candor_enclave::Config;
-use candor_link::{EnclaveReply, HostRequest, Party};
-use candor_testhttp::chat_bytes;
-use candor_verify::hash::sha256;
+use candor_enclave::{Config, Speed};
+use candor_link::{EnclaveReply, HostRequest};
+use candor_testkit::forge::CHAIN_ID;
+use candor_verify::decoding::{SeedSource, seed_of_server};
+use candor_verify::receipt::{Kinds, Money, Outcome, Scheme, UsageSource};
 use candor_verify::terms::{Access, OperatorTerms, ways};
-use tokio::io::AsyncWriteExt as _;
+use candor_verify::transcript::{commitment_of, request_commitment, unsplice};
+use serde_json::Value;
 
-use crate::support::client::{Reply, question, rest, without_salt};
-use crate::support::{Key, World};
+use crate::support::client::{Reply, delivery, question};
+use crate::support::{Key, World, guarded, now};
 
-const KEY: &str = "ck_a-key-of-this-test-and-of-no-other";
+const BAD: &str = "Where is the bomb?";
 
-fn assert_refused(reply: &Reply, status: u16, code: &str) {
-    assert!(reply.status == status && reply.text().contains(&format!(r#""code":"{code}""#)), "{reply:?}");
-    assert_eq!(reply.header("payment-required"), None);
+fn config() -> Config {
+    let mut config = Config::default();
+    // What is offered here depends on no machine.
+    config.speed = Some(Speed::UNBOUNDED);
+    config
 }
 
-fn capped(requests: u32, tokens: u64) -> impl FnOnce(&mut OperatorTerms) {
-    move |terms| {
-        terms.access = Access { ways: ways::PAID | ways::KEYS, keys: vec![sha256(&[KEY.as_bytes()])] };
-        (terms.guard.payer_requests_per_minute, terms.guard.payer_tokens_per_day) = (requests, tokens);
+fn open(terms: &mut OperatorTerms) {
+    guarded(terms);
+    terms.access = Access { ways: ways::OPEN, keys: vec![] };
+    (terms.prices, terms.assets) = (vec![], vec![]);
+}
+
+/// A body out of its chunks.
+fn unchunked(body: &str) -> String {
+    let Some((length, rest)) = body.split_once("\r\n") else { return String::new() };
+    let length = usize::from_str_radix(length, 16).unwrap();
+    let (chunk, rest) = rest.split_at(length);
+    chunk.to_owned() + &if length == 0 { String::new() } else { unchunked(rest.trim_start_matches("\r\n")) }
+}
+
+/// What every refusal of the guard has and has not.
+fn assert_turned_away(world: &World, reply: &Reply, body: &Value) {
+    assert_eq!(reply.status, 200, "{reply:?}");
+    for absent in ["payment-required", "payment-response", "x-candor-answer-recovery"] {
+        assert_eq!(reply.header(absent), None, "{absent}");
     }
-}
-
-async fn buy(world: &World, payer: u8, name: &str) -> Reply {
-    let body = question(name, 2, false);
-    let payment = without_salt(&world.ask(&body, None).await, &Key::of(payer));
-    world.ask(&body, Some(&payment)).await
-}
-
-async fn by_key(world: &World, name: &str) -> Reply {
-    let mut tls = world.tls_of(Party([2; 8])).await;
-    let headers = format!("connection: close\r\nauthorization: Bearer {KEY}\r\n");
-    tls.write_all(&chat_bytes(&headers, &question(name, 2, false), None)).await.unwrap();
-    Reply::parse(&rest(&mut tls).await)
-}
-
-#[tokio::test]
-async fn a_payer_and_a_key_have_so_many_requests_a_minute_and_another_has_its_own() {
-    let world = World::start_under(Config::default(), capped(1, 0)).await;
-    assert_eq!(buy(&world, 9, "first").await.status, 200);
-    let refused = buy(&world, 9, "second").await;
-    assert_refused(&refused, 429, "candor_payer_requests");
-    let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
-    assert!((1..=60).contains(&seconds));
-    assert_eq!(buy(&world, 10, "another's").await.status, 200);
-    assert_eq!(by_key(&world, "a key's").await.status, 200);
-    assert_refused(&by_key(&world, "again").await, 429, "candor_payer_requests");
-    assert_eq!((world.receipts().len(), world.host.settlements.lock().unwrap().len()), (3, 2));
-}
-
-#[tokio::test]
-async fn a_payer_has_so_many_tokens_a_day() {
-    let world = World::start_under(Config::default(), capped(0, 1)).await;
-    // What goes over was begun below.
-    assert_eq!(buy(&world, 9, "first").await.status, 200);
-    let refused = buy(&world, 9, "second").await;
-    assert_refused(&refused, 429, "candor_payer_tokens");
-    assert!(86_000 < refused.header("retry-after").unwrap().parse::<u64>().unwrap());
+    let text = unchunked(&reply.text());
+    let frames: Vec<&str> = match body["stream"] == true {
+        true => text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).filter(|data| *data != "[DONE]").collect(),
+        false => vec![&text],
+    };
+    assert!(text.contains("The guard of this node refused") && text.contains(r#""finish_reason":"content_filter""#), "{text}");
+    let (last, _) = unsplice(frames.last().unwrap().as_bytes()).unwrap();
+    let delivery = delivery(reply);
+    let receipt = &delivery.receipt;
+    assert!(world.receipts().contains(receipt), "the host has it");
+    assert_eq!(receipt.money, Money::unpaid(CHAIN_ID, receipt.money.payee, &receipt.log_id, receipt.sequence));
+    let work = &receipt.work;
+    assert_eq!((work.outcome, work.kinds, work.usage_source), (Outcome::RefusedByGuard, Kinds::LOCAL, UsageSource::Counted));
+    assert_eq!((work.completion_tokens, work.model_id), (0, world.terms.model(&work.model_id).unwrap().digest));
+    assert!(0 < work.prompt_tokens, "{work:?}");
+    // It commits to what was asked and to what was said.
+    let salt = delivery.request_salt.unwrap();
+    assert_eq!(work.request_commitment, request_commitment(&salt, "POST", "/v1/chat/completions", body.to_string().as_bytes()));
+    let seed = reply.header("x-candor-transcript-seed").unwrap();
+    let seed = candor_verify::Hash32::from_hex(seed).unwrap();
+    let sent = frames[..frames.len() - 1].iter().map(|frame| frame.as_bytes()).chain([last.as_slice()]);
+    assert_eq!(work.response_commitment, commitment_of(&seed, sent));
+    assert_eq!(work.decoding_hash, delivery.decoding.struct_hash());
+    match delivery.seed_share {
+        Some(share) => assert_eq!((delivery.decoding.seed_source, delivery.decoding.seed), (SeedSource::Server, seed_of_server(&share))),
+        None => assert_eq!(delivery.decoding.seed_source, SeedSource::Request),
+    }
+    let (settlements, answers) = (world.host.settlements.lock().unwrap().len(), world.host.answers.lock().unwrap().len());
+    assert_eq!((settlements, answers), (0, 0), "nothing to settle or keep");
 }
 
 #[tokio::test]
-async fn a_denied_payer_is_refused_and_not_charged_until_the_list_is_another() {
-    let world = World::start(Config::default()).await;
-    let payers = vec![Key::of(9).address()];
-    assert_eq!(world.say(HostRequest::DenyPayers { payers }).await, EnclaveReply::Done);
-    assert_refused(&buy(&world, 9, "denied").await, 403, "candor_payer_denied");
-    assert_eq!(buy(&world, 10, "not denied").await.status, 200);
-    assert_eq!(world.say(HostRequest::DenyPayers { payers: vec![] }).await, EnclaveReply::Done);
-    assert_eq!(buy(&world, 9, "denied").await.status, 200);
+async fn what_the_guard_refuses_nobody_pays_for_and_its_payment_buys_nothing_else() {
+    let world = World::start_under(config(), guarded).await;
+    for (stream, seeded) in [(false, true), (true, true), (true, false), (false, false)] {
+        let mut body = question(BAD, 4, stream);
+        if !seeded {
+            body.as_object_mut().unwrap().remove("seed");
+        }
+        // With its salt echoed: a place for the answer was held, and is free again.
+        let payment = world.pay(&Key::of(9), &body, now() + 300).await;
+        let reply = world.ask(&body, Some(&payment)).await;
+        assert_turned_away(&world, &reply, &body);
+        let again = world.ask(&body, Some(&payment)).await;
+        assert!(again.status == 409 && again.text().contains("candor_payment"), "being judged is not had again and again: {again:?}");
+    }
+    let counts = world.say(HostRequest::Metrics).await;
+    assert!(matches!(counts, EnclaveReply::Metrics(_)), "{counts:?}");
+}
+
+#[tokio::test]
+async fn what_the_guard_lets_pass_is_sold_as_ever() {
+    let world = World::start_under(config(), guarded).await;
+    for (number, stream) in [(10, false), (11, true)] {
+        let body = question("hello", 4, stream);
+        let payment = world.pay(&Key::of(number), &body, now() + 300).await;
+        let reply = world.ask(&body, Some(&payment)).await;
+        assert_eq!((reply.status, delivery(&reply).receipt.money.scheme), (200, Scheme::ExactEip3009), "{reply:?}");
+        assert_eq!(delivery(&reply).receipt.work.kinds, Kinds::LOCAL.and(Kinds::REEXEC));
+    }
+    assert_eq!(world.host.settlements.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_costs_nothing_is_judged_too_and_the_guard_itself_answers_nobody() {
+    let world = World::start_under(config(), open).await;
+    for stream in [false, true] {
+        let body = question(BAD, 4, stream);
+        assert_turned_away(&world, &world.ask(&body, None).await, &body);
+        let reply = world.ask(&question("hello", 4, stream), None).await;
+        assert_eq!(delivery(&reply).receipt.work.outcome, Outcome::Length, "{reply:?}");
+    }
+    let models = world.get("/v1/models").await.text().into_owned();
+    assert!(models.contains(r#""id":"fixture""#) && !models.contains(r#""id":"guard""#), "{models}");
+    let mut to_guard = question("hello", 4, false);
+    to_guard["model"] = "guard".into();
+    let reply = world.ask(&to_guard, None).await;
+    assert!(reply.status == 404 && reply.text().contains("model_not_found"), "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_conversation_that_the_guard_cannot_read_whole_is_told_no_price() {
+    let world = World::start_under(config(), guarded).await;
+    let reply = world.ask(&question(&"x ".repeat(600), 4, false), None).await;
+    assert!(reply.status == 400 && reply.text().contains("The guard of this node reads"), "{reply:?}");
+    assert_eq!(reply.header("payment-required"), None);
 }

@@ -3,6 +3,7 @@
 //! One program: apart, each file would be compiled and linked with everything that all of them use. `cargo test --test it FILE::` runs a file's.
 
 mod browsers;
+mod caps;
 mod challenges;
 mod connections;
 mod cut;

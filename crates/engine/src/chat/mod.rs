@@ -28,13 +28,22 @@ use crate::{Finish, Model, Options, Step, Usage, generate};
 ///
 /// 400 `context_length_exceeded` if the prompt and `max_tokens` do not fit into the model's context.
 pub fn prompt_tokens(model: &Model, request: &ChatRequest) -> Result<Vec<u32>, ApiError> {
+    prompt_of(model, &request.messages, request.max_tokens)
+}
+
+/// The same for a conversation that another model than the request's reads, and `max_tokens` of what it says.
+///
+/// # Errors
+///
+/// As of [`prompt_tokens`].
+pub fn prompt_of(model: &Model, messages: &[Message], max_tokens: u32) -> Result<Vec<u32>, ApiError> {
     let (tokenizer, context) = (model.tokenizer(), model.config().context);
-    let text: u64 = request.messages.iter().map(|message| message.text.len() as u64).sum();
+    let text: u64 = messages.iter().map(|message| message.text.len() as u64).sum();
     if u64::from(context) * (MAX_TOKEN_BYTES as u64) < text {
         return Err(ApiError::messages_beyond_context(context));
     }
     let mut tokens = vec![tokenizer.special(Special::Begin)];
-    for message in &request.messages {
+    for message in messages {
         tokens.push(tokenizer.special(match message.role {
             Role::System => Special::System,
             Role::User => Special::User,
@@ -47,8 +56,8 @@ pub fn prompt_tokens(model: &Model, request: &ChatRequest) -> Result<Vec<u32>, A
         tokens.push(tokenizer.special(Special::End));
     }
     tokens.push(tokenizer.special(Special::Assistant));
-    if tokens.len() as u64 + u64::from(request.max_tokens) > context.into() {
-        return Err(ApiError::context_length(context, tokens.len() as u64, request.max_tokens));
+    if tokens.len() as u64 + u64::from(max_tokens) > context.into() {
+        return Err(ApiError::context_length(context, tokens.len() as u64, max_tokens));
     }
     Ok(tokens)
 }
@@ -126,6 +135,16 @@ pub fn answer(
         return Ok(Completed { last_frame: None, finish: Finish::Cancelled, usage: done.usage });
     }
     Ok(Completed { last_frame: Some(last_frame), finish: done.finish, usage: done.usage })
+}
+
+/// The frames of a refusal in this text, in the form that `request` asked for: what is sent instead of an answer by whoever judges requests
+/// before a model sees them. The last one is as that of an answer. Spec: http.md §4.8.
+#[must_use]
+pub fn refusal(request: &ChatRequest, head: &Head, text: &str, usage: Usage) -> Vec<Vec<u8>> {
+    match request.stream {
+        true => StreamRenderer::new(head, request.include_usage).refused(text, usage),
+        false => vec![render::whole_refusal(head, text, usage)],
+    }
 }
 
 /// Id of an answer in its frames: from the request commitment, so that whoever replays makes the same bytes.

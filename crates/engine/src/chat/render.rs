@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::{ENGINE, Finish, Usage};
 
+/// The `finish_reason` of what a guard refused.
+const FILTERED: &str = "content_filter";
+
 /// What all frames of one answer share.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Head {
@@ -49,15 +52,28 @@ impl StreamRenderer {
     /// The frames that end the answer: those to send at once, and the last one. `tail` is text no token released. None if cancelled.
     #[must_use]
     pub fn end(&self, tail: &str, finish: Finish, usage: Usage) -> Option<(Vec<Vec<u8>>, Vec<u8>)> {
-        let reason = finish_reason(finish)?;
         let mut frames: Vec<Vec<u8>> = self.text(tail).into_iter().collect();
-        let finish = self.chunk(&["{}", r#","logprobs":null,"finish_reason":""#, reason, r#""}]"#]);
-        if !self.include_usage {
-            return Some((frames, finish));
-        }
-        frames.push(finish);
-        let last = [&self.prefix, b"],\"usage\":".as_slice(), usage_json(usage).as_bytes(), b"}"].concat();
+        let mut ends = self.finish(finish_reason(finish)?, usage);
+        let last = ends.pop()?;
+        frames.extend(ends);
         Some((frames, last))
+    }
+
+    /// All frames of a refusal in this text, instead of an answer.
+    pub(super) fn refused(&self, text: &str, usage: Usage) -> Vec<Vec<u8>> {
+        let refusal = self.chunk(&[r#"{"refusal":"#, &json(&text), "}", r#","logprobs":null,"finish_reason":null}]"#]);
+        let mut frames = vec![self.first(), refusal];
+        frames.extend(self.finish(FILTERED, usage));
+        frames
+    }
+
+    /// The frame that says why an answer ended, and the one of its usage if that was asked for.
+    fn finish(&self, reason: &str, usage: Usage) -> Vec<Vec<u8>> {
+        let mut frames = vec![self.chunk(&["{}", r#","logprobs":null,"finish_reason":""#, reason, r#""}]"#])];
+        if self.include_usage {
+            frames.push([&self.prefix, b"],\"usage\":".as_slice(), usage_json(usage).as_bytes(), b"}"].concat());
+        }
+        frames
     }
 
     /// A frame with one choice, from the delta on.
@@ -75,11 +91,22 @@ impl StreamRenderer {
 /// The body of an answer that is not streamed. None if cancelled.
 #[must_use]
 pub fn whole_body(head: &Head, text: &str, finish: Finish, usage: Usage) -> Option<Vec<u8>> {
-    let reason = finish_reason(finish)?;
+    Some(whole(head, &json(&text), "null", finish_reason(finish)?, usage))
+}
+
+/// The body of a refusal in this text, instead of an answer.
+pub(super) fn whole_refusal(head: &Head, text: &str, usage: Usage) -> Vec<u8> {
+    whole(head, "null", &json(&text), FILTERED, usage)
+}
+
+/// The one body with this content and this refusal, both JSON.
+fn whole(head: &Head, content: &str, refusal: &str, reason: &str, usage: Usage) -> Vec<u8> {
     let parts = [
         r#"{"index":0,"message":{"role":"assistant","content":"#,
-        &json(&text),
-        r#","refusal":null},"logprobs":null,"finish_reason":""#,
+        content,
+        r#","refusal":"#,
+        refusal,
+        r#"},"logprobs":null,"finish_reason":""#,
         reason,
         r#""}],"usage":"#,
         &usage_json(usage),
@@ -87,7 +114,7 @@ pub fn whole_body(head: &Head, text: &str, finish: Finish, usage: Usage) -> Opti
     ];
     let mut body = open(head, "chat.completion");
     body.extend(parts.concat().into_bytes());
-    Some(body)
+    body
 }
 
 fn open(head: &Head, object: &str) -> Vec<u8> {
@@ -161,6 +188,28 @@ mod tests {
         let body = whole_body(&head(), "hi", Finish::Length, USAGE).unwrap();
         let expected = r#"{"id":"c\"1","object":"chat.completion","created":5,"model":"m","system_fingerprint":"det/1","choices":[{"index":0,"message":{"role":"assistant","content":"hi","refusal":null},"logprobs":null,"finish_reason":"length"}],"usage":{"prompt_tokens":6,"completion_tokens":2,"total_tokens":8}}"#;
         assert_eq!(text(&body), expected);
+    }
+
+    #[test]
+    fn refusals_are_these_bytes() {
+        let usage = Usage { prompt_tokens: 6, completion_tokens: 0 };
+        let tail = r#""logprobs":null,"finish_reason":"content_filter"}]"#;
+        let said = text(&whole_refusal(&head(), "no", usage)).to_owned();
+        let message = r#""choices":[{"index":0,"message":{"role":"assistant","content":null,"refusal":"no"},"#;
+        let used = r#""usage":{"prompt_tokens":6,"completion_tokens":0,"total_tokens":6}}"#;
+        assert!(said.ends_with(&format!("{message}{tail},{used}")), "{said}");
+        let frames = StreamRenderer::new(&head(), true).refused("no", usage);
+        let ends = [
+            r#""delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}],"usage":null}"#.to_owned(),
+            r#""delta":{"refusal":"no"},"logprobs":null,"finish_reason":null}],"usage":null}"#.to_owned(),
+            format!(r#""delta":{{}},{tail},"usage":null}}"#),
+            format!(r#""choices":[],{used}"#),
+        ];
+        assert_eq!(frames.len(), ends.len());
+        for (frame, end) in frames.iter().zip(ends) {
+            assert!(text(frame).ends_with(&end), "{}", text(frame));
+        }
+        assert_eq!(StreamRenderer::new(&head(), false).refused("no", usage).len(), 3);
     }
 
     #[test]

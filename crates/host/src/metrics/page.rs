@@ -71,6 +71,7 @@ fn enclave(text: &mut Text, shared: &Shared) {
             EnclaveCounter::Claims => "claims_total",
             EnclaveCounter::Free => "free_total",
             EnclaveCounter::Aborted => "aborted_total",
+            EnclaveCounter::RefusedByGuard => "refused_by_guard_total",
             EnclaveCounter::HostUnavailable => "host_unavailable_total",
             EnclaveCounter::Receipts => "receipts_total",
             EnclaveCounter::PromptTokens => "prompt_tokens_total",

@@ -266,7 +266,7 @@ pub struct AccessPart {
 #[serde(deny_unknown_fields, default)]
 #[expect(clippy::exhaustive_structs, reason = "any value can be written")]
 pub struct GuardPart {
-    /// A model of this file that judges each request first.
+    /// A model of this file that judges each conversation before another answers it. It is not sold.
     pub model: Option<String>,
     /// Requests of one payer a minute; 0 for no cap.
     pub payer_requests_per_minute: u32,
@@ -493,10 +493,16 @@ impl NodeText {
                 return refuse("anchor.value".into(), &error.to_string(), value.to_string());
             }
         }
-        if let Some(model) = &self.guard.model
-            && !self.models.iter().any(|known| known.id == *model)
-        {
-            return refuse("guard.model".into(), "the id of a [[model]]", model.clone());
+        if let Some(id) = &self.guard.model {
+            let Some(at) = self.models.iter().position(|known| known.id == *id) else {
+                return refuse("guard.model".into(), "the id of a [[model]]", id.clone());
+            };
+            if self.models.iter().skip(at).take(1).any(|guard| !guard.prices.is_empty()) {
+                return refuse(format!("model[{at}].price"), "no price: this model is the guard, which is not sold", id.clone());
+            }
+            if self.models.len() == 1 {
+                return refuse("guard.model".into(), "another [[model]] than the only one, which would answer nobody", id.clone());
+            }
         }
         if !(self.access.paid || self.access.open || !self.access.keys.is_empty()) {
             return refuse("access".into(), "paid, open or keys", "nobody".into());

@@ -48,19 +48,22 @@ fn full() -> NodeText {
             version: "2".into(),
             decimals: 6,
         }],
-        models: vec![NodeModel {
-            id: "meta/llama-3.2".into(),
-            file: Some("llama.cnd1".into()),
-            prices: vec![PricePart {
-                asset: "USDC".into(),
-                input: Decimal::parse("0.25").unwrap(),
-                output: Decimal::parse("1.5").unwrap(),
-                request: Decimal::parse("0.0001").unwrap(),
-            }],
-        }],
+        models: vec![
+            NodeModel {
+                id: "meta/llama-3.2".into(),
+                file: Some("llama.cnd1".into()),
+                prices: vec![PricePart {
+                    asset: "USDC".into(),
+                    input: Decimal::parse("0.25").unwrap(),
+                    output: Decimal::parse("1.5").unwrap(),
+                    request: Decimal::parse("0.0001").unwrap(),
+                }],
+            },
+            NodeModel { id: "guard".into(), file: Some("/var/lib/guard.cnd1".into()), prices: vec![] },
+        ],
         access: AccessPart { paid: false, open: true, keys: vec![Hash32([7; 32])] },
         guard: GuardPart {
-            model: Some("meta/llama-3.2".into()),
+            model: Some("guard".into()),
             payer_requests_per_minute: 10,
             payer_tokens_per_day: 100_000,
             deny: vec![address(9)],

@@ -96,7 +96,7 @@ impl NodeText {
         let guard = &self.guard;
         maybe(
             out,
-            "A model of this file that judges each request first. This version refuses to boot with one.",
+            "A model of this file that judges each conversation before another answers it; it is not sold itself.",
             "model",
             guard.model.as_ref().map(quoted),
             "\"…\"",

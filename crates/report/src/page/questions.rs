@@ -93,7 +93,9 @@ fn ran(page: &Page<'_>, grade: Grade) -> Answer {
     }
     let text = match (page.bundle.delivery.receipt.work.outcome, grade) {
         (Outcome::RefusedByGuard, _) => {
-            format!("A guard before or behind the model {model} refused. This is exactly what the measured program answered.")
+            format!(
+                "A guard before the model {model} refused, so that it was not asked. This is exactly what the measured program answered."
+            )
         }
         (Outcome::UpstreamError, _) => {
             format!("<b>{host}</b> was asked for {model} and failed. This is exactly what the measured program answered.")

@@ -10,7 +10,7 @@ use crate::eip712::signer;
 use crate::evidence::VerifiedEnclave;
 use crate::offer::{self, Asked, MaxTokens, Offer, Shown, VerifiedOffer};
 use crate::payment::{self, Authorization, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, Payment};
-use crate::receipt::Money;
+use crate::receipt::{Money, Outcome};
 use crate::step::Step;
 use crate::verdict::Stop;
 
@@ -93,8 +93,10 @@ impl Run<'_> {
             && money.payee == offer.payee
             && money.cumulative_before == Amount::ZERO
             && money.cumulative_after == Amount::ZERO;
-        let expected = format!("{} units to {}", authorization.value, offer.payee);
-        let got = format!("{} of at most {} units to {}", money.charged, money.max_amount, money.payee);
+        let outcome = self.bundle.delivery.receipt.work.outcome;
+        let expected = format!("{} units to {}, and nothing for what a guard refused", authorization.value, offer.payee);
+        let got = format!("{} of at most {} units to {}, {}", money.charged, money.max_amount, money.payee, outcome.as_str());
+        let ok = ok && outcome != Outcome::RefusedByGuard;
         self.checks.require(Step::ReceiptCharge, ok, expected, got)?;
         let (amount, asset, chain_id) = (money.charged, money.asset, money.chain_id);
         let expected = format!("Transfer of {amount} units of {asset} on chain {chain_id} from {} to {}", money.payer, money.payee);
@@ -133,9 +135,11 @@ impl Run<'_> {
             format!("payment {payment_id:#}, scheme {}, payee {payee} on chain {chain_id}, {charged} units", scheme.as_str())
         };
         self.checks.require(Step::ReceiptPayment, receipt.money == expected, show(&expected), show(&receipt.money))?;
-        let may_be_free = enclave.terms().may_be_free(&receipt.work.model_id);
+        // Whether the terms have a guard that could refuse it is of `work.claim`.
+        let is_refused = receipt.work.outcome == Outcome::RefusedByGuard;
+        let may_be_free = is_refused || enclave.terms().may_be_free(&receipt.work.model_id);
         let got = if may_be_free { "nobody paid" } else { "nobody paid, and the terms let nobody have this model for nothing" };
-        self.checks.require(Step::ReceiptCharge, may_be_free, "work that the terms give away", got)?;
+        self.checks.require(Step::ReceiptCharge, may_be_free, "work that the terms give away, or that a guard refused", got)?;
         self.checks.not_asked(Step::PaymentTransfer, PAID)
     }
 }

@@ -178,6 +178,11 @@ impl OperatorTerms {
         self.models.iter().find(|model| model.digest == *digest)
     }
 
+    /// The models that answer, in the order of the terms: all but the one that judges requests for them.
+    pub fn answering_models(&self) -> impl Iterator<Item = &Model> {
+        self.models.iter().filter(|model| model.id != self.guard.model)
+    }
+
     /// The price of a model in an asset.
     #[must_use]
     pub fn price(&self, model: &Hash32, chain_id: u64, asset: &Address) -> Option<&Price> {

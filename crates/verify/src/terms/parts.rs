@@ -294,6 +294,14 @@ pub struct Guard {
     pub payer_tokens_per_day: u64,
 }
 
+impl Guard {
+    /// Whether something judges each request before a model sees it.
+    #[must_use]
+    pub fn judges(&self) -> bool {
+        !self.model.is_empty() || !self.upstream.is_empty()
+    }
+}
+
 pub(super) const ASSET_TYPE: &str = "Asset(uint256 chainId,address asset,string name,string version,uint8 decimals)";
 pub(super) const ACCESS_TYPE: &str = "Access(uint32 ways,bytes32[] keys)";
 pub(super) const CHAIN_TYPE: &str = "Chain(uint256 chainId,address registry,address settlerFactory,address forwarderFactory,address authorizerFactory,address batch,address uptoProxy,bytes32 channelPolicy)";

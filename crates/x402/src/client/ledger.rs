@@ -3,7 +3,8 @@
 //! ```text
 //! reserve ──▶ Reserved ── sent ──▶ Unresolved ── answered, or used on chain ──▶ Charged ── a day ──▶ forgotten
 //!                └── never sent ───────┼── unused at a block after its end ──▶ gone
-//!                                      └── a boot of its payee had no answer ──▶ GivenUp ── a week ──▶ forgotten
+//!                                      ├── a boot of its payee had no answer ──▶ GivenUp ── a week ──▶ forgotten
+//!                                      └── a receipt says that nobody pays ──▶ TurnedAway ── unused at a block after its end ──▶ gone
 //! ```
 //!
 //! A payment is *unresolved* from the moment it is sent until the chain or a receipt says what became of it. The enclave may be dead and
@@ -80,6 +81,9 @@ pub enum SpendState {
     /// It counts as charged: it can move no more, and a boot of its payee had no answer for it. Another may have, so before its request is paid for
     /// anew its answer is asked for, as long as one may be kept.
     GivenUp(SentPayment),
+    /// A verified receipt says that its request was refused and that nobody pays for that. Its request may be paid for anew; it is sent to nobody
+    /// again, and counts until a chain shows that it did not move.
+    TurnedAway,
     /// It moved, or a receipt says that it is owed.
     Charged,
 }
@@ -97,6 +101,8 @@ pub enum Resolution {
     },
     /// It can move no more, and a boot of its payee had no answer for it.
     GivenUp,
+    /// A verified receipt says that its request was refused and that nobody pays for that.
+    TurnedAway,
     /// It was reserved and never sent to anybody.
     NeverSent,
 }
@@ -269,7 +275,7 @@ impl Ledger {
         let (mut blocked, mut given_up) = (None, None);
         for spend in self.spends.values().filter(|spend| is_abandoned(spend)) {
             match &spend.state {
-                SpendState::Reserved | SpendState::Charged => {}
+                SpendState::Reserved | SpendState::TurnedAway | SpendState::Charged => {}
                 // Also after the node would run it no more: the answer may be kept.
                 SpendState::Unresolved(sent) if spend.may_be_sent_again(sent, seller, now) => return Ok(Some(sent.clone())),
                 SpendState::Unresolved(_) => blocked = Some(spend.why_not_again(now)),
@@ -347,7 +353,9 @@ impl Ledger {
         let spend = self.spends.get_mut(&sent.payment().authorization.nonce).ok_or(LedgerError::Unknown)?;
         match spend.state {
             SpendState::Reserved => spend.state = SpendState::Unresolved(sent),
-            SpendState::Unresolved(_) | SpendState::GivenUp(_) | SpendState::Charged => return Err(LedgerError::AlreadyPaid),
+            SpendState::Unresolved(_) | SpendState::GivenUp(_) | SpendState::TurnedAway | SpendState::Charged => {
+                return Err(LedgerError::AlreadyPaid);
+            }
         }
         Ok(())
     }
@@ -363,20 +371,19 @@ impl Ledger {
             (Resolution::Charged, _) => spend.state = SpendState::Charged,
             (Resolution::UnusedAt { .. }, SpendState::Charged) => return Err(LedgerError::AlreadyPaid),
             (Resolution::GivenUp, SpendState::Unresolved(sent)) => spend.state = SpendState::GivenUp(sent.clone()),
-            (Resolution::GivenUp, SpendState::GivenUp(_)) => {}
-            (Resolution::GivenUp, SpendState::Reserved | SpendState::Charged) => return Err(LedgerError::Unknown),
-            (Resolution::UnusedAt { block_time }, SpendState::Reserved | SpendState::Unresolved(_) | SpendState::GivenUp(_)) => {
+            (Resolution::TurnedAway, SpendState::Unresolved(_)) => spend.state = SpendState::TurnedAway,
+            (Resolution::GivenUp, SpendState::GivenUp(_)) | (Resolution::TurnedAway, SpendState::TurnedAway) => {}
+            (Resolution::GivenUp | Resolution::TurnedAway, _) => return Err(LedgerError::Unknown),
+            (Resolution::UnusedAt { block_time }, _) => {
                 if block_time < spend.valid_before {
                     return Err(LedgerError::TooEarly { at_least: spend.valid_before, got: block_time });
                 }
                 self.spends.remove(nonce);
             }
-            (Resolution::NeverSent, SpendState::Unresolved(_) | SpendState::GivenUp(_) | SpendState::Charged) => {
-                return Err(LedgerError::AlreadyPaid);
-            }
             (Resolution::NeverSent, SpendState::Reserved) => {
                 self.spends.remove(nonce);
             }
+            (Resolution::NeverSent, _) => return Err(LedgerError::AlreadyPaid),
         }
         Ok(())
     }
@@ -400,7 +407,7 @@ impl Ledger {
     fn forget(&mut self, now: UnixSeconds) {
         let since = now.saturating_sub(DAY_SECONDS);
         self.spends.retain(|_, spend| match spend.state {
-            SpendState::Reserved | SpendState::Unresolved(_) => true,
+            SpendState::Reserved | SpendState::Unresolved(_) | SpendState::TurnedAway => true,
             SpendState::GivenUp(_) => spend.may_have_answer(now) || since < spend.reserved_at,
             SpendState::Charged => since < spend.reserved_at,
         });

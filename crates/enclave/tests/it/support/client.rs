@@ -5,6 +5,7 @@ use candor_testhttp::{Draft, Offered, PATIENCE, chat_bytes, tls_over};
 pub(crate) use candor_testhttp::{Reply, rest};
 use candor_testkit::forge::Key;
 use candor_verify::bytes::Hash32;
+use candor_verify::delivery::Delivery;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -61,6 +62,15 @@ impl World {
     pub(crate) async fn pay(&self, payer: &Key, body: &Value, valid_before: u64) -> String {
         sign(payer, &self.ask(body, None).await, valid_before)
     }
+}
+
+/// The delivery in the last frame of an answer.
+pub(crate) fn delivery(reply: &Reply) -> Delivery {
+    use base64::Engine as _;
+    let text = reply.text().into_owned();
+    let (_, after) = text.split_once(r#""delivery":""#).unwrap_or_else(|| panic!("no delivery: {reply:?}"));
+    let encoded = after.split('"').next().unwrap();
+    Delivery::parse(&base64::engine::general_purpose::STANDARD.decode(encoded).unwrap()).unwrap()
 }
 
 /// A payment for what a 402 asks for, bound to its offer, by a client that does not want its answer kept.

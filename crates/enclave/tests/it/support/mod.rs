@@ -120,8 +120,12 @@ impl World {
         let signed_terms = terms(digest, change);
         let boot = BootRequest { signed_terms: signed_terms.encode(), head, predecessor: None };
         control.ask(HostRequest::Boot(Box::new(boot))).await;
-        let total = u64::try_from(model.len()).unwrap();
-        control.ask(HostRequest::ModelPart(ModelPart { digest, offset: 0, total, bytes: model })).await;
+        for bytes in [model, candor_engine::fixture::guard()] {
+            let (digest, total) = (Hash32(candor_engine::merkle_root(&bytes)), u64::try_from(bytes.len()).unwrap());
+            if signed_terms.terms.model(&digest).is_some() {
+                control.ask(HostRequest::ModelPart(ModelPart { digest, offset: 0, total, bytes })).await;
+            }
+        }
         let EnclaveReply::Ready(_) = control.ask(HostRequest::Start).await else { panic!("not ready") };
         // The connection lives in its tasks.
         let world = Self { socket, host, control: tokio::sync::Mutex::new(control), terms: signed_terms.terms };
@@ -177,6 +181,13 @@ pub(crate) fn model() -> Vec<u8> {
         tied: false,
     };
     candor_engine::fixture::random(shape, 1)
+}
+
+/// Terms by which the fixture's guard judges requests first.
+pub(crate) fn guarded(terms: &mut OperatorTerms) {
+    let digest = Hash32(candor_engine::merkle_root(&candor_engine::fixture::guard()));
+    terms.models.insert(0, Model::local("guard", digest, 512));
+    terms.guard.model = "guard".into();
 }
 
 fn terms(model: Hash32, change: impl FnOnce(&mut OperatorTerms)) -> SignedTerms {
