@@ -122,6 +122,12 @@ pub struct VerifiedResponse {
     pub path: Option<PathBuf>,
 }
 
+/// Several asks for one answer, of which one is enough.
+pub trait Race: std::fmt::Debug + Sync {
+    /// Whether another ask has the answer, so that this one must pay for nothing.
+    fn is_lost(&self) -> bool;
+}
+
 /// Who pays, how much at most, and what counts as verified.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "what an ask needs")]
@@ -144,6 +150,8 @@ pub struct Buyer<'a> {
     pub again: Again<'a>,
     /// Who asks through a proxy that has keys, and may spend so much; `None` is bound by `spend` alone.
     pub caller: Option<&'a Caller>,
+    /// What this ask is one of, if others are asked for the same answer.
+    pub race: Option<&'a dyn Race>,
 }
 
 /// Asks a verified node and verifies the answer.
@@ -399,6 +407,9 @@ async fn sign(
         // Whoever signs elsewhere takes its time: a payment for an offer that is over would buy nothing and be held for minutes.
         if offer_ends <= clock::now() {
             return Err(SignerError::OfferEnded.into());
+        }
+        if buyer.race.is_some_and(Race::is_lost) {
+            return Err(ClientError::Spend("another node answered while this payment was being signed".into()));
         }
         build_payment(reservation, &Libsecp, &signature).map_err(|error| ClientError::Usage(error.to_string()))
     });

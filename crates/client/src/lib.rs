@@ -46,7 +46,7 @@ mod unknown;
 mod wallet;
 mod well_known;
 
-pub use ask::{Again, Buyer, CHAT_PATH, Progress, VerifiedResponse, ask, ask_if, frame_text};
+pub use ask::{Again, Buyer, CHAT_PATH, Progress, Race, VerifiedResponse, ask, ask_if, frame_text};
 pub use awaited::Awaited;
 pub use caller::Caller;
 pub use chain_health::ChainTrouble;

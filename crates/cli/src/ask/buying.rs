@@ -129,6 +129,7 @@ impl Shop {
             keep,
             again: if *pay_again { Again::Always } else { Again::No },
             caller: None,
+            race: None,
         };
         let terms = node.enclave.terms().clone();
         let spinner = Spinner::start(is_shown, "asking for the price");

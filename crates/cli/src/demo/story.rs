@@ -43,6 +43,7 @@ pub(super) async fn tell(stage: &Stage, question: &str) -> Result<Value, Failure
         keep: &keep,
         again: Again::No,
         caller: None,
+        race: None,
     };
     screen::asked(question);
     let asked = Instant::now();

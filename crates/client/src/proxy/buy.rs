@@ -31,7 +31,7 @@ use super::Shared;
 use super::late::Earlier;
 use super::nodes::{Kept, Look};
 use super::wishes::{Size, Wishes};
-use crate::ask::{Again, Buyer, Progress, VerifiedResponse, ask_if, request_key, take_up};
+use crate::ask::{Again, Buyer, Progress, Race, VerifiedResponse, ask_if, request_key, take_up};
 use crate::caller::Caller;
 use crate::clock;
 use crate::cut::cut_notice;
@@ -405,6 +405,18 @@ struct SentTo {
     until: UnixSeconds,
 }
 
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl Race for Attempt {
+    fn is_lost(&self) -> bool {
+        self.order.is_lost_for(self.number)
+    }
+}
+
 impl Attempt {
     async fn run(self) {
         let (mut sent, mut left) = (None, None);
@@ -481,12 +493,13 @@ impl Attempt {
             keep: &config.keep,
             again: if self.is_beside { Again::Beside(&self.shared.left) } else { Again::No },
             caller: self.order.caller.as_ref(),
+            race: Some(self),
         }
     }
 
     /// Whether this may be paid now: nobody else has answered, and it is within what the request allows.
     fn may_be_paid(&self, offer: &Offer) -> Result<(), ClientError> {
-        if self.order.is_lost_for(self.number) {
+        if self.is_lost() {
             return Err(ClientError::Spend("another node answers already".into()));
         }
         let caps = &self.order.wishes.max_price;

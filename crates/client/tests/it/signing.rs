@@ -3,7 +3,7 @@
 
 use std::io::Read as _;
 
-use candor_client::{Again, Buyer, ClientError, Keep, KeepMode, OwnChain, SignerError, SignerProgram, Wallet, ask};
+use candor_client::{Again, Buyer, ClientError, Keep, KeepMode, OwnChain, Race, SignerError, SignerProgram, Wallet, ask};
 use candor_testkit::forge::Key;
 use candor_verify::bytes::{Hash32, to_hex};
 use serde_json::Value;
@@ -40,10 +40,14 @@ fn program(first: &str, byte: u8) -> Wallet {
 }
 
 async fn buy(scene: &Scene, wallet: &Wallet) -> Result<(), ClientError> {
+    buy_in(scene, wallet, None).await
+}
+
+async fn buy_in(scene: &Scene, wallet: &Wallet, race: Option<&dyn Race>) -> Result<(), ClientError> {
     let (chain, keep, book) = (OwnChain::new(scene.chain().await), Keep::new(scene.index(), KeepMode::Full), scene.book());
     let (spend, policy) = (&scene.spend, &scene.policy);
-    let buyer =
-        Buyer { chain: &chain, wallet: Some(wallet), key: None, book: &book, spend, policy, keep: &keep, again: Again::No, caller: None };
+    let (wallet, again) = (Some(wallet), Again::No);
+    let buyer = Buyer { chain: &chain, wallet, key: None, book: &book, spend, policy, keep: &keep, again, caller: None, race };
     ask(&mut scene.verified().await, &buyer, BODY, &mut |_| {}).await.map(drop)
 }
 
@@ -66,4 +70,23 @@ async fn an_offer_that_ended_while_it_was_being_signed_is_not_paid_and_nothing_i
     assert!(scene.node.paid().is_empty() && scene.rows().is_empty(), "nothing was sent, and nothing is held");
     scene.node.conduct(Conduct::Honest);
     buy(&scene, &program("true", 0x44)).await.unwrap();
+}
+
+/// A race that another ask wins after a second.
+#[derive(Debug)]
+struct LostAt(std::time::Instant);
+
+impl Race for LostAt {
+    fn is_lost(&self) -> bool {
+        self.0 <= std::time::Instant::now()
+    }
+}
+
+#[tokio::test]
+async fn who_signs_after_another_node_answered_pays_nobody_and_nothing_is_held() {
+    let scene = Scene::new();
+    let race = LostAt(std::time::Instant::now() + std::time::Duration::from_secs(1));
+    let lost = buy_in(&scene, &program("sleep 2", 0x44), Some(&race)).await.unwrap_err();
+    assert!(matches!(&lost, ClientError::Spend(why) if why.contains("another node answered")), "{lost}");
+    assert!(scene.node.paid().is_empty() && scene.rows().is_empty(), "nothing was sent, and nothing is held");
 }

@@ -116,6 +116,7 @@ impl Scene {
             keep: &keep,
             again: if self.pay_again { Again::Always } else { Again::No },
             caller: None,
+            race: None,
         };
         ask(node, &buyer, body, &mut |_| {}).await
     }
@@ -171,7 +172,7 @@ pub(crate) struct Row {
 
 pub(crate) const RESERVED: u8 = 0;
 pub(crate) const UNRESOLVED: u8 = 1;
-pub(crate) const CHARGED: u8 = 3;
+pub(crate) const CHARGED: u8 = 4;
 
 impl Drop for Scene {
     fn drop(&mut self) {
