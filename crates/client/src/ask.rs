@@ -29,6 +29,7 @@ use candor_verify::transcript::unsplice;
 use candor_verify::verdict::{LogLevel, Verdict};
 use candor_x402::Libsecp;
 use candor_x402::client::{Choice, Purchase, Resolution, Seller, SentPayment, SpendPolicy, build_payment, check_statement};
+use candor_x402::discovery::EVIDENCE_PATH;
 use candor_x402::protocol::{HEADER_PAYMENT_RESPONSE, HEADER_PAYMENT_SIGNATURE, parse_single_header};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -61,7 +62,7 @@ const APPROVAL_MAX: Duration = Duration::from_secs(5);
 const RECEIVED_PATH: &str = "/candor/answer";
 
 /// The one route that is paid for.
-pub const CHAT_PATH: &str = "/v1/chat/completions";
+pub const CHAT_PATH: &str = candor_verify::public::PATH;
 
 /// What a caller sees while an answer arrives.
 #[derive(Clone, Debug)]
@@ -351,7 +352,7 @@ pub(crate) async fn evidence_of(node: &mut VerifiedNode, receipt: &Receipt) -> E
     if is_current || node.reconnect().await.is_err() {
         return node.evidence.clone();
     }
-    let path = format!("/candor/evidence/{manifest}?at={}", receipt.work.started_at);
+    let path = format!("{EVIDENCE_PATH}/{manifest}?at={}", receipt.work.started_at);
     match node.http.get(&path).await {
         Ok((StatusCode::OK, body)) => Evidence::parse(&body).unwrap_or_else(|_| node.evidence.clone()),
         // Then the verdict names what is wrong with ours.

@@ -14,6 +14,7 @@ use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence
 use candor_verify::policy::Policy;
 use candor_verify::terms::OperatorTerms;
 use candor_verify::verdict::Verdict;
+use candor_x402::discovery::EVIDENCE_PATH;
 use tokio::time::Instant;
 
 use crate::boot::VerifiedBoot;
@@ -500,7 +501,7 @@ pub async fn inspect(endpoint: &Endpoint) -> Result<(Evidence, Hash32, String), 
 }
 
 async fn fetch_evidence(http: &mut Http, nonce: Option<Hash32>) -> Result<Evidence, ClientError> {
-    let path = nonce.map_or("/candor/evidence".to_owned(), |nonce| format!("/candor/evidence?nonce={nonce}"));
+    let path = nonce.map_or(EVIDENCE_PATH.to_owned(), |nonce| format!("{EVIDENCE_PATH}?nonce={nonce}"));
     let (status, body) = http.get(&path).await?;
     if status != hyper::StatusCode::OK {
         let message = format!("no evidence from {}", http.endpoint().authority());

@@ -23,7 +23,7 @@ use candor_engine::chat::MAX_BODY_BYTES;
 use candor_link::{EnclaveCounter, EnclaveRequest, HostReply};
 use candor_verify::bytes::Hash32;
 use candor_x402::Libsecp;
-use candor_x402::discovery::{CANDOR_PATH, X402_PATH, candor_document, x402_document};
+use candor_x402::discovery::{CANDOR_PATH, EVIDENCE_PATH, X402_PATH, candor_document, x402_document};
 use candor_x402::protocol::{HEADER_PAYMENT_SIGNATURE, PaymentPayload, ProtocolError, parse_payment_payload, parse_single_header};
 use candor_x402::recovery::signed_by_payer;
 use http_body_util::{BodyExt, Limited};
@@ -54,7 +54,7 @@ use crate::views;
 /// A body that trickles is cut off.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
-const CHAT: &str = "/v1/chat/completions";
+const CHAT: &str = candor_verify::public::PATH;
 
 const ANSWER: &str = "/candor/answer";
 
@@ -83,22 +83,24 @@ async fn dispatch(session: &Session, request: Request<Incoming>) -> Result<ApiRe
         (&Method::POST, CHAT) => chat(session, request).await,
         (&Method::GET, "/v1/models") => Ok(views::models(serving)),
         (&Method::GET, "/candor/price-list") => views::price_list(serving, None),
-        (&Method::GET, "/candor/evidence") => evidence(session, &query).await,
+        (&Method::GET, EVIDENCE_PATH) => evidence(session, &query).await,
         (&Method::GET, "/health") => Ok(views::health(serving)),
         (&Method::GET, CANDOR_PATH) => Ok(reply::json(&candor_document(serving.terms(), serving.manifest()))),
         (&Method::GET, X402_PATH) => Ok(reply::json(&x402_document(serving.terms()))),
         (&Method::DELETE, ANSWER) => received(session, request.headers()).await,
         (_, CHAT) => Err(Refusal::not_allowed("OPTIONS, POST")),
         (_, ANSWER) => Err(Refusal::not_allowed("DELETE, OPTIONS")),
-        (_, "/v1/models" | "/candor/evidence" | "/candor/price-list" | "/health" | CANDOR_PATH | X402_PATH) => {
+        (_, "/v1/models" | EVIDENCE_PATH | "/candor/price-list" | "/health" | CANDOR_PATH | X402_PATH) => {
             Err(Refusal::not_allowed("GET, HEAD, OPTIONS"))
         }
         (&Method::GET, path) if path.starts_with(PRICE_LISTS) => views::price_list(serving, path.strip_prefix(PRICE_LISTS)),
-        (&Method::GET, path) => match (path.strip_prefix("/v1/receipts/"), path.strip_prefix("/candor/evidence/")) {
-            (Some(id), _) => views::receipt(serving, id, &query).await,
-            (None, Some(manifest)) => views::former_evidence(serving, manifest, &query).await,
-            (None, None) => Err(unknown_url()),
-        },
+        (&Method::GET, path) => {
+            match (path.strip_prefix("/v1/receipts/"), path.strip_prefix(EVIDENCE_PATH).and_then(|rest| rest.strip_prefix('/'))) {
+                (Some(id), _) => views::receipt(serving, id, &query).await,
+                (None, Some(manifest)) => views::former_evidence(serving, manifest, &query).await,
+                (None, None) => Err(unknown_url()),
+            }
+        }
         _ => Err(unknown_url()),
     }
 }

@@ -11,7 +11,7 @@ use candor_verify::bundle::{FRAME_MAX, FRAMES_MAX};
 use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::decoding::seed_commitment;
 use candor_verify::eip712::signer;
-use candor_verify::offer::Offer;
+use candor_verify::offer::{BUCKET_SECONDS, HONOURED_SECONDS, Offer};
 use candor_verify::payment::MAX_TIMEOUT_SECONDS;
 use candor_verify::public;
 use candor_verify::receipt::Scheme;
@@ -34,9 +34,6 @@ use crate::refusal::Refusal;
 use crate::serving::{Served, Serving};
 use crate::source::Prompt;
 
-/// Length of a bucket in seconds. An offer is honoured in its bucket and the next: one to two minutes.
-const BUCKET_SECONDS: u64 = 60;
-
 /// Bytes of a request that is read on the spot: a fraction of a millisecond, less than it would wait behind long ones.
 const SHORT_MAX: usize = 8 << 10;
 
@@ -47,7 +44,7 @@ fn bucket_of(now: UnixSeconds) -> u64 {
 
 /// The bucket in which an offer of this end was made.
 fn bucket_of_offer(valid_until: UnixMs) -> u64 {
-    bucket_of(valid_until.seconds()).saturating_sub(2)
+    bucket_of(valid_until.seconds()).saturating_sub(HONOURED_SECONDS / BUCKET_SECONDS)
 }
 
 /// A request that was parsed, counted and priced.
@@ -136,7 +133,7 @@ impl Asked {
             true => Hash32::ZERO,
             false => seed_commitment(&keys.seed_share(&request_commitment)),
         };
-        let valid_until = UnixSeconds(bucket.saturating_add(2).saturating_mul(BUCKET_SECONDS)).ms();
+        let valid_until = UnixSeconds(bucket.saturating_mul(BUCKET_SECONDS)).saturating_add(HONOURED_SECONDS).ms();
         Candidate { offer: Offer { request_commitment, seed_commitment, valid_until, ..offer }, request_salt }
     }
 }

@@ -11,6 +11,7 @@ use candor_engine::Model;
 use candor_link::BlockHead;
 use candor_verify::bytes::Hash32;
 use candor_verify::manifest::Manifest;
+use candor_verify::offer::HONOURED_SECONDS;
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
 use candor_verify::terms::{OperatorTerms, Price, SignedTerms, ways};
 use candor_verify::time::{UnixMs, UnixSeconds};
@@ -43,9 +44,6 @@ const ATTESTING_MAX: usize = 2;
 
 /// Long requests read at once: whoever sends them has not paid, and takes no core from those who have.
 const READING_MAX: usize = 2;
-
-/// How long an offer is good: two buckets of its salt. For so long a boot that handed over may still begin an answer.
-const OFFER_SECONDS: u64 = 120;
 
 /// What a boot hands over when it begins to serve.
 pub(crate) struct Parts {
@@ -302,7 +300,7 @@ impl Serving {
 
     /// Whether the boot from which this one took over may still be at work.
     pub(crate) fn may_live_beside(&self) -> bool {
-        let until = |at: UnixSeconds| at.saturating_add(OFFER_SECONDS + MAX_TIMEOUT_SECONDS + MAX_SKEW_SECONDS);
+        let until = |at: UnixSeconds| at.saturating_add(HONOURED_SECONDS + MAX_TIMEOUT_SECONDS + MAX_SKEW_SECONDS);
         self.took_over().is_some_and(|at| clock::now().seconds() < until(at))
     }
 

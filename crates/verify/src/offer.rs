@@ -22,6 +22,13 @@ use crate::terms::{Classes, OperatorTerms, SignedPriceList, ways};
 use crate::time::UnixMs;
 use crate::verdict::{Check, Recorder, Status, Stop};
 
+/// Length of a bucket of an offer's salt, in seconds. An offer is made anew from its bucket, and is honoured in it and the next: one to two
+/// minutes (ADR 0005).
+pub const BUCKET_SECONDS: u64 = 60;
+
+/// The longest that an offer is honoured, in seconds. For so long a boot that sells no more may still begin an answer.
+pub const HONOURED_SECONDS: u64 = 2 * BUCKET_SECONDS;
+
 /// The signed quote for one request: what a 402 offers. Spec: payment.md §3.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]

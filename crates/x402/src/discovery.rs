@@ -4,6 +4,7 @@
 //! evidence is to be had, and what it will say. No verdict, offer or payment reads them.
 
 use candor_verify::manifest::Manifest;
+use candor_verify::public::PATH as CHAT_PATH;
 use candor_verify::terms::{OperatorTerms, ways};
 use serde_json::{Value, json};
 
@@ -18,9 +19,8 @@ pub const X402_PATH: &str = "/.well-known/x402";
 /// Generation of the form of [`candor_document`].
 const CANDOR_FORM: u64 = 1;
 
-/// Paths of a node that others are told.
-const CHAT_PATH: &str = "/v1/chat/completions";
-const EVIDENCE_PATH: &str = "/candor/evidence";
+/// Path of a node's evidence: of its boot, and below it of boots before.
+pub const EVIDENCE_PATH: &str = "/candor/evidence";
 
 /// Who this is, where its evidence and its log are, and what it sells at most at. What is in force now, `/v1/models` says.
 #[must_use]
