@@ -37,7 +37,7 @@ static PARENT_GONE: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Send
 /// Longest line that a parent hands over, and longer than any path.
 const HANDED_MAX: u64 = 8 << 10;
 
-/// The line that a parent hands over before its pipe becomes the lifeline. To be read before [`follow_parent`].
+/// A line that a parent hands over before its pipe becomes the lifeline. To be read before [`follow_parent`].
 pub(crate) fn handed_line() -> Result<String, Failure> {
     let mut line = String::new();
     // Through the one buffer of standard input: what follows the line is not lost.

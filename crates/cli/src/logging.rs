@@ -370,10 +370,12 @@ pub(crate) fn notice(notice: &Notice) {
             EventLevel::Info => told_by_enclave!(INFO, event),
         },
         Notice::Trouble { part, .. } | Notice::Recovered { part } => about_a_part(notice, part),
+        Notice::HandingOver { log_id } => told!(INFO, "host", "handing_over", notice, log_id = display(log_id)),
         Notice::HandedOver { from, to } => {
             told!(INFO, "host", "handed_over", notice, from = display(from), log_id = display(to))
         }
-        Notice::Drained { log_id } => told!(INFO, "host", "drained", notice, log_id = display(log_id)),
+        Notice::Drained { log_id, still: None } => told!(INFO, "host", "drained", notice, log_id = display(log_id)),
+        Notice::Drained { log_id, .. } => told!(WARN, "host", "drained", notice, log_id = display(log_id)),
         Notice::BootRefused { .. } => told!(ERROR, "host", "boot_refused", notice),
         // One that a later version adds is told too.
         _ => told!(INFO, "host", "notice", notice),

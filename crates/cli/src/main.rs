@@ -175,8 +175,8 @@ fn main() -> ExitCode {
     };
     // Before standard input becomes the lifeline.
     let handed = match &cli.command {
-        Command::Host(args) if args.expects_keys() => match lifetime::handed_line() {
-            Ok(line) => Some(line),
+        Command::Host(args) if args.expects_keys() => match node::Handed::read() {
+            Ok(handed) => Some(handed),
             Err(failure) => return failure.report(cli.json),
         },
         _ => None,
@@ -233,7 +233,7 @@ fn main() -> ExitCode {
             Command::Completions(args) => completions::completions(&args, json),
             Command::Man(args) => completions::man(&args, json),
             Command::Enclave(args) => node::enclave(args, &state).await,
-            Command::Host(args) => node::host(args, &state, handed.as_deref()).await,
+            Command::Host(args) => node::host(args, &state, handed).await,
         }
     });
     let code = result.unwrap_or_else(|failure| failure.report(json));

@@ -75,6 +75,16 @@ impl From<ChainError> for DriveError {
 
 /// Brings the enclave from where it stands into service: booted, with its log open.
 pub(crate) async fn bring_into_service(shared: &Arc<Shared>, slot: &Arc<Slot>, link: &Link, phase: Phase) -> Result<Ready, DriveError> {
+    match &phase {
+        // One that this host has not met: as after a restart of it.
+        Phase::Ready(ready) if slot.log_id() != Some(ready.manifest.log_id()) => slot.asked_another_host(),
+        Phase::Ready(_) => {}
+        Phase::AwaitingTerms | Phase::AwaitingModels => {
+            slot.begins_anew();
+            overlap::begins_beside(shared, slot);
+        }
+    }
+    // Invariant: after it is known whether this boot is to be told that it takes over.
     shared.set_gate(slot, shared.config.serve_unregistered);
     let ready = boot(shared, slot, link, phase).await?;
     overlap::keep_from_selling(slot, link).await?;
@@ -176,7 +186,7 @@ async fn predecessor(shared: &Arc<Shared>, slot: &Arc<Slot>) -> Result<Option<Pr
     let terms = &slot.terms.terms;
     let ids = shared.store.log_ids().await.map_err(DriveError::Store)?;
     let slots = shared.slots();
-    let later: Vec<_> = slots.iter().skip_while(|other| !Arc::ptr_eq(other, slot)).filter_map(|other| other.current_id()).collect();
+    let later: Vec<_> = slots.iter().skip_while(|other| !Arc::ptr_eq(other, slot)).skip(1).filter_map(|other| other.log_id()).collect();
     // An enclave that is started again while another is to take over from it is not that one's successor.
     for log_id in ids.iter().rev().filter(|log_id| !later.contains(log_id)).take(FORMER) {
         let Some(open) = shared.store.log(log_id).await.map_err(DriveError::Store)? else { continue };
@@ -208,8 +218,9 @@ async fn open_log(shared: &Arc<Shared>, slot: &Arc<Slot>, ready: &Ready) -> Resu
     // One slot after another: which logs stay open beside this one is known when each has said which is its own.
     let opening = shared.opening.lock().await;
     let opened = loop {
-        let others = shared.slots().into_iter().filter(|other| !Arc::ptr_eq(other, slot));
-        let beside = others.filter_map(|other| other.current_id()).collect();
+        // Also one whose connection is being made again: its log goes on, and so does what it keeps.
+        let others: Vec<_> = shared.slots().into_iter().filter(|other| !Arc::ptr_eq(other, slot)).collect();
+        let beside = (!others.is_empty()).then(|| others.iter().filter_map(|other| other.log_id()).collect());
         match shared.store.open_log_beside(&ready.manifest, ready.evidence.clone(), beside).await {
             Ok(open) => break open,
             Err(error @ (StoreError::Full | StoreError::Io(_))) => {

@@ -39,14 +39,14 @@ struct Led(Arc<Slot>);
 
 impl Led {
     fn to(slot: Arc<Slot>) -> Self {
-        slot.connections.send_modify(|count| *count = count.saturating_add(1));
+        slot.connected();
         Self(slot)
     }
 }
 
 impl Drop for Led {
     fn drop(&mut self) {
-        self.0.connections.send_modify(|count| *count = count.saturating_sub(1));
+        self.0.disconnected();
     }
 }
 

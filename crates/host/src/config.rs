@@ -10,7 +10,9 @@ use candor_chain::{ChainClient, Finality, Signer};
 use candor_verify::{Address, Amount, Hash32};
 
 use crate::notice::{Notice, NoticeSink};
+use crate::overlap::DRAIN_MAX;
 use crate::registrar::{NoRegistrar, Registrar};
+use crate::slot::Stage;
 
 /// A model that the terms list, and the file that holds it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,6 +75,8 @@ pub struct Timing {
     pub gone: Duration,
     /// After so long no chain takes a renewal's block back: then the last renewal of a boot that has gone is looked at once more.
     pub stays: Duration,
+    /// How long a boot that has handed over may take to end: after the usual time nothing of it can matter.
+    pub drain: Duration,
     /// First pause before a failed connection or registration is tried again; doubles up to 64 times this.
     pub retry: Duration,
     /// Time for the enclave to answer a small request.
@@ -92,6 +96,7 @@ impl Default for Timing {
             gone: Duration::from_secs(60),
             // Ethereum finalizes in thirteen minutes, and takes longer in trouble.
             stays: Duration::from_secs(30 * 60),
+            drain: DRAIN_MAX,
             retry: Duration::from_millis(250),
             request: Duration::from_secs(30),
             boot_step: Duration::from_secs(120),
@@ -147,6 +152,8 @@ impl BootConfig {
 pub struct HostConfig {
     /// The boot that sells.
     pub boot: BootConfig,
+    /// The boot beside it, of which a host that is started again is told before it drives either; or why it cannot be driven.
+    pub beside: Option<(Stage, Result<BootConfig, String>)>,
     /// Where clients connect.
     pub client_listen: SocketAddr,
     /// Where the log is served, plain HTTP, read-only.
@@ -196,6 +203,7 @@ impl HostConfig {
     pub fn new(enclave_socket: PathBuf, data_dir: PathBuf, signed_terms: Vec<u8>, anchor_chain: ChainClient, keys: GasKeys) -> Self {
         Self {
             boot: BootConfig::new(enclave_socket, signed_terms),
+            beside: None,
             client_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             http_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             metrics_listen: None,

@@ -233,7 +233,7 @@ fn boot_of(slot: &Slot) -> Value {
         "registered": status.is_registered,
         "terms": slot.terms.terms.digest().to_string(),
         "log": log_of(slot),
-        "connections": *slot.connections.borrow(),
+        "connections": slot.connections(),
         "waits_for": status.waits_for.map(WaitsFor::as_str),
     })
 }

@@ -45,6 +45,7 @@ pub mod store;
 
 pub use config::{BootConfig, ClientLimits, GasKeys, HostConfig, ModelFile, SettlementConfig, Timing};
 pub use notice::{Notice, NoticeSink, PARTS};
+pub use overlap::DRAIN_MAX;
 pub use registrar::{NoRegistrar, Registering, Registrar, RegistrarError, Renewed, Renewing};
 pub use run::{Host, HostError};
 pub use slot::Stage;

@@ -47,6 +47,11 @@ pub enum Notice {
     },
     /// The registration is in a block that stays: clients are served.
     Open,
+    /// The boot that sells is about to be told that a newer one sells from now on: it may sell nothing more, whether it confirms it or not.
+    HandingOver {
+        /// Its log.
+        log_id: Hash32,
+    },
     /// A newer boot of this node sells from now on; the older one ends when nothing is left to do.
     HandedOver {
         /// Log of the older one; zero if its enclave had ended.
@@ -58,8 +63,10 @@ pub enum Notice {
     Drained {
         /// Its log.
         log_id: Hash32,
+        /// For what it still waited when its time was over; `None` if nothing was left to do.
+        still: Option<&'static str>,
     },
-    /// The enclave that was to take over refused its terms or a model. The one that sells goes on.
+    /// The boot beside the one that sells cannot be driven, or its enclave refused its terms or a model. The one that sells goes on.
     BootRefused {
         /// Why.
         message: String,
@@ -161,9 +168,13 @@ impl fmt::Display for Notice {
             Self::Ready { log_id } => write!(f, "enclave ready, log {log_id:#}"),
             Self::Registered { log_id } => write!(f, "registered, log {log_id:#}"),
             Self::Open => f.write_str("clients are served"),
+            Self::HandingOver { log_id } => write!(f, "log {log_id:#} is told to hand over"),
             Self::HandedOver { from, to } => write!(f, "log {from:#} has handed over to log {to:#}, which sells now"),
-            Self::Drained { log_id } => write!(f, "log {log_id:#} has nothing left to do; its enclave ends"),
-            Self::BootRefused { message } => write!(f, "the boot that was to take over is refused: {message}"),
+            Self::Drained { log_id, still: None } => write!(f, "log {log_id:#} has nothing left to do; its enclave ends"),
+            Self::Drained { log_id, still: Some(still) } => {
+                write!(f, "log {log_id:#} still waited for {still} when its time was over; its enclave ends")
+            }
+            Self::BootRefused { message } => write!(f, "the boot beside the one that sells is refused: {message}"),
             Self::Anchored { log_id, size, tx_hash, gas_used } => {
                 write!(f, "anchored log {log_id:#} at size {size} in {tx_hash:#} ({gas_used} gas)")
             }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use candor_link::{EnclaveReply, HostRequest};
+use candor_verify::offer::HONOURED_SECONDS;
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -38,12 +39,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long a boot may take to confirm that it hands over, or takes over: meanwhile new connections wait.
 const CONFIRM: Duration = Duration::from_secs(2);
 
-/// How long an offer is honoured at most: two buckets of its salt (payment.md).
-const OFFER_SECONDS: u64 = 120;
-
 /// After so long nothing of a boot can matter that sells no more: its last offer is over, and so is every payment that it could have taken for
 /// it, with the margin of clocks.
-const DRAIN_MAX: Duration = Duration::from_secs(OFFER_SECONDS + MAX_TIMEOUT_SECONDS + 2 * MAX_SKEW_SECONDS);
+pub const DRAIN_MAX: Duration = Duration::from_secs(HONOURED_SECONDS + MAX_TIMEOUT_SECONDS + 2 * MAX_SKEW_SECONDS);
 
 /// Makes a slot beside the one that sells.
 ///
@@ -71,14 +69,30 @@ pub(crate) fn begin(shared: &Shared, boot: BootConfig, stage: Stage) -> Result<A
         }
         is_alone
     });
-    if is_alone && stage == Stage::Draining {
-        // This host may have ended before the one that sells was told.
-        seller.must_take_over.send_replace(true);
-        shared.lead_clients();
-    }
     match is_alone {
         true => Ok(slot),
         false => Err(HostError::Config("another boot is beside the one that sells already".to_owned())),
+    }
+}
+
+/// Makes the slot of which a host is told when it starts, before any enclave is driven. Without it the one that sells sells all the same, and
+/// whoever started the other hears that it is refused, and ends it.
+pub(crate) fn begin_with(shared: &Shared, stage: Stage, boot: Result<BootConfig, String>) {
+    if stage == Stage::Draining {
+        // Crash: the host before this one may have ended before it told the one that sells. Also where the other is refused: it sold until now.
+        shared.seller().set_must_take_over(true);
+    }
+    if let Err(error) = boot.map_err(HostError::Config).and_then(|boot| begin(shared, boot, stage)) {
+        shared.notice(&Notice::BootRefused { message: error.to_string() });
+    }
+}
+
+/// Before a boot of this slot is let in: one that begins beside a boot that drains takes over from it as the one before it did, or whoever loses
+/// its connection to that one would be told to pay anew.
+pub(crate) fn begins_beside(shared: &Shared, slot: &Slot) {
+    let drains_beside = shared.slots().iter().any(|other| other.stage() == Stage::Draining);
+    if slot.stage() == Stage::Selling && drains_beside {
+        slot.set_must_take_over(true);
     }
 }
 
@@ -90,7 +104,8 @@ pub(crate) fn end_beside(shared: &Shared) {
     }
 }
 
-fn remove(shared: &Shared, slot: &Arc<Slot>) {
+/// Takes a slot away.
+pub(crate) fn remove(shared: &Shared, slot: &Arc<Slot>) {
     shared.slots.send_modify(|slots| slots.retain(|other| !Arc::ptr_eq(other, slot)));
     slot.ended.send_replace(true);
     // Its log is one of a former boot from here on.
@@ -99,26 +114,33 @@ fn remove(shared: &Shared, slot: &Arc<Slot>) {
 
 /// Watches over two slots until stopped.
 pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    // Crash: at any await; the next host is told of both, and repeats what was not confirmed.
+    tokio::select! {
+        () = watch_over(&shared) => {}
+        _ = stopped.changed() => {}
+    }
+}
+
+async fn watch_over(shared: &Arc<Shared>) {
     let mut slots = shared.slots.subscribe();
     let mut drains_since = None;
     loop {
         let beside = slots.borrow_and_update().clone();
         match &beside[..] {
-            [older, newer] if newer.stage() == Stage::Coming && *newer.gate.borrow() => hand_over(&shared, older, newer).await,
+            [older, newer] if newer.stage() == Stage::Coming && newer.is_open() => hand_over(shared, older, newer).await,
             [older, _] if older.stage() == Stage::Draining => {
                 let since = *drains_since.get_or_insert_with(Instant::now);
-                if drain(&shared, older, since).await {
+                if drain(shared, older, since).await {
                     drains_since = None;
                 }
             }
             _ => drains_since = None,
         }
-        let waits = take_over(&shared).await;
+        let waits = take_over(shared).await;
         tokio::select! {
             // With one slot there is nothing to look at until there are two.
             changed = slots.changed(), if beside.len() < 2 && !waits => if changed.is_err() { return },
             () = tokio::time::sleep(LOOK), if beside.len() == 2 || waits => {}
-            _ = stopped.changed() => return,
         }
     }
 }
@@ -128,23 +150,29 @@ async fn hand_over(shared: &Arc<Shared>, older: &Arc<Slot>, newer: &Arc<Slot>) {
     if newer.link().is_none() {
         return;
     }
-    // New connections wait for the moment that this takes, and meet the newer boot.
-    shared.door.send_replace(None);
-    // First, so that an enclave that connects again from now on is told before it is answered anything.
+    // First, so that an enclave that connects again from now on is told before it is answered anything. New connections wait for the moment that
+    // this takes, and meet the newer boot.
     older.set_stage(Stage::Draining);
-    if let Some(link) = older.link()
-        && let Err(error) = told(&link).await
-        && error != CallError::Lost
-    {
-        // It may still claim.
-        older.set_stage(Stage::Selling);
-        shared.lead_clients();
-        return shared.trouble_once("enclave", format!("the older boot does not hand over: {error}"));
+    shared.lead_clients();
+    if let Some(link) = older.link() {
+        // Crash: before it is told. Nobody can take that back, so it sells nothing more if the newer boot goes without having taken over: whoever
+        // started the two has to know, whatever this host still hears.
+        if older.is_told_first() {
+            shared.notice(&Notice::HandingOver { log_id: older.current_id().unwrap_or_default() });
+        }
+        if let Err(error) = told(&link).await
+            && error != CallError::Lost
+        {
+            // It may still claim, so the newer one waits. It may have heard it, too: then it sends whoever is led to it away, to come again.
+            older.set_stage(Stage::Selling);
+            shared.lead_clients();
+            return shared.trouble_once("enclave", format!("the older boot does not hand over: {error}"));
+        }
     }
     // Crash: from here on the older one sells no more. A host that is started again before it said so does all of this again.
-    newer.must_take_over.send_replace(true);
+    newer.set_must_take_over(true);
     newer.set_stage(Stage::Selling);
-    shared.seller.send_replace(Arc::clone(newer));
+    shared.set_seller(newer);
     shared.notice(&Notice::HandedOver { from: older.current_id().unwrap_or_default(), to: newer.current_id().unwrap_or_default() });
     take_over(shared).await;
 }
@@ -152,13 +180,13 @@ async fn hand_over(shared: &Arc<Shared>, older: &Arc<Slot>, newer: &Arc<Slot>) {
 /// Tells the boot that sells that it took over, if it was not told, and leads clients to it. True if that is still to be done.
 async fn take_over(shared: &Arc<Shared>) -> bool {
     let seller = shared.seller();
-    if !*seller.must_take_over.borrow() {
+    if !seller.must_take_over() {
         return false;
     }
     let Some(link) = seller.link() else { return true };
     match link.call(HostRequest::TakeOver, CONFIRM).await {
         Ok(_) => {
-            seller.must_take_over.send_replace(false);
+            seller.set_must_take_over(false);
             shared.clear_trouble("enclave");
             shared.lead_clients();
             false
@@ -188,7 +216,7 @@ pub(crate) async fn keep_from_selling(slot: &Slot, link: &Link) -> Result<(), Ca
 
 /// One look at a boot that drains. True if it has ended, and its slot is gone.
 async fn drain(shared: &Arc<Shared>, slot: &Arc<Slot>, since: Instant) -> bool {
-    let connections = *slot.connections.borrow();
+    let connections = slot.connections();
     let waits_for = match slot.link() {
         None => Some(WaitsFor::Enclave),
         Some(link) => match told(&link).await {
@@ -198,7 +226,7 @@ async fn drain(shared: &Arc<Shared>, slot: &Arc<Slot>, since: Instant) -> bool {
         },
     };
     slot.update(|status| status.waits_for = waits_for);
-    if waits_for.is_some() && since.elapsed() < DRAIN_MAX {
+    if waits_for.is_some() && since.elapsed() < shared.config.timing.drain {
         return false;
     }
     let log_id = slot.current_id().unwrap_or_default();
@@ -210,6 +238,6 @@ async fn drain(shared: &Arc<Shared>, slot: &Arc<Slot>, since: Instant) -> bool {
         registration::renew_last(shared, slot, &open).await;
     }
     remove(shared, slot);
-    shared.notice(&Notice::Drained { log_id });
+    shared.notice(&Notice::Drained { log_id, still: waits_for.map(WaitsFor::as_str) });
     true
 }

@@ -135,7 +135,7 @@ async fn until_due(shared: &Shared, slot: &Arc<Slot>, ready: &Ready, has_ended: 
         }
         tokio::select! {
             () = tokio::time::sleep_until(due) => return Due::Evidence,
-            () = tokio::time::sleep(if misses == 0 && *slot.gate.borrow() { LOOK } else { shared.config.timing.retry.saturating_mul(8) }) => {}
+            () = tokio::time::sleep(if misses == 0 && slot.is_open() { LOOK } else { shared.config.timing.retry.saturating_mul(8) }) => {}
             () = slot.look.notified() => {}
         }
     }
@@ -148,7 +148,7 @@ async fn look(shared: &Shared, slot: &Slot, ready: &Ready) -> Result<Option<KeyS
     let status = chain.key_status(&ready.manifest.registry, &ready.manifest.k_sig).await?;
     slot.update(|shown| shown.valid_until = status.map(|status| status.valid_until));
     if let Some(status) = status
-        && !*slot.gate.borrow()
+        && !slot.is_open()
         && status.registered_block <= chain.safe(shared.config.finality).await?.number
     {
         shared.set_gate(slot, true);

@@ -114,7 +114,8 @@ impl Host {
         let metrics_address = metrics.as_ref().map(|(_, address)| *address);
         let counts = Arc::<HostCounts>::default();
         let assets = terms.terms.assets.iter().map(|asset| (asset.chain_id, asset.asset)).collect();
-        let config = HostConfig { notices: counts.counting(assets, Arc::clone(&config.notices)), ..config };
+        let mut config = HostConfig { notices: counts.counting(assets, Arc::clone(&config.notices)), ..config };
+        let beside = config.beside.take();
 
         let (stop, stopped) = watch::channel(false);
         let resets = watch::Sender::new(0);
@@ -138,9 +139,9 @@ impl Host {
         let anchorer = Anchorer::new(config.anchor_chain.clone(), config.anchor_key.clone(), store.clone(), config.finality);
         let slot = Arc::new(Slot::new(config.boot.clone(), terms, Stage::Selling, config.serve_unregistered));
         let shared = Arc::new(Shared {
-            door: watch::Sender::new(config.serve_unregistered.then(|| Arc::clone(&slot))),
-            seller: watch::Sender::new(Arc::clone(&slot)),
-            slots: watch::Sender::new(vec![Arc::clone(&slot)]),
+            door: watch::Sender::new(None),
+            seller: Mutex::new(Arc::clone(&slot)),
+            slots: watch::Sender::new(vec![slot]),
             opening: AsyncMutex::default(),
             logs: watch::Sender::new(0),
             store,
@@ -157,6 +158,11 @@ impl Host {
             started: clock::now().seconds(),
             config,
         });
+        // Invariant: before a client is led anywhere and before either enclave is driven: what one is told depends on the other.
+        if let Some((stage, boot)) = beside {
+            overlap::begin_with(&shared, stage, boot);
+        }
+        shared.lead_clients();
         shared.notice(&Notice::Listening { clients: client_address, http: http_address });
         if let Some((listener, address)) = metrics {
             shared.notice(&Notice::Metrics { address });
@@ -176,7 +182,9 @@ impl Host {
         tasks.spawn(named("answers", erase_ended(Arc::clone(&shared), stopped.clone())));
         let (refuse, refused) = mpsc::channel(1);
         let mut host = Self { client_address, http_address, metrics_address, stop, tasks, refuse, refused, shared };
-        host.drive(slot);
+        for slot in host.shared.slots() {
+            host.drive(slot);
+        }
         Ok(host)
     }
 
@@ -186,9 +194,9 @@ impl Host {
         let control = async move {
             match control::run(&shared, &slot, stopped.clone()).await {
                 control::Over::Stopped => return,
-                // It was not needed yet: whoever asked for it is told, and the one that sells goes on.
-                control::Over::Refused(refused) if slot.stage() == Stage::Coming => {
-                    overlap::end_beside(&shared);
+                // It was not needed yet, or any more: whoever started it is told, and the one that sells goes on.
+                control::Over::Refused(refused) if !Arc::ptr_eq(&slot, &shared.seller()) => {
+                    overlap::remove(&shared, &slot);
                     shared.clear_trouble("enclave");
                     shared.notice(&Notice::BootRefused { message: refused.to_string() });
                 }
@@ -206,13 +214,12 @@ impl Host {
         self.tasks.spawn(named("control", control));
     }
 
-    /// Begins to drive another enclave beside the one that sells: one that is to take over (`Coming`), or one that has handed over to it already
-    /// (`Draining`), of which a host that was started again is told.
+    /// Begins to drive another enclave beside the one that sells, which is to take over.
     ///
     /// # Errors
     /// [`HostError::Config`], [`HostError::Terms`]: nothing has changed.
-    pub fn begin(&mut self, boot: BootConfig, stage: Stage) -> Result<(), HostError> {
-        let slot = overlap::begin(&self.shared, boot, stage)?;
+    pub fn begin(&mut self, boot: BootConfig) -> Result<(), HostError> {
+        let slot = overlap::begin(&self.shared, boot, Stage::Coming)?;
         self.drive(slot);
         Ok(())
     }

@@ -25,8 +25,8 @@ pub(crate) const QUESTION: Duration = Duration::from_secs(3);
 /// The state of one running host.
 pub(crate) struct Shared {
     pub(crate) config: HostConfig,
-    /// The one of them that sells.
-    pub(crate) seller: watch::Sender<Arc<Slot>>,
+    // The one of them that sells. Guarded for moments.
+    pub(crate) seller: Mutex<Arc<Slot>>,
     /// Where enclaves are driven, the older boot first: one, or two while one hands over to the other.
     pub(crate) slots: watch::Sender<Vec<Arc<Slot>>>,
     /// Where new connections of clients are led: the slot that sells, while its registration is in a block that stays.
@@ -161,7 +161,12 @@ impl Shared {
 
     /// The slot that sells, or did until a hand-over that is under way.
     pub(crate) fn seller(&self) -> Arc<Slot> {
-        Arc::clone(&self.seller.borrow())
+        Arc::clone(&self.seller.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another slot sells from now on.
+    pub(crate) fn set_seller(&self, slot: &Arc<Slot>) {
+        *self.seller.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(slot);
     }
 
     /// The logs that are open, each with its slot.
@@ -171,21 +176,24 @@ impl Shared {
 
     /// Another log is open in a slot, or none.
     pub(crate) fn set_current(&self, slot: &Slot, open: Option<OpenLog>) {
-        slot.current.send_replace(open);
+        slot.set_current(open);
         self.logs.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Whether clients may be led to this slot's boot.
     pub(crate) fn set_gate(&self, slot: &Slot, is_open: bool) {
-        slot.gate.send_replace(is_open);
+        slot.set_open(is_open);
         self.lead_clients();
     }
 
     /// Opens the door to the slot that sells, if its gate is open.
     pub(crate) fn lead_clients(&self) {
-        let seller = self.seller();
-        let is_open = seller.stage() == Stage::Selling && *seller.gate.borrow() && !*seller.must_take_over.borrow();
-        self.door.send_replace(is_open.then_some(seller));
+        // Looked at with the door in hand: of two calls at once the later one has the last word.
+        self.door.send_modify(|door| {
+            let seller = self.seller();
+            let is_open = seller.stage() == Stage::Selling && seller.is_open() && !seller.must_take_over();
+            *door = is_open.then_some(seller);
+        });
     }
 }
 

@@ -20,12 +20,12 @@ use candor_verify::terms::SignedTerms;
 use candor_verify::time::UnixMs;
 use serde_json::{Value, json};
 
-use super::{BOOT, DRAINED, HANDED_OVER, REFUSED};
+use super::{BOOT, DRAINED, HANDED_OVER, HANDING_OVER, REFUSED};
 use crate::config::{Settings, rpc_of, within_ceiling};
 use crate::deployment::Deployed;
 use crate::dev::{self, Development};
 use crate::keys::{self, HostKeys};
-use crate::lifetime::{asked_to_stop, parent_says};
+use crate::lifetime::{asked_to_stop, handed_line, parent_says};
 use crate::listeners::MetricsListen;
 use crate::logging::{self, LogArgs};
 use crate::output::{Done, Failure, read, say};
@@ -69,16 +69,29 @@ pub(crate) struct HostArgs {
     /// For tests that play a host which leads clients to a boot that nobody has registered.
     #[arg(long, hide = true)]
     serve_unregistered: bool,
-    /// The first line of standard input has the keys. Without it: those of the file's directory, or, on the development chain, those that
-    /// everybody knows.
+    /// The first line of standard input has the keys, the second one says which boot is beside this one. Without it: the keys of the file's
+    /// directory, or, on the development chain, those that everybody knows, and no other boot.
     #[arg(long, hide = true)]
     keys_follow: bool,
 }
 
 impl HostArgs {
-    /// Whether standard input begins with a line for [`host`].
+    /// Whether standard input begins with what [`Handed::read`] reads.
     pub(crate) fn expects_keys(&self) -> bool {
         self.keys_follow
+    }
+}
+
+/// What `serve` hands its host, before anything else.
+pub(crate) struct Handed {
+    keys: String,
+    beside: String,
+}
+
+impl Handed {
+    /// Reads it from standard input.
+    pub(crate) fn read() -> Result<Self, Failure> {
+        Ok(Self { keys: handed_line()?, beside: handed_line()? })
     }
 }
 
@@ -145,8 +158,8 @@ impl Attester for SimulatedAttester {
     }
 }
 
-/// The host process. `handed` is the line that `serve` handed over.
-pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> Done {
+/// The host process. `handed` is what `serve` handed over.
+pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<Handed>) -> Done {
     let mut settings = Settings::read(&args.config)?;
     if let Some(listen) = args.metrics_listen {
         listen.put(&mut settings);
@@ -169,8 +182,8 @@ pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> 
     };
     let signed_terms = read(path)?;
     // Whoever hands keys over holds their files, and has held the terms to the file.
-    let (HostKeys { registrar, gas }, _held) = match handed {
-        Some(line) => (HostKeys::from_line(line)?, Vec::new()),
+    let (HostKeys { registrar, gas }, _held) = match &handed {
+        Some(handed) => (HostKeys::from_line(&handed.keys)?, Vec::new()),
         None => alone(&settings, &deployed, args.terms.is_some(), chain.chain_id())?,
     };
     let policy = own_policy(&settings, state, &deployed, &signed_terms)?;
@@ -179,7 +192,16 @@ pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> 
     let mut config = HostConfig::new(socket.clone(), text.node.data.join("host"), Vec::new(), chain.clone(), gas);
     put_settings(&mut config, text);
     let registers = Registers { chain, key: registrar, quorum: deployed.quorum(), turn: Arc::default() };
-    config.boot = boot_config(text, socket, signed_terms, registers.registrar(policy, attestors))?;
+    // `serve` has read each model, and has held the terms to what it read.
+    let models = if handed.is_some() { listed_models(text, &signed_terms)? } else { hashed_models(text)? };
+    config.boot = boot_config(text, socket, signed_terms, models, registers.registrar(policy, attestors));
+    config.beside = match handed.as_ref().map(|handed| Beside::from_line(&handed.beside)) {
+        Some(Some(Beside::Begin(stage, file))) => {
+            Some((stage, boot_of(&file, &registers, state).map_err(|failure| failure.message().to_owned())))
+        }
+        Some(Some(Beside::Nobody)) | None => None,
+        Some(None) => return Err(Failure::cannot("standard input: expected which boot is beside this one, got something else")),
+    };
     config.payment_chains = payment_chains(text).await?;
     config.price_list = Some(data.join(prices::FILE));
     config.serve_unregistered = args.serve_unregistered;
@@ -201,8 +223,9 @@ pub(crate) async fn host(args: HostArgs, state: &Path, handed: Option<&str>) -> 
 fn tell(notice: &Notice) {
     logging::notice(notice);
     let said = match notice {
+        Notice::HandingOver { .. } => json!({"said": HANDING_OVER}),
         Notice::HandedOver { to, .. } => json!({"said": HANDED_OVER, "log_id": to.to_string()}),
-        Notice::Drained { .. } => json!({"said": DRAINED}),
+        Notice::Drained { still, .. } => json!({"said": DRAINED, "still": still}),
         Notice::BootRefused { message } => json!({"said": REFUSED, "why": message}),
         _ => return,
     };
@@ -235,13 +258,15 @@ async fn run_host(config: HostConfig, registers: &Registers, state: &Path) -> Do
             line = parent_says(&mut lines) => line,
         };
         match Beside::from_line(&line) {
-            Some(Beside::Begin(stage, config)) => {
-                if let Err(failure) = begin(&mut host, &config, stage, registers, state).await {
+            Some(Beside::Begin(Stage::Coming, file)) => {
+                let begun =
+                    boot_of(&file, registers, state).and_then(|boot| host.begin(boot).map_err(|error| Failure::cannot(error.to_string())));
+                if let Err(failure) = begun {
                     tell(&Notice::BootRefused { message: failure.message().to_owned() });
                 }
             }
-            Some(Beside::End) => host.end_beside(),
-            None => logging::no_order(),
+            Some(Beside::Nobody) => host.end_beside(),
+            Some(Beside::Begin(..)) | None => logging::no_order(),
         }
     };
     host.stop().await;
@@ -250,10 +275,10 @@ async fn run_host(config: HostConfig, registers: &Registers, state: &Path) -> Do
 
 /// What `serve` tells its host of a boot beside the one that sells.
 pub(super) enum Beside {
-    /// Drive the enclave that this file names: it is to take over, or has handed over.
+    /// Drive the enclave that this file names: it is to take over, or, when the host starts, has handed over.
     Begin(Stage, PathBuf),
-    /// There is none any more.
-    End,
+    /// There is none, or none any more.
+    Nobody,
 }
 
 impl Beside {
@@ -261,7 +286,7 @@ impl Beside {
     pub(super) fn to_line(&self) -> String {
         match self {
             Self::Begin(stage, config) => json!({"stage": stage.as_str(), "config": config}).to_string(),
-            Self::End => json!({"stage": null}).to_string(),
+            Self::Nobody => json!({"stage": null}).to_string(),
         }
     }
 
@@ -270,23 +295,23 @@ impl Beside {
         let stage = [Stage::Coming, Stage::Draining].into_iter().find(|stage| value["stage"] == stage.as_str());
         match (stage, value["config"].as_str()) {
             (Some(stage), Some(config)) => Some(Self::Begin(stage, config.into())),
-            (None, None) if value["stage"].is_null() && value.is_object() => Some(Self::End),
+            (None, None) if value["stage"].is_null() && value.is_object() => Some(Self::Nobody),
             _ => None,
         }
     }
 }
 
-/// Begins to drive the enclave that this file names.
-async fn begin(host: &mut Host, config: &Path, stage: Stage, registers: &Registers, state: &Path) -> Result<(), Failure> {
-    let settings = Settings::read(config)?;
+/// The boot that this file names.
+fn boot_of(file: &Path, registers: &Registers, state: &Path) -> Result<BootConfig, Failure> {
+    let settings = Settings::read(file)?;
     let deployed = settings.deployed(registers.chain.chain_id())?;
     let text = &settings.text;
     let path = text.terms.file.as_ref().ok_or_else(|| Failure::cannot("terms.file: expected the signed terms, got none"))?;
     let signed_terms = read(path)?;
     let policy = own_policy(&settings, state, &deployed, &signed_terms)?;
     let attestors = Attestors::of(settings.attestors()?, &deployed, &policy, &registers.chain)?;
-    let boot = boot_config(text, settings.socket(), signed_terms, registers.registrar(policy, attestors))?;
-    host.begin(boot, stage).map_err(|error| Failure::cannot(error.to_string()))
+    let models = listed_models(text, &signed_terms)?;
+    Ok(boot_config(text, settings.socket(), signed_terms, models, registers.registrar(policy, attestors)))
 }
 
 /// What every boot of a node is registered with: one account, whose transactions go one after another.
@@ -306,15 +331,34 @@ impl Registers {
 }
 
 /// What a file says of one boot.
-fn boot_config(text: &NodeText, socket: PathBuf, signed_terms: Vec<u8>, registrar: Arc<NodeRegistrar>) -> Result<BootConfig, Failure> {
+fn boot_config(
+    text: &NodeText,
+    socket: PathBuf,
+    signed_terms: Vec<u8>,
+    models: Vec<ModelFile>,
+    registrar: Arc<NodeRegistrar>,
+) -> BootConfig {
     let mut boot = BootConfig::new(socket, signed_terms);
     boot.denied.clone_from(&text.guard.deny);
-    boot.registrar = registrar;
-    for path in text.models.iter().filter_map(|model| model.file.as_ref()) {
-        // The digest is enough here: whether it is a model, the enclave says.
-        boot.models.push(ModelFile { digest: Hash32(merkle_root(&read(path)?)), path: path.clone() });
-    }
-    Ok(boot)
+    (boot.models, boot.registrar) = (models, registrar);
+    boot
+}
+
+/// The files of a boot's models, by what is in them. The digest is enough here: whether it is a model, the enclave says.
+fn hashed_models(text: &NodeText) -> Result<Vec<ModelFile>, Failure> {
+    let files = text.models.iter().filter_map(|model| model.file.as_ref());
+    files.map(|path| Ok(ModelFile { digest: Hash32(merkle_root(&read(path)?)), path: path.clone() })).collect()
+}
+
+/// The files of a boot's models, by what its terms say of them. They are not read: a boot that runs has its models, and goes on whatever became of
+/// the files since. One that loads them compares what it was sent.
+fn listed_models(text: &NodeText, signed_terms: &[u8]) -> Result<Vec<ModelFile>, Failure> {
+    let terms = SignedTerms::parse(signed_terms).map_err(|error| Failure::cannot(format!("the signed terms: {error}")))?.terms;
+    let listed = terms.models.iter().filter_map(|listed| {
+        let path = text.models.iter().find(|model| model.id == listed.id)?.file.clone()?;
+        Some(ModelFile { digest: listed.digest, path })
+    });
+    Ok(listed.collect())
 }
 
 /// What the file says of the host itself.

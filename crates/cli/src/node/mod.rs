@@ -28,7 +28,7 @@ use candor_attestor::AttestorUrl;
 use candor_report::{ChainPart, NodeModel, NodeText};
 use candor_verify::bytes::{Address, Hash32};
 
-pub(crate) use self::halves::{EnclaveArgs, HostArgs, enclave, host};
+pub(crate) use self::halves::{EnclaveArgs, Handed, HostArgs, enclave, host};
 use self::setup::set_up;
 pub(crate) use self::setup::{Sold, complete, models};
 pub(crate) use self::upgrade::{UpgradeArgs, upgrade};
@@ -218,6 +218,7 @@ pub(crate) const REGISTERED: &str = "registered ";
 const BOOT: &str = "boot ";
 
 // What it says in it.
+const HANDING_OVER: &str = "handing_over";
 const HANDED_OVER: &str = "handed_over";
 const DRAINED: &str = "drained";
 const REFUSED: &str = "refused";

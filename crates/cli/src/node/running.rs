@@ -290,7 +290,7 @@ impl Node<'_> {
                 logging::beside_ended(what, how);
                 beside.tell(json!({"said": DRAINED, "ended": how}));
                 self.setup.clear(Place::Former);
-                self.order(&Order::End).await;
+                self.order(&Order::Nobody).await;
             }
         }
     }
@@ -300,7 +300,7 @@ impl Node<'_> {
         let Some(beside) = self.beside.take() else { return };
         logging::beside_ended("the enclave that was to take over", why);
         beside.tell(json!({"error": format!("the new boot does not take over: {why}; the node sells on as before"), "code": if is_refused { 1 } else { 2 }}));
-        self.order(&Order::End).await;
+        self.order(&Order::Nobody).await;
         self.setup.clear(Place::Next);
         beside.enclave.stop(HALF_GRACE).await;
     }

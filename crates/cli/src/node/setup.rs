@@ -321,9 +321,7 @@ impl Setup {
         command.arg("--keys-follow").stdout(Stdio::piped());
         let mut host = Child::start(command)?;
         host.hand_over(&self.node.keys.to_line()).await?;
-        if let Some(beside) = beside {
-            host.hand_over(&beside.to_line()).await?;
-        }
+        host.hand_over(&beside.unwrap_or(Beside::Nobody).to_line()).await?;
         Ok(host)
     }
 

@@ -157,6 +157,7 @@ impl HostCounts {
             | Notice::Ready { .. }
             | Notice::Registered { .. }
             | Notice::Open
+            | Notice::HandingOver { .. }
             | Notice::HandedOver { .. }
             | Notice::Drained { .. }
             | Notice::BootRefused { .. }

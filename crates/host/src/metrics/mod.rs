@@ -67,7 +67,7 @@ impl Conditions {
     fn of(shared: &Shared) -> Self {
         let seller = shared.seller();
         Self {
-            enclave: seller.current.borrow().is_some(),
+            enclave: seller.current().is_some(),
             registered: seller.status().is_registered,
             open: shared.door.borrow().is_some(),
             store: shared.store.is_alive() && shared.store.health().is_writable(),

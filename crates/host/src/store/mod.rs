@@ -214,14 +214,20 @@ impl Store {
     /// # Errors
     /// `Contradiction` if what is stored is not a log, or the log has another manifest.
     pub async fn open_log(&self, manifest: &Manifest, evidence: Vec<u8>) -> Result<OpenLog, StoreError> {
-        self.open_log_beside(manifest, evidence, Vec::new()).await
+        self.open_log_beside(manifest, evidence, None).await
     }
 
-    /// The same, while the logs of these boots stay open beside it. Every other log has ended.
+    /// The same, while other boots of this host go on beside it: of these logs, and perhaps of one that is not known yet. Nothing of theirs is
+    /// ended or erased. `None` where there is no other.
     ///
     /// # Errors
     /// As [`Self::open_log`].
-    pub async fn open_log_beside(&self, manifest: &Manifest, evidence: Vec<u8>, beside: Vec<Hash32>) -> Result<OpenLog, StoreError> {
+    pub async fn open_log_beside(
+        &self,
+        manifest: &Manifest,
+        evidence: Vec<u8>,
+        beside: Option<Vec<Hash32>>,
+    ) -> Result<OpenLog, StoreError> {
         let row = LogRow { manifest: manifest.clone(), evidence };
         self.submit(|reply| Job::OpenLog { row: Box::new(row), beside, reply }).await?.wait().await
     }

@@ -31,7 +31,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// A write, and where its outcome goes.
 #[derive(Debug)]
 pub(super) enum Job {
-    OpenLog { row: Box<LogRow>, beside: Vec<Hash32>, reply: Reply<OpenLog> },
+    OpenLog { row: Box<LogRow>, beside: Option<Vec<Hash32>>, reply: Reply<OpenLog> },
     Append { log_id: Hash32, request: AppendRequest, reply: Reply<u64> },
     Checkpoint { log_id: Hash32, request: Box<CheckpointRequest>, reply: Reply<(CheckpointStored, Vec<Intent>)> },
     PutIntent { record: Box<StoredIntent>, reply: Reply<()> },
@@ -68,7 +68,7 @@ enum After {
     OpenLog {
         open: OpenLog,
         is_new_boot: bool,
-        beside: Vec<Hash32>,
+        beside: Option<Vec<Hash32>>,
         reply: Reply<OpenLog>,
     },
     PutAnchor {
@@ -196,7 +196,7 @@ impl Writer {
 
     fn write_inner(&self, job: Job) -> Result<After, ()> {
         match job {
-            Job::OpenLog { row, beside, reply } => match self.open_log(*row, !beside.is_empty()) {
+            Job::OpenLog { row, beside, reply } => match self.open_log(*row, beside.is_some()) {
                 Ok((open, is_new_boot)) => Ok(After::OpenLog { open, is_new_boot, beside, reply }),
                 Err(error) => self.answer(reply, error),
             },
@@ -261,7 +261,7 @@ impl Writer {
                 let sql = "INSERT INTO logs (log_id, manifest, evidence) VALUES (?1, ?2, ?3)";
                 self.connection.prepare_cached(sql)?.execute(params![&log_id.0[..], row.manifest.encode(), row.evidence])?;
                 if !has_others {
-                    // The boot before is gone: what no checkpoint of it names was never charged.
+                    // The boot before is gone: what no checkpoint of it names was never charged. Which of two it is of is not known.
                     answers::erase_unnamed(&self.connection)?;
                 }
                 (row, true)
@@ -455,7 +455,7 @@ impl Writer {
                 send(reply, stored.map(|stored| (stored, intents)));
             }
             After::OpenLog { open, is_new_boot, beside, reply } => {
-                self.logs.set_open(&open, is_new_boot, &beside);
+                self.logs.set_open(&open, is_new_boot, beside.as_deref().unwrap_or_default());
                 send(reply, Ok(open));
             }
             After::PutAnchor { open, anchor, reply } => {

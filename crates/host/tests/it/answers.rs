@@ -19,7 +19,7 @@ async fn open(scratch: &Scratch, boot: &Boot) -> Store {
 }
 
 /// A receipt, the settlement that pays for it, and the blob that it names: of so many bytes after the head.
-fn kept(boot: &mut Boot, nonce: u8, answer_id: u8, len: usize) -> (LoggedReceipt, Settlement, Vec<u8>) {
+pub(crate) fn kept(boot: &mut Boot, nonce: u8, answer_id: u8, len: usize) -> (LoggedReceipt, Settlement, Vec<u8>) {
     kept_until(boot, nonce, answer_id, len, END)
 }
 
@@ -33,7 +33,7 @@ fn kept_until(boot: &mut Boot, nonce: u8, answer_id: u8, len: usize, end: u64) -
     (entry, settlement, blob)
 }
 
-fn piece(answer_id: u8, blob: &[u8], from: usize, to: usize) -> AnswerPart {
+pub(crate) fn piece(answer_id: u8, blob: &[u8], from: usize, to: usize) -> AnswerPart {
     let (offset, total) = (u64::try_from(from).unwrap(), u64::try_from(blob.len()).unwrap());
     AnswerPart { answer_id: Hash32([answer_id; 32]), offset, total, bytes: blob[from..to].to_vec() }
 }
@@ -168,6 +168,9 @@ async fn what_no_checkpoint_named_goes_with_its_boot_and_is_not_erased_by_a_clie
     let (_, _, second) = kept(&mut boot, 2, 8, 300);
     store_whole(&store, 8, &second).await;
     let room = store.answer(Hash32([8; 32]), 0).await.unwrap().room;
+    // Of a boot that goes on beside another nothing is erased, also while its log is not known yet.
+    store.open_log_beside(&Boot::offline(3).manifest, b"evidence".to_vec(), Some(Vec::new())).await.unwrap();
+    assert_eq!(store.answer(Hash32([8; 32]), 0).await.unwrap().room, room);
     store.open_log(&Boot::offline(2).manifest, b"evidence".to_vec()).await.unwrap();
     assert_eq!(store.answer(Hash32([8; 32]), 0).await.unwrap().room - room, u64::try_from(second.len()).unwrap());
     assert!(given(&store, 9).await.is_some(), "what was charged stays");

@@ -369,7 +369,7 @@ async fn two_logs_grow_beside_each_other_also_after_a_restart_in_any_order() {
     // A leaf that is under no checkpoint yet, and is offered again.
     let open_leaf = older.entry(Hash32([2; 32]));
     append(&store, &older, 1, std::slice::from_ref(&open_leaf)).await.unwrap();
-    store.open_log_beside(&newer.manifest, vec![], vec![older.log_id()]).await.unwrap();
+    store.open_log_beside(&newer.manifest, vec![], Some(vec![older.log_id()])).await.unwrap();
     grow(&store, &mut newer, 0, 3).await;
     assert_eq!(append(&store, &older, 1, std::slice::from_ref(&open_leaf)).await, Ok(2));
     checkpoint(&store, &older, 1, older.checkpoint(), &[]).await.unwrap();
@@ -378,7 +378,7 @@ async fn two_logs_grow_beside_each_other_also_after_a_restart_in_any_order() {
     // The later log first: the earlier one has not ended by it.
     let store = open(&scratch, &newer).await;
     assert_eq!(store.log(&older.log_id()).await.unwrap().unwrap().read().state().checkpoint_size, 2);
-    store.open_log_beside(&older.manifest, vec![], vec![newer.log_id()]).await.unwrap();
+    store.open_log_beside(&older.manifest, vec![], Some(vec![newer.log_id()])).await.unwrap();
     grow(&store, &mut older, 2, 4).await;
     grow(&store, &mut newer, 1, 5).await;
     // Alone again, the other has ended.
