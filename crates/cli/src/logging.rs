@@ -429,6 +429,22 @@ pub(crate) fn beside_ended(what: &str, how: &str) {
     told!(WARN, "serve", "enclave_beside_ended", format_args!("{what} ended ({how})"));
 }
 
+/// Neither of two boots sells: the halves end, and are started again.
+pub(crate) fn begins_anew(why: &str) {
+    told!(WARN, "serve", "begins_anew", format_args!("the node begins anew: {why}"));
+}
+
+/// The files of a boot cannot be written, which runs without them.
+pub(crate) fn files_not_written(failure: &Failure) {
+    let message = format!("the new boot sells, and its files are not in force yet: {}; tried again until they are", failure.message());
+    told!(WARN, "serve", "files_not_written", message);
+}
+
+/// They are written now.
+pub(crate) fn files_written() {
+    told!(INFO, "serve", "files_written", "the files of the boot that sells are in force");
+}
+
 /// A second enclave was started, which is to take over.
 pub(crate) fn upgrading(program: &Path) {
     told!(INFO, "serve", "upgrading", format_args!("started a second enclave ({}), which is to take over", program.display()));

@@ -395,3 +395,34 @@ fn own_policy(settings: &Settings, state: &Path, deployed: &Deployed, terms: &[u
     let terms = SignedTerms::parse(terms).map_err(|error| Failure::cannot(format!("the signed terms: {error}")))?;
     Ok(dev::policy(&settings.tee(state), deployed, terms.terms.operator)?.policy)
 }
+
+#[cfg(test)]
+mod tests {
+    use candor_testkit::forge::Key;
+    use candor_testkit::honest::{sign_terms, terms};
+
+    use super::*;
+
+    #[test]
+    fn the_models_of_a_boot_that_was_signed_for_are_those_of_its_terms_whatever_became_of_their_files() {
+        let signed = sign_terms(terms(), &Key::of(1));
+        let mut text = NodeText::default();
+        for id in [signed.terms.models[0].id.as_str(), "another"] {
+            let file = Some(PathBuf::from("/nowhere/at/all.cnd1"));
+            text.models.push(candor_report::NodeModel { id: id.to_owned(), file, prices: Vec::new() });
+        }
+        let listed = listed_models(&text, &signed.encode()).unwrap();
+        assert_eq!(listed, [ModelFile { digest: signed.terms.models[0].digest, path: "/nowhere/at/all.cnd1".into() }]);
+        assert!(hashed_models(&text).is_err());
+    }
+
+    #[test]
+    fn what_is_beside_a_boot_is_one_line_and_any_other_is_none() {
+        for order in [Beside::Begin(Stage::Coming, "/a b/c".into()), Beside::Begin(Stage::Draining, "/d".into()), Beside::Nobody] {
+            assert_eq!(Beside::from_line(&order.to_line()).map(|read| read.to_line()), Some(order.to_line()));
+        }
+        for bad in ["", "{}x", "[]", "{\"stage\":\"selling\",\"config\":\"/a\"}", "{\"stage\":\"coming\"}"] {
+            assert!(Beside::from_line(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -23,6 +23,7 @@ use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
 
 use candor_attestor::AttestorUrl;
 use candor_report::{ChainPart, NodeModel, NodeText};
@@ -185,7 +186,8 @@ pub(crate) async fn serve(args: ServeArgs, state: &Path, json_output: bool) -> D
     let stop = pin!(asked_to_stop());
     let chain = settings.connect().await?;
     let setup = set_up(settings, state, &chain).await?;
-    running::run(setup, stop, &|| args.clone().settings(state), json_output).await
+    let state = state.to_owned();
+    running::run(setup, stop, Arc::new(move || args.clone().settings(&state)), json_output).await
 }
 
 /// Takes the lock of a node's directory. The system lets it go when the process ends, however it ends.

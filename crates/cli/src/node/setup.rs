@@ -27,6 +27,7 @@ use crate::registrar::Attestors;
 use crate::{dev, policy, terms, tokens};
 
 /// One boot: what its two halves are started with, and started again with.
+#[derive(Clone)]
 pub(super) struct Setup {
     settings: Settings,
     state: PathBuf,
@@ -271,18 +272,24 @@ impl Setup {
         Ok(())
     }
 
-    /// Writes this boot's files to a place. From then on its halves are started with them.
+    /// Writes this boot's files to a place. From then on its halves are started with them; if that fails, with those that they are started with now.
     pub(super) fn write(&mut self, place: Place) -> Result<(), Failure> {
-        let directory = self.settings.text.node.data.clone();
-        let [in_force, terms, own_policy] = FILES.map(|name| place.path(&directory, name));
+        let mut settings = self.settings.clone();
+        let [in_force, terms, own_policy] = FILES.map(|name| place.path(self.directory(), name));
         std::fs::write(&terms, self.terms.encode()).map_err(|error| Failure::cannot(format!("{}: {error}", terms.display())))?;
-        self.settings.text.terms.file = Some(terms);
+        settings.text.terms.file = Some(terms);
         if let Some(judge) = &self.judge {
             candor_client::write_private(&own_policy, candor_client::template(judge).as_bytes())?;
-            self.settings.text.node.policy = Some(own_policy);
+            settings.text.node.policy = Some(own_policy);
         }
-        self.place = place;
-        self.settings.write(&in_force)
+        settings.write(&in_force)?;
+        (self.settings, self.place) = (settings, place);
+        Ok(())
+    }
+
+    /// Whether this boot's files are at this place.
+    pub(super) fn is_at(&self, place: Place) -> bool {
+        self.place == place
     }
 
     /// Removes the files of a place at which no boot is any more: they may hold keys of endpoints.

@@ -199,6 +199,9 @@ fn tell(word: &str, said: &Value) {
             text("log_id"),
             said["former_pid"]
         ),
+        DRAINED if said["still"].is_string() => {
+            say!("the old enclave still waited for {} when its time was over, and has ended", text("still"))
+        }
         DRAINED if said["ended"].is_null() => say!("the old enclave had nothing left to do, and has ended"),
         DRAINED => say!("the old enclave ended before it was done ({}); what it was making is lost and was not charged", text("ended")),
         _ => {}

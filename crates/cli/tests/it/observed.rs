@@ -143,7 +143,7 @@ fn the_dashboard_has_its_data_source_and_its_node_as_variables_and_nothing_of_a_
 }
 
 /// Every event that a line may be of, but those of the enclave.
-const EVENTS: [&str; 24] = [
+const EVENTS: [&str; 28] = [
     "listening",
     "metrics_listening",
     "enclave_connected",
@@ -157,12 +157,16 @@ const EVENTS: [&str; 24] = [
     "trouble",
     "recovered",
     "notice",
+    "handing_over",
     "handed_over",
     "drained",
     "boot_refused",
     "enclave_ended",
     "enclave_beside_ended",
     "upgrading",
+    "begins_anew",
+    "files_not_written",
+    "files_written",
     "host_ended",
     "policy_written",
     "terms_end",

@@ -55,6 +55,18 @@ async fn alone(world: &World) -> Value {
     .await
 }
 
+/// The children of the node whose command line says this.
+fn halves(world: &World, says: &str) -> Vec<u32> {
+    let is_it = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().contains(says);
+    children_of(world.node.pid()).into_iter().filter(is_it).collect()
+}
+
+/// The host that runs now.
+fn host_of(world: &World) -> u32 {
+    let [host] = halves(world, "\0host\0")[..] else { panic!("one host") };
+    host
+}
+
 /// What the registry shows as the successor of a log.
 async fn successor_of(world: &World, log_id: &str) -> Option<String> {
     let registry = candor_verify::Address::from_hex(&world.chain.text("registry")).unwrap();
@@ -120,19 +132,30 @@ async fn new_terms_are_taken_without_a_refused_sale_and_the_old_boot_ends_with_i
     assert!(!is_alive(pid(&ran, "former_pid")) && is_alive(pid(&ran, "enclave_pid")));
     let shown = world.candor(&["prices", "show"]);
     assert_eq!(shown.json["prices"][0]["ceiling"]["request"], "0.000200", "{shown:?}");
-    // And it may be upgraded again, at the first one's socket.
+    // And it may be upgraded again, at the first one's socket; also where a file cannot be written: both boots go on, and it is written later.
+    let in_the_way = world.state.join("node/former-terms.cbor");
+    std::fs::create_dir(&in_the_way).unwrap();
     let again = upgrade(&world, "0.0003", &["--wait"]);
-    assert_eq!(again.code, 0, "{again:?}");
+    assert_eq!((again.code, &again.json["state"]), (0, &json!("drained")), "{again:?}");
     assert_eq!(successor_of(&world, &new_log).await.as_deref(), again.json["log_id"].as_str());
+    world.node.logged(|line| line.contains("its files are not in force yet"));
+    world.node.logged(|line| line.contains("the files of the boot that sells are in force"));
+    let shown = world.candor(&["prices", "show"]);
+    assert_eq!(shown.json["prices"][0]["ceiling"]["request"], "0.000300", "{shown:?}");
 }
 
 /// A question that the slow model does not end by itself for long.
 const LONG: &str = "across the hand-over";
 
+fn long() -> Value {
+    let mut body = question(LONG, true);
+    body["max_tokens"] = 1900.into();
+    body
+}
+
 /// A streamed answer of a slow model, begun.
-async fn open_stream(payer: &Payer, name: &str, tokens: u32) -> (Offered, Signed, Incoming) {
-    let mut body = question(name, true);
-    body["max_tokens"] = tokens.into();
+async fn open_stream(payer: &Payer) -> (Offered, Signed, Incoming) {
+    let body = long();
     let offered = Offered::of(&payer.world.api(), &body).await;
     let signed = payer.pay(&offered);
     let mut connection = Http::connect(&payer.world.api()).await.unwrap();
@@ -156,9 +179,7 @@ async fn a_stream_runs_across_the_hand_over_and_an_offer_of_the_old_boot_is_hono
     let world = Arc::new(World::slow(&[]));
     let payer = Payer::funded(&world).await;
     let old_log = world.node.text("log_id");
-    let (offered, running, stream) = open_stream(&payer, LONG, 900).await;
-    let mut across = question(LONG, true);
-    across["max_tokens"] = 900.into();
+    let (offered, running, stream) = open_stream(&payer).await;
     // Connections of clients that asked the old boot, and have not paid yet.
     let body = question("an offer of the old boot", false);
     let mut connections = Vec::new();
@@ -206,7 +227,7 @@ async fn a_stream_runs_across_the_hand_over_and_an_offer_of_the_old_boot_is_hono
     assert_eq!((early.status, early.error_code().as_str()), (402, "candor_not_this_boot"), "{early:?}");
 
     // Nor is whoever lost its connection to the old boot asked for another payment, while that one is at work for it.
-    let told = chat(&world.api(), &across, Some(&running.header)).await;
+    let told = chat(&world.api(), &long(), Some(&running.header)).await;
     assert_eq!((told.status, told.error_code().as_str()), (409, "candor_payment_in_flight"), "{told:?}");
 
     let whole = stream.collect().await.unwrap().to_bytes();
@@ -235,7 +256,7 @@ async fn the_old_boot_or_the_host_may_die_while_it_drains_and_the_new_one_sells_
     let world = Arc::new(World::slow(&[]));
     let payer = Payer::funded(&world).await;
     // The old boot: what it was making is lost, and was not charged.
-    let (_, lost, stream) = open_stream(&payer, LONG, 900).await;
+    let (_, lost, stream) = open_stream(&payer).await;
     let first = world.candor(&["upgrade"]);
     assert_eq!(first.code, 0, "{first:?}");
     let older = boots(&world).await[0].clone();
@@ -251,11 +272,25 @@ async fn the_old_boot_or_the_host_may_die_while_it_drains_and_the_new_one_sells_
     assert!(logged.contains("WARN"), "{logged}");
 
     // The host: it comes back with both, and the old one still drains, or is done by then.
-    let (offered, _, stream) = open_stream(&payer, LONG, 900).await;
+    let (offered, running, stream) = open_stream(&payer).await;
     let second = world.candor(&["upgrade"]);
     assert_eq!(second.code, 0, "{second:?}");
-    signal("KILL", world.node.pid_of("host_pid"));
+    signal("KILL", host_of(&world));
     assert!(stream.collect().await.is_err(), "its bytes went through the host");
+    // Whoever comes with its payment then meets the new boot, which knows nothing of it, and a host that has forgotten: nobody is told to pay anew,
+    // while the old boot may be at work for it or after. What it made is kept, if it was whole.
+    let told = eventually("the old boot has executed it", || async {
+        // Not while there is no host.
+        let mut connection = Http::connect(&world.api()).await.ok()?;
+        let reply = connection.try_send(Method::POST, CHAT, &paid(&running), long().to_string().into_bytes()).await.ok()?;
+        match reply.status {
+            409 => (reply.error_code() == "candor_payment_already_executed").then_some(reply),
+            200 => Some(reply),
+            _ => panic!("{reply:?}"),
+        }
+    })
+    .await;
+    assert!(told.status == 409 || told.header("x-candor-answer-recovery") == Some("kept"), "{told:?}");
     // What was handed over until then has its receipt, and is charged once.
     eventually("the old boot logs it with the new host, and ends", || async {
         world.node.log().iter().any(|line| line.contains("has nothing left to do")).then_some(())
@@ -268,8 +303,40 @@ async fn the_old_boot_or_the_host_may_die_while_it_drains_and_the_new_one_sells_
     let asked = world.candor(&["ask", "Hi", "--rpc", &world.rpc(), "--max-tokens", "4"]);
     assert_eq!(asked.code, 0, "{asked:?}");
 
-    // Both end with the node, in the middle of a third.
-    let (_, _, _stream) = open_stream(&payer, LONG, 900).await;
+    // `serve` hears of the hand-over from a host that is gone by then, and tells the next one of it: nothing is handed over twice.
+    let handed_over = || world.node.log().iter().filter(|line| line.contains("has handed over to log")).count();
+    let (before, (_, _, stream)) = (handed_over(), open_stream(&payer).await);
+    let asking = {
+        let world = Arc::clone(&world);
+        std::thread::spawn(move || world.candor(&["upgrade"]))
+    };
+    let stages = || async { boots(&world).await.iter().map(|boot| boot["stage"].as_str().unwrap().to_owned()).collect::<Vec<_>>() };
+    eventually("a new boot is on its way", || async { (stages().await.len() == 2).then_some(()) }).await;
+    let host = host_of(&world);
+    signal("STOP", world.node.pid());
+    eventually("it sells", || async { (stages().await == ["draining", "selling"]).then_some(()) }).await;
+    signal("KILL", host);
+    signal("CONT", world.node.pid());
+    let third = asking.join().unwrap();
+    assert_eq!((third.code, &third.json["state"]), (0, &json!("handed_over")), "{third:?}");
+    drop(stream);
+    assert_eq!(alone(&world).await["log"]["id"], third.json["log_id"]);
+    assert_eq!(handed_over(), before + 1);
+
+    // A host that comes back and cannot drive the old one: that one is ended, and the new one sells on.
+    let (_, _, stream) = open_stream(&payer).await;
+    let fourth = world.candor(&["upgrade"]);
+    assert_eq!(fourth.code, 0, "{fourth:?}");
+    std::fs::remove_file(world.state.join("node/former-terms.cbor")).unwrap();
+    signal("KILL", host_of(&world));
+    assert!(stream.collect().await.is_err(), "its bytes went through the host");
+    eventually("the old one is ended", || async { (!is_alive(pid(&fourth, "former_pid"))).then_some(()) }).await;
+    assert_eq!(alone(&world).await["log"]["id"], fourth.json["log_id"]);
+    let asked = world.candor(&["ask", "Hi", "--rpc", &world.rpc(), "--max-tokens", "4"]);
+    assert_eq!(asked.code, 0, "{asked:?}");
+
+    // Both end with the node, in the middle of another.
+    let (_, _, _stream) = open_stream(&payer).await;
     assert_eq!(world.candor(&["upgrade"]).code, 0);
     let all = children_of(world.node.pid());
     drop(payer);
@@ -284,6 +351,8 @@ async fn the_old_boot_or_the_host_may_die_while_it_drains_and_the_new_one_sells_
 async fn a_new_boot_that_is_not_registered_never_takes_over_whatever_dies_meanwhile() {
     let world = Arc::new(priced("0.0001"));
     let (log, enclave) = (world.node.text("log_id"), world.node.pid_of("enclave_pid"));
+    let body = question("a buyer of the new release", false);
+    let before = Offered::of(&world.api(), &body).await;
     let sells = || {
         let asked = world.candor(&["ask", "Hi", "--rpc", &world.rpc(), "--max-tokens", "4"]);
         assert_eq!((asked.code, &asked.json["charged"]), (0, &json!("117")), "{asked:?}");
@@ -299,6 +368,26 @@ async fn a_new_boot_that_is_not_registered_never_takes_over_whatever_dies_meanwh
         let refused = upgrade(&world, "0.0002", &arguments);
         assert!(refused.code == 2 && told(&refused).contains("nothing was changed"), "{refused:?}");
     }
+
+    // While one is prepared, which takes as long as its files do, the node goes on, and nobody begins another.
+    let pipe = world.state.join("terms.pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let asking = {
+        let (world, pipe) = (Arc::clone(&world), pipe.clone());
+        std::thread::spawn(move || world.candor(&["upgrade", "--terms", pipe.to_str().unwrap()]))
+    };
+    eventually("it is being prepared", || async {
+        told(&upgrade(&world, "0.0001", &["--program", "/bin/false"])).contains("being prepared").then_some(())
+    })
+    .await;
+    let host = host_of(&world);
+    signal("KILL", host);
+    eventually("another host", || async { (log_status(&world).await?["open"] == true && !is_alive(host)).then_some(()) }).await;
+    sells();
+    std::fs::write(&pipe, "no terms").unwrap();
+    let refused = asking.join().unwrap();
+    assert!(refused.code == 2 && told(&refused).contains("terms"), "{refused:?}");
+    sells();
 
     // A release that this node's own policy does not accept is never registered.
     let program = world.state.join("candor-other");
@@ -322,19 +411,13 @@ async fn a_new_boot_that_is_not_registered_never_takes_over_whatever_dies_meanwh
     let second = world.candor(&["upgrade"]);
     assert!(second.code == 2 && told(&second).contains("on its way to take over already"), "{second:?}");
     // The host comes back with both.
-    let enclaves = |name: &str| {
-        let of = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().contains(name);
-        children_of(world.node.pid()).into_iter().filter(of).collect::<Vec<_>>()
-    };
-    signal("KILL", world.node.pid_of("host_pid"));
-    eventually("another host", || async {
-        (enclaves("\0host\0") != [world.node.pid_of("host_pid")] && !enclaves("\0host\0").is_empty()).then_some(())
-    })
-    .await;
+    let host = host_of(&world);
+    signal("KILL", host);
+    eventually("another host", || async { halves(&world, "\0host\0").iter().any(|other| *other != host).then_some(()) }).await;
     eventually("it has both", on_its_way).await;
     sells();
     // Its enclave ends: the node sells on, and whoever asked is told.
-    let [other] = enclaves("candor-other")[..] else { panic!("one enclave of the other program") };
+    let [other] = halves(&world, "candor-other")[..] else { panic!("one enclave of the other program") };
     signal("KILL", other);
     let failed = asking.join().unwrap();
     assert!(failed.code == 2 && told(&failed).contains("its enclave ended"), "{failed:?}");
@@ -345,10 +428,10 @@ async fn a_new_boot_that_is_not_registered_never_takes_over_whatever_dies_meanwh
     // Where the operator leaves it to the node, the new release takes over; and no buyer accepts it before its policy does.
     let ran = upgrade(&world, "0.0002", &["--program", &program, "--wait"]);
     assert_eq!((ran.code, &ran.json["state"]), (0, &json!("drained")), "{ran:?}");
-    assert!(!is_alive(enclave) && enclaves("candor-other") == [pid(&ran, "enclave_pid")]);
+    assert!(!is_alive(enclave) && halves(&world, "candor-other") == [pid(&ran, "enclave_pid")]);
     let asked = world.candor(&["ask", "Hi", "--rpc", &world.rpc(), "--max-tokens", "4"]);
     // It found the new boot and refused it, and the old one is not to be had any more.
     assert!(asked.code != 0 && told(&asked).contains("refused policy.workload"), "{asked:?}");
-    let offered = Offered::of(&world.api(), &question("a buyer of the new release", false)).await;
-    assert_ne!(offered.amount(), 117);
+    let offered = Offered::of(&world.api(), &body).await;
+    assert_eq!(offered.amount(), before.amount() + 100, "by the new terms, of which the price per request alone is another");
 }
