@@ -61,8 +61,7 @@ struct Node {
     setup: Setup,
     enclave: Child,
     beside: Option<Beside>,
-    // The boot that is to begin beside it, and who asked for it.
-    preparing: Option<(JoinHandle<Result<Setup, Failure>>, mpsc::Sender<Value>)>,
+    preparing: Option<Preparing>,
     host: Child,
     host_ends: u32,
     host_started: Instant,
@@ -74,6 +73,12 @@ struct Node {
     door: Door,
     settings: SettingsNow,
     json_output: bool,
+}
+
+/// A boot that is to begin beside the one that sells.
+struct Preparing {
+    task: JoinHandle<Result<Setup, Failure>>,
+    asker: mpsc::Sender<Value>,
 }
 
 /// The boot beside the one that sells.
@@ -116,7 +121,7 @@ enum Event {
     BesideEnded(String),
     HostSays(Value),
     Asked(Request),
-    Prepared(Result<Setup, Failure>),
+    Prepared(Box<Result<Setup, Failure>>),
     TooLate,
     WriteAgain,
     Unreachable(Failure),
@@ -177,7 +182,7 @@ impl Node {
         };
         let prepared = async {
             match &mut self.preparing {
-                Some((task, _)) => task.await.unwrap_or_else(|error| Err(Failure::cannot(error.to_string()))),
+                Some(Preparing { task, .. }) => task.await.unwrap_or_else(|error| Err(Failure::cannot(error.to_string()))),
                 None => std::future::pending().await,
             }
         };
@@ -196,7 +201,7 @@ impl Node {
             ended = beside_ended => Event::BesideEnded(ended),
             failure = &mut self.reach => Event::Unreachable(failure),
             request = self.door.asked() => Event::Asked(request),
-            prepared = prepared => Event::Prepared(prepared),
+            prepared = prepared => Event::Prepared(Box::new(prepared)),
             () = too_late => Event::TooLate,
             () = write_again => Event::WriteAgain,
         }
@@ -217,7 +222,7 @@ impl Node {
             Event::BesideEnded(how) => self.beside_ended(&how).await,
             Event::HostSays(said) => self.host_says(&said).await,
             Event::Asked(request) => self.asked(request),
-            Event::Prepared(prepared) => self.prepared(prepared).await,
+            Event::Prepared(prepared) => self.prepared(*prepared).await,
             Event::TooLate => self.too_late().await,
             Event::WriteAgain => {
                 if self.write_files().is_ok() {
@@ -280,12 +285,12 @@ impl Node {
         }
         let (setup, settings, runtime) = (self.setup.clone(), Arc::clone(&self.settings), Handle::current());
         let task = tokio::task::spawn_blocking(move || runtime.block_on(async { setup.next(settings()?, asked).await }));
-        self.preparing = Some((task, asker));
+        self.preparing = Some(Preparing { task, asker });
     }
 
     /// Starts the second enclave.
     async fn prepared(&mut self, prepared: Result<Setup, Failure>) {
-        let Some((_, asker)) = self.preparing.take() else { return };
+        let Some(Preparing { asker, .. }) = self.preparing.take() else { return };
         let started = prepared.and_then(|setup| Ok((setup.start_enclave()?, setup)));
         let (enclave, setup) = match started {
             Ok(started) => started,

@@ -1,6 +1,7 @@
 //! `candor upgrade`: a second boot takes over while buyers go on buying, and either may die on the way. Over the real program; a world per test.
 
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -347,6 +348,9 @@ async fn the_old_boot_or_the_host_may_die_while_it_drains_and_the_new_one_sells_
     assert!(!world.state.join("node/serve.sock").exists());
 }
 
+/// Linux's `O_NONBLOCK`: a pipe that nobody reads is not opened, and not waited for.
+const NONBLOCKING: i32 = 0o4000;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_boot_that_is_not_registered_never_takes_over_whatever_dies_meanwhile() {
     let world = Arc::new(priced("0.0001"));
@@ -376,15 +380,18 @@ async fn a_new_boot_that_is_not_registered_never_takes_over_whatever_dies_meanwh
         let (world, pipe) = (Arc::clone(&world), pipe.clone());
         std::thread::spawn(move || world.candor(&["upgrade", "--terms", pipe.to_str().unwrap()]))
     };
-    eventually("it is being prepared", || async {
-        told(&upgrade(&world, "0.0001", &["--program", "/bin/false"])).contains("being prepared").then_some(())
-    })
-    .await;
+    // There is no writer before there is a reader.
+    let mut terms =
+        eventually("its terms are read", || async { std::fs::OpenOptions::new().write(true).custom_flags(NONBLOCKING).open(&pipe).ok() })
+            .await;
+    let second = upgrade(&world, "0.0001", &["--program", "/bin/false"]);
+    assert!(second.code == 2 && told(&second).contains("being prepared"), "{second:?}");
     let host = host_of(&world);
     signal("KILL", host);
     eventually("another host", || async { (log_status(&world).await?["open"] == true && !is_alive(host)).then_some(()) }).await;
     sells();
-    std::fs::write(&pipe, "no terms").unwrap();
+    terms.write_all(b"no terms").unwrap();
+    drop(terms);
     let refused = asking.join().unwrap();
     assert!(refused.code == 2 && told(&refused).contains("terms"), "{refused:?}");
     sells();
@@ -434,4 +441,31 @@ async fn a_new_boot_that_is_not_registered_never_takes_over_whatever_dies_meanwh
     assert!(asked.code != 0 && told(&asked).contains("refused policy.workload"), "{asked:?}");
     let offered = Offered::of(&world.api(), &body).await;
     assert_eq!(offered.amount(), before.amount() + 100, "by the new terms, of which the price per request alone is another");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_old_boot_may_have_handed_over_and_the_new_one_goes_the_node_begins_anew() {
+    let world = Arc::new(priced("0.0001"));
+    let (log, enclave) = (world.node.text("log_id"), world.node.pid_of("enclave_pid"));
+    let asking = {
+        let world = Arc::clone(&world);
+        std::thread::spawn(move || upgrade(&world, "0.0002", &[]))
+    };
+    let [new] = eventually("a new boot is on its way", || async {
+        <[u32; 1]>::try_from(halves(&world, "\0enclave\0").into_iter().filter(|pid| *pid != enclave).collect::<Vec<_>>()).ok()
+    })
+    .await;
+    // It hears nothing any more, as far as anybody can tell.
+    signal("STOP", enclave);
+    world.node.logged(|line| line.contains("is told to hand over"));
+    signal("KILL", new);
+    let failed = asking.join().unwrap();
+    assert!(failed.code == 2 && failed.json["error"].as_str().unwrap().contains("begins anew"), "{failed:?}");
+    let next = alone(&world).await["log"]["id"].clone();
+    assert!(next != json!(log) && !is_alive(enclave));
+    let asked = world.candor(&["ask", "Hi", "--rpc", &world.rpc(), "--max-tokens", "4"]);
+    assert_eq!((asked.code, &asked.json["charged"]), (0, &json!("117")), "it sells, as before: {asked:?}");
+    // And may be upgraded.
+    let ran = upgrade(&world, "0.0002", &["--wait"]);
+    assert_eq!((ran.code, &ran.json["state"]), (0, &json!("drained")), "{ran:?}");
 }
