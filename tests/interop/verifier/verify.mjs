@@ -1,5 +1,5 @@
-// The verdict over one bundle, or over one proof: every step of bundle.md §4 in its order. Time, policy and chain facts are parameters; nothing is read from
-// a clock, a file or the network. policy.md §3 and §4 say what the outcomes mean.
+// The verdict over one bundle, or over one proof: every step of bundle.md §4 in its order. Time, policy and chain facts are parameters;
+// nothing is read from a clock, a file or the network. policy.md §3 and §4 say what the outcomes mean.
 import * as evidence from "./checks-evidence.mjs";
 import * as log from "./checks-log.mjs";
 import * as payment from "./checks-payment.mjs";
