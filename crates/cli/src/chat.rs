@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use candor_client::{KeepMode, VerifiedResponse, cut_notice};
 use candor_verify::bytes::Amount;
+use candor_verify::receipt::Outcome;
 use candor_verify::verdict::LogLevel;
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -111,7 +112,11 @@ impl Talk {
         };
         match asked {
             Ok(response) => {
-                self.messages.push(json!({"role": "assistant", "content": response.text}));
+                match response.bundle.delivery.receipt.work.outcome {
+                    // It was no turn: with it in the conversation the guard would refuse the next one too.
+                    Outcome::RefusedByGuard => drop(self.messages.pop()),
+                    _ => self.messages.push(json!({"role": "assistant", "content": response.text})),
+                }
                 self.answers.push(response);
                 self.tell(shop, args.keep.is_proof(), json_output);
             }

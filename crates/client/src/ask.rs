@@ -21,7 +21,7 @@ use candor_verify::evidence::Evidence;
 use candor_verify::hash::sha256;
 use candor_verify::offer::Offer;
 use candor_verify::policy::Policy;
-use candor_verify::receipt::Receipt;
+use candor_verify::receipt::{Outcome, Receipt};
 use candor_verify::terms::SignedPriceList;
 use candor_verify::text::one_line;
 use candor_verify::time::UnixSeconds;
@@ -298,8 +298,10 @@ async fn redeem(
     };
     let (receipt_id, misnamed) = (answer.receipt_id(), answer.misnamed());
     let signed = sent.signed_offer();
-    // What the node's guard refused nobody pays for, whatever was sent with it: the verdict judges it so.
-    let (salt, sale) = match answer.delivery.request_salt {
+    // What the node's guard refused nobody pays for, whatever was sent with it: the verdict judges it so. Nothing else is given for nothing to whoever
+    // paid, so nothing else is judged without its payment.
+    let is_refused = answer.delivery.receipt.work.outcome == Outcome::RefusedByGuard;
+    let (salt, sale) = match answer.delivery.request_salt.filter(|_| is_refused) {
         Some(salt) => (salt, None),
         None => {
             let price_list = match price_list {

@@ -64,6 +64,8 @@ pub(crate) struct Job {
     stop_at: UnixMs,
     /// If it was waited for before anything was promised, or had to be judged.
     place: Option<Place>,
+    /// When it got one.
+    placed_at: Option<UnixMs>,
     /// What the guard has not judged yet.
     guarded: Option<Conversation>,
     /// Whose tokens they are.
@@ -165,8 +167,22 @@ impl Job {
         let (stop_at, whom) = (execution.stop_at().ms(), payer);
         let question = Question { request, prompt, seed, head };
         let (place, _running) = (None, serving.running());
-        let job =
-            Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, guarded, whom, keep, _running };
+        let job = Self {
+            serving,
+            served,
+            channel,
+            question,
+            agreed,
+            transcript_seed,
+            started_at,
+            stop_at,
+            place,
+            placed_at: None,
+            guarded,
+            whom,
+            keep,
+            _running,
+        };
         (job, Right::Paid(execution))
     }
 
@@ -193,8 +209,22 @@ impl Job {
         };
         let question = Question { request, prompt, seed, head };
         let (stop_at, place, keep, _running) = (UnixMs(u64::MAX), Some(place), None, serving.running());
-        let job =
-            Self { serving, served, channel, question, agreed, transcript_seed, started_at, stop_at, place, guarded, whom, keep, _running };
+        let job = Self {
+            serving,
+            served,
+            channel,
+            question,
+            agreed,
+            transcript_seed,
+            started_at,
+            stop_at,
+            place,
+            placed_at: None,
+            guarded,
+            whom,
+            keep,
+            _running,
+        };
         (job, Right::Free(right))
     }
 
@@ -226,17 +256,12 @@ impl Job {
         Ids { receipt_id: receipt::id(&self.agreed.leaf_salt), transcript_seed: self.transcript_seed, ignored }
     }
 
-    /// Whether it is to be judged before it may be answered.
-    pub(crate) fn is_guarded(&self) -> bool {
-        self.guarded.is_some()
-    }
-
     /// Has the guard judge the request, if there is one, in the place in which it will be answered. What it refuses is refused here.
     pub(crate) async fn judged(mut self, right: Right) -> Result<(Self, Right), Whole> {
         let Some((guard, conversation)) = self.serving.guard().cloned().zip(self.guarded.take()) else { return Ok((self, right)) };
         let judgement = match self.place().await {
             Some(place) => {
-                let (judgement, place) = guard.judge(conversation, place, self.last()).await;
+                let (judgement, place) = guard.judge(conversation, place, self.last().min(self.cap_at())).await;
                 self.place = place;
                 judgement
             }
@@ -262,7 +287,8 @@ impl Job {
     async fn turn_away(mut self, right: Right) -> Whole {
         self.end(right, Ending::Wasted);
         self.serving.metrics().count(EnclaveCounter::RefusedByGuard);
-        self.keep = None;
+        // Nobody else is to wait for what is only written down now.
+        (self.keep, self.place) = (None, None);
         let (request, manifest) = (&self.question.request, self.serving.manifest());
         // Not the share that an offer committed to: who pays for this request yet must not know it beforehand.
         let share = self.serving.keys().seed_share(&self.agreed.leaf_salt);
@@ -293,19 +319,26 @@ impl Job {
     /// Waits for a place at the source. `None` if none comes in time.
     async fn place(&mut self) -> Option<Place> {
         let wait = Duration::from_millis(self.last().since(clock::now()));
-        match self.place.take() {
+        let place = match self.place.take() {
             Some(place) => Some(place),
             None => tokio::time::timeout(wait, self.serving.place(Pays::Somebody)).await.ok()?,
-        }
+        };
+        self.placed_at.get_or_insert_with(clock::now);
+        place
+    }
+
+    /// When the node's cap on the time of one answer, its judging included, is over.
+    fn cap_at(&self) -> UnixMs {
+        let from = self.placed_at.unwrap_or_else(clock::now);
+        from.saturating_add(self.serving.config().generation_cap_s.saturating_mul(1000))
     }
 
     /// A place at the source, and its time. `None` if it comes too late, so that nothing runs.
     async fn source_slot(&mut self) -> Option<SourceSlot> {
         let (place, last) = (self.place().await?, self.last());
         let now_ms = clock::now();
-        let cap_at = now_ms.saturating_add(self.serving.config().generation_cap_s.saturating_mul(1000));
         // The node's own time: its cap, or the end of its terms, after which no receipt may be.
-        let own_at = cap_at.min(self.serving.ends_at());
+        let own_at = self.cap_at().min(self.serving.ends_at());
         let at_stop = if own_at <= self.stop_at { Outcome::CutByNode } else { Outcome::Aborted };
         (now_ms < last).then(|| SourceSlot { place, stop_at: self.stop_at.min(own_at), at_stop })
     }
@@ -410,9 +443,17 @@ impl Job {
         self.end(right, ending);
     }
 
+    /// A whole answer, or what the guard says instead.
+    pub(crate) async fn judged_whole(self, right: Right, heartbeats: mpsc::Sender<MeteredFrame>) -> Whole {
+        match self.judged(right).await {
+            Ok((job, right)) => job.whole(right, heartbeats).await,
+            Err(ended) => ended,
+        }
+    }
+
     /// A whole answer: generate, log, settle, and only then hand over. While the other end of `heartbeats` is held it is finished, also if
     /// its client left: it may come again for what it paid for.
-    pub(crate) async fn whole(mut self, right: Right, heartbeats: mpsc::Sender<MeteredFrame>) -> Whole {
+    async fn whole(mut self, right: Right, heartbeats: mpsc::Sender<MeteredFrame>) -> Whole {
         let end = match self.source_slot().await {
             Some(slot) => self.generate(slot, heartbeats).await.ok().flatten(),
             None => None,

@@ -1,8 +1,8 @@
 //! Who judges a request before a model answers it.
 //!
 //! The terms may name one of their models as the guard. It reads every conversation that anybody asks to have answered, and says `safe`, or
-//! anything else; what is not safe is answered by no model, costs nothing, and has a receipt that says so (`answer`). The operator learns how
-//! many those are, and never which.
+//! anything else; what is not safe is answered by no model, costs nothing, and has a receipt that says so (`answer`). Nobody but who asked learns
+//! what they asked; the host sees each receipt, and so that something was refused.
 //!
 //! A guard runs in the place in which the answer would be made, and in its time. It is asked greedily, so the same conversation is judged the
 //! same way each time. Spec: http.md §4.8.

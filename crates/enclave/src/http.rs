@@ -30,7 +30,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::access::{self, Brings};
 use crate::answer::{Gift, Job, Right, Whole};
@@ -297,15 +297,15 @@ async fn free(session: &Session, counted: Counted, who: Who) -> Result<ApiRespon
     let (is_stream, capped) = (counted.request.stream, counted.is_capped.then_some(counted.request.max_tokens));
     let (job, right) = Job::free(Arc::clone(serving), session.channel(), Gift { counted, place, share, salts, whom });
     let ids = job.ids();
-    let ended = match judged(job, right).await {
-        Ok((job, right)) if is_stream => return Ok(reply::free_stream(streaming(job, right), &ids, capped)),
-        Ok((job, right)) => {
-            // Held here, and not by the task: if the client hangs up, the engine stops. It has lost nothing, and nobody waits for it.
-            let (heartbeats, _held) = mpsc::channel(1);
-            tokio::spawn(job.whole(right, heartbeats)).await.unwrap_or(Whole::NotLogged)
-        }
-        Err(ended) => ended,
-    };
+    if is_stream {
+        return Ok(match streaming(job, right).await {
+            Ok(body) => reply::free_stream(body, &ids, capped),
+            Err(ended) => reply::free_whole(serving, ended, &ids, capped),
+        });
+    }
+    // Held here, and not by the task: if the client hangs up, the engine stops. It has lost nothing, and nobody waits for it.
+    let (heartbeats, _held) = mpsc::channel(1);
+    let ended = tokio::spawn(job.judged_whole(right, heartbeats)).await.unwrap_or(Whole::NotLogged);
     Ok(reply::free_whole(serving, ended, &ids, capped))
 }
 
@@ -313,25 +313,29 @@ async fn stream(session: &Session, quote: Quote, paid: Paid, keep: Option<Keep>)
     let is_kept = keep.is_some();
     let (job, right) = Job::paid(Arc::clone(session.serving()), session.channel(), quote, paid, keep);
     let ids = job.ids();
-    match judged(job, right).await {
-        Ok((job, right)) => reply::stream(streaming(job, right), &ids, is_kept),
+    match streaming(job, right).await {
+        Ok(body) => reply::stream(body, &ids, is_kept),
         Err(ended) => reply::whole(session.serving(), ended, &ids),
     }
 }
 
-/// What the guard lets pass. In a task of its own: a client that hangs up does not undo what was claimed.
-async fn judged(job: Job, right: Right) -> Result<(Job, Right), Whole> {
-    match job.is_guarded() {
-        true => tokio::spawn(job.judged(right)).await.unwrap_or(Err(Whole::NotLogged)),
-        false => Ok((job, right)),
-    }
-}
-
-fn streaming(job: Job, right: Right) -> ApiBody {
+/// The body of a stream, once the guard lets it pass; or what became of it. One task judges and answers: a client that hangs up meanwhile ends the
+/// work, and what was claimed for it.
+async fn streaming(job: Job, right: Right) -> Result<ApiBody, Whole> {
     let (sender, items) = mpsc::channel(1);
+    let (passes, passed) = oneshot::channel();
     let taken = Arc::new(AtomicU64::new(0));
-    tokio::spawn(job.stream(right, sender, Arc::clone(&taken)));
-    ApiBody::Stream { items, taken }
+    let body = ApiBody::Stream { items, taken: Arc::clone(&taken) };
+    tokio::spawn(async move {
+        match job.judged(right).await {
+            Ok((job, right)) => {
+                drop(passes.send(Ok(())));
+                job.stream(right, sender, taken).await;
+            }
+            Err(ended) => drop(passes.send(Err(ended))),
+        }
+    });
+    passed.await.unwrap_or(Err(Whole::NotLogged)).map(|()| body)
 }
 
 async fn whole(session: &Session, quote: Quote, paid: Paid, keep: Option<Keep>) -> ApiResponse {
@@ -341,10 +345,7 @@ async fn whole(session: &Session, quote: Quote, paid: Paid, keep: Option<Keep>) 
     // Its own task: a client that hangs up does not undo a claim or lose an answer that will be charged.
     let ended = tokio::spawn(async move {
         let (heartbeats, _held) = mpsc::channel(1);
-        match job.judged(right).await {
-            Ok((job, right)) => job.whole(right, heartbeats).await,
-            Err(ended) => ended,
-        }
+        job.judged_whole(right, heartbeats).await
     });
     let ended = ended.await.unwrap_or(Whole::NotLogged);
     reply::whole(serving, ended, &ids)

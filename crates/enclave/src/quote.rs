@@ -146,6 +146,11 @@ pub(crate) async fn count(serving: &Arc<Serving>, method: &str, path: &str, body
     let asked_tokens = request.max_tokens;
     let judging_ms = serving.guard().zip(guarded.as_ref()).map_or(0, |(guard, conversation)| guard.milliseconds(conversation));
     let cap_ms = serving.config().generation_cap_s.saturating_mul(1000).saturating_sub(judging_ms);
+    if cap_ms == 0 {
+        let message =
+            "The guard of this node would need all the time of an answer for this conversation. Please reduce the length of the messages.";
+        return Err(Refusal::new(400, message).code("context_length_exceeded").param("messages"));
+    }
     let request = request.capped(served.speed.tokens_within(cap_ms, prompt.tokens()));
     let is_capped = request.max_tokens < asked_tokens;
     let public = public.map(|asked| Publicly { task_hash: asked.task, question_hash: question_hash(method, path, body) });

@@ -19,8 +19,8 @@ use candor_verify::verdict::LogLevel;
 
 use crate::forge::{Forge, Lie, NOW_MS, cosign, integer_seed, upgraded};
 use crate::lies::{
-    ask_publicly, attested_party_lies, by_an_upstream, deep_question, early, free_lies, guarded, half, in_plaintext, lies, not_public,
-    proxied, sealed, turned_away,
+    ask_publicly, attested_party_lies, by_an_upstream, deep_question, early, free_lies, guarded, guarded_upstream, half, in_plaintext,
+    lies, not_public, proxied, sealed, turned_away,
 };
 use crate::malformed;
 
@@ -216,6 +216,8 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     push("nobody_paid_and_the_request_named_the_seed", &forge.free_bundle(&chosen_free), forge.policy(), "verified", itself);
     let turned_away = Lie { terms: guarded, receipt: turned_away, ..Lie::default() };
     push("refused_by_a_guard", &forge.free_bundle(&turned_away), forge.policy(), "verified", itself);
+    let turned_away = Lie { terms: guarded_upstream, ..turned_away };
+    push("refused_by_a_guard_before_an_upstream", &forge.free_bundle(&turned_away), forge.policy(), "verified", itself);
     let booted = Lie { manifest: |m| m.booted_at = UnixSeconds(NOW_MS / 1000 + 120), ..Lie::default() };
     push("booted_when_it_answered_by_a_clock_that_is_ahead", &forge.bundle(&booted), forge.policy(), "verified", itself);
     type End = (&'static str, fn(&mut Receipt));

@@ -222,6 +222,17 @@ pub(crate) fn guarded(terms: &mut OperatorTerms) {
     terms.guard.model = "guard".into();
 }
 
+/// The same before a model of an upstream.
+pub(crate) fn guarded_upstream(terms: &mut OperatorTerms) {
+    proxied(terms);
+    guarded(terms);
+}
+
+/// A refusal that claims an upstream was asked all the same.
+fn relayed_refusal(receipt: &mut Receipt) {
+    (receipt.work.outcome, receipt.work.completion_tokens) = (Outcome::RefusedByGuard, 0);
+}
+
 /// What a guard refused: no model answered it, and nobody pays for it.
 pub(crate) fn turned_away(receipt: &mut Receipt) {
     (receipt.work.outcome, receipt.work.completion_tokens, receipt.work.kinds) = (Outcome::RefusedByGuard, 0, Kinds::LOCAL);
@@ -242,6 +253,11 @@ pub(crate) fn free_lies() -> Vec<Row> {
             turned_away(r);
             r.work.completion_tokens = 1;
         }),
+        (
+            "refused_by_a_guard_and_an_upstream_at_once",
+            "work.claim",
+            Lie { terms: guarded_upstream, receipt: relayed_refusal, ..by_an_upstream() },
+        ),
         refusal("refused_by_a_guard_and_promised_to_be_run_again", |r| {
             turned_away(r);
             r.work.kinds = Kinds::LOCAL.and(Kinds::REEXEC);

@@ -90,7 +90,8 @@ export function workModel({ bundle, policy, found }) {
 export function workClaim({ bundle, found, isAlone }) {
   const check = "work.claim";
   const { work } = bundle.delivery.receipt;
-  const isLocal = found.model.source === terms.LOCAL;
+  // What a guard refused was judged in the enclave, whatever model it stood before.
+  const isLocal = found.model.source === terms.LOCAL || work.outcome === receipts.OUTCOME_REFUSED_BY_GUARD;
   const kinds = isLocal ? [receipts.KIND_LOCAL, receipts.KIND_LOCAL | receipts.KIND_REEXEC] : [receipts.KIND_PROXY];
   require(kinds.includes(work.kinds), check, "another kind of work than the terms say of the model");
   checkTokens(bundle, check);

@@ -227,7 +227,6 @@ const DEVIATIONS: &[Deviation] = &[
         |signed| changed(signed, |terms| terms.egress = vec![Egress { host: "h".into(), port: 1, purpose: "p".into() }]),
         "allow connections to others",
     ),
-    ("a guard that is no judge", |signed| changed(signed, |terms| terms.guard.model = terms.models[0].id.clone()), "says something else"),
     ("cached prompts", |signed| changed(signed, |terms| terms.storage |= storage::CACHES_PROMPTS), "let prompts be cached"),
     (
         "a contract that settles",

@@ -1,5 +1,7 @@
 //! The guard: a model that judges each request before another answers it. What it refuses has a receipt, and nobody pays for it.
 
+use std::time::Duration;
+
 use candor_enclave::{Config, Speed};
 use candor_link::{EnclaveReply, HostRequest};
 use candor_testkit::forge::CHAIN_ID;
@@ -127,4 +129,25 @@ async fn a_conversation_that_the_guard_cannot_read_whole_is_told_no_price() {
     let reply = world.ask(&question(&"x ".repeat(600), 4, false), None).await;
     assert!(reply.status == 400 && reply.text().contains("The guard of this node reads"), "{reply:?}");
     assert_eq!(reply.header("payment-required"), None);
+}
+
+#[tokio::test]
+async fn who_leaves_before_the_guard_has_spoken_ends_what_was_claimed() {
+    let mut config = config();
+    config.max_running = 1;
+    let world = World::start_under(config, guarded).await;
+    // The only place is taken, so the next one waits to be judged.
+    let long = question("a long story", 6000, true);
+    let payment = world.pay(&Key::of(9), &long, now() + 300).await;
+    let running = world.send(&long, Some(&payment)).await;
+    let body = question("hello", 4, true);
+    let payment = world.pay(&Key::of(10), &body, now() + 300).await;
+    let waiting = world.send(&body, Some(&payment)).await;
+    let says = async |code: &str| world.ask(&body, Some(&payment)).await.text().contains(code);
+    world.eventually("it is dealt with", async || says("candor_payment_in_flight").await).await;
+    // From there to its claim it waits for nothing.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop((waiting, running));
+    world.eventually("its claim has ended", async || says("candor_payment_already_executed").await).await;
+    assert_eq!(world.host.settlements.lock().unwrap().iter().filter(|settlement| settlement.payer == Key::of(10).address()).count(), 0);
 }

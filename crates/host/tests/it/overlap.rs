@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::answers::{kept, piece};
 use crate::support::running::Running;
-use crate::support::world::MODEL;
+use crate::support::world::{MODEL, World};
 use crate::support::*;
 
 /// A boot beside the one of this host, at a socket of its own.
@@ -23,12 +23,16 @@ fn beside(running: &Running) -> (FakeEnclave, BootConfig) {
 
 /// What the enclave that sells is asked next, but for what it is asked at any time.
 async fn next(control: &mut Control) -> (u64, HostRequest) {
-    loop {
-        match control.next_request().await {
-            (id, HostRequest::Attest { .. }) => control.reply(id, EnclaveReply::Evidence(b"evidence".to_vec())).await,
-            other => return other,
+    let next = async {
+        loop {
+            match control.next_request().await {
+                (id, HostRequest::Attest { .. }) => control.reply(id, EnclaveReply::Evidence(b"evidence".to_vec())).await,
+                other => return other,
+            }
         }
-    }
+    };
+    // Not as long as the host goes on to ask whether it is there.
+    tokio::time::timeout(PATIENCE, next).await.expect("it is asked something")
 }
 
 /// Where the notices of a host go.
@@ -197,6 +201,28 @@ async fn a_host_that_is_started_again_in_a_drain_knows_of_both_before_it_leads_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_boot_asked_another_host_before_it_handed_over_is_not_known_to_this_one() {
+    let world = Arc::new(World::start().await);
+    let scratch = Scratch::new("before");
+    let (enclave, other) = (FakeEnclave::listen(&scratch), FakeEnclave::listen_at(&scratch, "other.sock"));
+    let config = config(&world, &scratch, &enclave.socket, b"weights");
+    let beside = BootConfig { enclave_socket: other.socket.clone(), ..config.boot.clone() };
+    let mut host = Host::start(config).await.unwrap();
+    // It was booted by a host before this one.
+    let mut control = enclave.control(Phase::Ready(Box::new(Boot::new(&world, 1).ready()))).await;
+    assert_led_to(&host, &enclave).await;
+    host.begin(beside).unwrap();
+    let (mut new_control, _, _) = other.boot(&Boot::new(&world, 2)).await;
+    let (id, told) = next(&mut control).await;
+    assert_eq!(told, HostRequest::HandOver);
+    control.reply(id, EnclaveReply::HandedOver { is_idle: false }).await;
+    let (id, told) = next(&mut new_control).await;
+    assert_eq!(told, HostRequest::TakeOver);
+    new_control.reply(id, EnclaveReply::Done).await;
+    assert_eq!(about_a_payment(&mut new_control, 7).await, SettlementState::Pending { tx_hash: None });
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_boot_that_begins_beside_one_that_drains_is_told_so_and_ends_nothing_of_it() {
     let mut running = Running::start("anew", drains_beside).await;
     let (id, told) = next(&mut running.control).await;
@@ -270,9 +296,12 @@ async fn a_boot_that_drains_for_too_long_or_is_refused_is_let_go_with_a_word_and
             true => matches!(notice, Notice::BootRefused { .. }),
             false => matches!(notice, Notice::Drained { still: Some("answers"), .. }),
         };
-        while !notices.lock().unwrap().iter().any(is_said) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let said = async {
+            while !notices.lock().unwrap().iter().any(is_said) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, said).await.expect("it is said");
         assert_eq!(running.json("/status").await["boots"].as_array().map(Vec::len), Some(1));
         assert_led_to(&running.host, &running.enclave).await;
         assert!(tokio::time::timeout(Duration::from_millis(100), running.host.ended()).await.is_err(), "it goes on");

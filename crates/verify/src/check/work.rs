@@ -103,6 +103,8 @@ impl Run<'_> {
             return self.checks.require(Step::WorkClaim, false, "a source record of a route of the terms", what);
         }
         let of_terms = model.is_some_and(|model| match (model.source, source) {
+            // Refused by a model of the enclave; no route was asked.
+            (_, None) if work.outcome == Outcome::RefusedByGuard => is_local && work.source_hash.is_zero(),
             (ModelSource::Local, None) => is_local && work.source_hash.is_zero(),
             (ModelSource::Upstream, Some(record)) => !is_local && work.source_hash == record.struct_hash(),
             (ModelSource::Local, Some(_)) | (ModelSource::Upstream, None) => false,
@@ -118,7 +120,7 @@ impl Run<'_> {
         let tokens = work.prompt_tokens == prompt_tokens && work.completion_tokens <= max_tokens;
         let ended = work.outcome != Outcome::Length || work.completion_tokens == max_tokens;
         // What a guard refused no model answered: nothing was made, and nothing of it can be run again.
-        let by_guard = enclave.terms().guard.judges() && work.completion_tokens == 0 && !work.kinds.contains(Kinds::REEXEC);
+        let by_guard = enclave.terms().guard.judges() && work.completion_tokens == 0 && work.kinds == Kinds::LOCAL;
         let ended = ended && (work.outcome != Outcome::RefusedByGuard || by_guard);
         let expected = "LOCAL, LOCAL with REEXEC, or PROXY with its source record, as the terms say of the model; LOCAL work counted by the \
                         enclave, without an upstream; tokens within what was offered, and none, of no model, where a guard of the terms refused; task, question and answer of a public answer, \
