@@ -41,14 +41,16 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         print_json(&json!({
             "k_sig": evidence.manifest.k_sig.to_string(), "k_log": evidence.manifest.k_log.to_string(),
             "log_id": evidence.manifest.log_id().to_string(), "operator": terms.operator.to_string(), "payee": terms.payee.to_string(),
-            "models": terms.models.iter().map(|model| json!({"id": model.id, "digest": model.digest.to_string()})).collect::<Vec<_>>(),
+            "guard": Some(&terms.guard.model).filter(|id| !id.is_empty()),
+            "models": terms.answering_models().map(|model| json!({"id": model.id, "digest": model.digest.to_string()})).collect::<Vec<_>>(),
             "tls_key_attested": attested, "verdict": verdict_json(&verdict), "advice": advice,
         }));
     } else {
         say!("K_sig     {}\nK_log     {}\nlog       {}", evidence.manifest.k_sig, evidence.manifest.k_log, evidence.manifest.log_id());
         say!("operator  {}\npayee     {}", terms.operator, terms.payee);
         for model in &terms.models {
-            say!("model     {}  {}", one_line(&model.id), model.digest);
+            let is_guard = if model.id == terms.guard.model { "  judges conversations before the others answer them" } else { "" };
+            say!("model     {}  {}{is_guard}", one_line(&model.id), model.digest);
         }
         let key = match (attested, is_named) {
             (true, _) => "(the attested one)",

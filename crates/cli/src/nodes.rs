@@ -15,7 +15,7 @@ use candor_report::decimal_text;
 use candor_verify::bytes::{Address, Hash32};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, VerifiedEnclave, verify_evidence};
-use candor_verify::terms::{OperatorTerms, Price, SignedPriceList};
+use candor_verify::terms::{OperatorTerms, Price, SignedPriceList, ways};
 use candor_verify::text::one_line;
 use candor_x402::protocol::Eip155;
 use serde_json::{Value, json};
@@ -209,9 +209,14 @@ impl Row {
         for model in terms.answering_models() {
             let mut prices = terms.prices.iter().filter(|price| price.model == model.digest).peekable();
             if prices.peek().is_none() {
-                say!("{:<12} {}: not for sale", "", one_line(&model.id));
+                let open = [(ways::OPEN, "free for anybody"), (ways::KEYS, "for who has a key")];
+                let how = open.iter().find(|(way, _)| terms.access.has(*way)).map_or("not for sale", |(_, how)| how);
+                say!("{:<12} {}: {how}", "", one_line(&model.id));
             }
             prices.for_each(|price| say!("{:<12} {}: {}", "", one_line(&model.id), self.price_words(terms, price)));
+        }
+        if terms.guard.judges() {
+            say!("{:<12} its guard {} judges conversations before they are answered", "", one_line(&terms.guard.model));
         }
     }
 

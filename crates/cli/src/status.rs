@@ -147,6 +147,10 @@ fn print(settings: &Settings, live: Option<&Value>, money: &Money, terms: Option
             // Of a node that never served.
             None => at_most(),
         };
+        if text.guard.model.as_ref() == Some(&model.id) {
+            well("guard", format!("{}   judges conversations before the others answer them", model.id));
+            continue;
+        }
         well("model", format!("{}   {}", model.id, if listed.is_empty() { "without payment".to_owned() } else { listed.join("; ") }));
     }
     well("24 hours", format!("{} answers, {} tokens read, {} written{}", money.answers, money.prompt, money.completion, money.words(text)));

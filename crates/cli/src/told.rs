@@ -8,6 +8,7 @@ use candor_verify::bundle::Bundle;
 use candor_verify::bytes::Amount;
 use candor_verify::grade::Grade;
 use candor_verify::receipt;
+use candor_verify::step::Step;
 use candor_verify::text::one_line;
 use candor_verify::verdict::{Assurance, Check, LogLevel, Outcome, PaymentBinding, Question, Status, Verdict};
 
@@ -93,6 +94,11 @@ impl Told<'_> {
         row("Who could forge it?", ink, word, who);
     }
 
+    /// Whether the verdict knows anything that a chain said.
+    fn asked_a_chain(&self) -> bool {
+        self.verdict.checks().iter().any(|check| check.step == Step::RegistryListed && check.status != Status::NotChecked)
+    }
+
     fn answer(&self, question: Question) -> (&'static str, String) {
         let (receipt, terms) = (&self.bundle.delivery.receipt, &self.bundle.evidence.terms.terms);
         let model = terms.model(&receipt.work.model_id).map_or("the model", |model| model.id.as_str());
@@ -107,6 +113,7 @@ impl Told<'_> {
             Some(Grade::NotProvenHere) => "no file shows who held the connection".into(),
             Some(Grade::Sealed) => "to a key that only the enclave has".into(),
             Some(Grade::Settled) => "the signed price, to the attested payee".into(),
+            Some(Grade::Signed) if !self.asked_a_chain() => "signed; no chain was asked (--rpc URL)".into(),
             Some(Grade::Signed) => "signed; no chain shows the transfer yet".into(),
             Some(Grade::NobodyPaid) if receipt.work.outcome == receipt::Outcome::RefusedByGuard => {
                 "a guard refused it, and that costs nothing".into()
@@ -117,6 +124,9 @@ impl Told<'_> {
                 // The time of day alone where it was a moment ago.
                 let at = if self.is_live { at.get(11..19).unwrap_or_default().to_owned() + " UTC" } else { at };
                 format!("entry {} of a log, fixed at {at}", receipt.sequence)
+            }
+            Some(Grade::Witnessed | Grade::SelfLogged) if !self.asked_a_chain() => {
+                format!("entry {} of a log; no chain was asked for its anchor (--rpc URL)", receipt.sequence)
             }
             Some(Grade::Witnessed | Grade::SelfLogged) => format!("entry {} of a log, not anchored yet", receipt.sequence),
         };

@@ -1,4 +1,4 @@
-//! What to tell whoever asked when an answer is not the whole of what was asked for: what is missing, whose limit it was, what it cost.
+//! What to tell whoever asked when an answer was refused by a guard, or is not the whole of what was asked for: what is missing, whose limit it was, what it cost.
 //!
 //! Words about a bundle, for people. A cut answer verifies like any other, so no verdict says this.
 

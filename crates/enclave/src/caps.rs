@@ -34,7 +34,7 @@ pub(crate) enum Whom {
 /// The caps of one boot, and who used how much of them.
 #[derive(Debug)]
 pub(crate) struct Caps {
-    guard: Guard,
+    terms: Guard,
     used: Mutex<HashMap<Whom, Used>>,
     denied: Mutex<HashSet<Address>>,
 }
@@ -74,8 +74,8 @@ pub(crate) enum Capped {
 }
 
 impl Caps {
-    pub(crate) fn new(guard: Guard) -> Self {
-        Self { guard, used: Mutex::default(), denied: Mutex::default() }
+    pub(crate) fn new(terms: Guard) -> Self {
+        Self { terms, used: Mutex::default(), denied: Mutex::default() }
     }
 
     /// Takes the place of the list before.
@@ -94,7 +94,7 @@ impl Caps {
         let mut table = lock(&self.used);
         let used = table.get(&whom).copied().unwrap_or_default().at(now);
         let left = |from: UnixMs, window: u64| window.saturating_sub(now.since(from)).div_ceil(1000).max(1);
-        let Guard { payer_requests_per_minute: requests, payer_tokens_per_day: tokens, .. } = self.guard;
+        let Guard { payer_requests_per_minute: requests, payer_tokens_per_day: tokens, .. } = self.terms;
         if requests != 0 && requests <= used.requests {
             return Err(Capped::Requests(left(used.minute_from, MINUTE_MS)));
         }
@@ -117,7 +117,7 @@ impl Caps {
     }
 
     fn is_none(&self) -> bool {
-        self.guard.payer_requests_per_minute == 0 && self.guard.payer_tokens_per_day == 0
+        self.terms.payer_requests_per_minute == 0 && self.terms.payer_tokens_per_day == 0
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who judges a request before a model answers it.
+//! Who judges a conversation before a model answers it.
 //!
 //! The terms may name one of their models as the guard. It reads every conversation that anybody asks to have answered, and says `safe`, or
 //! anything else; what is not safe is answered by no model, costs nothing, and has a receipt that says so (`answer`). Nobody but who asked learns
@@ -54,30 +54,34 @@ pub(crate) enum Judgement {
     Failed,
 }
 
+/// Whether a model judges: what a boot asks of the one that the terms name as their guard, before anybody signs them.
+///
+/// # Errors
+/// What a guard says, for a model that says something else.
+pub fn check_guard(model: &Model) -> Result<(), String> {
+    let said = tokens(model, &[Message { role: Role::User, text: "Hello".into() }]).and_then(|hello| says(model, &hello, UnixMs(u64::MAX)));
+    match said {
+        Some((said, _)) if said == SAFE || said.starts_with(UNSAFE) => Ok(()),
+        Some(_) | None => Err(format!("a guard says {SAFE:?} or {UNSAFE:?} of a conversation, and this model says something else")),
+    }
+}
+
 impl Guard {
     /// This model as a guard; `speed` if it is not to be measured. An error for one that does not judge: it would let nothing pass.
     pub(crate) fn new(model: Arc<Model>, speed: Option<Speed>) -> Result<Self, String> {
+        check_guard(&model)?;
         let speed = speed.unwrap_or_else(|| Speed::of(&model));
-        let guard = Self { model, speed };
-        let conversation = guard.tokens(&[Message { role: Role::User, text: "Hello".into() }]);
-        match conversation.and_then(|conversation| guard.says(&conversation, UnixMs(u64::MAX))) {
-            Some((said, _)) if said == SAFE || said.starts_with(UNSAFE) => Ok(guard),
-            Some(_) | None => Err(format!("a guard says {SAFE:?} or {UNSAFE:?} of a conversation, and this model says something else")),
-        }
+        Ok(Self { model, speed })
     }
 
     /// Reads the conversation of a request. Linear in its text up to the context: it is done before anybody has paid.
     pub(crate) fn read(&self, request: &ChatRequest) -> Result<Conversation, Refusal> {
-        self.tokens(&request.messages).ok_or_else(|| {
+        tokens(&self.model, &request.messages).ok_or_else(|| {
             let most = self.model.config().context.saturating_sub(WORD_TOKENS);
             let message =
                 format!("The guard of this node reads conversations of at most {most} tokens. Please reduce the length of the messages.");
             Refusal::new(400, message).code("context_length_exceeded").param("messages")
         })
-    }
-
-    fn tokens(&self, messages: &[Message]) -> Option<Conversation> {
-        chat::prompt_of(&self.model, messages, WORD_TOKENS).ok().map(Conversation)
     }
 
     /// How long it may take to judge this.
@@ -93,25 +97,28 @@ impl Guard {
     }
 
     fn judgement(&self, conversation: &Conversation, stop_at: UnixMs) -> Judgement {
-        match self.says(conversation, stop_at) {
+        match says(&self.model, conversation, stop_at) {
             Some((_, Finish::Cancelled)) => Judgement::Late,
             Some((said, _)) if said == SAFE => Judgement::Passes,
             Some(_) => Judgement::Refused,
             None => Judgement::Failed,
         }
     }
+}
 
-    /// What it says of a conversation, without the white space around it; `None` if it cannot be asked.
-    fn says(&self, Conversation(prompt): &Conversation, stop_at: UnixMs) -> Option<(String, Finish)> {
-        let greedy =
-            Decoding { temperature_e6: 0, top_p_e6: 1_000_000, top_k: 0, seed: [0; 32], max_tokens: WORD_TOKENS, stop: Vec::new() };
-        let mut in_time = |_: candor_engine::Step<'_>| match clock::now() < stop_at {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
-        };
-        let said = generate(&self.model, prompt, &greedy, &Options::default(), &mut in_time).ok()?;
-        Some((said.text.trim().to_owned(), said.finish))
-    }
+fn tokens(model: &Model, messages: &[Message]) -> Option<Conversation> {
+    chat::prompt_of(model, messages, WORD_TOKENS).ok().map(Conversation)
+}
+
+/// What a guard says of a conversation, without the white space around it; `None` if it cannot be asked.
+fn says(model: &Model, Conversation(prompt): &Conversation, stop_at: UnixMs) -> Option<(String, Finish)> {
+    let greedy = Decoding { temperature_e6: 0, top_p_e6: 1_000_000, top_k: 0, seed: [0; 32], max_tokens: WORD_TOKENS, stop: Vec::new() };
+    let mut in_time = |_: candor_engine::Step<'_>| match clock::now() < stop_at {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    };
+    let said = generate(model, prompt, &greedy, &Options::default(), &mut in_time).ok()?;
+    Some((said.text.trim().to_owned(), said.finish))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //! | `http`, `views` | routes; what can be read without paying |
 //! | `reply`, `refusal`, `body` | how answers and errors are said in HTTP |
 //! | `caps` | what one payer may have, and who is not served |
-//! | `guard` | who judges a request before a model answers it |
+//! | `guard` | who judges a conversation before a model answers it |
 //! | `prices` | what a model costs now |
 //! | `quote`, `pay` | signed offers; payments checked and claimed |
 //! | `source`, `speed` | where an answer comes from; how fast |
@@ -51,7 +51,6 @@ mod clock;
 mod control;
 mod events;
 mod guard;
-
 mod handout;
 mod http;
 mod kept;
@@ -81,6 +80,7 @@ use std::time::Duration;
 
 pub use attester::{Attester, AttesterError};
 pub use boot::not_done_here;
+pub use guard::check_guard;
 pub use server::run;
 pub use speed::Speed;
 

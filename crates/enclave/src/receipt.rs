@@ -37,7 +37,7 @@ pub(crate) struct Agreed {
     pub(crate) manifest_hash: Hash32,
     pub(crate) model_id: Hash32,
     pub(crate) request_commitment: Hash32,
-    /// Of that commitment.
+    /// Salt of `request_commitment`.
     pub(crate) request_salt: Hash32,
     pub(crate) made_for: For,
     pub(crate) decoding: Decoding,
@@ -51,7 +51,7 @@ pub(crate) struct Agreed {
 /// What an answer is made for.
 pub(crate) enum For {
     Payment(Box<Sold>),
-    /// Nobody pays. The salt of the request is told by the delivery, which no 402 need have come before.
+    /// Nobody pays. The delivery tells the salt of the request: there may have been no 402.
     Nothing {
         payee: Address,
         anchor_chain_id: u64,

@@ -213,13 +213,13 @@ pub(crate) fn free_whole(serving: &Serving, ended: Whole, ids: &Ids, capped: Opt
         Whole::TurnedAway { body, is_stream } => return turned_away(body, is_stream, ids),
         Whole::Cut => {
             let cap = serving.config().generation_cap_s;
-            let message = format!(
-                "The answer was not finished within the {cap} seconds that this node spends on one. Ask for fewer tokens, or for a stream."
-            );
+            let message =
+                format!("The answer was not finished within the {cap} seconds that this node spends on one. Ask for fewer tokens.");
             Refusal::new(422, message).code("out_of_time").param("max_tokens")
         }
         Whole::Lost | Whole::NotLogged | Whole::Finished { .. } => {
-            Refusal::unavailable("No receipt could be stored, so nothing is answered. Ask again.").code("receipt_unavailable")
+            Refusal::unavailable("No answer could be made, or no receipt be stored, so nothing is answered. Ask again.")
+                .code("receipt_unavailable")
         }
     };
     with_ids(refused(&refusal), ids)
@@ -245,14 +245,14 @@ pub(crate) fn whole(serving: &Serving, ended: Whole, ids: &Ids) -> ApiResponse {
         Whole::Cut => {
             let message = format!(
                 "The answer was not finished by the end of the payment, or within the {} seconds that this node spends on one. Nothing was \
-                 charged; the payment counts as unsettled until it ends. Ask for fewer tokens, or for a stream.",
+                 charged; the payment counts as unsettled until it ends. Ask for fewer tokens.",
                 serving.config().generation_cap_s
             );
             // Not a 5xx: an SDK would ask, and pay, again.
             Refusal::new(422, message).code("out_of_time").param("max_tokens")
         }
         Whole::NotLogged | Whole::Given(_) => {
-            let message = "No receipt could be stored, so nothing is answered and nothing was charged. This payment was executed and cannot be \
+            let message = "No answer could be made, or no receipt be stored, so nothing is answered and nothing was charged. This payment was executed and cannot be \
                            used here again: sign a new one.";
             Refusal::unavailable(message).code("receipt_unavailable")
         }

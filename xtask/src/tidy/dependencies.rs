@@ -44,6 +44,7 @@ const DUPLICATES_SNAPSHOT: Snapshot = Snapshot {
 pub(super) fn check(workspace: &Workspace, metadata: &Metadata, bless: bool, report: &mut Report) {
     licences(metadata, report);
     one_build(workspace, report);
+    published_levels(workspace, report);
     match crates(workspace, &["--package", "candor-enclave", "--edges", "normal"]) {
         Ok(enclave) => {
             check_enclave(&enclave, report);
@@ -82,6 +83,26 @@ fn one_build(workspace: &Workspace, report: &mut Report) {
         }
         (Err(error), _) | (_, Err(error)) => report.error("one build", PLACE, error),
     }
+}
+
+/// What is compiled faster here is published as fast as anything: each crate with a level of its own in `release` has one in `dist`, which inherits it.
+fn published_levels(workspace: &Workspace, report: &mut Report) {
+    const PLACE: &str = "Cargo.toml";
+    let text = match fs::read_to_string(workspace.root.join(PLACE)) {
+        Ok(text) => text,
+        Err(error) => return report.error("published levels", PLACE, error.to_string()),
+    };
+    for name in unpublished(&text) {
+        report.error("published levels", PLACE, format!("[profile.release.package.{name}] has no [profile.dist.package.{name}]"));
+    }
+}
+
+/// Crates with a level in `release` and none in `dist`.
+fn unpublished(text: &str) -> BTreeSet<&str> {
+    let of = |profile: &str| -> BTreeSet<&str> {
+        text.lines().filter_map(|line| line.trim().strip_prefix(profile)?.strip_suffix(']')).collect()
+    };
+    &of("[profile.release.package.") - &of("[profile.dist.package.")
 }
 
 /// Which features are on, by crate and version; whatever is built for macros and build scripts included.
@@ -189,7 +210,13 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use super::duplicates;
+    use super::{duplicates, unpublished};
+
+    #[test]
+    fn a_level_of_every_day_without_one_of_what_is_published_is_named() {
+        let text = "[profile.release.package.a]\nopt-level = 1\n[profile.release.package.b]\n[profile.dist.package.b]\nopt-level = 3\n";
+        assert_eq!(unpublished(text).into_iter().collect::<Vec<_>>(), ["a"]);
+    }
 
     #[test]
     fn only_crates_with_two_versions_are_duplicates() {

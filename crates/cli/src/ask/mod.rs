@@ -20,6 +20,7 @@ use candor_client::{KeepMode, VerifiedNode, VerifiedResponse, cut_notice, quote}
 use candor_report::verdict_json;
 use candor_verify::bytes::Hash32;
 use candor_verify::offer::Offer;
+use candor_verify::receipt::Outcome as WorkOutcome;
 use candor_verify::verdict::{LogLevel, Outcome, Verdict};
 use serde_json::{Value, json};
 
@@ -130,6 +131,10 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
             print_json(&value);
         }
         false => report(&response, &verdict, trouble.as_deref(), required, args.verbose),
+    }
+    // There is no answer: whoever reads the code alone must not take the empty output for one.
+    if response.bundle.delivery.receipt.work.outcome == WorkOutcome::RefusedByGuard && verdict.outcome() == Outcome::Verified {
+        return Ok(std::process::ExitCode::from(2));
     }
     Ok(verify::exit_code(&verdict))
 }

@@ -155,7 +155,9 @@ pub(crate) fn complete(settings: &mut Settings, chain_id: u64) -> Result<Deploye
     if let Some(id) = unpriced.filter(|_| text.access.paid) {
         // Money that somebody named has prices that somebody named; only play money has usual ones.
         if !text.assets.is_empty() {
-            return Err(Failure::cannot(format!("model {id:?}: expected a [[model.price]] in an [[asset]], got none")));
+            return Err(Failure::cannot(format!(
+                "model {id:?}: expected a [[model.price]] in an [[asset]], or that guard.model names it, got neither"
+            )));
         }
         let asset = play_money(&deployed)?;
         for model in text.models.iter_mut().filter(|model| is_unpriced(model)) {
@@ -219,6 +221,10 @@ pub(super) fn sold(settings: &Settings) -> Result<Vec<Sold>, Failure> {
     let sold = files.map(|(id, path)| {
         let model =
             Model::load(&read(path)?).map_err(|error| Failure::cannot(format!("{}: the model is refused: {error}", path.display())))?;
+        if settings.text.guard.model.as_ref() == Some(&id) {
+            candor_enclave::check_guard(&model)
+                .map_err(|what| Failure::cannot(format!("guard.model: {id:?}: {what}; candor-mini is none")))?;
+        }
         Ok(Sold { id, digest: Hash32(model.digest()), context_tokens: model.config().context })
     });
     sold.collect()

@@ -427,7 +427,9 @@ async fn serve_whose_host_cannot_start_ends_and_says_why() {
 async fn serve_with_terms_with_which_no_enclave_boots_starts_nothing_and_names_the_rule() {
     let world = Split::ended();
     let state = new_directory();
-    std::fs::write(state.join("node.toml"), "version = 1\n[[model]]\nid = \"a\"\n[[model]]\nid = \"b\"\n").unwrap();
+    std::fs::write(state.join("m.cnd1"), candor_engine::fixture::model()).unwrap();
+    let models = ["a", "b"].map(|id| format!("[[model]]\nid = \"{id}\"\nfile = \"m.cnd1\"\n")).concat();
+    std::fs::write(state.join("node.toml"), format!("version = 1\n{models}")).unwrap();
     let arguments = ["serve", "--rpc", &world.rpc(), "--listen", "127.0.0.1:0", "--log-listen", "127.0.0.1:0"];
     let ran = process::run(&state, &arguments);
     let error = ran.json["error"].as_str().unwrap();

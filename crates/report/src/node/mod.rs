@@ -493,15 +493,22 @@ impl NodeText {
                 return refuse("anchor.value".into(), &error.to_string(), value.to_string());
             }
         }
+        let built_in = || self.models.iter().enumerate().filter(|(_, model)| model.file.is_none());
+        if let [(_, first), (at, second), ..] = built_in().collect::<Vec<_>>()[..] {
+            let expected = format!("a file: without one it is the built-in model, which {:?} is already", first.id);
+            return refuse(format!("model[{at}].file"), &expected, format!("none for {:?}", second.id));
+        }
         if let Some(id) = &self.guard.model {
-            let Some(at) = self.models.iter().position(|known| known.id == *id) else {
-                return refuse("guard.model".into(), "the id of a [[model]]", id.clone());
+            let known: Vec<&str> = self.models.iter().map(|model| model.id.as_str()).collect();
+            let Some((at, guard)) = self.models.iter().enumerate().find(|(_, model)| model.id == *id) else {
+                return refuse("guard.model".into(), &format!("the id of a [[model]] ({})", known.join(", ")), format!("{id:?}"));
             };
-            if self.models.iter().skip(at).take(1).any(|guard| !guard.prices.is_empty()) {
-                return refuse(format!("model[{at}].price"), "no price: this model is the guard, which is not sold", id.clone());
-            }
             if self.models.len() == 1 {
-                return refuse("guard.model".into(), "another [[model]] than the only one, which would answer nobody", id.clone());
+                return refuse("guard.model".into(), "another [[model]] than the only one, which would answer nobody", format!("{id:?}"));
+            }
+            if !guard.prices.is_empty() {
+                let got = format!("{} of them", guard.prices.len());
+                return refuse(format!("model[{at}].price"), &format!("no price: {id:?} is the guard, which is not sold"), got);
             }
         }
         if !(self.access.paid || self.access.open || !self.access.keys.is_empty()) {

@@ -178,7 +178,7 @@ impl OperatorTerms {
         self.models.iter().find(|model| model.digest == *digest)
     }
 
-    /// The models that answer, in the order of the terms: all but the one that judges requests for them.
+    /// The models that answer, in the order of the terms: all but the guard that judges conversations for them.
     pub fn answering_models(&self) -> impl Iterator<Item = &Model> {
         self.models.iter().filter(|model| model.id != self.guard.model)
     }

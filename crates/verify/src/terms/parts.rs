@@ -295,7 +295,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Whether something judges each request before a model sees it.
+    /// Whether a guard judges each conversation before a model sees it.
     #[must_use]
     pub fn judges(&self) -> bool {
         !self.model.is_empty() || !self.upstream.is_empty()
