@@ -96,6 +96,13 @@ impl Run<'_> {
         let counted = !is_local || work.usage_source == UsageSource::Counted;
         let has_upstream = !is_local || work.outcome != Outcome::UpstreamError;
         let model = enclave.terms().model(&work.model_id);
+        // What a guard refused no model answered: nothing was made, and nothing of it can be run again.
+        let by_guard = enclave.terms().guard.judges() && work.completion_tokens == 0 && work.kinds == Kinds::LOCAL;
+        if work.outcome == Outcome::RefusedByGuard && !by_guard {
+            let guard = if enclave.terms().guard.judges() { "a guard" } else { "no guard" };
+            let got = format!("{guard}, kinds {}, {} tokens", work.kinds.0, work.completion_tokens);
+            return self.checks.require(Step::WorkClaim, false, "LOCAL work without a token, under terms that name a guard", got);
+        }
         if let (Some(model), Some(record)) = (model, source)
             && model.source == ModelSource::Upstream
             && let Some(what) = contradiction(record, model, &enclave.terms().upstreams, work.outcome)
@@ -119,11 +126,8 @@ impl Run<'_> {
         let (prompt_tokens, max_tokens) = offered.unwrap_or((work.prompt_tokens, max_tokens));
         let tokens = work.prompt_tokens == prompt_tokens && work.completion_tokens <= max_tokens;
         let ended = work.outcome != Outcome::Length || work.completion_tokens == max_tokens;
-        // What a guard refused no model answered: nothing was made, and nothing of it can be run again.
-        let by_guard = enclave.terms().guard.judges() && work.completion_tokens == 0 && work.kinds == Kinds::LOCAL;
-        let ended = ended && (work.outcome != Outcome::RefusedByGuard || by_guard);
         let expected = "LOCAL, LOCAL with REEXEC, or PROXY with its source record, as the terms say of the model; LOCAL work counted by the \
-                        enclave, without an upstream; tokens within what was offered, and none, of no model, where a guard of the terms refused; task, question and answer of a public answer, \
+                        enclave, without an upstream; tokens within what was offered; task, question and answer of a public answer, \
                         as the request asks, or zeros";
         let got = format!(
             "kinds {}, usage {}, source {:#}, {} + {} tokens of {prompt_tokens} + {max_tokens}, {}, public {}",
