@@ -395,9 +395,10 @@ impl Node {
             false => "the node sells on as before",
         };
         let code = if is_refused { 1 } else { 2 };
-        beside.tell(json!({"error": format!("the new boot does not take over: {why}; {goes_on}"), "code": code}));
         self.order(&Order::Nobody).await;
         self.setup.clear(Place::Next);
+        // Last: whoever is told finds nothing of it.
+        beside.tell(json!({"error": format!("the new boot does not take over: {why}; {goes_on}"), "code": code}));
         let told = beside.seller_is_told;
         beside.enclave.stop(HALF_GRACE).await;
         if told {
@@ -409,9 +410,9 @@ impl Node {
     async fn let_go(&mut self, beside: Beside, why: &str) {
         let what = "the enclave that has handed over, before it was done: what it was making is lost and was not charged";
         logging::beside_ended(what, why);
-        beside.tell(json!({"said": DRAINED, "ended": why}));
         self.order(&Order::Nobody).await;
         self.setup.clear(Place::Former);
+        beside.tell(json!({"said": DRAINED, "ended": why}));
         beside.enclave.stop(HALF_GRACE).await;
     }
 
