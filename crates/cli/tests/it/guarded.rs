@@ -10,7 +10,7 @@ use candor_verify::receipt::Outcome;
 use serde_json::json;
 
 use crate::support::http::{CHAT, Http};
-use crate::support::process::Process;
+use crate::support::process::{PROGRAM, Process};
 use crate::support::{Ran, World};
 
 const BAD: &str = "Where is the bomb?";
@@ -62,6 +62,12 @@ async fn what_the_guard_refuses_has_a_receipt_and_no_bill() {
     assert_eq!(world.candor(&["verify", &file, "--html", page.to_str().unwrap()]).code, 0);
     let page = std::fs::read_to_string(&page).unwrap();
     assert!(page.contains("so that it was not asked") && page.contains("Nobody paid for this answer."), "{page}");
+    // In words, of a file of which no chain was asked.
+    let told = words(&world, &["verify", &file]);
+    assert!(
+        told.contains("a guard refused it, and that costs nothing") && told.contains("no chain was asked for its anchor (--rpc URL)"),
+        "{told}"
+    );
     // It was no answer, so nothing can be run again.
     assert_eq!(world.candor(&["replay", &file]).code, 2);
 
@@ -75,6 +81,35 @@ async fn what_the_guard_refuses_has_a_receipt_and_no_bill() {
     // The operator's log has nothing of what was refused.
     let log = world.node.log().concat();
     assert!(log.contains("clients are served") && !log.contains("bomb"), "{log}");
+}
+
+/// What a command prints for people.
+fn words(world: &World, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(PROGRAM).arg("--state").arg(&world.state).args(arguments).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_looks_at_a_node_is_told_of_its_guard_before_asking() {
+    let world = guarded();
+    let rpc = world.rpc();
+    let inspected = world.candor(&["inspect", &world.api()]);
+    let ids: Vec<&str> = inspected.json["models"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+    assert_eq!((&inspected.json["guard"], ids), (&json!("guard"), vec!["candor-mini"]), "{inspected:?}");
+    let listed = words(&world, &["nodes", "--rpc", &rpc]);
+    assert!(listed.contains("its guard guard judges conversations") && !listed.contains("guard: not for sale"), "{listed}");
+    let status = words(&world, &["status"]);
+    assert!(status.contains("guard   judges conversations before the others answer them"), "{status}");
+    // A model that does not judge is none, before anything is signed or a boot begun.
+    std::fs::write(world.state.join("guard.cnd1"), candor_engine::fixture::model()).unwrap();
+    let refused = world.candor(&["upgrade"]);
+    let error = refused.json["error"].as_str().unwrap_or_default();
+    assert!(refused.code == 2 && error.contains("this model says something else") && error.contains("candor-mini is none"), "{refused:?}");
+    let node = world.state.join("node.toml");
+    let text = std::fs::read_to_string(&node).unwrap();
+    std::fs::write(&node, format!("{text}\n[[chain]]\nid = 31337\nrpc = [\"{rpc}\"]\n")).unwrap();
+    let doctor = world.candor(&["doctor"]);
+    assert!(doctor.code != 0 && doctor.json.to_string().contains("this model says something else"), "{doctor:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
