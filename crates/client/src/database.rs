@@ -12,7 +12,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
@@ -27,6 +27,9 @@ const APPLICATION_ID: i64 = 0x636e_6463;
 
 /// How long a change waits for another process. A change takes milliseconds: who holds the database for longer hangs, or is no candor.
 const WAIT: Duration = Duration::from_secs(10);
+
+/// Until what SQLite does not wait for is tried again.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// Statements that stay prepared: more than there are, so that none is parsed twice.
 const STATEMENTS: usize = 32;
@@ -76,15 +79,7 @@ impl Database {
         static OPENING: Mutex<()> = Mutex::new(());
         let _turn = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
         create_private(path)?;
-        let connect = || -> Result<Connection, Stop> {
-            let connection = Connection::open(path)?;
-            connection.busy_timeout(wait)?;
-            connection.set_prepared_statement_cache_capacity(STATEMENTS);
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            Ok(connection)
-        };
-        let connection = connect().map_err(|stop| to_error(path, stop))?;
+        let connection = connect(path, wait).map_err(|stop| to_error(path, stop))?;
         let database = Self { path: path.to_owned(), connection: Mutex::new(connection) };
         if database.read(versions)? != (SCHEMA_VERSION, APPLICATION_ID) {
             database.change(|transaction| make(transaction, path))?;
@@ -115,6 +110,26 @@ impl Database {
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Stop>) -> Result<T, ClientError> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         read(&connection).map_err(|stop| to_error(&self.path, stop))
+    }
+}
+
+/// Opens the file and puts it into WAL mode, for which SQLite itself does not wait: it reads a new file first, and a reader that goes on to write beside
+/// another is refused at once. Commands that are started together all make the file of a new state.
+fn connect(path: &Path, wait: Duration) -> Result<Connection, Stop> {
+    let until = Instant::now() + wait;
+    loop {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(wait)?;
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until => {
+                std::thread::sleep(AGAIN);
+                continue;
+            }
+            mode => mode?,
+        };
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        return Ok(connection);
     }
 }
 
@@ -254,6 +269,26 @@ mod tests {
         let _database = Database::open(&path).unwrap();
         assert_eq!(mode(&path), 0o600);
         fs::remove_dir_all(directory.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_new_file_that_others_make_too_is_waited_for() {
+        let directory = directory("together");
+        let path = directory.join("client.db");
+        create_private(&path).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN; SELECT count(*) FROM sqlite_master;").unwrap();
+        let writing = Connection::open(&path).unwrap();
+        writing.execute_batch("BEGIN IMMEDIATE; PRAGMA application_id = 0;").unwrap();
+        assert!(said(&path).contains("has had its lock for too long"), "{}", said(&path));
+        std::thread::scope(|scope| {
+            let opening = scope.spawn(|| Database::open(&path).map(|_| ()));
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(!opening.is_finished(), "it waits");
+            drop((other, writing));
+            assert_eq!(opening.join().unwrap(), Ok(()));
+        });
+        fs::remove_dir_all(directory).unwrap();
     }
 
     /// Holds the lock as another process, until its standard input closes.
