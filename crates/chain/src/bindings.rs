@@ -467,6 +467,8 @@ alloy::sol! {
         function name() external view returns (string);
         function symbol() external view returns (string);
         function DOMAIN_SEPARATOR() external view returns (bytes32);
+        function allowance(address owner, address spender) external view returns (uint256);
+        function nonces(address owner) external view returns (uint256);
         function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
     }
 }

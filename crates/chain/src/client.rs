@@ -347,7 +347,7 @@ impl ChainClient {
         self.call_at(from, to, calldata, BlockId::latest()).await
     }
 
-    async fn call_at(&self, from: Option<&Address>, to: &Address, calldata: &[u8], at: BlockId) -> Result<Vec<u8>, ChainError> {
+    pub(crate) async fn call_at(&self, from: Option<&Address>, to: &Address, calldata: &[u8], at: BlockId) -> Result<Vec<u8>, ChainError> {
         let request = call_request(from, to, calldata);
         self.within("eth_call", async { self.provider.call(request).block(at).await }).await.map(|bytes| bytes.to_vec())
     }
@@ -363,29 +363,44 @@ impl ChainClient {
         self.returned::<C>(to, &bytes)
     }
 
-    /// Calls two views of one contract at the newest block, in one batch (JSON-RPC 2.0 §6).
+    /// Calls two views of one contract at the newest block, in one batch.
     pub(crate) async fn two_views<A: SolCall, B: SolCall>(
         &self,
         to: &Address,
         (first, second): (&A, &B),
     ) -> Result<(A::Return, B::Return), ChainError> {
-        let (what, mut batch) = ("eth_call", BatchRequest::new(self.provider.client()));
-        let mut add = |calldata: Vec<u8>| -> TransportResult<Waiter<Bytes>> {
-            batch.add_call(what, &(call_request(None, to, &calldata), BlockId::latest()))
-        };
-        let added = add(first.abi_encode()).and_then(|first| Ok((first, add(second.abi_encode())?)));
-        let (first, second) = added.map_err(|error| from_rpc(what, error, &self.endpoint))?;
-        let sending = batch.send();
-        let answers = async {
-            sending.await?;
-            TransportResult::Ok((first.await?, second.await?))
-        };
-        let (first, second) = self.within(what, answers).await?;
+        let mut answers = self.views(&[(to, first.abi_encode()), (to, second.abi_encode())]).await?.into_iter();
+        let mut next = || answers.next().unwrap_or_else(|| Ok(Vec::new()));
+        let (first, second) = (next()?, next()?);
         Ok((self.returned::<A>(to, &first)?, self.returned::<B>(to, &second)?))
     }
 
+    /// Calls views at the newest block, in one batch (JSON-RPC 2.0 §6). Each has an answer or an error of its own.
+    pub(crate) async fn views(&self, calls: &[(&Address, Vec<u8>)]) -> Result<Vec<Result<Vec<u8>, ChainError>>, ChainError> {
+        let (what, mut batch) = ("eth_call", BatchRequest::new(self.provider.client()));
+        let mut waiting: Vec<Waiter<Bytes>> = Vec::with_capacity(calls.len());
+        for (to, calldata) in calls {
+            let added = batch.add_call(what, &(call_request(None, to, calldata), BlockId::latest()));
+            waiting.push(added.map_err(|error| from_rpc(what, error, &self.endpoint))?);
+        }
+        let sending = batch.send();
+        let answers = async {
+            sending.await?;
+            let mut answers = Vec::with_capacity(waiting.len());
+            for answer in waiting {
+                answers.push(answer.await);
+            }
+            TransportResult::Ok(answers)
+        };
+        let answers = self.within(what, answers).await?;
+        Ok(answers
+            .into_iter()
+            .map(|answer| answer.map(|bytes| bytes.to_vec()).map_err(|error| from_rpc(what, error, &self.endpoint)))
+            .collect())
+    }
+
     /// What a view returned.
-    fn returned<C: SolCall>(&self, to: &Address, bytes: &[u8]) -> Result<C::Return, ChainError> {
+    pub(crate) fn returned<C: SolCall>(&self, to: &Address, bytes: &[u8]) -> Result<C::Return, ChainError> {
         C::abi_decode_returns_validate(bytes).map_err(|error| ChainError::Malformed {
             what: C::SIGNATURE,
             // An address without code answers every call with nothing.

@@ -7,7 +7,8 @@ use alloy::sol_types::{SolCall, SolValue};
 use candor_verify::abi::Words;
 use candor_verify::decoding::Decoding;
 use candor_verify::hash::keccak256;
-use candor_verify::receipt::{Receipt, Scheme};
+use candor_verify::receipt::Receipt;
+use candor_verify::scheme::Scheme;
 use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Hash32, Signature65};
 

@@ -1,12 +1,14 @@
-//! Tokens with EIP-3009: what a payer has, whether a nonce is used, and in which transaction the money moved.
+//! Payments on their chain: what a payer has, whether a nonce is used, and in which transaction the money moved. What is asked for which scheme
+//! `candor_verify::scheme` says.
 //!
 //! Anyone may submit a signed transfer, so a used nonce is not a failure until the event says who moved what.
 
 use std::ops::RangeInclusive;
 
 use alloy::eips::BlockId;
-use alloy::rpc::types::{Filter, Log};
+use alloy::rpc::types::Filter;
 use alloy::sol_types::{SolCall, SolEvent};
+use candor_verify::scheme::{Log, LogQuestion, NonceQuestion, PERMIT2, Scheme, Transfer};
 use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Amount, Hash32};
 
@@ -27,6 +29,10 @@ pub struct PayerState {
     pub asset_has_code: bool,
     /// Token balance, at most 2^128 − 1.
     pub balance: Amount,
+    /// How much of it Permit2 may move, at most 2^128 − 1; zero if the scheme has no use for it.
+    pub allowance: Amount,
+    /// The payer's next nonce for EIP-2612 permits; `None` if the scheme has no use for it, or the token takes none.
+    pub permit_nonce: Option<u64>,
     /// Whether the nonce is used or cancelled.
     pub nonce_used: bool,
 }
@@ -57,18 +63,39 @@ pub struct LogPosition {
 }
 
 impl ChainClient {
-    /// Code, until some was seen there; then balance and nonce in one request.
+    /// Code, until some was seen there; then balance, nonce and what the scheme needs besides in one request.
     ///
     /// # Errors
-    /// As the transport; `Malformed` if the token answers otherwise than EIP-3009 tokens do.
-    pub async fn payer_state(&self, asset: &Address, payer: &Address, nonce: &Hash32) -> Result<PayerState, ChainError> {
+    /// As the transport; `Malformed` if the token answers otherwise than tokens do; `Misuse` for a scheme without nonces.
+    pub async fn payer_state(&self, scheme: Scheme, asset: &Address, payer: &Address, nonce: &Hash32) -> Result<PayerState, ChainError> {
+        let nothing =
+            PayerState { asset_has_code: false, balance: Amount::ZERO, allowance: Amount::ZERO, permit_nonce: None, nonce_used: false };
+        let question = NonceQuestion::of(scheme, asset, payer, nonce)
+            .ok_or(ChainError::Misuse { what: "scheme", detail: format!("{} has no nonces", scheme.as_str()) })?;
         if !self.has_code_for_good(asset).await? {
-            return Ok(PayerState { asset_has_code: false, balance: Amount::ZERO, nonce_used: false });
+            return Ok(nothing);
         }
         let balance = TestUSD::balanceOfCall { account: evm_address(payer) };
-        let used = TestUSD::authorizationStateCall { authorizer: evm_address(payer), nonce: b256(nonce) };
-        let (balance, nonce_used) = self.two_views(asset, (&balance, &used)).await?;
-        Ok(PayerState { asset_has_code: true, balance: saturating_amount(balance), nonce_used })
+        let mut calls = vec![(asset, balance.abi_encode()), (&question.to, question.calldata.clone())];
+        if scheme.needs_allowance() {
+            let allowance = TestUSD::allowanceCall { owner: evm_address(payer), spender: evm_address(&PERMIT2) };
+            calls.extend([(asset, allowance.abi_encode()), (asset, TestUSD::noncesCall { owner: evm_address(payer) }.abi_encode())]);
+        }
+        let mut answers = self.views(&calls).await?.into_iter();
+        let mut next = || answers.next().unwrap_or_else(|| Ok(Vec::new()));
+        let balance = saturating_amount(self.returned::<TestUSD::balanceOfCall>(asset, &next()?)?);
+        let nonce_used = is_used(&question, &next()?)?;
+        let (mut allowance, mut permit_nonce) = (Amount::ZERO, None);
+        if scheme.needs_allowance() {
+            allowance = saturating_amount(self.returned::<TestUSD::allowanceCall>(asset, &next()?)?);
+            // A token without permits has no such function.
+            permit_nonce = match next() {
+                Ok(word) => self.returned::<TestUSD::noncesCall>(asset, &word).ok().and_then(|nonce| nonce.try_into().ok()),
+                Err(error) if error.is_revert() => None,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(PayerState { asset_has_code: true, balance, allowance, permit_nonce, nonce_used })
     }
 
     /// Token balance, at most 2^128 − 1.
@@ -107,44 +134,37 @@ impl ChainClient {
         Ok(TokenWords { name: short(name), symbol: short(symbol), decimals })
     }
 
-    /// Whether an EIP-3009 nonce is used or cancelled.
+    /// Whether a nonce is used or cancelled.
+    ///
+    /// # Errors
+    /// As the transport; `Malformed` if the contract answers no word.
+    pub async fn is_nonce_used(&self, question: &NonceQuestion) -> Result<bool, ChainError> {
+        is_used(question, &self.call(None, &question.to, &question.calldata).await?)
+    }
+
+    /// Whether a nonce was used or cancelled at a block.
+    ///
+    /// # Errors
+    /// As [`Self::is_nonce_used`]; nodes that keep no old states refuse old blocks.
+    pub async fn is_nonce_used_at(&self, question: &NonceQuestion, at: &Head) -> Result<bool, ChainError> {
+        is_used(question, &self.call_at(None, &question.to, &question.calldata, BlockId::number(at.number)).await?)
+    }
+
+    /// The transaction that used or cancelled the nonce of a payment, searched in the newest blocks and in those of `time`, outside of which it
+    /// cannot have been used, however long the chain is.
     ///
     /// # Errors
     /// As the transport.
-    pub async fn is_authorization_used(&self, asset: &Address, payer: &Address, nonce: &Hash32) -> Result<bool, ChainError> {
-        self.view(asset, &TestUSD::authorizationStateCall { authorizer: evm_address(payer), nonce: b256(nonce) }).await
-    }
-
-    /// Whether an EIP-3009 nonce was used or cancelled at a block.
-    ///
-    /// # Errors
-    /// As the transport; nodes that keep no old states refuse old blocks.
-    pub async fn is_authorization_used_at(&self, asset: &Address, payer: &Address, nonce: &Hash32, at: &Head) -> Result<bool, ChainError> {
-        let call = TestUSD::authorizationStateCall { authorizer: evm_address(payer), nonce: b256(nonce) };
-        self.view_at(asset, &call, BlockId::number(at.number)).await
-    }
-
-    /// The transaction that ended a nonce (`AuthorizationUsed` or `AuthorizationCanceled`), searched in the newest blocks and in those of
-    /// `time`, outside of which the authorization cannot have been used, however long the chain is.
-    ///
-    /// # Errors
-    /// As the transport.
-    pub async fn authorization_ended(
-        &self,
-        asset: &Address,
-        payer: &Address,
-        nonce: &Hash32,
-        time: RangeInclusive<UnixSeconds>,
-    ) -> Result<Option<LogPosition>, ChainError> {
+    pub async fn nonce_ended(&self, transfer: &Transfer, time: RangeInclusive<UnixSeconds>) -> Result<Option<LogPosition>, ChainError> {
         let head = self.head().await?.number;
         let newest = head.saturating_sub(NEWEST - 1);
-        if let Some(found) = self.authorization_ended_in(asset, payer, nonce, newest..=head).await? {
+        if let Some(found) = self.nonce_ended_in(transfer, newest..=head).await? {
             return Ok(Some(found));
         }
         let first = self.first_block_from(*time.start(), newest).await?;
         let after = self.first_block_from(time.end().saturating_add(1), newest).await?;
         match after.checked_sub(1) {
-            Some(last) if first <= last => self.authorization_ended_in(asset, payer, nonce, first..=last).await,
+            Some(last) if first <= last => self.nonce_ended_in(transfer, first..=last).await,
             _ => Ok(None),
         }
     }
@@ -160,27 +180,38 @@ impl ChainClient {
         Ok(low)
     }
 
-    async fn authorization_ended_in(
-        &self,
-        asset: &Address,
-        payer: &Address,
-        nonce: &Hash32,
-        blocks: RangeInclusive<u64>,
-    ) -> Result<Option<LogPosition>, ChainError> {
-        let events = [TestUSD::AuthorizationUsed::SIGNATURE_HASH, TestUSD::AuthorizationCanceled::SIGNATURE_HASH];
-        let (payer, nonce) = (evm_address(payer).into_word(), b256(nonce));
-        let filter = Filter::new().address(evm_address(asset)).event_signature(events.to_vec()).topic1(payer).topic2(nonce);
-        let logs = self.logs_in(&filter, blocks).await?;
-        // A node that ignores the filter must not make us believe somebody else's transfer.
-        let is_wanted = |log: &&Log| {
-            let topics = log.topics();
-            log.address() == evm_address(asset) && events.iter().any(|event| topics == [*event, payer, nonce])
-        };
-        Ok(logs
-            .iter()
-            .filter(is_wanted)
-            .find_map(|log| Some(LogPosition { tx_hash: hash(log.transaction_hash?), block_number: log.block_number? })))
+    async fn nonce_ended_in(&self, transfer: &Transfer, blocks: RangeInclusive<u64>) -> Result<Option<LogPosition>, ChainError> {
+        for LogQuestion { address, topics: [event, second, third] } in transfer.end_questions() {
+            let mut filter = Filter::new().address(evm_address(&address));
+            if let Some(event) = event {
+                filter = filter.event_signature(b256(&event));
+            }
+            if let Some(topic) = second {
+                filter = filter.topic1(b256(&topic));
+            }
+            if let Some(topic) = third {
+                filter = filter.topic2(b256(&topic));
+            }
+            let logs = self.logs_in(&filter, blocks.clone()).await?;
+            // A node that ignores the filter must not make us believe somebody else's transfer.
+            let is_wanted = |log: &&alloy::rpc::types::Log| transfer.is_ended_by(&plain(log));
+            let position =
+                |log: &alloy::rpc::types::Log| Some(LogPosition { tx_hash: hash(log.transaction_hash?), block_number: log.block_number? });
+            if let Some(found) = logs.iter().filter(is_wanted).find_map(position) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
+}
+
+fn is_used(question: &NonceQuestion, answer: &[u8]) -> Result<bool, ChainError> {
+    let malformed = || ChainError::Malformed { what: "nonce", detail: format!("{} bytes of {}", answer.len(), question.to) };
+    question.is_used(answer).ok_or_else(malformed)
+}
+
+fn plain(log: &alloy::rpc::types::Log) -> Log {
+    Log { address: address(log.address()), topics: log.topics().iter().map(|topic| hash(*topic)).collect(), data: log.data().data.to_vec() }
 }
 
 impl TransactionReceipt {

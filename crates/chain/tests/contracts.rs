@@ -10,6 +10,7 @@ use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
 use candor_verify::payment::{Authorization, TokenDomain};
 use candor_verify::receipt::Receipt;
+use candor_verify::scheme::{Keeper, Scheme, Through, Transfer};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
 use candor_verify::{Address, Amount, Hash32, Signature65};
@@ -287,6 +288,7 @@ async fn a_payment_is_found_where_it_happened() {
     let (asset, payer) = (world.contracts.test_usd, world.payer.address());
     world.mint(&payer, Amount(5000)).await;
     let authorization = Authorization {
+        through: Through::Token,
         from: payer,
         to: world.payee,
         value: Amount(1000),
@@ -294,13 +296,26 @@ async fn a_payment_is_found_where_it_happened() {
         valid_before: UnixSeconds(4_000_000_000),
         nonce: Hash32([7; 32]),
     };
-    let nothing = world.client.payer_state(&Address([1; 20]), &payer, &authorization.nonce).await.unwrap();
-    assert_eq!(nothing, PayerState { asset_has_code: false, balance: Amount::ZERO, nonce_used: false });
-    let before = world.client.payer_state(&asset, &payer, &authorization.nonce).await.unwrap();
-    assert_eq!(before, PayerState { asset_has_code: true, balance: Amount(5000), nonce_used: false });
+    let transfer = Transfer {
+        keeper: Keeper::Token,
+        payment_id: authorization.payment_id(31337, &asset),
+        asset,
+        payer,
+        payee: world.payee,
+        amount: authorization.value,
+        nonce: authorization.nonce,
+        valid_after: authorization.valid_after,
+        valid_before: authorization.valid_before,
+    };
+    let state =
+        |asset_has_code, balance| PayerState { asset_has_code, balance, allowance: Amount::ZERO, permit_nonce: None, nonce_used: false };
+    let nothing = world.client.payer_state(Scheme::ExactEip3009, &Address([1; 20]), &payer, &authorization.nonce).await.unwrap();
+    assert_eq!(nothing, state(false, Amount::ZERO));
+    let before = world.client.payer_state(Scheme::ExactEip3009, &asset, &payer, &authorization.nonce).await.unwrap();
+    assert_eq!(before, state(true, Amount(5000)));
     // Code that was seen is not asked for again.
     world.shared.set_fault(Fault::Refuse { method: "eth_getCode".to_owned(), code: -32000, message: "busy".to_owned() });
-    assert_eq!(world.client.payer_state(&asset, &payer, &authorization.nonce).await, Ok(before));
+    assert_eq!(world.client.payer_state(Scheme::ExactEip3009, &asset, &payer, &authorization.nonce).await, Ok(before));
     world.shared.set_fault(Fault::None);
 
     let domain = TokenDomain { name: "USDC".into(), version: "2".into(), chain_id: 31337, asset };
@@ -310,12 +325,12 @@ async fn a_payment_is_found_where_it_happened() {
     assert_eq!(receipt.from, world.gas.address());
     assert!(receipt.has_transfer(&asset, &payer, &world.payee, Amount(1000)));
     assert!(!receipt.has_transfer(&asset, &payer, &world.payee, Amount(1001)));
-    let found =
-        world.client.authorization_ended(&asset, &payer, &authorization.nonce, UnixSeconds(0)..=UnixSeconds(u64::MAX)).await.unwrap();
+    let found = world.client.nonce_ended(&transfer, UnixSeconds(0)..=UnixSeconds(u64::MAX)).await.unwrap();
     assert_eq!(found, Some(LogPosition { tx_hash: receipt.hash, block_number: receipt.block_number }));
-    let other = world.client.authorization_ended(&asset, &payer, &Hash32([8; 32]), UnixSeconds(0)..=UnixSeconds(u64::MAX)).await.unwrap();
+    let other =
+        world.client.nonce_ended(&Transfer { nonce: Hash32([8; 32]), ..transfer }, UnixSeconds(0)..=UnixSeconds(u64::MAX)).await.unwrap();
     assert_eq!(other, None);
-    assert!(world.client.payer_state(&asset, &payer, &authorization.nonce).await.unwrap().nonce_used);
+    assert!(world.client.payer_state(Scheme::ExactEip3009, &asset, &payer, &authorization.nonce).await.unwrap().nonce_used);
 
     // Long ago: found by its time, between the newest blocks and the first.
     let then = world.client.block_by_number(receipt.block_number).await.unwrap().unwrap().timestamp;
@@ -323,13 +338,9 @@ async fn a_payment_is_found_where_it_happened() {
         world.shared.lock().increase_time(1).unwrap();
         world.shared.lock().mine().unwrap();
     }
-    let nonce = &authorization.nonce;
-    let found = world.client.authorization_ended(&asset, &payer, nonce, then..=then.saturating_add(300)).await.unwrap();
+    let found = world.client.nonce_ended(&transfer, then..=then.saturating_add(300)).await.unwrap();
     assert_eq!(found, Some(LogPosition { tx_hash: receipt.hash, block_number: receipt.block_number }));
-    assert_eq!(
-        world.client.authorization_ended(&asset, &payer, nonce, then.saturating_add(10)..=then.saturating_add(300)).await.unwrap(),
-        None
-    );
+    assert_eq!(world.client.nonce_ended(&transfer, then.saturating_add(10)..=then.saturating_add(300)).await.unwrap(), None);
     assert_eq!(world.client.token_balance(&asset, &world.payee).await.unwrap(), Amount(1000));
 }
 

@@ -15,7 +15,7 @@ use crate::output::{Done, Failure, print_json, say};
 use crate::{calendar, dev, node, proxy, wallet};
 
 /// Version of the state that this program reads and writes. Raised by whoever changes a file in it so that older ones cannot be read.
-const VERSION: &str = "4";
+const VERSION: &str = "5";
 
 const VERSION_FILE: &str = "VERSION";
 

@@ -12,7 +12,7 @@ use candor_client::plain;
 use candor_host::store::{BookedSale, Books};
 use candor_report::{NodeText, decimal_text};
 use candor_verify::bytes::{Address, Amount};
-use candor_verify::receipt::{Outcome, Scheme};
+use candor_verify::receipt::Outcome;
 use candor_verify::terms::SignedTerms;
 use candor_verify::time::UnixMs;
 use candor_x402::settlement::SettlementStatus;
@@ -284,7 +284,7 @@ impl Money {
         self.prompt = self.prompt.saturating_add(work.prompt_tokens);
         self.completion = self.completion.saturating_add(work.completion_tokens);
         self.cut += u64::from(work.outcome == Outcome::CutByNode);
-        if money.scheme == Scheme::None {
+        if !money.scheme.is_paid() {
             self.free += 1;
             return;
         }

@@ -31,6 +31,7 @@ use candor_x402::Libsecp;
 use candor_x402::client::{Choice, Purchase, Resolution, Seller, SentPayment, SpendPolicy, build_payment, check_statement};
 use candor_x402::discovery::EVIDENCE_PATH;
 use candor_x402::protocol::{HEADER_PAYMENT_RESPONSE, HEADER_PAYMENT_SIGNATURE, parse_single_header};
+use candor_x402::scheme::ToSign;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -330,7 +331,10 @@ async fn redeem(
     // Kept before it is resolved: while the answer is not on disk, the same payment can be sent again for it.
     let path = buyer.keep.accepted(&bundle, &verdict)?;
     // What is charged to nobody may still move until its end, if the enclave is not what it was shown to be: it counts until the chain says otherwise.
-    let resolution = if bundle.sale.is_some() { Resolution::Charged } else { Resolution::TurnedAway };
+    let resolution = match bundle.sale {
+        Some(_) => Resolution::Charged { amount: Some(bundle.delivery.receipt.money.charged) },
+        None => Resolution::TurnedAway,
+    };
     buyer.book.resolve(&payment.authorization.nonce, resolution)?;
     if sent.echoes_salt() && bundle.sale.is_some() {
         say_received(node, &headers).await;
@@ -406,7 +410,15 @@ async fn sign(
     let (reservation, in_flight) = buyer.book.reserve(purchase, choice, &By { left, budget })?;
     let (nonce, (authorization, domain)) = (reservation.nonce(), reservation.to_sign());
     let offer_ends = reservation.offer_ends();
-    let signed = wallet.sign(&authorization, &domain).await.and_then(|signature| {
+    let allowance = reservation.allowance_to_sign();
+    let signing = async {
+        let allowing = match &allowance {
+            Some(allowance) => Some(wallet.sign(ToSign::Allowance(allowance), &domain).await?),
+            None => None,
+        };
+        Ok((wallet.sign(ToSign::Payment(&authorization), &domain).await?, allowing))
+    };
+    let signed = signing.await.and_then(|(signature, allowing)| {
         // Whoever signs elsewhere takes its time: a payment for an offer that is over would buy nothing and be held for minutes.
         if offer_ends <= clock::now() {
             return Err(SignerError::OfferEnded.into());
@@ -414,7 +426,7 @@ async fn sign(
         if buyer.race.is_some_and(Race::is_lost) {
             return Err(ClientError::Spend("another node answered while this payment was being signed".into()));
         }
-        build_payment(reservation, &Libsecp, &signature).map_err(|error| ClientError::Usage(error.to_string()))
+        build_payment(reservation, &Libsecp, &signature, allowing.as_ref()).map_err(|error| ClientError::Usage(error.to_string()))
     });
     match signed {
         Ok(sent) => {

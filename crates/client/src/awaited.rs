@@ -5,9 +5,10 @@
 
 use candor_chain::{Anchor, ChainClient, ChainError, KeyStatus};
 use candor_verify::bundle::{Bundle, LaterTree};
-use candor_verify::bytes::Address;
+use candor_verify::bytes::{Address, Amount};
 use candor_verify::checkpoint::Checkpoint;
 use candor_verify::eip712::{K256, signer};
+use candor_verify::scheme::Transfer;
 use candor_verify::tlog::verify_consistency;
 
 use crate::error::ClientError;
@@ -28,7 +29,8 @@ impl Awaited {
     #[must_use]
     pub fn of(chain: &ChainClient, bundle: &Bundle) -> Self {
         // No payment, or one on another chain, cannot be waited for here.
-        let is_used = bundle.sale.is_none() || bundle.delivery.receipt.money.chain_id != chain.chain_id();
+        let money = &bundle.delivery.receipt.money;
+        let is_used = bundle.sale.is_none() || money.charged == Amount::ZERO || money.chain_id != chain.chain_id();
         let manifest = &bundle.evidence.manifest;
         Self { registry: manifest.registry, k_sig: manifest.k_sig, anchor: None, is_used }
     }
@@ -47,8 +49,8 @@ impl Awaited {
             }
         }
         if let (true, false, Some(sale)) = (self.anchor.is_some(), self.is_used, &bundle.sale) {
-            let (money, nonce) = (&bundle.delivery.receipt.money, &sale.payment.authorization.nonce);
-            self.is_used = chain.is_authorization_used(&money.asset, &money.payer, nonce).await.map_err(chain_error)?;
+            let transfer = Transfer::of(&bundle.delivery.receipt.money, &sale.payment.authorization);
+            self.is_used = chain.is_nonce_used(&transfer.nonce_question()).await.map_err(chain_error)?;
         }
         Ok(self.anchor.is_some() && self.is_used)
     }

@@ -5,15 +5,15 @@
 
 use candor_chain::{ChainClient, KeyStatus};
 use candor_verify::bundle::Bundle;
-use candor_verify::bytes::Hash32;
+use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::check::{ChainFacts, Transfer, VerifiedBundle, verify_bundle, verify_without_texts};
 use candor_verify::eip712::K256;
 use candor_verify::manifest::Manifest;
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use candor_verify::policy::{KnownTree, Policy, RegistryRecord};
+use candor_verify::scheme::{self, Log};
 use candor_verify::tlog::Tree;
 use candor_verify::verdict::Outcome;
-use candor_x402::settlement::{Log, shows_transfer};
 
 use crate::error::ClientError;
 use crate::resolve::chain_error;
@@ -164,13 +164,17 @@ async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<T
     if money.chain_id != chain.chain_id() {
         return Ok((None, None));
     }
-    let used = chain.is_authorization_used(&money.asset, &money.payer, &authorization.nonce).await.map_err(chain_error)?;
-    if !used {
+    // Nothing was charged: nothing moves.
+    if money.charged == Amount::ZERO {
+        return Ok((None, None));
+    }
+    // The receipt's charge is what the scheme says (`receipt.charge`), so the two together say what must have moved.
+    let expected = scheme::Transfer::of(money, authorization);
+    if !chain.is_nonce_used(&expected.nonce_question()).await.map_err(chain_error)? {
         return Ok((Some(Transfer::NotYet), None));
     }
     let since = authorization.valid_before.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
-    let seconds = since..=authorization.valid_before;
-    let ended = chain.authorization_ended(&money.asset, &money.payer, &authorization.nonce, seconds).await.map_err(chain_error)?;
+    let ended = chain.nonce_ended(&expected, since..=authorization.valid_before).await.map_err(chain_error)?;
     // The state says that it ended, and no event shows how: an endpoint whose events are late, or pruned, says nothing against the payment.
     let Some(end) = ended else { return Ok((None, None)) };
     let receipt = chain.transaction_receipt(&end.tx_hash).await.map_err(chain_error)?;
@@ -178,12 +182,7 @@ async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<T
     let Some(receipt) = receipt else { return Ok((None, None)) };
     let logs = if receipt.is_success { receipt.logs } else { Vec::new() };
     let logs: Vec<Log> = logs.into_iter().map(|log| Log { address: log.address, topics: log.topics, data: log.data }).collect();
-    // The receipt's charge is the whole signed value (`receipt.charge`), so the authorization says what must have moved.
-    if shows_transfer(&logs, &money.asset, authorization) {
-        Ok((Some(Transfer::Seen), Some(end.tx_hash)))
-    } else {
-        Ok((Some(Transfer::Otherwise), None))
-    }
+    if expected.is_shown_by(&logs) { Ok((Some(Transfer::Seen), Some(end.tx_hash))) } else { Ok((Some(Transfer::Otherwise), None)) }
 }
 
 /// The anchors of the bundle's log at the sizes that the bundle speaks of.

@@ -24,11 +24,12 @@ use candor_verify::bytes::Hash32;
 use candor_verify::cbor::CborError;
 use candor_verify::delivery::Delivery;
 use candor_verify::evidence::Evidence;
+use candor_verify::scheme::Scheme;
 use candor_verify::transcript::unsplice;
 use candor_x402::PaymentError;
-use candor_x402::exact::parse_payment;
-use candor_x402::extension::{ExtensionError, SignedOffer};
+use candor_x402::extension::{ExtensionError, SignedOffer, SignedOffers};
 use candor_x402::protocol::{MAX_HEADER_BYTES, ProtocolError, parse_payment_payload, parse_payment_required};
+use candor_x402::scheme::parse_payment;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -190,19 +191,23 @@ fn parse_sale(payment: &[u8], required: Option<&[u8]>) -> Result<(Hash32, Sale),
     // What was echoed comes first: the node took the payment for that offer.
     let signed = match echoed {
         Some(signed) => signed,
-        None => parse_offer(required)?,
+        None => parse_offer(required, payment.authorization.through.scheme())?,
     };
     let sale = Sale { offer: signed.offer, offer_signature: signed.signature, payment, price_list: None };
     Ok((signed.request_salt, sale))
 }
 
-/// The offer of the 402.
-fn parse_offer(required: Option<&[u8]>) -> Result<SignedOffer, ImportError> {
+/// The offer of the 402 that is paid by this scheme.
+fn parse_offer(required: Option<&[u8]>, scheme: Scheme) -> Result<SignedOffer, ImportError> {
     let what = "the offer in its extensions; PAYMENT-REQUIRED of the 402 has it too";
     let value = required.ok_or(ImportError::Missing { input: Saved::Payment, what })?;
     let required = parse_payment_required(value).map_err(|error| ImportError::Header { input: Saved::Required, error })?;
-    let signed = SignedOffer::parse(required.extensions.as_ref()).map_err(ImportError::Offer)?;
-    signed.ok_or(ImportError::Missing { input: Saved::Required, what: "extensions.candor" })
+    let offers = SignedOffers::parse(required.extensions.as_ref()).map_err(ImportError::Offer)?;
+    offers
+        .as_ref()
+        .and_then(|offers| offers.of(scheme))
+        .cloned()
+        .ok_or(ImportError::Missing { input: Saved::Required, what: "extensions.candor" })
 }
 
 /// Frames as they were hashed, and the delivery cut out of the last one.
@@ -347,7 +352,7 @@ mod tests {
             let (offer, payment) = (&sale.offer, &sale.payment.authorization);
             let signed = SignedOffer { offer: offer.clone(), signature: sale.offer_signature, request_salt: bundle.request.salt };
             let payload = json!({
-                "x402Version": 2, "extensions": signed.to_extensions(&AnswerRecovery::None),
+                "x402Version": 2, "extensions": SignedOffers::from(signed).to_extensions(&AnswerRecovery::None),
                 "accepted": {
                     "scheme": "exact", "network": "eip155:31337", "amount": offer.amount.to_string(), "asset": offer.asset.to_string(),
                     "payTo": offer.payee.to_string(), "maxTimeoutSeconds": 300, "extra": {"name": "USDC", "version": "2"},

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use candor_verify::bytes::{Address, Signature65};
 use candor_verify::eip712::{K256, signer};
-use candor_verify::payment::{Authorization, TokenDomain};
+use candor_verify::payment::TokenDomain;
 use candor_verify::text::one_line;
-use serde_json::{Value, json};
+use candor_x402::scheme::ToSign;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 use tokio::sync::Mutex;
@@ -132,14 +132,9 @@ impl SignerProgram {
         Self { command, say, wait: SIGN_WAIT, turn: Mutex::new(()) }
     }
 
-    pub(crate) async fn sign(
-        &self,
-        wallet: &Address,
-        authorization: &Authorization,
-        domain: &TokenDomain,
-    ) -> Result<Signature65, SignerError> {
-        let digest = authorization.digest(domain);
-        let asked = typed_data(authorization, domain).to_string();
+    pub(crate) async fn sign(&self, wallet: &Address, what: ToSign<'_>, domain: &TokenDomain) -> Result<Signature65, SignerError> {
+        let digest = what.digest(domain);
+        let asked = what.typed_data(domain).to_string();
         let in_turn = async {
             let _turn = self.turn.lock().await;
             self.run(asked.as_bytes()).await
@@ -239,32 +234,6 @@ fn in_words(status: ExitStatus) -> String {
     status.code().map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"))
 }
 
-/// The transfer as `eth_signTypedData_v4` takes it, and its digest for signers that sign digests.
-fn typed_data(authorization: &Authorization, domain: &TokenDomain) -> Value {
-    let Authorization { from, to, value, valid_after, valid_before, nonce } = authorization;
-    let field = |(kind, name): (&str, &str)| json!({"name": name, "type": kind});
-    let fields = |members: &[(&str, &str)]| members.iter().copied().map(field).collect::<Vec<Value>>();
-    json!({
-        "types": {
-            "EIP712Domain": fields(&[("string", "name"), ("string", "version"), ("uint256", "chainId"), ("address", "verifyingContract")]),
-            "TransferWithAuthorization": fields(&[
-                ("address", "from"), ("address", "to"), ("uint256", "value"), ("uint256", "validAfter"), ("uint256", "validBefore"),
-                ("bytes32", "nonce"),
-            ]),
-        },
-        "primaryType": "TransferWithAuthorization",
-        "domain": {
-            "name": domain.name, "version": domain.version, "chainId": domain.chain_id, "verifyingContract": domain.asset.to_string(),
-        },
-        // As decimal text: a value of 18 decimals does not fit the numbers of JavaScript.
-        "message": {
-            "from": from.to_string(), "to": to.to_string(), "value": value.to_string(), "validAfter": valid_after.to_string(),
-            "validBefore": valid_before.to_string(), "nonce": nonce.to_string(),
-        },
-        "digest": authorization.digest(domain).to_string(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -272,7 +241,12 @@ mod tests {
     use candor_verify::abi::Words;
     use candor_verify::bytes::{Amount, Hash32, to_hex};
     use candor_verify::hash::keccak256;
+    use candor_verify::payment::Authorization;
+    use candor_verify::scheme::Through;
     use candor_verify::time::UnixSeconds;
+
+    use candor_x402::scheme::Allowance;
+    use serde_json::Value;
 
     use super::*;
     use crate::wallet::Wallet;
@@ -285,6 +259,7 @@ mod tests {
             valid_after: UnixSeconds(0),
             valid_before: UnixSeconds(1_800_000_000),
             nonce: Hash32([9; 32]),
+            ..Authorization::default()
         };
         let domain = TokenDomain { name: "USD Coin".into(), version: "2".into(), chain_id: 8453, asset: Address([3; 20]) };
         (authorization, domain)
@@ -320,20 +295,27 @@ mod tests {
         // Through an interpreter that is there for certain: a file that was just written may still be open in a child of another test.
         let program = SignerProgram { wait: Duration::from_secs(2), ..SignerProgram::new(vec!["/bin/sh".into(), script.path()], ignore) };
         let (authorization, domain) = payment();
-        program.sign(&authorization.from, &authorization, &domain).await
+        program.sign(&authorization.from, ToSign::Payment(&authorization), &domain).await
     }
 
     async fn right() -> String {
         let (authorization, domain) = payment();
-        to_hex(&Wallet::from_bytes(&[7; 32]).unwrap().sign(&authorization, &domain).await.unwrap().0)
+        to_hex(&Wallet::from_bytes(&[7; 32]).unwrap().sign(ToSign::Payment(&authorization), &domain).await.unwrap().0)
     }
 
     /// Hashes whatever typed data says, by the rules of EIP-712 and none of ours.
     fn hashed(data: &Value, kind: &str, value: &Value) -> Hash32 {
-        let fields = data["types"][kind].as_array().unwrap();
-        let members: Vec<String> =
-            fields.iter().map(|field| format!("{} {}", field["type"].as_str().unwrap(), field["name"].as_str().unwrap())).collect();
-        let words = fields.iter().fold(Words::new(), |words, field| {
+        let fields = |kind: &str| data["types"][kind].as_array().cloned();
+        let text = |kind: &str| {
+            let member = |field: &Value| format!("{} {}", field["type"].as_str().unwrap(), field["name"].as_str().unwrap());
+            format!("{kind}({})", fields(kind).unwrap().iter().map(member).collect::<Vec<_>>().join(","))
+        };
+        // Whatever it names, in the order of the alphabet.
+        let mut named: Vec<String> = fields(kind).unwrap().iter().map(|field| field["type"].as_str().unwrap().to_owned()).collect();
+        named.retain(|kind| fields(kind).is_some());
+        named.sort();
+        let type_string = named.iter().fold(text(kind), |all, kind| all + &text(kind));
+        let words = fields(kind).unwrap().iter().fold(Words::new(), |words, field| {
             let value = &value[field["name"].as_str().unwrap()];
             let number = || value.as_u64().map_or_else(|| value.as_str().unwrap().parse().unwrap(), u128::from);
             match field["type"].as_str().unwrap() {
@@ -341,20 +323,27 @@ mod tests {
                 "address" => words.address(&Address::from_hex(value.as_str().unwrap()).unwrap()),
                 "bytes32" => words.hash(&Hash32::from_hex(value.as_str().unwrap()).unwrap()),
                 "uint256" => words.amount(Amount(number())),
-                other => panic!("{other}"),
+                other => words.hash(&hashed(data, other, value)),
             }
         });
-        keccak256(&[&keccak256(&[format!("{kind}({})", members.join(",")).as_bytes()]).0, words.as_slice()])
+        keccak256(&[&keccak256(&[type_string.as_bytes()]).0, words.as_slice()])
     }
 
     #[test]
     fn what_the_program_is_shown_hashes_to_the_digest_that_is_checked() {
         let (authorization, domain) = payment();
-        let data = typed_data(&authorization, &domain);
-        let parts =
-            [hashed(&data, "EIP712Domain", &data["domain"]), hashed(&data, data["primaryType"].as_str().unwrap(), &data["message"])];
-        let digest = keccak256(&[&[0x19, 0x01], &parts[0].0, &parts[1].0]);
-        assert_eq!((digest, data["digest"].as_str().unwrap()), (authorization.digest(&domain), digest.to_string().as_str()));
+        let through = Through::UptoProxy { spender: Address([5; 20]), facilitator: Address([6; 20]) };
+        let mut nonce = Hash32::ZERO;
+        nonce.0[16..].fill(0xab);
+        let permit = Authorization { through, nonce, ..authorization };
+        let allowance = Allowance { owner: authorization.from, value: Amount(7), nonce: 3, deadline: UnixSeconds(9) };
+        for what in [ToSign::Payment(&authorization), ToSign::Payment(&permit), ToSign::Allowance(&allowance)] {
+            let data = what.typed_data(&domain);
+            let parts =
+                [hashed(&data, "EIP712Domain", &data["domain"]), hashed(&data, data["primaryType"].as_str().unwrap(), &data["message"])];
+            let digest = keccak256(&[&[0x19, 0x01], &parts[0].0, &parts[1].0]);
+            assert_eq!((digest, data["digest"].as_str().unwrap()), (what.digest(&domain), digest.to_string().as_str()));
+        }
     }
 
     #[tokio::test]
@@ -373,9 +362,9 @@ mod tests {
     async fn a_signature_of_another_key_or_over_something_else_is_refused_by_name() {
         let (authorization, domain) = payment();
         let other = Wallet::from_bytes(&[8; 32]).unwrap();
-        let by_other = other.sign(&authorization, &domain).await.unwrap();
+        let by_other = other.sign(ToSign::Payment(&authorization), &domain).await.unwrap();
         let over_other = Wallet::from_bytes(&[7; 32]).unwrap();
-        let over_other = over_other.sign(&Authorization { value: Amount(1), ..authorization }, &domain).await.unwrap();
+        let over_other = over_other.sign(ToSign::Payment(&Authorization { value: Amount(1), ..authorization }), &domain).await.unwrap();
         for (name, signature) in [("other", by_other), ("over", over_other)] {
             let error = signed(name, &format!("echo {}", to_hex(&signature.0))).await.unwrap_err();
             assert_eq!(error.check(), Some("wallet.signature"));
@@ -429,7 +418,8 @@ mod tests {
     async fn a_program_that_is_not_there_is_named_and_none_is_an_error() {
         let (authorization, domain) = payment();
         for (command, named) in [(vec!["/nonexistent/signer".to_owned()], "/nonexistent/signer"), (Vec::new(), "")] {
-            let error = SignerProgram::new(command, ignore).sign(&authorization.from, &authorization, &domain).await.unwrap_err();
+            let error =
+                SignerProgram::new(command, ignore).sign(&authorization.from, ToSign::Payment(&authorization), &domain).await.unwrap_err();
             assert!(matches!(&error, SignerError::NotStarted { program, .. } if program == named), "{error}");
         }
     }

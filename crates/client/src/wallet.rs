@@ -4,7 +4,8 @@
 
 use candor_verify::bytes::{Address, Hash32, Signature65};
 use candor_verify::eip712::{address_of, recoverable};
-use candor_verify::payment::{Authorization, TokenDomain};
+use candor_verify::payment::TokenDomain;
+use candor_x402::scheme::ToSign;
 use k256::ecdsa::SigningKey;
 
 use crate::error::ClientError;
@@ -50,10 +51,10 @@ impl Wallet {
     ///
     /// # Errors
     /// `Signer`, of a program only: then there is no signature that moves anything.
-    pub async fn sign(&self, authorization: &Authorization, domain: &TokenDomain) -> Result<Signature65, ClientError> {
+    pub async fn sign(&self, what: ToSign<'_>, domain: &TokenDomain) -> Result<Signature65, ClientError> {
         match &self.signing {
-            Signing::Key(key) => Ok(sign_with(key, &authorization.digest(domain))),
-            Signing::Program(program) => Ok(program.sign(&self.address, authorization, domain).await?),
+            Signing::Key(key) => Ok(sign_with(key, &what.digest(domain))),
+            Signing::Program(program) => Ok(program.sign(&self.address, what, domain).await?),
         }
     }
 }
@@ -71,13 +72,15 @@ impl std::fmt::Debug for Wallet {
 
 #[cfg(test)]
 mod tests {
+    use candor_verify::payment::Authorization;
+
     use super::*;
 
     #[tokio::test]
     async fn a_wallet_signs_as_its_address_and_never_prints_its_key() {
         let wallet = Wallet::from_bytes(&[7; 32]).unwrap();
         let (authorization, domain) = (Authorization { from: wallet.address(), ..Authorization::default() }, TokenDomain::default());
-        let signature = wallet.sign(&authorization, &domain).await.unwrap();
+        let signature = wallet.sign(ToSign::Payment(&authorization), &domain).await.unwrap();
         let signer = candor_verify::eip712::signer(&candor_verify::eip712::K256, &authorization.digest(&domain), &signature);
         assert_eq!(signer, Some(wallet.address()));
         assert!(!format!("{wallet:?}").contains("0707"));

@@ -19,7 +19,7 @@ use std::time::Duration;
 use candor_engine::Usage;
 use candor_engine::chat::{self, ChatRequest, Head};
 use candor_link::{EnclaveCounter, EnclaveEvent};
-use candor_verify::bytes::Hash32;
+use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::decoding::{SeedSource, seed_from_share, seed_of_server};
 use candor_verify::hash::keccak256;
 use candor_verify::public::answer_text;
@@ -145,22 +145,29 @@ impl Job {
     pub(crate) fn paid(serving: Arc<Serving>, channel: Channel, quote: Quote, paid: Paid, keep: Option<Keep>) -> (Self, Right) {
         let Paid { payment, claim, candidate } = paid;
         let payer = Whom::Payer(payment.authorization().from);
-        let Quote { counted, requirements, .. } = quote;
+        let Quote { counted, classes, .. } = quote;
         let Counted { request, public, prompt, guarded, served, .. } = counted;
         let execution = serving.execute(claim);
         let (offer, request_salt, started_at) = (candidate.offer, candidate.request_salt, clock::now());
         let share = serving.keys().seed_share(&offer.request_commitment);
         let seed = seed_from_share(&share, &payment.authorization().nonce);
-        let Blinding { transcript_seed, leaf_salt } = serving.keys().blinding(payment.authorization(), &requirements.domain());
+        let Blinding { transcript_seed, leaf_salt } = serving.keys().blinding(&payment.signed_digest());
         let head = head_of(&offer.request_commitment, started_at, &request);
         let agreed = Agreed {
             manifest_hash: serving.manifest_hash(),
+            anchor_chain_id: serving.manifest().anchor_chain_id,
             model_id: offer.model_id,
             request_commitment: offer.request_commitment,
             request_salt,
             decoding: receipt::decoding(served.source.engine(), &request, &seed, SeedSource::ServerAndPayment),
             seed_share: request.seed.is_none().then_some(share),
-            made_for: For::Payment(Box::new(Sold { offer, payment })),
+            made_for: For::Payment(Box::new(Sold {
+                factory: serving.terms().chain(offer.chain_id).settler_factory,
+                k_sig: serving.keys().k_sig(),
+                offer,
+                payment,
+                classes,
+            })),
             leaf_salt,
             public,
         };
@@ -198,6 +205,7 @@ impl Job {
         let manifest = serving.manifest();
         let agreed = Agreed {
             manifest_hash: serving.manifest_hash(),
+            anchor_chain_id: manifest.anchor_chain_id,
             model_id: served.digest,
             request_commitment,
             request_salt,
@@ -402,9 +410,10 @@ impl Job {
         let commitment = sent.transcript.commitment();
         match self.log(&end, commitment, sent).await {
             Ok(logged) => {
+                let is_owed = is_owed(&logged);
                 let member = receipt::member(&receipt::delivery(&self.agreed, logged));
-                self.end(right, Ending::Owed);
-                self.watch_settlement();
+                self.end(right, if is_owed { Ending::Owed } else { Ending::Forgiven });
+                self.watch_settlement(is_owed);
                 // Invariant: no terminal frame before the receipt is under a stored checkpoint; it is, from here.
                 if let Some(bytes) = receipt::end_of_stream(&last, &member) {
                     drop(body.send(Ok(Chunk { bytes, frames: 1 })).await);
@@ -426,9 +435,10 @@ impl Job {
             return;
         }
         match self.log(&end, response_commitment(frames, &root_of(&handed.leaves)), handed).await {
-            Ok(_) => {
-                self.end(right, Ending::Owed);
-                self.watch_settlement();
+            Ok(logged) => {
+                let is_owed = is_owed(&logged);
+                self.end(right, if is_owed { Ending::Owed } else { Ending::Forgiven });
+                self.watch_settlement(is_owed);
             }
             Err(error) => self.not_logged(right, error),
         }
@@ -479,17 +489,18 @@ impl Job {
                 return if error == LedgerError::Unknown { Whole::Lost } else { Whole::NotLogged };
             }
         };
+        let is_owed = is_owed(&logged);
         let body = splice(last, &receipt::member(&receipt::delivery(&self.agreed, logged)));
-        self.end(right, Ending::Owed);
+        self.end(right, if is_owed { Ending::Owed } else { Ending::Forgiven });
         // No body that a source makes is without an object to put the receipt in; if one were, its payment would be on its way.
         let Some(body) = body else { return Whole::Lost };
-        let Some(transfer) = self.transfer() else { return Whole::Given(body.into()) };
+        let Some(transfer) = self.transfer().filter(|_| is_owed) else { return Whole::Given(body.into()) };
         // The host has it: its place is free for another.
         let is_kept = self.keep.take().is_some();
         // What is kept nowhere is held here until the transfer is seen, as long as that takes.
         let standing = self.serving.settle(&transfer, if is_kept { Wait::AWhile } else { Wait::ToTheEnd }).await;
         if let Standing::Pending { .. } = standing {
-            self.watch_settlement();
+            self.watch_settlement(is_owed);
         }
         let (content_type, ids) = ("application/json".to_owned(), self.ids());
         let finished = Finished { status: 200, content_type, body: body.into(), ids, chain_id: transfer.chain_id, is_kept };
@@ -530,11 +541,16 @@ impl Job {
     }
 
     /// In a task of its own, which holds nothing of the answer.
-    fn watch_settlement(&self) {
-        let Some(transfer) = self.transfer() else { return };
+    fn watch_settlement(&self, is_owed: bool) {
+        let Some(transfer) = self.transfer().filter(|_| is_owed) else { return };
         let serving = Arc::clone(&self.serving);
         tokio::spawn(async move { serving.watch(transfer.payment_id, transfer.valid_before).await });
     }
+}
+
+/// Whether anything is to move for it: a metered answer may come to nothing.
+fn is_owed(logged: &Logged) -> bool {
+    logged.receipt.money.charged != Amount::ZERO
 }
 
 /// Id and time in the frames both follow from the receipt, so that a replay can make the same bytes.

@@ -279,15 +279,21 @@ pub fn not_done_here(terms: &OperatorTerms) -> Option<&'static str> {
             terms.models.iter().any(|model| model.source != ModelSource::Local),
             "list a model of an upstream, which this build does not serve",
         ),
-        (terms.chains.iter().any(names_more_than_a_registry), "name contracts of settlement or channels, which this build does not use"),
+        (terms.chains.iter().any(names_channels), "name contracts of channels, which this build does not use"),
+        (terms.chains.iter().any(names_half_of_upto), "name a factory of settlers or an upto proxy without the other"),
     ];
     rows.iter().find_map(|(is_so, what)| is_so.then_some(*what))
 }
 
-/// Whether clients would take a chain's entry for more than where boots are registered and anchored: metered payments and channels.
-fn names_more_than_a_registry(chain: &Chain) -> bool {
-    let Chain { chain_id, registry, .. } = *chain;
-    *chain != Chain { chain_id, registry, ..Chain::default() }
+/// Whether clients would take a chain's entry for one on which channels can be opened.
+fn names_channels(chain: &Chain) -> bool {
+    let Chain { chain_id, registry, settler_factory, upto_proxy, .. } = *chain;
+    *chain != Chain { chain_id, registry, settler_factory, upto_proxy, ..Chain::default() }
+}
+
+/// Metered payments take both.
+fn names_half_of_upto(chain: &Chain) -> bool {
+    chain.settler_factory.is_zero() != chain.upto_proxy.is_zero()
 }
 
 fn count_of<T>(list: &[T]) -> u64 {
@@ -453,20 +459,21 @@ mod tests {
 
     #[tokio::test]
     async fn contracts_that_this_build_does_not_use_are_refused_by_name() {
-        let changes: [fn(&mut Chain); 6] = [
-            |chain| chain.settler_factory = Address([1; 20]),
-            |chain| chain.forwarder_factory = Address([1; 20]),
-            |chain| chain.authorizer_factory = Address([1; 20]),
-            |chain| chain.batch = Address([1; 20]),
-            |chain| chain.upto_proxy = Address([1; 20]),
-            |chain| chain.channel_policy = Hash32([1; 32]),
+        let (channels, half) = ("contracts of channels", "without the other");
+        let changes: [(fn(&mut Chain), &str); 6] = [
+            (|chain| chain.settler_factory = Address([1; 20]), half),
+            (|chain| chain.forwarder_factory = Address([1; 20]), channels),
+            (|chain| chain.authorizer_factory = Address([1; 20]), channels),
+            (|chain| chain.batch = Address([1; 20]), channels),
+            (|chain| chain.upto_proxy = Address([1; 20]), half),
+            (|chain| chain.channel_policy = Hash32([1; 32]), channels),
         ];
-        for change in changes {
+        for (change, what) in changes {
             let mut terms = SignedTerms::parse(&terms_of(SIGNED_TERMS_MAX)).unwrap().terms;
             change(terms.chains.last_mut().unwrap());
             let boot = boot(0);
             let reply = offer(&boot, sign_terms(terms, &Key::of(OPERATOR)).encode());
-            assert_refused(reply, RefusalCode::TermsRefused, "contracts of settlement or channels");
+            assert_refused(reply, RefusalCode::TermsRefused, what);
             assert_eq!(boot.phase(), Phase::AwaitingTerms);
         }
     }

@@ -302,8 +302,10 @@ fn len64(len: usize) -> u64 {
 pub(crate) mod tests {
     use candor_verify::bytes::{Address, from_hex};
     use candor_verify::payment::Authorization;
+    use candor_verify::scheme::Through;
     use candor_verify::time::UnixSeconds;
-    use candor_x402::protocol::{Eip155, ExactRequirements, encode_header, parse_payment_payload};
+    use candor_x402::protocol::{Eip155, encode_header, parse_payment_payload};
+    use candor_x402::scheme::Requirements;
     use serde_json::{Value, json};
 
     use super::*;
@@ -312,7 +314,8 @@ pub(crate) mod tests {
 
     /// A payment with this salt, as a client would send it.
     fn payment(salt: &str) -> PaymentPayload {
-        let requirements = ExactRequirements {
+        let requirements = Requirements {
+            through: Through::Token,
             network: Eip155(31337),
             asset: Address([3; 20]),
             pay_to: Address([2; 20]),
@@ -322,7 +325,7 @@ pub(crate) mod tests {
             token_version: "2".into(),
         };
         let payload = json!({
-            "x402Version": 2, "accepted": requirements.to_requirements(), "extensions": {"candor": {"info": {"answerSalt": salt}}},
+            "x402Version": 2, "accepted": requirements.to_entry(), "extensions": {"candor": {"info": {"answerSalt": salt}}},
             "payload": {
                 "signature": "0x",
                 "authorization": {

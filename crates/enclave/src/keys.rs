@@ -11,7 +11,6 @@ use candor_verify::eip712::{address_of, recoverable};
 use candor_verify::hash::{hmac_sha256, sha256};
 use candor_verify::manifest::Manifest;
 use candor_verify::offer::Offer;
-use candor_verify::payment::{Authorization, TokenDomain};
 use candor_verify::receipt::Receipt;
 use candor_verify::refusal::Refusal;
 use candor_verify::{tags, transcript};
@@ -97,11 +96,10 @@ impl BootKeys {
 
     /// What blinds the answer to one payment.
     ///
-    /// From the authorization and not from the payment id: that leaves out amount and end, so after its end a payer can sign the same
+    /// From what was signed and not from the payment id: that leaves out amount and end, so after its end a payer can sign the same
     /// nonce again, and two answers under one salt would share the id of their receipts.
-    pub(crate) fn blinding(&self, authorization: &Authorization, token: &TokenDomain) -> Blinding {
-        let digest = authorization.digest(token).0;
-        let derive = |tag: &[u8]| hmac_sha256(&self.secret(), &[tag, &digest]);
+    pub(crate) fn blinding(&self, signed_digest: &Hash32) -> Blinding {
+        let derive = |tag: &[u8]| hmac_sha256(&self.secret(), &[tag, &signed_digest.0]);
         Blinding { transcript_seed: derive(tags::TRANSCRIPT_SEED), leaf_salt: derive(tags::LEAF_SALT) }
     }
 }
@@ -188,6 +186,8 @@ fn host_of(url: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use candor_verify::payment::{Authorization, TokenDomain};
+
     use super::*;
     use candor_verify::bytes::Amount;
     use candor_verify::eip712::{K256, signer};
@@ -206,7 +206,8 @@ mod tests {
     fn two_boots_share_nothing_and_nothing_secret_is_printed() {
         let (a, b) = (BootKeys::generate().unwrap(), BootKeys::generate().unwrap());
         assert_ne!((a.k_sig(), a.k_log()), (b.k_sig(), b.k_log()));
-        let (mine, theirs) = (a.blinding(&authorization(), &token()), b.blinding(&authorization(), &token()));
+        let signed = authorization().digest(&token());
+        let (mine, theirs) = (a.blinding(&signed), b.blinding(&signed));
         assert!(mine.leaf_salt != theirs.leaf_salt && mine.transcript_seed != theirs.transcript_seed);
         assert_ne!(mine.leaf_salt, mine.transcript_seed);
         let printed = format!("{a:?}");
@@ -223,10 +224,10 @@ mod tests {
             Authorization { value: Amount(2), ..first },
             Authorization { valid_after: UnixSeconds(1), ..first },
         ];
-        let held = keys.blinding(&first, &token());
+        let held = keys.blinding(&first.digest(&token()));
         for other in again {
             assert_eq!(other.payment_id(31337, &token().asset), first.payment_id(31337, &token().asset));
-            let blinding = keys.blinding(&other, &token());
+            let blinding = keys.blinding(&other.digest(&token()));
             assert!(blinding.leaf_salt != held.leaf_salt && blinding.transcript_seed != held.transcript_seed);
         }
     }
@@ -240,6 +241,7 @@ mod tests {
             valid_after: UnixSeconds(0),
             valid_before: UnixSeconds(9),
             nonce,
+            ..Authorization::default()
         }
     }
 

@@ -24,13 +24,13 @@ use candor_link::{
 use candor_log::host::{Anchored, CheckpointAck, HostState};
 use candor_log::sequencer::{Action, Config, Event, Refused, Released, ReleasedLeaf, Sequencer};
 use candor_log::{LeafData, Ticket};
-use candor_verify::bytes::{Hash32, Signature65};
+use candor_verify::bytes::{Amount, Hash32, Signature65};
 use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::delivery::AnchorLink;
 use candor_verify::manifest::Manifest;
-use candor_verify::receipt::{Receipt, Unplaced, receipt_id};
-use candor_verify::time::UnixSeconds;
+use candor_verify::receipt::{Money, Receipt, Unplaced, receipt_id};
 use candor_verify::tlog::{Tree, empty_root, leaf_data};
+use candor_x402::scheme::{CALLDATA_MAX, Call};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
@@ -53,39 +53,22 @@ pub(crate) struct Draft {
     pub(crate) leaf_salt: Hash32,
     pub(crate) frame_leaf_hashes: Vec<Hash32>,
     /// `None` if nobody pays.
-    pub(crate) settlement: Option<UnplacedSettlement>,
+    pub(crate) settle: Option<Settle>,
     /// The answer, if it is to be kept.
     pub(crate) unsealed: Option<Unsealed>,
 }
 
-/// What a settlement says that its receipt does not. `Debug` is left out: the calldata holds the payer's signature.
-#[derive(Clone)]
-pub(crate) struct UnplacedSettlement {
-    pub(crate) calldata: Vec<u8>,
-    pub(crate) nonce: Hash32,
-    pub(crate) valid_before: UnixSeconds,
-}
+/// Makes the call that settles a payment by its receipt, which is not made yet. It holds the payer's signature.
+pub(crate) type Settle = Arc<dyn Fn(&Receipt, &Signature65) -> Call + Send + Sync>;
 
-impl UnplacedSettlement {
-    /// The settlement of this receipt: payer, payee, asset, amount and place are the receipt's, so they cannot differ from it.
-    fn placed(self, receipt: &Receipt, answer: Option<AnswerRef>) -> Settlement {
-        let money = &receipt.money;
-        Settlement {
-            payment_id: money.payment_id,
-            chain_id: money.chain_id,
-            // Under `exact` the token is called.
-            to: money.asset,
-            calldata: self.calldata,
-            payer: money.payer,
-            payee: money.payee,
-            asset: money.asset,
-            amount: money.charged,
-            nonce: self.nonce,
-            valid_before: self.valid_before,
-            sequence: receipt.sequence,
-            answer,
-        }
+/// The settlement by this receipt. `None` if it charges nothing: then nothing is to move.
+fn settlement(settle: &Settle, receipt: &Receipt, signature: &Signature65, answer: Option<AnswerRef>) -> Option<Settlement> {
+    let Money { scheme, payment_id, chain_id, charged, .. } = receipt.money;
+    if charged == Amount::ZERO {
+        return None;
     }
+    let Call { to, calldata } = settle(receipt, signature);
+    Some(Settlement { scheme, payment_id, chain_id, to, calldata: calldata.0, sequence: receipt.sequence, answer })
 }
 
 impl Draft {
@@ -97,7 +80,7 @@ impl Draft {
         }
         let blob = self.unsealed.as_ref().map_or(0, Unsealed::len_max);
         let record = LoggedReceipt::encoded_len_max(frames).saturating_add(blob);
-        let settlement = self.settlement.as_ref().map_or(0, |settlement| Settlement::encoded_len_max(settlement.calldata.len()));
+        let settlement = self.settle.as_ref().map_or(0, |_| Settlement::encoded_len_max(CALLDATA_MAX));
         record.saturating_add(settlement)
     }
 }
@@ -361,10 +344,14 @@ impl Task {
             let signature = self.keys.sign_receipt(&receipt);
             let leaf_salt = job.draft.leaf_salt;
             leaves.push(LeafData(leaf_data(&leaf_salt, &receipt.digest(), &signature)));
-            let settlement = job.draft.settlement.clone();
+            let settle = |answer| job.draft.settle.as_ref().and_then(|settle| settlement(settle, &receipt, &signature, answer));
             let (settlement, blob) = match job.draft.unsealed.take().map(|answer| answer.seal(&receipt, &signature, &leaf_salt)) {
-                None => (settlement.map(|settlement| settlement.placed(&receipt, None)), None),
-                Some(Some(blob)) => (settlement.map(|settlement| settlement.placed(&receipt, Some(blob.named))), Some(Arc::new(blob))),
+                None => (settle(None), None),
+                // What is not charged needs no keeping: its payment is free to run again.
+                Some(Some(blob)) => match settle(Some(blob.named)) {
+                    Some(settlement) => (Some(settlement), Some(Arc::new(blob))),
+                    None => (None, None),
+                },
                 Some(None) => (None, None),
             };
             job.sealed = Some(Sealed { receipt, signature, settlement, blob });

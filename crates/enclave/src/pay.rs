@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use candor_link::{EnclaveCounter, EnclaveEvent, EnclaveRequest, HostReply, PayerQuery};
+use candor_link::{EnclaveCounter, EnclaveEvent, EnclaveRequest, HostReply, PayerQuery, PayerState};
 use candor_verify::bytes::Hash32;
-use candor_x402::claims::Balance;
-use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, parse_payment, verify_exact};
+use candor_x402::claims::{Balance, Funds};
 use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{PaymentPayload, ProtocolError};
 use candor_x402::recovery::signed_by_payer;
+use candor_x402::scheme::{Candidate, VerifiedPayment, VerifyContext, parse_payment, used_code, verify_payment};
 use candor_x402::{Claim, Libsecp};
 
 use crate::caps::Whom;
@@ -53,7 +53,8 @@ pub(crate) async fn claim<T>(
     let payment = payment.inspect_err(|_: &Refusal| serving.metrics().count(EnclaveCounter::PaymentsRefused))?;
     // The offer that was echoed, of this bucket or the one before: the receipt names what the client was told. A client that echoes no offer
     // paid the price of the current bucket.
-    let candidate = payment.answers().unwrap_or(&quote.current).clone();
+    let candidate = payment.answers().or_else(|| quote.current(payment.scheme())).cloned();
+    let candidate = candidate.ok_or_else(|| Refusal::new(500, "no offer is of the scheme of the payment"))?;
     // A payment that this boot took is told so (409), whatever the chain says of it by now: "nonce already used" comes with fresh
     // requirements, and a client that only lost its connection would pay for the same request a second time. It also spares the chain the
     // question.
@@ -94,7 +95,7 @@ fn verify(serving: &Serving, quote: &Quote, payload: &PaymentPayload) -> Result<
         keeps_answer: quote.blob_max.is_some(),
         recover: &Libsecp,
     };
-    Ok(verify_exact(payload, &context)?)
+    Ok(verify_payment(payload, &context)?)
 }
 
 /// That this boot did not take a payment for this very request before. With an offer of another request it is a mistake, and another payment
@@ -134,7 +135,8 @@ pub(crate) async fn check_elsewhere(serving: &Serving, payment_id: Option<Hash32
 pub(crate) fn names_own_offer(serving: &Serving, payment: Option<&Result<PaymentPayload, ProtocolError>>) -> bool {
     let parsed = payment.and_then(|payment| parse_payment(payment.as_ref().ok()?).ok());
     parsed.is_some_and(|(payment, signed)| {
-        payment.client_salt.is_some() && signed.is_some_and(|signed| signed.offer.manifest_hash == serving.manifest_hash())
+        let names_one = payment.client_salt.is_some() || !payment.authorization.through.settler().is_zero();
+        names_one && signed.is_some_and(|signed| signed.offer.manifest_hash == serving.manifest_hash())
     })
 }
 
@@ -151,7 +153,7 @@ fn echoed(payload: &PaymentPayload) -> Option<SignedOffer> {
 /// The request commitment that a refusal names: that of the offer which the payment echoes, if it is ours and of this request.
 pub(crate) fn offer_named(serving: &Serving, quote: &Quote, payment: Option<&Result<PaymentPayload, ProtocolError>>) -> Hash32 {
     let offer = payment.and_then(|payment| echoed(payment.as_ref().ok()?)).filter(|offer| quote.is_answered_by(serving.keys(), offer));
-    offer.map_or(quote.current.offer.request_commitment, |signed| signed.offer.request_commitment)
+    offer.map_or_else(|| quote.request_commitment(), |signed| signed.offer.request_commitment)
 }
 
 /// Asks the host what the payer has and whether the authorization is unused. No signature leaves here. Whether the balance is enough is
@@ -161,7 +163,13 @@ pub(crate) fn offer_named(serving: &Serving, quote: &Quote, payment: Option<&Res
 async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<Balance, Refusal> {
     let authorization = payment.authorization();
     let asked = serving.ask_balance(payment)?;
-    let query = PayerQuery { chain_id: payment.chain_id(), asset: payment.asset(), payer: authorization.from, nonce: authorization.nonce };
+    let query = PayerQuery {
+        scheme: payment.scheme(),
+        chain_id: payment.chain_id(),
+        asset: payment.asset(),
+        payer: authorization.from,
+        nonce: authorization.nonce,
+    };
     let state = match serving.port().request(EnclaveRequest::PayerState(query), PAYER_TIMEOUT).await {
         Ok(HostReply::PayerState(state)) => state,
         Ok(_) | Err(AskError::LinkLost | AskError::TimedOut | AskError::Busy | AskError::TooLong(_) | AskError::Refused(_)) => {
@@ -176,7 +184,8 @@ async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<Bal
         return Err(Refusal::new(402, message).code("asset_not_deployed_contract"));
     }
     if state.nonce_used {
-        return Err(Refusal::new(402, "the authorization was used or cancelled").code("invalid_exact_evm_nonce_already_used"));
+        return Err(Refusal::new(402, "the authorization was used or cancelled").code(used_code(payment.scheme())));
     }
-    Ok(asked.answered(state.balance))
+    let PayerState { balance, allowance, permit_nonce, .. } = state;
+    Ok(asked.answered(Funds { balance, allowance, permit_nonce }))
 }

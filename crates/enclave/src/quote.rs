@@ -14,15 +14,15 @@ use candor_verify::eip712::signer;
 use candor_verify::offer::{BUCKET_SECONDS, HONOURED_SECONDS, Offer};
 use candor_verify::payment::MAX_TIMEOUT_SECONDS;
 use candor_verify::public;
-use candor_verify::receipt::Scheme;
 use candor_verify::recovery::{BLOB_MAX, blob_len_max};
-use candor_verify::terms::storage;
+use candor_verify::scheme::{Scheme, Through};
+use candor_verify::terms::{Classes, storage};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::transcript::{question_hash, request_commitment};
 use candor_x402::Libsecp;
-use candor_x402::exact::Candidate;
-use candor_x402::extension::{AnswerRecovery, SignedOffer};
-use candor_x402::protocol::{Eip155, ExactRequirements, PaymentRequired, ResourceInfo, X402_VERSION};
+use candor_x402::extension::{AnswerRecovery, SignedOffer, SignedOffers};
+use candor_x402::protocol::{Eip155, PaymentRequired, ResourceInfo, X402_VERSION};
+use candor_x402::scheme::{Candidate, Requirements, with_permits};
 use hyper::body::Bytes;
 
 use crate::clock;
@@ -50,9 +50,12 @@ fn bucket_of_offer(valid_until: UnixMs) -> u64 {
 /// A request that was parsed, counted and priced.
 pub(crate) struct Quote {
     pub(crate) counted: Counted,
-    pub(crate) requirements: ExactRequirements,
-    /// The offer of the current bucket.
-    pub(crate) current: Candidate,
+    /// One for each way to pay, the preferred one first.
+    pub(crate) requirements: Vec<Requirements>,
+    /// The offers of the current bucket, in the same order.
+    current: Vec<Candidate>,
+    /// What the work is metered by.
+    pub(crate) classes: Classes,
     /// G of payment.md §5: seconds that the engine may take. The settle margin is added where the payment is checked.
     pub(crate) generation_seconds: u64,
     /// Bytes of the answer's blob, at most; `None` if it could be longer than one that is kept, or the terms let none be kept.
@@ -78,13 +81,24 @@ pub(crate) struct Counted {
 }
 
 impl Quote {
-    /// What a payment may answer: the offers of the current bucket and of the one before. The other is made here, because whoever does not
-    /// pay needs no second one.
+    /// What a payment may answer: the offers of the current bucket and of the one before. The others are made here, because whoever does not
+    /// pay needs no second ones.
     /// None outlives the list that it names.
     pub(crate) fn candidates(&self, serving: &Serving) -> Vec<Candidate> {
-        let previous = self.counted.asked.offered(serving.keys(), self.bucket.saturating_sub(1), self.current.offer.clone());
+        let offers = self.current.iter().map(|candidate| candidate.offer.clone()).collect();
+        let previous = self.counted.asked.offered(serving.keys(), self.bucket.saturating_sub(1), offers);
         let until = self.list.as_ref().map_or(UnixMs(u64::MAX), |taken| taken.signed.list.until);
-        [self.current.clone(), previous].into_iter().filter(|candidate| candidate.offer.valid_until <= until).collect()
+        self.current.iter().cloned().chain(previous).filter(|candidate| candidate.offer.valid_until <= until).collect()
+    }
+
+    /// The offer of the current bucket that is paid by this scheme.
+    pub(crate) fn current(&self, scheme: Scheme) -> Option<&Candidate> {
+        self.current.iter().find(|candidate| candidate.offer.scheme == scheme)
+    }
+
+    /// The request, as the offers of the current bucket commit to it.
+    pub(crate) fn request_commitment(&self) -> Hash32 {
+        self.current.first().map(|candidate| candidate.offer.request_commitment).unwrap_or_default()
     }
 
     /// Whether the price is of this list, or of none.
@@ -125,8 +139,8 @@ impl Asked {
         self.commitment(&salt) == offer.request_commitment
     }
 
-    /// This offer with what depends on the bucket.
-    fn offered(&self, keys: &BootKeys, bucket: u64, offer: Offer) -> Candidate {
+    /// These offers with what depends on the bucket.
+    fn offered(&self, keys: &BootKeys, bucket: u64, offers: Vec<Offer>) -> Vec<Candidate> {
         let request_salt = keys.request_salt(bucket, &self.method, &self.path, &self.body);
         let request_commitment = self.commitment(&request_salt);
         let seed_commitment = match self.names_seed {
@@ -134,7 +148,8 @@ impl Asked {
             false => seed_commitment(&keys.seed_share(&request_commitment)),
         };
         let valid_until = UnixSeconds(bucket.saturating_mul(BUCKET_SECONDS)).saturating_add(HONOURED_SECONDS).ms();
-        Candidate { offer: Offer { request_commitment, seed_commitment, valid_until, ..offer }, request_salt }
+        let of_bucket = |offer| Candidate { offer: Offer { request_commitment, seed_commitment, valid_until, ..offer }, request_salt };
+        offers.into_iter().map(of_bucket).collect()
     }
 }
 
@@ -203,7 +218,10 @@ pub(crate) fn price(serving: &Serving, counted: Counted, in_force: InForce, now:
     let terms = serving.terms();
     // check_consistent at boot: every price names a listed asset.
     let asset = terms.asset(price.chain_id, &price.asset).ok_or_else(|| Refusal::new(500, "the terms' price names no asset"))?;
-    let requirements = ExactRequirements {
+    let (chain, k_sig) = (terms.chain(price.chain_id), serving.keys().k_sig());
+    let ways = Through::all_of_terms(&chain, &k_sig);
+    let required = |through| Requirements {
+        through,
         network: Eip155(price.chain_id),
         asset: price.asset,
         pay_to: terms.payee,
@@ -212,16 +230,17 @@ pub(crate) fn price(serving: &Serving, counted: Counted, in_force: InForce, now:
         token_name: asset.name.clone(),
         token_version: asset.version.clone(),
     };
-    let offer = Offer {
+    let requirements: Vec<Requirements> = ways.map(required).collect();
+    let offer = |required: &Requirements| Offer {
         manifest_hash: serving.manifest_hash(),
         request_commitment: Hash32::ZERO,
         model_id: served.digest,
-        scheme: Scheme::ExactEip3009,
-        payee: requirements.pay_to,
-        asset: requirements.asset,
-        chain_id: requirements.network.0,
-        settler: candor_verify::Address::ZERO,
-        amount: requirements.amount,
+        scheme: required.through.scheme(),
+        payee: required.pay_to,
+        asset: required.asset,
+        chain_id: required.network.0,
+        settler: required.through.settler(),
+        amount: required.amount,
         prompt_tokens,
         max_tokens: request.max_tokens.into(),
         seed_commitment: Hash32::ZERO,
@@ -230,24 +249,24 @@ pub(crate) fn price(serving: &Serving, counted: Counted, in_force: InForce, now:
         price_list_number: list.as_ref().map_or(0, |taken| taken.signed.list.number),
     };
     let bucket = bucket_of(now);
-    let current = asked.offered(serving.keys(), bucket, offer);
+    let current = asked.offered(serving.keys(), bucket, requirements.iter().map(offer).collect());
     let (frames, bytes) = served.source.answer_max(request);
     // A frame that no bundle holds is in no blob either.
     let is_kept = terms.storage & storage::KEEPS_ANSWERS != 0;
     let fits = is_kept && frames <= FRAMES_MAX && (request.stream || bytes <= FRAME_MAX);
     let blob_max = Some(blob_len_max(frames, bytes)).filter(|len| fits && *len <= BLOB_MAX).and_then(|len| u64::try_from(len).ok());
     let generation_seconds = serving.config().generation_cap_s;
-    Ok(Quote { blob_max, list, counted, requirements, current, generation_seconds, bucket })
+    Ok(Quote { blob_max, list, classes: price.ceiling, counted, requirements, current, generation_seconds, bucket })
 }
 
-/// The 402 for a quote: requirements, and the signed offer of the current bucket.
+/// The 402 for a quote: requirements, and the signed offers of the current bucket.
 pub(crate) fn payment_required(serving: &Serving, quote: &Quote, path: &str, error: &str) -> PaymentRequired {
-    let current = &quote.current;
-    let signed = SignedOffer {
-        offer: current.offer.clone(),
-        signature: serving.keys().sign_offer(&current.offer),
-        request_salt: current.request_salt,
+    let sign = |Candidate { offer, request_salt }: &Candidate| SignedOffer {
+        offer: offer.clone(),
+        signature: serving.keys().sign_offer(offer),
+        request_salt: *request_salt,
     };
+    let signed = SignedOffers::new(quote.current.iter().map(sign).collect());
     // Without randomness no salt is told, and then nothing is kept.
     let kept = quote.blob_max.filter(|bytes| serving.answers().may_keep(*bytes, clock::now()));
     let recovery = match kept.map(|_| random32()) {
@@ -264,8 +283,8 @@ pub(crate) fn payment_required(serving: &Serving, quote: &Quote, path: &str, err
             description: Some(format!("One answer of {} with its receipt", quote.counted.served.id)),
             mime_type: Some(if quote.counted.request.stream { "text/event-stream" } else { "application/json" }.to_owned()),
         },
-        accepts: vec![quote.requirements.to_requirements()],
-        extensions: Some(signed.to_extensions(&recovery)),
+        accepts: quote.requirements.iter().map(Requirements::to_entry).collect(),
+        extensions: Some(with_permits(signed.to_extensions(&recovery), &quote.requirements)),
     }
 }
 
@@ -280,7 +299,7 @@ mod tests {
     fn an_offer_is_of_a_request_only_under_the_key_of_the_boot() {
         let keys = BootKeys::generate().unwrap();
         let asked = |body| Asked { method: "POST".into(), path: "/x".into(), body: Bytes::from_static(body), names_seed: true };
-        let told = asked(b"{}").offered(&keys, 9, offer());
+        let told = &asked(b"{}").offered(&keys, 9, vec![offer()])[0];
         let by = |keys: &BootKeys| {
             let signature = keys.sign_offer(&told.offer);
             SignedOffer { offer: told.offer.clone(), signature, request_salt: told.request_salt }
@@ -295,8 +314,9 @@ mod tests {
         let keys = BootKeys::generate().unwrap();
         let asked = |names_seed| Asked { method: "POST".into(), path: "/x".into(), body: Bytes::from_static(b"{}"), names_seed };
         for names_seed in [false, true] {
-            let (told, next) = (asked(names_seed).offered(&keys, 9, offer()), asked(names_seed).offered(&keys, 10, offer()));
-            assert_eq!(asked(names_seed).offered(&keys, 9, next.offer.clone()), told);
+            let of = |bucket, offer: Offer| asked(names_seed).offered(&keys, bucket, vec![offer]).remove(0);
+            let (told, next) = (of(9, offer()), of(10, offer()));
+            assert_eq!(of(9, next.offer.clone()), told);
             assert_eq!((told.offer.valid_until, next.offer.valid_until), (UnixMs(660_000), UnixMs(720_000)));
             assert!(told.request_salt != next.request_salt && told.offer.request_commitment != next.offer.request_commitment);
             assert_eq!(told.offer.seed_commitment.is_zero(), names_seed);

@@ -4,6 +4,7 @@
 //! (channel, kinds, usage source). Spec: receipt.md, transcript.md §3. Not here: the place in the log and the signature (`ledger`).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use candor_engine::Usage;
 use candor_engine::chat::ChatRequest;
@@ -13,14 +14,14 @@ use candor_verify::decoding::{Decoding, SeedSource, stop_hash};
 use candor_verify::delivery::Delivery;
 use candor_verify::offer::Offer;
 use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Unplaced, UsageSource, Work, receipt_id};
+use candor_verify::terms::Classes;
 use candor_verify::time::UnixMs;
 use candor_verify::transcript::splice;
 use candor_x402::VerifiedPayment;
-use candor_x402::settlement::encode_transfer;
 use hyper::body::Bytes;
 
 use crate::kept::Unsealed;
-use crate::ledger::{Draft, Logged, UnplacedSettlement};
+use crate::ledger::{Draft, Logged, Settle};
 
 /// What a client is told of its receipt before the first byte of the answer.
 pub(crate) struct Ids {
@@ -35,6 +36,7 @@ pub(crate) struct Ids {
 /// What was agreed for one answer: known before it is made.
 pub(crate) struct Agreed {
     pub(crate) manifest_hash: Hash32,
+    pub(crate) anchor_chain_id: u64,
     pub(crate) model_id: Hash32,
     pub(crate) request_commitment: Hash32,
     /// Salt of `request_commitment`.
@@ -59,9 +61,16 @@ pub(crate) enum For {
 }
 
 /// The offer, and the payment that answers it.
+#[derive(Clone)]
 pub(crate) struct Sold {
     pub(crate) offer: Offer,
     pub(crate) payment: VerifiedPayment,
+    /// What the work is metered by.
+    pub(crate) classes: Classes,
+    /// `SettlerFactory` of the payment's chain.
+    pub(crate) factory: Address,
+    /// K_sig.
+    pub(crate) k_sig: Address,
 }
 
 /// What a public answer is for and to: known before it is made. Spec: transcript.md §4.
@@ -90,13 +99,14 @@ pub(crate) struct Made {
 
 /// The receipt without its place, the settlement that goes with it if somebody pays, and the answer if it is to be kept.
 pub(crate) fn draft(agreed: &Agreed, made: &Made, frame_leaf_hashes: Vec<Hash32>, unsealed: Option<Unsealed>) -> Draft {
-    let (money, settlement) = match &agreed.made_for {
-        For::Payment(sold) => (money(&sold.offer, &sold.payment), Some(settlement(&sold.payment))),
+    let (money, settle) = match &agreed.made_for {
+        For::Payment(sold) => (money(sold, made.usage), Some(settle(sold))),
         // Its payment id is that of its place in the log, and is written there (`Unplaced::placed`).
         For::Nothing { payee, anchor_chain_id } => (Money::unpaid(*anchor_chain_id, *payee, &Hash32::ZERO, 0), None),
     };
-    let receipt = Unplaced { manifest_hash: agreed.manifest_hash, money, work: work(agreed, made) };
-    Draft { receipt, leaf_salt: agreed.leaf_salt, frame_leaf_hashes, settlement, unsealed }
+    let Agreed { manifest_hash, anchor_chain_id, .. } = *agreed;
+    let receipt = Unplaced { manifest_hash, anchor_chain_id, money, work: work(agreed, made) };
+    Draft { receipt, leaf_salt: agreed.leaf_salt, frame_leaf_hashes, settle, unsealed }
 }
 
 /// How tokens are chosen by this engine for this request. `drawn` says who drew the server's seed, which is used if the request names none.
@@ -114,8 +124,11 @@ pub(crate) fn decoding(engine: &str, request: &ChatRequest, server_seed: &Hash32
     }
 }
 
-fn money(offer: &Offer, payment: &VerifiedPayment) -> Money {
+fn money(sold: &Sold, usage: Usage) -> Money {
+    let Sold { offer, payment, classes, .. } = sold;
     let authorization = payment.authorization();
+    // What is more than any amount is more than what was signed.
+    let metered = classes.amount(usage.prompt_tokens.into(), usage.completion_tokens.into()).unwrap_or(Amount(u128::MAX));
     Money {
         payment_id: payment.payment_id(),
         scheme: offer.scheme,
@@ -125,8 +138,7 @@ fn money(offer: &Offer, payment: &VerifiedPayment) -> Money {
         chain_id: offer.chain_id,
         settler: offer.settler,
         max_amount: authorization.value,
-        // Under `exact` the whole signed amount moves.
-        charged: authorization.value,
+        charged: offer.scheme.charge(authorization.value, metered),
         cumulative_before: Amount::ZERO,
         cumulative_after: Amount::ZERO,
         offer_digest: offer.digest(),
@@ -160,14 +172,10 @@ fn work(agreed: &Agreed, made: &Made) -> Work {
     }
 }
 
-/// The payer's signature leaves the enclave here, as finished calldata, and only beside the checkpoint that covers the receipt.
-fn settlement(payment: &VerifiedPayment) -> UnplacedSettlement {
-    let authorization = payment.authorization();
-    UnplacedSettlement {
-        calldata: encode_transfer(authorization, payment.signature()).0,
-        nonce: authorization.nonce,
-        valid_before: authorization.valid_before,
-    }
+/// The payer's signature leaves the enclave by this, as finished calldata, and only beside the checkpoint that covers the receipt.
+fn settle(sold: &Sold) -> Settle {
+    let Sold { payment, factory, k_sig, .. } = sold.clone();
+    Arc::new(move |receipt, signature| payment.settlement(receipt, signature, (&factory, &k_sig)))
 }
 
 /// The receipt in its place, with everything that its client needs to check it at once.
@@ -223,6 +231,7 @@ mod tests {
     fn agreed(public: Option<Publicly>) -> Agreed {
         Agreed {
             manifest_hash: Hash32([1; 32]),
+            anchor_chain_id: 31337,
             model_id: Hash32([2; 32]),
             request_commitment: Hash32([3; 32]),
             request_salt: Hash32([5; 32]),

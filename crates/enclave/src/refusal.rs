@@ -117,7 +117,8 @@ impl Refusal {
 
     /// Whether another payment would do: then the refusal comes with fresh requirements.
     pub(crate) fn wants_payment(&self) -> bool {
-        self.error.status == 402
+        // 412 is x402's for a payer who has not allowed Permit2 yet.
+        matches!(self.error.status, 402 | 412)
     }
 }
 

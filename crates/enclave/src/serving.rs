@@ -16,7 +16,6 @@ use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, SETTLE_MARGI
 use candor_verify::terms::{OperatorTerms, Price, SignedTerms, ways};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::claims::{Balance, BalanceQuestion, ClaimError, ClaimLimits, Ending};
-use candor_x402::exact::Binding;
 use candor_x402::{Claim, ClaimSet, Execution, VerifiedPayment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -341,7 +340,7 @@ impl Serving {
     pub(crate) fn claim(&self, payment: &VerifiedPayment, balance: Balance, now: UnixSeconds) -> Result<Claim, Refusal> {
         let mut claims = self.claims();
         // Again, and under the lock of the claims: whoever is told that this boot has handed over relies on it from that moment on.
-        if claims.is_handed_over && payment.binding() == Binding::EqualPriceOnly {
+        if claims.is_handed_over && !payment.names_boot() {
             return Err(Ended::HandedOver.into());
         }
         Ok(claims.set.claim(payment, balance, now)?)

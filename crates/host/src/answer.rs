@@ -10,7 +10,6 @@ use candor_link::{
     Refused, SettlementState, StoredReceipt,
 };
 use candor_verify::Hash32;
-use candor_verify::payment::Authorization;
 use candor_x402::settlement::Intent;
 use tokio::time::{Instant, timeout_at};
 
@@ -92,7 +91,10 @@ pub(crate) async fn answer(shared: &Arc<Shared>, slot: &Slot, request: EnclaveRe
         // Without it nothing is claimed: a boot that drains and has connected again is told so first.
         EnclaveRequest::PayerState(_) if slot.stage() == Stage::Draining && slot.link().is_none() => HostReply::Refused(no_log_yet()),
         EnclaveRequest::PayerState(query) => {
-            slot.ask_about(id_of(&query));
+            // The id leaves out all that is not asked.
+            if let Some(payment_id) = query.scheme.payment_id(query.chain_id, &query.asset, &query.payer, &query.nonce) {
+                slot.ask_about(payment_id);
+            }
             payer_state(shared, &query).await
         }
         EnclaveRequest::AwaitSettlement { payment_id, timeout_ms } => await_settlement(shared, slot, payment_id, timeout_ms).await,
@@ -125,21 +127,21 @@ pub(crate) async fn answer(shared: &Arc<Shared>, slot: &Slot, request: EnclaveRe
     }
 }
 
-/// The id of the payment that is asked about: it leaves out all that is not asked.
-fn id_of(query: &PayerQuery) -> Hash32 {
-    let authorization = Authorization { from: query.payer, nonce: query.nonce, ..Authorization::default() };
-    authorization.payment_id(query.chain_id, &query.asset)
-}
-
 async fn payer_state(shared: &Shared, query: &PayerQuery) -> HostReply {
     let Some(chain) = shared.chains.get(&query.chain_id) else {
         let message = format!("this host does not know chain {}", query.chain_id);
         return HostReply::Refused(Refused::new(RefusalCode::Malformed, message));
     };
-    match chain.clone().with_timeout(QUESTION).payer_state(&query.asset, &query.payer, &query.nonce).await {
+    match chain.clone().with_timeout(QUESTION).payer_state(query.scheme, &query.asset, &query.payer, &query.nonce).await {
         Ok(state) => {
             shared.clear_trouble("payers");
-            HostReply::PayerState(PayerState { asset_has_code: state.asset_has_code, balance: state.balance, nonce_used: state.nonce_used })
+            HostReply::PayerState(PayerState {
+                asset_has_code: state.asset_has_code,
+                balance: state.balance,
+                allowance: state.allowance,
+                permit_nonce: state.permit_nonce,
+                nonce_used: state.nonce_used,
+            })
         }
         Err(error) => {
             // A chain that is away is told by those who follow it; an endpoint that is there and cannot say this is told here.

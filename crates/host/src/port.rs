@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use candor_chain::{ChainClient, ChainError, Fees, Finality, Head, NonceAt, SignedTransaction, Signer, Transaction, TransactionReceipt};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
-use candor_verify::time::UnixSeconds;
+use candor_verify::scheme::{Log, Transfer};
 use candor_verify::{Address, Amount, Hash32};
 use candor_x402::settlement::{
-    AuthorizationState, BlockRef, BroadcastOutcome, Calldata, ChainAnswer, ChainPort, ChainRequest, Log, Purpose, Simulation, TxReceipt,
+    AuthorizationState, BlockRef, BroadcastOutcome, Calldata, ChainAnswer, ChainPort, ChainRequest, Purpose, Simulation, TxReceipt,
     TxStatus,
 };
 use tokio::sync::Mutex;
@@ -153,21 +153,16 @@ impl GasPort {
         Ok(None)
     }
 
-    async fn authorization(
-        &self,
-        asset: &Address,
-        authorizer: &Address,
-        nonce: &Hash32,
-        valid_before: UnixSeconds,
-    ) -> Result<(AuthorizationState, BlockRef), ChainError> {
+    async fn authorization(&self, transfer: &Transfer) -> Result<(AuthorizationState, BlockRef), ChainError> {
         // The head first: "unused at a block past the end" must not be said of a state that is older than the block.
         let head = self.client.head().await?;
         let at = block_ref(&head);
-        if !self.client.is_authorization_used(asset, authorizer, nonce).await? {
+        if !self.client.is_nonce_used(&transfer.nonce_question()).await? {
             return Ok((AuthorizationState::Unused, at));
         }
-        let since = valid_before.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
-        let transaction = match self.client.authorization_ended(asset, authorizer, nonce, since..=valid_before).await? {
+        let ends = transfer.valid_before;
+        let since = ends.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
+        let transaction = match self.client.nonce_ended(transfer, since..=ends).await? {
             Some(end) => self.receipt_of(&[end.tx_hash]).await?,
             None => None,
         };
@@ -204,8 +199,8 @@ impl ChainPort for GasPort {
                 Some(receipt) => ChainAnswer::ReceiptFound { payment_id, receipt },
                 None => ChainAnswer::ReceiptMissing { payment_id },
             }),
-            ChainRequest::QueryAuthorization { payment_id, asset, authorizer, nonce, valid_before } => {
-                let found = self.authorization(&asset, &authorizer, &nonce, valid_before).await;
+            ChainRequest::QueryAuthorization { transfer } => {
+                let (payment_id, found) = (transfer.payment_id, self.authorization(&transfer).await);
                 found.map(|(state, at)| ChainAnswer::AuthorizationState { payment_id, state, at })
             }
             ChainRequest::QueryAccountNonce => self.account_nonce().await,

@@ -310,6 +310,7 @@ mod tests {
     use std::time::Duration;
 
     use candor_verify::payment::Authorization;
+    use candor_verify::scheme::Through;
     use candor_verify::time::UnixSeconds;
     use candor_verify::{Address, Amount, Signature65};
     use candor_x402::settlement::{BlockRef, ChainAnswer, encode_transfer};
@@ -341,6 +342,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("candor-host-sender-{}", std::process::id())).join("host.db");
         let store = Store::open(&path, StoreOptions::default()).unwrap();
         let authorization = Authorization {
+            through: Through::Token,
             from: Address([1; 20]),
             to: Address([2; 20]),
             value: Amount(1),

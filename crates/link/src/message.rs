@@ -8,6 +8,7 @@ use std::fmt;
 use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::manifest::Manifest;
 use candor_verify::receipt::Receipt;
+use candor_verify::scheme::Scheme;
 use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32, Signature65};
@@ -110,13 +111,15 @@ pub struct UpstreamRequest {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
 pub struct PayerQuery {
+    /// How it would be paid.
+    pub scheme: Scheme,
     /// Chain of the token.
     pub chain_id: u64,
     /// Token contract.
     pub asset: Address,
     /// Who would pay.
     pub payer: Address,
-    /// Nonce of the authorization.
+    /// Nonce of the payer's signature.
     pub nonce: Hash32,
 }
 
@@ -128,6 +131,10 @@ pub struct PayerState {
     pub asset_has_code: bool,
     /// Token balance of the payer. A balance above 2^128 − 1 is said as 2^128 − 1.
     pub balance: Amount,
+    /// How much of it Permit2 may move, at most 2^128 − 1; zero if the scheme has no use for it.
+    pub allowance: Amount,
+    /// The payer's next nonce for EIP-2612 permits; `None` if the scheme has no use for it, or the token takes none.
+    pub permit_nonce: Option<u64>,
     /// Whether the nonce is used or cancelled.
     pub nonce_used: bool,
 }
@@ -179,30 +186,21 @@ pub struct AppendRequest {
     pub entries: Vec<LoggedReceipt>,
 }
 
-/// A transfer that anyone may submit: the calldata holds the payer's signature and can be delayed, never altered.
+/// A call that moves the money, for anyone to submit: it holds the payer's signature and can be delayed, never altered. What it moves is
+/// read out of it, so nothing beside it can disagree.
 #[derive(Clone, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
 pub struct Settlement {
+    /// How it is paid.
+    pub scheme: Scheme,
     /// Identity of the payment.
     pub payment_id: Hash32,
     /// Chain to submit on.
     pub chain_id: u64,
-    /// Contract to call: the token under `exact`.
+    /// Contract to call.
     pub to: Address,
     /// The call. A bearer instrument until the nonce is used: never logged.
     pub calldata: Vec<u8>,
-    /// Who pays.
-    pub payer: Address,
-    /// Who is paid.
-    pub payee: Address,
-    /// Token contract.
-    pub asset: Address,
-    /// What moves.
-    pub amount: Amount,
-    /// Nonce of the authorization.
-    pub nonce: Hash32,
-    /// Unix seconds; the transfer must be in a block strictly before.
-    pub valid_before: UnixSeconds,
     /// Sequence number of the receipt.
     pub sequence: u64,
     /// Where the answer is kept that this pays for; `None` if it is not kept.
@@ -213,13 +211,13 @@ impl Settlement {
     /// Bytes that a settlement with so much calldata takes, at most.
     #[must_use]
     pub const fn encoded_len_max(calldata: usize) -> usize {
-        calldata.saturating_add(352)
+        calldata.saturating_add(192)
     }
 }
 
 impl fmt::Debug for Settlement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Settlement({:#}, sequence {}, {} of {:#})", self.payment_id, self.sequence, self.amount, self.asset)
+        write!(f, "Settlement({:#}, sequence {}, {})", self.payment_id, self.sequence, self.scheme.as_str())
     }
 }
 

@@ -170,9 +170,9 @@ fn fields_of(kind: u64) -> Option<u64> {
         | kind::ANSWER_STORED
         | kind::EVIDENCE => 1,
         kind::ATTEST | kind::LOG_STATE | kind::ANSWER | kind::REFUSED => 2,
-        kind::BOOT | kind::PAYER_STATE => 3,
+        kind::BOOT => 3,
         kind::MODEL_PART => 4,
-        kind::CHECKPOINT_STORED => 5,
+        kind::PAYER_STATE | kind::CHECKPOINT_STORED => 5,
         _ => return None,
     })
 }
@@ -298,8 +298,12 @@ fn write_reply(id: u64, reply: &HostReply) -> Writer {
             w
         }
         HostReply::PayerState(state) => {
-            let mut w = message(kind::PAYER_STATE, id, 3);
-            w.u64(state.asset_has_code.into()).amount(state.balance).u64(state.nonce_used.into());
+            let mut w = message(kind::PAYER_STATE, id, 5);
+            w.u64(state.asset_has_code.into()).amount(state.balance).amount(state.allowance);
+            write_optional(&mut w, state.permit_nonce.as_ref(), |w, nonce| {
+                w.u64(*nonce);
+            });
+            w.u64(state.nonce_used.into());
             w
         }
         HostReply::Appended { size } => {
@@ -369,6 +373,8 @@ fn read_reply(kind: u64, r: &mut Reader<'_>) -> Parsed<HostReply> {
         kind::PAYER_STATE => HostReply::PayerState(PayerState {
             asset_has_code: read_bool(r, "asset_has_code")?,
             balance: r.amount()?,
+            allowance: r.amount()?,
+            permit_nonce: r.optional(Reader::u64)?,
             nonce_used: read_bool(r, "nonce_used")?,
         }),
         kind::APPENDED => HostReply::Appended { size: r.u64()? },

@@ -5,8 +5,7 @@
 
 use candor_verify::cbor::{CborError, Reader, Writer};
 use candor_verify::delivery::{read_checkpoint, write_checkpoint};
-use candor_verify::receipt::Scheme;
-use candor_verify::time::UnixSeconds;
+use candor_verify::scheme::Scheme;
 use candor_verify::{Hash32, Signature65};
 
 use crate::codec::{
@@ -154,7 +153,8 @@ fn fields_of(kind: u64) -> Option<u64> {
         kind::FETCH_RECEIPT | kind::LOG_STATE | kind::ACK_ANSWER | kind::EVIDENCE | kind::HANDED_OVER => 1,
         kind::APPEND | kind::AWAIT_SETTLEMENT | kind::FETCH_ANSWER | kind::FETCH_EVIDENCE | kind::METRICS | kind::REFUSED => 2,
         kind::READY | kind::CHECKPOINT | kind::OPEN_UPSTREAM => 3,
-        kind::WELCOME | kind::LOG | kind::PAYER_STATE | kind::STORE_ANSWER => 4,
+        kind::WELCOME | kind::LOG | kind::STORE_ANSWER => 4,
+        kind::PAYER_STATE => 5,
         _ => return None,
     })
 }
@@ -280,8 +280,8 @@ fn write_request(id: u64, request: &EnclaveRequest) -> Writer {
     match request {
         EnclaveRequest::Head => message(kind::HEAD, id, 0),
         EnclaveRequest::PayerState(query) => {
-            let mut w = message(kind::PAYER_STATE, id, 4);
-            w.u64(query.chain_id).bytes(&query.asset.0).bytes(&query.payer.0).bytes(&query.nonce.0);
+            let mut w = message(kind::PAYER_STATE, id, 5);
+            w.u64(query.scheme.code().into()).u64(query.chain_id).bytes(&query.asset.0).bytes(&query.payer.0).bytes(&query.nonce.0);
             w
         }
         EnclaveRequest::Append(append) => {
@@ -349,9 +349,13 @@ fn write_request(id: u64, request: &EnclaveRequest) -> Writer {
 fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<EnclaveRequest> {
     Ok(match kind {
         kind::HEAD => EnclaveRequest::Head,
-        kind::PAYER_STATE => {
-            EnclaveRequest::PayerState(PayerQuery { chain_id: r.u64()?, asset: r.address()?, payer: r.address()?, nonce: r.hash()? })
-        }
+        kind::PAYER_STATE => EnclaveRequest::PayerState(PayerQuery {
+            scheme: r.code(paying)?,
+            chain_id: r.u64()?,
+            asset: r.address()?,
+            payer: r.address()?,
+            nonce: r.hash()?,
+        }),
         kind::APPEND => EnclaveRequest::Append(read_append(r)?),
         kind::CHECKPOINT => EnclaveRequest::Checkpoint(Box::new(CheckpointRequest {
             first_index: r.u64()?,
@@ -407,36 +411,27 @@ fn read_answer_part(r: &mut Reader<'_>) -> Parsed<AnswerPart> {
 
 /// The scheme comes first, and says which members follow the three that each settlement has. Another scheme is another arm.
 fn write_settlement(w: &mut Writer, s: &Settlement) {
-    w.array(13).u64(Scheme::ExactEip3009.code().into()).bytes(&s.payment_id.0).u64(s.sequence);
+    w.array(7).u64(s.scheme.code().into()).bytes(&s.payment_id.0).u64(s.sequence);
     write_optional(w, s.answer.as_ref(), |w, answer| {
         w.array(2).bytes(&answer.answer_id.0).bytes(&answer.sha256.0);
     });
-    w.u64(s.chain_id).bytes(&s.to.0).bytes(&s.calldata).bytes(&s.payer.0).bytes(&s.payee.0);
-    w.bytes(&s.asset.0).amount(s.amount).bytes(&s.nonce.0).u64(s.valid_before.0);
+    w.u64(s.chain_id).bytes(&s.to.0).bytes(&s.calldata);
 }
 
 fn read_settlement(r: &mut Reader<'_>) -> Result<Settlement, CborError> {
-    r.array_of(13)?;
-    r.exactly(Scheme::ExactEip3009.code().into())?;
-    let (payment_id, sequence) = (r.hash()?, r.u64()?);
+    r.array_of(7)?;
+    let (scheme, payment_id, sequence) = (r.code(paying)?, r.hash()?, r.u64()?);
     let answer = r.optional(|r| {
         r.array_of(2)?;
         Ok(AnswerRef { answer_id: r.hash()?, sha256: r.hash()? })
     })?;
-    Ok(Settlement {
-        payment_id,
-        sequence,
-        answer,
-        chain_id: r.u64()?,
-        to: r.address()?,
-        calldata: r.bytes(MAX_CALLDATA)?.to_vec(),
-        payer: r.address()?,
-        payee: r.address()?,
-        asset: r.address()?,
-        amount: r.amount()?,
-        nonce: r.hash()?,
-        valid_before: UnixSeconds(r.u64()?),
-    })
+    let (chain_id, to, calldata) = (r.u64()?, r.address()?, r.bytes(MAX_CALLDATA)?.to_vec());
+    Ok(Settlement { scheme, payment_id, sequence, answer, chain_id, to, calldata })
+}
+
+/// A scheme by which somebody pays for one answer.
+fn paying(code: u8) -> Option<Scheme> {
+    Scheme::from_code(code).filter(|scheme| scheme.pays_for_one_answer())
 }
 
 fn write_reply(id: u64, reply: &EnclaveReply) -> Writer {

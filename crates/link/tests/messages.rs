@@ -3,6 +3,7 @@
 use candor_link::*;
 use candor_verify::checkpoint::{COSIGNATURES_MAX, Checkpoint, Cosignature, Ed25519Signature, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
+use candor_verify::scheme::Scheme;
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
 use candor_verify::{Address, Amount, Hash32, Signature65};
@@ -135,8 +136,10 @@ fn settlement_state() -> impl Strategy<Value = SettlementState> {
 }
 
 fn host_reply() -> impl Strategy<Value = HostReply> {
-    let payer = (any::<bool>(), any::<u128>(), any::<bool>()).prop_map(|(asset_has_code, balance, nonce_used)| {
-        HostReply::PayerState(PayerState { asset_has_code, balance: Amount(balance), nonce_used })
+    let funds = (any::<u128>(), any::<u128>(), prop::option::of(any::<u64>()));
+    let payer = (any::<bool>(), funds, any::<bool>()).prop_map(|(asset_has_code, (balance, allowance, permit_nonce), nonce_used)| {
+        let (balance, allowance) = (Amount(balance), Amount(allowance));
+        HostReply::PayerState(PayerState { asset_has_code, balance, allowance, permit_nonce, nonce_used })
     });
     let stored = (any::<u64>(), any::<u64>(), vec(path(), 0..4), prop::option::of(tree()), path()).prop_map(
         |(size, first_index, inclusions, anchored, consistency)| {
@@ -190,28 +193,27 @@ fn to_enclave() -> impl Strategy<Value = ToEnclave> {
 
 fn settlement() -> impl Strategy<Value = Settlement> {
     let answer = (hash(), hash()).prop_map(|(answer_id, sha256)| AnswerRef { answer_id, sha256 });
-    let ids = (hash(), any::<u64>(), hash(), any::<u64>(), any::<u64>(), prop::option::of(answer));
-    (ids, address(), vec(any::<u8>(), 0..300), address(), address(), address(), any::<u128>()).prop_map(
-        |((payment_id, chain_id, nonce, valid_before, sequence, answer), to, calldata, payer, payee, asset, amount)| Settlement {
-            payment_id,
-            chain_id,
-            to,
-            calldata,
-            payer,
-            payee,
-            asset,
-            amount: Amount(amount),
-            nonce,
-            valid_before: UnixSeconds(valid_before),
-            sequence,
-            answer,
-        },
-    )
+    let ids = (scheme(), hash(), any::<u64>(), any::<u64>(), prop::option::of(answer));
+    (ids, address(), vec(any::<u8>(), 0..300)).prop_map(|((scheme, payment_id, chain_id, sequence, answer), to, calldata)| Settlement {
+        scheme,
+        payment_id,
+        chain_id,
+        to,
+        calldata,
+        sequence,
+        answer,
+    })
+}
+
+/// A scheme by which one answer is paid.
+fn scheme() -> impl Strategy<Value = Scheme> {
+    prop::sample::select(vec![Scheme::ExactEip3009, Scheme::UptoPermit2])
 }
 
 fn enclave_request() -> impl Strategy<Value = EnclaveRequest> {
-    let query = (any::<u64>(), address(), address(), hash())
-        .prop_map(|(chain_id, asset, payer, nonce)| EnclaveRequest::PayerState(PayerQuery { chain_id, asset, payer, nonce }));
+    let query = (scheme(), any::<u64>(), address(), address(), hash()).prop_map(|(scheme, chain_id, asset, payer, nonce)| {
+        EnclaveRequest::PayerState(PayerQuery { scheme, chain_id, asset, payer, nonce })
+    });
     let entry = (hash(), bytes(), bytes(), bytes(), path()).prop_map(|(leaf_data, receipt_id, receipt, signature, frame_leaf_hashes)| {
         LoggedReceipt { leaf_data, receipt_id, receipt, signature: Signature65(signature), frame_leaf_hashes }
     });
@@ -452,16 +454,11 @@ fn counts_have_a_value_for_each_place_and_no_more() {
 #[test]
 fn a_settlement_of_another_scheme_is_rejected() {
     let settlement = Settlement {
+        scheme: Scheme::ExactEip3009,
         payment_id: Hash32([0xab; 32]),
         chain_id: 1,
         to: Address([2; 20]),
         calldata: vec![3],
-        payer: Address([4; 20]),
-        payee: Address([5; 20]),
-        asset: Address([6; 20]),
-        amount: Amount(7),
-        nonce: Hash32([8; 32]),
-        valid_before: UnixSeconds(9),
         sequence: 10,
         answer: None,
     };
@@ -474,10 +471,10 @@ fn a_settlement_of_another_scheme_is_rejected() {
     let request = CheckpointRequest { first_index: 10, checkpoint, settlements: vec![settlement] };
     let frame = ToHost::Request { id: 1, request: EnclaveRequest::Checkpoint(Box::new(request)) };
     let bytes = payload(frame.encode().unwrap());
-    // Thirteen members, scheme 1, a payment id.
-    let at = bytes.windows(4).position(|window| window == [0x8d, 0x01, 0x58, 0x20]).unwrap();
+    // Seven members, scheme 1, a payment id.
+    let at = bytes.windows(4).position(|window| window == [0x87, 0x01, 0x58, 0x20]).unwrap();
     assert_eq!(ToHost::parse(&bytes), Ok(frame));
-    for scheme in [0, 2, 5] {
+    for scheme in [0, 2, 4, 5] {
         let mut other = bytes.clone();
         other[at + 1] = scheme;
         assert!(ToHost::parse(&other).is_err(), "{scheme}");
@@ -527,16 +524,11 @@ fn a_group_within_its_limit_is_one_frame_whatever_is_in_it() {
         frame_leaf_hashes: vec![Hash32([0xff; 32]); frames],
     };
     let settlement = |calldata| Settlement {
+        scheme: Scheme::ExactEip3009,
         payment_id: Hash32([0xff; 32]),
         chain_id: u64::MAX,
         to: Address([0xff; 20]),
         calldata: vec![0xff; calldata],
-        payer: Address([0xff; 20]),
-        payee: Address([0xff; 20]),
-        asset: Address([0xff; 20]),
-        amount: Amount(u128::MAX),
-        nonce: Hash32([0xff; 32]),
-        valid_before: UnixSeconds(u64::MAX),
         sequence: u64::MAX,
         answer: Some(AnswerRef { answer_id: Hash32([0xff; 32]), sha256: Hash32([0xff; 32]) }),
     };
@@ -566,16 +558,11 @@ fn a_group_within_its_limit_is_one_frame_whatever_is_in_it() {
 #[test]
 fn calldata_and_receipts_are_never_printed() {
     let settlement = Settlement {
+        scheme: Scheme::ExactEip3009,
         payment_id: Hash32::ZERO,
         chain_id: 1,
         to: Address::ZERO,
         calldata: vec![0xab; 40],
-        payer: Address::ZERO,
-        payee: Address::ZERO,
-        asset: Address::ZERO,
-        amount: Amount(1),
-        nonce: Hash32::ZERO,
-        valid_before: UnixSeconds(1),
         sequence: 0,
         answer: None,
     };

@@ -2,9 +2,11 @@
 
 use candor_verify::bytes::{Address, Hash32, Signature65, to_hex};
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
+use candor_verify::scheme::Scheme;
 use candor_verify::time::UnixSeconds;
-use candor_x402::extension::SignedOffer;
-use candor_x402::protocol::{ExactRequirements, PaymentRequired, encode_header, parse_payment_required, parse_single_header};
+use candor_x402::extension::{SignedOffer, SignedOffers};
+use candor_x402::protocol::{PaymentRequired, encode_header, parse_payment_required, parse_single_header};
+use candor_x402::scheme::Requirements;
 use serde_json::{Value, json};
 
 use crate::{Reply, chat};
@@ -14,7 +16,9 @@ use crate::{Reply, chat};
 #[expect(missing_docs, reason = "each field is the parsed part of its name")]
 pub struct Offered {
     pub required: PaymentRequired,
-    pub requirements: ExactRequirements,
+    pub requirements: Requirements,
+    /// Which entry of `accepts` it is.
+    pub entry: usize,
     pub signed: SignedOffer,
 }
 
@@ -24,15 +28,23 @@ impl Offered {
         Self::read(&chat(url, body, None).await)
     }
 
-    /// Out of a 402.
+    /// Out of a 402: what is paid by EIP-3009, as stock clients of the scheme `exact` do.
     #[must_use]
     pub fn read(reply: &Reply) -> Self {
+        Self::by(reply, Scheme::ExactEip3009)
+    }
+
+    /// Out of a 402: what is paid by this scheme.
+    #[must_use]
+    pub fn by(reply: &Reply, scheme: Scheme) -> Self {
         assert_eq!(reply.status, 402, "{reply:?}");
         let values = reply.headers.get_all("payment-required").iter().map(|value| value.as_bytes());
         let required = parse_payment_required(parse_single_header(values).unwrap().expect("a 402 has requirements")).unwrap();
-        let requirements = ExactRequirements::parse(&required.accepts[0]).unwrap();
-        let signed = SignedOffer::parse(required.extensions.as_ref()).unwrap().expect("a 402 has a signed offer");
-        Self { required, requirements, signed }
+        let entries: Vec<Requirements> = required.accepts.iter().map(|entry| Requirements::parse(entry).unwrap()).collect();
+        let entry = entries.iter().position(|entry| entry.through.scheme() == scheme).expect("the scheme is offered");
+        let offers = SignedOffers::parse(required.extensions.as_ref()).unwrap().expect("a 402 has signed offers");
+        let signed = offers.of(scheme).expect("each entry has an offer").clone();
+        Self { required, requirements: entries[entry].clone(), entry, signed }
     }
 
     /// The price.
@@ -61,6 +73,7 @@ impl Draft {
         let mut extensions = serde_json::to_value(&offered.required.extensions).unwrap();
         extensions["candor"]["info"]["clientSalt"] = salt.to_string().into();
         let authorization = Authorization {
+            through: offered.requirements.through,
             from: payer,
             to: offered.requirements.pay_to,
             value: offered.requirements.amount,
@@ -70,9 +83,9 @@ impl Draft {
         };
         Self {
             authorization,
-            domain: offered.requirements.domain(),
+            domain: offered.requirements.token(),
             resource: serde_json::to_value(&offered.required.resource).unwrap(),
-            accepted: serde_json::to_value(&offered.required.accepts[0]).unwrap(),
+            accepted: serde_json::to_value(&offered.required.accepts[offered.entry]).unwrap(),
             extensions,
             version: 2,
         }

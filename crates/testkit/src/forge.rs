@@ -21,7 +21,8 @@ use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
 use candor_verify::policy::{Accept, Policy, Workloads};
 use candor_verify::public;
-use candor_verify::receipt::{Kinds, Money, Receipt, Scheme, Work};
+use candor_verify::receipt::{Kinds, Money, Receipt, Work};
+use candor_verify::scheme::{Scheme, Through};
 use candor_verify::source::SourceRecord;
 use candor_verify::terms::{OperatorTerms, SignedPriceList, ways};
 use candor_verify::time::{UnixMs, UnixSeconds};
@@ -375,6 +376,7 @@ fn offer(evidence: &Evidence, commitment: Hash32, share: &Hash32, price_list: Op
 
 fn authorization(offer: &Offer, client_salt: &Hash32, lie: &Lie) -> (Authorization, TokenDomain) {
     let mut authorization = Authorization {
+        through: Through::Token,
         from: Key::of(PAYER).address(),
         to: offer.payee,
         value: offer.amount,

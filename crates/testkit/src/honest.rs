@@ -12,7 +12,8 @@ use candor_verify::evidence::Evidence;
 use candor_verify::manifest::{Freshness, Manifest, attested_bytes};
 use candor_verify::offer::Offer;
 use candor_verify::payment::Authorization;
-use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, Scheme, UsageSource, Work};
+use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, UsageSource, Work};
+use candor_verify::scheme::Scheme;
 use candor_verify::source::{Account, DeclaredUsage, SourceRecord};
 use candor_verify::terms::{
     Asset, Chain, Classes, ListedPrice, Model, OperatorTerms, Price, PriceList, SignedPriceList, SignedTerms, storage,

@@ -7,7 +7,8 @@ use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::decoding::SeedSource;
 use candor_verify::hash::keccak256;
 use candor_verify::manifest::{FurtherKey, keys_hash};
-use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, Scheme, UsageSource};
+use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, UsageSource};
+use candor_verify::scheme::Scheme;
 use candor_verify::source::{Account, SourceRecord};
 use candor_verify::terms::{
     Classes, Model, ModelSource, OperatorTerms, Price, PriceList, Pricing, Route, SealedVersion, Secret, SignedPriceList, Trust, Upstream,

@@ -156,6 +156,25 @@ impl<'a> WordReader<'a> {
         self.next().map(|word| Hash32(*word))
     }
 
+    /// A `bytes1`: the first byte of the word, and zeros behind it. Also the end of a `bytes` of one more byte than words.
+    ///
+    /// # Errors
+    /// `Range` if anything else is behind it.
+    pub fn first_byte(&mut self) -> Result<u8, AbiError> {
+        match self.next()? {
+            [byte, zeros @ ..] if *zeros == [0; 31] => Ok(*byte),
+            _ => Err(self.range()),
+        }
+    }
+
+    /// This number and no other.
+    ///
+    /// # Errors
+    /// `Range` if it is another.
+    pub fn exactly(&mut self, value: u64) -> Result<(), AbiError> {
+        if self.amount()? == Amount(value.into()) { Ok(()) } else { Err(self.range()) }
+    }
+
     /// An `address` whose twelve high bytes are zero.
     ///
     /// # Errors

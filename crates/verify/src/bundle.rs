@@ -18,7 +18,7 @@ use crate::delivery::Delivery;
 use crate::evidence::Evidence;
 use crate::offer::Offer;
 use crate::payment::{Authorization, Payment};
-use crate::receipt::Scheme;
+use crate::scheme::{CONTRACTS_MAX, Through};
 use crate::terms::{SIGNED_TERMS_MAX, SignedPriceList};
 use crate::time::{UnixMs, UnixSeconds};
 use crate::tlog::{PATH_MAX, Tree};
@@ -194,17 +194,26 @@ fn read_later(r: &mut Reader<'_>, log_id: Hash32) -> Result<LaterTree, CborError
     })
 }
 
-/// The scheme says which members follow it: another scheme is another arm here, and the same bundle.
+/// Members of a payment beside the contracts that its scheme names.
+const PAYMENT_MEMBERS: u64 = 9;
+
+/// The scheme says which contracts follow it; the rest is alike.
 fn write_payment(w: &mut Writer, payment: &Payment) {
     let a = &payment.authorization;
-    w.array(9).u64(Scheme::ExactEip3009.code().into()).bytes(&a.from.0).bytes(&a.to.0).amount(a.value);
+    w.array(usize::try_from(PAYMENT_MEMBERS.saturating_add(a.through.contracts())).unwrap_or_default());
+    a.through.write(w);
+    w.bytes(&a.from.0).bytes(&a.to.0).amount(a.value);
     w.u64(a.valid_after.0).u64(a.valid_before.0).bytes(&a.nonce.0).bytes(&payment.signature.0).hashes(payment.client_salt.as_slice());
 }
 
 fn read_payment(r: &mut Reader<'_>) -> Result<Payment, CborError> {
-    r.array_of(9)?;
-    r.exactly(Scheme::ExactEip3009.code().into())?;
+    let members = r.array_up_to(PAYMENT_MEMBERS.saturating_add(CONTRACTS_MAX))?;
+    let through = Through::read(r)?;
+    if members != PAYMENT_MEMBERS.saturating_add(through.contracts()) {
+        return Err(r.value_error());
+    }
     let authorization = Authorization {
+        through,
         from: r.address()?,
         to: r.address()?,
         value: r.amount()?,

@@ -84,6 +84,14 @@ impl Signature65 {
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
+
+    /// r, s and v, as contracts take them.
+    #[must_use]
+    pub fn split(&self) -> (Hash32, Hash32, u8) {
+        let [rs @ .., v] = &self.0;
+        let (r, s) = rs.split_at(32);
+        (Hash32::from_slice(r).unwrap_or_default(), Hash32::from_slice(s).unwrap_or_default(), *v)
+    }
 }
 
 impl Amount {

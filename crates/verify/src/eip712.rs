@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn published_type_hashes_come_out() {
-        let transfer = keccak256(&[crate::payment::TRANSFER_TYPE.as_bytes()]);
+        let transfer = keccak256(&[crate::scheme::TRANSFER_TYPE.as_bytes()]);
         assert_eq!(transfer.0[..4], [0x7c, 0x7c, 0x6c, 0xdb]);
         let domain = keccak256(&[b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"]);
         assert_eq!(domain.0[..4], [0x8b, 0x73, 0xc3, 0xc6]);

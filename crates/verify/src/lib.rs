@@ -60,6 +60,7 @@ pub mod receipt;
 pub mod recovery;
 pub mod refusal;
 pub mod registration;
+pub mod scheme;
 pub mod source;
 pub mod step;
 pub mod tags;

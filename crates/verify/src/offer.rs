@@ -16,7 +16,7 @@ use crate::eip712::{Recover, TypedMessage, TypedStruct, signer};
 use crate::evidence::VerifiedEnclave;
 use crate::payment::TokenDomain;
 use crate::policy::Policy;
-use crate::receipt::Scheme;
+use crate::scheme::{Scheme, Through};
 use crate::step::Step;
 use crate::terms::{Classes, OperatorTerms, SignedPriceList, ways};
 use crate::time::UnixMs;
@@ -209,6 +209,8 @@ impl MaxTokens {
 pub struct VerifiedOffer {
     offer: Offer,
     token: TokenDomain,
+    through: Through,
+    classes: Option<Classes>,
 }
 
 impl VerifiedOffer {
@@ -222,6 +224,18 @@ impl VerifiedOffer {
     #[must_use]
     pub fn token(&self) -> &TokenDomain {
         &self.token
+    }
+
+    /// Through which contract a payment of it moves.
+    #[must_use]
+    pub fn through(&self) -> Through {
+        self.through
+    }
+
+    /// The prices that it is made from; `None` if they were not shown.
+    #[must_use]
+    pub fn classes(&self) -> Option<&Classes> {
+        self.classes.as_ref()
     }
 }
 
@@ -259,13 +273,16 @@ pub(crate) fn check_offer(
     let manifest = enclave.manifest();
     checks.signed(Step::OfferSignature, manifest.k_sig, signer(recover, &offer.digest(), signature))?;
 
+    let Some(through) = Through::of_terms(offer.scheme, &enclave.terms().chain(offer.chain_id), &manifest.k_sig) else {
+        let got = format!("scheme {} on chain {}", offer.scheme.as_str(), offer.chain_id);
+        return checks.require(Step::OfferTerms, false, "a scheme that the terms offer on the chain", got).and(Err(Stop));
+    };
     let pairs = [
         ("manifest", manifest.hash().to_string(), offer.manifest_hash.to_string()),
         ("request", asked.request_commitment.to_string(), offer.request_commitment.to_string()),
         ("model", asked.model_id.to_string(), offer.model_id.to_string()),
         ("payee", manifest.payee.to_string(), offer.payee.to_string()),
-        ("scheme", Scheme::ExactEip3009.as_str().to_string(), offer.scheme.as_str().to_string()),
-        ("settler", Address::ZERO.to_string(), offer.settler.to_string()),
+        ("settler", through.settler().to_string(), offer.settler.to_string()),
     ];
     for (name, expected, got) in pairs {
         if expected != got {
@@ -285,11 +302,12 @@ pub(crate) fn check_offer(
     checks.require(Step::OfferTerms, policy.models.accepts(&offer.model_id), expected, format!("model {}", offer.model_id))?;
 
     check_price(checks, shown, enclave.terms(), asked.at, recover)?;
+    let classes = prices_shown(shown, enclave.terms()).cloned();
 
     // Evidence was verified, so its terms are consistent: every price names an asset that they list.
     let Some(asset) = enclave.terms().asset(offer.chain_id, &offer.asset) else { return Err(Stop) };
     let token = TokenDomain { name: asset.name.clone(), version: asset.version.clone(), chain_id: offer.chain_id, asset: offer.asset };
-    Ok(VerifiedOffer { offer: offer.clone(), token })
+    Ok(VerifiedOffer { offer: offer.clone(), token, through, classes })
 }
 
 /// The amount must be that of the prices in force: those of the list that the offer names, or the terms' ceilings if it names none. With a
@@ -338,6 +356,16 @@ fn check_price(checks: &mut Recorder, shown: &Shown<'_>, terms: &OperatorTerms, 
             let listed = list.price(&offer.model_id, offer.chain_id, &offer.asset).and_then(amount);
             checks.require(Step::OfferPrice, listed == Some(offer.amount), format!("{} by price list {}", units(listed), list.number), got)
         }
+    }
+}
+
+/// The prices by which an offer that passed was made: those of its list, or the ceilings of the terms without one.
+fn prices_shown<'a>(shown: &Shown<'a>, terms: &'a OperatorTerms) -> Option<&'a Classes> {
+    let offer = shown.offer;
+    let of = (&offer.model_id, offer.chain_id, &offer.asset);
+    match (names_list(offer), shown.price_list) {
+        (false, _) => terms.price(of.0, of.1, of.2).map(|price| &price.ceiling),
+        (true, list) => list.and_then(|signed| signed.list.price(of.0, of.1, of.2)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The payment: what the payer signed, who it pays, and that it answers this offer and no other.
 //!
-//! EIP-3009 `TransferWithAuthorization` in the token's own EIP-712 domain. The payer's nonce commits to the offer, so the payment
-//! itself names the request, the price and the boot. Spec: payment.md.
+//! An EIP-3009 authorization in the token's own EIP-712 domain, or a Permit2 permit: `scheme` knows the difference. The payer's nonce commits to
+//! the offer, so the payment itself names the request, the price and the boot. Spec: payment.md.
 //! Not proven here: balance, and that the transfer happened. Those need a chain.
 
 use alloc::string::String;
@@ -11,12 +11,9 @@ use crate::abi::Words;
 use crate::bytes::{Address, Amount, Hash32, Signature65};
 use crate::eip712::{self, TypedMessage, TypedStruct};
 use crate::hash::{keccak256, whole};
+use crate::scheme::{self, Through};
 use crate::tags;
 use crate::time::UnixSeconds;
-
-/// EIP-3009's signed type.
-pub const TRANSFER_TYPE: &str =
-    "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
 
 /// T: the longest a payment may stay open, in seconds. A protocol constant, never lowered: what was signed for an earlier boot is
 /// refused without state because it cannot reach past boot + T + s. Spec: payment.md §5.
@@ -32,21 +29,23 @@ pub const MAX_UNRESOLVED: u32 = 2;
 /// Seconds that must remain on a payment when it is accepted, so that settlement can still land (x402 reference: 6).
 pub const SETTLE_MARGIN_SECONDS: u64 = 6;
 
-/// What the payer signs.
+/// What the payer signs, by whichever scheme: who moves how much to whom, once, and until when.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "complete by EIP-3009")]
+#[expect(clippy::exhaustive_structs, reason = "complete by EIP-3009 and by x402's permits")]
 pub struct Authorization {
+    /// Through which contract it moves.
+    pub through: Through,
     /// Payer.
     pub from: Address,
     /// Payee.
     pub to: Address,
-    /// Amount in the asset's smallest unit.
+    /// Amount in the asset's smallest unit: all of it moves, or at most this, by the scheme.
     pub value: Amount,
-    /// Valid strictly after.
+    /// Valid strictly after; of a permit, from then on.
     pub valid_after: UnixSeconds,
-    /// Valid strictly before.
+    /// Valid strictly before. Of a permit the last good second, which is never made use of.
     pub valid_before: UnixSeconds,
-    /// Single-use per payer and token.
+    /// Single-use per payer, and per token or for Permit2.
     pub nonce: Hash32,
 }
 
@@ -73,29 +72,25 @@ impl TokenDomain {
 }
 
 impl Authorization {
-    fn words(&self) -> Words {
-        Words::new()
-            .address(&self.from)
-            .address(&self.to)
-            .amount(self.value)
-            .u64(self.valid_after.0)
-            .u64(self.valid_before.0)
-            .hash(&self.nonce)
-    }
-
     /// The EIP-712 digest that the payer signs.
     #[must_use]
-    pub fn digest(&self, domain: &TokenDomain) -> Hash32 {
-        self.message(domain).digest()
+    pub fn digest(&self, token: &TokenDomain) -> Hash32 {
+        self.message(token).digest()
     }
 
     /// What the payer signs.
     #[must_use]
-    pub fn message(&self, domain: &TokenDomain) -> TypedMessage {
-        TypedMessage::of_domain(domain.to_struct().hash(), TypedStruct::new(TRANSFER_TYPE, self.words()))
+    pub fn message(&self, token: &TokenDomain) -> TypedMessage {
+        self.through.message(self, token)
     }
 
-    /// Identity of the payment: keccak256(type tag ‖ chain id ‖ asset ‖ from ‖ nonce). Never from signature bytes or amounts.
+    /// The domain in which the payer signs it: the token's own, or Permit2's.
+    #[must_use]
+    pub fn domain(&self, token: &TokenDomain) -> TypedStruct {
+        self.through.domain(token)
+    }
+
+    /// Identity of the payment: keccak256(type tag ‖ chain id ‖ keeper of the nonce ‖ from ‖ nonce). Never from signature bytes or amounts.
     #[must_use]
     pub fn payment_id(&self, chain_id: u64, asset: &Address) -> Hash32 {
         keccak256(&[self.payment_id_preimage(chain_id, asset).as_slice()])
@@ -104,7 +99,13 @@ impl Authorization {
     /// What [`Self::payment_id`] hashes.
     #[must_use]
     pub fn payment_id_preimage(&self, chain_id: u64, asset: &Address) -> Words {
-        Words::new().hash(&keccak256(&[tags::PAYMENT_EIP3009])).u64(chain_id).address(asset).address(&self.from).hash(&self.nonce)
+        scheme::id_words(self.through, chain_id, asset, &self.from, &self.nonce)
+    }
+
+    /// The tag of [`Self::payment_id`].
+    #[must_use]
+    pub fn payment_id_tag(&self) -> &'static [u8] {
+        self.through.identity(&Address::ZERO).0
     }
 }
 
@@ -181,5 +182,12 @@ mod tests {
         assert_ne!(id, a.payment_id(1, &Address([4; 20])));
         assert_ne!(id, Authorization { nonce: Hash32([3; 32]), ..a }.payment_id(1, &Address([3; 20])));
         assert_ne!(id, Authorization { from: Address([2; 20]), ..a }.payment_id(1, &Address([3; 20])));
+        let [one, other] = [Address([5; 20]), Address([6; 20])].map(|facilitator| {
+            let through = Through::UptoProxy { spender: Address([4; 20]), facilitator };
+            Authorization { through, ..a }.payment_id(1, &Address([3; 20]))
+        });
+        assert_ne!(id, one);
+        // Permit2 keeps one list of nonces for every token, spender and witness.
+        assert_eq!(one, other);
     }
 }

@@ -15,24 +15,9 @@ use crate::bytes::{Address, Amount, Hash32};
 use crate::eip712::{TypedMessage, TypedStruct};
 use crate::hash::keccak256;
 use crate::payment;
+use crate::scheme::Scheme;
 use crate::tags;
 use crate::time::UnixMs;
-
-codes! {
-    /// How the payment moves money (x402 scheme and transfer method).
-    Scheme {
-        /// Nobody paid: the terms make it free.
-        None = 0 "none",
-        /// x402 `exact` with EIP-3009: the whole signed amount moves.
-        ExactEip3009 = 1 "exact/eip3009",
-        /// x402 `exact` with Permit2.
-        ExactPermit2 = 2 "exact/permit2",
-        /// x402 `upto` with Permit2: at most the signed amount moves.
-        UptoPermit2 = 3 "upto/permit2",
-        /// x402 `batch-settlement`: vouchers on a channel.
-        Batch = 4 "batch-settlement",
-    }
-}
 
 codes! {
     /// What the client's bytes travelled in.
@@ -207,6 +192,8 @@ pub struct Receipt {
 pub struct Unplaced {
     /// Manifest of the boot that will sign it.
     pub manifest_hash: Hash32,
+    /// Its anchor chain, which is in the ids of what is not charged.
+    pub anchor_chain_id: u64,
     /// The half about money.
     pub money: Money,
     /// The half about work.
@@ -214,12 +201,14 @@ pub struct Unplaced {
 }
 
 impl Unplaced {
-    /// The receipt at this leaf of this log. Work that nobody paid for has its payment id from there (receipt.md RCPT-12).
+    /// The receipt at this leaf of this log. Work of which nothing is charged has its payment id from there (receipt.md RCPT-12, RCPT-13).
     #[must_use]
     pub fn placed(self, log_id: Hash32, sequence: u64) -> Receipt {
         let mut money = self.money;
-        if money.scheme == Scheme::None {
-            money.payment_id = payment::unpaid_id(money.chain_id, &log_id, sequence);
+        if !money.scheme.is_paid() {
+            money.payment_id = payment::unpaid_id(self.anchor_chain_id, &log_id, sequence);
+        } else if money.charged == Amount::ZERO {
+            money.payment_id = payment::unsettled_id(self.anchor_chain_id, &log_id, sequence);
         }
         Receipt { manifest_hash: self.manifest_hash, log_id, sequence, money, work: self.work }
     }
@@ -384,13 +373,72 @@ impl Receipt {
     /// What K_sig signs.
     #[must_use]
     pub fn message(&self) -> TypedMessage {
+        self.half().message()
+    }
+
+    /// The receipt without what was done for the money.
+    #[must_use]
+    pub fn half(&self) -> Half {
+        Half {
+            manifest_hash: self.manifest_hash,
+            log_id: self.log_id,
+            sequence: self.sequence,
+            money: self.money.clone(),
+            work_hash: self.work.struct_hash(),
+        }
+    }
+}
+
+/// A receipt of which the work is shown as its hash alone, under the same digest: all that a settler is told. Spec: receipt.md §2.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Half {
+    /// As in [`Receipt`].
+    pub manifest_hash: Hash32,
+    /// As in [`Receipt`].
+    pub log_id: Hash32,
+    /// As in [`Receipt`].
+    pub sequence: u64,
+    /// The half about money.
+    pub money: Money,
+    /// hashStruct of the other.
+    pub work_hash: Hash32,
+}
+
+impl Half {
+    /// Words in the encoding: version, manifest hash, log id, sequence, 12 of money, the hash.
+    pub const WORDS: usize = 17;
+
+    /// Its words behind these.
+    #[must_use]
+    pub fn words(&self, words: Words) -> Words {
+        let words = words.u64(VERSION.into()).hash(&self.manifest_hash).hash(&self.log_id).u64(self.sequence);
+        self.money.words(words).hash(&self.work_hash)
+    }
+
+    /// Reads its words among others. Believes nothing.
+    ///
+    /// # Errors
+    /// `Range`: another version, or a word that does not fit.
+    pub fn read(r: &mut WordReader<'_>) -> Result<Self, AbiError> {
+        r.code(|got| (got == VERSION).then_some(()))?;
+        Ok(Self { manifest_hash: r.hash()?, log_id: r.hash()?, sequence: r.u64()?, money: Money::read(r)?, work_hash: r.hash()? })
+    }
+
+    /// The receipt's digest.
+    #[must_use]
+    pub fn digest(&self) -> Hash32 {
+        self.message().digest()
+    }
+
+    fn message(&self) -> TypedMessage {
         let data = Words::new()
             .u64(VERSION.into())
             .hash(&self.manifest_hash)
             .hash(&self.log_id)
             .u64(self.sequence)
             .hash(&self.money.struct_hash())
-            .hash(&self.work.struct_hash());
+            .hash(&self.work_hash);
         TypedMessage::candor(TypedStruct::new(RECEIPT_TYPE, data))
     }
 }
@@ -458,7 +506,7 @@ pub(crate) mod tests {
     #[test]
     fn a_receipt_differs_by_nothing_but_its_place() {
         let Receipt { manifest_hash, log_id, sequence, money, work } = sample();
-        let unplaced = Unplaced { manifest_hash, money, work };
+        let unplaced = Unplaced { manifest_hash, anchor_chain_id: 31337, money, work };
         assert_eq!(unplaced.clone().placed(log_id, sequence), sample());
         assert_ne!(unplaced.placed(log_id, sequence + 1).digest(), sample().digest());
     }
@@ -467,15 +515,23 @@ pub(crate) mod tests {
     fn the_payment_id_of_work_that_nobody_paid_for_is_that_of_its_place() {
         let (payee, log_id) = (Address([4; 20]), Hash32([5; 32]));
         let Receipt { manifest_hash, work, .. } = sample();
-        let unplaced = Unplaced { manifest_hash, money: Money::unpaid(31337, payee, &Hash32::ZERO, 0), work };
+        let unplaced = Unplaced { manifest_hash, anchor_chain_id: 31337, money: Money::unpaid(31337, payee, &Hash32::ZERO, 0), work };
         let placed = unplaced.placed(log_id, 7);
         assert_eq!(placed.money, Money::unpaid(31337, payee, &log_id, 7));
         // And that of paid work is not.
         assert_eq!(sample().money.payment_id, unplaced_of(sample()).placed(log_id, 7).money.payment_id);
     }
 
+    #[test]
+    fn the_payment_id_of_a_payment_of_which_nothing_is_charged_is_that_of_its_place() {
+        let mut unplaced = unplaced_of(sample());
+        unplaced.money = Money { scheme: Scheme::UptoPermit2, charged: Amount::ZERO, ..unplaced.money };
+        let placed = unplaced.placed(Hash32([5; 32]), 7);
+        assert_eq!(placed.money.payment_id, payment::unsettled_id(31337, &Hash32([5; 32]), 7));
+    }
+
     fn unplaced_of(receipt: Receipt) -> Unplaced {
-        Unplaced { manifest_hash: receipt.manifest_hash, money: receipt.money, work: receipt.work }
+        Unplaced { manifest_hash: receipt.manifest_hash, anchor_chain_id: 31337, money: receipt.money, work: receipt.work }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use candor_verify::receipt::{Receipt, receipt_id};
 use candor_verify::recovery::{AnswerSecret, BlobHead, KeptAnswer, asked_digest, pad, sealed_chunks, unpad};
 use candor_verify::refusal::{Refusal, code_hash};
 use candor_verify::registration::{End, Registration};
+use candor_verify::scheme::Through;
 use candor_verify::source::SourceRecord;
 use candor_verify::tags;
 use candor_verify::terms::{Classes, OperatorTerms, SignedPriceList, SignedTerms};
@@ -407,6 +408,7 @@ fn payments() {
             asset: case.address("asset"),
         };
         let authorization = Authorization {
+            through: Through::Token,
             from: case.address("from"),
             to: case.address("to"),
             value: Amount::from_decimal(case.text("value")).expect("an amount"),

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! It also bounds the operator's risk: how many answers one payer can have run before the chain has shown the money, and that the payer has
-//! the money for all of them together: one balance does not pay for eight answers at once. A payment counts as *open* from its claim until
+//! the money for all of them together: one balance does not pay for eight answers at once, and neither does one allowance. A payment counts as *open* from its claim until
 //! [`ClaimSet::settled`] (or forgiveness, or expiry): a payer who emptied the account stays capped.
 //! Not here: the answers kept for a retry (`enclave`).
 
@@ -19,10 +19,11 @@ use std::fmt;
 
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::{MAX_SKEW_SECONDS, SETTLE_MARGIN_SECONDS};
+use candor_verify::scheme::Scheme;
 use candor_verify::time::UnixSeconds;
 
-use crate::exact::VerifiedPayment;
 use crate::poor::{POOR_SECONDS, PoorPayers};
+use crate::scheme::{VerifiedPayment, balance_code, end_code};
 
 /// Bounds of a claim set.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,6 +49,8 @@ pub enum ClaimError {
     },
     /// It ended between verification and claim. Unix seconds.
     Expired {
+        /// How it would have paid.
+        scheme: Scheme,
         /// End of the payment.
         valid_before: UnixSeconds,
         /// Now.
@@ -67,10 +70,28 @@ pub enum ClaimError {
     },
     /// The payer's balance does not cover this payment and those of the payer that are still open.
     InsufficientBalance {
+        /// How it would have paid.
+        scheme: Scheme,
         /// What they come to.
         needed: Amount,
         /// What the payer has.
         got: Amount,
+    },
+    /// Permit2 may not move so much of the payer's: this payment and the open ones that it moves too.
+    AllowanceRequired {
+        /// What they come to.
+        needed: Amount,
+        /// What Permit2 may move.
+        got: Amount,
+    },
+    /// An open payment of this payer sets what Permit2 may move, or this one would: which of the two comes first on the chain, nobody knows.
+    AllowanceChanges,
+    /// The payer's next nonce at the token is another, so the token would not take the permit.
+    AllowanceNonce {
+        /// The token's; `None` if it takes no permits.
+        expected: Option<u64>,
+        /// What was signed.
+        got: u64,
     },
 }
 
@@ -81,10 +102,12 @@ impl ClaimError {
         match self {
             Self::InFlight => "candor_payment_in_flight",
             Self::AlreadyExecuted { .. } => "candor_payment_already_executed",
-            Self::Expired { .. } => "invalid_exact_evm_payload_authorization_valid_before",
+            Self::Expired { scheme, .. } => end_code(*scheme),
             Self::Full { .. } => "candor_too_many_payments",
             Self::PayerOpen { .. } => "candor_payer_has_unsettled_payments",
-            Self::InsufficientBalance { .. } => "invalid_exact_evm_insufficient_balance",
+            Self::AllowanceChanges => "candor_payer_has_unsettled_payments",
+            Self::InsufficientBalance { scheme, .. } => balance_code(*scheme),
+            Self::AllowanceRequired { .. } | Self::AllowanceNonce { .. } => "permit2_allowance_required",
         }
     }
 
@@ -95,7 +118,9 @@ impl ClaimError {
             Self::InFlight | Self::AlreadyExecuted { .. } => 409,
             Self::Expired { .. } | Self::InsufficientBalance { .. } => 402,
             Self::Full { .. } => 503,
-            Self::PayerOpen { .. } => 429,
+            Self::PayerOpen { .. } | Self::AllowanceChanges => 429,
+            // x402: the status by which its clients know that an approval is missing.
+            Self::AllowanceRequired { .. } | Self::AllowanceNonce { .. } => 412,
         }
     }
 
@@ -104,8 +129,8 @@ impl ClaimError {
     pub fn retry_after_seconds(&self) -> Option<u64> {
         match self {
             Self::InsufficientBalance { .. } => Some(POOR_SECONDS),
-            Self::InFlight | Self::Full { .. } | Self::PayerOpen { .. } => Some(1),
-            Self::AlreadyExecuted { .. } | Self::Expired { .. } => None,
+            Self::InFlight | Self::Full { .. } | Self::PayerOpen { .. } | Self::AllowanceChanges => Some(1),
+            Self::AlreadyExecuted { .. } | Self::Expired { .. } | Self::AllowanceRequired { .. } | Self::AllowanceNonce { .. } => None,
         }
     }
 }
@@ -115,46 +140,111 @@ impl fmt::Display for ClaimError {
         match self {
             Self::InFlight => f.write_str("this payment is being executed"),
             Self::AlreadyExecuted { until } => write!(f, "this payment was executed; it is remembered until {until}"),
-            Self::Expired { valid_before, got } => write!(f, "the payment ended at {valid_before}, it is {got}"),
+            Self::Expired { valid_before, got, .. } => write!(f, "the payment ended at {valid_before}, it is {got}"),
             Self::Full { limit } => write!(f, "{limit} payments are open; try later"),
             Self::PayerOpen { limit, got } => write!(f, "the payer has {got} unsettled payments; at most {limit} are allowed"),
-            Self::InsufficientBalance { needed, got } => {
+            Self::InsufficientBalance { needed, got, .. } => {
                 write!(f, "the payer has {got} units, this payment and the payer's unsettled ones come to {needed}")
             }
+            Self::AllowanceRequired { needed, got } => {
+                write!(f, "Permit2 may move {got} units of the payer's, this payment and the unsettled ones by Permit2 come to {needed}")
+            }
+            Self::AllowanceChanges => f.write_str(
+                "an unsettled payment of the payer, or this one, sets what Permit2 may move; one at a time, or approve Permit2 once",
+            ),
+            Self::AllowanceNonce { expected: Some(expected), got } => {
+                write!(f, "the payer's next nonce at the token is {expected}, the EIP-2612 permit has {got}")
+            }
+            Self::AllowanceNonce { expected: None, .. } => f.write_str("the token takes no EIP-2612 permits: approve Permit2 there once"),
         }
     }
 }
 
 impl std::error::Error for ClaimError {}
 
-/// A question for a payer's balance that may go to the chain: [`ClaimSet::ask_balance`]. It knows what was settled before it was asked.
+/// A question for what a payer has, that may go to the chain: [`ClaimSet::ask_balance`]. It knows what was settled before it was asked.
 #[derive(Debug)]
 #[must_use = "ask the chain, and say what it answered"]
 pub struct BalanceQuestion {
-    settled_before: Amount,
+    settled_before: Sums,
 }
 
 impl BalanceQuestion {
     /// What the chain answered.
     #[must_use]
-    pub fn answered(self, amount: Amount) -> Balance {
-        Balance::new(amount, self.settled_before)
+    pub fn answered(self, funds: Funds) -> Balance {
+        Balance::new(funds, self.settled_before)
     }
 }
 
-/// A payer's balance of the payment's asset.
+/// What a payer has of one asset.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "complete: what a chain is asked")]
+pub struct Funds {
+    /// Token balance.
+    pub balance: Amount,
+    /// How much of it Permit2 may move.
+    pub allowance: Amount,
+    /// The payer's next nonce for EIP-2612 permits; `None` if the token takes none.
+    pub permit_nonce: Option<u64>,
+}
+
+/// A payer's funds in the payment's asset.
 ///
-/// What was seen to be settled after the question left may or may not be gone from it, so it is reserved as if it were still open.
+/// What was seen to be settled after the question left may or may not be gone from them, so it is reserved as if it were still open.
 /// Trust: an endpoint whose answer is older than a settlement that it showed before is believed; that costs the operator an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Balance {
-    amount: Amount,
-    settled_before: Amount,
+    funds: Funds,
+    settled_before: Sums,
 }
 
 impl Balance {
-    pub(crate) fn new(amount: Amount, settled_before: Amount) -> Self {
-        Self { amount, settled_before }
+    pub(crate) fn new(funds: Funds, settled_before: Sums) -> Self {
+        Self { funds, settled_before }
+    }
+}
+
+/// What payments come to: all of them, and those that Permit2 moves.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Sums {
+    all: Amount,
+    by_permit: Amount,
+}
+
+impl Sums {
+    fn of(value: Amount, allowance: Allowance) -> Self {
+        Self { all: value, by_permit: if allowance == Allowance::NotNeeded { Amount::ZERO } else { value } }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { all: sum(self.all, other.all), by_permit: sum(self.by_permit, other.by_permit) }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        let less = |one: Amount, other: Amount| Amount(one.0.saturating_sub(other.0));
+        Self { all: less(self.all, other.all), by_permit: less(self.by_permit, other.by_permit) }
+    }
+}
+
+/// What a payment does to the allowance of Permit2.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Allowance {
+    /// The token moves it.
+    NotNeeded,
+    /// It takes from what stands.
+    Taken,
+    /// It sets it, to its own amount, before it takes from it.
+    Set,
+}
+
+impl Allowance {
+    fn of(payment: &VerifiedPayment) -> Self {
+        match (payment.scheme().needs_allowance(), payment.token_permit()) {
+            (false, _) => Self::NotNeeded,
+            (true, None) => Self::Taken,
+            (true, Some(_)) => Self::Set,
+        }
     }
 }
 
@@ -242,9 +332,12 @@ impl Account {
 struct Totals {
     entries: usize,
     open: u32,
-    open_sum: Amount,
+    /// Open ones that set what Permit2 may move, and open ones that it moves.
+    setting: u32,
+    by_permit: u32,
+    open_sum: Sums,
     /// Only grows while the account has entries.
-    settled_sum: Amount,
+    settled_sum: Sums,
 }
 
 #[derive(Debug)]
@@ -253,6 +346,7 @@ struct Entry {
     until: UnixSeconds,
     account: Account,
     value: Amount,
+    allowance: Allowance,
     open: bool,
 }
 
@@ -287,7 +381,7 @@ impl ClaimSet {
         let valid_before = payment.authorization().valid_before;
         // By the latest clock ever seen: a clock that steps back must not make room for what was already forgotten.
         if valid_before <= self.latest {
-            return Err(ClaimError::Expired { valid_before, got: self.latest });
+            return Err(ClaimError::Expired { scheme: payment.scheme(), valid_before, got: self.latest });
         }
         if self.limits.max_claims <= self.entries.len() {
             return Err(ClaimError::Full { limit: self.limits.max_claims });
@@ -318,8 +412,10 @@ impl ClaimSet {
     pub fn ask_balance(&mut self, payment: &VerifiedPayment, now: UnixSeconds) -> Result<BalanceQuestion, ClaimError> {
         self.expire(now);
         let account = Account::of(payment);
-        if let Some(balance) = self.poor.balance(&account, self.latest) {
-            self.check_balance(payment, balance)?;
+        if let Some(balance) = self.poor.balance(&account, self.latest)
+            && let Err(refused @ ClaimError::InsufficientBalance { .. }) = self.check_balance(payment, balance)
+        {
+            return Err(refused);
         }
         Ok(BalanceQuestion { settled_before: self.totals(&account).settled_sum })
     }
@@ -332,17 +428,23 @@ impl ClaimSet {
         self.check(payment, now)?;
         let account = Account::of(payment);
         if let Err(refused) = self.check_balance(payment, balance) {
-            self.poor.remember(account, balance, self.latest);
+            // What is missing besides money the payer may have mended by the next request.
+            if let ClaimError::InsufficientBalance { .. } = refused {
+                self.poor.remember(account, balance, self.latest);
+            }
             return Err(refused);
         }
         let (payment_id, value, valid_before) = (payment.payment_id(), payment.authorization().value, payment.authorization().valid_before);
+        let allowance = Allowance::of(payment);
         let totals = self.accounts.entry(account).or_default();
         totals.entries = totals.entries.saturating_add(1);
         totals.open = totals.open.saturating_add(1);
-        totals.open_sum = sum(totals.open_sum, value);
+        totals.setting = totals.setting.saturating_add((allowance == Allowance::Set).into());
+        totals.by_permit = totals.by_permit.saturating_add((allowance != Allowance::NotNeeded).into());
+        totals.open_sum = totals.open_sum.plus(Sums::of(value, allowance));
         let until = valid_before.saturating_add(MAX_SKEW_SECONDS);
         self.by_expiry.insert((until, payment_id));
-        let entry = Entry { state: State::InFlight, until, account, value, open: true };
+        let entry = Entry { state: State::InFlight, until, account, value, allowance, open: true };
         self.entries.insert(payment_id, entry);
         Ok(Claim { payment_id, valid_before })
     }
@@ -373,7 +475,7 @@ impl ClaimSet {
     pub fn settled(&mut self, payment_id: &Hash32) {
         let Some(entry) = self.entries.get(payment_id).filter(|entry| entry.open) else { return };
         if let Some(totals) = self.accounts.get_mut(&entry.account) {
-            totals.settled_sum = sum(totals.settled_sum, entry.value);
+            totals.settled_sum = totals.settled_sum.plus(Sums::of(entry.value, entry.allowance));
         }
         self.close(payment_id);
     }
@@ -393,7 +495,7 @@ impl ClaimSet {
     /// What the open payments of this payment's payer come to, in the same asset on the same chain.
     #[must_use]
     pub fn open_sum(&self, payment: &VerifiedPayment) -> Amount {
-        self.totals(&Account::of(payment)).open_sum
+        self.totals(&Account::of(payment)).open_sum.all
     }
 
     /// Payments remembered now.
@@ -414,9 +516,24 @@ impl ClaimSet {
 
     fn check_balance(&self, payment: &VerifiedPayment, balance: Balance) -> Result<(), ClaimError> {
         let totals = self.totals(&Account::of(payment));
-        let settled_since = Amount(totals.settled_sum.0.saturating_sub(balance.settled_before.0));
-        let needed = sum(payment.authorization().value, sum(totals.open_sum, settled_since));
-        if balance.amount < needed { Err(ClaimError::InsufficientBalance { needed, got: balance.amount }) } else { Ok(()) }
+        let (value, allowance) = (payment.authorization().value, Allowance::of(payment));
+        let settled_since = totals.settled_sum.minus(balance.settled_before);
+        let needed = Sums::of(value, allowance).plus(totals.open_sum).plus(settled_since);
+        let Funds { balance, allowance: allowed, permit_nonce } = balance.funds;
+        if balance < needed.all {
+            return Err(ClaimError::InsufficientBalance { scheme: payment.scheme(), needed: needed.all, got: balance });
+        }
+        match (allowance, payment.token_permit()) {
+            (Allowance::NotNeeded, _) => Ok(()),
+            (_, _) if 0 < totals.setting => Err(ClaimError::AllowanceChanges),
+            (_, Some(_)) if 0 < totals.by_permit => Err(ClaimError::AllowanceChanges),
+            (_, Some(permit)) if Some(permit.nonce) != permit_nonce => {
+                Err(ClaimError::AllowanceNonce { expected: permit_nonce, got: permit.nonce })
+            }
+            (_, Some(_)) => Ok(()),
+            (_, None) if allowed < needed.by_permit => Err(ClaimError::AllowanceRequired { needed: needed.by_permit, got: allowed }),
+            (_, None) => Ok(()),
+        }
     }
 
     fn close(&mut self, payment_id: &Hash32) {
@@ -424,7 +541,9 @@ impl ClaimSet {
         entry.open = false;
         let Some(totals) = self.accounts.get_mut(&entry.account) else { return };
         totals.open = totals.open.saturating_sub(1);
-        totals.open_sum = Amount(totals.open_sum.0.saturating_sub(entry.value.0));
+        totals.setting = totals.setting.saturating_sub((entry.allowance == Allowance::Set).into());
+        totals.by_permit = totals.by_permit.saturating_sub((entry.allowance != Allowance::NotNeeded).into());
+        totals.open_sum = totals.open_sum.minus(Sums::of(entry.value, entry.allowance));
     }
 
     fn forget(&mut self, payment_id: &Hash32) {

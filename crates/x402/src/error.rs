@@ -74,7 +74,7 @@ pub enum PaymentError {
         /// The member.
         field: &'static str,
     },
-    /// Check 4: the signature is not one of an externally owned account (65 bytes in hex). Smart wallets are not supported.
+    /// The signature is not one of an externally owned account (65 bytes in hex). Smart wallets are not supported.
     SignatureForm {
         /// Bytes of a signature.
         expected: usize,
@@ -118,6 +118,8 @@ pub enum PaymentError {
         /// What was signed.
         got: Amount,
     },
+    /// A check of a Permit2 permit.
+    Permit(PermitError),
     /// The client says which offer it answers, but its nonce says otherwise.
     Nonce {
         /// The nonce that commits to the echoed offer.
@@ -170,6 +172,7 @@ impl PaymentError {
             Self::ValidBefore { .. } => "invalid_exact_evm_payload_authorization_valid_before",
             Self::ValidAfter { .. } => "invalid_exact_evm_payload_authorization_valid_after",
             Self::Value { .. } => "invalid_exact_evm_payload_authorization_value_mismatch",
+            Self::Permit(error) => error.code(),
             Self::Nonce { .. } => "candor_nonce_mismatch",
             Self::OfferExpired { .. } => "candor_offer_expired",
             Self::NotThisBoot { .. } => "candor_not_this_boot",
@@ -197,6 +200,7 @@ impl PaymentError {
             | Self::ValidBefore { .. }
             | Self::ValidAfter { .. }
             | Self::Value { .. }
+            | Self::Permit(_)
             | Self::Nonce { .. }
             | Self::OfferExpired { .. }
             | Self::NotThisBoot { .. } => 402,
@@ -231,6 +235,7 @@ impl fmt::Display for PaymentError {
             Self::ValidBefore { at_least, at_most, got } => write!(f, "validBefore from {at_least} to {at_most} expected, got {got}"),
             Self::ValidAfter { at_most, got } => write!(f, "validAfter of at most {at_most} expected, got {got}"),
             Self::Value { expected, got } => write!(f, "value {expected} expected, got {got}"),
+            Self::Permit(error) => error.fmt(f),
             Self::Nonce { expected, got } => write!(f, "nonce {expected:#} commits to the echoed offer, got {got:#}"),
             Self::OfferExpired { valid_until, got } => write!(f, "the offer ended at {valid_until} ms, it is {got}"),
             Self::NotThisBoot { later_than, got, retry_after_seconds } => {
@@ -242,6 +247,145 @@ impl fmt::Display for PaymentError {
 }
 
 impl std::error::Error for PaymentError {}
+
+/// Why a Permit2 permit is refused, with the strings that the reference has for `upto`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum PermitError {
+    /// It was signed for another scheme.
+    Form,
+    /// Somebody else may submit it.
+    Facilitator {
+        /// The settler of this enclave's key.
+        expected: Address,
+        /// What was signed.
+        got: Address,
+    },
+    /// It is for another contract than x402's proxy.
+    Spender {
+        /// The proxy of the terms.
+        expected: Address,
+        /// What was signed.
+        got: Address,
+    },
+    /// It pays somebody else.
+    Recipient {
+        /// The payee that was offered.
+        expected: Address,
+        /// What was signed.
+        got: Address,
+    },
+    /// It ends too soon to settle, or stays open for longer than the protocol allows. Unix seconds.
+    Deadline {
+        /// Earliest end.
+        at_least: UnixSeconds,
+        /// Latest end.
+        at_most: UnixSeconds,
+        /// What was signed.
+        got: UnixSeconds,
+    },
+    /// It is not valid yet. Unix seconds.
+    NotYetValid {
+        /// Latest start.
+        at_most: UnixSeconds,
+        /// What was signed.
+        got: UnixSeconds,
+    },
+    /// Another maximum. Equality, in both directions.
+    Amount {
+        /// The ceiling of the price.
+        expected: Amount,
+        /// What was signed.
+        got: Amount,
+    },
+    /// It permits another token.
+    Token {
+        /// The asset that was offered.
+        expected: Address,
+        /// What was signed.
+        got: Address,
+    },
+    /// Somebody else signed it, something else was signed, or the signature has a high s.
+    Signature {
+        /// The payer.
+        expected: Address,
+        /// Who signed, if anybody can be recovered.
+        got: Option<Address>,
+    },
+    /// The EIP-2612 permit beside it has a member that is missing or malformed.
+    TokenPermitForm,
+    /// The EIP-2612 permit is another payer's.
+    TokenPermitFrom,
+    /// The EIP-2612 permit is for another token.
+    TokenPermitAsset,
+    /// The EIP-2612 permit is not for Permit2.
+    TokenPermitSpender,
+    /// The EIP-2612 permit is for another amount than the Permit2 permit, which x402's proxy refuses.
+    TokenPermitAmount {
+        /// What the Permit2 permit permits.
+        expected: Amount,
+        /// What the EIP-2612 permit permits.
+        got: Amount,
+    },
+    /// The EIP-2612 permit ends before the payment.
+    TokenPermitDeadline,
+    /// The EIP-2612 permit is not signed by the payer.
+    TokenPermitSignature,
+}
+
+impl PermitError {
+    /// The x402 error string.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Form => "invalid_upto_evm_scheme",
+            Self::Facilitator { .. } => "upto_facilitator_mismatch",
+            Self::Spender { .. } => "invalid_permit2_spender",
+            Self::Recipient { .. } => "invalid_permit2_recipient_mismatch",
+            Self::Deadline { .. } => "permit2_deadline_expired",
+            Self::NotYetValid { .. } => "permit2_not_yet_valid",
+            Self::Amount { .. } => "permit2_amount_mismatch",
+            Self::Token { .. } => "permit2_token_mismatch",
+            Self::Signature { .. } => "invalid_permit2_signature",
+            Self::TokenPermitForm | Self::TokenPermitSignature => "invalid_eip2612_extension_format",
+            Self::TokenPermitFrom => "eip2612_from_mismatch",
+            Self::TokenPermitAsset => "eip2612_asset_mismatch",
+            Self::TokenPermitSpender => "eip2612_spender_not_permit2",
+            Self::TokenPermitAmount { .. } => "permit2_2612_amount_mismatch",
+            Self::TokenPermitDeadline => "eip2612_deadline_expired",
+        }
+    }
+}
+
+impl fmt::Display for PermitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Form => f.write_str("a permit of the scheme upto expected"),
+            Self::Facilitator { expected, got } => write!(f, "a permit for {expected} alone to submit expected, got one for {got}"),
+            Self::Spender { expected, got } => write!(f, "a permit for the proxy {expected} expected, got one for {got}"),
+            Self::Recipient { expected, got } => write!(f, "payment to {expected} expected, got {got}"),
+            Self::Deadline { at_least, at_most, got } => write!(f, "deadline from {at_least} to {at_most} expected, got {got}"),
+            Self::NotYetValid { at_most, got } => write!(f, "validAfter of at most {at_most} expected, got {got}"),
+            Self::Amount { expected, got } => write!(f, "a permit of {expected} expected, got {got}"),
+            Self::Token { expected, got } => write!(f, "a permit of token {expected} expected, got {got}"),
+            Self::Signature { expected, got: Some(got) } => write!(f, "signature of {expected} expected, got one of {got}"),
+            Self::Signature { expected, got: None } => write!(f, "signature of {expected} expected, got nobody's"),
+            Self::TokenPermitForm => f.write_str("extensions.eip2612GasSponsoring.info is malformed"),
+            Self::TokenPermitFrom => f.write_str("the EIP-2612 permit is of another payer"),
+            Self::TokenPermitAsset => f.write_str("the EIP-2612 permit is for another token"),
+            Self::TokenPermitSpender => f.write_str("the EIP-2612 permit is not for Permit2"),
+            Self::TokenPermitAmount { expected, got } => write!(f, "an EIP-2612 permit of {expected} expected, got {got}"),
+            Self::TokenPermitDeadline => f.write_str("the EIP-2612 permit ends before the payment"),
+            Self::TokenPermitSignature => f.write_str("the EIP-2612 permit is not signed by the payer"),
+        }
+    }
+}
+
+impl From<PermitError> for PaymentError {
+    fn from(error: PermitError) -> Self {
+        Self::Permit(error)
+    }
+}
 
 /// A member that should have been a text, for people.
 struct Text<'a>(&'a Option<String>);

@@ -1,11 +1,11 @@
-//! The `candor` extension: how a signed offer travels in a 402, and how a client says that its payment answers it.
+//! The `candor` extension: how signed offers travel in a 402, and how a client says that its payment answers one.
 //!
-//! Server: `extensions.candor = {info: {version, offer, signature, requestSalt, manifestHash, answerRecovery, answerSalt?}, schema}`, the
-//! schema for clients that look at it. Client: the same, echoed, plus `info.clientSalt`, with which its nonce commits to the offer. A stock
+//! Server: `extensions.candor = {info: {version, offers: [{offer, signature}], requestSalt, manifestHash, answerRecovery, answerSalt?}, schema}`, an
+//! offer for each scheme of `accepts` in the same order, the schema for clients that look at it. Client: the same, echoed, plus `info.clientSalt`, with which its nonce commits to the offer. A stock
 //! x402 client echoes without that salt; then the payment is bound to the request on our side only and the verdict says *equal price only*.
 //! `answerSalt` is another in each 402 and outside of the signed offer: who echoes it can open the answer later. Spec: payment.md §3 and §4,
 //! recovery.md §4.
-//! Not here: whether K_sig is attested (`candor-verify`), the comparison of the nonce (`exact.rs`), what the salt opens (`recovery.rs`).
+//! Not here: whether K_sig is attested (`candor-verify`), the comparison of the nonce (`scheme`), what the salt opens (`recovery.rs`).
 
 use std::fmt;
 
@@ -13,7 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use candor_verify::bytes::{Hash32, Signature65};
 use candor_verify::offer::Offer;
-use serde_json::{Value, json};
+use candor_verify::scheme::Scheme;
+use serde_json::{Map, Value, json};
 
 use crate::protocol::JsonObject;
 
@@ -37,6 +38,13 @@ pub struct SignedOffer {
     pub request_salt: Hash32,
 }
 
+/// The offers of one 402, one for each way to pay: of one request, under one salt. Parsed, not believed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SignedOffers(Vec<SignedOffer>);
+
+/// Offers in one 402, at most.
+const OFFERS_MAX: usize = 4;
+
 /// Whether an answer can be had again by who paid for it and did not get it: a part of each 402.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: an answer is kept or not")]
@@ -54,8 +62,8 @@ pub enum AnswerRecovery {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
 pub struct OfferEcho {
-    /// The offer that the client says it answers.
-    pub signed: SignedOffer,
+    /// The offers that the client echoed; it answers the one of its scheme.
+    pub offers: SignedOffers,
     /// `None` for clients that echo without committing (any stock x402 client).
     pub client_salt: Option<Hash32>,
     /// `None` if the 402 had none. Nobody asks whether it is the one that was sent: who changes it opens the answer with the changed one.
@@ -108,7 +116,24 @@ impl fmt::Display for ExtensionError {
 
 impl std::error::Error for ExtensionError {}
 
-impl SignedOffer {
+impl SignedOffers {
+    /// These, of one request and one boot; the preferred one first.
+    #[must_use]
+    pub fn new(offers: Vec<SignedOffer>) -> Self {
+        Self(offers)
+    }
+
+    /// All of them, the preferred one first.
+    pub fn iter(&self) -> impl Iterator<Item = &SignedOffer> {
+        self.0.iter()
+    }
+
+    /// The offer to be paid by this scheme.
+    #[must_use]
+    pub fn of(&self, scheme: Scheme) -> Option<&SignedOffer> {
+        self.iter().find(|signed| signed.offer.scheme == scheme)
+    }
+
     /// Server: the `extensions` of a 402.
     #[must_use]
     pub fn to_extensions(&self, recovery: &AnswerRecovery) -> JsonObject {
@@ -116,12 +141,14 @@ impl SignedOffer {
             AnswerRecovery::Echo { salt } => ("echo", Some(("answerSalt".to_owned(), Value::from(salt.to_string())))),
             AnswerRecovery::None => ("none", None),
         };
+        let offer = |signed: &SignedOffer| json!({"offer": STANDARD.encode(signed.offer.encode()), "signature": STANDARD.encode(signed.signature.0)});
+        let (request_salt, manifest_hash) =
+            self.0.first().map(|signed| (signed.request_salt, signed.offer.manifest_hash)).unwrap_or_default();
         let info: JsonObject = [
             ("version".to_owned(), Value::from(EXTENSION_VERSION)),
-            ("offer".to_owned(), Value::from(STANDARD.encode(self.offer.encode()))),
-            ("signature".to_owned(), Value::from(STANDARD.encode(self.signature.0))),
-            ("requestSalt".to_owned(), Value::from(self.request_salt.to_string())),
-            ("manifestHash".to_owned(), Value::from(self.offer.manifest_hash.to_string())),
+            ("offers".to_owned(), self.iter().map(offer).collect()),
+            ("requestSalt".to_owned(), Value::from(request_salt.to_string())),
+            ("manifestHash".to_owned(), Value::from(manifest_hash.to_string())),
             ("answerRecovery".to_owned(), Value::from(kept)),
         ]
         .into_iter()
@@ -130,7 +157,7 @@ impl SignedOffer {
         extension(info)
     }
 
-    /// Client: reads the offer out of the `extensions` of a 402; `None` if the server has no `candor` extension.
+    /// Client: reads the offers out of the `extensions` of a 402; `None` if the server has no `candor` extension.
     ///
     /// # Errors
     /// The member that is not what it should be.
@@ -139,19 +166,31 @@ impl SignedOffer {
     }
 
     fn read(info: &JsonObject) -> Result<Self, ExtensionError> {
+        const FIELD: &str = "offers";
         let version = info.member("version").and_then(Value::as_u64);
         if version != Some(EXTENSION_VERSION) {
             return Err(ExtensionError::Version { expected: EXTENSION_VERSION, got: version });
         }
-        let offer = base64_member(info, "offer")?;
-        let offer = Offer::parse(&offer).map_err(|_| ExtensionError::Malformed { field: "offer" })?;
-        let signature = base64_member(info, "signature")?;
-        let signature = Signature65::from_slice(&signature).ok_or(ExtensionError::Malformed { field: "signature" })?;
-        let manifest_hash = hash_member(info, "manifestHash")?;
-        if manifest_hash != offer.manifest_hash {
-            return Err(ExtensionError::ManifestHash { expected: offer.manifest_hash, got: manifest_hash });
-        }
-        Ok(Self { offer, signature, request_salt: hash_member(info, "requestSalt")? })
+        let members = info.member(FIELD).and_then(Value::as_array).filter(|members| (1..=OFFERS_MAX).contains(&members.len()));
+        let members = members.ok_or(ExtensionError::Malformed { field: FIELD })?;
+        let (manifest_hash, request_salt) = (hash_member(info, "manifestHash")?, hash_member(info, "requestSalt")?);
+        let offers = members.iter().map(|member| {
+            let member = member.as_object().ok_or(ExtensionError::Malformed { field: FIELD })?;
+            let offer = Offer::parse(&base64_member(member, "offer")?).map_err(|_| ExtensionError::Malformed { field: "offer" })?;
+            let signature = Signature65::from_slice(&base64_member(member, "signature")?);
+            let signature = signature.ok_or(ExtensionError::Malformed { field: "signature" })?;
+            if manifest_hash != offer.manifest_hash {
+                return Err(ExtensionError::ManifestHash { expected: offer.manifest_hash, got: manifest_hash });
+            }
+            Ok(SignedOffer { offer, signature, request_salt })
+        });
+        offers.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl From<SignedOffer> for SignedOffers {
+    fn from(signed: SignedOffer) -> Self {
+        Self(vec![signed])
     }
 }
 
@@ -170,7 +209,13 @@ impl OfferEcho {
             None => None,
             Some(_) => Some(hash_member(&info, "clientSalt")?),
         };
-        Ok(Some(Self { signed: SignedOffer::read(&info)?, client_salt, answer_salt: answer_salt(&info)? }))
+        Ok(Some(Self { offers: SignedOffers::read(&info)?, client_salt, answer_salt: answer_salt(&info)? }))
+    }
+
+    /// The offer that it answers if it pays by this scheme.
+    #[must_use]
+    pub fn signed(&self, scheme: Scheme) -> Option<SignedOffer> {
+        self.offers.of(scheme).cloned()
     }
 }
 
@@ -214,15 +259,19 @@ fn schema() -> Value {
         "type": "object",
         "properties": {
             "version": {"const": EXTENSION_VERSION},
-            "offer": base64,
-            "signature": base64,
+            "offers": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": OFFERS_MAX,
+                "items": {"type": "object", "properties": {"offer": base64, "signature": base64}, "required": ["offer", "signature"]},
+            },
             "requestSalt": hash,
             "manifestHash": hash,
             "clientSalt": hash,
             "answerRecovery": {"enum": ["echo", "none"]},
             "answerSalt": {"type": "string", "pattern": "^0x[0-9a-f]{64}$"},
         },
-        "required": ["version", "offer", "signature", "requestSalt", "manifestHash"],
+        "required": ["version", "offers", "requestSalt", "manifestHash"],
     })
 }
 
@@ -234,8 +283,8 @@ fn info(extensions: Option<&JsonObject>) -> Result<Option<JsonObject>, Extension
     }
 }
 
-fn base64_member(info: &JsonObject, field: &'static str) -> Result<Vec<u8>, ExtensionError> {
-    let text = info.text(field).filter(|text| text.len() <= MAX_BASE64);
+fn base64_member(of: &Map<String, Value>, field: &'static str) -> Result<Vec<u8>, ExtensionError> {
+    let text = of.get(field).and_then(Value::as_str).filter(|text| text.len() <= MAX_BASE64);
     text.and_then(|text| STANDARD.decode(text).ok()).ok_or(ExtensionError::Malformed { field })
 }
 
@@ -246,7 +295,6 @@ fn hash_member(info: &JsonObject, field: &'static str) -> Result<Hash32, Extensi
 #[cfg(test)]
 mod tests {
     use candor_verify::bytes::{Address, Amount};
-    use candor_verify::receipt::Scheme;
     use candor_verify::time::UnixMs;
 
     use super::*;
@@ -274,14 +322,23 @@ mod tests {
 
     const ECHO: AnswerRecovery = AnswerRecovery::Echo { salt: Hash32([0xab; 32]) };
 
+    /// Two ways to pay for one request.
+    fn offers() -> SignedOffers {
+        let Offer { amount, .. } = sample().offer;
+        let upto = Offer { scheme: Scheme::UptoPermit2, settler: Address([3; 20]), amount, ..sample().offer };
+        SignedOffers::new(vec![SignedOffer { offer: upto, ..sample() }, sample()])
+    }
+
     fn echo(client_salt: Option<Hash32>) -> OfferEcho {
-        OfferEcho { signed: sample(), client_salt, answer_salt: Some(Hash32([0xab; 32])) }
+        OfferEcho { offers: offers(), client_salt, answer_salt: Some(Hash32([0xab; 32])) }
     }
 
     #[test]
     fn an_offer_reads_back_on_both_sides() {
-        let extensions = sample().to_extensions(&ECHO);
-        assert_eq!(SignedOffer::parse(Some(&extensions)), Ok(Some(sample())));
+        let extensions = offers().to_extensions(&ECHO);
+        assert_eq!(SignedOffers::parse(Some(&extensions)), Ok(Some(offers())));
+        assert_eq!(echo(None).signed(Scheme::ExactEip3009), Some(sample()));
+        assert_eq!((echo(None).signed(Scheme::Batch), offers().iter().count()), (None, 2));
         assert_eq!(OfferEcho::parse(Some(&extensions)), Ok(Some(echo(None))));
         let echoed = echo_with_salt(&extensions, &Hash32([8; 32]));
         assert_eq!(OfferEcho::parse(Some(&echoed)), Ok(Some(echo(Some(Hash32([8; 32]))))));
@@ -290,10 +347,10 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_not_kept_has_no_salt_and_one_that_is_has_one_in_one_form() {
-        let none = sample().to_extensions(&AnswerRecovery::None);
+        let none = offers().to_extensions(&AnswerRecovery::None);
         assert_eq!(none.0["candor"]["info"]["answerRecovery"], "none");
         assert_eq!(OfferEcho::parse(Some(&none)).unwrap().unwrap().answer_salt, None);
-        let mut echoed = sample().to_extensions(&ECHO);
+        let mut echoed = offers().to_extensions(&ECHO);
         assert_eq!(echoed_answer_salt(Some(&echoed)), Some(Hash32([0xab; 32])));
         // Any other salt of that form is as good.
         echoed.0["candor"]["info"]["answerSalt"] = Hash32([1; 32]).to_string().into();
@@ -310,7 +367,7 @@ mod tests {
     /// Clients may leave the schema out of their echo, or echo another: only `info` is ours to hold them to.
     #[test]
     fn the_schema_names_every_member_of_info_and_need_not_be_echoed() {
-        let sent = sample().to_extensions(&ECHO);
+        let sent = offers().to_extensions(&ECHO);
         let ours = &sent.0["candor"];
         let (info, schema) = (ours["info"].as_object().unwrap(), &ours["schema"]);
         let properties = schema["properties"].as_object().unwrap();
@@ -332,8 +389,8 @@ mod tests {
     #[test]
     fn no_extensions_is_an_answer_and_extensions_without_ours_is_not() {
         let other: JsonObject = serde_json::from_str(r#"{"bazaar":{"info":{}}}"#).unwrap();
-        assert_eq!(SignedOffer::parse(None), Ok(None));
-        assert_eq!(SignedOffer::parse(Some(&other)), Ok(None));
+        assert_eq!(SignedOffers::parse(None), Ok(None));
+        assert_eq!(SignedOffers::parse(Some(&other)), Ok(None));
         assert_eq!(OfferEcho::parse(None), Ok(None));
         assert_eq!(OfferEcho::parse(Some(&JsonObject::default())), Ok(None));
         assert_eq!(OfferEcho::parse(Some(&other)), Err(ExtensionError::Malformed { field: "info" }));
@@ -342,11 +399,25 @@ mod tests {
     #[test]
     fn each_malformed_member_is_named() {
         let change = |field: &str, value: Value| {
-            let mut extensions = sample().to_extensions(&ECHO);
+            let mut extensions = offers().to_extensions(&ECHO);
             extensions.0["candor"]["info"][field] = value;
             OfferEcho::parse(Some(&extensions)).unwrap_err()
         };
-        for field in ["offer", "signature", "requestSalt", "manifestHash"] {
+        let of_one = |field: &str, value: Value| {
+            let mut extensions = offers().to_extensions(&ECHO);
+            extensions.0["candor"]["info"]["offers"][1][field] = value;
+            OfferEcho::parse(Some(&extensions)).unwrap_err()
+        };
+        for field in ["offer", "signature"] {
+            for value in [Value::Null, 7.into(), "".into(), "?".into(), "AAAA".into(), "A".repeat(2000).into()] {
+                assert_eq!(of_one(field, value), ExtensionError::Malformed { field });
+            }
+        }
+        let five = std::iter::repeat_n(offers().to_extensions(&ECHO).0["candor"]["info"]["offers"][0].clone(), 5);
+        for value in [Value::Null, 7.into(), json!([]), json!([7]), five.collect()] {
+            assert_eq!(change("offers", value), ExtensionError::Malformed { field: "offers" });
+        }
+        for field in ["requestSalt", "manifestHash"] {
             for value in [Value::Null, 7.into(), "".into(), "?".into(), "AAAA".into(), "A".repeat(2000).into()] {
                 assert_eq!(change(field, value), ExtensionError::Malformed { field });
             }

@@ -7,14 +7,13 @@
 //! client                        enclave                               host
 //! client::choose ◀── 402 ────── protocol, extension
 //! client::Ledger::reserve
-//! client::pay ── payment ─────▶ exact::verify_exact ⇒ VerifiedPayment
+//! client::pay ── payment ─────▶ scheme::verify_payment ⇒ VerifiedPayment
 //!                               claims::ClaimSet::claim ⇒ Claim ⇒ Execution ─▶ engine
-//!                               settlement::Calldata ────────────────▶ settlement::Machine ─▶ chain
+//!                               scheme::Call ────────────────────────▶ settlement::Machine ─▶ chain
 //! ```
 //!
 //! No clock, no randomness, no sockets, no async: time and random bytes are parameters, the shells are elsewhere (ADR 0007).
-//! Not here: the price (`enclave`), what a verdict says about a payment (`candor-verify`), RPC (`chain`), v1 of the protocol, schemes
-//! other than `exact` over EIP-3009.
+//! Not here: the price (`enclave`), what a verdict says about a payment (`candor-verify`), RPC (`chain`), v1 of the protocol.
 //!
 //! **Invariants:** no panic is reachable from input; every size has a limit; money is integers; no signature appears in `Debug`,
 //! `Display` or an error.
@@ -35,15 +34,15 @@ pub mod claims;
 pub mod client;
 pub mod discovery;
 pub mod error;
-pub mod exact;
 pub mod extension;
 pub mod libsecp;
 mod poor;
 pub mod protocol;
 pub mod recovery;
+pub mod scheme;
 pub mod settlement;
 
 pub use claims::{Claim, ClaimSet, Execution};
 pub use error::PaymentError;
-pub use exact::{VerifiedPayment, verify_exact};
 pub use libsecp::Libsecp;
+pub use scheme::{VerifiedPayment, verify_payment};

@@ -53,6 +53,7 @@ mod tests {
     use candor_verify::bytes::{Address, Amount};
 
     use super::*;
+    use crate::claims::{Funds, Sums};
 
     fn account(n: usize) -> Account {
         let mut payer = [0; 20];
@@ -64,8 +65,16 @@ mod tests {
     fn a_stranger_with_many_accounts_fills_no_memory_and_the_youngest_answers_stay() {
         let mut poor = PoorPayers::default();
         for n in 0..(3 * MAX_POOR) {
-            poor.remember(account(n), Balance::new(Amount(1), Amount::ZERO), UnixSeconds(n as u64));
-            poor.remember(account(n), Balance::new(Amount(2), Amount::ZERO), UnixSeconds(n as u64));
+            poor.remember(
+                account(n),
+                Balance::new(Funds { balance: Amount(1), ..Funds::default() }, Sums::default()),
+                UnixSeconds(n as u64),
+            );
+            poor.remember(
+                account(n),
+                Balance::new(Funds { balance: Amount(2), ..Funds::default() }, Sums::default()),
+                UnixSeconds(n as u64),
+            );
         }
         assert_eq!(poor.len(), MAX_POOR);
         let last = 3 * MAX_POOR - 1;

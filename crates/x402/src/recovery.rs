@@ -11,9 +11,9 @@ use candor_verify::eip712::{Recover, signer};
 use candor_verify::recovery::AnswerSecret;
 use candor_verify::time::UnixSeconds;
 
-use crate::exact::{parse_authorization, parse_payment};
 use crate::extension::echoed_answer_salt;
-use crate::protocol::{ExactRequirements, PaymentPayload};
+use crate::protocol::PaymentPayload;
+use crate::scheme::{Requirements, parse_authorization, parse_payment};
 
 /// A payment header that echoed the salt of its answer.
 #[derive(Clone, Debug)]
@@ -42,9 +42,9 @@ pub struct SignedPayment {
 /// The payment in a header, if its signature is its payer's.
 #[must_use]
 pub fn signed_by_payer(payload: &PaymentPayload, recover: &dyn Recover) -> Option<SignedPayment> {
-    let requirements = ExactRequirements::parse(&payload.accepted).ok()?;
+    let requirements = Requirements::parse(&payload.accepted).ok()?;
     let (payment, _) = parse_payment(payload).ok()?;
-    let digest = payment.authorization.digest(&requirements.domain());
+    let digest = payment.authorization.digest(&requirements.token());
     let payment_id = payment.authorization.payment_id(requirements.network.0, &requirements.asset);
     let is_payers = signer(recover, &digest, &payment.signature) == Some(payment.authorization.from);
     is_payers.then_some(SignedPayment { signed_digest: digest, payment_id })
@@ -55,9 +55,9 @@ impl Retry {
     #[must_use]
     pub fn read(payload: &PaymentPayload) -> Option<Self> {
         let salt = echoed_answer_salt(payload.extensions.as_ref())?;
-        let requirements = ExactRequirements::parse(&payload.accepted).ok()?;
+        let requirements = Requirements::parse(&payload.accepted).ok()?;
         let authorization = parse_authorization(&payload.payload).ok()?;
-        let signed_digest = authorization.digest(&requirements.domain());
+        let signed_digest = authorization.digest(&requirements.token());
         let chain_id = requirements.network.0;
         Some(Self {
             secret: AnswerSecret::new(&signed_digest, &salt),

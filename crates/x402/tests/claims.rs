@@ -7,8 +7,9 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use candor_verify::bytes::Amount;
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
+use candor_verify::scheme::Scheme;
 use candor_verify::time::{UnixMs, UnixSeconds};
-use candor_x402::claims::{ClaimError, ClaimLimits, Ending};
+use candor_x402::claims::{ClaimError, ClaimLimits, Ending, Funds};
 use candor_x402::{Claim, ClaimSet, VerifiedPayment};
 use common::{NOW, World};
 
@@ -23,11 +24,11 @@ fn take(set: &mut ClaimSet, payment: &VerifiedPayment, now: u64) -> Result<Claim
 /// A claim of a payer with this much, by an answer of this moment.
 fn claim_with(set: &mut ClaimSet, payment: &VerifiedPayment, balance: Amount, now: u64) -> Result<Claim, ClaimError> {
     let asked = set.ask_balance(payment, UnixSeconds(now))?;
-    set.claim(payment, asked.answered(balance), UnixSeconds(now))
+    set.claim(payment, asked.answered(Funds { balance, ..Funds::default() }), UnixSeconds(now))
 }
 
 fn insufficient(needed: u128, got: u128) -> Option<ClaimError> {
-    Some(ClaimError::InsufficientBalance { needed: Amount(needed), got: Amount(got) })
+    Some(ClaimError::InsufficientBalance { scheme: Scheme::ExactEip3009, needed: Amount(needed), got: Amount(got) })
 }
 
 #[test]
@@ -219,7 +220,11 @@ fn of_two_payments_on_one_balance_at_once_one_is_claimed() {
             scope.spawn(move || {
                 let asked = set.lock().unwrap().ask_balance(&payment, UnixSeconds(NOW)).unwrap();
                 start.wait();
-                let result = set.lock().unwrap().claim(&payment, asked.answered(Amount(1000)), UnixSeconds(NOW));
+                let result = set.lock().unwrap().claim(
+                    &payment,
+                    asked.answered(Funds { balance: Amount(1000), ..Funds::default() }),
+                    UnixSeconds(NOW),
+                );
                 match result {
                     Ok(_claim) => claimed.fetch_add(1, Ordering::SeqCst),
                     Err(error) => {
@@ -243,7 +248,10 @@ fn a_balance_from_before_a_settlement_still_has_to_pay_for_it() {
     // Asked before the transfer is seen: the thousand may be those that have just gone.
     let asked = set.ask_balance(&world.paid(2), UnixSeconds(NOW)).unwrap();
     set.settled(&world.paid(1).payment_id());
-    assert_eq!(set.claim(&world.paid(2), asked.answered(Amount(1000)), UnixSeconds(NOW)).err(), insufficient(2000, 1000));
+    assert_eq!(
+        set.claim(&world.paid(2), asked.answered(Funds { balance: Amount(1000), ..Funds::default() }), UnixSeconds(NOW)).err(),
+        insufficient(2000, 1000)
+    );
     // Asked after it was seen: they are others.
     assert!(claim_with(&mut set, &world.paid(2), Amount(1000), NOW + 3).is_ok());
 }

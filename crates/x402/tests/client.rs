@@ -10,7 +10,8 @@ use candor_verify::recovery::KEPT_SECONDS;
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::client::*;
 use candor_x402::extension::AnswerRecovery;
-use candor_x402::protocol::{PaymentRequired, PaymentRequirements, RequirementsError, encode_header, parse_payment_required};
+use candor_x402::protocol::{PaymentRequired, PaymentRequirements, encode_header, parse_payment_required};
+use candor_x402::scheme::RequirementsError;
 use common::{Key, NOW, World, paid_by};
 
 fn choose_from(world: &World, required: &PaymentRequired) -> Result<Choice, ChooseError> {
@@ -20,7 +21,7 @@ fn choose_from(world: &World, required: &PaymentRequired) -> Result<Choice, Choo
 #[test]
 fn unknown_schemes_flows_and_chains_are_dropped_and_the_first_good_entry_is_taken() {
     let world = World::new();
-    let good = world.requirements.to_requirements();
+    let good = world.requirements.to_entry();
     let mut upfront = good.clone();
     upfront.extra.as_mut().unwrap().0.insert("paymentFlow".into(), "upfront".into());
     let mut barter = good.clone();
@@ -32,8 +33,9 @@ fn unknown_schemes_flows_and_chains_are_dropped_and_the_first_good_entry_is_take
     // Over the wire and back.
     let required = parse_payment_required(encode_header(&required).as_bytes()).unwrap();
     assert_eq!(choose_from(&world, &required).unwrap().requirements(), &world.requirements);
-    let none = PaymentRequired { accepts: vec![upto], ..world.required() };
-    let reasons = vec![SkipReason::Requirements(RequirementsError::Scheme)];
+    let barter = PaymentRequirements { scheme: "barter".into(), ..world.requirements.to_entry() };
+    let none = PaymentRequired { accepts: vec![upto, barter], ..world.required() };
+    let reasons = [RequirementsError::Facilitator, RequirementsError::Scheme].map(SkipReason::Requirements).to_vec();
     assert_eq!(choose_from(&world, &none).err(), Some(ChooseError::NoEntry(reasons)));
 }
 
@@ -66,7 +68,7 @@ fn an_entry_under_another_domain_than_the_signed_terms_is_not_chosen() {
         assert_ne!(extra.insert(field.into(), other.into()), Some(other.into()), "{field}");
         assert_eq!(choose_from(&world, &required).err(), Some(ChooseError::NoEntry(vec![SkipReason::NotTheOffer])), "{field} {other:?}");
         // An honest entry behind it is taken.
-        required.accepts.push(world.requirements.to_requirements());
+        required.accepts.push(world.requirements.to_entry());
         assert_eq!(choose_from(&world, &required).unwrap().requirements(), &world.requirements);
     }
 }
@@ -91,7 +93,7 @@ fn what_cannot_be_paid_is_said_in_words_with_amount_and_asset() {
     let asset = Address([7; 20]);
     let per_request = SkipReason::Policy(PolicyError::PerRequest { asset, limit: Amount(200), got: Amount(301) });
     let said = ChooseError::NoEntry(vec![SkipReason::Requirements(RequirementsError::Scheme), per_request]).to_string();
-    for words in ["the price is 301", "allows 200 per request", &asset.to_string(), "its scheme is not `exact`; "] {
+    for words in ["the price is 301", "allows 200 per request", &asset.to_string(), "its scheme is neither `exact` nor `upto`; "] {
         assert!(said.contains(words), "{words}: {said}");
     }
     for debug in ["Policy(", "PerRequest", "None", "{"] {
@@ -176,7 +178,7 @@ fn an_unused_authorization_frees_its_request_once_it_can_no_longer_move() {
     assert_eq!(ledger.resolve(&nonce, Resolution::NeverSent), Err(LedgerError::AlreadyPaid));
     assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_time: ends }), Ok(()));
     assert_eq!(ledger.resume(&REQUEST, &other(&world), &[], ends.saturating_add(1)), Ok(None));
-    assert_eq!(ledger.resolve(&nonce, Resolution::Charged), Err(LedgerError::Unknown));
+    assert_eq!(ledger.resolve(&nonce, Resolution::Charged { amount: None }), Err(LedgerError::Unknown));
 }
 
 #[test]
@@ -232,7 +234,7 @@ fn what_a_guard_refused_is_sent_to_nobody_again_and_counts_until_a_chain_shows_i
     assert_eq!((day, ledger.open().count()), (Amount(1000), 1));
     // If the enclave was not what it was shown to be, it moved; else it never will.
     let mut moved = restarted(&ledger);
-    assert_eq!((moved.resolve(&nonce, Resolution::Charged), moved.open().count()), (Ok(()), 0));
+    assert_eq!((moved.resolve(&nonce, Resolution::Charged { amount: None }), moved.open().count()), (Ok(()), 0));
     let early = Resolution::UnusedAt { block_time: ends.saturating_sub(1) };
     assert_eq!(ledger.resolve(&nonce, early), Err(LedgerError::TooEarly { at_least: ends, got: ends.saturating_sub(1) }));
     assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_time: ends }), Ok(()));
@@ -247,7 +249,7 @@ fn a_request_that_was_answered_may_be_bought_again() {
         let reservation = world.reserve(&mut ledger, salt);
         let nonce = reservation.nonce();
         ledger.sent(world.sent(reservation)).unwrap();
-        ledger.resolve(&nonce, Resolution::Charged).unwrap();
+        ledger.resolve(&nonce, Resolution::Charged { amount: None }).unwrap();
         assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_time: UnixSeconds(u64::MAX) }), Err(LedgerError::AlreadyPaid));
         assert_eq!(ledger.resume(&REQUEST, &seller(&world), &[], UnixSeconds(NOW)), Ok(None));
     }
@@ -279,7 +281,7 @@ fn the_budget_of_a_day_counts_unresolved_payments_and_rolls() {
         let reserved = world.reserve(&mut ledger, n);
         last = Some(reserved.nonce());
         if n < 10 {
-            ledger.resolve(&reserved.nonce(), Resolution::Charged).unwrap();
+            ledger.resolve(&reserved.nonce(), Resolution::Charged { amount: None }).unwrap();
         }
     }
     let full = LedgerError::PerDay { limit: Amount(20_000), got: Amount(21_000) };
@@ -335,7 +337,7 @@ fn beside_payments_that_were_left_no_more_are_reserved_than_the_policy_allows_an
     ledger.resolve(&other.nonce(), Resolution::NeverSent).unwrap();
     // What is charged is not unresolved, and what is not known counts for nothing.
     let charged = *left.iter().next().unwrap();
-    ledger.resolve(&charged, Resolution::Charged).unwrap();
+    ledger.resolve(&charged, Resolution::Charged { amount: None }).unwrap();
     left.insert(Hash32([0xee; 32]));
     assert!(beside(&mut ledger, &left, 6).is_ok());
 }

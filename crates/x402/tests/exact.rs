@@ -2,17 +2,17 @@
 
 mod common;
 
-use candor_verify::bytes::{Address, Amount, Hash32, to_hex};
+use candor_verify::bytes::{Address, Amount, Hash32, Signature65, to_hex};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, SETTLE_MARGIN_SECONDS};
 use candor_verify::recovery::AnswerSecret;
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_x402::PaymentError;
-use candor_x402::exact::Binding;
 use candor_x402::extension::{AnswerRecovery, ExtensionError};
 use candor_x402::protocol::{JsonObject, encode_header, parse_payment_payload};
 use candor_x402::recovery::Retry;
+use candor_x402::scheme::Binding;
 use candor_x402::settlement::{Intent, encode_transfer};
-use common::{NOW, World};
+use common::{NOW, World, high_s_twin};
 use serde_json::{Value, json};
 
 #[test]
@@ -54,7 +54,7 @@ fn each_refusal_has_the_string_of_the_reference() {
         ("No matching payment requirements", 402, |p| p.accepted.asset = Address([1; 20]).to_string()),
         ("No matching payment requirements", 402, |p| p.accepted.max_timeout_seconds = 301),
         ("No matching payment requirements", 402, |p| extra(p, "name", "USD Coin".into())),
-        ("extension_echo_mismatch", 402, |p| p.extensions.as_mut().unwrap().0["candor"]["info"]["offer"] = Value::Null),
+        ("extension_echo_mismatch", 402, |p| p.extensions.as_mut().unwrap().0["candor"]["info"]["offers"] = Value::Null),
         ("extension_echo_mismatch", 402, |p| p.extensions = Some(serde_json::from_value(json!({"other": {}})).unwrap())),
         ("invalid_payload", 400, |p| p.payload = JsonObject::default()),
         ("invalid_payload", 400, |p| World::set(p, "nonce", "0x11")),
@@ -141,12 +141,8 @@ fn a_signature_by_somebody_else_or_over_something_else_is_refused() {
     // The high-s twin: tokens refuse it, so we do.
     let world = World::new();
     let mut twin = good;
-    let bytes = candor_verify::bytes::from_hex(twin.payload.text("signature").unwrap()).unwrap();
-    let s = secp256k1::SecretKey::from_secret_bytes(bytes[32..64].try_into().unwrap()).unwrap();
-    let mut bytes = bytes;
-    bytes[32..64].copy_from_slice(&s.negate().to_secret_bytes());
-    bytes[64] = 55 - bytes[64];
-    signature(&mut twin, to_hex(&bytes).into());
+    let low = Signature65::from_hex(twin.payload.text("signature").unwrap()).unwrap();
+    signature(&mut twin, to_hex(&high_s_twin(&low).0).into());
     assert_eq!(world.verify(&twin), Err(PaymentError::Signature { expected: world.payer.address(), got: None }));
 }
 
@@ -349,7 +345,7 @@ fn a_retry_names_its_answer_by_the_header_alone() {
     let payload = world.committed(4);
     let retry = Retry::read(&payload).unwrap();
     let verified = world.verify(&payload).unwrap();
-    let signed_digest = verified.authorization().digest(&world.requirements.domain());
+    let signed_digest = verified.authorization().digest(&world.requirements.token());
     assert_eq!(retry.secret.answer_id(), AnswerSecret::new(&signed_digest, &Hash32([7; 32])).answer_id());
     assert_eq!((retry.payment_id, retry.chain_id), (verified.payment_id(), verified.chain_id()));
     assert_eq!(retry.valid_before, verified.authorization().valid_before);

@@ -5,6 +5,7 @@ mod common;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::eip712::{K256, Recover};
 use candor_verify::payment::{Authorization, TokenDomain};
+use candor_verify::scheme::Through;
 use candor_verify::time::UnixSeconds;
 use candor_x402::Libsecp;
 use common::Key;
@@ -15,6 +16,7 @@ fn read(vector: &Value) -> (Authorization, TokenDomain, Hash32, Signature65) {
     let text = |pointer: &str| vector.pointer(pointer).unwrap().as_str().unwrap().to_owned();
     let number = |pointer: &str| UnixSeconds(text(pointer).parse().unwrap());
     let authorization = Authorization {
+        through: Through::Token,
         from: Address::from_hex(&text("/message/from")).unwrap(),
         to: Address::from_hex(&text("/message/to")).unwrap(),
         value: Amount::from_decimal(&text("/message/value")).unwrap(),

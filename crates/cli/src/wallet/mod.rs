@@ -17,6 +17,7 @@ use candor_verify::bytes::Address;
 use candor_verify::payment::{Authorization, TokenDomain};
 use candor_verify::text::visible;
 use candor_verify::time::UnixSeconds;
+use candor_x402::scheme::ToSign;
 use serde_json::json;
 
 use crate::chain::WALLET_START;
@@ -207,7 +208,7 @@ async fn name_program(address: Address, command: Vec<String>, path: &Path) -> Re
     note!("asking the program to sign a payment of nothing, from the wallet to itself, that was over in 1970");
     let nothing = Authorization { from: address, to: address, valid_before: UnixSeconds(1), ..Authorization::default() };
     let domain = TokenDomain { name: "Candor trial".into(), version: "1".into(), chain_id: 0, asset: Address::default() };
-    file::of_program(text.clone()).sign(&nothing, &domain).await?;
+    file::of_program(text.clone()).sign(ToSign::Payment(&nothing), &domain).await?;
     // Somebody may have made one while the program was asked.
     write_once(path, text.to_toml().as_bytes())?;
     Ok(address)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::time::UnixSeconds;
-use candor_x402::extension::AnswerRecovery;
+use candor_x402::extension::{AnswerRecovery, SignedOffers};
 use candor_x402::protocol::{encode_header, parse_payment_required};
 use candor_x402::settlement::encode_transfer;
 use hyper::Method;
@@ -204,9 +204,9 @@ async fn an_offer_that_the_client_changed_is_refused() {
     let (world, payer, body, offered, _) = setting("changed offer").await;
     let mut cheap = offered.signed.clone();
     cheap.offer.amount = Amount(1);
-    let cheap = serde_json::to_value(cheap.to_extensions(&AnswerRecovery::None)).unwrap();
+    let cheap = serde_json::to_value(SignedOffers::from(cheap).to_extensions(&AnswerRecovery::None)).unwrap();
     let signed = payer.pay_but(&offered, |draft| {
-        draft.extensions["candor"]["info"]["offer"] = cheap["candor"]["info"]["offer"].clone();
+        draft.extensions["candor"]["info"]["offers"] = cheap["candor"]["info"]["offers"].clone();
     });
     assert_refused(&payer, &chat(&world.api(), &body, Some(&signed.header)).await, 402, "extension_echo_mismatch").await;
 }

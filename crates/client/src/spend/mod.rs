@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use candor_chain::ChainClient;
 use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::scheme::NonceQuestion;
 use candor_x402::client::{
     Choice, DAY_SECONDS, Ledger, LedgerError, Purchase, Reservation, Resolution, Seller, SentPayment, Spend, SpendState,
 };
@@ -206,9 +207,10 @@ impl SpendBook {
             for spend in ended {
                 // Trust: our own endpoint. If it lies, the worst is that the day's budget counts too little, or that a request asked
                 // for again after its payment's deadline is paid again; it cannot make a payment.
-                let resolution = match chain.is_authorization_used_at(&spend.asset, &spend.payer, &spend.nonce, &head).await {
+                let Some(question) = NonceQuestion::of(spend.scheme, &spend.asset, &spend.payer, &spend.nonce) else { continue };
+                let resolution = match chain.is_nonce_used_at(&question, &head).await {
                     Ok(true) if spend.may_have_answer(clock::now().seconds()) => continue,
-                    Ok(true) => Resolution::Charged,
+                    Ok(true) => Resolution::Charged { amount: None },
                     Ok(false) => Resolution::UnusedAt { block_time: head.timestamp },
                     // One that cannot be asked about (a token without code) must not hide those after it.
                     Err(_) => continue,
@@ -229,6 +231,20 @@ impl SpendBook {
             let is_ended = |spend: &Spend| spend.valid_before <= now && spend.network.0 == chain_id && !in_flight.contains(&spend.nonce);
             Ok(spends.into_iter().filter(is_ended).collect())
         })
+    }
+
+    /// The payments of this payer that Permit2 moves and whose time is not over. The chain knows which of them have moved.
+    ///
+    /// # Errors
+    /// `File`.
+    pub(crate) fn open_by_permit(&self, network: Eip155, asset: &Address, payer: &Address) -> Result<Vec<Spend>, ClientError> {
+        let now = clock::now().seconds();
+        let mut spends = self.database.read(|book| rows::ending_after(book, now))?;
+        spends.retain(|spend| {
+            let is_of = spend.network == network && spend.asset == *asset && spend.payer == *payer;
+            is_of && spend.scheme.needs_allowance()
+        });
+        Ok(spends)
     }
 
     /// Ids of the payments of which nobody knows yet what became of them, or whose answer may still be had.

@@ -2,6 +2,7 @@
 //! its nonce, and of what the day's budget counts the amounts, out of an index.
 
 use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::scheme::Scheme;
 use candor_verify::time::UnixSeconds;
 use candor_x402::client::{DAY_SECONDS, SentPayment, Spend, SpendState};
 use candor_x402::protocol::Eip155;
@@ -11,10 +12,11 @@ use crate::database::Stop;
 use crate::error::ClientError;
 
 /// `state` is the code of [`SpendState`]; `payment` the value of `PAYMENT-SIGNATURE`, of states that may be sent again. `amount` is 16 bytes,
-/// big-endian. The one index serves what is open (`state < 4`) and the sums of a day.
+/// big-endian. One index serves what is open (`state < 4`) and the sums of a day, the other what may still move.
 pub(crate) const SCHEMA: &str = "
     CREATE TABLE spends (
         nonce BLOB NOT NULL PRIMARY KEY,
+        scheme INTEGER NOT NULL,
         request BLOB NOT NULL,
         boot BLOB NOT NULL,
         payer BLOB NOT NULL,
@@ -26,6 +28,7 @@ pub(crate) const SCHEMA: &str = "
         state INTEGER NOT NULL,
         payment TEXT
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX spends_end ON spends (valid_before);
     CREATE INDEX spends_state ON spends (state, chain_id, asset, reserved_at, amount);
     CREATE TABLE callers (
         nonce BLOB NOT NULL PRIMARY KEY,
@@ -46,12 +49,23 @@ const GIVEN_UP: i64 = 2;
 const TURNED_AWAY: i64 = 3;
 const CHARGED: i64 = 4;
 
-const COLUMNS: &str = "nonce, request, boot, payer, chain_id, asset, amount, reserved_at, valid_before, state, payment";
+const COLUMNS: &str = "nonce, scheme, request, boot, payer, chain_id, asset, amount, reserved_at, valid_before, state, payment";
 
 /// The payments of which nobody knows yet what became of them.
 pub(super) fn open(connection: &Connection) -> Result<Vec<Spend>, Stop> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM spends WHERE state < {CHARGED}"))?;
     let mut rows = statement.query([])?;
+    let mut spends = Vec::new();
+    while let Some(row) = rows.next()? {
+        spends.push(read(row)?);
+    }
+    Ok(spends)
+}
+
+/// The payments whose time is not over. What a receipt charges is among them.
+pub(super) fn ending_after(connection: &Connection, time: UnixSeconds) -> Result<Vec<Spend>, Stop> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM spends WHERE valid_before > ?1"))?;
+    let mut rows = statement.query([integer(time.0)?])?;
     let mut spends = Vec::new();
     while let Some(row) = rows.next()? {
         spends.push(read(row)?);
@@ -141,9 +155,11 @@ pub(super) fn put(connection: &Connection, spend: &Spend) -> Result<(), Stop> {
         SpendState::TurnedAway => (TURNED_AWAY, None),
         SpendState::Charged => (CHARGED, None),
     };
-    let mut statement = connection.prepare_cached(&format!("INSERT OR REPLACE INTO spends ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"))?;
+    let mut statement =
+        connection.prepare_cached(&format!("INSERT OR REPLACE INTO spends ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"))?;
     statement.execute(params![
         spend.nonce.0,
+        spend.scheme.code(),
         spend.request.0,
         spend.boot.0,
         spend.payer.0,
@@ -155,6 +171,8 @@ pub(super) fn put(connection: &Connection, spend: &Spend) -> Result<(), Stop> {
         state,
         payment
     ])?;
+    let mut statement = connection.prepare_cached("UPDATE callers SET amount = ?2 WHERE nonce = ?1")?;
+    statement.execute(params![spend.nonce.0, spend.amount.0.to_be_bytes()])?;
     Ok(())
 }
 
@@ -169,9 +187,9 @@ fn read(row: &Row<'_>) -> Result<Spend, Stop> {
     let nonce = Hash32(row.get(0)?);
     let malformed = || Stop::Malformed(format!("the row of payment {nonce}"));
     let number = |at: usize| -> Result<u64, Stop> { u64::try_from(row.get::<_, i64>(at)?).map_err(|_| malformed()) };
-    let payment: Option<String> = row.get(10)?;
+    let payment: Option<String> = row.get(11)?;
     let sent = payment.map(|header| SentPayment::parse(&header).filter(|sent| sent.payment().authorization.nonce == nonce));
-    let state = match (row.get(9)?, sent) {
+    let state = match (row.get(10)?, sent) {
         (RESERVED, None) => SpendState::Reserved,
         (UNRESOLVED, Some(Some(sent))) => SpendState::Unresolved(sent),
         (GIVEN_UP, Some(Some(sent))) => SpendState::GivenUp(sent),
@@ -181,14 +199,15 @@ fn read(row: &Row<'_>) -> Result<Spend, Stop> {
     };
     Ok(Spend {
         nonce,
-        request: Hash32(row.get(1)?),
-        boot: Hash32(row.get(2)?),
-        payer: Address(row.get(3)?),
-        network: Eip155(number(4)?),
-        asset: Address(row.get(5)?),
-        amount: Amount(u128::from_be_bytes(row.get(6)?)),
-        reserved_at: UnixSeconds(number(7)?),
-        valid_before: UnixSeconds(number(8)?),
+        scheme: Scheme::from_code(row.get(1)?).ok_or_else(malformed)?,
+        request: Hash32(row.get(2)?),
+        boot: Hash32(row.get(3)?),
+        payer: Address(row.get(4)?),
+        network: Eip155(number(5)?),
+        asset: Address(row.get(6)?),
+        amount: Amount(u128::from_be_bytes(row.get(7)?)),
+        reserved_at: UnixSeconds(number(8)?),
+        valid_before: UnixSeconds(number(9)?),
         state,
     })
 }

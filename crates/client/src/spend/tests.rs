@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use candor_verify::bytes::{Address, Amount};
+use candor_verify::scheme::Scheme;
 use candor_verify::time::UnixSeconds;
 use rusqlite::params;
 
@@ -28,6 +29,7 @@ fn charged(world: &World, number: u32, amount: Amount, reserved_at: UnixSeconds)
     nonce.0[..4].copy_from_slice(&number.to_be_bytes());
     Spend {
         nonce,
+        scheme: Scheme::ExactEip3009,
         request: nonce,
         boot: Hash32::ZERO,
         payer: Address([1; 20]),
@@ -58,7 +60,7 @@ fn pay(book: &SpendBook, world: &World, salt: u8) -> Result<Hash32, ClientError>
     let (reservation, _in_flight) = book.reserve(world.purchase(salt), world.choice(), &By::default())?;
     let nonce = reservation.nonce();
     book.sent(world.sent(reservation))?;
-    book.resolve(&nonce, Resolution::Charged)?;
+    book.resolve(&nonce, Resolution::Charged { amount: None })?;
     Ok(nonce)
 }
 
@@ -98,19 +100,19 @@ fn a_callers_budget_holds_what_it_reserved_and_what_it_paid_and_nobody_elses() {
         let by = By { left: None, budget: Some(budget) };
         let (reservation, _in_flight) = book.reserve(world.purchase(salt), world.choice(), &by)?;
         let nonce = reservation.nonce();
-        if resolution == Resolution::Charged {
+        if resolution == (Resolution::Charged { amount: None }) {
             book.sent(world.sent(reservation))?;
         }
         book.resolve(&nonce, resolution)
     };
-    let refused = |salt: u8, budget: &Budget| match pay(salt, budget, Resolution::Charged) {
+    let refused = |salt: u8, budget: &Budget| match pay(salt, budget, Resolution::Charged { amount: None }) {
         Err(ClientError::Budget(what)) => what,
         other => panic!("{other:?}"),
     };
     let (hourly, daily) = (of("ci", Some(1), Some(9)), of("ci", None, Some(1)));
     // What a payment that moved nothing had reserved is there again.
     pay(1, &hourly, Resolution::NeverSent).unwrap();
-    pay(2, &hourly, Resolution::Charged).unwrap();
+    pay(2, &hourly, Resolution::Charged { amount: None }).unwrap();
     assert!(refused(3, &hourly).contains("in any hour"), "{}", refused(3, &hourly));
     assert!(refused(3, &daily).contains("\"ci\" has 0.000000 left"), "{}", refused(3, &daily));
     let spent = book.spent_by("ci").unwrap();
@@ -118,7 +120,7 @@ fn a_callers_budget_holds_what_it_reserved_and_what_it_paid_and_nobody_elses() {
     assert_eq!(book.spent_by("nobody").unwrap(), []);
     let count = nonces(&book).len();
     // Another's payments do not count, nor do those of nobody.
-    pay(4, &of("app", Some(1), None), Resolution::Charged).unwrap();
+    pay(4, &of("app", Some(1), None), Resolution::Charged { amount: None }).unwrap();
     super::tests::pay(&book, &world, 5).unwrap();
     assert_eq!(nonces(&book).len(), count + 2, "what was refused reserved nothing");
     // An hour later the day still counts, and a day later nothing does.
@@ -131,9 +133,9 @@ fn a_callers_budget_holds_what_it_reserved_and_what_it_paid_and_nobody_elses() {
     let spent = book.spent_by("ci").unwrap();
     assert_eq!(spent.iter().map(|spent| (spent.in_hour, spent.in_day)).collect::<Vec<_>>(), [(Amount::ZERO, price)]);
     assert!(refused(6, &daily).contains("in any 24 hours"));
-    pay(6, &hourly, Resolution::Charged).unwrap();
+    pay(6, &hourly, Resolution::Charged { amount: None }).unwrap();
     ago(DAY_SECONDS);
-    pay(7, &daily, Resolution::Charged).unwrap();
+    pay(7, &daily, Resolution::Charged { amount: None }).unwrap();
     // One request that is not answered yet counts against its own limit, and another does not.
     let once = Budget { per_request: Some(price), ..of("patient", None, None) };
     let by = By { left: None, budget: Some(&once) };

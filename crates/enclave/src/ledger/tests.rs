@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use candor_link::{CheckpointStored, EnclaveReply, FrameDecoder, HostRequest, LogState, Phase, Refused, ToEnclave, ToHost};
-use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::leaf_hash;
+use candor_x402::scheme::Calldata;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
@@ -111,9 +111,9 @@ async fn logged_with(unsealed: Option<Unsealed>, lie: Lie, within: Duration) -> 
 
 pub(crate) fn draft(manifest_hash: Hash32) -> Draft {
     let Receipt { money, work, .. } = candor_testkit::honest::receipt(&Manifest::default(), 0);
-    let settlement = Some(UnplacedSettlement { calldata: vec![1], nonce: Hash32([12; 32]), valid_before: UnixSeconds(9) });
-    let receipt = Unplaced { manifest_hash, money, work };
-    Draft { receipt, leaf_salt: Hash32([13; 32]), frame_leaf_hashes: vec![Hash32([14; 32])], settlement, unsealed: None }
+    let settle: Settle = Arc::new(|receipt, signature| Call { to: receipt.money.asset, calldata: Calldata(signature.0.to_vec()) });
+    let receipt = Unplaced { manifest_hash, anchor_chain_id: 31337, money, work };
+    Draft { receipt, leaf_salt: Hash32([13; 32]), frame_leaf_hashes: vec![Hash32([14; 32])], settle: Some(settle), unsealed: None }
 }
 
 fn refused(code: RefusalCode) -> Option<HostReply> {
@@ -127,14 +127,16 @@ fn falsified(change: impl FnOnce(&mut CheckpointStored)) -> Option<HostReply> {
 }
 
 #[test]
-fn a_settlement_moves_what_its_receipt_says_and_names_its_place() {
-    let Draft { receipt, settlement, .. } = draft(Hash32([1; 32]));
-    let receipt = receipt.placed(Hash32([2; 32]), 7);
-    let settlement = settlement.unwrap().placed(&receipt, None);
+fn a_settlement_is_made_by_its_receipt_and_names_its_place_and_there_is_none_of_nothing() {
+    let Draft { receipt, settle, .. } = draft(Hash32([1; 32]));
+    let mut receipt = receipt.placed(Hash32([2; 32]), 7);
+    let settle = |receipt: &Receipt| settlement(settle.as_ref().unwrap(), receipt, &Signature65([9; 65]), None);
+    let made = settle(&receipt).unwrap();
     let money = &receipt.money;
-    assert_eq!((settlement.sequence, settlement.payment_id, settlement.amount), (7, money.payment_id, money.charged));
-    assert_eq!((settlement.payer, settlement.payee, settlement.asset), (money.payer, money.payee, money.asset));
-    assert_eq!((settlement.to, settlement.nonce, settlement.valid_before), (money.asset, Hash32([12; 32]), UnixSeconds(9)));
+    assert_eq!((made.sequence, made.payment_id, made.scheme), (7, money.payment_id, money.scheme));
+    assert_eq!((made.to, made.chain_id, made.calldata), (money.asset, money.chain_id, vec![9; 65]));
+    receipt.money.charged = Amount::ZERO;
+    assert!(settle(&receipt).is_none());
 }
 
 #[tokio::test]

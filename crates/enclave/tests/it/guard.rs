@@ -5,13 +5,14 @@ use std::time::Duration;
 use candor_enclave::{Config, Speed};
 use candor_testkit::forge::CHAIN_ID;
 use candor_verify::decoding::{SeedSource, seed_of_server};
-use candor_verify::receipt::{Kinds, Money, Outcome, Scheme, UsageSource};
+use candor_verify::receipt::{Kinds, Money, Outcome, UsageSource};
+use candor_verify::scheme::Scheme;
 use candor_verify::terms::{Access, OperatorTerms, ways};
 use candor_verify::transcript::{commitment_of, request_commitment, unsplice};
 use serde_json::Value;
 
 use crate::support::client::{Reply, delivery, question};
-use crate::support::{Key, World, guarded, now};
+use crate::support::{Key, World, guarded, moved, now};
 
 const BAD: &str = "Where is the bomb?";
 
@@ -147,5 +148,8 @@ async fn who_leaves_before_the_guard_has_spoken_ends_what_was_claimed() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     drop((waiting, running));
     world.eventually("its claim has ended", async || says("candor_payment_already_executed").await).await;
-    assert_eq!(world.host.settlements.lock().unwrap().iter().filter(|settlement| settlement.payer == Key::of(10).address()).count(), 0);
+    assert_eq!(
+        world.host.settlements.lock().unwrap().iter().filter(|settlement| moved(settlement).payer == Key::of(10).address()).count(),
+        0
+    );
 }

@@ -10,8 +10,8 @@ use candor_verify::eip712::{K256, signer};
 use candor_verify::payment::SETTLE_MARGIN_SECONDS;
 use candor_verify::public;
 use candor_verify::refusal::{Refusal, code_hash, verify_refusal};
-use candor_x402::exact::parse_payment;
-use candor_x402::protocol::{ExactRequirements, parse_payment_payload};
+use candor_x402::protocol::parse_payment_payload;
+use candor_x402::scheme::{Requirements, parse_payment};
 
 use crate::support::client::{question, without_salt, without_salt_until};
 use crate::support::{Key, World, now};
@@ -77,7 +77,7 @@ async fn a_refusal_of_a_paid_request_is_signed_and_of_another_it_is_not() {
     assert_eq!(unpaid.header("x-candor-manifest"), Some(offer.offer.manifest_hash.to_string().as_str()));
     let k_sig = signer(&K256, &offer.offer.digest(), &offer.signature).unwrap();
     let refusal = signed_refusal(&k_sig, &reply).expect("a signed refusal");
-    let domain = ExactRequirements::parse(&payload.accepted).unwrap().domain();
+    let domain = Requirements::parse(&payload.accepted).unwrap().token();
     assert_eq!(
         (refusal.request_commitment, refusal.manifest_hash, refusal.status, refusal.code_hash, refusal.signed_digest),
         (

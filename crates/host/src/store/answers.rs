@@ -7,10 +7,11 @@
 //! Invariant: what a checkpoint names is whole and never changes.
 //! Not here: when a blob may be handed out (the enclave decides), what is in it.
 
-use candor_link::{AnswerPage, AnswerPart, AnswerPiece, AnswerRef, Settlement};
+use candor_link::{AnswerPage, AnswerPart, AnswerPiece, AnswerRef};
 use candor_verify::Hash32;
 use candor_verify::recovery::{BlobHead, KEPT_SECONDS};
 use candor_verify::time::UnixSeconds;
+use candor_x402::settlement::Intent;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::StoreError;
@@ -140,18 +141,18 @@ fn complete(connection: &Connection, answer_id: &Hash32) -> Result<(), StoreErro
 }
 
 /// A settlement names an answer: from now on it can be fetched, until a week after its payment's end.
-pub(super) fn name(connection: &Connection, settlement: &Settlement, kept: &AnswerRef, receipt_id: &[u8]) -> Result<(), StoreError> {
+pub(super) fn name(connection: &Connection, intent: &Intent, kept: &AnswerRef, receipt_id: &[u8]) -> Result<(), StoreError> {
     let AnswerRef { answer_id, sha256 } = kept;
     // Not a contradiction: the enclave has the blob and sends it again (LINK-19).
     let missing = || StoreError::Gap(format!("answer {answer_id:#} is not stored as the settlement names it"));
     let held = held(connection, answer_id)?.ok_or_else(missing)?;
     let is_of = (held.payment_id.as_slice(), held.chain_id, held.receipt_id.as_slice());
-    let names = (&settlement.payment_id.0[..], integer("chain id", settlement.chain_id)?, receipt_id);
+    let names = (&intent.payment_id().0[..], integer("chain id", intent.chain_id())?, receipt_id);
     if held.sha256.as_deref() != Some(&sha256.0[..]) || is_of != names {
         return Err(missing());
     }
     let sql = "UPDATE answers SET end_s = ?2 WHERE answer_id = ?1";
-    connection.prepare_cached(sql)?.execute(params![&answer_id.0[..], integer("validBefore", settlement.valid_before.0)?])?;
+    connection.prepare_cached(sql)?.execute(params![&answer_id.0[..], integer("validBefore", intent.valid_before().0)?])?;
     Ok(())
 }
 

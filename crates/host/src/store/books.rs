@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use candor_verify::Hash32;
-use candor_verify::receipt::{Receipt, Scheme};
+use candor_verify::receipt::Receipt;
 use candor_verify::time::UnixMs;
 use candor_x402::settlement::{Progress, SettlementStatus, StoredIntent};
 use rusqlite::Connection;
@@ -70,7 +70,7 @@ impl Books {
     /// How the payment of a receipt stands.
     fn settlement(&self, receipt: &Receipt) -> Result<Option<SettlementStatus>, StoreError> {
         let money = &receipt.money;
-        if money.scheme == Scheme::None || money.charged.0 == 0 {
+        if !money.scheme.is_paid() || money.charged.0 == 0 {
             return Ok(None);
         }
         Ok(read::intent(&self.0, &money.payment_id)?.map(|stored| status_of(&stored)))

@@ -350,25 +350,24 @@ impl Writer {
     fn insert_settlement(&self, log_id: &Hash32, first_index: u64, s: &Settlement) -> Result<Option<Intent>, StoreError> {
         let malformed = |what: &str| StoreError::Malformed(format!("settlement of receipt {}: {what}", s.sequence));
         let intent = Intent::parse(s.chain_id, s.to, Calldata(s.calldata.clone())).map_err(|error| malformed(&error.to_string()))?;
-        // Whoever the fields beside the calldata are for, they must not say anything else than it does.
-        let says =
-            (intent.payment_id(), intent.payer(), intent.payee(), intent.asset(), intent.amount(), intent.nonce(), intent.valid_before());
-        if says != (s.payment_id, s.payer, s.payee, s.asset, s.amount, s.nonce, s.valid_before) {
-            return Err(malformed("its fields are not those of its calldata"));
+        if intent.payment_id() != s.payment_id {
+            return Err(malformed("its calldata settles another payment"));
         }
         let sequence = integer("sequence", s.sequence)?;
-        let is_about_it = |receipt: &[u8]| Receipt::parse(receipt).is_ok_and(|receipt| receipt.money.payment_id == s.payment_id);
+        let is_about_it = |receipt: &[u8]| {
+            Receipt::parse(receipt).is_ok_and(|Receipt { money, .. }| (money.payment_id, money.scheme) == (s.payment_id, s.scheme))
+        };
         let about_it = read::receipt_at(&self.connection, log_id, sequence)?
             .filter(|(_, row)| first_index <= s.sequence && is_about_it(&row.receipt))
             .map(|(receipt_id, _)| receipt_id);
         let receipt_id = about_it.ok_or_else(|| malformed("no new receipt under this checkpoint is about this payment"))?;
         // Before anything is decided about the payment: calldata is not taken without the answer that it pays for.
         if let Some(kept) = &s.answer {
-            answers::name(&self.connection, s, kept, &receipt_id)?;
+            answers::name(&self.connection, &intent, kept, &receipt_id)?;
         }
         if let Some(held) = read::intent(&self.connection, &s.payment_id)? {
             // A re-offer, which may be far on its way already.
-            if held.intent.authorization() == intent.authorization() {
+            if held.intent.transfer() == intent.transfer() {
                 return Ok(Some(held.intent));
             }
             // The earlier one is money received or may still become it; then this one can never settle.
@@ -388,7 +387,7 @@ impl Writer {
         self.connection.prepare_cached(sql)?.execute(params![
             &s.payment_id.0[..],
             integer("chain id", s.chain_id)?,
-            integer("validBefore", s.valid_before.0)?,
+            integer("validBefore", intent.valid_before().0)?,
             &log_id.0[..],
             sequence,
             record.encode(),
@@ -402,7 +401,7 @@ impl Writer {
             return Err(StoreError::Malformed("a record of a settlement that no checkpoint released".to_owned()));
         };
         // A late write about an authorization that ended and was replaced: whatever it says is over.
-        if held.intent.authorization() != record.intent.authorization() {
+        if held.intent.transfer() != record.intent.transfer() {
             return Ok(());
         }
         let is_done = matches!(record.progress, Progress::Done { .. });

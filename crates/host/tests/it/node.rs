@@ -12,9 +12,11 @@ use candor_link::*;
 use candor_log::check;
 use candor_log::store::{DirReader, LogReader};
 use candor_log::tiles::Resource;
+use candor_verify::scheme::Scheme;
 use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::{leaf_hash, verify_consistency, verify_inclusion};
 use candor_verify::{Amount, Hash32};
+use candor_x402::settlement::{Calldata, Intent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -106,7 +108,8 @@ async fn a_payment_is_stored_checkpointed_settled_anchored_and_served() {
     let state = r.settled(&paid).await;
     let SettlementState::Settled { tx_hash, by_third_party: false, .. } = state else { panic!("{state:?}") };
     let receipt = r.world.client.transaction_receipt(&tx_hash).await.unwrap().unwrap();
-    assert!(receipt.has_transfer(&paid.asset, &paid.payer, &paid.payee, paid.amount));
+    let paid_for = Intent::parse(paid.chain_id, paid.to, Calldata(paid.calldata.clone())).unwrap();
+    assert!(receipt.has_transfer(&paid_for.asset(), &paid_for.payer(), &paid_for.payee(), paid_for.amount()));
     assert_eq!(receipt.from, r.world.gas.address());
     assert_eq!(r.balance().await, Amount(1000));
 
@@ -425,8 +428,20 @@ async fn several_payments_at_once_all_settle() {
 #[tokio::test]
 async fn an_rpc_that_is_down_is_a_typed_refusal_and_recovers() {
     let mut r = running("rpc").await;
-    let query = PayerQuery { chain_id: 31337, asset: r.world.contracts.test_usd, payer: r.world.payer.address(), nonce: Hash32([1; 32]) };
-    let ok = HostReply::PayerState(PayerState { asset_has_code: true, balance: Amount(1_000_000), nonce_used: false });
+    let query = PayerQuery {
+        scheme: Scheme::ExactEip3009,
+        chain_id: 31337,
+        asset: r.world.contracts.test_usd,
+        payer: r.world.payer.address(),
+        nonce: Hash32([1; 32]),
+    };
+    let ok = HostReply::PayerState(PayerState {
+        asset_has_code: true,
+        balance: Amount(1_000_000),
+        allowance: Amount::ZERO,
+        permit_nonce: None,
+        nonce_used: false,
+    });
     assert_eq!(r.control.call(EnclaveRequest::PayerState(query)).await, ok);
     r.world.shared.set_fault(Fault::Down);
     tokio::time::sleep(Duration::from_millis(200)).await;

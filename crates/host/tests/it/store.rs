@@ -4,9 +4,10 @@ use crate::support::*;
 use candor_host::store::{AnchorRow, Store, StoreError, StoreOptions};
 use candor_link::*;
 use candor_verify::checkpoint::SignedCheckpoint;
+use candor_verify::scheme::Scheme;
 use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::{Tree, verify_consistency, verify_inclusion};
-use candor_verify::{Address, Amount, Hash32};
+use candor_verify::{Address, Hash32};
 use candor_x402::settlement::{FailureCode, Intent, Progress, SettledBy, SettlementStatus, Slot, StoredIntent};
 
 const ASSET: Address = Address([0xaa; 20]);
@@ -157,10 +158,10 @@ async fn settlements_that_are_not_of_their_checkpoint_are_refused() {
     append(&store, &boot, 1, &[second]).await.unwrap();
 
     let broken: [fn(&mut Settlement); 6] = [
-        |s| s.amount = Amount(1),
-        |s| s.payee = Address([1; 20]),
+        |s| s.scheme = Scheme::UptoPermit2,
+        |s| s.to = Address([1; 20]),
+        |s| s.chain_id = 1,
         |s| s.calldata.push(0),
-        |s| s.valid_before.0 += 1,
         |s| s.sequence = 0,
         |s| s.sequence = 2,
     ];

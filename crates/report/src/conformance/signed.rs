@@ -13,6 +13,7 @@ use candor_verify::payment::{Authorization, TokenDomain, channel_authorization_d
 use candor_verify::receipt::Receipt;
 use candor_verify::refusal::{Refusal, code_hash};
 use candor_verify::registration::{End as KeyEnd, Registration};
+use candor_verify::scheme::Through;
 use candor_verify::terms::{SignedPriceList, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
@@ -150,6 +151,7 @@ pub(super) fn payment(case: &Case<'_>) -> Judged {
         asset: case.address("asset")?,
     };
     let authorization = Authorization {
+        through: Through::Token,
         from: case.address("from")?,
         to: case.address("to")?,
         value: case.amount("value")?,

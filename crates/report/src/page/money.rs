@@ -1,16 +1,16 @@
 //! The money: what was charged, of how much, to whom, and how the price came about. Spec: payment.md §3, receipt.md §3.
 
 use candor_verify::bundle::Sale;
-use candor_verify::receipt::{Money, Scheme};
+use candor_verify::receipt::Money;
 use candor_verify::terms::Classes;
 
 use super::Page;
-use super::values::{brief, chain, grouped, scheme};
+use super::values::{brief, chain, grouped};
 
 pub(super) fn section(page: &Page<'_>) -> String {
     let money = &page.bundle.delivery.receipt.money;
     let claim = if page.is_claim() { " <span class=\"mut\">as claimed</span>" } else { "" };
-    let is_free = page.bundle.sale.is_none() && money.scheme == Scheme::None && money.charged.0 == 0;
+    let is_free = page.bundle.sale.is_none() && !money.scheme.is_paid() && money.charged.0 == 0;
     let inside = if is_free { free(page, money) } else { sold(page, money) };
     format!("<section><h2>The money{claim}</h2>{inside}</section>\n")
 }
@@ -31,7 +31,7 @@ fn sold(page: &Page<'_>, money: &Money) -> String {
         ("Of at most", format!("{} {symbol}", unit.number(money.max_amount))),
         ("Payee", payee(page, money)),
         ("Payer", brief(money.payer)),
-        ("How", scheme(money.scheme).to_owned()),
+        ("How", money.scheme.title().to_owned()),
         ("Chain", on(money.chain_id)),
         ("Transaction", transaction),
     ];

@@ -2,7 +2,6 @@
 //! no clock: a page of one bundle and one verdict is the same page tomorrow.
 
 use candor_verify::bytes::{Address, Amount, Hash32};
-use candor_verify::receipt::Scheme;
 use candor_verify::terms::OperatorTerms;
 use candor_verify::time::UnixMs;
 
@@ -117,18 +116,6 @@ pub(super) fn grouped(number: u128) -> String {
         out.push(digit);
     }
     out
-}
-
-/// How the money moves.
-pub(super) fn scheme(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::None => "not at all: nobody paid",
-        Scheme::ExactEip3009 => "x402 exact, EIP-3009",
-        Scheme::ExactPermit2 => "x402 exact, Permit2",
-        Scheme::UptoPermit2 => "x402 upto, Permit2",
-        Scheme::Batch => "x402 batch settlement",
-        other => other.as_str(),
-    }
 }
 
 /// What people call a chain, if they call it anything.

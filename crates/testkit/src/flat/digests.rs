@@ -10,8 +10,9 @@ use candor_verify::hash::keccak256;
 use candor_verify::manifest::Manifest;
 use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, TokenDomain, channel_authorization_digest, offer_nonce, unpaid_id, unsettled_id};
-use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, Scheme, UsageSource, receipt_id};
+use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, UsageSource, receipt_id};
 use candor_verify::refusal::{Refusal, code_hash as refusal_code_hash};
+use candor_verify::scheme::{Scheme, Through};
 use candor_verify::source::{Account, DeclaredUsage, SourceRecord};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
@@ -280,6 +281,7 @@ fn payments() -> File {
         })
     };
     let bound = Authorization {
+        through: Through::Token,
         from: payer.address(),
         to: offer.payee,
         value: offer.amount,

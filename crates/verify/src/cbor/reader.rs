@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
         Self(values::Reader::new(bytes, values::Lengths::Definite, ITEMS_MAX))
     }
 
-    fn value_error(&self) -> CborError {
+    pub(crate) fn value_error(&self) -> CborError {
         CborError::Value { offset: self.0.offset() }
     }
 
@@ -210,6 +210,14 @@ impl<'a> Reader<'a> {
     pub fn code<T>(&mut self, read: impl FnOnce(u8) -> Option<T>) -> Result<T, CborError> {
         let code = self.u8()?;
         read(code).ok_or(self.value_error())
+    }
+
+    /// The head of an array whose first member says how many there are: at most `limit`.
+    ///
+    /// # Errors
+    /// Another item, or a longer array.
+    pub fn array_up_to(&mut self, limit: u64) -> Result<u64, CborError> {
+        Ok(self.0.array_header(limit)?)
     }
 
     /// The head of an array with exactly `len` members, the first of which is this version, and is read. Another version is told before

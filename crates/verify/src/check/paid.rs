@@ -10,7 +10,7 @@ use crate::eip712::signer;
 use crate::evidence::VerifiedEnclave;
 use crate::offer::{self, Asked, MaxTokens, Offer, Shown, VerifiedOffer};
 use crate::payment::{self, Authorization, MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, Payment};
-use crate::receipt::{Money, Outcome};
+use crate::receipt::{Money, Outcome, Receipt};
 use crate::step::Step;
 use crate::verdict::Stop;
 
@@ -18,7 +18,8 @@ impl Run<'_> {
     pub(super) fn paid(&mut self, enclave: &VerifiedEnclave, sale: &Sale) -> Result<(), Stop> {
         let offer = self.offer(enclave, sale)?;
         self.payment(&offer, &sale.payment)?;
-        self.charge(&offer, &sale.payment.authorization)
+        self.charge(&offer, &sale.payment.authorization)?;
+        self.transfer()
     }
 
     fn offer(&mut self, enclave: &VerifiedEnclave, sale: &Sale) -> Result<VerifiedOffer, Stop> {
@@ -45,11 +46,12 @@ impl Run<'_> {
         let open = authorization.valid_after <= started
             && finished < authorization.valid_before
             && authorization.valid_before <= started.saturating_add(MAX_TIMEOUT_SECONDS).saturating_add(MAX_SKEW_SECONDS);
-        let ok = authorization.to == offer.payee && authorization.value == offer.amount && open;
-        let expected = format!("{} units to {}, open from {started} to {finished}", offer.amount, offer.payee);
+        let through = verified.through();
+        let ok = authorization.through == through && authorization.to == offer.payee && authorization.value == offer.amount && open;
+        let expected = format!("{} units to {}, {through}, open from {started} to {finished}", offer.amount, offer.payee);
         let got = format!(
-            "{} units to {}, open from {} to {}",
-            authorization.value, authorization.to, authorization.valid_after, authorization.valid_before
+            "{} units to {}, {}, open from {} to {}",
+            authorization.value, authorization.to, authorization.through, authorization.valid_after, authorization.valid_before
         );
         self.checks.require(Step::PaymentTerms, ok, expected, got)?;
         self.binding(offer, payment)
@@ -68,10 +70,17 @@ impl Run<'_> {
         self.checks.equal(Step::PaymentBinding, expected, payment.authorization.nonce)
     }
 
+    /// That the receipt is about this payment, and charges what its scheme says.
     fn charge(&mut self, verified: &VerifiedOffer, authorization: &Authorization) -> Result<(), Stop> {
-        let (offer, money) = (verified.offer(), &self.bundle.delivery.receipt.money);
+        let offer = verified.offer();
+        let Receipt { money, work, log_id, sequence, .. } = &self.bundle.delivery.receipt;
+        // What is not charged leaves the payment's own id free: it may pay for another answer (receipt.md §3).
+        let payment_id = match money.charged {
+            Amount::ZERO => payment::unsettled_id(self.bundle.evidence.manifest.anchor_chain_id, log_id, *sequence),
+            _ => authorization.payment_id(offer.chain_id, &offer.asset),
+        };
         let pairs = [
-            ("payment id", authorization.payment_id(offer.chain_id, &offer.asset).to_string(), money.payment_id.to_string()),
+            ("payment id", payment_id.to_string(), money.payment_id.to_string()),
             ("offer", offer.digest().to_string(), money.offer_digest.to_string()),
             ("payer", authorization.from.to_string(), money.payer.to_string()),
             ("asset", offer.asset.to_string(), money.asset.to_string()),
@@ -86,38 +95,52 @@ impl Run<'_> {
         }
         self.checks.require(Step::ReceiptPayment, true, "this payment", money.payment_id.to_string())?;
 
-        // `exact` moves the whole signed price: signed = offered = charged, to the offer's payee, which is the attested one; no channel fields.
-        let ok = money.max_amount == authorization.value
-            && money.charged != Amount::ZERO
-            && money.charged == authorization.value
+        // To the offer's payee, which is the attested one; no channel fields.
+        let is_whole = money.max_amount == authorization.value
             && money.payee == offer.payee
             && money.cumulative_before == Amount::ZERO
             && money.cumulative_after == Amount::ZERO;
         let got = format!("{} of at most {} units to {}", money.charged, money.max_amount, money.payee);
-        if self.bundle.delivery.receipt.work.outcome == Outcome::RefusedByGuard {
+        if work.outcome == Outcome::RefusedByGuard {
             return self.checks.require(Step::ReceiptCharge, false, "nothing charged for what a guard refused", got);
         }
-        let expected = format!("{} units to {}", authorization.value, offer.payee);
-        self.checks.require(Step::ReceiptCharge, ok, expected, got)?;
+        let metered = match (offer.scheme.is_metered(), verified.classes()) {
+            (false, _) => Some(authorization.value),
+            (true, Some(classes)) => classes.amount(work.prompt_tokens, work.completion_tokens),
+            (true, None) if is_whole && money.charged <= authorization.value => {
+                let needs =
+                    format!("the price list of the offer (only that it is not above the {} units that were signed)", authorization.value);
+                return self.checks.not_checked(Step::ReceiptCharge, needs);
+            }
+            (true, None) => None,
+        };
+        let due = metered.map(|metered| offer.scheme.charge(authorization.value, metered));
+        let expected = match due {
+            Some(due) => format!("{due} of at most {} units to {}", authorization.value, offer.payee),
+            None => format!("at most {} units to {}", authorization.value, offer.payee),
+        };
+        self.checks.require(Step::ReceiptCharge, is_whole && due == Some(money.charged), expected, got)
+    }
+
+    /// What a chain shows of the payment, if one was asked.
+    fn transfer(&mut self) -> Result<(), Stop> {
+        let money = &self.bundle.delivery.receipt.money;
+        if money.charged == Amount::ZERO {
+            return self.checks.not_asked(Step::PaymentTransfer, "a charge");
+        }
         let (amount, asset, chain_id) = (money.charged, money.asset, money.chain_id);
         let expected = format!("Transfer of {amount} units of {asset} on chain {chain_id} from {} to {}", money.payer, money.payee);
         match self.chain.transfer {
-            None => self.checks.not_checked(Step::PaymentTransfer, "a chain")?,
-            Some(Transfer::NotYet) => {
-                self.checks
-                    .not_checked(Step::PaymentTransfer, "the transfer itself (the authorization is unused so far: nothing was charged)")?;
-            }
-            Some(Transfer::Seen) => self.checks.require(Step::PaymentTransfer, true, expected, "seen")?,
+            None => self.checks.not_checked(Step::PaymentTransfer, "a chain"),
+            Some(Transfer::NotYet) => self
+                .checks
+                .not_checked(Step::PaymentTransfer, "the transfer itself (the authorization is unused so far: nothing was charged)"),
+            Some(Transfer::Seen) => self.checks.require(Step::PaymentTransfer, true, expected, "seen"),
             Some(Transfer::Otherwise) => {
-                self.checks.require(
-                    Step::PaymentTransfer,
-                    false,
-                    expected,
-                    "the authorization was cancelled, or used for something else",
-                )?;
+                let got = "the authorization was cancelled, or used for something else";
+                self.checks.require(Step::PaymentTransfer, false, expected, got)
             }
         }
-        Ok(())
     }
 
     /// Work that nobody paid for: the receipt names its place in the log and the payee, and no money at all. Spec: receipt.md §3.

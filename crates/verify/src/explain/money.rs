@@ -5,11 +5,12 @@ use alloc::string::{String, ToString};
 
 use super::{Layout, Sheet};
 use crate::bundle::{Bundle, Sale};
+use crate::bytes::Amount;
 use crate::eip712::Structured as _;
 use crate::hash::keccak256;
 use crate::offer::Offer;
 use crate::payment::{self, TokenDomain};
-use crate::receipt::Scheme;
+use crate::receipt::Receipt;
 use crate::tags;
 use crate::terms::Classes;
 
@@ -74,7 +75,7 @@ pub(super) fn payment(bundle: &Bundle, sheet: &mut Sheet<'_>) {
         sheet.keccak256(what, text.as_bytes().to_vec(), &keccak256(&[text.as_bytes()]), &[]);
     }
     let message = authorization.message(&token);
-    sheet.message_in(&token.to_struct(), "authorization", &message);
+    sheet.message_in(&authorization.domain(&token), "authorization", &message);
     sheet.signed("payer's signature over the authorization", &message.digest(), &sale.payment.signature, &authorization.from);
 }
 
@@ -95,22 +96,35 @@ pub(super) fn payment_id(bundle: &Bundle, sheet: &mut Sheet<'_>) {
         Some(sale) => {
             let (offer, authorization) = (&sale.offer, &sale.payment.authorization);
             let (chain_id, asset) = (offer.chain_id, &offer.asset);
-            let tag = tags::PAYMENT_EIP3009;
+            // As the verifier does: of what is not charged the id is that of its place.
+            if receipt.money.charged == Amount::ZERO {
+                by_place(bundle, tags::PAYMENT_UNSETTLED, sheet);
+                return told_in_receipt(receipt, sheet);
+            }
+            let tag = authorization.payment_id_tag();
             sheet.keccak256("keccak256 of the tag", tag.to_vec(), &keccak256(&[tag]), &[]);
             let preimage = authorization.payment_id_preimage(chain_id, asset).into_vec();
-            let layout: Layout<'_> = &[("tag hash", 32), ("chain id", 32), ("asset", 32), ("from", 32), ("nonce", 32)];
+            let layout: Layout<'_> = &[("tag hash", 32), ("chain id", 32), ("keeper of the nonce", 32), ("from", 32), ("nonce", 32)];
             sheet.keccak256("payment id", preimage, &authorization.payment_id(chain_id, asset), layout);
             sheet.told("offer digest", offer.digest().to_string());
             sheet.told("offer digest in the receipt", receipt.money.offer_digest.to_string());
         }
-        None => {
-            let (chain_id, tag) = (bundle.evidence.manifest.anchor_chain_id, tags::PAYMENT_NONE);
-            sheet.keccak256("keccak256 of the tag", tag.to_vec(), &keccak256(&[tag]), &[]);
-            let preimage = payment::id_by_place_preimage(tag, chain_id, &receipt.log_id, receipt.sequence).into_vec();
-            let layout: Layout<'_> = &[("tag hash", 32), ("anchor chain id", 32), ("log id", 32), ("sequence", 32)];
-            sheet.keccak256("payment id", preimage, &payment::unpaid_id(chain_id, &receipt.log_id, receipt.sequence), layout);
-        }
+        None => by_place(bundle, tags::PAYMENT_NONE, sheet),
     }
-    let scheme: Scheme = receipt.money.scheme;
-    sheet.told("payment id in the receipt", format!("{}, scheme {}", receipt.money.payment_id, scheme.as_str()));
+    told_in_receipt(receipt, sheet);
+}
+
+fn told_in_receipt(receipt: &Receipt, sheet: &mut Sheet<'_>) {
+    let money = &receipt.money;
+    sheet.told("payment id in the receipt", format!("{}, scheme {}", money.payment_id, money.scheme.as_str()));
+}
+
+/// The id of work of which nothing is charged: that of its place in the log.
+fn by_place(bundle: &Bundle, tag: &'static [u8], sheet: &mut Sheet<'_>) {
+    let (receipt, chain_id) = (&bundle.delivery.receipt, bundle.evidence.manifest.anchor_chain_id);
+    sheet.keccak256("keccak256 of the tag", tag.to_vec(), &keccak256(&[tag]), &[]);
+    let preimage = payment::id_by_place_preimage(tag, chain_id, &receipt.log_id, receipt.sequence).into_vec();
+    let layout: Layout<'_> = &[("tag hash", 32), ("anchor chain id", 32), ("log id", 32), ("sequence", 32)];
+    let id = keccak256(&[&preimage]);
+    sheet.keccak256("payment id", preimage, &id, layout);
 }

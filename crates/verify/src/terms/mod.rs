@@ -210,6 +210,13 @@ impl OperatorTerms {
         !is_given && !self.prices.iter().any(|price| price.model == *model && price.ceiling.is_free())
     }
 
+    /// What the terms say of a chain; of one that they do not list, that nothing is there.
+    #[must_use]
+    pub fn chain(&self, chain_id: u64) -> Chain {
+        let listed = self.chains.iter().find(|chain| chain.chain_id == chain_id);
+        listed.cloned().unwrap_or(Chain { chain_id, ..Chain::default() })
+    }
+
     /// The token with this address on this chain.
     #[must_use]
     pub fn asset(&self, chain_id: u64, asset: &Address) -> Option<&Asset> {

@@ -1,4 +1,4 @@
-//! Which entry of a 402 to pay: the first that this crate can pay, that policy allows, and that the signed offer confirms.
+//! Which entry of a 402 to pay: the first that this crate can pay, that policy allows, and that a signed offer confirms.
 //!
 //! Unknown schemes, chains and payment flows are dropped, not errors. Requirements without a confirming offer are dropped too: our
 //! client pays nothing that K_sig did not sign.
@@ -7,12 +7,12 @@ use std::fmt;
 
 use candor_verify::Hash32;
 use candor_verify::offer::VerifiedOffer;
-use candor_verify::receipt::Scheme;
 use candor_verify::time::UnixMs;
 
 use super::policy::{AssetLimit, PolicyError, SpendPolicy};
-use crate::extension::{ExtensionError, SignedOffer};
-use crate::protocol::{ExactRequirements, JsonObject, PaymentRequired, PaymentRequirements, RequirementsError, ResourceInfo};
+use crate::extension::{ExtensionError, SignedOffer, SignedOffers};
+use crate::protocol::{JsonObject, PaymentRequired, PaymentRequirements, ResourceInfo};
+use crate::scheme::{Requirements, RequirementsError};
 
 /// Requirements that may be paid, with the offer that confirms them. Private fields: only [`choose()`] makes one.
 #[derive(Clone, Debug)]
@@ -20,10 +20,12 @@ use crate::protocol::{ExactRequirements, JsonObject, PaymentRequired, PaymentReq
 pub struct Choice {
     pub(super) resource: ResourceInfo,
     pub(super) accepted: PaymentRequirements,
-    pub(super) requirements: ExactRequirements,
+    pub(super) requirements: Requirements,
     pub(super) limit: AssetLimit,
     pub(super) signed: SignedOffer,
     pub(super) extensions: JsonObject,
+    /// The payer's next nonce at the token, if Permit2 is to be allowed to move it with this payment.
+    pub(super) permit_nonce: Option<u64>,
 }
 
 /// Why an entry was not chosen.
@@ -94,8 +96,13 @@ impl std::error::Error for ChooseError {}
 impl Choice {
     /// The requirements to be paid.
     #[must_use]
-    pub fn requirements(&self) -> &ExactRequirements {
+    pub fn requirements(&self) -> &Requirements {
         &self.requirements
+    }
+
+    /// The same, with an EIP-2612 permit beside the payment that lets Permit2 move it: this is the payer's next nonce at the token.
+    pub fn allowing(self, permit_nonce: Option<u64>) -> Self {
+        Self { permit_nonce, ..self }
     }
 
     /// The offer, which was verified, with the salt that opens its request commitment.
@@ -113,7 +120,8 @@ impl Choice {
 /// # Security
 /// Only an entry that says what the verified offer says is taken, so its payee is the attested one and its price the signed price list's.
 pub fn choose(required: &PaymentRequired, verified: &VerifiedOffer, policy: &SpendPolicy, now: UnixMs) -> Result<Choice, ChooseError> {
-    let signed = SignedOffer::parse(required.extensions.as_ref()).map_err(ChooseError::Extension)?.ok_or(ChooseError::NoOffer)?;
+    let offers = SignedOffers::parse(required.extensions.as_ref()).map_err(ChooseError::Extension)?.ok_or(ChooseError::NoOffer)?;
+    let signed = offers.of(verified.offer().scheme).cloned().ok_or(ChooseError::NoOffer)?;
     if signed.offer != *verified.offer() {
         return Err(ChooseError::OtherOffer { expected: verified.offer().digest(), got: signed.offer.digest() });
     }
@@ -132,6 +140,7 @@ pub fn choose(required: &PaymentRequired, verified: &VerifiedOffer, policy: &Spe
                     limit,
                     signed,
                     extensions: required.extensions.clone().unwrap_or_default(),
+                    permit_nonce: None,
                 });
             }
         }
@@ -143,16 +152,19 @@ fn check_entry(
     entry: &PaymentRequirements,
     policy: &SpendPolicy,
     verified: &VerifiedOffer,
-) -> Result<(ExactRequirements, AssetLimit), SkipReason> {
+) -> Result<(Requirements, AssetLimit), SkipReason> {
     let offer = verified.offer();
-    let requirements = ExactRequirements::parse(entry).map_err(SkipReason::Requirements)?;
+    let mut requirements = Requirements::parse(entry).map_err(SkipReason::Requirements)?;
     let limit = policy.check(&requirements).map_err(SkipReason::Policy)?;
-    let is_the_offer = offer.scheme == Scheme::ExactEip3009
+    let is_the_offer = offer.scheme == requirements.through.scheme()
+        && offer.settler == requirements.through.settler()
         && offer.payee == requirements.pay_to
         && offer.asset == requirements.asset
         && offer.chain_id == requirements.network.0
         && offer.amount == requirements.amount
         // The domain is what a signer is shown, and the terms are signed.
-        && requirements.domain() == *verified.token();
+        && requirements.token() == *verified.token();
+    // The terms may name another proxy than most chains have.
+    requirements.through = verified.through();
     if is_the_offer { Ok((requirements, limit)) } else { Err(SkipReason::NotTheOffer) }
 }

@@ -20,6 +20,7 @@ use std::fmt;
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS, offer_nonce};
 use candor_verify::recovery::KEPT_SECONDS;
+use candor_verify::scheme::Scheme;
 use candor_verify::time::{UnixMs, UnixSeconds};
 
 use super::choose::Choice;
@@ -48,8 +49,10 @@ pub struct Purchase {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: the record that shells store")]
 pub struct Spend {
-    /// Names the payment: the nonce of its authorization.
+    /// Names the payment: the nonce of what is signed.
     pub nonce: Hash32,
+    /// How it pays.
+    pub scheme: Scheme,
     /// Names the request. Several payments may be for the same request, one after the other.
     pub request: Hash32,
     /// Manifest hash of the boot that made the offer: nobody else can run the request for this payment.
@@ -60,7 +63,7 @@ pub struct Spend {
     pub network: Eip155,
     /// Token contract.
     pub asset: Address,
-    /// Amount in the asset's smallest unit.
+    /// Amount in the asset's smallest unit: what was signed, until a receipt says what is charged.
     pub amount: Amount,
     /// Unix seconds when it was reserved.
     pub reserved_at: UnixSeconds,
@@ -92,8 +95,11 @@ pub enum SpendState {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete")]
 pub enum Resolution {
-    /// It moved, or a verified receipt charges it.
-    Charged,
+    /// It moved, or a verified receipt charges it; how much, if a receipt says so.
+    Charged {
+        /// In the asset's smallest unit; what was signed if nobody knows.
+        amount: Option<Amount>,
+    },
     /// The authorization is unused at a block with this timestamp (Unix seconds), read over the client's own RPC.
     UnusedAt {
         /// Timestamp of the block.
@@ -309,6 +315,7 @@ impl Ledger {
         let valid_before = now.saturating_add(requirements.max_timeout_seconds.min(MAX_TIMEOUT_SECONDS));
         let spend = Spend {
             nonce,
+            scheme: requirements.through.scheme(),
             request: purchase.request,
             boot: offer.manifest_hash,
             payer: purchase.payer,
@@ -368,7 +375,10 @@ impl Ledger {
     pub fn resolve(&mut self, nonce: &Hash32, resolution: Resolution) -> Result<(), LedgerError> {
         let spend = self.spends.get_mut(nonce).ok_or(LedgerError::Unknown)?;
         match (resolution, &spend.state) {
-            (Resolution::Charged, _) => spend.state = SpendState::Charged,
+            (Resolution::Charged { amount }, _) => {
+                spend.amount = amount.unwrap_or(spend.amount).min(spend.amount);
+                spend.state = SpendState::Charged;
+            }
             (Resolution::UnusedAt { .. }, SpendState::Charged) => return Err(LedgerError::AlreadyPaid),
             (Resolution::GivenUp, SpendState::Unresolved(sent)) => spend.state = SpendState::GivenUp(sent.clone()),
             (Resolution::TurnedAway, SpendState::Unresolved(_)) => spend.state = SpendState::TurnedAway,

@@ -2,16 +2,15 @@
 
 use std::fmt;
 
-use candor_verify::bytes::{Address, Hash32, Signature65, to_hex};
+use candor_verify::bytes::{Address, Hash32, Signature65};
 use candor_verify::eip712::{self, Recover};
 use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
 use candor_verify::time::UnixSeconds;
-use serde_json::{Map, Value};
 
 use super::ledger::{Purchase, Reservation};
-use crate::exact::parse_payment;
 use crate::extension::{SignedOffer, echo_with_salt, echoed_answer_salt};
-use crate::protocol::{Eip155, ExactRequirements, JsonObject, PaymentPayload, X402_VERSION, encode_header, parse_payment_payload};
+use crate::protocol::{Eip155, PaymentPayload, X402_VERSION, encode_header, parse_payment_payload};
+use crate::scheme::{Allowance, Requirements, parse_payment, payload};
 
 /// Why a payment could not be made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,7 +55,7 @@ impl SentPayment {
     #[must_use]
     pub fn parse(header: &str) -> Option<Self> {
         let payload = parse_payment_payload(header.as_bytes()).ok()?;
-        let requirements = ExactRequirements::parse(&payload.accepted).ok()?;
+        let requirements = Requirements::parse(&payload.accepted).ok()?;
         let (payment, signed) = parse_payment(&payload).ok()?;
         let (signed, client_salt) = (signed?, payment.client_salt?);
         if payment.authorization.nonce != offer_nonce(&signed.offer.digest(), &client_salt) {
@@ -116,6 +115,7 @@ impl Reservation {
     pub fn to_sign(&self) -> (Authorization, TokenDomain) {
         let requirements = &self.choice.requirements;
         let authorization = Authorization {
+            through: requirements.through,
             from: self.purchase.payer,
             to: requirements.pay_to,
             value: requirements.amount,
@@ -123,47 +123,51 @@ impl Reservation {
             valid_before: self.valid_before,
             nonce: self.nonce,
         };
-        (authorization, requirements.domain())
+        (authorization, requirements.token())
+    }
+
+    /// What the payer signs besides, so that Permit2 may move the payment.
+    #[must_use]
+    pub fn allowance_to_sign(&self) -> Option<Allowance> {
+        let nonce = self.choice.permit_nonce?;
+        Some(Allowance { owner: self.purchase.payer, value: self.choice.requirements.amount, nonce, deadline: self.valid_before })
     }
 }
 
-/// The payment of one request, as it was reserved, with the signature over [`Reservation::to_sign`].
+/// The payment of one request, as it was reserved, with the signatures over [`Reservation::to_sign`] and, if there is one, over
+/// [`Reservation::allowance_to_sign`].
 ///
 /// On a retry send the *same* object again; never sign a second one.
 ///
 /// # Errors
 /// See [`PayError`]. The reservation is spent all the same: resolve it as never sent.
-pub fn build_payment(reservation: Reservation, recover: &dyn Recover, signature: &Signature65) -> Result<SentPayment, PayError> {
-    let (authorization, domain) = reservation.to_sign();
+pub fn build_payment(
+    reservation: Reservation,
+    recover: &dyn Recover,
+    signature: &Signature65,
+    allowing: Option<&Signature65>,
+) -> Result<SentPayment, PayError> {
+    let ((authorization, domain), allowance) = (reservation.to_sign(), reservation.allowance_to_sign());
     let Reservation { purchase: Purchase { payer, client_salt, .. }, choice, .. } = reservation;
     let got = eip712::signer(recover, &authorization.digest(&domain), signature);
     if got != Some(payer) {
         return Err(PayError::Signer { expected: payer, got });
     }
+    let mut extensions = echo_with_salt(&choice.extensions, &client_salt);
+    if let Some(allowance) = allowance {
+        let got = allowing.and_then(|signature| eip712::signer(recover, &allowance.digest(&domain), signature));
+        let signature = allowing.filter(|_| got == Some(payer)).ok_or(PayError::Signer { expected: payer, got })?;
+        allowance.add_to(&mut extensions, &domain, signature);
+    }
     let payload = PaymentPayload {
         x402_version: X402_VERSION,
         resource: Some(choice.resource),
         accepted: choice.accepted,
-        payload: scheme_payload(&authorization, signature),
-        extensions: Some(echo_with_salt(&choice.extensions, &client_salt)),
+        payload: payload(&authorization, &choice.requirements.asset, signature),
+        extensions: Some(extensions),
     };
     let payment = Payment { authorization, signature: *signature, client_salt: Some(client_salt) };
     let (network, asset) = (choice.requirements.network, choice.requirements.asset);
     let echoes_salt = echoed_answer_salt(payload.extensions.as_ref()).is_some();
     Ok(SentPayment { header: encode_header(&payload), payment, signed: choice.signed, network, asset, echoes_salt })
-}
-
-fn scheme_payload(authorization: &Authorization, signature: &Signature65) -> JsonObject {
-    let members = [
-        ("from", authorization.from.to_string()),
-        ("to", authorization.to.to_string()),
-        ("value", authorization.value.to_string()),
-        ("validAfter", authorization.valid_after.to_string()),
-        ("validBefore", authorization.valid_before.to_string()),
-        ("nonce", authorization.nonce.to_string()),
-    ];
-    let members: Map<String, Value> = members.into_iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
-    [("signature".to_owned(), Value::from(to_hex(&signature.0))), ("authorization".to_owned(), Value::Object(members))]
-        .into_iter()
-        .collect()
 }

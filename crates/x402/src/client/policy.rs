@@ -5,7 +5,8 @@ use std::fmt;
 
 use candor_verify::bytes::{Address, Amount};
 
-use crate::protocol::{Eip155, ExactRequirements};
+use crate::protocol::Eip155;
+use crate::scheme::Requirements;
 
 /// The limits of one asset. An asset without limits may not be spent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,7 +73,7 @@ impl SpendPolicy {
     ///
     /// # Errors
     /// See [`PolicyError`].
-    pub fn check(&self, requirements: &ExactRequirements) -> Result<AssetLimit, PolicyError> {
+    pub fn check(&self, requirements: &Requirements) -> Result<AssetLimit, PolicyError> {
         let (network, asset) = (requirements.network, requirements.asset);
         let limit = self.assets.iter().find(|limit| limit.network == network && limit.asset == asset);
         let limit = limit.ok_or(PolicyError::Asset { network, asset })?;

@@ -80,8 +80,8 @@ fn contains(theirs: &Value, ours: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::requirements::tests::sample;
     use super::*;
+    use crate::scheme::requirements::tests::sample;
 
     fn object(json: &str) -> JsonObject {
         serde_json::from_str(json).unwrap()
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn addresses_match_in_any_letter_case_and_extra_may_grow() {
-        let offered = sample().to_requirements();
+        let offered = sample().to_entry();
         let mut accepted = offered.clone();
         accepted.pay_to = offered.pay_to.to_uppercase().replace("0X", "0x");
         accepted.extra.as_mut().unwrap().0.insert("more".into(), 1.into());
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn each_changed_field_is_named() {
-        let offered = sample().to_requirements();
+        let offered = sample().to_entry();
         type Change = fn(&mut PaymentRequirements);
         let changes: [(Change, &str); 8] = [
             (|a| a.scheme = "upto".into(), "scheme"),

@@ -1,8 +1,8 @@
 //! The x402 v2 wire: JSON objects, the headers they travel in, and the rules for comparing them.
 //!
 //! First thing that touches a client's bytes. Everything here is *parsed, not believed*: a [`PaymentPayload`] says what somebody
-//! claims, [`crate::exact::verify_exact`] says what is so. Reference: x402 v2, HTTP transport.
-//! Not here: schemes (`exact.rs`), our extension (`extension.rs`), v1.
+//! claims, [`crate::scheme::verify_payment`] says what is so. Reference: x402 v2, HTTP transport.
+//! Not here: schemes (`scheme`), our extension (`extension.rs`), v1.
 //!
 //! **Invariants:** null is absent; unknown fields of foreign objects are ignored; a header is at most [`MAX_HEADER_BYTES`]; JSON text
 //! never enters an error, because it may hold a signature.
@@ -10,7 +10,6 @@
 mod header;
 mod matching;
 mod network;
-mod requirements;
 mod types;
 
 use std::fmt;
@@ -21,9 +20,6 @@ pub use header::{
 };
 pub use matching::{EchoMismatch, accepted_mismatch, check_echo};
 pub use network::Eip155;
-pub use requirements::{
-    ExactRequirements, FLOW_AUTHORIZATION, METHOD_EIP3009, RequirementsError, SCHEME_EXACT, payment_flow, transfer_method,
-};
 pub use types::{JsonObject, PaymentPayload, PaymentRequired, PaymentRequirements, ResourceInfo, SettleResponse};
 
 /// Version of x402 that this crate speaks.

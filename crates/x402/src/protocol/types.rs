@@ -1,7 +1,7 @@
 //! The JSON objects of x402 v2, as strings and numbers that nobody has believed yet.
 //!
 //! Shapes only: a requirement of another scheme or chain must read as well as ours, so amounts and addresses stay text here and become
-//! typed in `requirements.rs`. Reference: x402 v2, HTTP transport.
+//! typed in `scheme`. Reference: x402 v2, HTTP transport.
 
 use std::fmt;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candor_verify::bytes::Hash32;
-use candor_verify::payment::Authorization;
+use candor_verify::scheme::Transfer;
 
 use super::outcome::{Outcome, SettlementStatus};
 use super::store::StoredIntent;
@@ -15,7 +15,7 @@ const MAX_DONE: usize = 65_536;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Done {
     pub(super) outcome: Outcome,
-    pub(super) authorization: Authorization,
+    pub(super) transfer: Transfer,
     pub(super) revision: u64,
     forget_at_ms: u64,
 }
@@ -42,9 +42,9 @@ impl DoneSet {
             self.remove(&oldest);
         }
         let forget_at_ms = record.intent.ends_at_ms().saturating_add(retention_ms);
-        let (authorization, outcome) = (*record.intent.authorization(), Outcome::of(&record.intent, status));
+        let (transfer, outcome) = (*record.intent.transfer(), Outcome::of(&record.intent, status));
         self.by_age.insert((forget_at_ms, payment_id));
-        self.by_id.insert(payment_id, Done { outcome, authorization, revision: record.revision, forget_at_ms });
+        self.by_id.insert(payment_id, Done { outcome, transfer, revision: record.revision, forget_at_ms });
     }
 
     pub(super) fn remove(&mut self, payment_id: &Hash32) -> Option<Done> {

@@ -9,7 +9,6 @@ use candor_verify::bytes::{Address, Hash32};
 
 use super::agenda::{Place, Question, Rank};
 use super::event::{AuthorizationState, BlockRef, BroadcastOutcome, ChainRequest, Purpose, Simulation, TxReceipt, TxStatus};
-use super::logs::shows_transfer;
 use super::machine::MachineConfig;
 use super::nonces::Nonces;
 use super::outcome::{FailureCode, SettledBy, SettlementStatus};
@@ -323,13 +322,7 @@ impl Entry {
                 let hashes = self.slot().filter(|slot| !slot.hashes.is_empty())?.hashes.clone();
                 Some(ChainRequest::QueryReceipt { payment_id, hashes })
             }
-            Question::Authorization => Some(ChainRequest::QueryAuthorization {
-                payment_id,
-                asset: intent.asset(),
-                authorizer: intent.payer(),
-                nonce: intent.nonce(),
-                valid_before: intent.valid_before(),
-            }),
+            Question::Authorization => Some(ChainRequest::QueryAuthorization { transfer: *intent.transfer() }),
             Question::Simulation if self.slot().is_none() && self.may_begin(now_ms, config, nonces) => {
                 Some(ChainRequest::Simulate { payment_id, to: intent.to(), calldata: intent.calldata().clone() })
             }
@@ -560,9 +553,7 @@ impl Entry {
     }
 
     fn judge(&self, receipt: &TxReceipt, by: SettledBy) -> SettlementStatus {
-        if receipt.status == TxStatus::Success
-            && shows_transfer(&receipt.logs, &self.stored.intent.asset(), self.stored.intent.authorization())
-        {
+        if receipt.status == TxStatus::Success && self.stored.intent.transfer().is_shown_by(&receipt.logs) {
             return SettlementStatus::Settled { tx_hash: receipt.hash, block: receipt.block, by };
         }
         let code = match by {

@@ -8,12 +8,13 @@ use std::fmt;
 use std::future::Future;
 
 use candor_verify::bytes::{Address, Hash32};
+use candor_verify::scheme::{Log, Transfer};
 use candor_verify::time::UnixSeconds;
 
-use super::calldata::Calldata;
 use super::intent::Intent;
 use super::outcome::{Outcome, SettledBy};
 use super::store::StoredIntent;
+use crate::scheme::Calldata;
 
 /// Something that happened.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -151,19 +152,11 @@ pub enum ChainRequest {
         /// Transactions of one slot: at most one can land.
         hashes: Vec<Hash32>,
     },
-    /// `authorizationState(authorizer, nonce)` of the token at the latest block, and if it is used, the transaction whose
-    /// `AuthorizationUsed` or `AuthorizationCanceled` log says so. Answer: `AuthorizationState`.
+    /// Whether the nonce of the payment is used at the latest block ([`Transfer::nonce_question`]), and if it is, the transaction that used or
+    /// cancelled it ([`Transfer::end_questions`]). Answer: `AuthorizationState`.
     QueryAuthorization {
-        /// For the answer.
-        payment_id: Hash32,
-        /// Token.
-        asset: Address,
-        /// Payer.
-        authorizer: Address,
-        /// Nonce of the authorization.
-        nonce: Hash32,
-        /// Unix seconds; log searches need go back no further than T before it.
-        valid_before: UnixSeconds,
+        /// What is to move. Log searches need go back no further than T before its end.
+        transfer: Transfer,
     },
     /// Transactions of the gas key that are included, at the machine's depth of confirmations, and the latest block. Answer:
     /// `AccountNonce`.
@@ -175,9 +168,8 @@ impl ChainRequest {
     #[must_use]
     pub fn about(&self) -> Option<Hash32> {
         match self {
-            Self::Simulate { payment_id, .. } | Self::QueryReceipt { payment_id, .. } | Self::QueryAuthorization { payment_id, .. } => {
-                Some(*payment_id)
-            }
+            Self::Simulate { payment_id, .. } | Self::QueryReceipt { payment_id, .. } => Some(*payment_id),
+            Self::QueryAuthorization { transfer } => Some(transfer.payment_id),
             Self::SignAndBroadcast { .. } | Self::QueryAccountNonce => None,
         }
     }
@@ -346,18 +338,6 @@ pub enum TxStatus {
     Success,
     /// It reverted.
     Reverted,
-}
-
-/// A log of a transaction.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "complete by the EVM")]
-pub struct Log {
-    /// Contract.
-    pub address: Address,
-    /// Topics, the event's first.
-    pub topics: Vec<Hash32>,
-    /// The rest.
-    pub data: Vec<u8>,
 }
 
 /// The chain, as far as settlement needs it. Implemented by the shell (alloy), run outside the machine.

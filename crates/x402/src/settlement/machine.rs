@@ -20,7 +20,6 @@ use candor_verify::bytes::{Address, Hash32};
 use candor_verify::time::UnixSeconds;
 
 use super::agenda::{Agenda, MAX_PER_STEP, Place, Question};
-use super::calldata::Calldata;
 use super::done::{Done, DoneSet};
 use super::entry::{Entry, Transfer};
 use super::event::{Action, BroadcastOutcome, ChainAnswer, ChainRequest, Event, PersistResult, Purpose, RefuseReason, Simulation};
@@ -28,6 +27,7 @@ use super::intent::Intent;
 use super::nonces::{Filler, Nonces};
 use super::outcome::{Outcome, SettlementStatus};
 use super::store::{Progress, StoredIntent};
+use crate::scheme::Calldata;
 
 /// Questions to the chain at once. Enough for a few hundred a second over a slow RPC, few enough for any endpoint and any limit on sockets.
 pub const MAX_QUESTIONS: usize = 16;
@@ -209,14 +209,14 @@ impl Machine {
         let payment_id = intent.payment_id();
         // The payment id leaves out amount and end: after an unsettled end the payer can sign the nonce again, and that is told anew.
         let done = self.done.get(&payment_id).copied();
-        let begins_anew = |done: &Done| done.outcome.status.is_unsettled_end() && done.authorization != *intent.authorization();
+        let begins_anew = |done: &Done| done.outcome.status.is_unsettled_end() && done.transfer != *intent.transfer();
         if let Some(done) = done.filter(|done| !begins_anew(done)) {
             actions.push(Action::Finished(done.outcome));
             return None;
         }
         if let Some(open) = self.open.get(&payment_id) {
             // The database may know of the earlier one's end a moment before this machine does.
-            if open.stored.intent.authorization() != intent.authorization() {
+            if open.stored.intent.transfer() != intent.transfer() {
                 actions.push(Action::Refused { payment_id, reason: RefuseReason::OtherOpen });
             }
             return None;

@@ -8,9 +8,9 @@ use std::fmt;
 use candor_verify::bytes::Hash32;
 use candor_verify::cbor::{CborError, Reader, Writer};
 
-use super::calldata::{Calldata, CalldataError};
 use super::intent::Intent;
 use super::outcome::{FailureCode, SettledBy, SettlementStatus};
+use crate::scheme::{Calldata, CalldataError};
 
 /// At most this many transaction hashes of one slot are kept; older ones can still be found through the authorization's own event.
 pub(super) const MAX_HASHES: usize = 16;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candor_verify::abi::Words;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
-use candor_verify::hash::sha256;
+use candor_verify::hash::{keccak256, sha256};
 use candor_verify::payment::Authorization;
+use candor_verify::scheme::{Through, Transfer};
 use candor_verify::time::UnixSeconds;
 use candor_x402::settlement::*;
 
@@ -43,8 +44,8 @@ pub fn intent_of_many(n: u32, valid_before: u64) -> Intent {
 }
 
 fn intent_by(from: Address, nonce: Hash32, valid_before: u64, signature: Signature65) -> Intent {
-    let authorization =
-        Authorization { from, to: PAYEE, value: Amount(1000), valid_after: UnixSeconds(0), valid_before: UnixSeconds(valid_before), nonce };
+    let (through, value, valid_before) = (Through::Token, Amount(1000), UnixSeconds(valid_before));
+    let authorization = Authorization { through, from, to: PAYEE, value, valid_after: UnixSeconds(0), valid_before, nonce };
     Intent::parse(CHAIN, TOKEN, encode_transfer(&authorization, &signature)).unwrap()
 }
 
@@ -112,7 +113,11 @@ impl Chain {
         let topic = |address: &Address| Hash32::from_slice(Words::new().address(address).as_slice()).unwrap();
         let value = if self.fee { Amount(a.value.0 - 1) } else { a.value };
         Some(vec![
-            Log { address: TOKEN, topics: vec![AUTHORIZATION_USED_TOPIC, topic(&a.from), a.nonce], data: vec![] },
+            Log {
+                address: TOKEN,
+                topics: vec![keccak256(&[b"AuthorizationUsed(address,bytes32)"]), topic(&a.from), a.nonce],
+                data: vec![],
+            },
             Log { address: TOKEN, topics: vec![TRANSFER_TOPIC, topic(&a.from), topic(&a.to)], data: Words::new().amount(value).into_vec() },
         ])
     }
@@ -149,9 +154,9 @@ impl Chain {
                 Some(receipt) => ChainAnswer::ReceiptFound { payment_id, receipt },
                 None => ChainAnswer::ReceiptMissing { payment_id },
             },
-            ChainRequest::QueryAuthorization { payment_id, authorizer, nonce, .. } => {
+            ChainRequest::QueryAuthorization { transfer: Transfer { payment_id, payer, nonce, .. } } => {
                 let at = self.head();
-                let state = match self.used.get(&(authorizer, nonce)) {
+                let state = match self.used.get(&(payer, nonce)) {
                     Some(hash) => AuthorizationState::Used { transaction: self.receipt(hash) },
                     None => AuthorizationState::Unused,
                 };

@@ -13,18 +13,16 @@ use candor_verify::evidence::VerifiedEnclave;
 use candor_verify::offer::{Asked, MaxTokens, Offer, Shown, VerifiedOffer, verify_offer};
 use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS};
 use candor_verify::policy::Policy;
-use candor_verify::receipt::Scheme;
+use candor_verify::scheme::{Through, UPTO_PROXY};
 use candor_verify::terms::{OperatorTerms, Price};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::verdict::Check;
 use candor_x402::Libsecp;
 use candor_x402::client::{AssetLimit, Choice, Ledger, PayError, Purchase, Reservation, SentPayment, SpendPolicy, build_payment, choose};
 use candor_x402::error::PaymentError;
-use candor_x402::exact::{Candidate, VerifiedPayment, VerifyContext, verify_exact};
-use candor_x402::extension::{AnswerRecovery, SignedOffer};
-use candor_x402::protocol::{
-    Eip155, ExactRequirements, JsonObject, PaymentPayload, PaymentRequired, ResourceInfo, X402_VERSION, parse_payment_payload,
-};
+use candor_x402::extension::{AnswerRecovery, SignedOffer, SignedOffers};
+use candor_x402::protocol::{Eip155, JsonObject, PaymentPayload, PaymentRequired, ResourceInfo, X402_VERSION, parse_payment_payload};
+use candor_x402::scheme::{Candidate, Requirements, VerifiedPayment, VerifyContext, verify_payment, with_permits};
 use secp256k1::ecdsa::RecoverableSignature;
 use secp256k1::{Message, SecretKey};
 use serde_json::Value;
@@ -32,6 +30,7 @@ use serde_json::Value;
 pub const NOW: u64 = 1_800_000_000;
 pub const BOOT: u64 = NOW - 3600;
 pub const CHAIN: u64 = 31337;
+pub const FACTORY: Address = Address([0xfa; 20]);
 
 pub struct Key(SecretKey);
 
@@ -75,7 +74,7 @@ pub struct World {
     pub k_sig: Key,
     pub enclave: VerifiedEnclave,
     pub payer: Key,
-    pub requirements: ExactRequirements,
+    pub requirements: Requirements,
     pub candidate: Candidate,
     pub now: u64,
     pub boot: u64,
@@ -86,7 +85,17 @@ pub struct World {
 /// The payment that was reserved, signed by this key.
 pub fn paid_by(key: &Key, reservation: Reservation) -> Result<SentPayment, PayError> {
     let (authorization, domain) = reservation.to_sign();
-    build_payment(reservation, &Libsecp, &key.sign(&authorization.digest(&domain)))
+    let allowing = reservation.allowance_to_sign().map(|allowance| key.sign(&allowance.digest(&domain)));
+    build_payment(reservation, &Libsecp, &key.sign(&authorization.digest(&domain)), allowing.as_ref())
+}
+
+/// The other signature of the same key over the same digest: s in the upper half of the order.
+pub fn high_s_twin(signature: &Signature65) -> Signature65 {
+    let mut bytes = signature.0;
+    let s = SecretKey::from_secret_bytes(bytes[32..64].try_into().unwrap()).unwrap();
+    bytes[32..64].copy_from_slice(&s.negate().to_secret_bytes());
+    bytes[64] = 55 - bytes[64];
+    Signature65(bytes)
 }
 
 impl World {
@@ -101,8 +110,20 @@ impl World {
         Self::under(&enclave(|terms| price(terms, 900)), 900)
     }
 
+    /// A node on a chain with settlers, where an answer costs at most 1000 units: what is offered first.
+    pub fn metered() -> Self {
+        static ENCLAVE: OnceLock<VerifiedEnclave> = OnceLock::new();
+        let settlers = |terms: &mut OperatorTerms| {
+            price(terms, 1000);
+            (terms.chains[0].settler_factory, terms.chains[0].upto_proxy) = (FACTORY, UPTO_PROXY);
+        };
+        Self::under(ENCLAVE.get_or_init(|| enclave(settlers)), 1000)
+    }
+
     fn under(enclave: &VerifiedEnclave, amount: u128) -> Self {
-        let requirements = ExactRequirements {
+        let through = Through::all_of_terms(&enclave.terms().chain(CHAIN), &enclave.manifest().k_sig).next().unwrap();
+        let requirements = Requirements {
+            through,
             network: Eip155(CHAIN),
             asset: Address([0xa7; 20]),
             pay_to: Address([0xb2; 20]),
@@ -126,16 +147,16 @@ impl World {
     }
 
     /// The offer for another request is one with another commitment.
-    pub fn candidate(enclave: &VerifiedEnclave, requirements: &ExactRequirements, request: u8) -> Candidate {
+    pub fn candidate(enclave: &VerifiedEnclave, requirements: &Requirements, request: u8) -> Candidate {
         let offer = Offer {
             manifest_hash: enclave.manifest().hash(),
             request_commitment: Hash32([request; 32]),
             model_id: enclave.terms().models[0].digest,
-            scheme: Scheme::ExactEip3009,
+            scheme: requirements.through.scheme(),
             payee: requirements.pay_to,
             asset: requirements.asset,
             chain_id: requirements.network.0,
-            settler: Address::ZERO,
+            settler: requirements.through.settler(),
             amount: requirements.amount,
             prompt_tokens: 7,
             max_tokens: 64,
@@ -156,7 +177,7 @@ impl World {
     }
 
     pub fn extensions(&self) -> JsonObject {
-        self.signed_offer().to_extensions(&self.recovery)
+        SignedOffers::from(self.signed_offer()).to_extensions(&self.recovery)
     }
 
     pub fn required(&self) -> PaymentRequired {
@@ -164,8 +185,8 @@ impl World {
             x402_version: X402_VERSION,
             error: None,
             resource: ResourceInfo { url: "https://node.example/v1/chat/completions".into(), ..ResourceInfo::default() },
-            accepts: vec![self.requirements.to_requirements()],
-            extensions: Some(self.extensions()),
+            accepts: vec![self.requirements.to_entry()],
+            extensions: Some(with_permits(self.extensions(), std::slice::from_ref(&self.requirements))),
         }
     }
 
@@ -217,6 +238,7 @@ impl World {
 
     pub fn authorization(&self) -> Authorization {
         Authorization {
+            through: self.requirements.through,
             from: self.payer.address(),
             to: self.requirements.pay_to,
             value: self.requirements.amount,
@@ -230,7 +252,7 @@ impl World {
     pub fn stock(&self, authorization: Authorization, echo: bool) -> PaymentPayload {
         let mut payload = self.committed(1);
         payload.extensions = if echo { Some(self.extensions()) } else { None };
-        let signature = self.payer.sign(&authorization.digest(&self.requirements.domain()));
+        let signature = self.payer.sign(&authorization.digest(&self.requirements.token()));
         payload.payload.0.insert("signature".into(), candor_verify::bytes::to_hex(&signature.0).into());
         let members = serde_json::json!({
             "from": authorization.from.to_string(),
@@ -254,7 +276,7 @@ impl World {
 
     pub fn verify_against(&self, payload: &PaymentPayload, candidates: &[Candidate]) -> Result<VerifiedPayment, PaymentError> {
         let context = VerifyContext {
-            requirements: &self.requirements,
+            requirements: std::slice::from_ref(&self.requirements),
             candidates,
             now: UnixSeconds(self.now),
             boot: UnixSeconds(self.boot),
@@ -262,7 +284,7 @@ impl World {
             keeps_answer: self.recovery != AnswerRecovery::None,
             recover: &Libsecp,
         };
-        verify_exact(payload, &context)
+        verify_payment(payload, &context)
     }
 
     /// Verified payments that differ in their nonce.

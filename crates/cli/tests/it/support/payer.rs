@@ -8,6 +8,7 @@ pub(crate) use candor_testhttp::{Draft, Offered};
 use candor_testhttp::{Reply, chat};
 use candor_verify::bytes::{Address, Hash32, Signature65};
 use candor_verify::payment::Authorization;
+use candor_verify::scheme::NonceQuestion;
 use candor_verify::time::UnixSeconds;
 use candor_x402::protocol::parse_settle_response;
 use serde_json::{Value, json};
@@ -118,7 +119,8 @@ impl Payer {
     /// Whether this authorization was used or cancelled on the chain.
     pub(crate) async fn is_used(&self, signed: &Signed) -> bool {
         let client = self.world.client().await;
-        client.is_authorization_used(&self.world.token(), &signed.authorization.from, &signed.authorization.nonce).await.unwrap()
+        let (scheme, from, nonce) = (signed.authorization.through.scheme(), &signed.authorization.from, &signed.authorization.nonce);
+        client.is_nonce_used(&NonceQuestion::of(scheme, &self.world.token(), from, nonce).unwrap()).await.unwrap()
     }
 }
 

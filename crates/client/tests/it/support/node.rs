@@ -19,17 +19,18 @@ use candor_verify::hash::sha256;
 use candor_verify::manifest::{Freshness, Manifest};
 use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS, TokenDomain};
-use candor_verify::receipt::{Scheme, Work, receipt_id};
+use candor_verify::receipt::{Work, receipt_id};
 use candor_verify::refusal::{Refusal, code_hash};
+use candor_verify::scheme::{Scheme, Through};
 use candor_verify::terms::{OperatorTerms, Price, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash};
 use candor_verify::transcript::{commitment_of, request_commitment, splice};
-use candor_x402::extension::{AnswerRecovery, SignedOffer};
+use candor_x402::extension::{AnswerRecovery, SignedOffer, SignedOffers};
 use candor_x402::protocol::{
-    Eip155, ExactRequirements, PaymentPayload, PaymentRequired, ResourceInfo, SettleResponse, X402_VERSION, encode_header,
-    parse_payment_payload,
+    Eip155, PaymentPayload, PaymentRequired, ResourceInfo, SettleResponse, X402_VERSION, encode_header, parse_payment_payload,
 };
+use candor_x402::scheme::Requirements;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Method, Request, Response};
@@ -281,7 +282,8 @@ impl State {
             price_list_hash: Hash32::ZERO,
             price_list_number: 0,
         };
-        let requirements = ExactRequirements {
+        let requirements = Requirements {
+            through: Through::Token,
             network: Eip155(CHAIN_ID),
             asset: ASSET,
             pay_to: offer.payee,
@@ -295,8 +297,10 @@ impl State {
             x402_version: X402_VERSION,
             error: None,
             resource: ResourceInfo::default(),
-            accepts: vec![requirements.to_requirements()],
-            extensions: Some(SignedOffer { offer, signature, request_salt: REQUEST_SALT }.to_extensions(&AnswerRecovery::None)),
+            accepts: vec![requirements.to_entry()],
+            extensions: Some(
+                SignedOffers::from(SignedOffer { offer, signature, request_salt: REQUEST_SALT }).to_extensions(&AnswerRecovery::None),
+            ),
         }
     }
 
@@ -377,9 +381,10 @@ impl State {
 
     fn delivery(&self, conduct: Conduct, payload: &PaymentPayload, body: &[u8], frames: &[Vec<u8>]) -> Delivery {
         let manifest = self.evidence(Hash32::ZERO).manifest;
-        let echoed = SignedOffer::parse(payload.extensions.as_ref()).unwrap().unwrap().offer;
+        let echoed = SignedOffers::parse(payload.extensions.as_ref()).unwrap().unwrap().iter().next().unwrap().offer.clone();
         let text = |field: &str| payload.payload.0["authorization"][field].as_str().unwrap().to_owned();
         let authorization = Authorization {
+            through: Through::Token,
             from: Address::from_hex(&text("from")).unwrap(),
             to: Address::from_hex(&text("to")).unwrap(),
             value: Amount::from_decimal(&text("value")).unwrap(),

@@ -23,8 +23,10 @@ use candor_testkit::honest::{sign_terms, terms_for};
 use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::checkpoint::SignedCheckpoint;
 use candor_verify::receipt::Receipt;
+use candor_verify::scheme::Transfer;
 use candor_verify::terms::{Model, OperatorTerms, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
+use candor_x402::scheme::{Calldata, read_call};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -277,6 +279,11 @@ impl Log {
 }
 
 /// Answers in the order of the requests, but for a chain that takes its time.
+/// What a settlement moves.
+pub(crate) fn moved(settlement: &Settlement) -> Transfer {
+    read_call(settlement.chain_id, &settlement.to, &Calldata(settlement.calldata.clone())).unwrap()
+}
+
 fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answers: mpsc::UnboundedSender<ToEnclave>) {
     let reply = match request {
         EnclaveRequest::Head => HostReply::Head(BlockHead::default()),
@@ -284,7 +291,8 @@ fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answ
             let delay = *host.payer_delay.lock().unwrap();
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
-                let state = PayerState { asset_has_code: true, balance: Amount(u128::MAX), nonce_used: false };
+                let (balance, allowance) = (Amount(u128::MAX), Amount(u128::MAX));
+                let state = PayerState { asset_has_code: true, balance, allowance, permit_nonce: Some(0), nonce_used: false };
                 answers.send(ToEnclave::Reply { id, reply: HostReply::PayerState(state) })
             });
             return;

@@ -20,6 +20,7 @@ use candor_verify::checkpoint::{Checkpoint, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
 use candor_verify::payment::{Authorization, TokenDomain};
 use candor_verify::receipt::Receipt;
+use candor_verify::scheme::{Scheme, Through};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{leaf_data, leaf_hash};
 use candor_verify::{Address, Amount, Hash32, Signature65};
@@ -146,21 +147,16 @@ pub(crate) fn settlement_of(
     valid_before: UnixSeconds,
     sequence: u64,
 ) -> Settlement {
-    let authorization =
-        Authorization { from: payer.address(), to: payee, value: Amount(1000), valid_after: UnixSeconds(0), valid_before, nonce };
+    let (through, from, value) = (Through::Token, payer.address(), Amount(1000));
+    let authorization = Authorization { through, from, to: payee, value, valid_after: UnixSeconds(0), valid_before, nonce };
     let domain = TokenDomain { name: "USDC".into(), version: "2".into(), chain_id: 31337, asset };
     let signature: Signature65 = payer.sign_digest(&authorization.digest(&domain)).unwrap();
     Settlement {
+        scheme: Scheme::ExactEip3009,
         payment_id: authorization.payment_id(31337, &asset),
         chain_id: 31337,
         to: asset,
         calldata: encode_transfer(&authorization, &signature).0,
-        payer: authorization.from,
-        payee,
-        asset,
-        amount: authorization.value,
-        nonce: authorization.nonce,
-        valid_before,
         sequence,
         answer: None,
     }

@@ -1,66 +1,87 @@
-//! Which logs show that the money of one authorization moved.
-//!
-//! A successful transaction proves nothing: a fake token moves nothing, one that takes a fee moves less. And a transaction of
-//! somebody else may use several authorizations at once, so the transfer must be *this* authorization's.
+//! EIP-3009: the payer signs a transfer in the token's own domain, and the token makes it.
 
-use candor_verify::abi::Words;
-use candor_verify::bytes::{Address, Hash32};
-use candor_verify::payment::Authorization;
+use super::transfer::{Log, LogQuestion, NonceQuestion, TRANSFER_TOPIC, Transfer, topic};
+use crate::abi::Words;
+use crate::bytes::{Address, Hash32};
+use crate::eip712::TypedStruct;
+use crate::payment::Authorization;
 
-use super::event::Log;
-
-/// `Transfer(address indexed,address indexed,uint256)`.
-pub const TRANSFER_TOPIC: Hash32 = Hash32([
-    0xdd, 0xf2, 0x52, 0xad, 0x1b, 0xe2, 0xc8, 0x9b, 0x69, 0xc2, 0xb0, 0x68, 0xfc, 0x37, 0x8d, 0xaa, 0x95, 0x2b, 0xa7, 0xf1, 0x63, 0xc4,
-    0xa1, 0x16, 0x28, 0xf5, 0x5a, 0x4d, 0xf5, 0x23, 0xb3, 0xef,
-]);
+/// EIP-3009's signed type.
+pub const TRANSFER_TYPE: &str =
+    "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
 
 /// `AuthorizationUsed(address indexed,bytes32 indexed)`.
-pub const AUTHORIZATION_USED_TOPIC: Hash32 = Hash32([
+const AUTHORIZATION_USED_TOPIC: Hash32 = Hash32([
     0x98, 0xde, 0x50, 0x35, 0x28, 0xee, 0x59, 0xb5, 0x75, 0xef, 0x0c, 0x0a, 0x25, 0x76, 0xa8, 0x24, 0x97, 0xbf, 0xc0, 0x29, 0xa5, 0x68,
     0x5b, 0x20, 0x9e, 0x9e, 0xc3, 0x33, 0x47, 0x9b, 0x10, 0xa5,
 ]);
 
-/// Whether these logs, of one successful transaction, show that the transfer of this authorization was made.
-///
+/// `AuthorizationCanceled(address indexed,bytes32 indexed)`.
+const AUTHORIZATION_CANCELED_TOPIC: Hash32 = Hash32([
+    0x1c, 0xdd, 0x46, 0xff, 0x24, 0x27, 0x16, 0xcd, 0xaa, 0x72, 0xd1, 0x59, 0xd3, 0x39, 0xa4, 0x85, 0xb3, 0x43, 0x83, 0x98, 0x34, 0x8d,
+    0x68, 0xf0, 0x9d, 0x7c, 0x8c, 0x0a, 0x59, 0x35, 0x3d, 0x81,
+]);
+
+/// `authorizationState(address,bytes32)`.
+const AUTHORIZATION_STATE_SELECTOR: [u8; 4] = [0xe9, 0x4a, 0x01, 0x02];
+
+pub(super) fn transfer(authorization: &Authorization) -> TypedStruct {
+    let Authorization { from, to, value, valid_after, valid_before, nonce, through: _ } = authorization;
+    let words = Words::new().address(from).address(to).amount(*value).u64(valid_after.0).u64(valid_before.0).hash(nonce);
+    TypedStruct::new(TRANSFER_TYPE, words)
+}
+
+pub(super) fn nonce_question(asset: &Address, payer: &Address, nonce: &Hash32) -> NonceQuestion {
+    let arguments = Words::new().address(payer).hash(nonce);
+    let calldata = [AUTHORIZATION_STATE_SELECTOR.as_slice(), arguments.as_slice()].concat();
+    NonceQuestion { to: *asset, calldata, mask: Hash32([0xff; 32]) }
+}
+
+pub(super) fn end_questions(transfer: &Transfer) -> [LogQuestion; 2] {
+    [AUTHORIZATION_USED_TOPIC, AUTHORIZATION_CANCELED_TOPIC]
+        .map(|event| LogQuestion { address: transfer.asset, topics: [Some(event), Some(topic(&transfer.payer)), Some(transfer.nonce)] })
+}
+
+pub(super) fn is_ended_by(transfer: &Transfer, log: &Log) -> bool {
+    let of_it = |event: Hash32| log.topics == [event, topic(&transfer.payer), transfer.nonce];
+    log.address == transfer.asset && [AUTHORIZATION_USED_TOPIC, AUTHORIZATION_CANCELED_TOPIC].into_iter().any(of_it)
+}
+
 /// The transfer is the token's next one after this authorization's own `AuthorizationUsed`, with no other use between: USDC, OpenZeppelin's
 /// and our tokens emit the two one after the other. A transfer anywhere else in the transaction is no proof: a payer can cancel this nonce, or use it for
 /// something else, in the same transaction as an equal payment, and one transfer would be counted for many.
-#[must_use]
-pub fn shows_transfer(logs: &[Log], asset: &Address, authorization: &Authorization) -> bool {
+pub(super) fn shows(transfer: &Transfer, logs: &[Log]) -> bool {
     let counts = |log: &&Log| matches!(log.topics.first(), Some(event) if [AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC].contains(event));
-    let mut of_token = logs.iter().filter(|log| log.address == *asset).filter(counts);
-    let payer = topic(&authorization.from);
-    let used = [AUTHORIZATION_USED_TOPIC, payer, authorization.nonce];
-    let moved = [TRANSFER_TOPIC, payer, topic(&authorization.to)];
-    let amount = Words::new().amount(authorization.value);
-    of_token.any(|log| log.topics == used) && of_token.next().is_some_and(|log| log.topics == moved && log.data == amount.as_slice())
-}
-
-fn topic(address: &Address) -> Hash32 {
-    Hash32::from_slice(Words::new().address(address).as_slice()).unwrap_or_default()
+    let mut of_token = logs.iter().filter(|log| log.address == transfer.asset).filter(counts);
+    let used = [AUTHORIZATION_USED_TOPIC, topic(&transfer.payer), transfer.nonce];
+    let (topics, data) = transfer.moved();
+    of_token.any(|log| log.topics == used) && of_token.next().is_some_and(|log| log.topics == topics && log.data == data)
 }
 
 #[cfg(test)]
 mod tests {
-    use candor_verify::bytes::Amount;
-    use candor_verify::hash::keccak256;
-    use candor_verify::time::UnixSeconds;
-
+    use super::super::transfer::Keeper;
     use super::*;
+    use crate::bytes::Amount;
+    use crate::hash::keccak256;
+    use crate::time::UnixSeconds;
+    use alloc::vec;
 
     const TOKEN: Address = Address([9; 20]);
 
     fn shows(logs: &[Log]) -> bool {
-        let authorization = Authorization {
-            from: Address([1; 20]),
-            to: Address([2; 20]),
-            value: Amount(1000),
-            valid_before: UnixSeconds(1000),
+        let transfer = Transfer {
+            keeper: Keeper::Token,
+            payment_id: Hash32::ZERO,
+            asset: TOKEN,
+            payer: Address([1; 20]),
+            payee: Address([2; 20]),
+            amount: Amount(1000),
             nonce: Hash32([7; 32]),
-            ..Authorization::default()
+            valid_after: UnixSeconds(0),
+            valid_before: UnixSeconds(1000),
         };
-        shows_transfer(logs, &TOKEN, &authorization)
+        transfer.is_shown_by(logs)
     }
 
     fn cancelled(nonce: u8) -> Log {

@@ -1,38 +1,37 @@
-//! The requirements of `exact` over EIP-3009, typed: what our server asks and what our client reads out of a foreign entry.
+//! What must be signed so that it pays, typed: what our server asks and what our client reads out of a foreign entry of `accepts`.
 //!
-//! One struct, two directions: [`ExactRequirements::to_requirements`] for the 402, [`ExactRequirements::parse`] for whoever reads one. Reserved
-//! members of `extra` (`paymentFlow`, `assetTransferMethod`) are read here too. Reference: x402 v2, `exact` on EVM.
+//! One struct, two directions: [`Requirements::to_entry`] for the 402, [`Requirements::parse`] for whoever reads one. Reserved members of
+//! `extra` (`paymentFlow`, `assetTransferMethod`) are read here too. Reference: x402 v2, `exact` and `upto` on EVM.
 
 use std::fmt;
 
 use candor_verify::bytes::{Address, Amount};
 use candor_verify::payment::TokenDomain;
+use candor_verify::scheme::Through;
 use serde_json::Value;
 
-use super::network::Eip155;
-use super::types::{JsonObject, PaymentRequirements};
+use super::{eip3009, permit2};
+use crate::protocol::{Eip155, JsonObject, PaymentRequirements};
 
-/// The scheme's name.
-pub const SCHEME_EXACT: &str = "exact";
-/// The transfer method of this crate, and the default when `extra` names none.
-pub const METHOD_EIP3009: &str = "eip3009";
 /// Verify, handle, settle: the only flow of this crate, and the default when `extra` names none.
 pub const FLOW_AUTHORIZATION: &str = "authorization";
 
 /// Longest token name or version that is read, in bytes.
 const MAX_DOMAIN_TEXT: usize = 128;
 
-/// What must be signed so that it pays: `exact`, EIP-3009, flow `authorization`.
+/// What must be signed so that it pays, in the flow `authorization`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "complete by the scheme")]
-pub struct ExactRequirements {
+#[expect(clippy::exhaustive_structs, reason = "complete by the schemes")]
+pub struct Requirements {
+    /// Through which contract.
+    pub through: Through,
     /// Chain of the token.
     pub network: Eip155,
     /// Token contract.
     pub asset: Address,
     /// Payee.
     pub pay_to: Address,
-    /// Price, in the asset's smallest unit. `exact`: neither less nor more.
+    /// Price, or its ceiling, in the asset's smallest unit. What is signed is neither less nor more.
     pub amount: Amount,
     /// Seconds that the payment may stay open.
     pub max_timeout_seconds: u64,
@@ -46,14 +45,16 @@ pub struct ExactRequirements {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RequirementsError {
-    /// Another scheme than `exact`.
+    /// Another scheme than `exact` and `upto`.
     Scheme,
     /// Not an EVM chain.
     Network,
     /// A payment flow other than `authorization`.
     PaymentFlow,
-    /// A transfer method other than EIP-3009.
+    /// A transfer method other than the scheme's.
     TransferMethod,
+    /// It does not say who alone may submit.
+    Facilitator,
     /// Not a plain decimal below 2^128.
     Amount,
     /// Not an address.
@@ -69,10 +70,11 @@ pub enum RequirementsError {
 impl fmt::Display for RequirementsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "its scheme is not `exact`",
+            Self::Scheme => "its scheme is neither `exact` nor `upto`",
             Self::Network => "its network is not an EVM chain",
             Self::PaymentFlow => "its payment flow is not `authorization`",
-            Self::TransferMethod => "its transfer method is not EIP-3009",
+            Self::TransferMethod => "its transfer method is not EIP-3009 (`exact`) or Permit2 (`upto`)",
+            Self::Facilitator => "it does not name the address that alone may submit",
             Self::Amount => "its amount is not a plain decimal below 2^128",
             Self::Asset => "its asset is not an address",
             Self::PayTo => "its payee is not an address",
@@ -84,24 +86,24 @@ impl fmt::Display for RequirementsError {
 
 impl std::error::Error for RequirementsError {}
 
-impl ExactRequirements {
+impl Requirements {
     /// Reads an entry of `accepts`. Believes nothing.
     ///
     /// # Errors
     /// The first field that this crate cannot pay.
     pub fn parse(entry: &PaymentRequirements) -> Result<Self, RequirementsError> {
         let extra = entry.extra.as_ref();
-        if entry.scheme != SCHEME_EXACT {
-            return Err(RequirementsError::Scheme);
-        }
+        let read: fn(Option<&JsonObject>) -> Result<Through, RequirementsError> = match entry.scheme.as_str() {
+            eip3009::SCHEME => eip3009::through,
+            permit2::SCHEME => permit2::through,
+            _ => return Err(RequirementsError::Scheme),
+        };
         if payment_flow(extra) != Some(FLOW_AUTHORIZATION) {
             return Err(RequirementsError::PaymentFlow);
         }
-        if transfer_method(extra) != Some(METHOD_EIP3009) {
-            return Err(RequirementsError::TransferMethod);
-        }
         let text = |key| extra.and_then(|extra| extra.text(key)).filter(|text| text.len() <= MAX_DOMAIN_TEXT).map(str::to_owned);
         Ok(Self {
+            through: read(extra)?,
             network: Eip155::parse(&entry.network).ok_or(RequirementsError::Network)?,
             asset: Address::from_hex(&entry.asset).ok_or(RequirementsError::Asset)?,
             pay_to: Address::from_hex(&entry.pay_to).ok_or(RequirementsError::PayTo)?,
@@ -114,22 +116,27 @@ impl ExactRequirements {
 
     /// The entry of `accepts`.
     #[must_use]
-    pub fn to_requirements(&self) -> PaymentRequirements {
+    pub fn to_entry(&self) -> PaymentRequirements {
         let text = |key: &str, value: &str| (key.to_owned(), Value::from(value));
+        let (scheme, more) = match self.through {
+            Through::Token => (eip3009::SCHEME, vec![]),
+            Through::UptoProxy { facilitator, .. } => (permit2::SCHEME, permit2::extra(&facilitator)),
+        };
+        let domain = [text("name", &self.token_name), text("version", &self.token_version)];
         PaymentRequirements {
-            scheme: SCHEME_EXACT.to_owned(),
+            scheme: scheme.to_owned(),
             network: self.network.to_string(),
             amount: self.amount.to_string(),
             asset: self.asset.to_string(),
             pay_to: self.pay_to.to_string(),
             max_timeout_seconds: self.max_timeout_seconds,
-            extra: Some([text("name", &self.token_name), text("version", &self.token_version)].into_iter().collect()),
+            extra: Some(domain.into_iter().chain(more).collect()),
         }
     }
 
-    /// The domain that the payer signs in.
+    /// The domain of the token.
     #[must_use]
-    pub fn domain(&self) -> TokenDomain {
+    pub fn token(&self) -> TokenDomain {
         TokenDomain { name: self.token_name.clone(), version: self.token_version.clone(), chain_id: self.network.0, asset: self.asset }
     }
 }
@@ -140,10 +147,10 @@ pub fn payment_flow(extra: Option<&JsonObject>) -> Option<&str> {
     reserved(extra, "paymentFlow", FLOW_AUTHORIZATION)
 }
 
-/// The transfer method that `extra` names, the default if it names none, `None` if the member is not a string.
+/// The transfer method that `extra` names, the scheme's own if it names none, `None` if the member is not a string.
 #[must_use]
-pub fn transfer_method(extra: Option<&JsonObject>) -> Option<&str> {
-    reserved(extra, "assetTransferMethod", METHOD_EIP3009)
+pub(super) fn transfer_method<'a>(extra: Option<&'a JsonObject>, default: &'static str) -> Option<&'a str> {
+    reserved(extra, "assetTransferMethod", default)
 }
 
 fn reserved<'a>(extra: Option<&'a JsonObject>, key: &str, default: &'static str) -> Option<&'a str> {
@@ -152,10 +159,13 @@ fn reserved<'a>(extra: Option<&'a JsonObject>, key: &str, default: &'static str)
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use candor_verify::scheme::UPTO_PROXY;
+
     use super::*;
 
-    pub(crate) fn sample() -> ExactRequirements {
-        ExactRequirements {
+    pub(crate) fn sample() -> Requirements {
+        Requirements {
+            through: Through::Token,
             network: Eip155(31337),
             asset: Address([7; 20]),
             pay_to: Address([2; 20]),
@@ -166,17 +176,37 @@ pub(crate) mod tests {
         }
     }
 
+    fn upto() -> Requirements {
+        let through = Through::UptoProxy { spender: UPTO_PROXY, facilitator: Address([3; 20]) };
+        Requirements { through, ..sample() }
+    }
+
+    #[test]
+    fn upto_must_name_who_submits_and_go_through_permit2() {
+        let change = |key: &str, value: Value| {
+            let mut entry = upto().to_entry();
+            entry.extra.as_mut().unwrap().0.insert(key.into(), value);
+            Requirements::parse(&entry)
+        };
+        assert_eq!(change("facilitatorAddress", Value::Null), Err(RequirementsError::Facilitator));
+        assert_eq!(change("facilitatorAddress", "0x00".into()), Err(RequirementsError::Facilitator));
+        assert_eq!(change("assetTransferMethod", "eip3009".into()), Err(RequirementsError::TransferMethod));
+        assert_eq!(change("assetTransferMethod", Value::Null), Ok(upto()));
+    }
+
     #[test]
     fn terms_read_back_as_written() {
-        assert_eq!(ExactRequirements::parse(&sample().to_requirements()), Ok(sample()));
+        assert_eq!(Requirements::parse(&sample().to_entry()), Ok(sample()));
+        let upto = upto();
+        assert_eq!(Requirements::parse(&upto.to_entry()), Ok(upto));
     }
 
     #[test]
     fn each_field_that_cannot_be_paid_is_named() {
         let change = |key: &str, value: Value| {
-            let mut entry = sample().to_requirements();
+            let mut entry = sample().to_entry();
             entry.extra.as_mut().unwrap().0.insert(key.into(), value);
-            ExactRequirements::parse(&entry)
+            Requirements::parse(&entry)
         };
         assert_eq!(change("paymentFlow", "upfront".into()), Err(RequirementsError::PaymentFlow));
         assert_eq!(change("paymentFlow", "barter".into()), Err(RequirementsError::PaymentFlow));
@@ -188,11 +218,12 @@ pub(crate) mod tests {
         assert_eq!(change("name", Value::Null), Err(RequirementsError::Domain));
         assert_eq!(change("version", "x".repeat(129).into()), Err(RequirementsError::Domain));
         let change = |break_it: fn(&mut PaymentRequirements)| {
-            let mut entry = sample().to_requirements();
+            let mut entry = sample().to_entry();
             break_it(&mut entry);
-            ExactRequirements::parse(&entry)
+            Requirements::parse(&entry)
         };
-        assert_eq!(change(|e| e.scheme = "upto".into()), Err(RequirementsError::Scheme));
+        assert_eq!(change(|e| e.scheme = "barter".into()), Err(RequirementsError::Scheme));
+        assert_eq!(change(|e| e.scheme = "upto".into()), Err(RequirementsError::Facilitator));
         assert_eq!(change(|e| e.network = "solana:x".into()), Err(RequirementsError::Network));
         assert_eq!(change(|e| e.asset = "USD".into()), Err(RequirementsError::Asset));
         assert_eq!(change(|e| e.pay_to = "merchant".into()), Err(RequirementsError::PayTo));
@@ -203,8 +234,8 @@ pub(crate) mod tests {
     #[test]
     fn amounts_that_are_not_plain_decimals_are_refused() {
         for text in ["", "1abc", "USD 10", "$1", "1e3", "+1", " 1", "-1", "01", "1.0", "0x10", "340282366920938463463374607431768211456"] {
-            let entry = PaymentRequirements { amount: text.into(), ..sample().to_requirements() };
-            assert_eq!(ExactRequirements::parse(&entry), Err(RequirementsError::Amount), "{text}");
+            let entry = PaymentRequirements { amount: text.into(), ..sample().to_entry() };
+            assert_eq!(Requirements::parse(&entry), Err(RequirementsError::Amount), "{text}");
         }
     }
 }
