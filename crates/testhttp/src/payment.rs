@@ -2,11 +2,11 @@
 
 use candor_verify::bytes::{Address, Hash32, Signature65, to_hex};
 use candor_verify::payment::{Authorization, TokenDomain, offer_nonce};
-use candor_verify::scheme::Scheme;
+use candor_verify::scheme::{Scheme, Through};
 use candor_verify::time::UnixSeconds;
 use candor_x402::extension::{SignedOffer, SignedOffers};
 use candor_x402::protocol::{PaymentRequired, encode_header, parse_payment_required, parse_single_header};
-use candor_x402::scheme::Requirements;
+use candor_x402::scheme::{Requirements, ToSign};
 use serde_json::{Value, json};
 
 use crate::{Reply, chat};
@@ -101,15 +101,24 @@ impl Draft {
     #[must_use]
     pub fn header(&self, signature: &Signature65) -> String {
         let a = &self.authorization;
-        encode_header(&json!({
-            "x402Version": self.version, "resource": self.resource, "accepted": self.accepted, "extensions": self.extensions,
-            "payload": {
-                "signature": to_hex(&signature.0),
+        let mut payload = match a.through {
+            Through::Token => json!({
                 "authorization": {
                     "from": a.from.to_string(), "to": a.to.to_string(), "value": a.value.to_string(), "nonce": a.nonce.to_string(),
                     "validAfter": a.valid_after.to_string(), "validBefore": a.valid_before.to_string(),
                 },
-            },
+            }),
+            Through::UptoProxy { .. } => {
+                let data = ToSign::Payment(a).typed_data(&self.domain);
+                let mut permit = data["message"].clone();
+                permit["from"] = a.from.to_string().into();
+                json!({"permit2Authorization": permit})
+            }
+        };
+        payload["signature"] = to_hex(&signature.0).into();
+        encode_header(&json!({
+            "x402Version": self.version, "resource": self.resource, "accepted": self.accepted, "extensions": self.extensions,
+            "payload": payload,
         }))
     }
 }

@@ -160,6 +160,8 @@ fn the_call_says_what_it_moves_and_nothing_in_it_can_be_exchanged() {
         }
         let longer = Calldata([calldata.0.as_slice(), &[0; 32]].concat());
         assert!(matches!(read_call(CHAIN, &FACTORY, &longer), Err(CalldataError::Arguments(_))));
+        let other = read_call(CHAIN, &Address([1; 20]), &calldata);
+        assert_eq!(other, Err(CalldataError::Contradiction { what: "its receipt is of another settler" }));
         assert_eq!(
             read_call(CHAIN + 1, &FACTORY, &calldata),
             Err(CalldataError::Contradiction { what: "its receipt is of another permit" })

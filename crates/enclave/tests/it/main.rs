@@ -16,3 +16,4 @@ mod places;
 mod prices;
 mod quotes;
 mod support;
+mod upto;

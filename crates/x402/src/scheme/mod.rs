@@ -90,7 +90,7 @@ pub struct Call {
 pub fn read_call(chain_id: u64, to: &Address, calldata: &Calldata) -> Result<Transfer, CalldataError> {
     match calldata.0.first_chunk::<4>() {
         Some(&TRANSFER_SELECTOR) => eip3009::read(chain_id, to, calldata),
-        Some(selector) if permit2::is_settle(selector) => permit2::read(chain_id, calldata),
+        Some(selector) if permit2::is_settle(selector) => permit2::read(chain_id, to, calldata),
         Some(_) | None => Err(CalldataError::Selector),
     }
 }

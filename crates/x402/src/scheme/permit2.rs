@@ -9,7 +9,7 @@ use candor_verify::bytes::{Address, Amount, Hash32, Signature65, to_hex};
 use candor_verify::eip712::{self, Recover, signer};
 use candor_verify::payment::{Authorization, TokenDomain};
 use candor_verify::receipt::Half;
-use candor_verify::scheme::{Keeper, PERMIT2, Through, Transfer, UPTO_PROXY};
+use candor_verify::scheme::{Keeper, PERMIT2, Through, Transfer, UPTO_PROXY, settler_of};
 use candor_verify::time::UnixSeconds;
 use serde_json::{Map, Value, json};
 
@@ -355,7 +355,7 @@ pub(super) fn is_settle(selector: &[u8; 4]) -> bool {
 }
 
 /// Reads the call back. Every offset must be that of the one encoding.
-pub(super) fn read(chain_id: u64, calldata: &Calldata) -> Result<Transfer, CalldataError> {
+pub(super) fn read(chain_id: u64, factory: &Address, calldata: &Calldata) -> Result<Transfer, CalldataError> {
     let arguments = calldata.0.get(4..).unwrap_or_default();
     let has_permit = calldata.0.starts_with(&SETTLE_WITH_PERMIT_SELECTOR);
     let mut r =
@@ -363,6 +363,9 @@ pub(super) fn read(chain_id: u64, calldata: &Calldata) -> Result<Transfer, Calld
     let row = read_row(&mut r, has_permit).map_err(CalldataError::Arguments)?;
     let money = &row.half.money;
     let contradiction = |what| Err(CalldataError::Contradiction { what });
+    if money.settler != settler_of(factory, &row.k_sig) {
+        return contradiction("its receipt is of another settler");
+    }
     let authorization = Authorization {
         through: Through::UptoProxy { spender: UPTO_PROXY, facilitator: money.settler },
         from: money.payer,
@@ -392,6 +395,7 @@ pub(super) fn read(chain_id: u64, calldata: &Calldata) -> Result<Transfer, Calld
 }
 
 struct Row {
+    k_sig: Address,
     half: Half,
     nonce: Hash32,
     deadline: UnixSeconds,
@@ -400,7 +404,7 @@ struct Row {
 
 fn read_row(r: &mut WordReader<'_>, has_permit: bool) -> Result<Row, AbiError> {
     let offset = |r: &mut WordReader<'_>, words: usize| r.exactly(u64::try_from(words.saturating_mul(32)).unwrap_or_default());
-    r.address()?;
+    let k_sig = r.address()?;
     if has_permit {
         (r.amount()?, r.u64()?, r.hash()?, r.hash()?, r.u8()?);
         offset(r, 7)?;
@@ -418,7 +422,7 @@ fn read_row(r: &mut WordReader<'_>, has_permit: bool) -> Result<Row, AbiError> {
         (r.hash()?, r.hash()?);
         r.first_byte()?;
     }
-    Ok(Row { half, nonce, deadline, valid_after })
+    Ok(Row { k_sig, half, nonce, deadline, valid_after })
 }
 
 #[cfg(test)]

@@ -65,6 +65,8 @@ pub(crate) struct Host {
     pub(crate) settlements: Mutex<Vec<Settlement>>,
     /// How long it takes to ask its chain about a payer.
     pub(crate) payer_delay: Mutex<Duration>,
+    /// What it says of payers; that they have all there is, and allowed Permit2 all of it, if nothing else.
+    pub(crate) payer: Mutex<Option<PayerState>>,
     /// What it says of settlements; that they are settled if nothing else.
     pub(crate) settlement: Mutex<Option<SettlementState>>,
     /// Kept answers, by id.
@@ -288,11 +290,12 @@ fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answ
     let reply = match request {
         EnclaveRequest::Head => HostReply::Head(BlockHead::default()),
         EnclaveRequest::PayerState(_) => {
-            let delay = *host.payer_delay.lock().unwrap();
+            let (delay, payer) = (*host.payer_delay.lock().unwrap(), *host.payer.lock().unwrap());
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
-                let (balance, allowance) = (Amount(u128::MAX), Amount(u128::MAX));
-                let state = PayerState { asset_has_code: true, balance, allowance, permit_nonce: Some(0), nonce_used: false };
+                let all = Amount(u128::MAX);
+                let rich = PayerState { asset_has_code: true, balance: all, allowance: all, permit_nonce: Some(0), nonce_used: false };
+                let state = payer.unwrap_or(rich);
                 answers.send(ToEnclave::Reply { id, reply: HostReply::PayerState(state) })
             });
             return;
