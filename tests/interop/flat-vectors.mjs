@@ -184,16 +184,18 @@ const FILES = {
     },
   },
   payment: {
-    keys: ["tokenName", "tokenVersion", "chainId", "asset", "from", "to", "value", "validAfter", "validBefore", "nonce", "offerDigest",
+    keys: ["tokenName", "tokenVersion", "chainId", "asset", "scheme", "contracts", "from", "to", "value", "validAfter", "validBefore", "nonce", "offerDigest",
       "clientSalt", "digest", "signature", "paymentId"],
     judge(c) {
-      const payment = struct(c, ["from", "to", "nonce"], ["value", "validAfter", "validBefore"]);
+      const payment = {
+        scheme: BigInt(c.scheme), contracts: c.contracts.map(fromHex), ...struct(c, ["from", "to", "nonce"], ["value", "validAfter", "validBefore"]),
+      };
       const asset = { name: c.tokenName, version: c.tokenVersion, ...struct(c, ["asset"], ["chainId"]) };
       const digest = payments.authorizationDigest(payment, asset);
       if (!(says(c.digest, digest) && signedBy(c.from, digest, c.signature))) return "payment.signature";
       const bound = c.clientSalt === null || says(c.nonce, payments.bindingNonce(fromHex(c.offerDigest), fromHex(c.clientSalt)));
       if (!bound) return "payment.binding";
-      return unless(says(c.paymentId, payments.paymentId(asset.chainId, asset.asset, payment.from, payment.nonce)), "receipt.payment");
+      return unless(says(c.paymentId, payments.paymentId(asset.chainId, asset.asset, payment)), "receipt.payment");
     },
   },
   "payment-id": {

@@ -206,7 +206,7 @@ impl ChainClient {
 }
 
 fn is_used(question: &NonceQuestion, answer: &[u8]) -> Result<bool, ChainError> {
-    let malformed = || ChainError::Malformed { what: "nonce", detail: format!("{} bytes of {}", answer.len(), question.to) };
+    let malformed = || ChainError::Malformed { what: question.what, detail: format!("{} bytes of {}", answer.len(), question.to) };
     question.is_used(answer).ok_or_else(malformed)
 }
 

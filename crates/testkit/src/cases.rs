@@ -3,12 +3,13 @@
 //! A case is a bundle, a policy, and what the caller read from a chain. `vectors/bundle/` is this list on disk.
 
 use candor_verify::bundle::{Bundle, LaterTree, Request, Response};
-use candor_verify::bytes::{Address, Hash32};
+use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::check::{ChainFacts, Transfer};
 use candor_verify::checkpoint::{Cosignature, Ed25519Signature};
 use candor_verify::decoding::SeedSource;
 use candor_verify::delivery::AnchorLink;
 use candor_verify::manifest::Manifest;
+use candor_verify::payment::unsettled_id;
 use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
 use candor_verify::receipt::{Kinds, Outcome, Receipt};
 use candor_verify::source::Account;
@@ -17,7 +18,7 @@ use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, node_hash};
 use candor_verify::verdict::LogLevel;
 
-use crate::forge::{Forge, Lie, NOW_MS, cosign, integer_seed, upgraded};
+use crate::forge::{CHAIN_ID, Forge, Lie, NOW_MS, cosign, integer_seed, upgraded};
 use crate::lies::{
     ask_publicly, attested_party_lies, by_an_upstream, deep_question, early, free_lies, guarded, guarded_upstream, half, in_plaintext,
     lies, not_public, proxied, sealed, turned_away,
@@ -158,6 +159,25 @@ fn accepted(forge: &Forge, cases: &mut Vec<Case>) {
     push("model_that_the_policy_names", &honest, named, "verified", itself);
     let open = Policy { operators: Accept::Any, registries: Accept::Any, ..forge.policy() };
     push("any_operator_and_registry_where_the_policy_names_none", &honest, open, "verified", itself);
+    let metered = forge.bundle(&Lie::metered());
+    push("honest_upto", &metered, forge.policy(), "verified", itself);
+    let nothing = Lie {
+        terms: |terms| {
+            (Lie::metered().terms)(terms);
+            let price = &mut terms.prices[0];
+            (price.ceiling.input, price.ceiling.request, price.floor) = (Amount::ZERO, Amount::ZERO, Classes::default());
+        },
+        receipt: |r| {
+            (r.work.completion_tokens, r.money.charged) = (0, Amount::ZERO);
+            r.money.payment_id = unsettled_id(CHAIN_ID, &r.log_id, r.sequence);
+        },
+        ..Lie::metered()
+    };
+    push("upto_that_comes_to_nothing", &forge.bundle(&nothing), forge.policy(), "verified", itself);
+    let mut by_list = forge.bundle(&Lie { price_list: Some(half), ..Lie::metered() });
+    push("upto_by_a_price_list", &by_list, forge.policy(), "verified", itself);
+    by_list.sale.as_mut().expect("it is sold").price_list = None;
+    push("upto_by_a_price_list_that_is_not_shown", &by_list, forge.policy(), "verified", itself);
     let mut stock = honest.clone();
     stock.sale.as_mut().expect("it is sold").payment.client_salt = None;
     let unbound = Policy { require_offer_binding: false, ..forge.policy() };

@@ -22,7 +22,7 @@ use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
 use candor_verify::policy::{Accept, Policy, Workloads};
 use candor_verify::public;
 use candor_verify::receipt::{Kinds, Money, Receipt, Work};
-use candor_verify::scheme::{Scheme, Through};
+use candor_verify::scheme::{Scheme, Through, UPTO_PROXY, settler_of};
 use candor_verify::source::SourceRecord;
 use candor_verify::terms::{OperatorTerms, SignedPriceList, ways};
 use candor_verify::time::{UnixMs, UnixSeconds};
@@ -108,7 +108,22 @@ impl Default for Lie {
     }
 }
 
+/// `SettlerFactory` of [`Lie::metered`].
+pub const FACTORY: Address = Address([0xfa; 20]);
+
 impl Lie {
+    /// No lie, paid by `upto` under terms with settlers.
+    #[must_use]
+    pub fn metered() -> Self {
+        Self {
+            terms: |terms| (terms.chains[0].settler_factory, terms.chains[0].upto_proxy) = (FACTORY, UPTO_PROXY),
+            offer: |offer| {
+                (offer.scheme, offer.settler) = (Scheme::UptoPermit2, settler_of(&FACTORY, &Key::of(K_SIG).address()));
+            },
+            ..Self::default()
+        }
+    }
+
     /// No lie, under terms by which anybody gets answers, also without paying.
     #[must_use]
     pub fn free() -> Self {
@@ -376,7 +391,10 @@ fn offer(evidence: &Evidence, commitment: Hash32, share: &Hash32, price_list: Op
 
 fn authorization(offer: &Offer, client_salt: &Hash32, lie: &Lie) -> (Authorization, TokenDomain) {
     let mut authorization = Authorization {
-        through: Through::Token,
+        through: match offer.scheme {
+            Scheme::UptoPermit2 => Through::UptoProxy { spender: UPTO_PROXY, facilitator: offer.settler },
+            _ => Through::Token,
+        },
         from: Key::of(PAYER).address(),
         to: offer.payee,
         value: offer.amount,
@@ -414,6 +432,14 @@ fn receipt(
         block_hash: Hash32([0x83; 32]),
         ..receipt.work
     };
+    if offer.scheme.is_metered() {
+        let (terms, model_id) = (&evidence.terms.terms, &receipt.work.model_id);
+        let list = lie.price_list.map(|list| list(terms).list);
+        let listed = list.as_ref().and_then(|list| list.price(model_id, offer.chain_id, &offer.asset));
+        let ceiling = terms.price(model_id, offer.chain_id, &offer.asset).map(|price| &price.ceiling);
+        let metered = listed.or(ceiling).and_then(|classes| classes.amount(receipt.work.prompt_tokens, receipt.work.completion_tokens));
+        receipt.money.charged = offer.scheme.charge(authorization.value, metered.unwrap_or_default());
+    }
     if let Some(source) = source(lie) {
         (receipt.work.kinds, receipt.work.source_hash) = (Kinds::PROXY, source.struct_hash());
     }

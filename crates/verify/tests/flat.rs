@@ -397,6 +397,14 @@ fn attested_bytes_and_workloads() {
     }
 }
 
+fn through(case: &Case) -> Through {
+    match (case.number("scheme"), case.addresses("contracts").as_slice()) {
+        (1, []) => Through::Token,
+        (3, [spender, facilitator]) => Through::UptoProxy { spender: *spender, facilitator: *facilitator },
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn payments() {
     let (cases, rejects) = flat("payment");
@@ -408,7 +416,7 @@ fn payments() {
             asset: case.address("asset"),
         };
         let authorization = Authorization {
-            through: Through::Token,
+            through: through(case),
             from: case.address("from"),
             to: case.address("to"),
             value: Amount::from_decimal(case.text("value")).expect("an amount"),

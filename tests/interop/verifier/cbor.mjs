@@ -67,6 +67,13 @@ export class Reader {
     }
   }
 
+  /** The number of members of an array that says itself how many: at most `most`. */
+  arrayUpTo(most) {
+    const found = this.#head(ARRAY);
+    if (BigInt(most) < found) throw new Malformed(`an array of ${found} where at most ${most} are due`);
+    return Number(found);
+  }
+
   /** The head of an array of exactly so many members. */
   array(length) {
     const found = this.#head(ARRAY);

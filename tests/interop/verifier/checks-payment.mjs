@@ -6,7 +6,7 @@ import { TAG } from "./hashes.mjs";
 import { notAsked, notChecked, passed } from "./outcome.mjs";
 import * as payments from "./payment.mjs";
 import { amountOf, priceListDigest, priceListProblem } from "./price-list.mjs";
-import { OUTCOME_REFUSED_BY_GUARD, SCHEME_EXACT, SCHEME_NONE, unpaidId } from "./receipt.mjs";
+import { OUTCOME_REFUSED_BY_GUARD, SCHEME_EXACT, SCHEME_NONE, SCHEME_UPTO, unpaidId } from "./receipt.mjs";
 import { recover } from "./signatures.mjs";
 import { CLASSES, findAsset, findPrice, WAY_ANYBODY, WAY_KEY, WAY_PAY } from "./terms.mjs";
 import { seconds } from "./time-rule.mjs";
@@ -35,9 +35,18 @@ export function offerTerms({ bundle }) {
   require(equal(offer.modelId, receipt.work.modelId), check, "the offer is for another model");
   require(offer.maxTokens === decoding.maxTokens, check, "the offer is for another number of tokens than the decoding record");
   require(equal(offer.payee, manifest.payee), check, "the offer is to another payee");
-  require(offer.scheme === SCHEME_EXACT && isZero(offer.settler), check, "the offer is by another scheme, or with a settler");
+  const settler = settlerFor(offer, bundle.evidence);
+  require(settler !== null && equal(offer.settler, settler), check, "the offer is by a scheme that the terms do not offer, or with another settler");
   require((terms.access.ways & WAY_PAY) !== 0n, check, "an offer under terms by which nobody may pay");
   return passed();
+}
+
+/** PAY-5, PAY-11: who alone may submit: nobody in particular under `exact`, the settler of the key under `upto`; null for any other scheme. */
+function settlerFor({ scheme, chainId }, { manifest, terms }) {
+  if (scheme === SCHEME_EXACT) return new Uint8Array(20);
+  const chain = terms.chains.find((entry) => entry.chainId === chainId);
+  const offers = chain !== undefined && !isZero(chain.settlerFactory) && !isZero(chain.uptoProxy);
+  return scheme === SCHEME_UPTO && offers ? payments.settlerOf(chain.settlerFactory, manifest.kSig) : null;
 }
 
 /** 24. payment.md §3 (PAY-6, PAY-9) */
@@ -92,6 +101,12 @@ export function paymentTerms({ bundle }) {
   const check = "payment.terms";
   const { offer, payment } = bundle.sale;
   const { startedAt, finishedAt } = bundle.delivery.receipt.work;
+  require(payment.scheme === offer.scheme, check, "a payment by another scheme than offered");
+  if (payment.scheme === SCHEME_UPTO) {
+    const [spender, facilitator] = payment.contracts;
+    const chain = bundle.evidence.terms.chains.find((entry) => entry.chainId === offer.chainId);
+    require(equal(spender, chain.uptoProxy) && equal(facilitator, offer.settler), check, "a permit through another proxy, or for another settler");
+  }
   require(equal(payment.to, offer.payee), check, "a payment to another payee");
   require(payment.value === offer.amount, check, "another amount than offered");
   require(payment.validAfter <= seconds(startedAt), check, "a payment that was not valid yet");
@@ -128,7 +143,10 @@ export function receiptPayment({ bundle, found }) {
   require(equal(money.settler, offer.settler), check, "the receipt is by another settler");
   require(equal(money.payer, payment.from), check, "the receipt is for another payer");
   require(equal(money.asset, offer.asset) && money.chainId === offer.chainId, check, "the receipt is in another asset or on another chain");
-  const id = payments.paymentId(offer.chainId, offer.asset, payment.from, payment.nonce);
+  const { anchorChainId } = bundle.evidence.manifest;
+  const id = money.charged === 0n
+    ? unpaidId(TAG.paymentUnsettled, anchorChainId, receipt.logId, receipt.sequence)
+    : payments.paymentId(offer.chainId, offer.asset, payment);
   require(equal(money.paymentId, id), check, "the receipt is for another payment");
   return passed();
 }
@@ -157,15 +175,33 @@ export function receiptCharge({ bundle }) {
   }
   const { value } = bundle.sale.payment;
   require(!byGuard, check, "charged for what a guard refused");
-  require(money.maxAmount === value && money.charged === value, check, "another amount than was signed");
+  require(money.maxAmount === value, check, "another maximum than was signed");
   require(equal(money.payee, manifest.payee), check, "charged to another payee");
-  require(money.cumulativeBefore === 0n && money.cumulativeAfter === 0n, check, "fields of a channel under exact");
+  require(money.cumulativeBefore === 0n && money.cumulativeAfter === 0n, check, "fields of a channel");
+  return chargedAsMetered(bundle, value, check);
+}
+
+/** RCPT-5: `exact` charges all that was signed; `upto` what the receipt meters by the prices of the offer, and never more than was signed. */
+function chargedAsMetered({ sale: { offer, priceList }, evidence: { terms }, delivery: { receipt: { money, work } } }, value, check) {
+  if (money.scheme === SCHEME_EXACT) {
+    require(money.charged === value, check, "another amount than was signed");
+    return passed();
+  }
+  const of = [offer.modelId, offer.chainId, offer.asset];
+  if (!isZero(offer.priceListHash) && priceList === null) {
+    require(money.charged <= value, check, "more than was signed");
+    return notChecked("the price list is not shown");
+  }
+  const classes = isZero(offer.priceListHash) ? findPrice(terms, ...of).ceiling : findPrice({ prices: priceList.prices }, ...of).classes;
+  const metered = amountOf(classes, work.promptTokens, work.completionTokens);
+  require(metered !== null && money.charged === (metered < value ? metered : value), check, "another amount than is metered");
   return passed();
 }
 
 /** 30. payment.md §6 (PAY-8) */
 export function paymentTransfer({ bundle, facts }) {
   if (bundle.sale === null) return notAsked(NOBODY_PAID);
+  if (bundle.delivery.receipt.money.charged === 0n) return notAsked("nothing was charged");
   if (facts.transfer === null) return notChecked("no chain was asked");
   if (facts.transfer === "not_yet") return notChecked("the nonce is unused: nothing was charged so far");
   require(facts.transfer === "seen", "payment.transfer", "the nonce was cancelled, or used for something else");

@@ -49,6 +49,10 @@ const DEFINITIONS = [
   "Usage(uint64 input,uint64 cacheRead,uint64 cacheWrite,uint64 output,uint64 reasoning,uint64 images)",
   // payment.md §2, §3, §7
   "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)",
+  "Permit2Domain(string name,uint256 chainId,address verifyingContract)",
+  "PermitWitnessTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline,Witness witness)",
+  "TokenPermissions(address token,uint256 amount)",
+  "Witness(address to,address facilitator,uint256 validAfter)",
   "Offer(uint8 version,bytes32 manifestHash,bytes32 requestCommitment,bytes32 modelId,uint8 scheme,address payee,address asset," +
     "uint256 chainId,address settler,uint256 amount,uint64 promptTokens,uint64 maxTokens,bytes32 seedCommitment,uint64 validUntil," +
     "bytes32 priceListHash,uint64 priceListNumber)",
@@ -75,8 +79,8 @@ function parts(name, found = new Set()) {
 
 /** EIP-712's encodeType: the type itself, then the others that it refers to, in the order of their names. */
 function encodeType(name) {
-  // The domain of a contract is the same EIP712Domain with more fields; here the two need names of their own.
-  const own = TYPES.get(name).definition.replace("ContractDomain", "EIP712Domain");
+  // A contract's domain is the same EIP712Domain with other fields; here each needs a name of its own.
+  const own = TYPES.get(name).definition.replace(/^\w+Domain/, "EIP712Domain");
   return own + [...parts(name)].sort().map((part) => TYPES.get(part).definition).join("");
 }
 

@@ -1,7 +1,9 @@
-// Offer, EIP-3009 authorization, payment id, binding nonce and refusal. payment.md.
+// Offer, EIP-3009 authorization, Permit2 permit, payment id, binding nonce and refusal. payment.md.
+import { fromHex, toInteger } from "./bytes.mjs";
 import { Malformed } from "./errors.mjs";
 import { candorDigest, contractDomain, digestOf, hashStruct } from "./eip712.mjs";
 import { keccak256, TAG } from "./hashes.mjs";
+import { SCHEME_EXACT, SCHEME_UPTO } from "./receipt.mjs";
 import { addressWord, readWords, word } from "./words.mjs";
 
 export const OFFER_BYTES = 512;
@@ -18,26 +20,52 @@ export const readOffer = (bytes) => readWords(bytes, [
 
 export const offerDigest = (offer) => candorDigest("Offer", offer);
 
-/** The payment of a bundle. Only scheme 1 has a form here. */
+/** Permit2, at one address on every chain. */
+const PERMIT2 = fromHex("0x000000000022d473030f116ddee9f6b43ac78ba3");
+
+/** The payment of a bundle: a scheme, the contracts that were signed beside it, and what all have. */
 export function readPayment(r) {
-  r.array(9);
+  const members = r.arrayUpTo(11);
   const scheme = r.uint(64);
-  if (scheme !== 1n) throw new Malformed(`a payment of the unknown scheme ${scheme}`);
+  const contracts = { [SCHEME_EXACT]: 0, [SCHEME_UPTO]: 2 }[scheme];
+  if (contracts === undefined) throw new Malformed(`a payment of the unknown scheme ${scheme}`);
+  if (members !== 9 + contracts) throw new Malformed(`a payment of ${members} members by scheme ${scheme}`);
   return {
-    scheme, from: r.address(), to: r.address(), value: r.amount(), validAfter: r.uint(64), validBefore: r.uint(64), nonce: r.hash(),
+    scheme, contracts: Array.from({ length: contracts }, () => r.address()), from: r.address(), to: r.address(), value: r.amount(), validAfter: r.uint(64), validBefore: r.uint(64), nonce: r.hash(),
     signature: r.bytesOf(65), clientSalt: r.optional((inner) => inner.hash()),
   };
 }
 
-/** What the payer signed, in the domain of the token: `asset` is the terms' entry. */
-export const authorizationDigest = (payment, asset) => digestOf(
-  contractDomain({ name: asset.name, version: asset.version, chainId: asset.chainId, verifyingContract: asset.asset }),
-  hashStruct("TransferWithAuthorization", payment),
-);
+/** What the payer signed: in the domain of the token (`asset` is the terms' entry), or in Permit2's. */
+export function authorizationDigest(payment, asset) {
+  if (payment.scheme === SCHEME_UPTO) return permitDigest(payment, asset);
+  const domain = contractDomain({ name: asset.name, version: asset.version, chainId: asset.chainId, verifyingContract: asset.asset });
+  return digestOf(domain, hashStruct("TransferWithAuthorization", payment));
+}
 
-/** PAY-1 */
-export const paymentId = (chainId, asset, from, nonce) =>
-  keccak256(keccak256(TAG.paymentEip3009), word(chainId), addressWord(asset), addressWord(from), nonce);
+/** §2: the witness names the payee, and who alone may submit. */
+function permitDigest({ contracts: [spender, facilitator], to, value, validAfter, validBefore, nonce }, { chainId, asset }) {
+  const permit = {
+    permitted: { token: asset, amount: value }, spender, nonce: toInteger(nonce), deadline: validBefore,
+    witness: { to, facilitator, validAfter },
+  };
+  return digestOf(hashStruct("Permit2Domain", { name: "Permit2", chainId, verifyingContract: PERMIT2 }), hashStruct("PermitWitnessTransferFrom", permit));
+}
+
+/** PAY-1: the contract that keeps the nonces is in it, which is the token or Permit2. */
+export function paymentId(chainId, asset, { scheme, from, nonce }) {
+  const [tag, keeper] = scheme === SCHEME_UPTO ? [TAG.paymentPermit2, PERMIT2] : [TAG.paymentEip3009, asset];
+  return keccak256(keccak256(tag), word(chainId), addressWord(keeper), addressWord(from), nonce);
+}
+
+const CLONE_HEAD = fromHex("0x3d604180600a3d3981f3363d3d373d3d3d363d73"), CLONE_TAIL = fromHex("0x5af43d82803e903d91602b57fd5bf3");
+
+/** contracts.md §6: where the settler of this key is, by its factory's address alone. */
+export function settlerOf(factory, kSig) {
+  const contract = (...parts) => keccak256(...parts).subarray(12);
+  const implementation = contract(new Uint8Array([0xd6, 0x94]), factory, new Uint8Array([1]));
+  return contract(new Uint8Array([0xff]), factory, new Uint8Array(32), keccak256(CLONE_HEAD, implementation, CLONE_TAIL, kSig));
+}
 
 /** PAY-7 */
 export const bindingNonce = (digest, clientSalt) => keccak256(TAG.nonce, digest, clientSalt);

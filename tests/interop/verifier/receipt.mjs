@@ -6,7 +6,7 @@ import { readWords, word } from "./words.mjs";
 
 export const RECEIPT_BYTES = 1_088;
 
-export const SCHEME_NONE = 0n, SCHEME_EXACT = 1n;
+export const SCHEME_NONE = 0n, SCHEME_EXACT = 1n, SCHEME_UPTO = 3n;
 export const KIND_LOCAL = 1n, KIND_PROXY = 2n, KIND_REEXEC = 4n;
 export const SEALED = 1n, TLS = 2n;
 export const COUNTED = 1n;

@@ -229,10 +229,11 @@ const DEVIATIONS: &[Deviation] = &[
     ),
     ("cached prompts", |signed| changed(signed, |terms| terms.storage |= storage::CACHES_PROMPTS), "let prompts be cached"),
     (
-        "a contract that settles",
+        "a factory of settlers without their proxy",
         |signed| changed(signed, |terms| terms.chains[0].settler_factory = Address([9; 20])),
-        "contracts of settlement or channels",
+        "without the other",
     ),
+    ("a contract of channels", |signed| changed(signed, |terms| terms.chains[0].batch = Address([9; 20])), "contracts of channels"),
     ("no model", |signed| changed(signed, |terms| terms.models.clear()), "need a model"),
     ("a price of another model", |signed| changed(signed, |terms| terms.prices[0].model = Hash32([9; 32])), "do not list"),
     (

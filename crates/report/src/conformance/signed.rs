@@ -143,6 +143,16 @@ pub(super) fn price_list(case: &Case<'_>) -> Judged {
     signed.check(&terms, &K256).map_err(refused)
 }
 
+/// Through which contract a payment moves: its scheme, and what was signed beside it.
+fn through(case: &Case<'_>) -> Result<Through, UnfitCase> {
+    let contracts = case.list("contracts", as_address)?;
+    match (case.number("scheme")?, contracts.as_slice()) {
+        (1, []) => Ok(Through::Token),
+        (3, [spender, facilitator]) => Ok(Through::UptoProxy { spender: *spender, facilitator: *facilitator }),
+        _ => Err(UnfitCase::new("scheme and contracts must be those of a payment for one answer".to_owned())),
+    }
+}
+
 pub(super) fn payment(case: &Case<'_>) -> Judged {
     let token = TokenDomain {
         name: case.text("tokenName")?.into(),
@@ -151,7 +161,7 @@ pub(super) fn payment(case: &Case<'_>) -> Judged {
         asset: case.address("asset")?,
     };
     let authorization = Authorization {
-        through: Through::Token,
+        through: through(case)?,
         from: case.address("from")?,
         to: case.address("to")?,
         value: case.amount("value")?,

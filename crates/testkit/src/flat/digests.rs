@@ -12,7 +12,7 @@ use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, TokenDomain, channel_authorization_digest, offer_nonce, unpaid_id, unsettled_id};
 use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, UsageSource, receipt_id};
 use candor_verify::refusal::{Refusal, code_hash as refusal_code_hash};
-use candor_verify::scheme::{Scheme, Through};
+use candor_verify::scheme::{Scheme, Through, UPTO_PROXY};
 use candor_verify::source::{Account, DeclaredUsage, SourceRecord};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
@@ -273,7 +273,8 @@ fn payments() -> File {
     let case = |name: &str, domain: &TokenDomain, authorization: &Authorization, salt: &Hash32, signature: &Signature65| {
         json!({
             "name": name, "tokenName": domain.name, "tokenVersion": domain.version, "chainId": number(domain.chain_id),
-            "asset": address(&domain.asset), "from": address(&authorization.from), "to": address(&authorization.to),
+            "asset": address(&domain.asset), "scheme": authorization.through.scheme().code(), "contracts": contracts(authorization.through),
+            "from": address(&authorization.from), "to": address(&authorization.to),
             "value": authorization.value.to_string(), "validAfter": number(authorization.valid_after.0),
             "validBefore": number(authorization.valid_before.0), "nonce": hash(&authorization.nonce), "offerDigest": hash(&offer.digest()),
             "clientSalt": hash(salt), "digest": hash(&authorization.digest(domain)), "signature": hex(&signature.0),
@@ -293,9 +294,15 @@ fn payments() -> File {
         Authorization { value: Amount(u128::MAX), valid_after: UnixSeconds(u64::MAX - 1), valid_before: UnixSeconds(u64::MAX), ..bound };
     let main = TokenDomain { name: "USD Coin".into(), chain_id: 8453, asset: a(0xfe), ..domain.clone() };
     let sign = |authorization: &Authorization, domain: &TokenDomain| payer.sign(&authorization.digest(domain));
+    let permit = Authorization { through: Through::UptoProxy { spender: UPTO_PROXY, facilitator: a(6) }, ..bound };
+    let for_another = Authorization { through: Through::UptoProxy { spender: UPTO_PROXY, facilitator: a(7) }, ..bound };
+    let by_another = Authorization { through: Through::UptoProxy { spender: a(8), facilitator: a(6) }, ..bound };
     let cases = vec![
         case("bound to its offer", &domain, &bound, &h(7), &sign(&bound, &domain)),
         case("largest numbers, other token", &main, &largest, &h(7), &sign(&largest, &main)),
+        case("a permit for a settler", &domain, &permit, &h(7), &sign(&permit, &domain)),
+        // Permit2 keeps one list of nonces for all tokens: the same id.
+        case("a permit for a settler, of another token", &main, &permit, &h(7), &sign(&permit, &main)),
     ];
     let reject = |name: &str, check: &str, authorization: &Authorization, salt: &Hash32, signature: &Signature65| {
         let mut case = case(name, &domain, authorization, salt, signature);
@@ -309,10 +316,22 @@ fn payments() -> File {
         reject("signed for another token", "payment.signature", &bound, &h(7), &sign(&bound, &main)),
         reject("signed by another payer", "payment.signature", &bound, &h(7), &Key::of(0x45).sign(&bound.digest(&domain))),
         reject("high s", "payment.signature", &bound, &h(7), &high_s_twin(&sign(&bound, &domain))),
+        reject("a permit for another settler", "payment.signature", &for_another, &h(7), &sign(&permit, &domain)),
+        reject("a permit through another proxy", "payment.signature", &by_another, &h(7), &sign(&permit, &domain)),
+        reject("a permit of another token", "payment.signature", &permit, &h(7), &sign(&permit, &main)),
+        reject("a permit that is an authorization of the token", "payment.signature", &bound, &h(7), &sign(&permit, &domain)),
         reject("another salt", "payment.binding", &bound, &h(8), &sign(&bound, &domain)),
         reject("a nonce bound to nothing", "payment.binding", &unbound, &h(7), &sign(&unbound, &domain)),
     ];
     file("payment", cases, rejects)
+}
+
+/// What was signed beside the payment: nothing, or spender and facilitator.
+fn contracts(through: Through) -> Vec<Value> {
+    match through {
+        Through::Token => vec![],
+        Through::UptoProxy { spender, facilitator } => vec![address(&spender), address(&facilitator)],
+    }
 }
 
 /// Payment ids that come from a place in the log and not from a payment.

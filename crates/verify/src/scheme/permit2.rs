@@ -68,7 +68,7 @@ fn place(nonce: &Hash32) -> (Hash32, Hash32) {
 pub(super) fn nonce_question(payer: &Address, nonce: &Hash32) -> NonceQuestion {
     let (word, mask) = place(nonce);
     let arguments = Words::new().address(payer).hash(&word);
-    NonceQuestion { to: PERMIT2, calldata: [NONCE_BITMAP_SELECTOR.as_slice(), arguments.as_slice()].concat(), mask }
+    NonceQuestion { what: "nonceBitmap", to: PERMIT2, calldata: [NONCE_BITMAP_SELECTOR.as_slice(), arguments.as_slice()].concat(), mask }
 }
 
 pub(super) fn end_questions(transfer: &Transfer, settler: &Address) -> [LogQuestion; 2] {

@@ -64,6 +64,8 @@ pub struct Transfer {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: what is asked, and what of the answer counts")]
 pub struct NonceQuestion {
+    /// Name of the view, for errors.
+    pub what: &'static str,
     /// The contract.
     pub to: Address,
     /// What it is called with.

@@ -84,6 +84,10 @@ impl Case {
         Signature65::from_hex(self.text(key)).unwrap_or_else(|| panic!("{key:?} is no signature in {}", self.0))
     }
 
+    pub fn addresses(&self, key: &str) -> Vec<Address> {
+        self.get(key).as_array().expect("a list").iter().map(address).collect()
+    }
+
     pub fn hashes(&self, key: &str) -> Vec<Hash32> {
         self.get(key).as_array().expect("a list").iter().map(hash).collect()
     }
