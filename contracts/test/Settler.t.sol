@@ -2,12 +2,14 @@
 pragma solidity 0.8.37;
 
 import {Half} from "../src/Types.sol";
+import {DevProxy} from "../src/dev/DevProxy.sol";
+import {DevUptoProxy} from "../src/dev/DevUptoProxy.sol";
+import {ISignatureTransfer} from "../src/dev/ISignatureTransfer.sol";
 import {IReceiptSettler} from "../src/interfaces/IReceiptSettler.sol";
 import {IUptoProxy} from "../src/interfaces/IUptoProxy.sol";
 import {Clone} from "../src/lib/Clone.sol";
 import {Signatures} from "../src/lib/Signatures.sol";
-import {IPermit2Errors, Settling} from "./support/Settling.sol";
-import {UptoStandIn} from "./support/UptoStandIn.sol";
+import {Settling} from "./support/Settling.sol";
 
 /// A payer that is a contract: says yes to what one key signed.
 contract Wallet {
@@ -74,7 +76,7 @@ contract SettlerTest is Settling {
     function test_settle_revertsIfAlreadySettled() public {
         IReceiptSettler.Settlement memory s = good(1);
         settled(s);
-        refused(s, err(IPermit2Errors.InvalidNonce.selector));
+        refused(s, err(ISignatureTransfer.InvalidNonce.selector));
     }
 
     /// Two answers of one permit (the first was never settled): of the two at most one is charged.
@@ -84,7 +86,7 @@ contract SettlerTest is Settling {
         s.receipt.money.charged = 7;
         signReceipt(s);
         settled(s);
-        refused(good(1), err(IPermit2Errors.InvalidNonce.selector));
+        refused(good(1), err(ISignatureTransfer.InvalidNonce.selector));
     }
 
     // The receipt's own words.
@@ -155,21 +157,21 @@ contract SettlerTest is Settling {
         IReceiptSettler.Settlement memory s = good(1);
         s.receipt.money.payee = vm.addr(STRANGER_KEY);
         signReceipt(s);
-        refused(s, err(IPermit2Errors.InvalidSigner.selector));
+        refused(s, err(ISignatureTransfer.InvalidSigner.selector));
     }
 
     function test_settle_revertsIfAssetIsNotThePayers() public {
         IReceiptSettler.Settlement memory s = good(1);
         s.receipt.money.asset = address(0xa55e7);
         signReceipt(s);
-        refused(s, err(IPermit2Errors.InvalidSigner.selector));
+        refused(s, err(ISignatureTransfer.InvalidSigner.selector));
     }
 
     function test_settle_revertsIfMaximumIsNotThePayers() public {
         IReceiptSettler.Settlement memory s = good(1);
         s.receipt.money.maxAmount = MAXIMUM + 1;
         signReceipt(s);
-        refused(s, err(IPermit2Errors.InvalidSigner.selector));
+        refused(s, err(ISignatureTransfer.InvalidSigner.selector));
     }
 
     function test_settle_revertsIfPayerIsNotWhoSigned() public {
@@ -178,7 +180,7 @@ contract SettlerTest is Settling {
         fund(vm.addr(STRANGER_KEY));
         s.receipt.money.paymentId = harness.permit2Id(block.chainid, PERMIT2, vm.addr(STRANGER_KEY), 1);
         signReceipt(s);
-        refused(s, err(IPermit2Errors.InvalidSigner.selector));
+        refused(s, err(ISignatureTransfer.InvalidSigner.selector));
     }
 
     function test_settle_revertsIfNonceIsNotThePayers() public {
@@ -188,22 +190,22 @@ contract SettlerTest is Settling {
         refused(s, err(IReceiptSettler.WrongPaymentId.selector, expected, s.receipt.money.paymentId));
         s.receipt.money.paymentId = expected;
         signReceipt(s);
-        refused(s, err(IPermit2Errors.InvalidSigner.selector));
+        refused(s, err(ISignatureTransfer.InvalidSigner.selector));
     }
 
     function test_settle_revertsIfTimesAreNotThePayers() public {
         IReceiptSettler.Settlement memory s = good(1);
         s.deadline += 1;
-        refused(s, err(IPermit2Errors.InvalidSigner.selector));
+        refused(s, err(ISignatureTransfer.InvalidSigner.selector));
         s = good(1);
         s.validAfter -= 1;
-        refused(s, err(IPermit2Errors.InvalidSigner.selector));
+        refused(s, err(ISignatureTransfer.InvalidSigner.selector));
     }
 
     function test_settle_worksUntilTheDeadline() public {
         IReceiptSettler.Settlement memory s = good(1);
         vm.warp(s.deadline + 1);
-        refused(s, abi.encodeWithSelector(IPermit2Errors.SignatureExpired.selector, s.deadline));
+        refused(s, abi.encodeWithSelector(ISignatureTransfer.SignatureExpired.selector, s.deadline));
         vm.warp(s.deadline);
         settled(s);
     }
@@ -211,7 +213,7 @@ contract SettlerTest is Settling {
     function test_settle_worksFromValidAfterOn() public {
         IReceiptSettler.Settlement memory s = good(1);
         vm.warp(s.validAfter - 1);
-        refused(s, err(UptoStandIn.PaymentTooEarly.selector));
+        refused(s, err(DevProxy.PaymentTooEarly.selector));
         vm.warp(s.validAfter);
         settled(s);
     }
@@ -231,7 +233,7 @@ contract SettlerTest is Settling {
         IReceiptSettler.Settlement memory s = good(1);
         s.receipt.money.settler = address(other);
         s.receiptSignature = sign(OTHER_ENCLAVE_KEY, harness.half(s.receipt));
-        vm.expectRevert(IPermit2Errors.InvalidSigner.selector);
+        vm.expectRevert(ISignatureTransfer.InvalidSigner.selector);
         other.settle(s);
         refused(s, err(IReceiptSettler.WrongSettler.selector, address(settler), address(other)));
     }
@@ -242,10 +244,10 @@ contract SettlerTest is Settling {
         IUptoProxy.Permit memory permit =
             IUptoProxy.Permit(IUptoProxy.TokenPermissions(address(token), MAXIMUM), s.nonce, s.deadline);
         IUptoProxy.Witness memory witness = IUptoProxy.Witness(PAYEE, address(settler), s.validAfter);
-        vm.expectRevert(UptoStandIn.UnauthorizedFacilitator.selector);
+        vm.expectRevert(DevUptoProxy.UnauthorizedFacilitator.selector);
         IUptoProxy(UPTO).settle(permit, MAXIMUM, payer, witness, s.permitSignature);
         witness.facilitator = address(this);
-        vm.expectRevert(IPermit2Errors.InvalidSigner.selector);
+        vm.expectRevert(ISignatureTransfer.InvalidSigner.selector);
         IUptoProxy(UPTO).settle(permit, MAXIMUM, payer, witness, s.permitSignature);
     }
 
@@ -281,9 +283,9 @@ contract SettlerTest is Settling {
         s.permitSignature = abi.encodePacked(r, bytes32(uint256(low) | (uint256(v - 27) << 255)));
         settled(s);
         s.permitSignature = abi.encodePacked(r, ORDER - uint256(low), uint8(55 - v));
-        refused(s, err(IPermit2Errors.InvalidNonce.selector));
+        refused(s, err(ISignatureTransfer.InvalidNonce.selector));
         signPermit(s);
-        refused(s, err(IPermit2Errors.InvalidNonce.selector));
+        refused(s, err(ISignatureTransfer.InvalidNonce.selector));
     }
 
     function test_settle_takesAPayerThatIsAContract() public {
@@ -294,7 +296,7 @@ contract SettlerTest is Settling {
         s.receipt.money.paymentId = harness.permit2Id(block.chainid, PERMIT2, address(wallet), 1);
         signReceipt(s);
         s.permitSignature = sign(STRANGER_KEY, permitDigest(s));
-        refused(s, err(IPermit2Errors.InvalidContractSignature.selector));
+        refused(s, err(ISignatureTransfer.InvalidContractSignature.selector));
         signPermit(s);
         settled(s);
     }
@@ -335,7 +337,7 @@ contract SettlerTest is Settling {
     function test_settleWithPermit_revertsIfValueIsNotTheMaximum() public {
         IUptoProxy.TokenPermit memory p = tokenPermit(MAXIMUM - 1);
         IReceiptSettler.Settlement memory s = good(1);
-        vm.expectRevert(UptoStandIn.Permit2612AmountMismatch.selector);
+        vm.expectRevert(DevProxy.Permit2612AmountMismatch.selector);
         factory.settleWithPermit(kSig, p, s);
     }
 

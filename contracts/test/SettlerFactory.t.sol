@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {DevProxy} from "../src/dev/DevProxy.sol";
+import {ISignatureTransfer} from "../src/dev/ISignatureTransfer.sol";
 import {IReceiptSettler} from "../src/interfaces/IReceiptSettler.sol";
 import {ISettlerFactory} from "../src/interfaces/ISettlerFactory.sol";
 import {IUptoProxy} from "../src/interfaces/IUptoProxy.sol";
 import {SettlerFactory} from "../src/money/SettlerFactory.sol";
-import {IPermit2Errors, Settling} from "./support/Settling.sol";
-import {UptoStandIn} from "./support/UptoStandIn.sol";
+import {Settling} from "./support/Settling.sol";
 import {Vm} from "./support/Vm.sol";
 
 /// A payer that burns whatever gas it is given when it is asked for its signature.
@@ -85,7 +86,7 @@ contract SettlerFactoryTest is Settling {
         (rows[0], rows[1]) = (good(1), good(1));
         vm.expectEmit(true, true, true, true, address(factory));
         emit ISettlerFactory.NotSettled(
-            kSig, rows[1].receipt.money.paymentId, 1, abi.encodeWithSelector(IPermit2Errors.InvalidNonce.selector)
+            kSig, rows[1].receipt.money.paymentId, 1, abi.encodeWithSelector(ISignatureTransfer.InvalidNonce.selector)
         );
         assertEq(factory.settle(kSig, rows), 1);
         assertEq(token.balanceOf(PAYEE), CHARGED);
@@ -150,7 +151,7 @@ contract SettlerFactoryTest is Settling {
         vm.recordLogs();
         assertEq(factory.settle(kSig, list(s)), 0);
         assertEq(hostile.moved(), CHARGED);
-        assertEq(bytes32(bytes4(hostile.answer())), bytes32(UptoStandIn.ReentrancyGuardReentrantCall.selector));
+        assertEq(bytes32(bytes4(hostile.answer())), bytes32(DevProxy.ReentrancyGuardReentrantCall.selector));
         only(vm.getRecordedLogs(), IReceiptSettler.ReceiptSettled.selector);
 
         s = unsigned(2);

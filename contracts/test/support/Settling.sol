@@ -10,15 +10,6 @@ import {SettlerFactory} from "../../src/money/SettlerFactory.sol";
 import {MoneyHarness} from "./MoneyHarness.sol";
 import {X402} from "./X402.sol";
 
-/// Permit2's own refusals.
-interface IPermit2Errors {
-    error SignatureExpired(uint256 deadline);
-    error InvalidNonce();
-    error InvalidSigner();
-    error InvalidSignature();
-    error InvalidContractSignature();
-}
-
 /// A payer with money, an enclave key with a settler, and settlements whose parts a test changes and signs again.
 abstract contract Settling is X402 {
     uint256 internal constant ENCLAVE_KEY = 0xe0c1a7e;

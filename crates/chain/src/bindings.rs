@@ -480,11 +480,15 @@ alloy::sol! {
     }
 }
 
-/// Creation code of a contract, from its committed artifact.
+/// Code of a contract, from its committed artifact.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Artifact {
     AuthorizerFactory,
     CandorRegistry,
+    DevExactProxy,
+    DevMulticall3,
+    DevPermit2,
+    DevUptoProxy,
     ForwarderFactory,
     QuorumVerifier,
     SettlerFactory,
@@ -497,6 +501,10 @@ impl Artifact {
         match self {
             Self::AuthorizerFactory => "AuthorizerFactory",
             Self::CandorRegistry => "CandorRegistry",
+            Self::DevExactProxy => "DevExactProxy",
+            Self::DevMulticall3 => "DevMulticall3",
+            Self::DevPermit2 => "DevPermit2",
+            Self::DevUptoProxy => "DevUptoProxy",
             Self::ForwarderFactory => "ForwarderFactory",
             Self::QuorumVerifier => "QuorumVerifier",
             Self::SettlerFactory => "SettlerFactory",
@@ -509,6 +517,10 @@ impl Artifact {
         match self {
             Self::AuthorizerFactory => include_str!("../../../contracts/artifacts/AuthorizerFactory.json"),
             Self::CandorRegistry => include_str!("../../../contracts/artifacts/CandorRegistry.json"),
+            Self::DevExactProxy => include_str!("../../../contracts/artifacts/DevExactProxy.json"),
+            Self::DevMulticall3 => include_str!("../../../contracts/artifacts/DevMulticall3.json"),
+            Self::DevPermit2 => include_str!("../../../contracts/artifacts/DevPermit2.json"),
+            Self::DevUptoProxy => include_str!("../../../contracts/artifacts/DevUptoProxy.json"),
             Self::ForwarderFactory => include_str!("../../../contracts/artifacts/ForwarderFactory.json"),
             Self::QuorumVerifier => include_str!("../../../contracts/artifacts/QuorumVerifier.json"),
             Self::SettlerFactory => include_str!("../../../contracts/artifacts/SettlerFactory.json"),
@@ -521,6 +533,12 @@ impl Artifact {
     pub(crate) fn creation_code(self) -> Option<Bytes> {
         let object = serde_json::from_str::<ContractObject>(self.json()).ok()?;
         object.bytecode.filter(|code| !code.is_empty())
+    }
+
+    /// The code that a chain keeps: of contracts that have no constructor, which may be placed. `None` as with `creation_code`.
+    pub(crate) fn runtime_code(self) -> Option<Bytes> {
+        let object = serde_json::from_str::<ContractObject>(self.json()).ok()?;
+        object.deployed_bytecode.filter(|code| !code.is_empty())
     }
 }
 
@@ -576,10 +594,13 @@ mod tests {
     }
 
     #[test]
-    fn every_artifact_has_creation_code() {
-        use Artifact::{AuthorizerFactory, CandorRegistry, ForwarderFactory, QuorumVerifier, SettlerFactory, TestUsd, WorkloadPolicy};
+    fn every_artifact_has_code() {
+        use Artifact::*;
         for artifact in [AuthorizerFactory, CandorRegistry, ForwarderFactory, QuorumVerifier, SettlerFactory, TestUsd, WorkloadPolicy] {
             assert!(artifact.creation_code().is_some(), "{}", artifact.name());
+        }
+        for artifact in [DevExactProxy, DevMulticall3, DevPermit2, DevUptoProxy] {
+            assert!(artifact.runtime_code().is_some(), "{}", artifact.name());
         }
     }
 }

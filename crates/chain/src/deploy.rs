@@ -22,8 +22,14 @@ pub const DETERMINISTIC_DEPLOYER: Address = address_of("4e59b44847b379578588920c
 /// Permit2, at one address on every chain that has it.
 pub const PERMIT2: Address = address_of("000000000022d473030f116ddee9f6b43ac78ba3");
 
+/// The canonical `x402ExactPermit2Proxy` (facts of x402 v2).
+pub const X402_EXACT: Address = address_of("402085c248eea27d92e8b30b2c58ed07f9e20001");
+
 /// The canonical `x402UptoPermit2Proxy` (facts of x402 v2). Settlers are made for it, where a chain has it.
 pub const X402_UPTO: Address = address_of("4020a4f3b7b90cca423b9fabcc0ce57c6c240002");
+
+/// Multicall3, at one address on nearly every chain.
+pub const MULTICALL3: Address = address_of("ca11bde05977b3631167028862be2a173976ca11");
 
 const fn address_of(hex: &str) -> Address {
     const fn digit(byte: u8) -> u8 {
@@ -61,6 +67,8 @@ pub struct Deployment {
     pub authorizer_factory: Address,
     /// `SettlerFactory`: only on chains that have [`X402_UPTO`].
     pub settler_factory: Address,
+    /// The proxy that its settlers call, and payers sign for: [`X402_UPTO`], where the chain has it.
+    pub upto_proxy: Address,
 }
 
 /// What a deployment needs to be told.
@@ -178,6 +186,7 @@ impl Plan {
             forwarder_factory: forwarders.address,
             authorizer_factory: authorizers.address,
             settler_factory: settlers.address,
+            upto_proxy: X402_UPTO,
         };
         let money = config.with_play_money.then_some(test_usd);
         let creations = money.into_iter().chain([quorum, policy, registry, forwarders, authorizers, settlers]).collect();

@@ -11,6 +11,7 @@
 //! Verdict ────── what attestors sign about evidence                 verdict.rs
 //! Signer ─────── signs EIP-1559 transactions with a local key       submit.rs
 //! Deployment ─── every contract in one fixed order (development)    deploy.rs
+//! StandIn ────── contracts of others that a development chain has    stand_ins.rs
 //! ```
 //!
 //! **Invariant:** no error and no `Debug` of this crate shows more of an endpoint than scheme, host and port: the rest is a key.
@@ -36,13 +37,14 @@ mod proofs;
 mod ranges;
 mod registry;
 mod rpc;
+mod stand_ins;
 mod submit;
 mod transfers;
 mod verdict;
 
 pub use anchors::{Anchor, anchor_calldata, observe_calldata};
 pub use client::{ChainClient, DEFAULT_TIMEOUT, Finality, Head, NonceAt};
-pub use deploy::{DETERMINISTIC_DEPLOYER, DeployConfig, DeployError, Deployment, PERMIT2, Piece, X402_UPTO};
+pub use deploy::{DETERMINISTIC_DEPLOYER, DeployConfig, DeployError, Deployment, MULTICALL3, PERMIT2, Piece, X402_EXACT, X402_UPTO};
 pub use error::{ChainError, Outage};
 pub use health::{EndpointHealth, LATENCY_BOUNDS_MS, Latency, LatencyCounts, RpcFailure};
 pub use keystore::{KeystoreError, keystore_address};
@@ -52,6 +54,7 @@ pub use registry::{
     retire_calldata, revoke_calldata,
 };
 pub use rpc::{ENDPOINTS_MAX, Rpc, RpcEndpoint};
+pub use stand_ins::{StandIn, stand_ins};
 pub use submit::{Fees, LogEntry, SignedTransaction, Signer, Transaction, TransactionReceipt};
 pub use transfers::{LogPosition, PayerState, TokenWords, mint_calldata, sweep_calldata};
 pub use verdict::{QUORUM_KIND, Verdict};

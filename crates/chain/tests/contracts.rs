@@ -48,7 +48,19 @@ async fn a_deployment_is_where_its_code_says_and_is_found_again_whoever_looks() 
     assert_eq!((other.registry, other.workload_policy), (again.registry, again.workload_policy));
     let pieces = Deployment::pieces(&world.client, &config).await.unwrap();
     let missing: Vec<&str> = pieces.iter().filter(|piece| piece.code_hash.is_none()).map(|piece| piece.name).collect();
-    assert_eq!((pieces.len(), missing), (7, vec!["SettlerFactory"]), "this chain has no x402 contract");
+    assert_eq!((pieces.len(), missing), (7, vec![]));
+}
+
+#[tokio::test]
+async fn a_chain_without_x402s_proxy_gets_all_but_settlers() {
+    let shared = SharedChain::new(DevChain::new(Config::default().with_dev_accounts()).unwrap());
+    let client = ChainClient::from_provider(candor_devchain::provider(&shared), None).await.unwrap();
+    let config = DeployConfig { attestors: vec![Address([1; 20])], threshold: 1, with_play_money: true };
+    let deployment = Deployment::deploy(&client, &dev_signer(0), &config).await.unwrap();
+    let pieces = Deployment::pieces(&client, &config).await.unwrap();
+    let missing: Vec<Address> = pieces.iter().filter(|piece| piece.code_hash.is_none()).map(|piece| piece.address).collect();
+    assert_eq!(missing, [deployment.settler_factory]);
+    assert!(!client.has_code(&deployment.upto_proxy).await.unwrap());
 }
 
 #[tokio::test]

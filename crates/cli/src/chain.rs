@@ -1,14 +1,17 @@
 //! `candor chain`: a development chain on loopback, with every contract at its fixed address and a funded wallet.
 //!
-//! Under the id of a test network it is empty but for the deterministic deployer and the accounts that are named: what is done there is what
-//! is done on that network, with keys of one's own, and no key that everybody knows has anything to do with it (ADR 0014).
+//! Whatever its id, it has from block 0 on what others have deployed on public chains: the deterministic deployer, and our stand-ins for
+//! Permit2, x402's proxies and Multicall3, at their addresses there.
+//!
+//! Under the id of a test network it is empty but for these and the accounts that are named: what is done there is what is done on that
+//! network, with keys of one's own, and no key that everybody knows has anything to do with it (ADR 0014).
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use candor_chain::{ChainClient, Deployment, mint_calldata};
+use candor_chain::{ChainClient, Deployment, mint_calldata, stand_ins};
 use candor_devchain::{BaseFee, Config, DEFAULT_CHAIN_ID, DevChain, FinalityLag, Mining, SharedChain, TESTNETS, provider, serve};
 use candor_verify::bytes::{Address, Amount};
 use serde_json::json;
@@ -53,7 +56,10 @@ pub(crate) struct Args {
 
 fn chain_ids() -> String {
     let testnets: Vec<String> = TESTNETS.iter().map(|(id, name)| format!("{id} ({name})")).collect();
-    format!("Chain id: {DEFAULT_CHAIN_ID}, or that of a test network, for a chain without contracts and accounts: {}", testnets.join(", "))
+    format!(
+        "Chain id: {DEFAULT_CHAIN_ID}, or that of a test network, for a chain without contracts of ours and accounts: {}",
+        testnets.join(", ")
+    )
 }
 
 /// The flags that say how a chain starts.
@@ -71,8 +77,8 @@ pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
         let development = Development::of(chain_id).ok_or_else(|| {
             missing("deployer", chain_id, "`candor deploy` instead of --deploy-to", "candor wallet new, and give it some ether")
         })?;
-        let deployment = set_up(&client, development).await?;
-        announce(client.endpoint(), &deployment, development, json_output);
+        let placed = set_up(&client, development).await?;
+        announce(client.endpoint(), &placed, development, json_output);
         return Ok(ExitCode::SUCCESS);
     }
     let development = Development::of(args.chain_id);
@@ -89,7 +95,7 @@ pub(crate) async fn run(args: Args, _state: &Path, json_output: bool) -> Done {
     let url = server.url();
     let stop = crate::lifetime::asked_to_stop();
     match deployment {
-        Some((deployment, development)) => announce(&url, &deployment, development, json_output),
+        Some((placed, development)) => announce(&url, &placed, development, json_output),
         None => announce_empty(&url, &args, json_output),
     }
     if !json_output && let Some(seconds) = args.block_seconds {
@@ -122,15 +128,27 @@ fn behave(chain: &SharedChain, args: &Args) -> Result<(), Failure> {
 fn config(args: &Args, development: Option<Development>) -> Result<Config, Failure> {
     let config = Config { chain_id: args.chain_id, lets_in_null_origin: args.allow_null_origin, ..Config::default() };
     let config = if development.is_some() { config.with_dev_accounts() } else { config.with_deterministic_deployer() };
+    let of_others = stand_ins().map_err(|error| Failure::cannot(error.to_string()))?.into_iter();
+    let config = of_others.fold(config, |config, one| config.with_contract(one.address.0.into(), one.code.into(), Vec::new()));
     args.funded.iter().try_fold(config, |config, account| Ok(config.with_funded(keys::own(*account, "--fund", args.chain_id)?.0)))
 }
 
-fn announce(url: &str, deployment: &Deployment, development: Development, json_output: bool) {
+/// What a chain has once it is set up.
+struct Placed {
+    deployment: Deployment,
+    /// Not on somebody else's chain without x402's proxy.
+    has_settlers: bool,
+}
+
+fn announce(url: &str, placed: &Placed, development: Development, json_output: bool) {
+    let Placed { deployment, has_settlers } = placed;
+    let settlers = has_settlers.then_some(deployment.settler_factory);
     let wallet = development.address(Role::Payer);
     if json_output {
         print_json(&json!({
             "url": url, "chain_id": deployment.chain_id, "registry": deployment.registry.to_string(),
             "workload_policy": deployment.workload_policy.to_string(), "test_usd": deployment.test_usd.to_string(), "wallet": wallet.to_string(),
+            "settler_factory": settlers.map(|at| at.to_string()),
         }));
     } else {
         say!("chain {} at {url}   (development only: every key is public, state is in memory)", deployment.chain_id);
@@ -139,7 +157,10 @@ fn announce(url: &str, deployment: &Deployment, development: Development, json_o
             ("WorkloadPolicy", deployment.workload_policy),
             ("QuorumVerifier", deployment.quorum_verifier),
             ("TestUSD", deployment.test_usd),
-        ] {
+        ]
+        .into_iter()
+        .chain(settlers.map(|at| ("SettlerFactory", at)))
+        {
             say!("  {name:<16} {at}");
         }
         say!("  {:<16} {wallet}   {}", "dev wallet", crate::dev::usd(WALLET_START));
@@ -159,10 +180,11 @@ fn announce_empty(url: &str, args: &Args, json_output: bool) {
 }
 
 /// Deploys the contracts and funds the wallet, through the same JSON-RPC that everybody else uses.
-async fn set_up(client: &ChainClient, development: Development) -> Result<Deployment, Failure> {
+async fn set_up(client: &ChainClient, development: Development) -> Result<Placed, Failure> {
     let deployed = Deployment::deploy(client, &development.signer(Role::Deployer), &development.deployed().config).await;
     let deployment = deployed.map_err(|error| Failure::cannot(error.to_string()))?;
     let mint = mint_calldata(&development.address(Role::Payer), WALLET_START);
     client.send_and_wait(&development.signer(Role::Faucet), Some(&deployment.test_usd), &mint).await?;
-    Ok(deployment)
+    let has_settlers = client.has_code(&deployment.settler_factory).await?;
+    Ok(Placed { deployment, has_settlers })
 }

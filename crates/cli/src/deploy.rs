@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::{DeployConfig, Deployment, PERMIT2, Piece, X402_UPTO};
+use candor_chain::{DeployConfig, Deployment, MULTICALL3, PERMIT2, Piece, X402_EXACT, X402_UPTO};
 use candor_verify::bytes::{Address, Hash32};
 use serde_json::json;
 
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// TestUSD too: play money that anybody can mint. Development chains and test networks only.
     #[arg(long)]
     test_usd: bool,
-    /// Send nothing: say what the chain has, ours and the x402 contracts.
+    /// Send nothing: say what the chain has, ours and those of others that payments go through.
     #[arg(long)]
     check: bool,
     /// Keystore that pays; the wallet of this state directory if not said.
@@ -65,7 +65,9 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     }
     let pieces = Deployment::pieces(&chain, &config).await.map_err(cannot)?;
     let mut others = Vec::new();
-    for (name, at) in [("Permit2", PERMIT2), ("x402UptoPermit2Proxy", X402_UPTO)] {
+    for (name, at) in
+        [("Permit2", PERMIT2), ("x402ExactPermit2Proxy", X402_EXACT), ("x402UptoPermit2Proxy", X402_UPTO), ("Multicall3", MULTICALL3)]
+    {
         others.push((name, at, chain.code_hash(&at).await?));
     }
     if !args.check {
@@ -91,7 +93,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
         say!("chain {}", chain.chain_id());
         let ours = pieces.iter().map(|piece| (piece.name, piece.address, piece.code_hash));
         for (name, at, code_hash) in ours.chain(others.iter().copied()) {
-            say!("  {name:<20} {at}  {}", code_hash.map_or("not there".to_owned(), |hash| format!("code {hash:#}")));
+            say!("  {name:<21} {at}  {}", code_hash.map_or("not there".to_owned(), |hash| format!("code {hash:#}")));
         }
         if !args.check {
             say!("wrote {}", args.out.display());

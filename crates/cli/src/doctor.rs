@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use candor_chain::{ChainClient, Deployment};
+use candor_chain::{ChainClient, Deployment, Piece};
 use candor_report::{CheckUrls, Decimal, NodeText};
 use candor_verify::bytes::Address;
 use serde_json::json;
@@ -237,13 +237,18 @@ async fn look_at_contracts(looks: &mut Looks, chain: &ChainClient, deployed: &De
         Ok(pieces) => pieces,
         Err(error) => return looks.ill("contracts", error.to_string(), "is the endpoint well?"),
     };
-    let missing: Vec<&str> =
-        pieces.iter().filter(|piece| piece.code_hash.is_none() && piece.name != "SettlerFactory").map(|piece| piece.name).collect();
-    match missing.is_empty() {
-        true => looks.well("contracts", format!("registry {} and {} others, by their code", deployed.addresses.registry, pieces.len() - 1)),
+    let (there, missing): (Vec<&Piece>, Vec<&Piece>) = pieces.iter().partition(|piece| piece.code_hash.is_some());
+    // A chain without x402's contract has no settlers; nothing else depends on it.
+    let needed: Vec<&str> = missing.iter().map(|piece| piece.name).filter(|name| *name != "SettlerFactory").collect();
+    let without = if missing.is_empty() { "" } else { "; no SettlerFactory" };
+    match needed.is_empty() {
+        true => looks.well(
+            "contracts",
+            format!("registry {} and {} others, by their code{without}", deployed.addresses.registry, there.len().saturating_sub(1)),
+        ),
         false => looks.ill(
             "contracts",
-            format!("not on chain {}: {}", chain.chain_id(), missing.join(", ")),
+            format!("not on chain {}: {}", chain.chain_id(), needed.join(", ")),
             "candor deploy --rpc URL … deploys what is missing",
         ),
     }

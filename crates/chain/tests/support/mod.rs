@@ -36,9 +36,18 @@ pub fn dev_signer(index: usize) -> Signer {
     Signer::from_bytes(&dev_accounts::ALL[index].private_key.0).unwrap()
 }
 
+/// A chain with what `candor chain` has in block 0.
+pub fn chain() -> SharedChain {
+    let config = stand_ins()
+        .unwrap()
+        .into_iter()
+        .fold(Config::default().with_dev_accounts(), |config, one| config.with_contract(one.address.0.into(), one.code.into(), Vec::new()));
+    SharedChain::new(DevChain::new(config).unwrap())
+}
+
 impl World {
     pub async fn start() -> Self {
-        let shared = SharedChain::new(DevChain::new(Config::default().with_dev_accounts()).unwrap());
+        let shared = chain();
         let client = ChainClient::from_provider(provider(&shared), Some(31337)).await.unwrap();
         let (deployer, attestor) = (dev_signer(0), dev_signer(3));
         let config = DeployConfig { attestors: vec![attestor.address()], threshold: 1, with_play_money: true };

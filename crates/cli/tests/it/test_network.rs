@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use candor_chain::{ChainClient, NonceAt, Signer};
+use candor_chain::{ChainClient, NonceAt, Signer, stand_ins};
 use candor_devchain::dev_accounts;
 use candor_verify::bytes::{Address, Amount, to_hex};
+use candor_verify::hash::keccak256;
 use serde_json::json;
 
 use crate::support::process::{Process, at_terminal, new_directory, run};
@@ -70,6 +71,21 @@ impl Drop for Keys {
             drop(std::fs::remove_dir_all(&self.state));
         }
     }
+}
+
+#[tokio::test]
+async fn a_chain_under_any_id_has_the_contracts_of_others_from_its_first_block_on() {
+    let keys = Keys::new();
+    let development = Process::start(&keys.state, &["chain", "--port", "0"]);
+    for chain in [&development, &keys.chain(&[], &[])] {
+        let client = ChainClient::connect(&chain.text("url"), None).await.unwrap();
+        for one in stand_ins().unwrap() {
+            assert_eq!(client.code_hash(&one.address).await.unwrap(), Some(keccak256(&[&one.code])), "{}", one.name);
+        }
+        assert!(client.chain_id() == 31337 || client.head().await.unwrap().number == 0, "before anything was sent");
+    }
+    let settlers = Address::from_hex(&development.text("settler_factory")).unwrap();
+    assert!(ChainClient::connect(&development.text("url"), None).await.unwrap().has_code(&settlers).await.unwrap());
 }
 
 fn assert_refused(ran: &Ran, words: &[&str]) {
@@ -139,6 +155,11 @@ async fn a_whole_node_works_on_a_test_network_with_keys_of_its_own() {
     let rpc = chain.text("url");
     let ran = keys.deploy(&rpc, &attestors.each_ref(), "2");
     assert_eq!(ran.code, 0, "{ran:?}");
+    // Ours, settlers too, beside those of others that the chain had before.
+    for (list, count) in [("contracts", 7), ("others", 4)] {
+        let list = ran.json[list].as_array().unwrap();
+        assert!(list.len() == count && list.iter().all(|one| one["code_hash"].is_string()), "{ran:?}");
+    }
     // Attestors judge by a policy of their own. They are asked before the node is up, so its operator says what it will run.
     let (deployment, judge) = (keys.path("deployment.toml"), keys.path("attestor.toml"));
     let ran = run(&keys.state, &["policy", "new", "--dev", "--deployment", &deployment, "--operator", &operator, &judge]);
