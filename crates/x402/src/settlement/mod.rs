@@ -12,25 +12,35 @@
 //! The chain is read through whatever RPC the host has; a lie costs the operator, never the client (ADR 0008).
 //! Not here: RPC, keys, storage (`host`, `chain`).
 
+mod account;
 mod agenda;
 mod calldata;
+mod config;
 mod done;
-mod entry;
+mod endpoint;
 mod event;
+mod facts;
 mod intent;
+mod lane;
+mod line;
 mod logs;
 mod machine;
-mod nonces;
 mod outcome;
+mod payment;
+mod shares;
 mod store;
+mod transaction;
+mod waiters;
 
 pub use calldata::{Calldata, CalldataError, TRANSFER_SELECTOR, decode_transfer, encode_transfer};
+pub use config::MachineConfig;
 pub use event::{
     Action, AuthorizationState, BlockRef, BroadcastOutcome, ChainAnswer, ChainPort, ChainRequest, Event, Log, PersistResult, Purpose,
     RefuseReason, Simulation, TxReceipt, TxStatus,
 };
 pub use intent::Intent;
 pub use logs::{AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC, shows_transfer};
-pub use machine::{MAX_QUESTIONS, Machine, MachineConfig};
+pub use machine::Machine;
 pub use outcome::{FailureCode, Outcome, SettledBy, SettlementStatus};
 pub use store::{Progress, Slot, StoreError, StoredIntent};
+pub use waiters::MAX_QUESTIONS;
