@@ -417,3 +417,78 @@ fn broadcast(tx: TxKey, (gas_level, simulation): (u8, Simulation), row: Option<&
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candor_verify::bytes::{Address, Amount, Signature65};
+    use candor_verify::payment::Authorization;
+
+    use super::super::calldata::encode_transfer;
+    use super::super::waiters::MAX_QUESTIONS;
+    use super::*;
+
+    const OPEN: u32 = 5_000;
+
+    fn intent(n: u32) -> Intent {
+        let mut nonce = [0; 32];
+        nonce[..4].copy_from_slice(&n.to_be_bytes());
+        let mut from = [0; 20];
+        from[..4].copy_from_slice(&n.to_be_bytes());
+        let (from, nonce, valid_before) = (Address(from), Hash32(nonce), UnixSeconds(1_000_000));
+        let authorization =
+            Authorization { from, to: Address([2; 20]), value: Amount(1), valid_after: UnixSeconds(0), valid_before, nonce };
+        Intent::parse(1, Address([3; 20]), encode_transfer(&authorization, &Signature65([4; 65]))).unwrap()
+    }
+
+    /// Reports every write, and gives the settlements that were written.
+    fn report_writes(machine: &mut Machine, actions: Vec<Action>, now_ms: u64) -> usize {
+        let mut written = 0;
+        for action in actions {
+            if let Action::Persist(record) = action {
+                let (payment_id, revision, result) = (record.intent.payment_id(), record.revision, PersistResult::Durable);
+                let _no_more = machine.step(Event::Persisted { payment_id, revision, result }, now_ms);
+                written += 1;
+            }
+        }
+        written
+    }
+
+    #[test]
+    fn a_step_looks_at_what_is_due_and_not_at_what_is_open() {
+        let config = MachineConfig { pending_after_ms: 10_000, ..MachineConfig::new(1, Address([1; 20])) };
+        let mut machine = Machine::new(config, vec![]);
+        for n in 0..OPEN {
+            let actions = machine.step(Event::Intent(intent(n)), 1_000);
+            assert_eq!(report_writes(&mut machine, actions, 1_000), 1);
+        }
+        let at = super::super::event::BlockRef { number: 1, timestamp: UnixSeconds(1) };
+        let asked = machine.step(Event::Chain(ChainAnswer::AccountNonce { next: 0, at }), 1_000);
+        assert_eq!(asked.len(), MAX_QUESTIONS, "as many tries as there is room for");
+        // They wait for their turn, or for an answer: nothing of them is due, whatever time passes.
+        assert_eq!(machine.due(10_999), []);
+        // All are to be told at once that they take long: some in each step, each once.
+        let mut told = 0;
+        for _ in 0..OPEN.div_ceil(64) {
+            let actions = machine.step(Event::Tick, 11_000);
+            assert!(actions.len() <= MAX_PER_STEP + 1, "{}", actions.len());
+            told += actions.iter().filter(|action| matches!(action, Action::StillPending { .. })).count();
+        }
+        assert_eq!((told, machine.due(11_000)), (5_000, vec![]));
+    }
+
+    #[test]
+    fn those_that_end_at_once_are_taken_up_some_in_each_step() {
+        let mut machine = Machine::new(MachineConfig::new(1, Address([1; 20])), vec![]);
+        for n in 0..OPEN {
+            let actions = machine.step(Event::Intent(intent(n)), 1_000);
+            report_writes(&mut machine, actions, 1_000);
+        }
+        machine.chain_time = UnixSeconds(1_000_000);
+        for _ in 0..OPEN.div_ceil(64) {
+            assert_ne!(machine.agenda.ended(machine.chain_time), []);
+            let actions = machine.step(Event::Tick, 1_000);
+            assert!(actions.len() <= MAX_QUESTIONS, "{}", actions.len());
+        }
+        assert_eq!(machine.agenda.ended(machine.chain_time), []);
+    }
+}
