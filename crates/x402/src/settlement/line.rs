@@ -128,10 +128,10 @@ mod tests {
 
     #[test]
     fn payers_take_turns_whatever_number_each_has() {
-        let mut tickets: Vec<_> = (1..=6).map(|n| (ticket(0, 1), n)).collect();
-        tickets.push((ticket(0, 2), 7));
-        tickets.push((ticket(1, 3), 8));
-        assert_eq!(served(&mut joined(&tickets), &tickets), [1, 7, 2, 3, 4, 5, 6, 8]);
+        let of = |payer: u8, ids: std::ops::RangeInclusive<u8>| ids.map(move |n| (ticket(0, payer), n));
+        let mut tickets: Vec<_> = of(1, 11..=15).chain(of(2, 21..=23)).chain(of(3, 31..=31)).collect();
+        tickets.push((ticket(1, 4), 41));
+        assert_eq!(served(&mut joined(&tickets), &tickets), [11, 31, 21, 12, 22, 13, 23, 14, 15, 41]);
     }
 
     #[test]

@@ -319,6 +319,8 @@ impl<M: Settles> Host<M> {
         match outcome.status {
             SettlementStatus::Settled { tx_hash, by, .. } => {
                 assert_eq!(moved, Some(tx_hash), "settled, and the chain agrees");
+                let depth = self.chain.block - self.chain.receipts[&tx_hash].block;
+                assert!(self.config.confirmations <= depth, "settled by a block that is not deep");
                 assert_eq!(by == SettledBy::Us, self.chain.receipts[&tx_hash].from == GAS);
             }
             SettlementStatus::Failed { .. } if self.chain.fee => {}
