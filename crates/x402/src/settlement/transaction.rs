@@ -3,6 +3,13 @@
 //! It carries *rows*: payments that it is to settle. Now it has one row, or none if all it does is to use up its account nonce (a
 //! *filler*). Here is only what is true of the transaction, whatever its rows are; what a row still needs is `payment.rs`.
 //!
+//! ```text
+//! Turn ── handed out ──▶ Block ── a receipt ──▶ Depth ──▶ over
+//!  ▲ ▲                    │ ▲                     │
+//!  │ └ late, gap, refused ┘ └── taken out again ──┘
+//! Word (after a restart)
+//! ```
+//!
 //! A timeout never makes another transaction of it: it is sent again with the same account nonce, at the same price or a higher one, and of
 //! these twins at most one can land.
 
