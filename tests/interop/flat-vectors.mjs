@@ -188,7 +188,7 @@ const FILES = {
       "clientSalt", "digest", "signature", "paymentId"],
     judge(c) {
       const payment = {
-        scheme: BigInt(c.scheme), contracts: c.contracts.map(fromHex), ...struct(c, ["from", "to", "nonce"], ["value", "validAfter", "validBefore"]),
+        scheme: BigInt(c.scheme), contracts: c.contracts.map((one) => fromHex(one)), ...struct(c, ["from", "to", "nonce"], ["value", "validAfter", "validBefore"]),
       };
       const asset = { name: c.tokenName, version: c.tokenVersion, ...struct(c, ["asset"], ["chainId"]) };
       const digest = payments.authorizationDigest(payment, asset);

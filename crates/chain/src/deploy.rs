@@ -7,6 +7,7 @@
 use alloy::primitives::{B256, U256};
 use alloy::sol_types::SolConstructor;
 use candor_verify::hash::keccak256;
+use candor_verify::scheme::UPTO_PROXY;
 use candor_verify::{Address, Hash32};
 
 use crate::bindings::{Artifact, CandorRegistry, QuorumVerifier, SettlerFactory};
@@ -19,14 +20,8 @@ use crate::submit::Signer;
 /// Source: github.com/Arachnid/deterministic-deployment-proxy.
 pub const DETERMINISTIC_DEPLOYER: Address = address_of("4e59b44847b379578588920ca78fbf26c0b4956c");
 
-/// Permit2, at one address on every chain that has it.
-pub const PERMIT2: Address = address_of("000000000022d473030f116ddee9f6b43ac78ba3");
-
 /// The canonical `x402ExactPermit2Proxy` (facts of x402 v2).
-pub const X402_EXACT: Address = address_of("402085c248eea27d92e8b30b2c58ed07f9e20001");
-
-/// The canonical `x402UptoPermit2Proxy` (facts of x402 v2). Settlers are made for it, where a chain has it.
-pub const X402_UPTO: Address = address_of("4020a4f3b7b90cca423b9fabcc0ce57c6c240002");
+pub const EXACT_PROXY: Address = address_of("402085c248eea27d92e8b30b2c58ed07f9e20001");
 
 /// Multicall3, at one address on nearly every chain.
 pub const MULTICALL3: Address = address_of("ca11bde05977b3631167028862be2a173976ca11");
@@ -65,9 +60,9 @@ pub struct Deployment {
     pub forwarder_factory: Address,
     /// `AuthorizerFactory`.
     pub authorizer_factory: Address,
-    /// `SettlerFactory`: only on chains that have [`X402_UPTO`].
+    /// `SettlerFactory`: only on chains that have [`UPTO_PROXY`].
     pub settler_factory: Address,
-    /// The proxy that its settlers call, and payers sign for: [`X402_UPTO`], where the chain has it.
+    /// The proxy that its settlers call, and payers sign for: [`UPTO_PROXY`], where the chain has it.
     pub upto_proxy: Address,
 }
 
@@ -175,7 +170,7 @@ impl Plan {
         let registry = Creation::new(Artifact::CandorRegistry, &registry.abi_encode())?;
         let forwarders = Creation::new(Artifact::ForwarderFactory, &[])?;
         let authorizers = Creation::new(Artifact::AuthorizerFactory, &[])?;
-        let settlers = SettlerFactory::constructorCall { proxy: evm_address(&X402_UPTO) };
+        let settlers = SettlerFactory::constructorCall { proxy: evm_address(&UPTO_PROXY) };
         let settlers = Creation::new(Artifact::SettlerFactory, &settlers.abi_encode())?;
         let deployment = Deployment {
             chain_id,
@@ -186,7 +181,7 @@ impl Plan {
             forwarder_factory: forwarders.address,
             authorizer_factory: authorizers.address,
             settler_factory: settlers.address,
-            upto_proxy: X402_UPTO,
+            upto_proxy: UPTO_PROXY,
         };
         let money = config.with_play_money.then_some(test_usd);
         let creations = money.into_iter().chain([quorum, policy, registry, forwarders, authorizers, settlers]).collect();
@@ -213,7 +208,7 @@ impl Deployment {
             if client.has_code(address).await? {
                 continue;
             }
-            if *artifact == Artifact::SettlerFactory && !client.has_code(&X402_UPTO).await? {
+            if *artifact == Artifact::SettlerFactory && !client.has_code(&UPTO_PROXY).await? {
                 continue;
             }
             if !client.has_code(&DETERMINISTIC_DEPLOYER).await? {

@@ -44,7 +44,7 @@ mod verdict;
 
 pub use anchors::{Anchor, anchor_calldata, observe_calldata};
 pub use client::{ChainClient, DEFAULT_TIMEOUT, Finality, Head, NonceAt};
-pub use deploy::{DETERMINISTIC_DEPLOYER, DeployConfig, DeployError, Deployment, MULTICALL3, PERMIT2, Piece, X402_EXACT, X402_UPTO};
+pub use deploy::{DETERMINISTIC_DEPLOYER, DeployConfig, DeployError, Deployment, EXACT_PROXY, MULTICALL3, Piece};
 pub use error::{ChainError, Outage};
 pub use health::{EndpointHealth, LATENCY_BOUNDS_MS, Latency, LatencyCounts, RpcFailure};
 pub use keystore::{KeystoreError, keystore_address};

@@ -6,9 +6,10 @@
 //! Not here: the chain (`candor-devchain`, which knows nothing of us); `TestUSD`, which is deployed like our own contracts (`deploy.rs`).
 
 use candor_verify::Address;
+use candor_verify::scheme::{PERMIT2, UPTO_PROXY};
 
 use crate::bindings::Artifact;
-use crate::deploy::{DeployError, MULTICALL3, PERMIT2, X402_EXACT, X402_UPTO};
+use crate::deploy::{DeployError, EXACT_PROXY, MULTICALL3};
 
 /// A contract of ours in the place of somebody else's.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,8 +30,8 @@ pub struct StandIn {
 pub fn stand_ins() -> Result<[StandIn; 4], DeployError> {
     Ok([
         stand_in("Permit2", PERMIT2, Artifact::DevPermit2)?,
-        stand_in("x402ExactPermit2Proxy", X402_EXACT, Artifact::DevExactProxy)?,
-        stand_in("x402UptoPermit2Proxy", X402_UPTO, Artifact::DevUptoProxy)?,
+        stand_in("x402ExactPermit2Proxy", EXACT_PROXY, Artifact::DevExactProxy)?,
+        stand_in("x402UptoPermit2Proxy", UPTO_PROXY, Artifact::DevUptoProxy)?,
         stand_in("Multicall3", MULTICALL3, Artifact::DevMulticall3)?,
     ])
 }

@@ -12,7 +12,8 @@ use alloy::sol_types::{SolCall as _, SolEvent as _, SolStruct as _, eip712_domai
 use candor_chain::*;
 use candor_devchain::provider;
 use candor_verify::hash::keccak256;
-use candor_verify::receipt::{Receipt, Scheme};
+use candor_verify::receipt::Receipt;
+use candor_verify::scheme::{PERMIT2, Scheme, UPTO_PROXY};
 use candor_verify::tags::PAYMENT_PERMIT2;
 use candor_verify::{Address, Amount, Hash32, Signature65};
 use support::*;
@@ -174,7 +175,7 @@ async fn a_development_chain_has_the_contracts_of_others_before_its_first_transa
     let shared = chain();
     let client = ChainClient::from_provider(provider(&shared), None).await.unwrap();
     assert_eq!(client.head().await.unwrap().number, 0);
-    let expected = [PERMIT2, X402_EXACT, X402_UPTO, MULTICALL3];
+    let expected = [PERMIT2, EXACT_PROXY, UPTO_PROXY, MULTICALL3];
     assert_eq!(stand_ins().unwrap().map(|one| one.address), expected);
     for one in stand_ins().unwrap() {
         assert_eq!(client.code_hash(&one.address).await.unwrap(), Some(keccak256(&[&one.code])), "{}", one.name);

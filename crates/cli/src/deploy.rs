@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candor_chain::{DeployConfig, Deployment, MULTICALL3, PERMIT2, Piece, X402_EXACT, X402_UPTO};
+use candor_chain::{DeployConfig, Deployment, EXACT_PROXY, MULTICALL3, Piece};
 use candor_verify::bytes::{Address, Hash32};
+use candor_verify::scheme::{PERMIT2, UPTO_PROXY};
 use serde_json::json;
 
 use crate::output::{Done, Failure, note, print_json, say, write_once};
@@ -66,7 +67,7 @@ pub(crate) async fn run(args: Args, state: &Path, json_output: bool) -> Done {
     let pieces = Deployment::pieces(&chain, &config).await.map_err(cannot)?;
     let mut others = Vec::new();
     for (name, at) in
-        [("Permit2", PERMIT2), ("x402ExactPermit2Proxy", X402_EXACT), ("x402UptoPermit2Proxy", X402_UPTO), ("Multicall3", MULTICALL3)]
+        [("Permit2", PERMIT2), ("x402ExactPermit2Proxy", EXACT_PROXY), ("x402UptoPermit2Proxy", UPTO_PROXY), ("Multicall3", MULTICALL3)]
     {
         others.push((name, at, chain.code_hash(&at).await?));
     }

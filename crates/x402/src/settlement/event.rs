@@ -183,8 +183,8 @@ pub enum Purpose {
     Settle {
         /// Identity of the payment.
         payment_id: Hash32,
-        /// Which slot of this payment it is for, counted since the start: a late or doubled "would revert" of an earlier one says nothing
-        /// about this one, though the account nonce may be the same.
+        /// Which transaction of the machine it is for, counted since the start: a late or doubled "would revert" of an earlier one says
+        /// nothing about this one, though the account nonce may be the same.
         attempt: u32,
     },
     /// To use up an account nonce that later ones wait for: nothing, to ourselves.

@@ -3,6 +3,14 @@
 //! One machine per gas key, single writer, sans I/O: [`Machine::step`] takes an event and the time, and gives actions. A crash at any
 //! point is a restart with what was durable: [`Machine::new`] goes through the same steps as the first time, only asking before sending.
 //!
+//! ```text
+//! Machine ─┬─ open: Payment      what is awaited about each payment            payment.rs, facts.rs
+//!          ├─ lane: Transaction  what is awaited about each transaction        lane.rs, transaction.rs, account.rs
+//!          ├─ agenda             who is due, and whose turn it is to ask       agenda.rs, line.rs, shares.rs
+//!          ├─ waiters            questions that are out                        waiters.rs
+//!          └─ done               how those that are over ended                 done.rs
+//! ```
+//!
 //! **Invariants:**
 //! 1. Nothing is sent before the record that names its account nonce is durable.
 //! 2. One authorization has one account nonce until the chain has used that nonce: two different transactions for it can never both be
@@ -12,108 +20,46 @@
 //! 5. Nothing is sent before a node was reached with every lower account nonce: not every chain keeps what comes after a gap.
 //! 6. A settlement that cannot succeed holds up no other: it has no account nonce before its call was seen to pass, and whoever failed
 //!    once is tried after all that never did. Payers choose their deadlines and empty their accounts; neither is a place in front.
-//! 7. At most [`MAX_QUESTIONS`] questions are out, at most one about one settlement; a step costs what is due, not what is open.
+//! 7. At most [`MAX_QUESTIONS`](super::MAX_QUESTIONS) questions are out, at most one about one settlement; a step costs what is due, not
+//!    what is open.
+//! 8. Payers take turns, whatever number of settlements each has, and no payer has more than a part of the open settlements and of the
+//!    account nonces: one who pays for much delays another's one payment no more than one who pays for little.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use candor_verify::bytes::{Address, Hash32};
+use candor_verify::bytes::Hash32;
 use candor_verify::time::UnixSeconds;
 
-use super::agenda::{Agenda, MAX_PER_STEP, Place, Question};
+use super::agenda::{Agenda, MAX_PER_STEP, Place};
+use super::config::MachineConfig;
 use super::done::{Done, DoneSet};
-use super::entry::{Entry, Transfer};
+use super::endpoint::Endpoint;
 use super::event::{Action, BroadcastOutcome, ChainAnswer, ChainRequest, Event, PersistResult, Purpose, RefuseReason, Simulation};
+use super::facts::Included;
 use super::intent::Intent;
-use super::nonces::{Filler, Nonces};
+use super::lane::{Lane, TxKey};
 use super::outcome::{Outcome, SettlementStatus};
+use super::payment::Payment;
 use super::store::{Progress, StoredIntent};
+use super::transaction::Told;
+use super::waiters::{Question, Waiters};
 use crate::scheme::Calldata;
-
-/// Questions to the chain at once. Enough for a few hundred a second over a slow RPC, few enough for any endpoint and any limit on sockets.
-pub const MAX_QUESTIONS: usize = 16;
-
-/// How a machine behaves.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "complete: any value works")]
-pub struct MachineConfig {
-    /// Chain it settles on.
-    pub chain_id: u64,
-    /// Account of the gas key.
-    pub gas_account: Address,
-    /// Blocks on top of a transaction before it counts. Zero on a chain that does not reorganise.
-    pub confirmations: u64,
-    /// Time between questions about one settlement.
-    pub poll_ms: u64,
-    /// Time without a receipt after which the same transaction is sent again at a higher price.
-    pub bump_after_ms: u64,
-    /// Highest gas price class.
-    pub max_gas_level: u8,
-    /// Time after which [`Action::StillPending`] is told.
-    pub pending_after_ms: u64,
-    /// Time after which a write that was not confirmed is repeated.
-    pub persist_retry_ms: u64,
-    /// Time after which a question that was not answered may be asked again.
-    pub question_timeout_ms: u64,
-    /// Pause after the first [`ChainAnswer::RpcDown`]; doubles up to 64 times this.
-    pub rpc_backoff_ms: u64,
-    /// Time after the end of a used authorization for its log to be found.
-    pub lookup_grace_ms: u64,
-    /// Time after its end for which a finished settlement is remembered, to answer a second intent for it.
-    pub retention_ms: u64,
-    /// From sending to a block, at most, as a rule. A settlement with less time left gets no account nonce: under load the first in the queue
-    /// would always be the one that comes too late, its transaction would revert, and nothing would settle any more.
-    pub inclusion_ms: u64,
-    /// Account nonces given out and not yet in a block.
-    pub max_in_flight: usize,
-    /// Account nonces given out, also those in a block that is not as deep as it must be: on some chains that takes minutes.
-    pub max_unsafe: usize,
-    /// Settlements open at once.
-    pub max_open: usize,
-    /// Account nonces that one settlement may use up without effect.
-    pub max_attempts: u8,
-}
-
-impl MachineConfig {
-    /// Values for a public chain with blocks of a few seconds; the dev chain does with shorter times and no confirmations.
-    #[must_use]
-    pub fn new(chain_id: u64, gas_account: Address) -> Self {
-        Self {
-            chain_id,
-            gas_account,
-            confirmations: 2,
-            poll_ms: 1_000,
-            bump_after_ms: 15_000,
-            max_gas_level: 8,
-            pending_after_ms: 30_000,
-            persist_retry_ms: 1_000,
-            question_timeout_ms: 60_000,
-            rpc_backoff_ms: 250,
-            lookup_grace_ms: 600_000,
-            retention_ms: 3_600_000,
-            inclusion_ms: 4_000,
-            max_in_flight: 16,
-            max_unsafe: 512,
-            max_open: 16_384,
-            max_attempts: 3,
-        }
-    }
-}
 
 /// The machine.
 #[derive(Debug)]
 pub struct Machine {
     config: MachineConfig,
-    open: BTreeMap<Hash32, Entry>,
+    open: BTreeMap<Hash32, Payment>,
+    lane: Lane,
     // Invariant: has every open settlement where its `placed` says.
     agenda: Agenda,
+    waiters: Waiters,
     done: DoneSet,
-    nonces: Nonces,
-    /// When the question about the gas account was asked that is not answered.
-    nonce_asked_ms: Option<u64>,
+    /// When to ask for the account nonce again.
+    account_at_ms: u64,
     /// The chain's clock, as last heard. One for all: nobody's end is asked for before.
     chain_time: UnixSeconds,
-    rpc_failures: u32,
-    rpc_pause_until_ms: u64,
+    endpoint: Endpoint,
 }
 
 impl Machine {
@@ -123,23 +69,22 @@ impl Machine {
         let mut machine = Self {
             config,
             open: BTreeMap::new(),
+            lane: Lane::default(),
             agenda: Agenda::default(),
+            waiters: Waiters::default(),
             done: DoneSet::default(),
-            nonces: Nonces::default(),
-            nonce_asked_ms: None,
+            account_at_ms: 0,
             chain_time: UnixSeconds::default(),
-            rpc_failures: 0,
-            rpc_pause_until_ms: 0,
+            endpoint: Endpoint::default(),
         };
         for record in stored {
-            match &record.progress {
-                Progress::Done { status, slot } => {
-                    if let Some(slot) = slot {
-                        machine.nonces.abandon(slot.account_nonce, slot.gas_level);
-                    }
-                    machine.done.remember(&record, *status, config.retention_ms);
+            if let Progress::Done { status, slot } = &record.progress {
+                if let Some(slot) = slot {
+                    machine.lane.restore_filler(slot, config.max_gas_level);
                 }
-                Progress::AwaitingNonce { .. } | Progress::AwaitingReceipt(_) => machine.insert(Entry::restored(record)),
+                machine.done.remember(&record, *status, config.retention_ms);
+            } else if let Some(payment) = Payment::restored(record, &mut machine.lane, &config) {
+                machine.insert(payment);
             }
         }
         machine
@@ -152,7 +97,7 @@ impl Machine {
         let concerned = match event {
             Event::Intent(intent) => self.on_intent(intent, now_ms, &mut actions),
             Event::Persisted { payment_id, revision, result } => self.on_persisted(payment_id, revision, result, now_ms),
-            Event::Chain(answer) => self.on_answer(answer, now_ms),
+            Event::Chain(answer) => self.on_answer(answer, now_ms, &mut actions),
             Event::Tick => {
                 self.done.forget(now_ms);
                 None
@@ -164,7 +109,7 @@ impl Machine {
         for payment_id in self.due(now_ms) {
             self.tend(payment_id, now_ms, &mut actions);
         }
-        if self.chain_is_up(now_ms) {
+        if self.endpoint.is_up(now_ms) {
             self.ask(now_ms, &mut actions);
             self.send_in_order(now_ms, &mut actions);
         }
@@ -174,8 +119,8 @@ impl Machine {
     /// How a settlement stands; `None` if it was never told here, or long ago.
     #[must_use]
     pub fn status(&self, payment_id: &Hash32) -> Option<SettlementStatus> {
-        if let Some(entry) = self.open.get(payment_id) {
-            return Some(SettlementStatus::Pending { tx_hash: latest_hash(entry) });
+        if let Some(payment) = self.open.get(payment_id) {
+            return Some(SettlementStatus::Pending { tx_hash: self.latest_hash(payment) });
         }
         self.done.get(payment_id).map(|done| done.outcome.status)
     }
@@ -189,7 +134,7 @@ impl Machine {
     /// Those of them for which a transaction was given an account nonce.
     #[must_use]
     pub fn sent_count(&self) -> usize {
-        self.agenda.in_flight().count()
+        self.lane.len_with_rows()
     }
 
     /// Whether nothing more is sent because so many transfers are in no block that is as deep as it must be ([`MachineConfig::max_unsafe`]).
@@ -216,18 +161,12 @@ impl Machine {
         }
         if let Some(open) = self.open.get(&payment_id) {
             // The database may know of the earlier one's end a moment before this machine does.
-            if open.stored.intent.transfer() != intent.transfer() {
+            if open.intent().transfer() != intent.transfer() {
                 actions.push(Action::Refused { payment_id, reason: RefuseReason::OtherOpen });
             }
             return None;
         }
-        if intent.chain_id() != self.config.chain_id {
-            let reason = RefuseReason::WrongChain { expected: self.config.chain_id, got: intent.chain_id() };
-            actions.push(Action::Refused { payment_id, reason });
-            return None;
-        }
-        if self.config.max_open <= self.open.len() {
-            let reason = RefuseReason::Full { limit: self.config.max_open };
+        if let Some(reason) = self.refuses(&intent) {
             actions.push(Action::Refused { payment_id, reason });
             return None;
         }
@@ -235,67 +174,73 @@ impl Machine {
         // it again.
         // Revisions go on where the earlier one's ended: a late report about its record must not pass for one about this record.
         let revision = self.done.remove(&payment_id).map_or(0, |done| done.revision);
-        let stored = StoredIntent { intent, revision, progress: Progress::AwaitingNonce { attempts: 0 } };
-        self.insert(Entry::new(stored, now_ms));
+        self.insert(Payment::new(intent, revision, now_ms, &self.config));
         Some(payment_id)
     }
 
+    fn refuses(&self, intent: &Intent) -> Option<RefuseReason> {
+        let (all, of_payer) = (self.config.max_open, self.config.max_open_of_payer());
+        if intent.chain_id() != self.config.chain_id {
+            return Some(RefuseReason::WrongChain { expected: self.config.chain_id, got: intent.chain_id() });
+        }
+        if all <= self.open.len() {
+            return Some(RefuseReason::Full { limit: all });
+        }
+        (of_payer <= self.agenda.open_of(&intent.payer())).then_some(RefuseReason::Full { limit: of_payer })
+    }
+
     fn on_persisted(&mut self, payment_id: Hash32, revision: u64, result: PersistResult, now_ms: u64) -> Option<Hash32> {
-        let entry = self.open.get_mut(&payment_id).filter(|entry| entry.stored.revision == revision)?;
+        let payment = self.open.get_mut(&payment_id)?;
         match result {
-            PersistResult::Durable => entry.writing_since_ms = None,
-            // Failed means unknown: the same record is written again, which is harmless if it is there.
-            PersistResult::Failed => entry.writing_since_ms = entry.writing_since_ms.map(|_| now_ms),
+            PersistResult::Durable => payment.on_durable(revision),
+            PersistResult::Failed => payment.on_write_failed(revision, now_ms),
         }
         Some(payment_id)
     }
 
     /// Takes what the chain said; gives the settlement that it was about.
-    fn on_answer(&mut self, answer: ChainAnswer, now_ms: u64) -> Option<Hash32> {
+    fn on_answer(&mut self, answer: ChainAnswer, now_ms: u64, actions: &mut Vec<Action>) -> Option<Hash32> {
         if matches!(answer, ChainAnswer::RpcDown { .. } | ChainAnswer::Broadcast { outcome: BroadcastOutcome::NotSent, .. }) {
-            let pause_ms = self.config.rpc_backoff_ms.saturating_mul(1 << self.rpc_failures.min(6));
-            self.rpc_failures = self.rpc_failures.saturating_add(1);
-            self.rpc_pause_until_ms = now_ms.saturating_add(pause_ms);
+            self.endpoint.on_failure(now_ms, self.config.rpc_backoff_ms);
         } else {
-            self.rpc_failures = 0;
-            self.rpc_pause_until_ms = 0;
+            self.endpoint.on_answer();
         }
-        let (config, nonces) = (&self.config, &mut self.nonces);
+        let (config, lane) = (&self.config, &mut self.lane);
         match answer {
             ChainAnswer::Broadcast { purpose, account_nonce, gas_level, outcome } => {
                 self.on_broadcast(purpose, (account_nonce, gas_level), outcome, now_ms)
             }
-            ChainAnswer::Simulated { payment_id, reverts_at } => self.on_simulated(payment_id, reverts_at, now_ms),
+            ChainAnswer::Simulated { payment_id, reverts_at } => self.on_tried(payment_id, reverts_at, now_ms),
             ChainAnswer::ReceiptFound { payment_id, receipt } => {
-                let entry = self.open.get_mut(&payment_id)?;
-                entry.on_answered(Question::Receipt);
-                entry.on_receipt(&receipt, config, nonces);
+                self.waiters.on_answer(&payment_id, Question::Receipt);
+                let transfer = self.open.get_mut(&payment_id)?.on_receipt(&receipt, config, lane);
+                actions.extend(transfer.map(|transfer| included(payment_id, transfer)));
                 Some(payment_id)
             }
             ChainAnswer::ReceiptMissing { payment_id } => {
-                let entry = self.open.get_mut(&payment_id)?;
-                entry.on_answered(Question::Receipt);
-                entry.on_receipt_missing();
+                self.waiters.on_answer(&payment_id, Question::Receipt);
+                self.open.get_mut(&payment_id)?.on_receipt_missing(now_ms, lane);
                 Some(payment_id)
             }
             ChainAnswer::AuthorizationState { payment_id, state, at } => {
-                let entry = self.open.get_mut(&payment_id)?;
-                entry.on_answered(Question::Authorization);
-                entry.on_authorization(&state, at, now_ms, config, nonces);
+                self.waiters.on_answer(&payment_id, Question::Authorization);
+                let transfer = self.open.get_mut(&payment_id)?.on_authorization(&state, at, now_ms, config, lane);
+                actions.extend(transfer.map(|transfer| included(payment_id, transfer)));
                 Some(payment_id)
             }
             ChainAnswer::AccountNonce { next, at } => {
-                self.nonce_asked_ms = None;
+                self.waiters.on_account();
                 self.chain_time = at.timestamp;
-                nonces.learn(next, at.number);
+                lane.learn(next, at.number);
                 None
             }
             ChainAnswer::RpcDown { about: Some(payment_id) } => {
-                self.open.get_mut(&payment_id)?.on_unanswered();
+                self.waiters.on_unanswered(&payment_id);
+                self.open.get_mut(&payment_id)?.hurry();
                 Some(payment_id)
             }
             ChainAnswer::RpcDown { about: None } => {
-                self.nonce_asked_ms = None;
+                self.waiters.on_account();
                 None
             }
         }
@@ -308,46 +253,37 @@ impl Machine {
         outcome: BroadcastOutcome,
         now_ms: u64,
     ) -> Option<Hash32> {
-        if outcome == BroadcastOutcome::NonceTooLow {
-            self.nonces.poll_at_ms = 0;
-        }
-        let concerned = match purpose {
-            Purpose::Settle { payment_id, attempt } => {
-                if let Some(entry) = self.open.get_mut(&payment_id) {
-                    entry.on_broadcast((attempt, account_nonce, gas_level), outcome, now_ms, &self.config);
-                }
-                Some(payment_id)
-            }
-            Purpose::Fill => {
-                let retry_at_ms = now_ms.saturating_add(self.config.poll_ms);
-                self.nonces.on_filler(Filler { account_nonce, gas_level }, outcome, retry_at_ms, self.config.max_gas_level);
-                None
-            }
+        let tx = match purpose {
+            Purpose::Settle { attempt, .. } => TxKey { account_nonce, serial: attempt },
+            Purpose::Fill => self.lane.filler(account_nonce)?,
         };
-        for (other, payment_id) in self.agenda.in_flight() {
-            let Some(entry) = self.open.get_mut(&payment_id) else { continue };
-            match outcome {
-                BroadcastOutcome::Sent { .. } if account_nonce < other => entry.on_sent_below(),
-                BroadcastOutcome::NonceTooHigh if other < account_nonce => entry.on_gap_above(),
-                _ => {}
-            }
+        let told = self.lane.on_outcome(tx, gas_level, outcome, now_ms, &self.config);
+        if told == Told::NonceUsed {
+            self.account_at_ms = 0;
         }
-        concerned
+        let payment_id = self.lane.get(tx)?.rows().next()?;
+        let payment = self.open.get_mut(&payment_id)?;
+        match told {
+            Told::Nothing => {}
+            Told::Changed => payment.on_transaction_changed(),
+            Told::NonceUsed => payment.hurry(),
+            Told::WouldRevert { block } => payment.on_unsent(block),
+        }
+        Some(payment_id)
     }
 
     /// A call that passes gets the lowest free account nonce, at once: what it says is true for this moment only.
-    fn on_simulated(&mut self, payment_id: Hash32, reverts_at: Option<u64>, now_ms: u64) -> Option<Hash32> {
-        let live: BTreeSet<u64> = self.agenda.in_flight().map(|(account_nonce, _)| account_nonce).collect();
-        let asked_ms = self.open.get_mut(&payment_id)?.on_answered(Question::Simulation)?;
-        let has_room = self.has_room(0);
-        let entry = self.open.get_mut(&payment_id)?;
-        let free = self.nonces.lowest_free(&live).filter(|_| has_room);
-        match (reverts_at, free) {
-            (Some(block), _) => entry.on_would_revert(block),
-            (None, Some(account_nonce)) if entry.may_begin(now_ms, &self.config, &self.nonces) => {
-                entry.assign(account_nonce, asked_ms, now_ms, &self.config);
-            }
-            (None, _) => entry.on_passed_in_vain(),
+    fn on_tried(&mut self, payment_id: Hash32, reverts_at: Option<u64>, now_ms: u64) -> Option<Hash32> {
+        let passed_ms = self.waiters.on_answer(&payment_id, Question::Try)?;
+        let payment = self.open.get_mut(&payment_id)?;
+        let may_begin = payment.may_begin(now_ms, &self.config) && 0 < self.lane.room(&self.config);
+        match reverts_at {
+            Some(block) => payment.on_tried_in_vain(block),
+            None => match may_begin.then(|| self.lane.give(payment_id, passed_ms)).flatten() {
+                Some(tx) => payment.on_transaction(tx, now_ms, &self.config),
+                // There is no account nonce to send it with now.
+                None => payment.hurry(),
+            },
         }
         Some(payment_id)
     }
@@ -355,174 +291,212 @@ impl Machine {
     /// The settlements whose time has come, by the clock, by the chain's clock, or because a question of theirs was never answered.
     fn due(&mut self, now_ms: u64) -> Vec<Hash32> {
         let asked_by_ms = now_ms.checked_sub(self.config.question_timeout_ms);
-        self.nonce_asked_ms = self.nonce_asked_ms.filter(|asked_ms| asked_by_ms.is_none_or(|by_ms| by_ms < *asked_ms));
-        let mut due = asked_by_ms.map_or_else(Vec::new, |by_ms| self.agenda.asked_until(by_ms));
+        let mut due = asked_by_ms.map_or_else(Vec::new, |by_ms| self.waiters.give_up(by_ms));
         for payment_id in &due {
-            if let Some(entry) = self.open.get_mut(payment_id) {
-                entry.on_unanswered();
-            }
+            self.open.get_mut(payment_id).into_iter().for_each(Payment::hurry);
         }
         let ended = self.agenda.ended(self.chain_time);
         for payment_id in &ended {
-            if let Some(entry) = self.open.get_mut(payment_id) {
-                entry.on_over();
-            }
+            self.open.get_mut(payment_id).into_iter().for_each(Payment::on_over);
         }
         due.extend(ended);
         due.extend(self.agenda.due_chores(now_ms));
-        if self.chain_is_up(now_ms) {
-            due.extend(self.agenda.due_polls(now_ms));
+        if self.endpoint.is_up(now_ms) {
+            due.extend(self.agenda.due_rounds(now_ms));
         }
         due
     }
 
     /// After something happened to a settlement, or its time has come: looks, writes, tells, and notes when to come back.
     fn tend(&mut self, payment_id: Hash32, now_ms: u64, actions: &mut Vec<Action>) {
-        let chain_is_up = self.chain_is_up(now_ms);
-        let Some(entry) = self.open.get_mut(&payment_id) else { return };
-        if chain_is_up {
-            entry.poll(now_ms, &self.config, &self.nonces);
+        let Some(payment) = self.open.get_mut(&payment_id) else { return };
+        if self.endpoint.is_up(now_ms) {
+            payment.begin_round(now_ms, &self.config, &mut self.lane);
         }
-        write_if_due(entry, now_ms, &self.config, actions);
-        tell_pending(entry, now_ms, &self.config, actions);
-        if let Some(Transfer { tx_hash, block, by }) = entry.take_transfer() {
-            actions.push(Action::Included { payment_id, tx_hash, block, by });
+        actions.extend(payment.take_write(now_ms, &self.config, &self.lane).map(Action::Persist));
+        if payment.take_pending(now_ms) {
+            let tx_hash = self.open.get(&payment_id).and_then(|payment| self.latest_hash(payment));
+            actions.push(Action::StillPending { payment_id, tx_hash });
         }
         // What is over is told and forgotten once that is durable: a restart must not be able to tell another story.
-        match entry.stored.progress {
-            Progress::Done { status, .. } if entry.is_durable() => {
-                let outcome = Outcome::of(&entry.stored.intent, status);
-                self.retire(payment_id, status);
-                // Crash: before the shell has told it: the record is durable, and a second intent for it gets the same outcome.
-                actions.push(Action::Finished(outcome));
-            }
-            Progress::AwaitingNonce { .. } | Progress::AwaitingReceipt(_) | Progress::Done { .. } => self.replace(payment_id),
+        match self.open.get(&payment_id).and_then(Payment::durable_end) {
+            Some(status) => self.retire(payment_id, status, actions),
+            None => self.replace(payment_id),
         }
     }
 
     /// Asks as many questions as may be out, those first whose turn it is.
     fn ask(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        self.ask_account_nonce(now_ms, actions);
-        let mut questions = self.agenda.asked().count().saturating_add(usize::from(self.nonce_asked_ms.is_some()));
-        let is_try = |payment_id: &Hash32| self.open.get(payment_id).is_some_and(|entry| entry.awaits(Question::Simulation));
-        // Every call that is being tried has an account nonce waiting, so that none is tried for nothing.
-        let mut trying = self.agenda.asked().filter(is_try).count();
+        if !self.open.is_empty() && self.account_at_ms <= now_ms && !self.waiters.has_account() && !self.waiters.are_full() {
+            self.account_at_ms = now_ms.saturating_add(self.config.poll_ms);
+            self.waiters.ask_account(now_ms);
+            actions.push(Action::Chain(ChainRequest::QueryAccountNonce));
+        }
+        let (room, max_seats) = (self.lane.room(&self.config), self.config.max_seats_of_payer());
         for _ in 0..MAX_PER_STEP {
-            if MAX_QUESTIONS <= questions {
+            if self.waiters.are_full() {
                 return;
             }
-            let may_try = self.nonces.next().is_some() && self.has_room(trying);
-            let Some(payment_id) = self.agenda.next_to_ask(may_try) else { return };
-            let asked = self.open.get_mut(&payment_id).and_then(|entry| entry.take_question(now_ms, &self.config, &self.nonces));
-            // Whoever had nothing to ask after all leaves the queue by this.
-            self.tend(payment_id, now_ms, actions);
+            // Every call that is being tried has an account nonce waiting, so that none is tried for nothing.
+            let may_try = self.waiters.trying() < room;
+            let Some(payment_id) = self.agenda.next_to_ask(may_try, max_seats) else { return };
+            let asked = self.open.get_mut(&payment_id).and_then(|payment| payment.take_question(now_ms, &self.config, &self.lane));
             if let Some((question, request)) = asked {
-                questions = questions.saturating_add(1);
-                trying = trying.saturating_add(usize::from(question == Question::Simulation));
+                self.waiters.ask(payment_id, question, now_ms);
                 actions.push(Action::Chain(request));
             }
-        }
-    }
-
-    fn ask_account_nonce(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        let has_room = self.nonce_asked_ms.is_none() && self.agenda.asked().count() < MAX_QUESTIONS;
-        if has_room && !self.open.is_empty() && self.nonces.poll_at_ms <= now_ms {
-            self.nonces.poll_at_ms = now_ms.saturating_add(self.config.poll_ms);
-            self.nonce_asked_ms = Some(now_ms);
-            actions.push(Action::Chain(ChainRequest::QueryAccountNonce));
+            // Whoever had nothing to ask after all leaves the line by this.
+            self.tend(payment_id, now_ms, actions);
         }
     }
 
     /// Transactions in the order of their account nonces, up to the first with which no node was reached yet.
     fn send_in_order(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        let Some(next) = self.nonces.next() else { return };
-        let Some((highest, _)) = self.agenda.in_flight().next_back() else { return };
-        // The walk ends at the first transaction that reached no node, so it is no longer than the list of those in flight.
-        for account_nonce in next..=highest {
-            let holder = self.agenda.holder(account_nonce);
-            let was_sent = match holder.and_then(|payment_id| self.open.get_mut(&payment_id)) {
-                Some(entry) => {
-                    actions.extend(entry.take_broadcast(now_ms, &self.config, &self.nonces).map(Action::Chain));
-                    entry.was_sent()
-                }
-                None => {
-                    let (every_ms, max_level) = (self.config.bump_after_ms, self.config.max_gas_level);
-                    let filler = self.nonces.due_filler(account_nonce, now_ms, every_ms, max_level);
-                    actions.extend(filler.map(|filler| fill(filler, &self.config)));
-                    self.nonces.is_filled(account_nonce)
-                }
-            };
-            if !was_sent {
-                return;
+        for tx in self.lane.due(now_ms, &self.config) {
+            let row = self.lane.get(tx).and_then(|transaction| transaction.rows().next());
+            let payment = row.and_then(|payment_id| self.open.get(&payment_id));
+            if payment.is_none_or(|payment| payment.may_be_sent(now_ms, &self.lane)) {
+                // Crash: here or in the shell: the record names the nonce, so a restart asks the chain and then sends the same call with
+                // the same nonce. Whether this one was sent does not matter: of the two at most one can land.
+                let handed_out = self.lane.hand_out(tx, now_ms, &self.config);
+                actions.extend(handed_out.map(|at| Action::Chain(broadcast(tx, at, payment, &self.config))));
             }
         }
     }
 
-    /// Whether one more may be given an account nonce, beside those that are being tried.
-    fn has_room(&self, trying: usize) -> bool {
-        let all = self.agenda.in_flight().count();
-        let is_included = |payment_id: &Hash32| self.open.get(payment_id).is_some_and(Entry::is_included);
-        let deep_enough_later = self.agenda.in_flight().filter(|(_, payment_id)| is_included(payment_id)).count();
-        all.saturating_add(trying) < self.config.max_unsafe
-            && all.saturating_sub(deep_enough_later).saturating_add(trying) < self.config.max_in_flight
+    fn latest_hash(&self, payment: &Payment) -> Option<Hash32> {
+        self.lane.get(payment.tx()?)?.hashes().last().copied()
     }
 
-    fn chain_is_up(&self, now_ms: u64) -> bool {
-        self.rpc_pause_until_ms <= now_ms
-    }
-
-    fn insert(&mut self, entry: Entry) {
-        let payment_id = entry.payment_id();
-        self.open.insert(payment_id, entry);
+    fn insert(&mut self, payment: Payment) {
+        let payment_id = payment.payment_id();
+        self.open.insert(payment_id, payment);
         self.replace(payment_id);
     }
 
     fn replace(&mut self, payment_id: Hash32) {
-        let Some(entry) = self.open.get_mut(&payment_id) else { return };
-        let place = entry.place(&self.config);
-        self.agenda.put(payment_id, &entry.placed, &place);
-        entry.placed = place;
+        let Some(payment) = self.open.get_mut(&payment_id) else { return };
+        let place = payment.place(self.waiters.has(&payment_id), self.waiters.tries(&payment_id), &self.config);
+        self.agenda.put(payment_id, payment.intent().payer(), &payment.placed, &place);
+        payment.placed = place;
     }
 
-    fn retire(&mut self, payment_id: Hash32, status: SettlementStatus) {
-        let Some(entry) = self.open.remove(&payment_id) else { return };
-        self.agenda.put(payment_id, &entry.placed, &Place::default());
-        self.done.remember(&entry.stored, status, self.config.retention_ms);
+    fn retire(&mut self, payment_id: Hash32, status: SettlementStatus, actions: &mut Vec<Action>) {
+        let Some(payment) = self.open.remove(&payment_id) else { return };
+        self.agenda.put(payment_id, payment.intent().payer(), &payment.placed, &Place::default());
+        self.waiters.orphan(&payment_id);
+        self.done.remember(&payment.stored(&self.lane), status, self.config.retention_ms);
+        // Crash: before the shell has told it: the record is durable, and a second intent for it gets the same outcome.
+        actions.push(Action::Finished(Outcome::of(payment.intent(), status)));
     }
 }
 
-/// A transaction that does nothing but use up its account nonce.
-fn fill(filler: Filler, config: &MachineConfig) -> Action {
-    Action::Chain(ChainRequest::SignAndBroadcast {
-        purpose: Purpose::Fill,
-        account_nonce: filler.account_nonce,
-        gas_level: filler.gas_level,
-        simulation: Simulation::Skip,
-        to: config.gas_account,
-        calldata: Calldata::default(),
-    })
+fn included(payment_id: Hash32, Included { tx_hash, block, by }: Included) -> Action {
+    Action::Included { payment_id, tx_hash, block, by }
 }
 
-fn write_if_due(entry: &mut Entry, now_ms: u64, config: &MachineConfig, actions: &mut Vec<Action>) {
-    let repeat = entry.writing_since_ms.is_some_and(|since_ms| since_ms.saturating_add(config.persist_retry_ms) <= now_ms);
-    if entry.dirty {
-        entry.stored.revision = entry.stored.revision.saturating_add(1);
-    } else if !repeat {
-        return;
+/// The request to send a transaction: the call of its row, or nothing, to ourselves.
+fn broadcast(tx: TxKey, (gas_level, simulation): (u8, Simulation), row: Option<&Payment>, config: &MachineConfig) -> ChainRequest {
+    let account_nonce = tx.account_nonce;
+    match row {
+        Some(payment) => ChainRequest::SignAndBroadcast {
+            purpose: Purpose::Settle { payment_id: payment.payment_id(), attempt: tx.serial },
+            account_nonce,
+            gas_level,
+            simulation,
+            to: payment.intent().to(),
+            calldata: payment.intent().calldata().clone(),
+        },
+        None => ChainRequest::SignAndBroadcast {
+            purpose: Purpose::Fill,
+            account_nonce,
+            gas_level,
+            simulation,
+            to: config.gas_account,
+            calldata: Calldata::default(),
+        },
     }
-    entry.dirty = false;
-    entry.writing_since_ms = Some(now_ms);
-    actions.push(Action::Persist(entry.stored.clone()));
 }
 
-fn tell_pending(entry: &mut Entry, now_ms: u64, config: &MachineConfig, actions: &mut Vec<Action>) {
-    if entry.told_pending || entry.is_done() || now_ms < entry.created_ms.saturating_add(config.pending_after_ms) {
-        return;
+#[cfg(test)]
+mod tests {
+    use candor_verify::bytes::{Address, Amount, Signature65};
+    use candor_verify::payment::Authorization;
+    use candor_verify::scheme::Through;
+
+    use super::super::waiters::MAX_QUESTIONS;
+    use super::*;
+    use crate::scheme::encode_transfer;
+
+    const OPEN: u32 = 5_000;
+
+    fn intent(n: u32) -> Intent {
+        let mut nonce = [0; 32];
+        nonce[..4].copy_from_slice(&n.to_be_bytes());
+        let mut from = [0; 20];
+        from[..4].copy_from_slice(&n.to_be_bytes());
+        let (from, nonce, valid_before) = (Address(from), Hash32(nonce), UnixSeconds(1_000_000));
+        let authorization = Authorization {
+            through: Through::Token,
+            from,
+            to: Address([2; 20]),
+            value: Amount(1),
+            valid_after: UnixSeconds(0),
+            valid_before,
+            nonce,
+        };
+        Intent::parse(1, Address([3; 20]), encode_transfer(&authorization, &Signature65([4; 65]))).unwrap()
     }
-    entry.told_pending = true;
-    actions.push(Action::StillPending { payment_id: entry.payment_id(), tx_hash: latest_hash(entry) });
-}
 
-fn latest_hash(entry: &Entry) -> Option<Hash32> {
-    entry.slot().and_then(|slot| slot.hashes.last().copied())
+    /// Reports every write, and gives the settlements that were written.
+    fn report_writes(machine: &mut Machine, actions: Vec<Action>, now_ms: u64) -> usize {
+        let mut written = 0;
+        for action in actions {
+            if let Action::Persist(record) = action {
+                let (payment_id, revision, result) = (record.intent.payment_id(), record.revision, PersistResult::Durable);
+                let _no_more = machine.step(Event::Persisted { payment_id, revision, result }, now_ms);
+                written += 1;
+            }
+        }
+        written
+    }
+
+    #[test]
+    fn a_step_looks_at_what_is_due_and_not_at_what_is_open() {
+        let config = MachineConfig { pending_after_ms: 10_000, ..MachineConfig::new(1, Address([1; 20])) };
+        let mut machine = Machine::new(config, vec![]);
+        for n in 0..OPEN {
+            let actions = machine.step(Event::Intent(intent(n)), 1_000);
+            assert_eq!(report_writes(&mut machine, actions, 1_000), 1);
+        }
+        let at = super::super::event::BlockRef { number: 1, timestamp: UnixSeconds(1) };
+        let asked = machine.step(Event::Chain(ChainAnswer::AccountNonce { next: 0, at }), 1_000);
+        assert_eq!(asked.len(), MAX_QUESTIONS, "as many tries as there is room for");
+        // They wait for their turn, or for an answer: nothing of them is due, whatever time passes.
+        assert_eq!(machine.due(10_999), []);
+        // All are to be told at once that they take long: some in each step, each once.
+        let mut told = 0;
+        for _ in 0..OPEN.div_ceil(64) {
+            let actions = machine.step(Event::Tick, 11_000);
+            assert!(actions.len() <= MAX_PER_STEP + 1, "{}", actions.len());
+            told += actions.iter().filter(|action| matches!(action, Action::StillPending { .. })).count();
+        }
+        assert_eq!((told, machine.due(11_000)), (5_000, vec![]));
+    }
+
+    #[test]
+    fn those_that_end_at_once_are_taken_up_some_in_each_step() {
+        let mut machine = Machine::new(MachineConfig::new(1, Address([1; 20])), vec![]);
+        for n in 0..OPEN {
+            let actions = machine.step(Event::Intent(intent(n)), 1_000);
+            report_writes(&mut machine, actions, 1_000);
+        }
+        machine.chain_time = UnixSeconds(1_000_000);
+        for _ in 0..OPEN.div_ceil(64) {
+            assert_ne!(machine.agenda.ended(machine.chain_time), []);
+            let actions = machine.step(Event::Tick, 1_000);
+            assert!(actions.len() <= MAX_QUESTIONS, "{}", actions.len());
+        }
+        assert_eq!(machine.agenda.ended(machine.chain_time), []);
+    }
 }

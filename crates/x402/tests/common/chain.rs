@@ -43,6 +43,11 @@ pub fn intent_of_many(n: u32, valid_before: u64) -> Intent {
     intent_by(Address(payer), nonce, valid_before, Signature65([1; 65]))
 }
 
+/// The `n`th of many payments by one payer.
+pub fn intent_of_payer(payer: u8, n: u32, valid_before: u64) -> Intent {
+    intent_by(Address([payer; 20]), sha256(&[b"of one", &[payer], &n.to_be_bytes()]), valid_before, Signature65([1; 65]))
+}
+
 fn intent_by(from: Address, nonce: Hash32, valid_before: u64, signature: Signature65) -> Intent {
     let (through, value, valid_before) = (Through::Token, Amount(1000), UnixSeconds(valid_before));
     let authorization = Authorization { through, from, to: PAYEE, value, valid_after: UnixSeconds(0), valid_before, nonce };
@@ -194,10 +199,31 @@ impl Chain {
     }
 }
 
+/// What turns intents into money: the machine, or what it is compared with.
+pub trait Settles {
+    fn start(config: MachineConfig, stored: Vec<StoredIntent>) -> Self;
+    fn step(&mut self, event: Event, now_ms: u64) -> Vec<Action>;
+    fn status(&self, payment_id: &Hash32) -> Option<SettlementStatus>;
+}
+
+impl Settles for Machine {
+    fn start(config: MachineConfig, stored: Vec<StoredIntent>) -> Self {
+        Self::new(config, stored)
+    }
+
+    fn step(&mut self, event: Event, now_ms: u64) -> Vec<Action> {
+        self.step(event, now_ms)
+    }
+
+    fn status(&self, payment_id: &Hash32) -> Option<SettlementStatus> {
+        self.status(payment_id)
+    }
+}
+
 /// A machine with its database and its chain.
-pub struct Host {
+pub struct Host<M = Machine> {
     pub config: MachineConfig,
-    pub machine: Machine,
+    pub machine: M,
     pub chain: Chain,
     pub database: BTreeMap<Hash32, Vec<u8>>,
     pub intents: Vec<Intent>,
@@ -217,9 +243,15 @@ pub struct Host {
 
 impl Host {
     pub fn new(config: MachineConfig) -> Self {
+        Self::of(config)
+    }
+}
+
+impl<M: Settles> Host<M> {
+    pub fn of(config: MachineConfig) -> Self {
         Self {
             config,
-            machine: Machine::new(config, vec![]),
+            machine: M::start(config, vec![]),
             chain: Chain::new(),
             database: BTreeMap::new(),
             intents: vec![],
@@ -292,6 +324,8 @@ impl Host {
         match outcome.status {
             SettlementStatus::Settled { tx_hash, by, .. } => {
                 assert_eq!(moved, Some(tx_hash), "settled, and the chain agrees");
+                let depth = self.chain.block - self.chain.receipts[&tx_hash].block;
+                assert!(self.config.confirmations <= depth, "settled by a block that is not deep");
                 assert_eq!(by == SettledBy::Us, self.chain.receipts[&tx_hash].from == GAS);
             }
             SettlementStatus::Failed { .. } if self.chain.fee => {}
@@ -322,7 +356,7 @@ impl Host {
     /// Process dies and starts again; the sender of intents tells all of them again.
     pub fn restart(&mut self) {
         let stored = self.database.values().map(|bytes| StoredIntent::parse(bytes).unwrap()).collect();
-        self.machine = Machine::new(self.config, stored);
+        self.machine = M::start(self.config, stored);
         self.actions.clear();
         for intent in self.intents.clone() {
             self.step(Event::Intent(intent));
