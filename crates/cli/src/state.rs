@@ -160,7 +160,7 @@ mod tests {
         assert!(refused.message().contains("version 0") && refused.message().contains("candor state reset --keep-wallet"), "{refused:?}");
         mark(&state).unwrap();
         assert!(check(&state).is_ok());
-        for other in ["0", "1", "2", "3", "5", "", "one\u{1b}[2K"] {
+        for other in ["0", "1", "2", "3", "4", "6", "", "one\u{1b}[2K"] {
             std::fs::write(state.join(VERSION_FILE), other).unwrap();
             assert!(check(&state).is_err(), "{other:?}");
         }

@@ -6,7 +6,7 @@
 use candor_chain::{ChainClient, KeyStatus};
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Amount, Hash32};
-use candor_verify::check::{ChainFacts, Transfer, VerifiedBundle, verify_bundle, verify_without_texts};
+use candor_verify::check::{ChainFacts, TransferFact, VerifiedBundle, verify_bundle, verify_without_texts};
 use candor_verify::eip712::K256;
 use candor_verify::manifest::Manifest;
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
@@ -27,7 +27,7 @@ pub struct Facts {
     registry: Option<RegistryRecord>,
     receipt_block_known: Option<bool>,
     evidence_block_known: Option<bool>,
-    transfer: Option<Transfer>,
+    transfer: Option<TransferFact>,
     /// Transaction that moved the money, for hints.
     pub transfer_tx: Option<Hash32>,
 }
@@ -157,7 +157,7 @@ async fn block_is(chain: &ChainClient, number: u64, hash: Hash32) -> Result<bool
 }
 
 /// What became of this payment's nonce, and in which transaction.
-async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<Transfer>, Option<Hash32>), ClientError> {
+async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<TransferFact>, Option<Hash32>), ClientError> {
     // Nobody paid: there is nothing to ask for.
     let Some(sale) = &bundle.sale else { return Ok((None, None)) };
     let (money, authorization) = (&bundle.delivery.receipt.money, &sale.payment.authorization);
@@ -171,7 +171,7 @@ async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<T
     // The receipt's charge is what the scheme says (`receipt.charge`), so the two together say what must have moved.
     let expected = scheme::Transfer::of(money, authorization);
     if !chain.is_nonce_used(&expected.nonce_question()).await.map_err(chain_error)? {
-        return Ok((Some(Transfer::NotYet), None));
+        return Ok((Some(TransferFact::NotYet), None));
     }
     let since = authorization.valid_before.saturating_sub(MAX_TIMEOUT_SECONDS).saturating_sub(MAX_SKEW_SECONDS);
     let ended = chain.nonce_ended(&expected, since..=authorization.valid_before).await.map_err(chain_error)?;
@@ -182,7 +182,7 @@ async fn find_transfer(chain: &ChainClient, bundle: &Bundle) -> Result<(Option<T
     let Some(receipt) = receipt else { return Ok((None, None)) };
     let logs = if receipt.is_success { receipt.logs } else { Vec::new() };
     let logs: Vec<Log> = logs.into_iter().map(|log| Log { address: log.address, topics: log.topics, data: log.data }).collect();
-    if expected.is_shown_by(&logs) { Ok((Some(Transfer::Seen), Some(end.tx_hash))) } else { Ok((Some(Transfer::Otherwise), None)) }
+    if expected.is_shown_by(&logs) { Ok((Some(TransferFact::Seen), Some(end.tx_hash))) } else { Ok((Some(TransferFact::Otherwise), None)) }
 }
 
 /// The anchors of the bundle's log at the sizes that the bundle speaks of.

@@ -30,7 +30,7 @@ use candor_verify::delivery::AnchorLink;
 use candor_verify::manifest::Manifest;
 use candor_verify::receipt::{Money, Receipt, Unplaced, receipt_id};
 use candor_verify::tlog::{Tree, empty_root, leaf_data};
-use candor_x402::scheme::{CALLDATA_MAX, Call};
+use candor_x402::scheme::{CALLDATA_MAX, ContractCall};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
@@ -59,7 +59,7 @@ pub(crate) struct Draft {
 }
 
 /// Makes the call that settles a payment by its receipt, which is not made yet. It holds the payer's signature.
-pub(crate) type Settle = Arc<dyn Fn(&Receipt, &Signature65) -> Call + Send + Sync>;
+pub(crate) type Settle = Arc<dyn Fn(&Receipt, &Signature65) -> ContractCall + Send + Sync>;
 
 /// The settlement by this receipt. `None` if it charges nothing: then nothing is to move.
 fn settlement(settle: &Settle, receipt: &Receipt, signature: &Signature65, answer: Option<AnswerRef>) -> Option<Settlement> {
@@ -67,7 +67,7 @@ fn settlement(settle: &Settle, receipt: &Receipt, signature: &Signature65, answe
     if charged == Amount::ZERO {
         return None;
     }
-    let Call { to, calldata } = settle(receipt, signature);
+    let ContractCall { to, calldata } = settle(receipt, signature);
     Some(Settlement { scheme, payment_id, chain_id, to, calldata: calldata.0, sequence: receipt.sequence, answer })
 }
 

@@ -4,7 +4,7 @@
 
 use candor_verify::bundle::{Bundle, LaterTree, Request, Response};
 use candor_verify::bytes::{Address, Amount, Hash32};
-use candor_verify::check::{ChainFacts, Transfer};
+use candor_verify::check::{ChainFacts, TransferFact};
 use candor_verify::checkpoint::{Cosignature, Ed25519Signature};
 use candor_verify::decoding::SeedSource;
 use candor_verify::delivery::AnchorLink;
@@ -60,7 +60,7 @@ pub struct Facts {
     /// Whether the block in the evidence exists.
     pub evidence_block_known: Option<bool>,
     /// What became of the payment's nonce.
-    pub transfer: Option<Transfer>,
+    pub transfer: Option<TransferFact>,
 }
 
 impl Facts {
@@ -98,7 +98,7 @@ impl Facts {
             registry: Some(registered),
             receipt_block_known: Some(true),
             evidence_block_known: Some(true),
-            transfer: Some(Transfer::Seen),
+            transfer: Some(TransferFact::Seen),
         }
     }
 }
@@ -329,7 +329,7 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
         cases.push(case(name, bundle, policy, facts, expect, level));
     };
     push("anchored", &honest, strict(), Facts::honest(&honest), "verified", LogLevel::Anchored);
-    let unsettled = Facts { transfer: Some(Transfer::NotYet), ..Facts::honest(&honest) };
+    let unsettled = Facts { transfer: Some(TransferFact::NotYet), ..Facts::honest(&honest) };
     push("not_charged_so_far", &honest, strict(), unsettled, "verified", LogLevel::Anchored);
     push("anchored_later", &later, strict(), Facts::honest(&later), "verified", LogLevel::Anchored);
     // The tree that was anchored is the checkpoint's own: nothing is between the two.
@@ -415,7 +415,7 @@ fn on_chain(forge: &Forge, cases: &mut Vec<Case>) {
     push("in_a_log_that_continues_a_part_of_the_one_before", &continued, strict(), left_behind, "verified", LogLevel::Anchored);
 
     let mut refuse = |name, bundle, facts, expect| push(name, bundle, forge.policy(), facts, expect, LogLevel::None);
-    let cancelled = Facts { transfer: Some(Transfer::Otherwise), ..Facts::honest(&honest) };
+    let cancelled = Facts { transfer: Some(TransferFact::Otherwise), ..Facts::honest(&honest) };
     refuse("authorization_cancelled_or_used_for_something_else", &honest, cancelled, "payment.transfer");
     refuse("registry_lists_another_key", &honest, registry(&honest, |r| r.k_sig = Address([1; 20])), "registry.listed");
     refuse("registry_lists_another_manifest", &honest, registry(&honest, |r| r.manifest_hash = Hash32([1; 32])), "registry.listed");

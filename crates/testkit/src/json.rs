@@ -2,7 +2,7 @@
 
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::{Hash32, to_hex};
-use candor_verify::check::{Transfer, verify_bundle};
+use candor_verify::check::{TransferFact, verify_bundle};
 use candor_verify::eip712::K256;
 use candor_verify::grade::Grade;
 use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
@@ -92,9 +92,9 @@ fn facts_json(facts: &Facts) -> Value {
         "receipt_block_known": receipt_block_known,
         "evidence_block_known": evidence_block_known,
         "transfer": transfer.map(|transfer| match transfer {
-            Transfer::Seen => "seen",
-            Transfer::NotYet => "not_yet",
-            Transfer::Otherwise => "otherwise",
+            TransferFact::Seen => "seen",
+            TransferFact::NotYet => "not_yet",
+            TransferFact::Otherwise => "otherwise",
         }),
     })
 }

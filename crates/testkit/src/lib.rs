@@ -14,6 +14,7 @@ pub mod json;
 mod lies;
 pub mod live;
 pub mod malformed;
+mod metered;
 pub mod proofs;
 
 /// A hypervisor with a fresh SIMULATED root that is kept nowhere.

@@ -9,7 +9,7 @@
 //! client::Ledger::reserve
 //! client::pay ── payment ─────▶ scheme::verify_payment ⇒ VerifiedPayment
 //!                               claims::ClaimSet::claim ⇒ Claim ⇒ Execution ─▶ engine
-//!                               scheme::Call ────────────────────────▶ settlement::Machine ─▶ chain
+//!                               scheme::ContractCall ────────────────▶ settlement::Machine ─▶ chain
 //! ```
 //!
 //! No clock, no randomness, no sockets, no async: time and random bytes are parameters, the shells are elsewhere (ADR 0007).

@@ -5,7 +5,7 @@
 //! | file | rules |
 //! |---|---|
 //! | `edges` | who may use whom |
-//! | `purity` | no I/O, clock or environment where there must be none |
+//! | `purity` | no I/O, clock or environment where there must be none; no scheme told from another outside of `scheme/` |
 //! | `sources` | headers, lengths, unfinished work |
 //! | `dependencies` | the enclave's list, forbidden crates, licences, duplicates, one build for demo and tests |
 //! | `names` | one public type per name |
@@ -93,8 +93,8 @@ impl File {
     /// Numbered lines of code: without comment lines, and without what follows the first `#[cfg(test)]` before an inline module.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines: Vec<&str> = self.text.lines().collect();
-        let inline_tests =
-            |pair: &[&str]| pair[0].trim() == "#[cfg(test)]" && pair[1].trim_start().starts_with("mod ") && pair[1].ends_with('{');
+        let is_module = |line: &str| line.trim_start().trim_start_matches("pub(crate) ").starts_with("mod ") && line.ends_with('{');
+        let inline_tests = |pair: &[&str]| pair[0].trim() == "#[cfg(test)]" && is_module(pair[1]);
         let end = lines.windows(2).position(inline_tests).unwrap_or(lines.len());
         let numbered = lines.into_iter().take(end).enumerate().map(|(at, line)| (at + 1, line));
         numbered.filter(|(_, line)| !line.trim_start().starts_with("//"))

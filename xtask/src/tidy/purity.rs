@@ -1,4 +1,5 @@
-//! No I/O, clock, environment or output in crates whose answers must depend on their arguments alone.
+//! No I/O, clock, environment or output in crates whose answers must depend on their arguments alone; no way to pay told from another outside
+//! of the rooms that are for that.
 //!
 //! A word search, on purpose: it is blunt and it reads like the rule. Tests are exempt.
 
@@ -31,6 +32,31 @@ const BANS: &[Ban] = &[
         names: &["f32", "f64"],
         except: &[],
         reason: "money is integers with an asset; floats live in the engine",
+    },
+    Ban {
+        crates: &["verify", "x402", "link", "log", "chain", "report", "enclave", "host", "client", "cli"],
+        names: &[
+            "Scheme::ExactEip3009",
+            "Scheme::ExactPermit2",
+            "Scheme::UptoPermit2",
+            "Scheme::Batch",
+            "Through::Token",
+            "Through::UptoProxy",
+        ],
+        except: &[
+            "crates/verify/src/scheme/mod.rs",
+            "crates/verify/src/scheme/eip3009.rs",
+            "crates/verify/src/scheme/permit2.rs",
+            "crates/verify/src/scheme/transfer.rs",
+            "crates/x402/src/scheme/mod.rs",
+            "crates/x402/src/scheme/eip3009.rs",
+            "crates/x402/src/scheme/permit2.rs",
+            "crates/x402/src/scheme/requirements.rs",
+            "crates/x402/src/scheme/verify.rs",
+            // It reads a case by its scheme, as a stranger's program would.
+            "crates/report/src/conformance/signed.rs",
+        ],
+        reason: "what differs by scheme is answered in `scheme/`: ask `Scheme` or `Through` there",
     },
     Ban { crates: &["verify"], names: &["HashMap", "HashSet"], except: &[], reason: "order that is not fixed has no place in an encoder" },
 ];

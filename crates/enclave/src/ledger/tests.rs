@@ -111,7 +111,7 @@ async fn logged_with(unsealed: Option<Unsealed>, lie: Lie, within: Duration) -> 
 
 pub(crate) fn draft(manifest_hash: Hash32) -> Draft {
     let Receipt { money, work, .. } = candor_testkit::honest::receipt(&Manifest::default(), 0);
-    let settle: Settle = Arc::new(|receipt, signature| Call { to: receipt.money.asset, calldata: Calldata(signature.0.to_vec()) });
+    let settle: Settle = Arc::new(|receipt, signature| ContractCall { to: receipt.money.asset, calldata: Calldata(signature.0.to_vec()) });
     let receipt = Unplaced { manifest_hash, anchor_chain_id: 31337, money, work };
     Draft { receipt, leaf_salt: Hash32([13; 32]), frame_leaf_hashes: vec![Hash32([14; 32])], settle: Some(settle), unsealed: None }
 }

@@ -7,7 +7,7 @@ use candor_verify::attest::{Freshness, TrustRoot, parse_document, verify_documen
 use candor_verify::bundle::Bundle;
 use candor_verify::bytes::from_hex;
 use candor_verify::cbor::CborError;
-use candor_verify::check::{ChainFacts, Transfer, verify_bundle, verify_without_texts};
+use candor_verify::check::{ChainFacts, TransferFact, verify_bundle, verify_without_texts};
 use candor_verify::eip712::K256;
 use candor_verify::evidence::{Evidence, Moment, verify_evidence};
 use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
@@ -238,7 +238,7 @@ struct Facts {
     registry: Option<RegistryRecord>,
     receipt_block_known: Option<bool>,
     evidence_block_known: Option<bool>,
-    transfer: Option<Transfer>,
+    transfer: Option<TransferFact>,
 }
 
 impl Facts {
@@ -285,11 +285,11 @@ impl Facts {
     }
 }
 
-fn transfer(word: &str) -> Result<Transfer, UnfitCase> {
+fn transfer(word: &str) -> Result<TransferFact, UnfitCase> {
     match word {
-        "seen" => Ok(Transfer::Seen),
-        "not_yet" => Ok(Transfer::NotYet),
-        "otherwise" => Ok(Transfer::Otherwise),
+        "seen" => Ok(TransferFact::Seen),
+        "not_yet" => Ok(TransferFact::NotYet),
+        "otherwise" => Ok(TransferFact::Otherwise),
         other => Err(UnfitCase::new(format!("\"transfer\" must be seen, not_yet or otherwise, got {other:?}"))),
     }
 }

@@ -53,13 +53,13 @@ pub struct ChainFacts<'a> {
     /// Whether the block that the evidence names exists with that hash; `None` if not asked.
     pub evidence_block_known: Option<bool>,
     /// What became of this payment's nonce; `None` if not asked.
-    pub transfer: Option<Transfer>,
+    pub transfer: Option<TransferFact>,
 }
 
 /// What a chain says about a payment's nonce.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: unused, or used in one way or another")]
-pub enum Transfer {
+pub enum TransferFact {
     /// Used, and `Transfer(payer, payee, charged)` of the asset is the event right after its own.
     Seen,
     /// Not used so far: nothing was charged, and a receipt does not become false by that.

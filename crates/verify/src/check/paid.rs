@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::ToString;
 
-use super::{Run, Transfer};
+use super::{Run, TransferFact};
 use crate::bundle::Sale;
 use crate::bytes::Amount;
 use crate::eip712::signer;
@@ -132,11 +132,11 @@ impl Run<'_> {
         let expected = format!("Transfer of {amount} units of {asset} on chain {chain_id} from {} to {}", money.payer, money.payee);
         match self.chain.transfer {
             None => self.checks.not_checked(Step::PaymentTransfer, "a chain"),
-            Some(Transfer::NotYet) => self
+            Some(TransferFact::NotYet) => self
                 .checks
                 .not_checked(Step::PaymentTransfer, "the transfer itself (the authorization is unused so far: nothing was charged)"),
-            Some(Transfer::Seen) => self.checks.require(Step::PaymentTransfer, true, expected, "seen"),
-            Some(Transfer::Otherwise) => {
+            Some(TransferFact::Seen) => self.checks.require(Step::PaymentTransfer, true, expected, "seen"),
+            Some(TransferFact::Otherwise) => {
                 let got = "the authorization was cancelled, or used for something else";
                 self.checks.require(Step::PaymentTransfer, false, expected, got)
             }

@@ -12,7 +12,7 @@ use std::thread;
 
 use candor_verify::attest::TrustRoot;
 use candor_verify::bytes::{Address, Hash32, Signature65, from_hex};
-use candor_verify::check::{ChainFacts, Transfer};
+use candor_verify::check::{ChainFacts, TransferFact};
 use candor_verify::policy::{Accept, KnownTree, Policy, RegistryRecord, Workloads};
 use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::Tree;
@@ -206,7 +206,7 @@ pub struct Facts {
     registry: Option<RegistryRecord>,
     receipt_block_known: Option<bool>,
     evidence_block_known: Option<bool>,
-    transfer: Option<Transfer>,
+    transfer: Option<TransferFact>,
 }
 
 impl Facts {
@@ -234,9 +234,9 @@ impl Facts {
             receipt_block_known: json["receipt_block_known"].as_bool(),
             evidence_block_known: json["evidence_block_known"].as_bool(),
             transfer: json["transfer"].as_str().map(|transfer| match transfer {
-                "seen" => Transfer::Seen,
-                "not_yet" => Transfer::NotYet,
-                "otherwise" => Transfer::Otherwise,
+                "seen" => TransferFact::Seen,
+                "not_yet" => TransferFact::NotYet,
+                "otherwise" => TransferFact::Otherwise,
                 other => panic!("unknown {other}"),
             }),
         }

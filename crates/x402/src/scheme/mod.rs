@@ -5,7 +5,7 @@
 //! | what is verified | [`verify_payment`] ⇒ [`VerifiedPayment`] |
 //! | when it is claimed | [`crate::claims::ClaimSet::claim`], before anything runs |
 //! | what may be charged | [`Scheme::charge`](candor_verify::scheme::Scheme::charge) |
-//! | what settles it | [`VerifiedPayment::settlement`] ⇒ [`Call`], which says what it moves: [`read_call`] ⇒ [`Transfer`] |
+//! | what settles it | [`VerifiedPayment::settlement`] ⇒ [`ContractCall`], which says what it moves: [`read_call`] ⇒ [`Transfer`] |
 //! | what ends it | the [`Transfer`], which says what a chain is asked, and its end |
 //!
 //! A further scheme is one more file beside `eip3009` and `permit2`, and one arm in each function here. Nobody else tells one from another
@@ -76,7 +76,7 @@ impl std::error::Error for CalldataError {}
 /// A call that settles one payment. Anyone may make it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: what a transaction says")]
-pub struct Call {
+pub struct ContractCall {
     /// The contract.
     pub to: Address,
     /// What it is called with.
@@ -98,10 +98,12 @@ pub fn read_call(chain_id: u64, to: &Address, calldata: &Calldata) -> Result<Tra
 impl VerifiedPayment {
     /// The call that settles it by this receipt, for an enclave of this key on a chain where settlers have this factory.
     #[must_use]
-    pub fn settlement(&self, receipt: &Receipt, signature: &Signature65, (factory, k_sig): (&Address, &Address)) -> Call {
+    pub fn settlement(&self, receipt: &Receipt, signature: &Signature65, (factory, k_sig): (&Address, &Address)) -> ContractCall {
         match self.authorization().through {
-            Through::Token => Call { to: self.asset(), calldata: encode_transfer(self.authorization(), self.signature()) },
-            Through::UptoProxy { .. } => Call { to: *factory, calldata: permit2::encode(k_sig, (&receipt.half(), signature), self) },
+            Through::Token => ContractCall { to: self.asset(), calldata: encode_transfer(self.authorization(), self.signature()) },
+            Through::UptoProxy { .. } => {
+                ContractCall { to: *factory, calldata: permit2::encode(k_sig, (&receipt.half(), signature), self) }
+            }
         }
     }
 }

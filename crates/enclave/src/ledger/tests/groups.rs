@@ -44,7 +44,7 @@ async fn host(mut stream: DuplexStream, appends: mpsc::UnboundedSender<usize>) {
 fn draft(number: u8, frames: usize) -> Draft {
     let mut draft = tests::draft(Hash32([11; 32]));
     draft.receipt.money.payment_id = Hash32([number; 32]);
-    draft.settle = Some(Arc::new(|receipt, _| Call { to: receipt.money.asset, calldata: Calldata(vec![0; CALLDATA_MAX]) }));
+    draft.settle = Some(Arc::new(|receipt, _| ContractCall { to: receipt.money.asset, calldata: Calldata(vec![0; CALLDATA_MAX]) }));
     Draft { leaf_salt: Hash32([number; 32]), frame_leaf_hashes: vec![Hash32([12; 32]); frames], ..draft }
 }
 
