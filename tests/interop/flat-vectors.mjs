@@ -184,18 +184,26 @@ const FILES = {
     },
   },
   payment: {
-    keys: ["tokenName", "tokenVersion", "chainId", "asset", "scheme", "contracts", "from", "to", "value", "validAfter", "validBefore", "nonce", "offerDigest",
-      "clientSalt", "digest", "signature", "paymentId"],
+    keys: ["tokenName", "tokenVersion", "chainId", "asset", "keeper", "scheme", "contracts", "from", "to", "value", "validAfter", "validBefore", "nonce",
+      "offerDigest", "clientSalt", "digest", "signature", "paymentId"],
     judge(c) {
       const payment = {
         scheme: BigInt(c.scheme), contracts: c.contracts.map((one) => fromHex(one)), ...struct(c, ["from", "to", "nonce"], ["value", "validAfter", "validBefore"]),
       };
       const asset = { name: c.tokenName, version: c.tokenVersion, ...struct(c, ["asset"], ["chainId"]) };
+      if (!says(c.keeper, payments.keeperOf(payment.scheme, asset.asset))) return "receipt.payment";
       const digest = payments.authorizationDigest(payment, asset);
       if (!(says(c.digest, digest) && signedBy(c.from, digest, c.signature))) return "payment.signature";
       const bound = c.clientSalt === null || says(c.nonce, payments.bindingNonce(fromHex(c.offerDigest), fromHex(c.clientSalt)));
       if (!bound) return "payment.binding";
       return unless(says(c.paymentId, payments.paymentId(asset.chainId, asset.asset, payment)), "receipt.payment");
+    },
+  },
+  settler: {
+    keys: ["factory", "kSig", "creationCode", "settler"],
+    judge(c) {
+      const [factory, kSig] = [fromHex(c.factory), fromHex(c.kSig)];
+      return unless(says(c.creationCode, payments.settlerCode(factory, kSig)) && says(c.settler, payments.settlerOf(factory, kSig)), "offer.terms");
     },
   },
   "payment-id": {

@@ -19,7 +19,7 @@ use candor_verify::receipt::{Receipt, receipt_id};
 use candor_verify::recovery::{AnswerSecret, BlobHead, KeptAnswer, asked_digest, pad, sealed_chunks, unpad};
 use candor_verify::refusal::{Refusal, code_hash};
 use candor_verify::registration::{End, Registration};
-use candor_verify::scheme::Through;
+use candor_verify::scheme::{NonceQuestion, Through, settler_code, settler_of};
 use candor_verify::source::SourceRecord;
 use candor_verify::tags;
 use candor_verify::terms::{Classes, OperatorTerms, SignedPriceList, SignedTerms};
@@ -435,6 +435,8 @@ fn payments() {
         let (domain, authorization) = read(&case);
         assert_eq!(authorization.digest(&domain), case.hash("digest"), "{}", case.name());
         assert_eq!(authorization.payment_id(domain.chain_id, &domain.asset), case.hash("paymentId"), "{}", case.name());
+        let question = NonceQuestion::of(authorization.through.scheme(), &domain.asset, &authorization.from, &authorization.nonce);
+        assert_eq!(question.map(|question| question.to), Some(case.address("keeper")), "{}", case.name());
         assert!(signed(&case) && bound(&case), "{}", case.name());
     }
     for case in rejects {
@@ -444,6 +446,21 @@ fn payments() {
             (true, true) => "accepted",
         };
         assert_eq!(by, case.refused_by(), "{}", case.name());
+    }
+}
+
+#[test]
+fn settlers() {
+    let is_right = |case: &Case| {
+        let (factory, k_sig) = (case.address("factory"), case.address("kSig"));
+        settler_code(&factory, &k_sig) == case.bytes("creationCode") && settler_of(&factory, &k_sig) == case.address("settler")
+    };
+    let (cases, rejects) = flat("settler");
+    for case in cases {
+        assert!(is_right(&case), "{}", case.name());
+    }
+    for case in rejects {
+        assert!(!is_right(&case) && case.refused_by() == "offer.terms", "{}", case.name());
     }
 }
 

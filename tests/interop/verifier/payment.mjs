@@ -1,5 +1,5 @@
 // Offer, EIP-3009 authorization, Permit2 permit, payment id, binding nonce and refusal. payment.md.
-import { fromHex, toInteger } from "./bytes.mjs";
+import { concat, fromHex, toInteger } from "./bytes.mjs";
 import { Malformed } from "./errors.mjs";
 import { candorDigest, contractDomain, digestOf, hashStruct } from "./eip712.mjs";
 import { keccak256, TAG } from "./hashes.mjs";
@@ -54,18 +54,24 @@ function permitDigest({ contracts: [spender, facilitator], to, value, validAfter
 
 /** PAY-1: the contract that keeps the nonces is in it, which is the token or Permit2. */
 export function paymentId(chainId, asset, { scheme, from, nonce }) {
-  const [tag, keeper] = scheme === SCHEME_UPTO ? [TAG.paymentPermit2, PERMIT2] : [TAG.paymentEip3009, asset];
-  return keccak256(keccak256(tag), word(chainId), addressWord(keeper), addressWord(from), nonce);
+  const tag = scheme === SCHEME_UPTO ? TAG.paymentPermit2 : TAG.paymentEip3009;
+  return keccak256(keccak256(tag), word(chainId), addressWord(keeperOf(scheme, asset)), addressWord(from), nonce);
 }
+
+export const keeperOf = (scheme, asset) => (scheme === SCHEME_UPTO ? PERMIT2 : asset);
 
 const CLONE_HEAD = fromHex("0x3d604180600a3d3981f3363d3d373d3d3d363d73"), CLONE_TAIL = fromHex("0x5af43d82803e903d91602b57fd5bf3");
 
-/** contracts.md §6: where the settler of this key is, by its factory's address alone. */
-export function settlerOf(factory, kSig) {
-  const contract = (...parts) => keccak256(...parts).subarray(12);
-  const implementation = contract(new Uint8Array([0xd6, 0x94]), factory, new Uint8Array([1]));
-  return contract(new Uint8Array([0xff]), factory, new Uint8Array(32), keccak256(CLONE_HEAD, implementation, CLONE_TAIL, kSig));
-}
+/** The address of a contract by what names it. */
+const contractAt = (...parts) => keccak256(...parts).subarray(12);
+
+/** PAY-11: the creation code of the settler of this key. */
+export const settlerCode = (factory, kSig) =>
+  concat(CLONE_HEAD, contractAt(new Uint8Array([0xd6, 0x94]), factory, new Uint8Array([1])), CLONE_TAIL, kSig);
+
+/** PAY-11: where the settler of this key is, by its factory's address alone. */
+export const settlerOf = (factory, kSig) =>
+  contractAt(new Uint8Array([0xff]), factory, new Uint8Array(32), keccak256(settlerCode(factory, kSig)));
 
 /** PAY-7 */
 export const bindingNonce = (digest, clientSalt) => keccak256(TAG.nonce, digest, clientSalt);

@@ -164,8 +164,9 @@ async fn tell_quote(shop: &mut Shop, model: Option<Option<&str>>, body: &[u8], j
     } else {
         let Offer { prompt_tokens, max_tokens, payee, chain_id, .. } = offer;
         let refusal = quoted.refusal.map(|refusal| format!("your policy would not pay it: {refusal}\n")).unwrap_or_default();
+        let charge = if offer.scheme.is_metered() { "at most; what comes is charged" } else { "whatever comes" };
         write_result(format_args!(
-            "{price} for {prompt_tokens} tokens read and at most {max_tokens} written, whatever comes\n\
+            "{price} for {prompt_tokens} tokens read and at most {max_tokens} written, {charge}\n\
              to {payee}, the payee that {node} is attested with, on chain {chain_id}; nothing was paid\n{refusal}"
         ));
     }

@@ -13,11 +13,11 @@ fn a_state_of_another_version_is_refused_and_begun_anew_with_its_wallet_kept() {
     let made = run(&state, &["wallet", "new", "--passphrase-file", passphrase.to_str().unwrap()]);
     assert_eq!(made.code, 0, "{made:?}");
     assert_eq!(run(&state, &["policy", "new", "--dev"]).code, 0);
-    assert_eq!(fs::read_to_string(state.join("VERSION")).unwrap(), "4\n");
+    assert_eq!(fs::read_to_string(state.join("VERSION")).unwrap(), "5\n");
     let policy = fs::read(state.join("policy.toml")).unwrap();
 
     // As it was before states had a version; and as a later program may leave it.
-    for version in [None, Some("3"), Some("5")] {
+    for version in [None, Some("4"), Some("6")] {
         fs::remove_file(state.join("VERSION")).unwrap();
         if let Some(version) = version {
             fs::write(state.join("VERSION"), version).unwrap();

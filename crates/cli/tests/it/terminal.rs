@@ -24,7 +24,7 @@ type Attacks = BTreeMap<&'static str, Vec<Vec<String>>>;
 /// The files of the command lines are in a directory of their own; what a state holds is hostile too.
 fn attacks(state: &Path, files: &Path) -> Attacks {
     std::fs::create_dir(state.join("bundles")).unwrap();
-    std::fs::write(state.join("VERSION"), "4\n").unwrap();
+    std::fs::write(state.join("VERSION"), "5\n").unwrap();
     std::fs::write(state.join("bundles").join(format!("{TEXT}.candor")), hostile::bundle().encode()).unwrap();
     std::fs::write(state.join(TEXT), TEXT).unwrap();
     let file = |name: &str, bytes: &[u8]| {

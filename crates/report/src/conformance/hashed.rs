@@ -10,6 +10,7 @@ use candor_verify::hash::{keccak256, sha256};
 use candor_verify::manifest::{self, Freshness, FurtherKey, Manifest, attested_bytes, listed_id, workload_id_of};
 use candor_verify::payment::{unpaid_id, unsettled_id};
 use candor_verify::receipt;
+use candor_verify::scheme::{settler_code, settler_of};
 use candor_verify::source::SourceRecord;
 use candor_verify::tags;
 use candor_verify::terms::Classes;
@@ -72,6 +73,13 @@ pub(super) fn payment_id(case: &Case<'_>) -> Judged {
         other => return Err(UnfitCase::new(format!("\"kind\" must be none or unsettled, got {other:?}")).into()),
     };
     case.says("paymentId", of(case.number("anchorChainId")?, &case.hash("logId")?, case.number("sequence")?), "receipt.payment")
+}
+
+/// PAY-11
+pub(super) fn settler(case: &Case<'_>) -> Judged {
+    let (factory, k_sig) = (case.address("factory")?, case.address("kSig")?);
+    case.says_bytes("creationCode", &settler_code(&factory, &k_sig), "offer.terms")?;
+    case.says("settler", settler_of(&factory, &k_sig), "offer.terms")
 }
 
 pub(super) fn price(case: &Case<'_>) -> Judged {

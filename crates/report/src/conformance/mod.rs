@@ -187,6 +187,7 @@ fn flat_judge_of(kind: &str) -> Option<FlatJudge> {
         "further-keys" => hashed::further_keys,
         "source" => hashed::source,
         "payment-id" => hashed::payment_id,
+        "settler" => hashed::settler,
         "price" => hashed::price,
         "amount" => hashed::amount,
         "decoding" => hashed::decoding,

@@ -13,7 +13,7 @@ use candor_verify::payment::{Authorization, TokenDomain, channel_authorization_d
 use candor_verify::receipt::Receipt;
 use candor_verify::refusal::{Refusal, code_hash};
 use candor_verify::registration::{End as KeyEnd, Registration};
-use candor_verify::scheme::Through;
+use candor_verify::scheme::{NonceQuestion, Through};
 use candor_verify::terms::{SignedPriceList, SignedTerms};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
@@ -175,6 +175,10 @@ pub(super) fn payment(case: &Case<'_>) -> Judged {
     // A stock client has no salt, and its nonce commits to nothing.
     if !case.get("clientSalt")?.is_null() {
         case.says("nonce", offer_nonce(&case.hash("offerDigest")?, &case.hash("clientSalt")?), "payment.binding")?;
+    }
+    let question = NonceQuestion::of(authorization.through.scheme(), &token.asset, &authorization.from, &authorization.nonce);
+    if let Some(question) = question {
+        case.says("keeper", question.to, "receipt.payment")?;
     }
     case.says("paymentId", authorization.payment_id(token.chain_id, &token.asset), "receipt.payment")
 }

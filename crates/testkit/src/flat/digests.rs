@@ -12,7 +12,7 @@ use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, TokenDomain, channel_authorization_digest, offer_nonce, unpaid_id, unsettled_id};
 use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, UsageSource, receipt_id};
 use candor_verify::refusal::{Refusal, code_hash as refusal_code_hash};
-use candor_verify::scheme::{Scheme, Through, UPTO_PROXY};
+use candor_verify::scheme::{NonceQuestion, Scheme, Through, UPTO_PROXY, settler_code, settler_of};
 use candor_verify::source::{Account, DeclaredUsage, SourceRecord};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
@@ -32,6 +32,7 @@ pub(super) fn files() -> Vec<File> {
         verdicts(),
         payments(),
         payment_ids(),
+        settlers(),
         decodings(),
         seeds(),
         receipt_ids(),
@@ -273,7 +274,7 @@ fn payments() -> File {
     let case = |name: &str, domain: &TokenDomain, authorization: &Authorization, salt: &Hash32, signature: &Signature65| {
         json!({
             "name": name, "tokenName": domain.name, "tokenVersion": domain.version, "chainId": number(domain.chain_id),
-            "asset": address(&domain.asset), "scheme": authorization.through.scheme().code(), "contracts": contracts(authorization.through),
+            "asset": address(&domain.asset), "keeper": address(&keeper(domain, authorization)), "scheme": authorization.through.scheme().code(), "contracts": contracts(authorization.through),
             "from": address(&authorization.from), "to": address(&authorization.to),
             "value": authorization.value.to_string(), "validAfter": number(authorization.valid_after.0),
             "validBefore": number(authorization.valid_before.0), "nonce": hash(&authorization.nonce), "offerDigest": hash(&offer.digest()),
@@ -326,6 +327,11 @@ fn payments() -> File {
     file("payment", cases, rejects)
 }
 
+/// The contract that keeps the payment's nonce.
+fn keeper(domain: &TokenDomain, Authorization { through, from, nonce, .. }: &Authorization) -> Address {
+    NonceQuestion::of(through.scheme(), &domain.asset, from, nonce).expect("a scheme of one answer each").to
+}
+
 /// What was signed beside the payment: nothing, or spender and facilitator.
 fn contracts(through: Through) -> Vec<Value> {
     match through {
@@ -351,6 +357,30 @@ fn payment_ids() -> File {
         case("nobody paid, largest numbers", unpaid_id, "none", u64::MAX, u64::MAX),
     ];
     file("payment-id", cases, vec![moved])
+}
+
+/// Where the settler of a key is.
+fn settlers() -> File {
+    let case = |name: &str, factory: u8, k_sig: u8| {
+        let (factory, k_sig) = (a(factory), a(k_sig));
+        json!({
+            "name": name, "factory": address(&factory), "kSig": address(&k_sig), "creationCode": hex(&settler_code(&factory, &k_sig)),
+            "settler": address(&settler_of(&factory, &k_sig)),
+        })
+    };
+    let moved = |name: &str, field: &str, of: &Value| {
+        let mut case = case(name, 1, 2);
+        case[field] = of[field].clone();
+        case["refusedBy"] = json!("offer.terms");
+        case
+    };
+    let cases = vec![case("of a key", 1, 2), case("of another key", 1, 3), case("by another factory", 4, 2)];
+    let rejects = vec![
+        moved("another key's", "settler", &cases[1]),
+        moved("another factory's", "settler", &cases[2]),
+        moved("made by another key's code", "creationCode", &cases[1]),
+    ];
+    file("settler", cases, rejects)
 }
 
 fn sources() -> File {

@@ -34,7 +34,9 @@ pub(super) fn transfer(authorization: &Authorization) -> TypedStruct {
 pub(super) fn nonce_question(asset: &Address, payer: &Address, nonce: &Hash32) -> NonceQuestion {
     let arguments = Words::new().address(payer).hash(nonce);
     let calldata = [AUTHORIZATION_STATE_SELECTOR.as_slice(), arguments.as_slice()].concat();
-    NonceQuestion { what: "authorizationState", to: *asset, calldata, mask: Hash32([0xff; 32]) }
+    let mut lowest = Hash32::ZERO;
+    lowest.0[31] = 1;
+    NonceQuestion { what: "authorizationState", to: *asset, calldata, mask: lowest, possible: lowest }
 }
 
 pub(super) fn end_questions(transfer: &Transfer) -> [LogQuestion; 2] {

@@ -16,7 +16,7 @@ mod permit2;
 mod transfer;
 
 pub use eip3009::TRANSFER_TYPE;
-pub use permit2::{PERMIT2, UPTO_PROXY, settler_of};
+pub use permit2::{PERMIT2, UPTO_PROXY, settler_code, settler_of};
 pub use transfer::{Keeper, Log, LogQuestion, NonceQuestion, TRANSFER_TOPIC, Transfer};
 
 use core::fmt;

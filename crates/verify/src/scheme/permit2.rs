@@ -4,6 +4,8 @@
 //! Reference: Permit2's SignatureTransfer; x402 v2, `upto` on EVM.
 //! Not proven by a permit: that the payer allowed Permit2 anything. That needs a chain.
 
+use alloc::vec::Vec;
+
 use super::transfer::{Log, LogQuestion, NonceQuestion, TRANSFER_TOPIC, Transfer, topic};
 use crate::abi::Words;
 use crate::bytes::{Address, Hash32};
@@ -68,7 +70,8 @@ fn place(nonce: &Hash32) -> (Hash32, Hash32) {
 pub(super) fn nonce_question(payer: &Address, nonce: &Hash32) -> NonceQuestion {
     let (word, mask) = place(nonce);
     let arguments = Words::new().address(payer).hash(&word);
-    NonceQuestion { what: "nonceBitmap", to: PERMIT2, calldata: [NONCE_BITMAP_SELECTOR.as_slice(), arguments.as_slice()].concat(), mask }
+    let calldata = [NONCE_BITMAP_SELECTOR.as_slice(), arguments.as_slice()].concat();
+    NonceQuestion { what: "nonceBitmap", to: PERMIT2, calldata, mask, possible: Hash32([0xff; 32]) }
 }
 
 pub(super) fn end_questions(transfer: &Transfer, settler: &Address) -> [LogQuestion; 2] {
@@ -113,13 +116,18 @@ pub(super) fn shows(transfer: &Transfer, settler: &Address, logs: &[Log]) -> boo
 /// Where the settler of this key is, made or not: a clone of the factory's first contract, with the key behind its code (contracts.md §6).
 #[must_use]
 pub fn settler_of(factory: &Address, k_sig: &Address) -> Address {
+    contract(&[&[0xff], &factory.0, &[0; 32], &keccak256(&[&settler_code(factory, k_sig)]).0])
+}
+
+/// What makes the settler of this key: a clone's creation code, with the key behind it.
+#[must_use]
+pub fn settler_code(factory: &Address, k_sig: &Address) -> Vec<u8> {
     const HEAD: [u8; 20] =
         [0x3d, 0x60, 65, 0x80, 0x60, 0x0a, 0x3d, 0x39, 0x81, 0xf3, 0x36, 0x3d, 0x3d, 0x37, 0x3d, 0x3d, 0x3d, 0x36, 0x3d, 0x73];
     const TAIL: [u8; 15] = [0x5a, 0xf4, 0x3d, 0x82, 0x80, 0x3e, 0x90, 0x3d, 0x91, 0x60, 0x2b, 0x57, 0xfd, 0x5b, 0xf3];
     // RLP of [factory, 1], by which CREATE names a contract's first one.
     let implementation = contract(&[&[0xd6, 0x94], &factory.0, &[1]]);
-    let code = keccak256(&[&HEAD, &implementation.0, &TAIL, &k_sig.0]);
-    contract(&[&[0xff], &factory.0, &[0; 32], &code.0])
+    [HEAD.as_slice(), &implementation.0, &TAIL, &k_sig.0].concat()
 }
 
 /// The address of a contract by what names it: the last 20 bytes of its hash.

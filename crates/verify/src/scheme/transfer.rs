@@ -70,8 +70,10 @@ pub struct NonceQuestion {
     pub to: Address,
     /// What it is called with.
     pub calldata: Vec<u8>,
-    /// Bits of the answer.
+    /// The bits of the answer that say so.
     pub mask: Hash32,
+    /// The bits that an answer may have at all: a `bool` has one.
+    pub possible: Hash32,
 }
 
 impl NonceQuestion {
@@ -84,11 +86,12 @@ impl NonceQuestion {
         }
     }
 
-    /// Whether this answer says that the nonce is used or cancelled; `None` if it is no word.
+    /// Whether this answer says that the nonce is used or cancelled; `None` if the view cannot have answered so.
     #[must_use]
     pub fn is_used(&self, answer: &[u8]) -> Option<bool> {
         let word: &[u8; 32] = answer.try_into().ok()?;
-        Some(word.iter().zip(self.mask.0).any(|(byte, mask)| byte & mask != 0))
+        let is_possible = word.iter().zip(self.possible.0).all(|(byte, possible)| byte & !possible == 0);
+        is_possible.then(|| word.iter().zip(self.mask.0).any(|(byte, mask)| byte & mask != 0))
     }
 }
 
