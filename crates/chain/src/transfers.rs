@@ -158,15 +158,22 @@ impl ChainClient {
     pub async fn nonce_ended(&self, transfer: &Transfer, time: RangeInclusive<UnixSeconds>) -> Result<Option<LogPosition>, ChainError> {
         let head = self.head().await?.number;
         let newest = head.saturating_sub(NEWEST - 1);
-        if let Some(found) = self.nonce_ended_in(transfer, newest..=head).await? {
+        let [used, cancelled] = transfer.end_questions();
+        if let Some(found) = self.nonce_ended_in(transfer, &used, newest..=head).await? {
             return Ok(Some(found));
         }
         let first = self.first_block_from(*time.start(), newest).await?;
         let after = self.first_block_from(time.end().saturating_add(1), newest).await?;
-        match after.checked_sub(1) {
-            Some(last) if first <= last => self.nonce_ended_in(transfer, first..=last).await,
-            _ => Ok(None),
+        let older = after.checked_sub(1).filter(|last| first <= *last).map(|last| first..=last);
+        // Attack: an owner can tell Permit2 to cancel a nonce that was used long ago, and it says that it did. So what uses goes before.
+        for (question, blocks) in [(&used, older.clone()), (&cancelled, Some(newest..=head)), (&cancelled, older)] {
+            if let Some(blocks) = blocks
+                && let Some(found) = self.nonce_ended_in(transfer, question, blocks).await?
+            {
+                return Ok(Some(found));
+            }
         }
+        Ok(None)
     }
 
     /// The first block of this time or later, at most `highest`: a question per bit of the block number.
@@ -180,28 +187,29 @@ impl ChainClient {
         Ok(low)
     }
 
-    async fn nonce_ended_in(&self, transfer: &Transfer, blocks: RangeInclusive<u64>) -> Result<Option<LogPosition>, ChainError> {
-        for LogQuestion { address, topics: [event, second, third] } in transfer.end_questions() {
-            let mut filter = Filter::new().address(evm_address(&address));
-            if let Some(event) = event {
-                filter = filter.event_signature(b256(&event));
-            }
-            if let Some(topic) = second {
-                filter = filter.topic1(b256(&topic));
-            }
-            if let Some(topic) = third {
-                filter = filter.topic2(b256(&topic));
-            }
-            let logs = self.logs_in(&filter, blocks.clone()).await?;
-            // A node that ignores the filter must not make us believe somebody else's transfer.
-            let is_wanted = |log: &&alloy::rpc::types::Log| transfer.is_ended_by(&plain(log));
-            let position =
-                |log: &alloy::rpc::types::Log| Some(LogPosition { tx_hash: hash(log.transaction_hash?), block_number: log.block_number? });
-            if let Some(found) = logs.iter().filter(is_wanted).find_map(position) {
-                return Ok(Some(found));
-            }
+    async fn nonce_ended_in(
+        &self,
+        transfer: &Transfer,
+        question: &LogQuestion,
+        blocks: RangeInclusive<u64>,
+    ) -> Result<Option<LogPosition>, ChainError> {
+        let LogQuestion { address, topics: [event, second, third] } = question;
+        let mut filter = Filter::new().address(evm_address(address));
+        if let Some(event) = event {
+            filter = filter.event_signature(b256(event));
         }
-        Ok(None)
+        if let Some(topic) = second {
+            filter = filter.topic1(b256(topic));
+        }
+        if let Some(topic) = third {
+            filter = filter.topic2(b256(topic));
+        }
+        let logs = self.logs_in(&filter, blocks).await?;
+        // A node that ignores the filter must not make us believe somebody else's transfer.
+        let is_wanted = |log: &&alloy::rpc::types::Log| transfer.is_ended_by(&plain(log));
+        let position =
+            |log: &alloy::rpc::types::Log| Some(LogPosition { tx_hash: hash(log.transaction_hash?), block_number: log.block_number? });
+        Ok(logs.iter().filter(is_wanted).find_map(position))
     }
 }
 

@@ -247,9 +247,9 @@ fn decimals(node: &VerifiedNode, choice: &Choice) -> u8 {
     node.enclave.terms().asset(requirements.network.0, &requirements.asset).map_or(0, |asset| asset.decimals)
 }
 
-/// Whether an offer asks no more than the one that was approved, of the same money and for the same payee.
+/// Whether an offer asks no more than the one that was approved, of the same money, by the same scheme and for the same payee.
 fn is_no_dearer(offer: &Offer, approved: &Offer) -> bool {
-    let same = |offer: &Offer| (offer.chain_id, offer.asset, offer.payee, offer.max_tokens);
+    let same = |offer: &Offer| (offer.chain_id, offer.asset, offer.scheme, offer.payee, offer.max_tokens);
     same(offer) == same(approved) && offer.amount <= approved.amount
 }
 

@@ -410,9 +410,9 @@ impl Job {
         let commitment = sent.transcript.commitment();
         match self.log(&end, commitment, sent).await {
             Ok(logged) => {
-                let is_owed = is_owed(&logged);
+                let (is_owed, ending) = (is_owed(&logged), ending(&logged));
                 let member = receipt::member(&receipt::delivery(&self.agreed, logged));
-                self.end(right, if is_owed { Ending::Owed } else { Ending::Forgiven });
+                self.end(right, ending);
                 self.watch_settlement(is_owed);
                 // Invariant: no terminal frame before the receipt is under a stored checkpoint; it is, from here.
                 if let Some(bytes) = receipt::end_of_stream(&last, &member) {
@@ -436,8 +436,8 @@ impl Job {
         }
         match self.log(&end, response_commitment(frames, &root_of(&handed.leaves)), handed).await {
             Ok(logged) => {
-                let is_owed = is_owed(&logged);
-                self.end(right, if is_owed { Ending::Owed } else { Ending::Forgiven });
+                let (is_owed, ending) = (is_owed(&logged), ending(&logged));
+                self.end(right, ending);
                 self.watch_settlement(is_owed);
             }
             Err(error) => self.not_logged(right, error),
@@ -489,9 +489,9 @@ impl Job {
                 return if error == LedgerError::Unknown { Whole::Lost } else { Whole::NotLogged };
             }
         };
-        let is_owed = is_owed(&logged);
+        let (is_owed, ending) = (is_owed(&logged), ending(&logged));
         let body = splice(last, &receipt::member(&receipt::delivery(&self.agreed, logged)));
-        self.end(right, if is_owed { Ending::Owed } else { Ending::Forgiven });
+        self.end(right, ending);
         // No body that a source makes is without an object to put the receipt in; if one were, its payment would be on its way.
         let Some(body) = body else { return Whole::Lost };
         let Some(transfer) = self.transfer().filter(|_| is_owed) else { return Whole::Given(body.into()) };
@@ -545,6 +545,16 @@ impl Job {
         let Some(transfer) = self.transfer().filter(|_| is_owed) else { return };
         let serving = Arc::clone(&self.serving);
         tokio::spawn(async move { serving.watch(transfer.payment_id, transfer.valid_before).await });
+    }
+}
+
+/// What it means for the payer's cap.
+fn ending(logged: &Logged) -> Ending {
+    match (is_owed(logged), logged.receipt.work.outcome.is_cut()) {
+        (true, _) => Ending::Owed,
+        // Leaving before something is metered must not buy free work without end.
+        (false, true) => Ending::Wasted,
+        (false, false) => Ending::Forgiven,
     }
 }
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use candor_chain::ChainError;
-use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready};
+use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready, RefusalCode, Refused};
 use candor_verify::Hash32;
+use candor_verify::terms::OperatorTerms;
 use candor_verify::tlog::{Tree, empty_root};
 
 use crate::anchor::anchor;
@@ -115,6 +116,7 @@ async fn boot(shared: &Arc<Shared>, slot: &Arc<Slot>, link: &Link, phase: Phase)
         return of_these_terms(slot, *ready);
     }
     if phase == Phase::AwaitingTerms {
+        settles_all(&slot.terms.terms)?;
         slot.update(|status| status.phase = "booting");
         let predecessor = predecessor(shared, slot).await?;
         let boot = BootRequest { signed_terms: slot.boot.signed_terms.clone(), head: shared.fresh_head().await?, predecessor };
@@ -130,6 +132,15 @@ async fn boot(shared: &Arc<Shared>, slot: &Arc<Slot>, link: &Link, phase: Phase)
         EnclaveReply::Ready(ready) => Ok(*ready),
         _ => Err(CallError::Unexpected.into()),
     }
+}
+
+/// Whether this host can settle by every way that an enclave under these terms would offer. Settlers it cannot: their calls need more gas than
+/// it gives, and one that moves nothing succeeds all the same, so every answer would be given away.
+fn settles_all(terms: &OperatorTerms) -> Result<(), DriveError> {
+    let Some(chain) = terms.chains.iter().find(|chain| !chain.settler_factory.is_zero()) else { return Ok(()) };
+    let message =
+        format!("the terms name a factory of settlers for chain {}, whose calls this version of the host does not make", chain.chain_id);
+    Err(CallError::Refused(Refused::new(RefusalCode::TermsRefused, message)).into())
 }
 
 /// An enclave that booted before this host has the terms of then. Under others this host would show an end and prices that are not its own.

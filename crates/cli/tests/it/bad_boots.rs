@@ -228,10 +228,13 @@ const DEVIATIONS: &[Deviation] = &[
         "allow connections to others",
     ),
     ("cached prompts", |signed| changed(signed, |terms| terms.storage |= storage::CACHES_PROMPTS), "let prompts be cached"),
+    ("a proxy without settlers", |signed| changed(signed, |terms| terms.chains[0].upto_proxy = Address([9; 20])), "without the other"),
     (
-        "a factory of settlers without their proxy",
-        |signed| changed(signed, |terms| terms.chains[0].settler_factory = Address([9; 20])),
-        "without the other",
+        "settlers",
+        |signed| {
+            changed(signed, |terms| (terms.chains[0].settler_factory, terms.chains[0].upto_proxy) = (Address([9; 20]), Address([8; 20])))
+        },
+        "a factory of settlers for chain 31337",
     ),
     ("a contract of channels", |signed| changed(signed, |terms| terms.chains[0].batch = Address([9; 20])), "contracts of channels"),
     ("no model", |signed| changed(signed, |terms| terms.models.clear()), "need a model"),

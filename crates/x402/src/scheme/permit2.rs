@@ -7,7 +7,7 @@
 use candor_verify::abi::{AbiError, WordReader, Words};
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65, to_hex};
 use candor_verify::eip712::{self, Recover, signer};
-use candor_verify::payment::{Authorization, TokenDomain};
+use candor_verify::payment::{Authorization, MAX_SKEW_SECONDS, TokenDomain};
 use candor_verify::receipt::Half;
 use candor_verify::scheme::{Keeper, PERMIT2, Through, Transfer, UPTO_PROXY, settler_of};
 use candor_verify::time::UnixSeconds;
@@ -310,7 +310,8 @@ pub(super) fn token_permit(
         return Err(PermitError::TokenPermitAmount { expected: authorization.value, got: value });
     }
     let (nonce, deadline) = (small("nonce")?, UnixSeconds(small("deadline")?));
-    if deadline < authorization.valid_before || deadline < now {
+    // Attack: one that outlives the payment can be submitted later by anybody, and undo what Permit2 was allowed then.
+    if deadline < authorization.valid_before || deadline < now || authorization.valid_before.saturating_add(MAX_SKEW_SECONDS) < deadline {
         return Err(PermitError::TokenPermitDeadline);
     }
     let signature = Signature65::from_hex(signature).ok_or(PermitError::TokenPermitForm)?;

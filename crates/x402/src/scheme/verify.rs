@@ -152,10 +152,10 @@ impl VerifiedPayment {
         self.binding
     }
 
-    /// Whether no other boot can take it: its nonce commits to an offer of this one, or this one's settler alone can use it.
+    /// Whether no other boot can take its nonce: it commits to an offer of this one.
     #[must_use]
     pub fn names_boot(&self) -> bool {
-        names_boot(&self.authorization, self.binding)
+        names_boot(self.binding)
     }
 
     /// The offer that the client echoed, with a salt or without, of the way in which it pays; `None` if it echoed nothing.
@@ -375,10 +375,10 @@ fn check_binding(
 /// The boot epoch (ADR 0005): whatever an earlier boot could have executed is refused, without any memory of it.
 ///
 /// An earlier boot accepted at most `its now + T + s`, and its now was before this boot. So later than `boot + T + s` was never good
-/// for it. A nonce that commits to an offer of this K_sig was made in this boot, because the key was; and so was a permit that this key's settler
-/// alone can use.
+/// for it. A nonce that commits to an offer of this K_sig was made in this boot, because the key was. A permit that this key's settler alone can
+/// use was, too, and proves less: its payer may have signed the nonce for another boot's settler as well, and Permit2 moves one of them.
 fn check_boot(authorization: &Authorization, binding: Binding, context: &VerifyContext<'_>) -> Result<(), PaymentError> {
-    if names_boot(authorization, binding) {
+    if names_boot(binding) {
         return Ok(());
     }
     let later_than = context.boot.saturating_add(MAX_TIMEOUT_SECONDS).saturating_add(MAX_SKEW_SECONDS);
@@ -392,8 +392,8 @@ fn check_boot(authorization: &Authorization, binding: Binding, context: &VerifyC
     Err(PaymentError::NotThisBoot { later_than, got, retry_after_seconds })
 }
 
-fn names_boot(authorization: &Authorization, binding: Binding) -> bool {
-    matches!(binding, Binding::Offer { .. }) || !authorization.through.settler().is_zero()
+fn names_boot(binding: Binding) -> bool {
+    matches!(binding, Binding::Offer { .. })
 }
 
 /// The payment in a client's object, as a bundle keeps it, and the offer that the client echoed, if it echoed one. Believes nothing; for
