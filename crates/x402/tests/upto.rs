@@ -112,15 +112,17 @@ fn the_high_s_twin_that_permit2_would_take_is_refused_so_that_one_form_counts() 
     assert_eq!(world.verify(&payload), Err(PaymentError::Permit(PermitError::Signature { expected, got: None })));
 }
 
-/// Whoever signed for an earlier boot's settler signed for another address: nothing is waited for after a boot, unlike under `exact`.
+/// This key's settler alone can use it, and yet its payer may have signed the same nonce for another boot's: Permit2 moves one of the two.
 #[test]
-fn a_stock_clients_permit_names_the_boot_by_its_settler() {
+fn a_stock_clients_permit_does_not_name_the_boot_though_it_names_its_settler() {
     let mut world = World::metered();
     world.boot = world.now;
     let mut payload = payload(&world, 4, None);
     payload.extensions = None;
+    assert!(matches!(world.verify(&payload), Err(PaymentError::NotThisBoot { .. })));
+    world.boot = 0;
     let verified = world.verify(&payload).unwrap();
-    assert_eq!((verified.binding(), verified.names_boot()), (Binding::EqualPriceOnly, true));
+    assert_eq!((verified.binding(), verified.names_boot()), (Binding::EqualPriceOnly, false));
 }
 
 #[test]
