@@ -460,7 +460,8 @@ mod tests {
     #[tokio::test]
     async fn contracts_that_this_build_does_not_use_are_refused_by_name() {
         let (channels, half) = ("contracts of channels", "without the other");
-        let changes: [(fn(&mut Chain), &str); 6] = [
+        type Change = (fn(&mut Chain), &'static str);
+        let changes: [Change; 6] = [
             (|chain| chain.settler_factory = Address([1; 20]), half),
             (|chain| chain.forwarder_factory = Address([1; 20]), channels),
             (|chain| chain.authorizer_factory = Address([1; 20]), channels),

@@ -407,7 +407,7 @@ fn read_row(r: &mut WordReader<'_>, has_permit: bool) -> Result<Row, AbiError> {
     let offset = |r: &mut WordReader<'_>, words: usize| r.exactly(u64::try_from(words.saturating_mul(32)).unwrap_or_default());
     let k_sig = r.address()?;
     if has_permit {
-        (r.amount()?, r.u64()?, r.hash()?, r.hash()?, r.u8()?);
+        let _permit = (r.amount()?, r.u64()?, r.hash()?, r.hash()?, r.u8()?);
         offset(r, 7)?;
     } else {
         offset(r, 2)?;
@@ -420,7 +420,7 @@ fn read_row(r: &mut WordReader<'_>, has_permit: bool) -> Result<Row, AbiError> {
     offset(r, ROW_HEAD.saturating_add(SIGNATURE_WORDS))?;
     for _receipt_and_permit in 0..2 {
         r.exactly(65)?;
-        (r.hash()?, r.hash()?);
+        let _skipped = (r.hash()?, r.hash()?);
         r.first_byte()?;
     }
     Ok(Row { k_sig, half, nonce, deadline, valid_after })
