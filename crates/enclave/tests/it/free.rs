@@ -261,12 +261,20 @@ async fn who_leaves_a_whole_answer_that_nobody_paid_for_frees_the_engine() {
         config.generation_cap_s = 3600;
     });
     let world = World::start_under(config, open).await;
-    let mut tls = world.tls_of(Party([2; 8])).await;
-    tls.write_all(&chat_bytes("", &question(LONG, 6000, false), None)).await.unwrap();
-    tls.flush().await.unwrap();
     let next = question("next", 1, false);
-    world.eventually("it runs", async || world.ask(&next, None).await.status == 429).await;
-    drop(tls);
+    // Whoever of the two comes first has the only place: if it is not the long one, it is asked for again.
+    let running = async || {
+        let mut tls = world.tls_of(Party([2; 8])).await;
+        tls.write_all(&chat_bytes("", &question(LONG, 6000, false), None)).await.unwrap();
+        tls.flush().await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        (world.ask(&next, None).await.status == 429).then_some(tls)
+    };
+    let mut tls = running().await;
+    for _ in 0..100 {
+        tls = if tls.is_none() { running().await } else { break };
+    }
+    drop(tls.expect("it runs"));
     world.eventually("it is over", async || world.ask(&next, None).await.status == 200).await;
     assert!(world.receipts().iter().all(|receipt| receipt.work.completion_tokens <= 1), "what nobody waited for has no receipt");
 }
