@@ -13,8 +13,9 @@ use candor_chain::*;
 use candor_devchain::provider;
 use candor_verify::hash::keccak256;
 use candor_verify::receipt::Receipt;
-use candor_verify::scheme::{PERMIT2, Scheme, UPTO_PROXY};
+use candor_verify::scheme::{Keeper, PERMIT2, Scheme, Transfer, UPTO_PROXY};
 use candor_verify::tags::PAYMENT_PERMIT2;
+use candor_verify::time::UnixSeconds;
 use candor_verify::{Address, Amount, Hash32, Signature65};
 use support::*;
 
@@ -86,6 +87,7 @@ alloy::sol! {
     function settlerOf(address kSig) returns (address);
     function approve(address spender, uint256 value) returns (bool);
     function balanceOf(address account) returns (uint256);
+    function invalidateUnorderedNonces(uint256 wordPos, uint256 mask);
     function nonceBitmap(address owner, uint256 word) returns (uint256);
     function aggregate3(Call3[] calls) returns (Row[] results);
 
@@ -207,6 +209,38 @@ async fn an_upto_payment_settles_by_its_receipt_through_the_factory() {
     let alone = settlement(&world, &k_sig, 301).await;
     let next = send(&world, &world.gas, &factory, settleCall { kSig: evm(k_sig.address()), rows: vec![alone] }.abi_encode()).await;
     assert!(next.gas_used < receipt.gas_used);
+}
+
+#[tokio::test]
+async fn a_nonce_that_is_cancelled_long_after_its_use_is_found_by_its_use() {
+    let (world, k_sig) = (World::start().await, Signer::random());
+    let (asset, payer, factory) = (world.contracts.test_usd, world.payer.address(), world.contracts.settler_factory);
+    world.mint(&payer, Amount(1_000_000)).await;
+    send(&world, &world.payer, &asset, approveCall { spender: evm(PERMIT2), value: U256::MAX }.abi_encode()).await;
+    let row = settlement(&world, &k_sig, 7).await;
+    let payment_id = Hash32(row.receipt.money.paymentId.0);
+    let settled = send(&world, &world.gas, &factory, settleCall { kSig: evm(k_sig.address()), rows: vec![row] }.abi_encode()).await;
+    for _ in 0..1_001 {
+        world.shared.lock().mine().unwrap();
+    }
+    let cancel = invalidateUnorderedNoncesCall { wordPos: U256::ZERO, mask: U256::from(1 << 7) }.abi_encode();
+    assert!(send(&world, &world.payer, &PERMIT2, cancel).await.is_success);
+
+    let mut nonce = Hash32::ZERO;
+    nonce.0[31] = 7;
+    let transfer = Transfer {
+        keeper: Keeper::Permit2 { settler: settler_of(&world, &k_sig).await },
+        payment_id,
+        asset,
+        payer,
+        payee: world.payee,
+        amount: CHARGED,
+        nonce,
+        valid_after: UnixSeconds(0),
+        valid_before: UnixSeconds(4_000_000_000),
+    };
+    let found = world.client.nonce_ended(&transfer, UnixSeconds(0)..=transfer.valid_before).await.unwrap();
+    assert_eq!(found.map(|at| at.tx_hash), Some(settled.hash));
 }
 
 #[tokio::test]

@@ -573,6 +573,9 @@ pub(crate) fn answer_text(frames: &[Vec<u8>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use candor_verify::bytes::Amount;
+    use candor_verify::scheme::Scheme;
+
     use super::*;
 
     #[test]
@@ -585,6 +588,16 @@ mod tests {
         assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
         assert_eq!(keys[1], request_key(b"{}", Some(&caller("a"))));
         assert_ne!(keys[1], request_key(b"{ }", Some(&caller("a"))));
+    }
+
+    #[test]
+    fn an_offer_by_another_scheme_is_another_offer_even_for_less() {
+        let approved = candor_testkit::honest::offer();
+        let less = Offer { amount: Amount(approved.amount.0 - 1), ..approved.clone() };
+        assert!(is_no_dearer(&approved, &approved) && is_no_dearer(&less, &approved) && !is_no_dearer(&approved, &less));
+        // Of one the whole price moves, of the other what comes.
+        let other = Scheme::from_code(3).filter(|scheme| *scheme != approved.scheme).unwrap();
+        assert!(!is_no_dearer(&Offer { scheme: other, ..less }, &approved));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use candor_verify::bytes::{Amount, Hash32};
 use candor_verify::decoding::{SeedSource, seed_from_share, seed_of_server};
 use candor_verify::hash::keccak256;
 use candor_verify::public::answer_text;
-use candor_verify::receipt::{Channel, Kinds, Outcome, UsageSource};
+use candor_verify::receipt::{Channel, Kinds, Outcome, Receipt, UsageSource};
 use candor_verify::time::UnixMs;
 use candor_verify::transcript::{TranscriptBuilder, response_commitment, root_of, splice};
 use candor_x402::Execution;
@@ -410,10 +410,10 @@ impl Job {
         let commitment = sent.transcript.commitment();
         match self.log(&end, commitment, sent).await {
             Ok(logged) => {
-                let (is_owed, ending) = (is_owed(&logged), ending(&logged));
+                let ending = ending(&logged.receipt);
                 let member = receipt::member(&receipt::delivery(&self.agreed, logged));
                 self.end(right, ending);
-                self.watch_settlement(is_owed);
+                self.watch_settlement(ending);
                 // Invariant: no terminal frame before the receipt is under a stored checkpoint; it is, from here.
                 if let Some(bytes) = receipt::end_of_stream(&last, &member) {
                     drop(body.send(Ok(Chunk { bytes, frames: 1 })).await);
@@ -436,9 +436,9 @@ impl Job {
         }
         match self.log(&end, response_commitment(frames, &root_of(&handed.leaves)), handed).await {
             Ok(logged) => {
-                let (is_owed, ending) = (is_owed(&logged), ending(&logged));
+                let ending = ending(&logged.receipt);
                 self.end(right, ending);
-                self.watch_settlement(is_owed);
+                self.watch_settlement(ending);
             }
             Err(error) => self.not_logged(right, error),
         }
@@ -489,18 +489,18 @@ impl Job {
                 return if error == LedgerError::Unknown { Whole::Lost } else { Whole::NotLogged };
             }
         };
-        let (is_owed, ending) = (is_owed(&logged), ending(&logged));
+        let ending = ending(&logged.receipt);
         let body = splice(last, &receipt::member(&receipt::delivery(&self.agreed, logged)));
         self.end(right, ending);
         // No body that a source makes is without an object to put the receipt in; if one were, its payment would be on its way.
         let Some(body) = body else { return Whole::Lost };
-        let Some(transfer) = self.transfer().filter(|_| is_owed) else { return Whole::Given(body.into()) };
+        let Some(transfer) = self.transfer().filter(|_| ending == Ending::Owed) else { return Whole::Given(body.into()) };
         // The host has it: its place is free for another.
         let is_kept = self.keep.take().is_some();
         // What is kept nowhere is held here until the transfer is seen, as long as that takes.
         let standing = self.serving.settle(&transfer, if is_kept { Wait::AWhile } else { Wait::ToTheEnd }).await;
         if let Standing::Pending { .. } = standing {
-            self.watch_settlement(is_owed);
+            self.watch_settlement(ending);
         }
         let (content_type, ids) = ("application/json".to_owned(), self.ids());
         let finished = Finished { status: 200, content_type, body: body.into(), ids, chain_id: transfer.chain_id, is_kept };
@@ -541,26 +541,21 @@ impl Job {
     }
 
     /// In a task of its own, which holds nothing of the answer.
-    fn watch_settlement(&self, is_owed: bool) {
-        let Some(transfer) = self.transfer().filter(|_| is_owed) else { return };
+    fn watch_settlement(&self, ending: Ending) {
+        let Some(transfer) = self.transfer().filter(|_| ending == Ending::Owed) else { return };
         let serving = Arc::clone(&self.serving);
         tokio::spawn(async move { serving.watch(transfer.payment_id, transfer.valid_before).await });
     }
 }
 
-/// What it means for the payer's cap.
-fn ending(logged: &Logged) -> Ending {
-    match (is_owed(logged), logged.receipt.work.outcome.is_cut()) {
-        (true, _) => Ending::Owed,
+/// What a receipt means for its payer's cap: a metered answer may come to nothing, and then nothing is to move for it.
+fn ending(Receipt { money, work, .. }: &Receipt) -> Ending {
+    match (money.charged == Amount::ZERO, work.outcome.is_cut()) {
+        (false, _) => Ending::Owed,
         // Leaving before something is metered must not buy free work without end.
-        (false, true) => Ending::Wasted,
-        (false, false) => Ending::Forgiven,
+        (true, true) => Ending::Wasted,
+        (true, false) => Ending::Forgiven,
     }
-}
-
-/// Whether anything is to move for it: a metered answer may come to nothing.
-fn is_owed(logged: &Logged) -> bool {
-    logged.receipt.money.charged != Amount::ZERO
 }
 
 /// Id and time in the frames both follow from the receipt, so that a replay can make the same bytes.
@@ -570,7 +565,26 @@ fn head_of(request_commitment: &Hash32, started_at: UnixMs, request: &ChatReques
 
 #[cfg(test)]
 mod tests {
+    use candor_testkit::honest;
+    use candor_verify::manifest::Manifest;
+
     use super::*;
+
+    #[test]
+    fn an_answer_that_comes_to_nothing_frees_its_place_only_if_nobody_cut_it() {
+        let mut receipt = honest::receipt(&Manifest::default(), 0);
+        for (charged, outcome, expected) in [
+            (1, Outcome::Complete, Ending::Owed),
+            (1, Outcome::Aborted, Ending::Owed),
+            (0, Outcome::Complete, Ending::Forgiven),
+            (0, Outcome::Length, Ending::Forgiven),
+            (0, Outcome::Aborted, Ending::Wasted),
+            (0, Outcome::CutByNode, Ending::Wasted),
+        ] {
+            (receipt.money.charged, receipt.work.outcome) = (Amount(charged), outcome);
+            assert_eq!(ending(&receipt), expected, "{charged} {outcome:?}");
+        }
+    }
 
     #[test]
     fn what_was_not_handed_over_is_neither_committed_to_nor_metered_nor_kept() {

@@ -11,7 +11,7 @@ use crate::abi::Words;
 use crate::bytes::{Address, Amount, Hash32, Signature65};
 use crate::eip712::{self, TypedMessage, TypedStruct};
 use crate::hash::{keccak256, whole};
-use crate::scheme::{self, Through};
+use crate::scheme::Through;
 use crate::tags;
 use crate::time::UnixSeconds;
 
@@ -99,13 +99,13 @@ impl Authorization {
     /// What [`Self::payment_id`] hashes.
     #[must_use]
     pub fn payment_id_preimage(&self, chain_id: u64, asset: &Address) -> Words {
-        scheme::id_words(self.through, chain_id, asset, &self.from, &self.nonce)
+        self.through.form().id_words(chain_id, asset, &self.from, &self.nonce)
     }
 
     /// The tag of [`Self::payment_id`].
     #[must_use]
     pub fn payment_id_tag(&self) -> &'static [u8] {
-        self.through.identity(&Address::ZERO).0
+        self.through.form().id_tag()
     }
 }
 

@@ -25,6 +25,7 @@ use crate::abi::Words;
 use crate::bytes::{Address, Amount, Hash32};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::eip712::{TypedMessage, TypedStruct};
+use crate::hash::keccak256;
 use crate::payment::{Authorization, TokenDomain};
 use crate::tags;
 use crate::terms::Chain;
@@ -73,12 +74,7 @@ impl Scheme {
     /// Identity of the payment that has this payer's nonce, if the signatures of this scheme pay for one answer each.
     #[must_use]
     pub fn payment_id(self, chain_id: u64, asset: &Address, payer: &Address, nonce: &Hash32) -> Option<Hash32> {
-        let through = match Form::of(self)? {
-            Form::Token => Through::Token,
-            // No contract that was signed is part of an id.
-            Form::UptoProxy => Through::UptoProxy { spender: Address::ZERO, facilitator: Address::ZERO },
-        };
-        Some(crate::hash::keccak256(&[id_words(through, chain_id, asset, payer, nonce).as_slice()]))
+        Some(keccak256(&[Form::of(self)?.id_words(chain_id, asset, payer, nonce).as_slice()]))
     }
 
     /// What is charged for work that comes to `metered`, of a payment that was signed for `signed`.
@@ -175,11 +171,10 @@ impl Through {
         TypedMessage::of_domain(self.domain(token).hash(), body)
     }
 
-    /// The tag of its payment ids, and the contract that keeps its nonces.
-    pub(crate) fn identity(self, asset: &Address) -> (&'static [u8], Address) {
+    pub(crate) fn form(self) -> Form {
         match self {
-            Self::Token => (tags::PAYMENT_EIP3009, *asset),
-            Self::UptoProxy { .. } => (tags::PAYMENT_PERMIT2, PERMIT2),
+            Self::Token => Form::Token,
+            Self::UptoProxy { .. } => Form::UptoProxy,
         }
     }
 
@@ -209,8 +204,9 @@ impl Through {
     }
 }
 
-/// [`Through`] without its contracts.
-enum Form {
+/// [`Through`] without its contracts, of which no payment id has any.
+#[derive(Clone, Copy)]
+pub(crate) enum Form {
     Token,
     UptoProxy,
 }
@@ -223,6 +219,23 @@ impl Form {
             Scheme::None | Scheme::ExactPermit2 | Scheme::Batch => None,
         }
     }
+
+    /// The tag of its payment ids.
+    pub(crate) fn id_tag(self) -> &'static [u8] {
+        match self {
+            Self::Token => tags::PAYMENT_EIP3009,
+            Self::UptoProxy => tags::PAYMENT_PERMIT2,
+        }
+    }
+
+    /// What a payment id hashes: the tag's hash, chain, the contract that keeps the nonce, payer, nonce. Spec: payment.md §1.
+    pub(crate) fn id_words(self, chain_id: u64, asset: &Address, payer: &Address, nonce: &Hash32) -> Words {
+        let keeper = match self {
+            Self::Token => asset,
+            Self::UptoProxy => &PERMIT2,
+        };
+        Words::new().hash(&keccak256(&[self.id_tag()])).u64(chain_id).address(keeper).address(payer).hash(nonce)
+    }
 }
 
 impl fmt::Display for Through {
@@ -232,12 +245,6 @@ impl fmt::Display for Through {
             Self::UptoProxy { spender, facilitator } => write!(f, "through Permit2 and {spender}, by {facilitator} alone"),
         }
     }
-}
-
-/// What a payment id hashes: the tag's hash, chain, the contract that keeps the nonce, payer, nonce. Spec: payment.md §1.
-pub(crate) fn id_words(through: Through, chain_id: u64, asset: &Address, payer: &Address, nonce: &Hash32) -> Words {
-    let (tag, keeper) = through.identity(asset);
-    Words::new().hash(&crate::hash::keccak256(&[tag])).u64(chain_id).address(&keeper).address(payer).hash(nonce)
 }
 
 #[cfg(test)]

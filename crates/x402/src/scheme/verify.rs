@@ -155,7 +155,7 @@ impl VerifiedPayment {
     /// Whether no other boot can take its nonce: it commits to an offer of this one.
     #[must_use]
     pub fn names_boot(&self) -> bool {
-        names_boot(self.binding)
+        self.binding.names_boot()
     }
 
     /// The offer that the client echoed, with a salt or without, of the way in which it pays; `None` if it echoed nothing.
@@ -378,7 +378,7 @@ fn check_binding(
 /// for it. A nonce that commits to an offer of this K_sig was made in this boot, because the key was. A permit that this key's settler alone can
 /// use was, too, and proves less: its payer may have signed the nonce for another boot's settler as well, and Permit2 moves one of them.
 fn check_boot(authorization: &Authorization, binding: Binding, context: &VerifyContext<'_>) -> Result<(), PaymentError> {
-    if names_boot(binding) {
+    if binding.names_boot() {
         return Ok(());
     }
     let later_than = context.boot.saturating_add(MAX_TIMEOUT_SECONDS).saturating_add(MAX_SKEW_SECONDS);
@@ -392,8 +392,10 @@ fn check_boot(authorization: &Authorization, binding: Binding, context: &VerifyC
     Err(PaymentError::NotThisBoot { later_than, got, retry_after_seconds })
 }
 
-fn names_boot(binding: Binding) -> bool {
-    matches!(binding, Binding::Offer { .. })
+impl Binding {
+    fn names_boot(self) -> bool {
+        matches!(self, Self::Offer { .. })
+    }
 }
 
 /// The payment in a client's object, as a bundle keeps it, and the offer that the client echoed, if it echoed one. Believes nothing; for
