@@ -11,9 +11,9 @@ use candor_chain::{ChainClient, ChainError, Fees, Finality, Head, NonceAt, Signe
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use candor_verify::scheme::{Log, Transfer};
 use candor_verify::{Address, Amount, Hash32};
+use candor_x402::scheme::Calldata;
 use candor_x402::settlement::{
-    AuthorizationState, BlockRef, BroadcastOutcome, Calldata, ChainAnswer, ChainPort, ChainRequest, Purpose, Simulation, TxReceipt,
-    TxStatus,
+    AuthorizationState, BlockRef, BroadcastOutcome, ChainAnswer, ChainPort, ChainRequest, Purpose, Simulation, TxReceipt, TxStatus,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;

@@ -313,7 +313,8 @@ mod tests {
     use candor_verify::scheme::Through;
     use candor_verify::time::UnixSeconds;
     use candor_verify::{Address, Amount, Signature65};
-    use candor_x402::settlement::{BlockRef, ChainAnswer, encode_transfer};
+    use candor_x402::scheme::encode_transfer;
+    use candor_x402::settlement::{BlockRef, ChainAnswer};
     use rusqlite::params;
 
     use super::*;

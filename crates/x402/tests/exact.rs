@@ -11,7 +11,8 @@ use candor_x402::extension::{AnswerRecovery, ExtensionError};
 use candor_x402::protocol::{JsonObject, encode_header, parse_payment_payload};
 use candor_x402::recovery::Retry;
 use candor_x402::scheme::Binding;
-use candor_x402::settlement::{Intent, encode_transfer};
+use candor_x402::scheme::encode_transfer;
+use candor_x402::settlement::Intent;
 use common::{NOW, World, high_s_twin};
 use serde_json::{Value, json};
 

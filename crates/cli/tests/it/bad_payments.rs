@@ -7,7 +7,7 @@ use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::time::UnixSeconds;
 use candor_x402::extension::{AnswerRecovery, SignedOffers};
 use candor_x402::protocol::{encode_header, parse_payment_required};
-use candor_x402::settlement::encode_transfer;
+use candor_x402::scheme::encode_transfer;
 use hyper::Method;
 use serde_json::{Value, json};
 

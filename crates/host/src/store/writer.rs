@@ -14,7 +14,8 @@ use candor_verify::Hash32;
 use candor_verify::receipt::Receipt;
 use candor_verify::time::UnixSeconds;
 use candor_x402::Libsecp;
-use candor_x402::settlement::{Calldata, Intent, Progress, StoredIntent};
+use candor_x402::scheme::Calldata;
+use candor_x402::settlement::{Intent, Progress, StoredIntent};
 use rusqlite::{Connection, params};
 use tokio::sync::{mpsc, oneshot};
 

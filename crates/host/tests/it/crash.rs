@@ -70,7 +70,8 @@ const LAST_REVISION: u64 = 3;
 
 /// What the settlement machine writes about one payment, in order.
 fn records(paid: &Settlement) -> [StoredIntent; 3] {
-    use candor_x402::settlement::{Calldata, Intent};
+    use candor_x402::scheme::Calldata;
+    use candor_x402::settlement::Intent;
     let intent = Intent::parse(paid.chain_id, paid.to, Calldata(paid.calldata.clone())).unwrap();
     let slot = |hashes| Slot { account_nonce: paid.sequence, gas_level: 0, attempts: 0, hashes };
     let tx_hash = Hash32([7; 32]);

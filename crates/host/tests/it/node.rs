@@ -16,7 +16,8 @@ use candor_verify::scheme::Scheme;
 use candor_verify::time::UnixSeconds;
 use candor_verify::tlog::{leaf_hash, verify_consistency, verify_inclusion};
 use candor_verify::{Amount, Hash32};
-use candor_x402::settlement::{Calldata, Intent};
+use candor_x402::scheme::Calldata;
+use candor_x402::settlement::Intent;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -316,7 +316,7 @@ async fn a_record_of_a_settlement_that_no_checkpoint_released_is_refused() {
     let (entry, paid) = paid(&mut boot, 1);
     append(&store, &boot, 0, &[entry]).await.unwrap();
     let intent =
-        candor_x402::settlement::Intent::parse(paid.chain_id, paid.to, candor_x402::settlement::Calldata(paid.calldata.clone())).unwrap();
+        candor_x402::settlement::Intent::parse(paid.chain_id, paid.to, candor_x402::scheme::Calldata(paid.calldata.clone())).unwrap();
     let record = StoredIntent { intent, revision: 0, progress: Progress::AwaitingNonce { attempts: 0 } };
     assert!(matches!(store.put_intent(record).await, Err(StoreError::Malformed(_))));
 }

@@ -30,8 +30,6 @@ mod store;
 mod transaction;
 mod waiters;
 
-pub use crate::scheme::{Calldata, CalldataError, decode_transfer, encode_transfer};
-pub use candor_verify::scheme::{Log, TRANSFER_TOPIC};
 pub use config::MachineConfig;
 pub use event::{
     Action, AuthorizationState, BlockRef, BroadcastOutcome, ChainAnswer, ChainPort, ChainRequest, Event, PersistResult, Purpose,

@@ -6,8 +6,9 @@ use candor_verify::abi::Words;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65};
 use candor_verify::hash::{keccak256, sha256};
 use candor_verify::payment::Authorization;
-use candor_verify::scheme::{Through, Transfer};
+use candor_verify::scheme::{Log, TRANSFER_TOPIC, Through, Transfer};
 use candor_verify::time::UnixSeconds;
+use candor_x402::scheme::{Calldata, decode_transfer, encode_transfer};
 use candor_x402::settlement::*;
 
 pub const GAS: Address = Address([0x6a; 20]);

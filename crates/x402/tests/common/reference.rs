@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use candor_verify::bytes::Hash32;
+use candor_x402::scheme::Calldata;
 use candor_x402::settlement::*;
 
 use crate::chain::Settles;

@@ -24,7 +24,7 @@ use candor_verify::scheme::{Scheme, Through};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{leaf_data, leaf_hash};
 use candor_verify::{Address, Amount, Hash32, Signature65};
-use candor_x402::settlement::encode_transfer;
+use candor_x402::scheme::encode_transfer;
 use ed25519_dalek::SigningKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
