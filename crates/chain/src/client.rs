@@ -347,6 +347,19 @@ impl ChainClient {
         self.call_at(from, to, calldata, BlockId::latest()).await
     }
 
+    /// Tries a call at the newest block with so much gas; what it returns, `None` if it reverts.
+    ///
+    /// # Errors
+    /// As the transport.
+    pub async fn try_call(&self, from: &Address, to: &Address, calldata: &[u8], gas: u64) -> Result<Option<Vec<u8>>, ChainError> {
+        let request = TransactionRequest { gas: Some(gas), ..call_request(Some(from), to, calldata) };
+        match self.within("eth_call", async { self.provider.call(request).block(BlockId::latest()).await }).await {
+            Ok(bytes) => Ok(Some(bytes.to_vec())),
+            Err(error) if error.is_revert() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) async fn call_at(&self, from: Option<&Address>, to: &Address, calldata: &[u8], at: BlockId) -> Result<Vec<u8>, ChainError> {
         let request = call_request(from, to, calldata);
         self.within("eth_call", async { self.provider.call(request).block(at).await }).await.map(|bytes| bytes.to_vec())

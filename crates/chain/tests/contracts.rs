@@ -10,7 +10,7 @@ use candor_verify::checkpoint::{Checkpoint, Ed25519Signature, SignedCheckpoint};
 use candor_verify::manifest::Manifest;
 use candor_verify::payment::{Authorization, TokenDomain};
 use candor_verify::receipt::Receipt;
-use candor_verify::scheme::{Keeper, Scheme, Through, Transfer};
+use candor_verify::scheme::{Keeper, SETTLER_FACTORY, Scheme, Through, Transfer, UPTO_PROXY};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::{Tree, leaf_data, leaf_hash, node_hash};
 use candor_verify::{Address, Amount, Hash32, Signature65};
@@ -41,6 +41,8 @@ async fn a_deployment_is_where_its_code_says_and_is_found_again_whoever_looks() 
     let again = Deployment::deploy(&world.client, &world.gas, &config).await.unwrap();
     assert_eq!((again, world.client.head().await.unwrap()), (world.contracts, head));
     assert_eq!(world.client.native_balance(&world.gas.address()).await.unwrap(), before);
+    // Clients know the one factory of settlers by its address alone.
+    assert_eq!((again.settler_factory, again.upto_proxy), (SETTLER_FACTORY, UPTO_PROXY));
     // Other attestors are another verifier, and the same registry.
     let others = DeployConfig { attestors: vec![world.payer.address(), world.gas.address()], threshold: 2, with_play_money: false };
     let other = Deployment::deploy(&world.client, &world.gas, &others).await.unwrap();

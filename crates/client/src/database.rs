@@ -20,7 +20,7 @@ use crate::error::ClientError;
 use crate::files::{file_error, private_directory};
 
 /// Schema of this version. Another one is refused: what it would mean is not guessed.
-const SCHEMA_VERSION: i64 = 5;
+const SCHEMA_VERSION: i64 = 6;
 
 /// Marks the file as ours ("cndc").
 const APPLICATION_ID: i64 = 0x636e_6463;

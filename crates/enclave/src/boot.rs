@@ -15,11 +15,12 @@ use candor_engine::Model;
 use candor_link::{
     BlockHead, BootRequest, EnclaveEvent, EnclaveReply, HostRequest, ModelPart, Phase, Predecessor, Ready, RefusalCode, Refused,
 };
-use candor_verify::Hash32;
 use candor_verify::eip712::{K256, signer};
 use candor_verify::evidence::Evidence;
 use candor_verify::manifest::{Freshness, Manifest, attested_bytes};
+use candor_verify::scheme::{SETTLER_FACTORY, UPTO_PROXY};
 use candor_verify::terms::{Chain, ModelSource, OperatorTerms, SignedTerms, storage};
+use candor_verify::{Address, Hash32};
 
 use crate::attester::Attester;
 use crate::control::{Commands, HostPort};
@@ -280,7 +281,10 @@ pub fn not_done_here(terms: &OperatorTerms) -> Option<&'static str> {
             "list a model of an upstream, which this build does not serve",
         ),
         (terms.chains.iter().any(names_channels), "name contracts of channels, which this build does not use"),
-        (terms.chains.iter().any(names_half_of_upto), "name a factory of settlers or an upto proxy without the other"),
+        (
+            terms.chains.iter().any(names_other_settlers),
+            "name a factory of settlers or an upto proxy that is not the one clients know, or one without the other",
+        ),
     ];
     rows.iter().find_map(|(is_so, what)| is_so.then_some(*what))
 }
@@ -291,9 +295,9 @@ fn names_channels(chain: &Chain) -> bool {
     *chain != Chain { chain_id, registry, settler_factory, upto_proxy, ..Chain::default() }
 }
 
-/// Metered payments take both.
-fn names_half_of_upto(chain: &Chain) -> bool {
-    chain.settler_factory.is_zero() != chain.upto_proxy.is_zero()
+/// Metered payments take both, and clients pay through no others.
+fn names_other_settlers(chain: &Chain) -> bool {
+    ![(Address::ZERO, Address::ZERO), (SETTLER_FACTORY, UPTO_PROXY)].contains(&(chain.settler_factory, chain.upto_proxy))
 }
 
 fn count_of<T>(list: &[T]) -> u64 {
@@ -459,14 +463,15 @@ mod tests {
 
     #[tokio::test]
     async fn contracts_that_this_build_does_not_use_are_refused_by_name() {
-        let (channels, half) = ("contracts of channels", "without the other");
+        let (channels, settlers) = ("contracts of channels", "is not the one clients know");
         type Change = (fn(&mut Chain), &'static str);
-        let changes: [Change; 6] = [
-            (|chain| chain.settler_factory = Address([1; 20]), half),
+        let changes: [Change; 7] = [
+            (|chain| chain.settler_factory = SETTLER_FACTORY, settlers),
+            (|chain| (chain.settler_factory, chain.upto_proxy) = (Address([1; 20]), UPTO_PROXY), settlers),
             (|chain| chain.forwarder_factory = Address([1; 20]), channels),
             (|chain| chain.authorizer_factory = Address([1; 20]), channels),
             (|chain| chain.batch = Address([1; 20]), channels),
-            (|chain| chain.upto_proxy = Address([1; 20]), half),
+            (|chain| (chain.settler_factory, chain.upto_proxy) = (SETTLER_FACTORY, Address([1; 20])), settlers),
             (|chain| chain.channel_policy = Hash32([1; 32]), channels),
         ];
         for (change, what) in changes {

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use candor_link::{EnclaveCounter, EnclaveEvent, EnclaveRequest, HostReply, PayerQuery, PayerState};
+use candor_link::{EnclaveCounter, EnclaveEvent, EnclaveRequest, HostReply, PayerQuery, PayerState, Trial};
 use candor_verify::bytes::Hash32;
 use candor_x402::claims::{Balance, Funds};
 use candor_x402::extension::SignedOffer;
 use candor_x402::protocol::{PaymentPayload, ProtocolError};
 use candor_x402::recovery::signed_by_payer;
-use candor_x402::scheme::{Candidate, VerifiedPayment, VerifyContext, parse_payment, used_code, verify_payment};
+use candor_x402::scheme::{Candidate, VerifiedPayment, VerifyContext, parse_payment, trial_code, used_code, verify_payment};
 use candor_x402::{Claim, Libsecp};
 
 use crate::caps::Whom;
@@ -59,8 +59,8 @@ pub(crate) async fn claim<T>(
     // requirements, and a client that only lost its connection would pay for the same request a second time. It also spares the chain the
     // question.
     serving.check_claim(&payment)?;
-    let balance = match check_payer(serving, &payment).await {
-        Ok(balance) => balance,
+    let (balance, passes) = match check_payer(serving, &payment).await {
+        Ok(answered) => answered,
         Err(refused) => {
             // Again: while the chain was asked, another copy may have been claimed, run and settled.
             serving.check_claim(&payment)?;
@@ -72,6 +72,11 @@ pub(crate) async fn claim<T>(
     // Again: the host took its time, and an answer that cannot be settled any more is work for nothing.
     payment.check_open(now, quote.generation_seconds).inspect_err(|_| serving.metrics().count(EnclaveCounter::PaymentsRefused))?;
     let claim = serving.claim(&payment, balance, now)?;
+    if !passes {
+        serving.release(claim);
+        let message = "The payment would not move: tried on the chain, it reverts. Nothing was charged.";
+        return Err(Refusal::new(402, message).code(trial_code(payment.scheme())));
+    }
     let entered = serving.caps().enter(Whom::Payer(payment.authorization().from), clock::now()).map_err(Refusal::from);
     let place = match entered.and_then(|()| reserve()) {
         Ok(place) => place,
@@ -156,11 +161,12 @@ pub(crate) fn offer_named(serving: &Serving, quote: &Quote, payment: Option<&Res
     offer.map_or_else(|| quote.request_commitment(), |signed| signed.offer.request_commitment)
 }
 
-/// Asks the host what the payer has and whether the authorization is unused. No signature leaves here. Whether the balance is enough is
-/// decided with the claim, in one step: of two payments at once each would pass on its own.
+/// Asks the host what the payer has, whether the authorization is unused, and, where the signature is worth nothing to whoever sees it, whether
+/// the payment would pass: a wallet with code, or a token, has a will of its own. No other signature leaves here. Whether the balance is enough
+/// is decided with the claim, in one step: of two payments at once each would pass on its own.
 ///
 /// Trust: a lie costs the operator an unpaid answer, or service; the client's own RPC shows the transfer.
-async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<Balance, Refusal> {
+async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<(Balance, bool), Refusal> {
     let authorization = payment.authorization();
     let asked = serving.ask_balance(payment)?;
     let query = PayerQuery {
@@ -169,6 +175,7 @@ async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<Bal
         asset: payment.asset(),
         payer: authorization.from,
         nonce: authorization.nonce,
+        trial: payment.trial().map(|trial| Trial { from: trial.from, to: trial.call.to, calldata: trial.call.calldata.0 }),
     };
     let state = match serving.port().request(EnclaveRequest::PayerState(query), PAYER_TIMEOUT).await {
         Ok(HostReply::PayerState(state)) => state,
@@ -187,5 +194,5 @@ async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<Bal
         return Err(Refusal::new(402, "the authorization was used or cancelled").code(used_code(payment.scheme())));
     }
     let PayerState { balance, allowance, permit_nonce, .. } = state;
-    Ok(asked.answered(Funds { balance, allowance, permit_nonce }))
+    Ok((asked.answered(Funds { balance, allowance, permit_nonce }), state.passes))
 }

@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use candor_chain::{ChainClient, ChainError};
 use candor_link::{
     AnchoredProof, AppendRequest, CheckpointRequest, CheckpointStored, EnclaveRequest, HostReply, PayerQuery, PayerState, RefusalCode,
-    Refused, SettlementState, StoredReceipt,
+    Refused, SettlementState, StoredReceipt, Trial,
 };
 use candor_verify::Hash32;
 use candor_x402::settlement::Intent;
@@ -132,8 +133,12 @@ async fn payer_state(shared: &Shared, query: &PayerQuery) -> HostReply {
         let message = format!("this host does not know chain {}", query.chain_id);
         return HostReply::Refused(Refused::new(RefusalCode::Malformed, message));
     };
-    match chain.clone().with_timeout(QUESTION).payer_state(query.scheme, &query.asset, &query.payer, &query.nonce).await {
-        Ok(state) => {
+    let chain = chain.clone().with_timeout(QUESTION);
+    let asked =
+        tokio::join!(chain.payer_state(query.scheme, &query.asset, &query.payer, &query.nonce), passes(&chain, query.trial.as_ref()));
+    let answers = asked.0.and_then(|state| asked.1.map(|passes| (state, passes)));
+    match answers {
+        Ok((state, passes)) => {
             shared.clear_trouble("payers");
             HostReply::PayerState(PayerState {
                 asset_has_code: state.asset_has_code,
@@ -141,6 +146,7 @@ async fn payer_state(shared: &Shared, query: &PayerQuery) -> HostReply {
                 allowance: state.allowance,
                 permit_nonce: state.permit_nonce,
                 nonce_used: state.nonce_used,
+                passes,
             })
         }
         Err(error) => {
@@ -150,6 +156,16 @@ async fn payer_state(shared: &Shared, query: &PayerQuery) -> HostReply {
             }
             HostReply::Refused(Refused::new(RefusalCode::Unavailable, error.to_string()))
         }
+    }
+}
+
+/// Gas of a trial: what a settler leaves its row.
+const TRIAL_GAS: u64 = 500_000;
+
+async fn passes(chain: &ChainClient, trial: Option<&Trial>) -> Result<bool, ChainError> {
+    match trial {
+        Some(Trial { from, to, calldata }) => Ok(chain.try_call(from, to, calldata, TRIAL_GAS).await?.is_some()),
+        None => Ok(true),
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use candor_chain::ChainError;
 use candor_link::{BootRequest, EnclaveReply, HostRequest, MAX_MODEL_PART, ModelPart, Phase, Predecessor, Ready, RefusalCode, Refused};
 use candor_verify::Hash32;
+use candor_verify::scheme::PERMIT2;
 use candor_verify::terms::OperatorTerms;
 use candor_verify::tlog::{Tree, empty_root};
 
@@ -116,7 +117,7 @@ async fn boot(shared: &Arc<Shared>, slot: &Arc<Slot>, link: &Link, phase: Phase)
         return of_these_terms(slot, *ready);
     }
     if phase == Phase::AwaitingTerms {
-        settles_all(&slot.terms.terms)?;
+        has_settlers(shared, &slot.terms.terms).await?;
         slot.update(|status| status.phase = "booting");
         let predecessor = predecessor(shared, slot).await?;
         let boot = BootRequest { signed_terms: slot.boot.signed_terms.clone(), head: shared.fresh_head().await?, predecessor };
@@ -134,13 +135,22 @@ async fn boot(shared: &Arc<Shared>, slot: &Arc<Slot>, link: &Link, phase: Phase)
     }
 }
 
-/// Whether this host can settle by every way that an enclave under these terms would offer. Settlers it cannot: their calls need more gas than
-/// it gives, and one that moves nothing succeeds all the same, so every answer would be given away.
-fn settles_all(terms: &OperatorTerms) -> Result<(), DriveError> {
-    let Some(chain) = terms.chains.iter().find(|chain| !chain.settler_factory.is_zero()) else { return Ok(()) };
-    let message =
-        format!("the terms name a factory of settlers for chain {}, whose calls this version of the host does not make", chain.chain_id);
-    Err(CallError::Refused(Refused::new(RefusalCode::TermsRefused, message)).into())
+/// Whether each chain has what metered payments settle through, where these terms name settlers. Without it every answer would be given away.
+/// That the factory is the one clients know, the enclave checks.
+async fn has_settlers(shared: &Shared, terms: &OperatorTerms) -> Result<(), DriveError> {
+    let refused = |message| Err(CallError::Refused(Refused::new(RefusalCode::TermsRefused, message)).into());
+    for chain in terms.chains.iter().filter(|chain| !chain.settler_factory.is_zero()) {
+        let Some(client) = shared.chains.get(&chain.chain_id) else {
+            return refused(format!("the terms name settlers for chain {}, of which this host has no endpoint", chain.chain_id));
+        };
+        let through = [("SettlerFactory", chain.settler_factory), ("x402UptoPermit2Proxy", chain.upto_proxy), ("Permit2", PERMIT2)];
+        for (name, at) in through {
+            if !client.has_code(&at).await? {
+                return refused(format!("the terms name settlers for chain {}, which has no {name} at {at}", chain.chain_id));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// An enclave that booted before this host has the terms of then. Under others this host would show an end and prices that are not its own.

@@ -112,13 +112,11 @@ pub struct SettlementConfig {
     pub poll: Duration,
     /// Time without a receipt after which a transaction is sent again at a higher price.
     pub bump_after: Duration,
-    /// Gas limit of a transfer. Fixed, because an estimate fails when a race is lost; USDC needs 60,000 to 90,000.
-    pub gas_limit: u64,
 }
 
 impl Default for SettlementConfig {
     fn default() -> Self {
-        Self { poll: Duration::from_secs(1), bump_after: Duration::from_secs(15), gas_limit: 150_000 }
+        Self { poll: Duration::from_secs(1), bump_after: Duration::from_secs(15) }
     }
 }
 

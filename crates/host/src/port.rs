@@ -11,7 +11,7 @@ use candor_chain::{ChainClient, ChainError, Fees, Finality, Head, NonceAt, Signe
 use candor_verify::payment::{MAX_SKEW_SECONDS, MAX_TIMEOUT_SECONDS};
 use candor_verify::scheme::{Log, Transfer};
 use candor_verify::{Address, Amount, Hash32};
-use candor_x402::scheme::Calldata;
+use candor_x402::scheme::{Calldata, gas_limit, has_settled};
 use candor_x402::settlement::{
     AuthorizationState, BlockRef, BroadcastOutcome, ChainAnswer, ChainPort, ChainRequest, Purpose, Simulation, TxReceipt, TxStatus,
 };
@@ -24,9 +24,6 @@ const FEES_FRESH: Duration = Duration::from_secs(3);
 /// What the machine waits for: the chain has one notion of blocks that stay, and not a number.
 pub(crate) const CONFIRMATIONS: u64 = 1;
 
-/// Gas of a plain transfer to ourselves.
-const FILLER_GAS: u64 = 21_000;
-
 /// Account nonces whose fees are remembered, so that a replacement pays enough more.
 const REMEMBERED: usize = 1_024;
 
@@ -35,7 +32,6 @@ const REMEMBERED: usize = 1_024;
 pub(crate) struct GasPort {
     client: ChainClient,
     signer: Signer,
-    gas_limit: u64,
     finality: Finality,
     state: Mutex<FeeState>,
 }
@@ -48,8 +44,8 @@ struct FeeState {
 }
 
 impl GasPort {
-    pub(crate) fn new(client: ChainClient, signer: Signer, gas_limit: u64, finality: Finality) -> Self {
-        Self { client, signer, gas_limit, finality, state: Mutex::default() }
+    pub(crate) fn new(client: ChainClient, signer: Signer, finality: Finality) -> Self {
+        Self { client, signer, finality, state: Mutex::default() }
     }
 
     /// Fees of a class: what the chain asks now, a quarter more per level, and at least a valid replacement of what this nonce paid.
@@ -91,11 +87,10 @@ impl GasPort {
             return Ok(BroadcastOutcome::WouldRevert { block });
         }
         let fees = self.fees(account_nonce, gas_level).await?;
-        let gas_limit = if calldata.0.is_empty() { FILLER_GAS } else { self.gas_limit };
         let tx = Transaction {
             chain_id: self.client.chain_id(),
             nonce: account_nonce,
-            gas_limit,
+            gas_limit: gas_limit(&calldata),
             fees,
             to: Some(*to),
             value: Amount::ZERO,
@@ -109,13 +104,11 @@ impl GasPort {
         }
     }
 
-    /// A block at or after the one at which the call reverts; `None` if it does not.
+    /// A block at or after the one at which the call reverts, or settles nothing; `None` if it does what it is for.
     async fn reverts_at(&self, to: &Address, calldata: &Calldata) -> Result<Option<u64>, ChainError> {
-        match self.client.call(Some(&self.signer.address()), to, &calldata.0).await {
-            Ok(_) => Ok(None),
-            Err(error) if error.is_revert() => Ok(Some(self.client.head().await?.number)),
-            Err(error) => Err(error),
-        }
+        let tried = self.client.try_call(&self.signer.address(), to, &calldata.0, gas_limit(calldata)).await?;
+        let passes = tried.is_some_and(|returned| has_settled(calldata, &returned));
+        if passes { Ok(None) } else { Ok(Some(self.client.head().await?.number)) }
     }
 
     /// Why a node refused a transaction, from the chain's state where there is one.

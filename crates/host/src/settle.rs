@@ -63,7 +63,7 @@ impl Settler {
             bump_after_ms: ms(config.bump_after),
             ..MachineConfig::new(client.chain_id(), signer.address())
         };
-        let port = Arc::new(GasPort::new(client, signer.clone(), config.gas_limit, finality));
+        let port = Arc::new(GasPort::new(client, signer.clone(), finality));
         let has_backlog = Arc::new(AtomicBool::new(false));
         let (ends, asking) = (Ends::default(), Arc::new(Semaphore::new(MAX_QUESTIONS)));
         let open = Arc::<Open>::default();

@@ -53,7 +53,7 @@ pub use limits::*;
 pub use message::{
     AnchoredProof, AnswerPage, AnswerPart, AnswerPiece, AnswerRef, AppendRequest, BlockHead, BootRequest, CheckpointRequest,
     CheckpointStored, LogState, LoggedReceipt, ModelPart, PayerQuery, PayerState, Phase, Predecessor, Ready, RefusalCode, Refused,
-    Settlement, SettlementFailure, SettlementState, StoredReceipt, UpstreamRequest,
+    Settlement, SettlementFailure, SettlementState, StoredReceipt, Trial, UpstreamRequest,
 };
 pub use to_enclave::{HostReply, HostRequest, ToEnclave};
 pub use to_host::{EnclaveReply, EnclaveRequest, ToHost};

@@ -107,8 +107,26 @@ pub struct UpstreamRequest {
     pub port: u16,
 }
 
+/// A call that a payment would pass, tried and not sent.
+#[derive(Clone, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
+pub struct Trial {
+    /// Who would call.
+    pub from: Address,
+    /// The contract.
+    pub to: Address,
+    /// What it would be called with. It holds a payer's signature that is worth nothing to anybody but `from`.
+    pub calldata: Vec<u8>,
+}
+
+impl fmt::Debug for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trial(of {} by {}, {} bytes, not shown)", self.to, self.from, self.calldata.len())
+    }
+}
+
 /// A question about a payer, before a payment is claimed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
 pub struct PayerQuery {
     /// How it would be paid.
@@ -121,6 +139,8 @@ pub struct PayerQuery {
     pub payer: Address,
     /// Nonce of the payer's signature.
     pub nonce: Hash32,
+    /// What is to be tried besides, of a scheme whose signature may be shown for that.
+    pub trial: Option<Trial>,
 }
 
 /// What the chain says about a payer, at the newest block.
@@ -137,6 +157,8 @@ pub struct PayerState {
     pub permit_nonce: Option<u64>,
     /// Whether the nonce is used or cancelled.
     pub nonce_used: bool,
+    /// Whether the trial passed; true if there was none.
+    pub passes: bool,
 }
 
 /// A receipt on its way into the log. Its sequence number is its leaf index.

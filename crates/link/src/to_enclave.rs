@@ -172,7 +172,8 @@ fn fields_of(kind: u64) -> Option<u64> {
         kind::ATTEST | kind::LOG_STATE | kind::ANSWER | kind::REFUSED => 2,
         kind::BOOT => 3,
         kind::MODEL_PART => 4,
-        kind::PAYER_STATE | kind::CHECKPOINT_STORED => 5,
+        kind::CHECKPOINT_STORED => 5,
+        kind::PAYER_STATE => 6,
         _ => return None,
     })
 }
@@ -298,12 +299,12 @@ fn write_reply(id: u64, reply: &HostReply) -> Writer {
             w
         }
         HostReply::PayerState(state) => {
-            let mut w = message(kind::PAYER_STATE, id, 5);
+            let mut w = message(kind::PAYER_STATE, id, 6);
             w.u64(state.asset_has_code.into()).amount(state.balance).amount(state.allowance);
             write_optional(&mut w, state.permit_nonce.as_ref(), |w, nonce| {
                 w.u64(*nonce);
             });
-            w.u64(state.nonce_used.into());
+            w.u64(state.nonce_used.into()).u64(state.passes.into());
             w
         }
         HostReply::Appended { size } => {
@@ -376,6 +377,7 @@ fn read_reply(kind: u64, r: &mut Reader<'_>) -> Parsed<HostReply> {
             allowance: r.amount()?,
             permit_nonce: r.optional(Reader::u64)?,
             nonce_used: read_bool(r, "nonce_used")?,
+            passes: read_bool(r, "passes")?,
         }),
         kind::APPENDED => HostReply::Appended { size: r.u64()? },
         kind::CHECKPOINT_STORED => HostReply::CheckpointStored(read_checkpoint_stored(r)?),

@@ -20,7 +20,8 @@ use crate::limits::{
     EVIDENCE_MAX, MAX_ANSWER_PART, MAX_AWAIT_MS, MAX_CALLDATA, MAX_ENTRIES, MAX_FRAME_HASHES, MAX_HOST_NAME, MAX_SETTLEMENTS,
 };
 use crate::message::{
-    AnswerPart, AnswerRef, AppendRequest, CheckpointRequest, LoggedReceipt, PayerQuery, Phase, Ready, Refused, Settlement, UpstreamRequest,
+    AnswerPart, AnswerRef, AppendRequest, CheckpointRequest, LoggedReceipt, PayerQuery, Phase, Ready, Refused, Settlement, Trial,
+    UpstreamRequest,
 };
 
 /// A frame from enclave to host.
@@ -154,7 +155,7 @@ fn fields_of(kind: u64) -> Option<u64> {
         kind::APPEND | kind::AWAIT_SETTLEMENT | kind::FETCH_ANSWER | kind::FETCH_EVIDENCE | kind::METRICS | kind::REFUSED => 2,
         kind::READY | kind::CHECKPOINT | kind::OPEN_UPSTREAM => 3,
         kind::WELCOME | kind::LOG | kind::STORE_ANSWER => 4,
-        kind::PAYER_STATE => 5,
+        kind::PAYER_STATE => 6,
         _ => return None,
     })
 }
@@ -280,8 +281,11 @@ fn write_request(id: u64, request: &EnclaveRequest) -> Writer {
     match request {
         EnclaveRequest::Head => message(kind::HEAD, id, 0),
         EnclaveRequest::PayerState(query) => {
-            let mut w = message(kind::PAYER_STATE, id, 5);
+            let mut w = message(kind::PAYER_STATE, id, 6);
             w.u64(query.scheme.code().into()).u64(query.chain_id).bytes(&query.asset.0).bytes(&query.payer.0).bytes(&query.nonce.0);
+            write_optional(&mut w, query.trial.as_ref(), |w, trial| {
+                w.array(3).bytes(&trial.from.0).bytes(&trial.to.0).bytes(&trial.calldata);
+            });
             w
         }
         EnclaveRequest::Append(append) => {
@@ -355,6 +359,7 @@ fn read_request(kind: u64, r: &mut Reader<'_>) -> Parsed<EnclaveRequest> {
             asset: r.address()?,
             payer: r.address()?,
             nonce: r.hash()?,
+            trial: r.optional(read_trial)?,
         }),
         kind::APPEND => EnclaveRequest::Append(read_append(r)?),
         kind::CHECKPOINT => EnclaveRequest::Checkpoint(Box::new(CheckpointRequest {
@@ -416,6 +421,11 @@ fn write_settlement(w: &mut Writer, s: &Settlement) {
         w.array(2).bytes(&answer.answer_id.0).bytes(&answer.sha256.0);
     });
     w.u64(s.chain_id).bytes(&s.to.0).bytes(&s.calldata);
+}
+
+fn read_trial(r: &mut Reader<'_>) -> Result<Trial, CborError> {
+    r.array_of(3)?;
+    Ok(Trial { from: r.address()?, to: r.address()?, calldata: r.bytes(MAX_CALLDATA)?.to_vec() })
 }
 
 fn read_settlement(r: &mut Reader<'_>) -> Result<Settlement, CborError> {

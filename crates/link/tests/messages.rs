@@ -137,9 +137,10 @@ fn settlement_state() -> impl Strategy<Value = SettlementState> {
 
 fn host_reply() -> impl Strategy<Value = HostReply> {
     let funds = (any::<u128>(), any::<u128>(), prop::option::of(any::<u64>()));
-    let payer = (any::<bool>(), funds, any::<bool>()).prop_map(|(asset_has_code, (balance, allowance, permit_nonce), nonce_used)| {
+    let seen = (any::<bool>(), any::<bool>());
+    let payer = (any::<bool>(), funds, seen).prop_map(|(asset_has_code, (balance, allowance, permit_nonce), (nonce_used, passes))| {
         let (balance, allowance) = (Amount(balance), Amount(allowance));
-        HostReply::PayerState(PayerState { asset_has_code, balance, allowance, permit_nonce, nonce_used })
+        HostReply::PayerState(PayerState { asset_has_code, balance, allowance, permit_nonce, nonce_used, passes })
     });
     let stored = (any::<u64>(), any::<u64>(), vec(path(), 0..4), prop::option::of(tree()), path()).prop_map(
         |(size, first_index, inclusions, anchored, consistency)| {
@@ -211,8 +212,10 @@ fn scheme() -> impl Strategy<Value = Scheme> {
 }
 
 fn enclave_request() -> impl Strategy<Value = EnclaveRequest> {
-    let query = (scheme(), any::<u64>(), address(), address(), hash()).prop_map(|(scheme, chain_id, asset, payer, nonce)| {
-        EnclaveRequest::PayerState(PayerQuery { scheme, chain_id, asset, payer, nonce })
+    let trial = (address(), address(), vec(any::<u8>(), 0..600)).prop_map(|(from, to, calldata)| Trial { from, to, calldata });
+    let query = (scheme(), any::<u64>(), (address(), address()), hash(), prop::option::of(trial));
+    let query = query.prop_map(|(scheme, chain_id, (asset, payer), nonce, trial)| {
+        EnclaveRequest::PayerState(PayerQuery { scheme, chain_id, asset, payer, nonce, trial })
     });
     let entry = (hash(), bytes(), bytes(), bytes(), path()).prop_map(|(leaf_data, receipt_id, receipt, signature, frame_leaf_hashes)| {
         LoggedReceipt { leaf_data, receipt_id, receipt, signature: Signature65(signature), frame_leaf_hashes }

@@ -22,7 +22,7 @@ use candor_verify::payment::{Authorization, Payment, TokenDomain, offer_nonce};
 use candor_verify::policy::{Accept, Policy, Workloads};
 use candor_verify::public;
 use candor_verify::receipt::{Kinds, Money, Receipt, Work};
-use candor_verify::scheme::{Scheme, Through, UPTO_PROXY, settler_of};
+use candor_verify::scheme::{SETTLER_FACTORY, Scheme, Through, UPTO_PROXY, settler_of};
 use candor_verify::source::SourceRecord;
 use candor_verify::terms::{OperatorTerms, SignedPriceList, ways};
 use candor_verify::time::{UnixMs, UnixSeconds};
@@ -108,17 +108,14 @@ impl Default for Lie {
     }
 }
 
-/// `SettlerFactory` of [`Lie::metered`].
-pub const FACTORY: Address = Address([0xfa; 20]);
-
 impl Lie {
     /// No lie, paid by `upto` under terms with settlers.
     #[must_use]
     pub fn metered() -> Self {
         Self {
-            terms: |terms| (terms.chains[0].settler_factory, terms.chains[0].upto_proxy) = (FACTORY, UPTO_PROXY),
+            terms: |terms| (terms.chains[0].settler_factory, terms.chains[0].upto_proxy) = (SETTLER_FACTORY, UPTO_PROXY),
             offer: |offer| {
-                (offer.scheme, offer.settler) = (Scheme::UptoPermit2, settler_of(&FACTORY, &Key::of(K_SIG).address()));
+                (offer.scheme, offer.settler) = (Scheme::UptoPermit2, settler_of(&SETTLER_FACTORY, &Key::of(K_SIG).address()));
             },
             ..Self::default()
         }

@@ -3,24 +3,40 @@
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::payment::{Authorization, unsettled_id};
 use candor_verify::receipt::Receipt;
-use candor_verify::scheme::{Scheme, Through, UPTO_PROXY, settler_of};
+use candor_verify::scheme::{SETTLER_FACTORY, Scheme, Through, UPTO_PROXY, settler_of};
 use candor_verify::terms::OperatorTerms;
 
-use crate::forge::{CHAIN_ID, FACTORY, Key, Lie};
+use crate::forge::{CHAIN_ID, K_SIG, Key, Lie};
 use crate::lies::{Row, sale};
+
+/// A contract that is not the one.
+const OTHER: Address = Address([0xfa; 20]);
 
 pub(crate) fn lies() -> Vec<Row> {
     let receipt = |name, expect, receipt: fn(&mut Receipt)| (name, expect, Lie { receipt, ..Lie::metered() });
     let paid = |name, expect, authorization: fn(&mut Authorization)| (name, expect, Lie { authorization, ..Lie::metered() });
-    let half: fn(&mut OperatorTerms) = |terms| terms.chains[0].settler_factory = FACTORY;
+    let half: fn(&mut OperatorTerms) = |terms| terms.chains[0].settler_factory = SETTLER_FACTORY;
+    let of_another: fn(&mut OperatorTerms) = |terms| (terms.chains[0].settler_factory, terms.chains[0].upto_proxy) = (OTHER, UPTO_PROXY);
+    let by_another: fn(&mut OperatorTerms) =
+        |terms| (terms.chains[0].settler_factory, terms.chains[0].upto_proxy) = (SETTLER_FACTORY, OTHER);
     vec![
         ("upto_where_the_terms_name_no_settlers", "offer.terms", Lie { terms: |_| {}, ..Lie::metered() }),
         ("upto_where_the_terms_name_no_proxy", "offer.terms", Lie { terms: half, ..Lie::metered() }),
         (
+            "upto_where_the_terms_name_another_factory",
+            "offer.terms",
+            Lie {
+                terms: of_another,
+                offer: |o| (o.scheme, o.settler) = (Scheme::UptoPermit2, settler_of(&OTHER, &Key::of(K_SIG).address())),
+                ..Lie::metered()
+            },
+        ),
+        ("upto_where_the_terms_name_another_proxy", "offer.terms", Lie { terms: by_another, ..Lie::metered() }),
+        (
             "upto_through_the_settler_of_another_key",
             "offer.terms",
             Lie {
-                offer: |o| (o.scheme, o.settler) = (Scheme::UptoPermit2, settler_of(&FACTORY, &Key::of(0x77).address())),
+                offer: |o| (o.scheme, o.settler) = (Scheme::UptoPermit2, settler_of(&SETTLER_FACTORY, &Key::of(0x77).address())),
                 ..Lie::metered()
             },
         ),

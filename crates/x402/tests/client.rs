@@ -168,16 +168,23 @@ fn a_payment_that_echoed_a_salt_is_sent_to_a_later_boot_of_its_payee_too() {
 
 #[test]
 fn an_unused_authorization_frees_its_request_once_it_can_no_longer_move() {
-    let world = World::new();
+    frees_its_request_after(&World::new(), 0);
+    // Permit2 takes a permit in the second of its deadline.
+    frees_its_request_after(&World::metered(), 1);
+}
+
+fn frees_its_request_after(world: &World, last: u64) {
     let mut ledger = Ledger::default();
     let reservation = world.reserve(&mut ledger, 1);
     let (nonce, ends) = (reservation.nonce(), reservation.valid_before());
     ledger.sent(world.sent(reservation)).unwrap();
-    let early = Resolution::UnusedAt { block_time: ends.saturating_sub(1) };
-    assert_eq!(ledger.resolve(&nonce, early), Err(LedgerError::TooEarly { at_least: ends, got: ends.saturating_sub(1) }));
+    let over = ends.saturating_add(last);
+    let early = over.saturating_sub(1);
+    let refused = Err(LedgerError::TooEarly { at_least: over, got: early });
+    assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_time: early }), refused);
     assert_eq!(ledger.resolve(&nonce, Resolution::NeverSent), Err(LedgerError::AlreadyPaid));
-    assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_time: ends }), Ok(()));
-    assert_eq!(ledger.resume(&REQUEST, &other(&world), &[], ends.saturating_add(1)), Ok(None));
+    assert_eq!(ledger.resolve(&nonce, Resolution::UnusedAt { block_time: over }), Ok(()));
+    assert_eq!(ledger.resume(&REQUEST, &other(world), &[], over.saturating_add(1)), Ok(None));
     assert_eq!(ledger.resolve(&nonce, Resolution::Charged { amount: None }), Err(LedgerError::Unknown));
 }
 
@@ -340,4 +347,17 @@ fn beside_payments_that_were_left_no_more_are_reserved_than_the_policy_allows_an
     ledger.resolve(&charged, Resolution::Charged { amount: None }).unwrap();
     left.insert(Hash32([0xee; 32]));
     assert!(beside(&mut ledger, &left, 6).is_ok());
+}
+
+#[test]
+fn a_maximum_counts_for_the_day_until_it_can_move_no_more() {
+    let world = World::metered();
+    let mut ledger = Ledger::default();
+    let reservation = world.reserve(&mut ledger, 1);
+    let (nonce, ends, signed) = (reservation.nonce(), reservation.valid_before(), world.requirements.amount);
+    ledger.sent(world.sent(reservation)).unwrap();
+    ledger.resolve(&nonce, Resolution::Charged { amount: Some(Amount(1)) }).unwrap();
+    let total = |now| ledger.day_total(world.requirements.network, &world.requirements.asset, now);
+    assert_eq!((total(UnixSeconds(world.now)), total(ends)), (signed, signed));
+    assert_eq!(total(ends.saturating_add(MAX_SKEW_SECONDS + 1)), Amount(1));
 }

@@ -2,20 +2,25 @@
 
 mod common;
 
+use std::collections::VecDeque;
+
 use candor_testkit::honest;
 use candor_verify::bytes::{Address, Amount, Hash32, Signature65, to_hex};
+use candor_verify::hash::keccak256;
 use candor_verify::manifest::Manifest;
 use candor_verify::receipt::Receipt;
-use candor_verify::scheme::{Keeper, PERMIT2, Scheme, Through, Transfer, UPTO_PROXY, settler_of};
+use candor_verify::scheme::{Keeper, Log, PERMIT2, SETTLER_FACTORY, Scheme, TRANSFER_TOPIC, Through, Transfer, UPTO_PROXY, settler_of};
 use candor_verify::time::UnixSeconds;
 use candor_x402::claims::{Balance, ClaimError, ClaimLimits, Ending, Funds};
 use candor_x402::client::{Ledger, PayError, SentPayment, build_payment};
 use candor_x402::error::{PaymentError, PermitError};
 use candor_x402::protocol::{PaymentPayload, parse_payment_payload};
-use candor_x402::scheme::{Binding, CALLDATA_MAX, Calldata, CalldataError, EIP2612_KEY, VerifiedPayment, read_call};
-use candor_x402::settlement::Intent;
+use candor_x402::scheme::{
+    Binding, CALLDATA_MAX, Calldata, CalldataError, EIP2612_KEY, VerifiedPayment, gas_limit, has_settled, read_call,
+};
+use candor_x402::settlement::*;
 use candor_x402::{ClaimSet, Libsecp};
-use common::{CHAIN, FACTORY, Key, NOW, World};
+use common::{CHAIN, Key, NOW, World};
 use serde_json::{Value, json};
 
 /// A payment by our own client, with a permit of the token beside it that has this nonce, if any.
@@ -45,8 +50,8 @@ fn receipt(world: &World, payment: &VerifiedPayment, charged: u128) -> (Receipt,
 
 fn call(world: &World, payment: &VerifiedPayment, charged: u128) -> Calldata {
     let (receipt, signature) = receipt(world, payment, charged);
-    let call = payment.settlement(&receipt, &signature, (&FACTORY, &world.k_sig.address()));
-    assert_eq!(call.to, FACTORY);
+    let call = payment.settlement(&receipt, &signature, (&SETTLER_FACTORY, &world.k_sig.address()));
+    assert_eq!(call.to, SETTLER_FACTORY);
     call.calldata
 }
 
@@ -55,7 +60,7 @@ fn our_clients_permit_names_the_settler_and_its_nonce_the_offer() {
     let world = World::metered();
     let sent = sent(&world, 4, None);
     let verified = paid(&world, 4, None);
-    let settler = settler_of(&FACTORY, &world.k_sig.address());
+    let settler = settler_of(&SETTLER_FACTORY, &world.k_sig.address());
     assert_eq!(verified.authorization().through, Through::UptoProxy { spender: UPTO_PROXY, facilitator: settler });
     assert_eq!((verified.scheme(), verified.payment_id()), (Scheme::UptoPermit2, sent.payment_id()));
     assert!(matches!(verified.binding(), Binding::Offer { offer_digest, .. } if offer_digest == world.candidate.offer.digest()));
@@ -132,7 +137,7 @@ fn the_call_says_what_it_moves_and_nothing_in_it_can_be_exchanged() {
         let payment = paid(&world, 4, permit_nonce);
         let calldata = call(&world, &payment, 700);
         assert!(calldata.0.len() <= CALLDATA_MAX && (calldata.0.len() - 4).is_multiple_of(32));
-        let intent = Intent::parse(CHAIN, FACTORY, calldata.clone()).unwrap();
+        let intent = Intent::parse(CHAIN, SETTLER_FACTORY, calldata.clone()).unwrap();
         let authorization = payment.authorization();
         let expected = Transfer {
             keeper: Keeper::Permit2 { settler: authorization.through.settler() },
@@ -143,9 +148,10 @@ fn the_call_says_what_it_moves_and_nothing_in_it_can_be_exchanged() {
             amount: Amount(700),
             nonce: authorization.nonce,
             valid_after: authorization.valid_after,
-            valid_before: authorization.valid_before,
+            // Permit2 still takes it at its deadline.
+            valid_before: UnixSeconds(authorization.valid_before.0 + 1),
         };
-        assert_eq!((intent.transfer(), intent.to(), intent.asset()), (&expected, FACTORY, world.requirements.asset));
+        assert_eq!((intent.transfer(), intent.to(), intent.asset()), (&expected, SETTLER_FACTORY, world.requirements.asset));
         let (receipt, _) = receipt(&world, &payment, 700);
         assert_eq!(Transfer::of(&receipt.money, authorization), expected);
         // Offsets, lengths and padding have one value each; a byte more or less is no call.
@@ -153,19 +159,19 @@ fn the_call_says_what_it_moves_and_nothing_in_it_can_be_exchanged() {
             for byte in [0, 31] {
                 let mut other = calldata.clone();
                 other.0[4 + word * 32 + byte] ^= 0x80;
-                let is_noticed = read_call(CHAIN, &FACTORY, &other) != Ok(expected);
+                let is_noticed = read_call(CHAIN, &SETTLER_FACTORY, &other) != Ok(expected);
                 assert!(is_noticed || is_for_the_chain_to_judge(word, byte, permit_nonce.is_some()), "byte {byte} of word {word}");
             }
         }
         for length in [0, 3, 4, calldata.0.len() - 1, calldata.0.len() - 32] {
-            assert!(read_call(CHAIN, &FACTORY, &Calldata(calldata.0[..length].to_vec())).is_err());
+            assert!(read_call(CHAIN, &SETTLER_FACTORY, &Calldata(calldata.0[..length].to_vec())).is_err());
         }
         let longer = Calldata([calldata.0.as_slice(), &[0; 32]].concat());
-        assert!(matches!(read_call(CHAIN, &FACTORY, &longer), Err(CalldataError::Arguments(_))));
+        assert!(matches!(read_call(CHAIN, &SETTLER_FACTORY, &longer), Err(CalldataError::Arguments(_))));
         let other = read_call(CHAIN, &Address([1; 20]), &calldata);
         assert_eq!(other, Err(CalldataError::Contradiction { what: "its receipt is of another settler" }));
         assert_eq!(
-            read_call(CHAIN + 1, &FACTORY, &calldata),
+            read_call(CHAIN + 1, &SETTLER_FACTORY, &calldata),
             Err(CalldataError::Contradiction { what: "its receipt is of another permit" })
         );
     }
@@ -192,7 +198,7 @@ fn is_for_the_chain_to_judge(word: usize, byte: usize, has_permit: bool) -> bool
 fn a_receipt_that_contradicts_its_permit_is_no_settlement() {
     let world = World::metered();
     let payment = paid(&world, 4, None);
-    let contradiction = |charged| read_call(CHAIN, &FACTORY, &call(&world, &payment, charged));
+    let contradiction = |charged| read_call(CHAIN, &SETTLER_FACTORY, &call(&world, &payment, charged));
     let what = "its receipt charges nothing, or more than was signed";
     assert!(contradiction(1).is_ok() && contradiction(1000).is_ok());
     assert_eq!(
@@ -315,4 +321,134 @@ fn an_allowance_is_what_the_reference_signs() {
     assert_eq!((&data["primaryType"], &data["message"]["spender"]), (&json!("Permit"), &json!(PERMIT2.to_string())));
     assert_eq!((&data["message"]["value"], &data["message"]["nonce"]), (&json!("1000"), &json!("3")));
     assert_eq!(Hash32::from_hex(data["digest"].as_str().unwrap()), Some(allowance.digest(&world.requirements.token())));
+}
+
+/// A chain for one metered payment: every transaction succeeds, and in some of them the settler moves the money.
+struct Rows {
+    machine: Machine,
+    now_ms: u64,
+    block: u64,
+    /// Logs of each transaction that is to come; without any the row failed.
+    logs: Vec<Vec<Log>>,
+    sent: Vec<TxReceipt>,
+    /// The nonce is used, and no log says by what.
+    is_used: bool,
+}
+
+impl Rows {
+    fn run(&mut self, event: Event) {
+        let mut actions = VecDeque::from(self.machine.step(event, self.now_ms));
+        while let Some(action) = actions.pop_front() {
+            let answer = match action {
+                Action::Persist(record) => {
+                    Event::Persisted { payment_id: record.intent.payment_id(), revision: record.revision, result: PersistResult::Durable }
+                }
+                Action::Chain(request) => Event::Chain(self.answer(request)),
+                _ => continue,
+            };
+            actions.extend(self.machine.step(answer, self.now_ms));
+        }
+    }
+
+    fn answer(&mut self, request: ChainRequest) -> ChainAnswer {
+        let at = BlockRef { number: self.block, timestamp: UnixSeconds(self.now_ms / 1000) };
+        match request {
+            ChainRequest::SignAndBroadcast { purpose, account_nonce, gas_level, .. } => {
+                let hash = Hash32([u8::try_from(self.sent.len()).unwrap() + 1; 32]);
+                self.block += 1;
+                let (from, status, logs) = (Address([0x6a; 20]), TxStatus::Success, self.logs.remove(0));
+                self.sent.push(TxReceipt { hash, from, status, logs, block: self.block, confirmations: 9 });
+                ChainAnswer::Broadcast { purpose, account_nonce, gas_level, outcome: BroadcastOutcome::Sent { hash } }
+            }
+            ChainRequest::Simulate { payment_id, .. } => ChainAnswer::Simulated { payment_id, reverts_at: None },
+            ChainRequest::QueryReceipt { payment_id, hashes } => {
+                let receipt = self.sent.iter().find(|sent| hashes.contains(&sent.hash)).unwrap().clone();
+                ChainAnswer::ReceiptFound { payment_id, receipt }
+            }
+            ChainRequest::QueryAuthorization { transfer } => {
+                let used = AuthorizationState::Used { transaction: None };
+                let state = if self.is_used { used } else { AuthorizationState::Unused };
+                ChainAnswer::AuthorizationState { payment_id: transfer.payment_id, state, at }
+            }
+            ChainRequest::QueryAccountNonce => ChainAnswer::AccountNonce { next: u64::try_from(self.sent.len()).unwrap(), at },
+        }
+    }
+
+    /// Settles by 700 of what was signed, for so many seconds.
+    fn settle(logs: Vec<Vec<Log>>, is_used: bool, seconds: u64) -> (Option<SettlementStatus>, usize) {
+        let world = World::metered();
+        let payment = paid(&world, 4, None);
+        let intent = Intent::parse(CHAIN, SETTLER_FACTORY, call(&world, &payment, 700)).unwrap();
+        let machine = Machine::new(MachineConfig::new(CHAIN, Address([0x6a; 20])), vec![]);
+        let mut rows = Self { machine, now_ms: world.now * 1000, block: 1, logs, sent: vec![], is_used };
+        rows.run(Event::Intent(intent));
+        for _second in 0..seconds {
+            rows.now_ms += 1_000;
+            rows.run(Event::Tick);
+        }
+        (rows.machine.status(&payment.payment_id()), rows.sent.len())
+    }
+}
+
+/// What the settler and the token say when the money moves.
+fn charge(world: &World, payment: &VerifiedPayment, amount: u128) -> Vec<Log> {
+    let (settler, topic) =
+        (payment.authorization().through.settler(), |at: &Address| Hash32::from_slice(&[&[0; 12], &at.0[..]].concat()).unwrap());
+    let data = [vec![0; 16], amount.to_be_bytes().to_vec()].concat();
+    let (from, to) = (topic(&world.payer.address()), topic(&world.requirements.pay_to));
+    let event = keccak256(&[b"ReceiptSettled(bytes32,bytes32,uint256)"]);
+    vec![
+        Log { address: world.requirements.asset, topics: vec![TRANSFER_TOPIC, from, to], data: data.clone() },
+        Log { address: settler, topics: vec![event, Hash32([1; 32]), payment.payment_id()], data },
+    ]
+}
+
+#[test]
+fn a_row_that_failed_in_a_transaction_that_succeeded_is_tried_again() {
+    let world = World::metered();
+    let moved = charge(&world, &paid(&world, 4, None), 700);
+    let (status, sent) = Rows::settle(vec![vec![], moved.clone()], false, 30);
+    assert!(matches!(status, Some(SettlementStatus::Settled { by: SettledBy::Us, .. })) && sent == 2, "{status:?}");
+    let at_once = Rows::settle(vec![moved], false, 3);
+    assert!(matches!(at_once, (Some(SettlementStatus::Settled { .. }), 1)), "{at_once:?}");
+    // Each costs gas: not for ever.
+    let failed = Rows::settle(vec![vec![]; 3], false, 60);
+    assert_eq!(failed, (Some(SettlementStatus::Failed { code: FailureCode::TransactionFailed }), 3));
+    // A token that takes a fee has moved what it moves.
+    let less = Rows::settle(vec![charge(&world, &paid(&world, 4, None), 699)], false, 3);
+    assert_eq!(less, (Some(SettlementStatus::Failed { code: FailureCode::TransferEventMismatch }), 1));
+}
+
+/// Permit2's plain transfer uses a nonce up and says nothing: what was sent for it is not asked about for ever.
+#[test]
+fn a_nonce_that_its_payer_used_up_in_silence_is_told_as_used() {
+    let (status, sent) = Rows::settle(vec![vec![]], true, 5);
+    assert!(matches!(status, Some(SettlementStatus::Pending { .. })) && sent == 1, "{status:?}");
+    let (status, sent) = Rows::settle(vec![vec![]], true, 2_000);
+    assert_eq!((status, sent), (Some(SettlementStatus::Failed { code: FailureCode::NonceAlreadyUsed }), 1));
+}
+
+#[test]
+fn a_trial_is_the_settlers_own_call_for_the_whole_maximum_and_a_token_gets_none() {
+    let world = World::metered();
+    for permit_nonce in [None, Some(3)] {
+        let payment = paid(&world, 4, permit_nonce);
+        let trial = payment.trial().unwrap();
+        assert_eq!((trial.from, trial.call.to), (payment.authorization().through.settler(), UPTO_PROXY));
+        let head = if permit_nonce.is_some() { 15 } else { 10 };
+        assert_eq!(trial.call.calldata.0.len(), 4 + (head + 4) * 32);
+        assert!(gas_limit(&call(&world, &payment, 700)) > 700_000);
+    }
+    assert_eq!(World::new().paid(4).trial(), None, "whoever sees it can submit it");
+}
+
+#[test]
+fn a_settler_that_comes_back_with_a_failure_has_not_settled() {
+    let world = World::metered();
+    let (plain, permitted) = (call(&world, &paid(&world, 4, None), 700), call(&world, &paid(&world, 4, Some(3)), 700));
+    let mut one = [0; 32];
+    one[31] = 1;
+    assert!(has_settled(&plain, &[0; 32]) && !has_settled(&plain, &one) && !has_settled(&plain, &[]));
+    // That one reverts as a whole, and returns nothing.
+    assert!(has_settled(&permitted, &[]));
 }

@@ -45,7 +45,7 @@ export function offerTerms({ bundle }) {
 function settlerFor({ scheme, chainId }, { manifest, terms }) {
   if (scheme === SCHEME_EXACT) return new Uint8Array(20);
   const chain = terms.chains.find((entry) => entry.chainId === chainId);
-  const offers = chain !== undefined && !isZero(chain.settlerFactory) && !isZero(chain.uptoProxy);
+  const offers = chain !== undefined && equal(chain.settlerFactory, payments.SETTLER_FACTORY) && equal(chain.uptoProxy, payments.UPTO_PROXY);
   return scheme === SCHEME_UPTO && offers ? payments.settlerOf(chain.settlerFactory, manifest.kSig) : null;
 }
 

@@ -60,6 +60,10 @@ export function paymentId(chainId, asset, { scheme, from, nonce }) {
 
 export const keeperOf = (scheme, asset) => (scheme === SCHEME_UPTO ? PERMIT2 : asset);
 
+/** PAY-11: the one factory, and x402's one proxy, on every chain that has them. */
+export const SETTLER_FACTORY = fromHex("0x9ce89f0002a038ee6e5fb40b3c30ef6409e57b0b");
+export const UPTO_PROXY = fromHex("0x4020a4f3b7b90cca423b9fabcc0ce57c6c240002");
+
 const CLONE_HEAD = fromHex("0x3d604180600a3d3981f3363d3d373d3d3d363d73"), CLONE_TAIL = fromHex("0x5af43d82803e903d91602b57fd5bf3");
 
 /** The address of a contract by what names it. */

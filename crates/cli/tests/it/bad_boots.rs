@@ -162,7 +162,7 @@ impl Drop for Enclave {
 /// One deviation of signed terms, and what the refusal says.
 type Deviation = (&'static str, fn(SignedTerms) -> Vec<u8>, &'static str);
 
-fn changed(signed: SignedTerms, change: impl FnOnce(&mut OperatorTerms)) -> Vec<u8> {
+pub(crate) fn changed(signed: SignedTerms, change: impl FnOnce(&mut OperatorTerms)) -> Vec<u8> {
     let mut terms = signed.terms;
     change(&mut terms);
     sign(terms).encode()
@@ -353,11 +353,11 @@ async fn a_host_whose_terms_are_refused_ends_says_why_and_never_served() {
         "before byte 65536: a value that is not allowed here",
     );
     let settlers: Deviation = (
-        "settlers, whose calls a host does not make",
+        "settlers that its network does not have",
         |signed| {
             changed(signed, |terms| (terms.chains[0].settler_factory, terms.chains[0].upto_proxy) = (Address([9; 20]), Address([8; 20])))
         },
-        "a factory of settlers for chain 31337",
+        "which has no SettlerFactory at",
     );
     for (name, deviate, says) in DEVIATIONS.iter().chain([&unknown_model, &too_long, &settlers]) {
         std::fs::write(&path, deviate(written.clone())).unwrap();

@@ -18,6 +18,7 @@ mod funds;
 mod guarded;
 mod kept;
 mod lying_chain;
+mod metered;
 mod misuse;
 mod observed;
 mod one_payment;

@@ -23,9 +23,7 @@ use std::time::Duration;
 use candor_chain::ChainClient;
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::scheme::NonceQuestion;
-use candor_x402::client::{
-    Choice, DAY_SECONDS, Ledger, LedgerError, Purchase, Reservation, Resolution, Seller, SentPayment, Spend, SpendState,
-};
+use candor_x402::client::{Choice, Ledger, LedgerError, Purchase, Reservation, Resolution, Seller, SentPayment, Spend, SpendState};
 use candor_x402::protocol::Eip155;
 use rusqlite::Connection;
 
@@ -132,7 +130,7 @@ impl SpendBook {
         self.database.change(|book| {
             let now = clock::now().seconds();
             let (network, asset) = (choice.requirements().network, choice.requirements().asset);
-            let charged = rows::charged_since(book, network, &asset, now.saturating_sub(DAY_SECONDS))?;
+            let charged = rows::charged_in_day(book, network, &asset, now)?;
             let Loaded { ledger, before } = Loaded::open(book)?;
             let mut loaded = Loaded { ledger: ledger.with_charged(network, asset, charged), before };
             let (request, amount) = (purchase.request, choice.requirements().amount);
@@ -267,7 +265,7 @@ impl SpendBook {
     pub(crate) fn day_total(&self, network: Eip155, asset: &Address) -> Result<Amount, ClientError> {
         self.database.read(|book| {
             let now = clock::now().seconds();
-            let charged = rows::charged_since(book, network, asset, now.saturating_sub(DAY_SECONDS))?;
+            let charged = rows::charged_in_day(book, network, asset, now)?;
             let ledger = Loaded::open(book)?.ledger.with_charged(network, *asset, charged);
             Ok(ledger.day_total(network, asset, now))
         })

@@ -2,6 +2,7 @@
 //! its nonce, and of what the day's budget counts the amounts, out of an index.
 
 use candor_verify::bytes::{Address, Amount, Hash32};
+use candor_verify::payment::MAX_SKEW_SECONDS;
 use candor_verify::scheme::Scheme;
 use candor_verify::time::UnixSeconds;
 use candor_x402::client::{DAY_SECONDS, SentPayment, Spend, SpendState};
@@ -23,6 +24,7 @@ pub(crate) const SCHEMA: &str = "
         chain_id INTEGER NOT NULL,
         asset BLOB NOT NULL,
         amount BLOB NOT NULL,
+        signed BLOB NOT NULL,
         reserved_at INTEGER NOT NULL,
         valid_before INTEGER NOT NULL,
         state INTEGER NOT NULL,
@@ -49,7 +51,7 @@ const GIVEN_UP: i64 = 2;
 const TURNED_AWAY: i64 = 3;
 const CHARGED: i64 = 4;
 
-const COLUMNS: &str = "nonce, scheme, request, boot, payer, chain_id, asset, amount, reserved_at, valid_before, state, payment";
+const COLUMNS: &str = "nonce, scheme, request, boot, payer, chain_id, asset, amount, signed, reserved_at, valid_before, state, payment";
 
 /// The payments of which nobody knows yet what became of them.
 pub(super) fn open(connection: &Connection) -> Result<Vec<Spend>, Stop> {
@@ -79,18 +81,24 @@ pub(super) fn one(connection: &Connection, nonce: &Hash32) -> Result<Option<Spen
     statement.query_row([nonce.0], |row| Ok(read(row))).optional()?.transpose()
 }
 
-/// What was charged in an asset by payments that were reserved after `since`.
-pub(super) fn charged_since(connection: &Connection, network: Eip155, asset: &Address, since: UnixSeconds) -> Result<Amount, Stop> {
+/// What was charged in an asset within the last day; of what may still move, what was signed ([`Spend::counts`]).
+pub(super) fn charged_in_day(connection: &Connection, network: Eip155, asset: &Address, now: UnixSeconds) -> Result<Amount, Stop> {
+    let since = now.saturating_sub(DAY_SECONDS);
     let mut statement = connection.prepare_cached(&format!(
         "SELECT amount FROM spends WHERE state = {CHARGED} AND chain_id = ?1 AND asset = ?2 AND reserved_at > ?3"
     ))?;
     let mut rows = statement.query(params![integer(network.0)?, asset.0, integer(since.0)?])?;
     let mut sum = Amount::ZERO;
     while let Some(row) = rows.next()? {
-        let amount = Amount(u128::from_be_bytes(row.get(0)?));
-        sum = sum.checked_add(amount).unwrap_or(Amount(u128::MAX));
+        sum = sum.checked_add(Amount(u128::from_be_bytes(row.get(0)?))).unwrap_or(Amount(u128::MAX));
     }
-    Ok(sum)
+    let may_move = ending_after(connection, now.saturating_sub(MAX_SKEW_SECONDS + 1))?;
+    let is_one = |spend: &&Spend| {
+        spend.state == SpendState::Charged && spend.network == network && spend.asset == *asset && since < spend.reserved_at
+    };
+    // What is over by now counts as charged in both.
+    let more = may_move.iter().filter(is_one).map(|spend| Amount(spend.counts(now).0.saturating_sub(spend.amount.0)));
+    Ok(more.fold(sum, |sum, more| sum.checked_add(more).unwrap_or(Amount(u128::MAX))))
 }
 
 /// Says who asked for a payment, where a proxy has keys.
@@ -156,7 +164,7 @@ pub(super) fn put(connection: &Connection, spend: &Spend) -> Result<(), Stop> {
         SpendState::Charged => (CHARGED, None),
     };
     let mut statement =
-        connection.prepare_cached(&format!("INSERT OR REPLACE INTO spends ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"))?;
+        connection.prepare_cached(&format!("INSERT OR REPLACE INTO spends ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"))?;
     statement.execute(params![
         spend.nonce.0,
         spend.scheme.code(),
@@ -166,6 +174,7 @@ pub(super) fn put(connection: &Connection, spend: &Spend) -> Result<(), Stop> {
         integer(spend.network.0)?,
         spend.asset.0,
         spend.amount.0.to_be_bytes(),
+        spend.signed.0.to_be_bytes(),
         integer(spend.reserved_at.0)?,
         integer(spend.valid_before.0)?,
         state,
@@ -187,9 +196,9 @@ fn read(row: &Row<'_>) -> Result<Spend, Stop> {
     let nonce = Hash32(row.get(0)?);
     let malformed = || Stop::Malformed(format!("the row of payment {nonce}"));
     let number = |at: usize| -> Result<u64, Stop> { u64::try_from(row.get::<_, i64>(at)?).map_err(|_| malformed()) };
-    let payment: Option<String> = row.get(11)?;
+    let payment: Option<String> = row.get(12)?;
     let sent = payment.map(|header| SentPayment::parse(&header).filter(|sent| sent.payment().authorization.nonce == nonce));
-    let state = match (row.get(10)?, sent) {
+    let state = match (row.get(11)?, sent) {
         (RESERVED, None) => SpendState::Reserved,
         (UNRESOLVED, Some(Some(sent))) => SpendState::Unresolved(sent),
         (GIVEN_UP, Some(Some(sent))) => SpendState::GivenUp(sent),
@@ -206,8 +215,9 @@ fn read(row: &Row<'_>) -> Result<Spend, Stop> {
         network: Eip155(number(5)?),
         asset: Address(row.get(6)?),
         amount: Amount(u128::from_be_bytes(row.get(7)?)),
-        reserved_at: UnixSeconds(number(8)?),
-        valid_before: UnixSeconds(number(9)?),
+        signed: Amount(u128::from_be_bytes(row.get(8)?)),
+        reserved_at: UnixSeconds(number(9)?),
+        valid_before: UnixSeconds(number(10)?),
         state,
     })
 }

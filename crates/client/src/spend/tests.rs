@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use candor_verify::bytes::{Address, Amount};
 use candor_verify::scheme::Scheme;
 use candor_verify::time::UnixSeconds;
+use candor_x402::client::DAY_SECONDS;
 use rusqlite::params;
 
 use super::*;
@@ -36,6 +37,7 @@ fn charged(world: &World, number: u32, amount: Amount, reserved_at: UnixSeconds)
         network: world.requirements.network,
         asset: world.requirements.asset,
         amount,
+        signed: amount,
         reserved_at,
         valid_before: reserved_at,
         state: SpendState::Charged,
@@ -177,6 +179,26 @@ fn what_was_charged_is_kept_for_good_and_counts_for_a_day() {
     reserved.unwrap();
     let error = book.reserve(world.purchase(1), world.choice(), &By::default()).unwrap_err();
     assert!(matches!(&error, ClientError::Spend(what) if what.contains("was made already")), "{error}");
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// A receipt that charges less is the enclave's word: until the end of its signature, all of it may move.
+#[test]
+fn what_was_signed_counts_until_it_can_move_no_more() {
+    let (directory, world) = (directory("signed"), World::new());
+    let book = SpendBook::open(&directory.join("client.db")).unwrap();
+    let (now, day) = (clock::now().seconds(), world.policy().assets[0].max_per_day);
+    let metered = |valid_before| Spend {
+        scheme: Scheme::UptoPermit2,
+        signed: day,
+        valid_before,
+        ..charged(&world, 1, Amount(1), now.saturating_sub(600))
+    };
+    put(&book, [metered(now.saturating_add(60))]);
+    let error = pay(&book, &world, 1).unwrap_err();
+    assert!(matches!(&error, ClientError::Spend(what) if what.contains("the day would come to")), "{error}");
+    put(&book, [metered(now.saturating_sub(60))]);
+    pay(&book, &world, 1).unwrap();
     fs::remove_dir_all(directory).unwrap();
 }
 

@@ -6,15 +6,13 @@ use candor_testhttp::{Draft, Offered};
 use candor_verify::bytes::{Address, Amount, Hash32};
 use candor_verify::eip712::{K256, signer};
 use candor_verify::receipt::Receipt;
-use candor_verify::scheme::{Keeper, Scheme, UPTO_PROXY, settler_of};
+use candor_verify::scheme::{Keeper, SETTLER_FACTORY, Scheme, UPTO_PROXY, settler_of};
 use candor_verify::terms::OperatorTerms;
 use candor_x402::scheme::EIP2612_KEY;
 use serde_json::Value;
 
 use crate::support::client::{Reply, delivery, question, sign};
 use crate::support::{Key, World, moved, now};
-
-const FACTORY: Address = Address([0xfa; 20]);
 
 /// The fixture does not end its answer to this before it has to.
 const LONG: &str = "a long story";
@@ -27,7 +25,7 @@ fn config() -> Config {
 
 /// A chain with settlers.
 fn metered(terms: &mut OperatorTerms) {
-    (terms.chains[0].settler_factory, terms.chains[0].upto_proxy) = (FACTORY, UPTO_PROXY);
+    (terms.chains[0].settler_factory, terms.chains[0].upto_proxy) = (SETTLER_FACTORY, UPTO_PROXY);
 }
 
 /// A payment of at most what the first entry asks, with no permit of the token beside it.
@@ -51,7 +49,7 @@ async fn both_ways_are_offered_the_metered_one_first_each_signed() {
     assert_eq!((upto.amount(), upto.requirements.asset), (exact.amount(), exact.requirements.asset));
     let k_sig = signer(&K256, &upto.signed.offer.digest(), &upto.signed.signature).unwrap();
     assert_eq!(signer(&K256, &exact.signed.offer.digest(), &exact.signed.signature), Some(k_sig));
-    let settler = settler_of(&FACTORY, &k_sig);
+    let settler = settler_of(&SETTLER_FACTORY, &k_sig);
     assert_eq!((upto.signed.offer.settler, exact.signed.offer.settler), (settler, Address::ZERO));
     assert_eq!(upto.requirements.through.settler(), settler);
     let extensions = upto.required.extensions.unwrap();
@@ -96,7 +94,7 @@ async fn what_is_charged_is_what_the_receipt_meters_and_exact_moves_all_of_it() 
         let settlements = world.host.settlements.lock().unwrap();
         let settlement = settlements.last().unwrap();
         let transfer = moved(settlement);
-        assert_eq!((settlement.scheme, settlement.to, settlement.payment_id), (Scheme::UptoPermit2, FACTORY, money.payment_id));
+        assert_eq!((settlement.scheme, settlement.to, settlement.payment_id), (Scheme::UptoPermit2, SETTLER_FACTORY, money.payment_id));
         assert_eq!((transfer.amount, transfer.payer, transfer.payee), (money.charged, money.payer, money.payee));
         assert_eq!(transfer.keeper, Keeper::Permit2 { settler: money.settler });
     }
@@ -121,8 +119,14 @@ async fn a_charge_never_exceeds_what_was_signed_and_a_stream_that_is_cut_pays_fo
 #[tokio::test]
 async fn whoever_has_not_allowed_permit2_is_told_so_with_fresh_requirements_before_anything_runs() {
     let world = World::start_under(config(), metered).await;
-    let poor =
-        PayerState { asset_has_code: true, balance: Amount(u128::MAX), allowance: Amount::ZERO, permit_nonce: Some(0), nonce_used: false };
+    let poor = PayerState {
+        asset_has_code: true,
+        balance: Amount(u128::MAX),
+        allowance: Amount::ZERO,
+        permit_nonce: Some(0),
+        nonce_used: false,
+        passes: true,
+    };
     *world.host.payer.lock().unwrap() = Some(poor);
     let body = question("hello", 8, false);
     let unpaid = world.ask(&body, None).await;
@@ -131,7 +135,12 @@ async fn whoever_has_not_allowed_permit2_is_told_so_with_fresh_requirements_befo
     assert!(refused.status == 412 && refused.text().contains(r#""code":"permit2_allowance_required""#), "{refused:?}");
     assert!(refused.header("payment-required").is_some(), "another payment would do");
     assert!(world.host.settlements.lock().unwrap().is_empty());
-    // The same payment does, once Permit2 may move it.
+    // Allowed, and refused by what its payer's account or the token decides.
+    *world.host.payer.lock().unwrap() = Some(PayerState { allowance: Amount(u128::MAX), passes: false, ..poor });
+    let refused = world.ask(&body, Some(&payment)).await;
+    assert!(refused.status == 402 && refused.text().contains(r#""code":"permit2_simulation_failed""#), "{refused:?}");
+    assert!(world.host.settlements.lock().unwrap().is_empty());
+    // The same payment does, once it would pass.
     *world.host.payer.lock().unwrap() = None;
     assert_eq!(world.ask(&body, Some(&payment)).await.status, 200);
 }

@@ -435,6 +435,7 @@ async fn an_rpc_that_is_down_is_a_typed_refusal_and_recovers() {
         asset: r.world.contracts.test_usd,
         payer: r.world.payer.address(),
         nonce: Hash32([1; 32]),
+        trial: None,
     };
     let ok = HostReply::PayerState(PayerState {
         asset_has_code: true,
@@ -442,11 +443,12 @@ async fn an_rpc_that_is_down_is_a_typed_refusal_and_recovers() {
         allowance: Amount::ZERO,
         permit_nonce: None,
         nonce_used: false,
+        passes: true,
     });
-    assert_eq!(r.control.call(EnclaveRequest::PayerState(query)).await, ok);
+    assert_eq!(r.control.call(EnclaveRequest::PayerState(query.clone())).await, ok);
     r.world.shared.set_fault(Fault::Down);
     tokio::time::sleep(Duration::from_millis(200)).await;
-    for request in [EnclaveRequest::PayerState(query), EnclaveRequest::Head] {
+    for request in [EnclaveRequest::PayerState(query.clone()), EnclaveRequest::Head] {
         let reply = r.control.call(request).await;
         assert!(matches!(&reply, HostReply::Refused(refused) if refused.code == RefusalCode::Unavailable), "{reply:?}");
     }

@@ -16,7 +16,7 @@ mod permit2;
 mod transfer;
 
 pub use eip3009::TRANSFER_TYPE;
-pub use permit2::{PERMIT2, UPTO_PROXY, settler_code, settler_of};
+pub use permit2::{PERMIT2, SETTLER_FACTORY, UPTO_PROXY, settler_code, settler_of};
 pub use transfer::{Keeper, Log, LogQuestion, NonceQuestion, TRANSFER_TOPIC, Transfer};
 
 use core::fmt;
@@ -29,6 +29,7 @@ use crate::hash::keccak256;
 use crate::payment::{Authorization, TokenDomain};
 use crate::tags;
 use crate::terms::Chain;
+use crate::time::UnixSeconds;
 
 codes! {
     /// How the payment moves money (x402 scheme and transfer method).
@@ -69,6 +70,12 @@ impl Scheme {
     #[must_use]
     pub fn needs_allowance(self) -> bool {
         matches!(self, Self::ExactPermit2 | Self::UptoPermit2)
+    }
+
+    /// The first second at which a signature with this end is good no more: a token's bound is strict, Permit2's deadline is the last good one.
+    #[must_use]
+    pub fn over_at(self, signed: UnixSeconds) -> UnixSeconds {
+        if self.needs_allowance() { signed.saturating_add(1) } else { signed }
     }
 
     /// Identity of the payment that has this payer's nonce, if the signatures of this scheme pay for one answer each.
@@ -125,11 +132,11 @@ impl Through {
     pub fn of_terms(scheme: Scheme, chain: &Chain, k_sig: &Address) -> Option<Self> {
         match scheme {
             Scheme::ExactEip3009 => Some(Self::Token),
-            Scheme::UptoPermit2 if chain.upto_proxy.is_zero() || chain.settler_factory.is_zero() => None,
-            Scheme::UptoPermit2 => {
-                Some(Self::UptoProxy { spender: chain.upto_proxy, facilitator: settler_of(&chain.settler_factory, k_sig) })
+            // Attack: settlers of another factory, or through another proxy, charge what they like.
+            Scheme::UptoPermit2 if (chain.settler_factory, chain.upto_proxy) == (SETTLER_FACTORY, UPTO_PROXY) => {
+                Some(Self::UptoProxy { spender: UPTO_PROXY, facilitator: settler_of(&SETTLER_FACTORY, k_sig) })
             }
-            Scheme::None | Scheme::ExactPermit2 | Scheme::Batch => None,
+            Scheme::None | Scheme::ExactPermit2 | Scheme::UptoPermit2 | Scheme::Batch => None,
         }
     }
 
@@ -264,14 +271,16 @@ mod tests {
     #[test]
     fn a_way_is_offered_where_the_terms_name_its_contracts() {
         let k_sig = Address([9; 20]);
-        let chain = Chain { settler_factory: Address([1; 20]), upto_proxy: Address([2; 20]), ..Chain::default() };
+        let chain = Chain { settler_factory: SETTLER_FACTORY, upto_proxy: UPTO_PROXY, ..Chain::default() };
         let way = |scheme, chain: &Chain| Through::of_terms(scheme, chain, &k_sig);
         for scheme in [Scheme::ExactEip3009, Scheme::UptoPermit2] {
             assert_eq!(way(scheme, &chain).map(Through::scheme), Some(scheme));
         }
         assert_eq!(way(Scheme::UptoPermit2, &chain).map(Through::settler), Some(settler_of(&chain.settler_factory, &k_sig)));
-        assert_eq!(way(Scheme::UptoPermit2, &Chain { settler_factory: Address::ZERO, ..chain.clone() }), None);
-        assert_eq!(way(Scheme::UptoPermit2, &Chain { upto_proxy: Address::ZERO, ..chain.clone() }), None);
+        for other in [Address::ZERO, Address([1; 20])] {
+            assert_eq!(way(Scheme::UptoPermit2, &Chain { settler_factory: other, ..chain.clone() }), None);
+            assert_eq!(way(Scheme::UptoPermit2, &Chain { upto_proxy: other, ..chain.clone() }), None);
+        }
         assert_eq!([Scheme::None, Scheme::ExactPermit2, Scheme::Batch].map(|scheme| way(scheme, &chain)), [None; 3]);
     }
 

@@ -17,9 +17,14 @@ use crate::payment::Authorization;
 pub const PERMIT2: Address =
     Address([0, 0, 0, 0, 0, 0x22, 0xd4, 0x73, 0x03, 0x0f, 0x11, 0x6d, 0xde, 0xe9, 0xf6, 0xb4, 0x3a, 0xc7, 0x8b, 0xa3]);
 
-/// x402's `upto` proxy, where most chains have it. Terms may name another.
+/// x402's `upto` proxy, at one address on every chain that has it.
 pub const UPTO_PROXY: Address =
     Address([0x40, 0x20, 0xa4, 0xf3, 0xb7, 0xb9, 0x0c, 0xca, 0x42, 0x3b, 0x9f, 0xab, 0xcc, 0x0c, 0xe5, 0x7c, 0x6c, 0x24, 0x00, 0x02]);
+
+/// The factory of settlers (contracts.md §6), at one address on every chain that has it: CREATE2 by the deterministic deployer, salt zero, for
+/// [`UPTO_PROXY`]. Whatever else is deployed is elsewhere, so who names this address names that code.
+pub const SETTLER_FACTORY: Address =
+    Address([0x9c, 0xe8, 0x9f, 0x00, 0x02, 0xa0, 0x38, 0xee, 0x6e, 0x5f, 0xb4, 0x0b, 0x3c, 0x30, 0xef, 0x64, 0x09, 0xe5, 0x7b, 0x0b]);
 
 const DOMAIN_TYPE: &str = "EIP712Domain(string name,uint256 chainId,address verifyingContract)";
 const PERMITTED_TYPE: &str = "TokenPermissions(address token,uint256 amount)";

@@ -122,7 +122,7 @@ impl Transfer {
             amount: money.charged,
             nonce: authorization.nonce,
             valid_after: authorization.valid_after,
-            valid_before: authorization.valid_before,
+            valid_before: authorization.through.scheme().over_at(authorization.valid_before),
         }
     }
 
@@ -162,6 +162,16 @@ impl Transfer {
         match self.keeper {
             Keeper::Token => eip3009::shows(self, logs),
             Keeper::Permit2 { settler } => permit2::shows(self, &settler, logs),
+        }
+    }
+
+    /// Whether a transaction that succeeded with these logs may have left the payment as it was, though it made its call: a settler goes on when
+    /// one of its charges fails. Then the nonce tells.
+    #[must_use]
+    pub fn may_be_untouched_by(&self, logs: &[Log]) -> bool {
+        match self.keeper {
+            Keeper::Token => false,
+            Keeper::Permit2 { .. } => !logs.iter().any(|log| self.is_ended_by(log)),
         }
     }
 

@@ -65,6 +65,8 @@ pub struct Spend {
     pub asset: Address,
     /// Amount in the asset's smallest unit: what was signed, until a receipt says what is charged.
     pub amount: Amount,
+    /// What was signed, and may move until its end.
+    pub signed: Amount,
     /// Unix seconds when it was reserved.
     pub reserved_at: UnixSeconds,
     /// Unix seconds before which it can move.
@@ -322,6 +324,7 @@ impl Ledger {
             network: requirements.network,
             asset: requirements.asset,
             amount: requirements.amount,
+            signed: requirements.amount,
             reserved_at: now,
             valid_before,
             state: SpendState::Reserved,
@@ -385,8 +388,9 @@ impl Ledger {
             (Resolution::GivenUp, SpendState::GivenUp(_)) | (Resolution::TurnedAway, SpendState::TurnedAway) => {}
             (Resolution::GivenUp | Resolution::TurnedAway, _) => return Err(LedgerError::Unknown),
             (Resolution::UnusedAt { block_time }, _) => {
-                if block_time < spend.valid_before {
-                    return Err(LedgerError::TooEarly { at_least: spend.valid_before, got: block_time });
+                let at_least = spend.scheme.over_at(spend.valid_before);
+                if block_time < at_least {
+                    return Err(LedgerError::TooEarly { at_least, got: block_time });
                 }
                 self.spends.remove(nonce);
             }
@@ -407,7 +411,7 @@ impl Ledger {
             recent && spend.network == network && spend.asset == *asset
         };
         let charged = self.charged.iter().filter(|(of, token, _)| *of == network && token == asset).map(|(_, _, amount)| *amount);
-        let mut amounts = self.spends.values().filter(counts).map(|spend| spend.amount).chain(charged);
+        let mut amounts = self.spends.values().filter(counts).map(|spend| spend.counts(now)).chain(charged);
         let sum = amounts.try_fold(Amount::ZERO, Amount::checked_add);
         sum.unwrap_or(Amount(u128::MAX))
     }
@@ -425,6 +429,13 @@ impl Ledger {
 }
 
 impl Spend {
+    /// What counts as spent: a receipt that charges less than was signed is the enclave's word, and all of it may move before its end.
+    #[must_use]
+    pub fn counts(&self, now: UnixSeconds) -> Amount {
+        let is_over = self.scheme.over_at(self.valid_before).saturating_add(MAX_SKEW_SECONDS) <= now;
+        if is_over { self.amount } else { self.signed }
+    }
+
     /// Whether its answer may still be had with it, however the payment ended.
     #[must_use]
     pub fn may_have_answer(&self, now: UnixSeconds) -> bool {

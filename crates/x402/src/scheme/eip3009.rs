@@ -24,6 +24,9 @@ pub(super) const METHOD: &str = "eip3009";
 /// First four bytes of the call.
 pub const TRANSFER_SELECTOR: [u8; 4] = [0xe3, 0xee, 0x16, 0x0e];
 
+/// Gas of the call; USDC needs 60,000 to 90,000.
+pub(super) const GAS: u64 = 150_000;
+
 /// Arguments of the call, in words.
 const ARGUMENT_WORDS: usize = 9;
 

@@ -95,7 +95,49 @@ pub fn read_call(chain_id: u64, to: &Address, calldata: &Calldata) -> Result<Tra
     }
 }
 
+/// Gas of a transaction that does nothing.
+const GAS_OF_NOTHING: u64 = 21_000;
+
+/// Gas that a transaction with this call is given. Fixed, because an estimate fails when a race is lost.
+#[must_use]
+pub fn gas_limit(calldata: &Calldata) -> u64 {
+    match calldata.0.first_chunk::<4>() {
+        Some(selector) if permit2::is_settle(selector) => permit2::GAS,
+        Some(_) => eip3009::GAS,
+        None => GAS_OF_NOTHING,
+    }
+}
+
+/// Whether a call that came back with this did what it is for. A settler goes on when one of its charges fails, and says how many did.
+#[must_use]
+pub fn has_settled(calldata: &Calldata, returned: &[u8]) -> bool {
+    !calldata.0.starts_with(&permit2::SETTLE_SELECTOR) || returned == [0; 32]
+}
+
+/// A call that a chain can be asked about before anything runs: it passes if the payment would move by its maximum. It settles nothing, because
+/// nobody can send a transaction as `from`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "complete: what a chain is asked")]
+pub struct Trial {
+    /// Who would call.
+    pub from: Address,
+    /// The call.
+    pub call: ContractCall,
+}
+
 impl VerifiedPayment {
+    /// What a chain can be asked about it, if its signature may be shown for that: it is worth nothing without a receipt of the key.
+    #[must_use]
+    pub fn trial(&self) -> Option<Trial> {
+        match self.authorization().through {
+            // Anyone who sees it can submit it.
+            Through::Token => None,
+            Through::UptoProxy { spender, facilitator } => {
+                Some(Trial { from: facilitator, call: ContractCall { to: spender, calldata: permit2::encode_trial(self, &facilitator) } })
+            }
+        }
+    }
+
     /// The call that settles it by this receipt, for an enclave of this key on a chain where settlers have this factory.
     #[must_use]
     pub fn settlement(&self, receipt: &Receipt, signature: &Signature65, (factory, k_sig): (&Address, &Address)) -> ContractCall {
@@ -122,6 +164,12 @@ pub fn with_permits(mut extensions: JsonObject, requirements: &[Requirements]) -
 #[must_use]
 pub fn balance_code(scheme: Scheme) -> &'static str {
     if scheme == Scheme::UptoPermit2 { "permit2_insufficient_balance" } else { "invalid_exact_evm_insufficient_balance" }
+}
+
+/// x402's words for a payment that would not move.
+#[must_use]
+pub fn trial_code(scheme: Scheme) -> &'static str {
+    if scheme == Scheme::UptoPermit2 { "permit2_simulation_failed" } else { "invalid_exact_evm_transaction_simulation_failed" }
 }
 
 /// x402's words for a payment whose time is over.

@@ -31,10 +31,19 @@ pub const EIP2612_KEY: &str = "eip2612GasSponsoring";
 const FACILITATOR: &str = "facilitatorAddress";
 
 /// `settle(address,(…)[])`.
-const SETTLE_SELECTOR: [u8; 4] = [0x57, 0xb5, 0xcd, 0x4a];
+pub(super) const SETTLE_SELECTOR: [u8; 4] = [0x57, 0xb5, 0xcd, 0x4a];
 
 /// `settleWithPermit(address,(…),(…))`.
 const SETTLE_WITH_PERMIT_SELECTOR: [u8; 4] = [0x22, 0xb7, 0xcc, 0x73];
+
+/// The proxy's `settle((…),uint256,address,(…),bytes)`.
+const PROXY_SETTLE_SELECTOR: [u8; 4] = [0xff, 0x11, 0xe7, 0xb4];
+
+/// The proxy's `settleWithPermit((…),(…),uint256,address,(…),bytes)`.
+const PROXY_SETTLE_WITH_PERMIT_SELECTOR: [u8; 4] = [0x01, 0x6c, 0x17, 0x48];
+
+/// Gas of either call: what the factory keeps for a row (contracts.md §6), the first settlement's clone, and the calldata.
+pub(super) const GAS: u64 = 750_000;
 
 /// Words of a row up to its two signatures, whose offsets they hold.
 const ROW_HEAD: usize = Half::WORDS + 5;
@@ -328,11 +337,7 @@ pub(super) fn encode(k_sig: &Address, receipt: (&Half, &Signature65), payment: &
     let head = Words::new().address(k_sig);
     let (selector, head) = match payment.token_permit() {
         None => (SETTLE_SELECTOR, head.u64(words(2)).u64(1).u64(words(1))),
-        Some(permit) => {
-            let (r, s, v) = permit.signature.split();
-            let head = head.amount(permit.value).u64(permit.deadline.0).hash(&r).hash(&s).u64(v.into());
-            (SETTLE_WITH_PERMIT_SELECTOR, head.u64(words(7)))
-        }
+        Some(permit) => (SETTLE_WITH_PERMIT_SELECTOR, token_permit_words(head, permit).u64(words(7))),
     };
     let (half, receipt_signature) = receipt;
     let authorization = payment.authorization();
@@ -340,6 +345,27 @@ pub(super) fn encode(k_sig: &Address, receipt: (&Half, &Signature65), payment: &
     let head = head.u64(authorization.valid_after.0).u64(words(ROW_HEAD.saturating_add(SIGNATURE_WORDS)));
     let all = signature_words(signature_words(head, receipt_signature), payment.signature());
     Calldata([selector.as_slice(), all.as_slice()].concat())
+}
+
+/// The settler's own call of the proxy, for the whole maximum.
+pub(super) fn encode_trial(payment: &VerifiedPayment, facilitator: &Address) -> Calldata {
+    const HEAD: u64 = 10;
+    const PERMIT: u64 = 5;
+    let (authorization, asset) = (payment.authorization(), payment.asset());
+    let (selector, words, head) = match payment.token_permit() {
+        None => (PROXY_SETTLE_SELECTOR, Words::new(), HEAD),
+        Some(permit) => (PROXY_SETTLE_WITH_PERMIT_SELECTOR, token_permit_words(Words::new(), permit), HEAD + PERMIT),
+    };
+    let words = words.address(&asset).amount(authorization.value).hash(&authorization.nonce).u64(authorization.valid_before.0);
+    let words = words.amount(authorization.value).address(&authorization.from);
+    let words = words.address(&authorization.to).address(facilitator).u64(authorization.valid_after.0).u64(head * 32);
+    let all = signature_words(words, payment.signature());
+    Calldata([selector.as_slice(), all.as_slice()].concat())
+}
+
+fn token_permit_words(words: Words, permit: &TokenPermit) -> Words {
+    let (r, s, v) = permit.signature.split();
+    words.amount(permit.value).u64(permit.deadline.0).hash(&r).hash(&s).u64(v.into())
 }
 
 fn signature_words(words: Words, signature: &Signature65) -> Words {
@@ -391,7 +417,7 @@ pub(super) fn read(chain_id: u64, factory: &Address, calldata: &Calldata) -> Res
         amount: money.charged,
         nonce: row.nonce,
         valid_after: row.valid_after,
-        valid_before: row.deadline,
+        valid_before: authorization.through.scheme().over_at(row.deadline),
     })
 }
 
@@ -438,6 +464,10 @@ mod tests {
         let row = format!("((uint8,bytes32,bytes32,uint64,{money},bytes32),bytes,uint256,uint256,uint256,bytes)");
         let selector = |text: String| keccak256(&[text.as_bytes()]).0[..4].to_vec();
         assert_eq!(selector(format!("settle(address,{row}[])")), SETTLE_SELECTOR);
+        let (token_permit, permit) = ("(uint256,uint256,bytes32,bytes32,uint8)", "((address,uint256),uint256,uint256)");
+        let rest = "uint256,address,(address,address,uint256),bytes";
+        assert_eq!(selector(format!("settle({permit},{rest})")), PROXY_SETTLE_SELECTOR);
+        assert_eq!(selector(format!("settleWithPermit({token_permit},{permit},{rest})")), PROXY_SETTLE_WITH_PERMIT_SELECTOR);
         assert_eq!(
             selector(format!("settleWithPermit(address,(uint256,uint256,bytes32,bytes32,uint8),{row})")),
             SETTLE_WITH_PERMIT_SELECTOR

@@ -126,8 +126,7 @@ pub enum ChainRequest {
         /// Account nonce to sign with; never another.
         account_nonce: u64,
         /// Gas price class. The fees of a class must be a valid replacement (at least an eighth more in both fees) of every lower class
-        /// and at least what the chain asks now. The gas *limit* is fixed by the shell, not estimated: an estimate fails when a race
-        /// is lost.
+        /// and at least what the chain asks now. The gas *limit* is [`gas_limit`](crate::scheme::gas_limit), not an estimate.
         gas_level: u8,
         /// Whether to try the call first.
         simulation: Simulation,
@@ -136,7 +135,8 @@ pub enum ChainRequest {
         /// Call; empty for a filler.
         calldata: Calldata,
     },
-    /// Try the call of a settlement, from the gas account, at the latest block (not the pending one). Answer: `Simulated`.
+    /// Try the call of a settlement, from the gas account and with the gas that it would have, at the latest block (not the pending one). It passes
+    /// if it comes back, and [`has_settled`](crate::scheme::has_settled) says so of what it returns. Answer: `Simulated`.
     Simulate {
         /// For the answer.
         payment_id: Hash32,

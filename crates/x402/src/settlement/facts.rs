@@ -70,12 +70,13 @@ impl Payment {
             return not_deep(status);
         }
         lane.on_deep(tx, receipt.block);
-        match (receipt.status, &self.awaiting) {
-            (TxStatus::Success, _) => self.finish(status, config, lane),
+        let may_be_open = receipt.status == TxStatus::Reverted || self.intent.transfer().may_be_untouched_by(&receipt.logs);
+        match &self.awaiting {
+            _ if !may_be_open => self.finish(status, config, lane),
             // It is known, and the authorization has not said why yet.
-            (TxStatus::Reverted, Awaiting::Reason { .. }) => {}
+            Awaiting::Reason { .. } => {}
             // Perhaps because a third party was first: the authorization decides.
-            (TxStatus::Reverted, _) => self.go_at_once(Awaiting::Reason { revert: Revert::Mined { tx }, block: receipt.block }),
+            _ => self.go_at_once(Awaiting::Reason { revert: Revert::Mined { tx }, block: receipt.block }),
         }
         None
     }
@@ -126,6 +127,10 @@ impl Payment {
     fn on_used(&mut self, lane: &mut Lane) {
         let tx = self.tx();
         match tx {
+            // It did nothing, in a deep block: what the use was is not to be read from it.
+            Some(_) if matches!(self.awaiting, Awaiting::Reason { revert: Revert::Mined { .. }, .. }) => {
+                self.drop_transaction(Awaiting::Use { tx: None }, lane);
+            }
             Some(unknown) if lane.get(unknown).is_none_or(|transaction| !transaction.may_be_out()) => {
                 self.drop_transaction(Awaiting::Use { tx: None }, lane);
             }

@@ -13,7 +13,7 @@ use candor_verify::evidence::VerifiedEnclave;
 use candor_verify::offer::{Asked, MaxTokens, Offer, Shown, VerifiedOffer, verify_offer};
 use candor_verify::payment::{Authorization, MAX_TIMEOUT_SECONDS};
 use candor_verify::policy::Policy;
-use candor_verify::scheme::{Through, UPTO_PROXY};
+use candor_verify::scheme::{SETTLER_FACTORY, Through, UPTO_PROXY};
 use candor_verify::terms::{OperatorTerms, Price};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::verdict::Check;
@@ -30,7 +30,6 @@ use serde_json::Value;
 pub const NOW: u64 = 1_800_000_000;
 pub const BOOT: u64 = NOW - 3600;
 pub const CHAIN: u64 = 31337;
-pub const FACTORY: Address = Address([0xfa; 20]);
 
 pub struct Key(SecretKey);
 
@@ -115,7 +114,7 @@ impl World {
         static ENCLAVE: OnceLock<VerifiedEnclave> = OnceLock::new();
         let settlers = |terms: &mut OperatorTerms| {
             price(terms, 1000);
-            (terms.chains[0].settler_factory, terms.chains[0].upto_proxy) = (FACTORY, UPTO_PROXY);
+            (terms.chains[0].settler_factory, terms.chains[0].upto_proxy) = (SETTLER_FACTORY, UPTO_PROXY);
         };
         Self::under(ENCLAVE.get_or_init(|| enclave(settlers)), 1000)
     }

@@ -294,7 +294,14 @@ fn serve(host: &Arc<Host>, log: &mut Log, id: u64, request: EnclaveRequest, answ
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
                 let all = Amount(u128::MAX);
-                let rich = PayerState { asset_has_code: true, balance: all, allowance: all, permit_nonce: Some(0), nonce_used: false };
+                let rich = PayerState {
+                    asset_has_code: true,
+                    balance: all,
+                    allowance: all,
+                    permit_nonce: Some(0),
+                    nonce_used: false,
+                    passes: true,
+                };
                 let state = payer.unwrap_or(rich);
                 answers.send(ToEnclave::Reply { id, reply: HostReply::PayerState(state) })
             });
