@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use candor_link::{EnclaveCounter, EnclaveEvent, EnclaveRequest, HostReply, PayerQuery, PayerState, Trial};
+use candor_link::{EnclaveCounter, EnclaveEvent, EnclaveRequest, HostReply, PayerQuery, PayerState, PayerTrial};
 use candor_verify::bytes::Hash32;
 use candor_x402::claims::{Balance, Funds};
 use candor_x402::extension::SignedOffer;
@@ -175,7 +175,7 @@ async fn check_payer(serving: &Serving, payment: &VerifiedPayment) -> Result<(Ba
         asset: payment.asset(),
         payer: authorization.from,
         nonce: authorization.nonce,
-        trial: payment.trial().map(|trial| Trial { from: trial.from, to: trial.call.to, calldata: trial.call.calldata.0 }),
+        trial: payment.trial().map(|trial| PayerTrial { from: trial.from, to: trial.call.to, calldata: trial.call.calldata.0 }),
     };
     let state = match serving.port().request(EnclaveRequest::PayerState(query), PAYER_TIMEOUT).await {
         Ok(HostReply::PayerState(state)) => state,

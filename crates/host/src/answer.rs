@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use candor_chain::{ChainClient, ChainError};
 use candor_link::{
-    AnchoredProof, AppendRequest, CheckpointRequest, CheckpointStored, EnclaveRequest, HostReply, PayerQuery, PayerState, RefusalCode,
-    Refused, SettlementState, StoredReceipt, Trial,
+    AnchoredProof, AppendRequest, CheckpointRequest, CheckpointStored, EnclaveRequest, HostReply, PayerQuery, PayerState, PayerTrial,
+    RefusalCode, Refused, SettlementState, StoredReceipt,
 };
 use candor_verify::Hash32;
 use candor_x402::settlement::Intent;
@@ -162,9 +162,9 @@ async fn payer_state(shared: &Shared, query: &PayerQuery) -> HostReply {
 /// Gas of a trial: what a settler leaves its row.
 const TRIAL_GAS: u64 = 500_000;
 
-async fn passes(chain: &ChainClient, trial: Option<&Trial>) -> Result<bool, ChainError> {
+async fn passes(chain: &ChainClient, trial: Option<&PayerTrial>) -> Result<bool, ChainError> {
     match trial {
-        Some(Trial { from, to, calldata }) => Ok(chain.try_call(from, to, calldata, TRIAL_GAS).await?.is_some()),
+        Some(PayerTrial { from, to, calldata }) => Ok(chain.try_call(from, to, calldata, TRIAL_GAS).await?.is_some()),
         None => Ok(true),
     }
 }

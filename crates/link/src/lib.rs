@@ -52,8 +52,8 @@ pub use hello::{HELLO_LEN, Hello, HelloError, Party, Pipe, Role};
 pub use limits::*;
 pub use message::{
     AnchoredProof, AnswerPage, AnswerPart, AnswerPiece, AnswerRef, AppendRequest, BlockHead, BootRequest, CheckpointRequest,
-    CheckpointStored, LogState, LoggedReceipt, ModelPart, PayerQuery, PayerState, Phase, Predecessor, Ready, RefusalCode, Refused,
-    Settlement, SettlementFailure, SettlementState, StoredReceipt, Trial, UpstreamRequest,
+    CheckpointStored, LogState, LoggedReceipt, ModelPart, PayerQuery, PayerState, PayerTrial, Phase, Predecessor, Ready, RefusalCode,
+    Refused, Settlement, SettlementFailure, SettlementState, StoredReceipt, UpstreamRequest,
 };
 pub use to_enclave::{HostReply, HostRequest, ToEnclave};
 pub use to_host::{EnclaveReply, EnclaveRequest, ToHost};

@@ -110,7 +110,7 @@ pub struct UpstreamRequest {
 /// A call that a payment would pass, tried and not sent.
 #[derive(Clone, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "complete: a field more is another version")]
-pub struct Trial {
+pub struct PayerTrial {
     /// Who would call.
     pub from: Address,
     /// The contract.
@@ -119,9 +119,9 @@ pub struct Trial {
     pub calldata: Vec<u8>,
 }
 
-impl fmt::Debug for Trial {
+impl fmt::Debug for PayerTrial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Trial(of {} by {}, {} bytes, not shown)", self.to, self.from, self.calldata.len())
+        write!(f, "PayerTrial(of {} by {}, {} bytes, not shown)", self.to, self.from, self.calldata.len())
     }
 }
 
@@ -140,7 +140,7 @@ pub struct PayerQuery {
     /// Nonce of the payer's signature.
     pub nonce: Hash32,
     /// What is to be tried besides, of a scheme whose signature may be shown for that.
-    pub trial: Option<Trial>,
+    pub trial: Option<PayerTrial>,
 }
 
 /// What the chain says about a payer, at the newest block.

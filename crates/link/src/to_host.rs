@@ -20,7 +20,7 @@ use crate::limits::{
     EVIDENCE_MAX, MAX_ANSWER_PART, MAX_AWAIT_MS, MAX_CALLDATA, MAX_ENTRIES, MAX_FRAME_HASHES, MAX_HOST_NAME, MAX_SETTLEMENTS,
 };
 use crate::message::{
-    AnswerPart, AnswerRef, AppendRequest, CheckpointRequest, LoggedReceipt, PayerQuery, Phase, Ready, Refused, Settlement, Trial,
+    AnswerPart, AnswerRef, AppendRequest, CheckpointRequest, LoggedReceipt, PayerQuery, PayerTrial, Phase, Ready, Refused, Settlement,
     UpstreamRequest,
 };
 
@@ -423,9 +423,9 @@ fn write_settlement(w: &mut Writer, s: &Settlement) {
     w.u64(s.chain_id).bytes(&s.to.0).bytes(&s.calldata);
 }
 
-fn read_trial(r: &mut Reader<'_>) -> Result<Trial, CborError> {
+fn read_trial(r: &mut Reader<'_>) -> Result<PayerTrial, CborError> {
     r.array_of(3)?;
-    Ok(Trial { from: r.address()?, to: r.address()?, calldata: r.bytes(MAX_CALLDATA)?.to_vec() })
+    Ok(PayerTrial { from: r.address()?, to: r.address()?, calldata: r.bytes(MAX_CALLDATA)?.to_vec() })
 }
 
 fn read_settlement(r: &mut Reader<'_>) -> Result<Settlement, CborError> {

@@ -212,7 +212,7 @@ fn scheme() -> impl Strategy<Value = Scheme> {
 }
 
 fn enclave_request() -> impl Strategy<Value = EnclaveRequest> {
-    let trial = (address(), address(), vec(any::<u8>(), 0..600)).prop_map(|(from, to, calldata)| Trial { from, to, calldata });
+    let trial = (address(), address(), vec(any::<u8>(), 0..600)).prop_map(|(from, to, calldata)| PayerTrial { from, to, calldata });
     let query = (scheme(), any::<u64>(), (address(), address()), hash(), prop::option::of(trial));
     let query = query.prop_map(|(scheme, chain_id, (asset, payer), nonce, trial)| {
         EnclaveRequest::PayerState(PayerQuery { scheme, chain_id, asset, payer, nonce, trial })

@@ -39,6 +39,12 @@ const SETTLE_WITH_PERMIT_SELECTOR: [u8; 4] = [0x22, 0xb7, 0xcc, 0x73];
 /// The proxy's `settle((…),uint256,address,(…),bytes)`.
 const PROXY_SETTLE_SELECTOR: [u8; 4] = [0xff, 0x11, 0xe7, 0xb4];
 
+/// Arguments of it before the signature: permit, amount, owner, witness, offset.
+const TRIAL_WORDS: usize = 10;
+
+/// With the five of a permit of the token.
+const TRIAL_WITH_PERMIT_WORDS: usize = TRIAL_WORDS + 5;
+
 /// The proxy's `settleWithPermit((…),(…),uint256,address,(…),bytes)`.
 const PROXY_SETTLE_WITH_PERMIT_SELECTOR: [u8; 4] = [0x01, 0x6c, 0x17, 0x48];
 
@@ -333,32 +339,34 @@ pub(super) fn token_permit(
 
 /// The call that charges a permit by a receipt of this key.
 pub(super) fn encode(k_sig: &Address, receipt: (&Half, &Signature65), payment: &VerifiedPayment) -> Calldata {
-    let words = |count: usize| u64::try_from(count.saturating_mul(32)).unwrap_or_default();
     let head = Words::new().address(k_sig);
     let (selector, head) = match payment.token_permit() {
-        None => (SETTLE_SELECTOR, head.u64(words(2)).u64(1).u64(words(1))),
-        Some(permit) => (SETTLE_WITH_PERMIT_SELECTOR, token_permit_words(head, permit).u64(words(7))),
+        None => (SETTLE_SELECTOR, head.u64(bytes_of(2)).u64(1).u64(bytes_of(1))),
+        Some(permit) => (SETTLE_WITH_PERMIT_SELECTOR, token_permit_words(head, permit).u64(bytes_of(7))),
     };
     let (half, receipt_signature) = receipt;
     let authorization = payment.authorization();
-    let head = half.words(head).u64(words(ROW_HEAD)).hash(&authorization.nonce).u64(authorization.valid_before.0);
-    let head = head.u64(authorization.valid_after.0).u64(words(ROW_HEAD.saturating_add(SIGNATURE_WORDS)));
+    let head = half.words(head).u64(bytes_of(ROW_HEAD)).hash(&authorization.nonce).u64(authorization.valid_before.0);
+    let head = head.u64(authorization.valid_after.0).u64(bytes_of(ROW_HEAD.saturating_add(SIGNATURE_WORDS)));
     let all = signature_words(signature_words(head, receipt_signature), payment.signature());
     Calldata([selector.as_slice(), all.as_slice()].concat())
 }
 
+/// Bytes of so many words, as an offset.
+fn bytes_of(words: usize) -> u64 {
+    u64::try_from(words.saturating_mul(32)).unwrap_or_default()
+}
+
 /// The settler's own call of the proxy, for the whole maximum.
 pub(super) fn encode_trial(payment: &VerifiedPayment, facilitator: &Address) -> Calldata {
-    const HEAD: u64 = 10;
-    const PERMIT: u64 = 5;
     let (authorization, asset) = (payment.authorization(), payment.asset());
     let (selector, words, head) = match payment.token_permit() {
-        None => (PROXY_SETTLE_SELECTOR, Words::new(), HEAD),
-        Some(permit) => (PROXY_SETTLE_WITH_PERMIT_SELECTOR, token_permit_words(Words::new(), permit), HEAD + PERMIT),
+        None => (PROXY_SETTLE_SELECTOR, Words::new(), TRIAL_WORDS),
+        Some(permit) => (PROXY_SETTLE_WITH_PERMIT_SELECTOR, token_permit_words(Words::new(), permit), TRIAL_WITH_PERMIT_WORDS),
     };
     let words = words.address(&asset).amount(authorization.value).hash(&authorization.nonce).u64(authorization.valid_before.0);
     let words = words.amount(authorization.value).address(&authorization.from);
-    let words = words.address(&authorization.to).address(facilitator).u64(authorization.valid_after.0).u64(head * 32);
+    let words = words.address(&authorization.to).address(facilitator).u64(authorization.valid_after.0).u64(bytes_of(head));
     let all = signature_words(words, payment.signature());
     Calldata([selector.as_slice(), all.as_slice()].concat())
 }
@@ -430,7 +438,7 @@ struct Row {
 }
 
 fn read_row(r: &mut WordReader<'_>, has_permit: bool) -> Result<Row, AbiError> {
-    let offset = |r: &mut WordReader<'_>, words: usize| r.exactly(u64::try_from(words.saturating_mul(32)).unwrap_or_default());
+    let offset = |r: &mut WordReader<'_>, words: usize| r.exactly(bytes_of(words));
     let k_sig = r.address()?;
     if has_permit {
         let _permit = (r.amount()?, r.u64()?, r.hash()?, r.hash()?, r.u8()?);

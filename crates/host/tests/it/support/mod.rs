@@ -365,8 +365,7 @@ pub(crate) fn config(world: &Arc<World>, scratch: &Scratch, socket: &Path, model
         stays: Duration::from_millis(300),
         ..Timing::default()
     };
-    config.settlement =
-        SettlementConfig { poll: Duration::from_millis(50), bump_after: Duration::from_millis(500), ..SettlementConfig::default() };
+    config.settlement = SettlementConfig { poll: Duration::from_millis(50), bump_after: Duration::from_millis(500) };
     if std::env::var_os("HOST_TEST_NOTICES").is_some() {
         config.notices = Arc::new(|notice| eprintln!("{notice}"));
     }
