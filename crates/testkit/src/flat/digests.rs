@@ -12,7 +12,7 @@ use candor_verify::offer::Offer;
 use candor_verify::payment::{Authorization, TokenDomain, channel_authorization_digest, offer_nonce, unpaid_id, unsettled_id};
 use candor_verify::receipt::{Channel, Kinds, Money, Outcome, Receipt, UsageSource, receipt_id};
 use candor_verify::refusal::{Refusal, code_hash as refusal_code_hash};
-use candor_verify::scheme::{NonceQuestion, Scheme, Through, UPTO_PROXY, settler_code, settler_of};
+use candor_verify::scheme::{NonceQuestion, SETTLER_FACTORY, Scheme, Through, UPTO_PROXY, settler_code, settler_of};
 use candor_verify::source::{Account, DeclaredUsage, SourceRecord};
 use candor_verify::time::{UnixMs, UnixSeconds};
 use candor_verify::tlog::Tree;
@@ -361,20 +361,25 @@ fn payment_ids() -> File {
 
 /// Where the settler of a key is.
 fn settlers() -> File {
-    let case = |name: &str, factory: u8, k_sig: u8| {
-        let (factory, k_sig) = (a(factory), a(k_sig));
+    let case = |name: &str, factory: Address, k_sig: u8| {
+        let k_sig = a(k_sig);
         json!({
             "name": name, "factory": address(&factory), "kSig": address(&k_sig), "creationCode": hex(&settler_code(&factory, &k_sig)),
             "settler": address(&settler_of(&factory, &k_sig)),
         })
     };
     let moved = |name: &str, field: &str, of: &Value| {
-        let mut case = case(name, 1, 2);
+        let mut case = case(name, a(1), 2);
         case[field] = of[field].clone();
         case["refusedBy"] = json!("offer.terms");
         case
     };
-    let cases = vec![case("of a key", 1, 2), case("of another key", 1, 3), case("by another factory", 4, 2)];
+    let cases = vec![
+        case("of a key", a(1), 2),
+        case("of another key", a(1), 3),
+        case("by another factory", a(4), 2),
+        case("by the one factory", SETTLER_FACTORY, 2),
+    ];
     let rejects = vec![
         moved("another key's", "settler", &cases[1]),
         moved("another factory's", "settler", &cases[2]),

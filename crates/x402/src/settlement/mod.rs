@@ -1,6 +1,6 @@
 //! Settlement: how a verified payment becomes money, and how the host knows that it did.
 //!
-//! The enclave makes finished calldata ([`encode_transfer`]: nothing in it can be altered) and hands it out in the same message as the first
+//! The enclave makes finished calldata ([`VerifiedPayment::settlement`](crate::scheme::VerifiedPayment::settlement): nothing in it can be altered) and hands it out in the same message as the first
 //! checkpoint that covers the receipt (ADR 0005). The host reads it as an [`Intent`]; its [`Machine`] submits it, or notices that somebody else did, or that it expired.
 //! Anyone may submit; a submitter can delay, never alter.
 //!
