@@ -339,12 +339,12 @@ impl ChainClient {
         Ok(has_code)
     }
 
-    /// Calls a contract at the newest block without changing it, with `from` as the sender.
+    /// Calls a contract at the newest block without changing it.
     ///
     /// # Errors
     /// `Rejected` with the revert data if it reverts.
-    pub async fn call(&self, from: Option<&Address>, to: &Address, calldata: &[u8]) -> Result<Vec<u8>, ChainError> {
-        self.call_at(from, to, calldata, BlockId::latest()).await
+    pub async fn call(&self, to: &Address, calldata: &[u8]) -> Result<Vec<u8>, ChainError> {
+        self.call_at(to, calldata, BlockId::latest()).await
     }
 
     /// Tries a call at the newest block with so much gas; what it returns, `None` if it reverts.
@@ -360,8 +360,8 @@ impl ChainClient {
         }
     }
 
-    pub(crate) async fn call_at(&self, from: Option<&Address>, to: &Address, calldata: &[u8], at: BlockId) -> Result<Vec<u8>, ChainError> {
-        let request = call_request(from, to, calldata);
+    pub(crate) async fn call_at(&self, to: &Address, calldata: &[u8], at: BlockId) -> Result<Vec<u8>, ChainError> {
+        let request = call_request(None, to, calldata);
         self.within("eth_call", async { self.provider.call(request).block(at).await }).await.map(|bytes| bytes.to_vec())
     }
 
@@ -372,7 +372,7 @@ impl ChainClient {
 
     /// Calls a view at a block and decodes what it returns.
     pub(crate) async fn view_at<C: SolCall>(&self, to: &Address, call: &C, at: BlockId) -> Result<C::Return, ChainError> {
-        let bytes = self.call_at(None, to, &call.abi_encode(), at).await?;
+        let bytes = self.call_at(to, &call.abi_encode(), at).await?;
         self.returned::<C>(to, &bytes)
     }
 

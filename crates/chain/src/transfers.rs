@@ -139,7 +139,7 @@ impl ChainClient {
     /// # Errors
     /// As the transport; `Malformed` if the contract answers no word.
     pub async fn is_nonce_used(&self, question: &NonceQuestion) -> Result<bool, ChainError> {
-        is_used(question, &self.call(None, &question.to, &question.calldata).await?)
+        is_used(question, &self.call(&question.to, &question.calldata).await?)
     }
 
     /// Whether a nonce was used or cancelled at a block.
@@ -147,7 +147,7 @@ impl ChainClient {
     /// # Errors
     /// As [`Self::is_nonce_used`]; nodes that keep no old states refuse old blocks.
     pub async fn is_nonce_used_at(&self, question: &NonceQuestion, at: &Head) -> Result<bool, ChainError> {
-        is_used(question, &self.call_at(None, &question.to, &question.calldata, BlockId::number(at.number)).await?)
+        is_used(question, &self.call_at(&question.to, &question.calldata, BlockId::number(at.number)).await?)
     }
 
     /// The transaction that used or cancelled the nonce of a payment, searched in the newest blocks and in those of `time`, outside of which it

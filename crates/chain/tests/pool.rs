@@ -160,10 +160,10 @@ async fn what_a_contract_refuses_is_an_answer_and_nobody_rests() {
     let (one, two) = (Door::to(&chain, Mood::Well), Door::to(&chain, Mood::Well));
     let client = ChainClient::connect(rpc(&[&one, &two], 1), None).await.unwrap();
     two.asked();
-    let refused = client.call(None, &Address([0x4e; 20]), &[]).await;
+    let refused = client.call(&Address([0x4e; 20]), &[]).await;
     assert!(refused.is_ok(), "no code: {refused:?}");
     one.is(Mood::Error(3));
-    assert!(matches!(client.call(None, &payer(), &[]).await, Err(ChainError::Rejected { code: 3, .. })));
+    assert!(matches!(client.call(&payer(), &[]).await, Err(ChainError::Rejected { code: 3, .. })));
     assert_eq!((two.asked().len(), client.health()), (0, (2, 2)));
 }
 

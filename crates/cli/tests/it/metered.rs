@@ -1,4 +1,4 @@
-//! A node whose terms name settlers: a payer without ETH signs a maximum, and what the receipt meters is what the chain moves.
+//! A node whose terms name settlers: a payer who sends no transaction signs a maximum, and what the receipt meters is what the chain moves.
 
 use std::path::Path;
 
